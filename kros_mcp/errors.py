@@ -1,0 +1,222 @@
+"""Every failure that this program tells of, drawn as one tree.
+
+    KrosError
+    ├── SettingsError              a KROS_* setting is missing, malformed or unknown
+    ├── InvalidArgumentError       a tool argument is not what it must be
+    ├── RefusedError               our own guard said no
+    ├── ConfirmationError          a person's yes is missing, wrong or late
+    ├── OperationError             the operation is not there, busy, or past that move
+    ├── JournalError               the journal cannot be used, so nothing is spent
+    └── KrosaiError                KrosAI, or the way to it, failed
+        ├── NotSentError           the request certainly never left
+        ├── OutcomeUnknownError    it left, and no usable answer came back
+        ├── TooSlowError           a reading did not end in the time there was
+        ├── ProtocolError          an answer fits no known shape
+        └── ApiError               KrosAI answered with an error
+            ├── AuthenticationError        the key is missing, wrong, expired or not allowed from here
+            ├── PermissionDeniedError      the key lacks a scope
+            ├── KycError                   identity verification stands in the way
+            ├── InsufficientBalanceError   not enough credit
+            ├── NumberNotAvailableError    the number is no longer for sale
+            ├── NotFoundError              no such number or endpoint
+            ├── InvalidRequestError        KrosAI finds the request malformed
+            ├── RateLimitError             too many requests; has `retry_after_seconds`
+            └── ServerError                KrosAI failed on its own side
+
+Each error says what happened to the money (`charged`) and to the account (`changed`): no, yes or
+unknown. `charged` and `changed` are about the act that failed, never about an earlier one.
+"""
+
+from typing import ClassVar, Literal
+
+Known = Literal["no", "yes", "unknown"]
+
+
+class KrosError(Exception):
+    """Something stopped the request; says what happened to the money and what to do next.
+
+    Args:
+        message: What happened, as one or two plain sentences that may be shown to a model and a person.
+        code: KrosAI's own error code, or ours, in capitals. Defaults to the class's.
+        next_step: What to do now. Defaults to the class's.
+        operation_id: The operation this is about, if there is one.
+    """
+
+    code: str = "INTERNAL"
+    next_step: str = "Tell the operator of this server."
+    charged: Known = "no"
+    changed: Known = "no"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        next_step: str | None = None,
+        operation_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.operation_id = operation_id
+        if code is not None:
+            self.code = code
+        if next_step is not None:
+            self.next_step = next_step
+
+
+class SettingsError(KrosError):
+    """A KROS_* setting is missing, malformed or unknown; nothing was started."""
+
+    code = "SETTINGS"
+    next_step = "Correct the setting and start again."
+    exit_code = 2
+
+
+class InvalidArgumentError(KrosError):
+    """A tool argument is not what it must be; nothing was sent."""
+
+    code = "INVALID_ARGUMENT"
+    next_step = "Call again with the argument corrected."
+
+
+class RefusedError(KrosError):
+    """Our own guard said no; nothing was sent."""
+
+    code = "REFUSED"
+    next_step = "Tell the person; only the operator of this server can change its limits."
+
+
+class ConfirmationError(KrosError):
+    """A person's yes is missing, wrong or late; nothing was sent."""
+
+    code = "NOT_CONFIRMED"
+    next_step = "Call again without confirmation_code to ask the person anew."
+
+
+class OperationError(KrosError):
+    """The operation is not there, busy, or past the move asked for; nothing was sent."""
+
+    code = "OPERATION"
+    next_step = "Call get_operation to see where it stands."
+
+
+class JournalError(KrosError):
+    """The journal cannot be used, so nothing is spent."""
+
+    code = "JOURNAL_UNUSABLE"
+    next_step = "Tell the operator: run `kros-mcp doctor` where this server runs."
+    exit_code = 3
+
+
+class KrosaiError(KrosError):
+    """KrosAI, or the way to it, failed."""
+
+    code = "KROSAI"
+    next_step = "Try again in a moment."
+    exit_code = 4
+
+
+class NotSentError(KrosaiError):
+    """The request certainly never left; nothing was ordered."""
+
+    code = "UNREACHABLE"
+    next_step = "Nothing was ordered. Try again in a moment."
+
+
+class OutcomeUnknownError(KrosaiError):
+    """The request left and no usable answer came back; money may have moved."""
+
+    code = "OUTCOME_UNKNOWN"
+    next_step = "Do not try again. Call get_operation later for the outcome."
+    charged: Known = "unknown"
+    changed: Known = "unknown"
+
+
+class TooSlowError(KrosaiError):
+    """A reading did not end in the time there was; nothing was ordered."""
+
+    code = "TOO_SLOW"
+
+
+class ProtocolError(KrosaiError):
+    """An answer of KrosAI fits no known shape, so nothing is concluded from it."""
+
+    code = "UNEXPECTED_ANSWER"
+    next_step = "Try again; if it stays so, tell the operator that KrosAI's answers have changed."
+
+
+class ApiError(KrosaiError):
+    """KrosAI answered with an error; `status` is the HTTP status it came with."""
+
+    code = "KROSAI_ERROR"
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, status: int, code: str | None = None, next_step: str | None = None
+    ) -> None:
+        super().__init__(message, code=code, next_step=next_step)
+        self.status = status
+
+
+class AuthenticationError(ApiError):
+    """KrosAI does not accept the API key."""
+
+    code = "UNAUTHORIZED"
+    next_step = "Tell the operator to check KROS_API_KEY with `kros-mcp doctor`."
+
+
+class PermissionDeniedError(ApiError):
+    """The API key lacks a scope for this."""
+
+    code = "FORBIDDEN"
+    next_step = "Tell the operator to give the key the scope it lacks in the KrosAI dashboard."
+
+
+class KycError(ApiError):
+    """KrosAI wants the account's identity verified first."""
+
+    code = "KYC_REQUIRED"
+    next_step = "Tell the person to complete verification in the KrosAI dashboard."
+
+
+class InsufficientBalanceError(ApiError):
+    """The KrosAI account has not enough credit."""
+
+    code = "INSUFFICIENT_BALANCE"
+    next_step = "Tell the person to add credit in the KrosAI dashboard, then ask again."
+
+
+class NumberNotAvailableError(ApiError):
+    """The number is no longer for sale."""
+
+    code = "NUMBER_NOT_AVAILABLE"
+    next_step = "Search again and offer another number."
+
+
+class NotFoundError(ApiError):
+    """KrosAI knows no such number or endpoint in this account."""
+
+    code = "NOT_FOUND"
+    next_step = "List the numbers or endpoints and use an id that stands there."
+
+
+class InvalidRequestError(ApiError):
+    """KrosAI finds the request malformed."""
+
+    code = "BAD_REQUEST"
+    next_step = "Check the arguments; if they are right, tell the operator."
+
+
+class RateLimitError(ApiError):
+    """KrosAI wants fewer requests; it did not act on this one."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    next_step = "Wait a few seconds, then try again."
+    retry_after_seconds: float | None = None
+
+
+class ServerError(ApiError):
+    """KrosAI failed on its own side while reading."""
+
+    code = "SERVER_ERROR"
