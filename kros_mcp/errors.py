@@ -7,10 +7,12 @@
     ├── ConfirmationError          a person's yes is missing, wrong or late
     ├── OperationError             the operation is not there, busy, or past that move
     ├── JournalError               the journal cannot be used, so nothing is spent
+    ├── InternalError              a fault of this program in the middle of an act
     └── KrosaiError                KrosAI, or the way to it, failed
         ├── NotSentError           the request certainly never left
         ├── OutcomeUnknownError    it left, and no usable answer came back
         ├── TooSlowError           a reading did not end in the time there was
+        ├── ConnectionLostError    the connection broke while reading
         ├── ProtocolError          an answer fits no known shape
         └── ApiError               KrosAI answered with an error
             ├── AuthenticationError        the key is missing, wrong, expired or not allowed from here
@@ -109,6 +111,15 @@ class JournalError(KrosError):
     exit_code = 3
 
 
+class InternalError(KrosError):
+    """A fault of this program in the middle of an act; the journal knows how far it came."""
+
+    code = "INTERNAL"
+    next_step = "Do not try again. Call get_operation with the operation_id, and tell the operator."
+    charged: Known = "unknown"
+    changed: Known = "unknown"
+
+
 class KrosaiError(KrosError):
     """KrosAI, or the way to it, failed."""
 
@@ -137,6 +148,12 @@ class TooSlowError(KrosaiError):
     """A reading did not end in the time there was; nothing was ordered."""
 
     code = "TOO_SLOW"
+
+
+class ConnectionLostError(KrosaiError):
+    """The connection broke while reading; nothing was ordered."""
+
+    code = "CONNECTION_LOST"
 
 
 class ProtocolError(KrosaiError):

@@ -1,1 +1,34 @@
-"""The REST API of KrosAI, typed."""
+"""The KrosAI REST API, typed: read leniently, answered strictly (krosai-api.md)."""
+
+from kros_mcp.krosai.client import AuthHeader, KrosClient, open_client
+from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
+from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
+from kros_mcp.krosai.owned import OwnedReading, find_owned, read_all_owned
+from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.sending import Gate
+from kros_mcp.krosai.text import clean
+from kros_mcp.krosai.wire import AvailableNumber, Endpoint, Page, PhoneNumber, SipCredentials
+
+__all__ = [
+    "AuthHeader",
+    "AvailableNumber",
+    "Changes",
+    "Endpoint",
+    "Gate",
+    "Inventory",
+    "InventoryReading",
+    "KrosClient",
+    "Order",
+    "OwnedReading",
+    "Page",
+    "PhoneNumber",
+    "Sighting",
+    "SipCredentials",
+    "Spelling",
+    "Written",
+    "clean",
+    "find_owned",
+    "open_client",
+    "read_all_owned",
+    "within",
+]

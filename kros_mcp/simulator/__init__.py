@@ -1,1 +1,22 @@
-"""A faithful local KrosAI."""
+"""A faithful local KrosAI: the phone-number API over HTTP, with state, two profiles and named faults.
+
+It follows krosai-api.md and imports nothing else of this package: if client and simulator shared
+shapes, they would be wrong together.
+"""
+
+from kros_mcp.simulator.app import Seen
+from kros_mcp.simulator.catalogue import InventoryItem
+from kros_mcp.simulator.records import Charge, OwnedNumber, SimEndpoint
+from kros_mcp.simulator.serving import open_server, transport
+from kros_mcp.simulator.simulator import Simulator
+
+__all__ = [
+    "Charge",
+    "InventoryItem",
+    "OwnedNumber",
+    "Seen",
+    "SimEndpoint",
+    "Simulator",
+    "open_server",
+    "transport",
+]

@@ -1,0 +1,285 @@
+"""The KrosAI API, one method per operation (krosai-api.md, section 2).
+
+Reads are retried while the caller's time lasts. Writes are sent once and never retried here. Each failure is
+a KrosaiError that says whether the request left; cancellation passes through untouched.
+
+httpx is imported at first use, as it costs 65 ms: hence the imports inside functions.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import quote
+
+import anyio
+
+from kros_mcp import __version__
+from kros_mcp.errors import InvalidArgumentError, KrosaiError, SettingsError
+from kros_mcp.krosai.envelope import ListKind, read_list, read_object
+from kros_mcp.krosai.filters import agrees, in_area, lies_in
+from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
+from kros_mcp.krosai.patience import patiently, seconds_left
+from kros_mcp.krosai.sending import (
+    Flight,
+    Gate,
+    Reply,
+    exchange,
+    judge_reading,
+    reading_errors,
+)
+from kros_mcp.krosai.verdict import readable, settled
+from kros_mcp.krosai.wire import (
+    AvailableNumber,
+    Endpoint,
+    Page,
+    PhoneNumber,
+    read_available,
+    read_endpoint,
+    read_phone_number,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+AuthHeader = Literal["bearer", "x-api-key"]
+
+_LONGEST_WRITE_SECONDS: Final = 30.0
+_LONGEST_ATTEMPT_SECONDS: Final = 10.0
+
+
+class KrosClient:
+    """Speaks to KrosAI through two httpx clients that it is given: one for reads, one for writes."""
+
+    def __init__(self, reading: httpx.AsyncClient, writing: httpx.AsyncClient) -> None:
+        self._reading = reading
+        self._writing = writing
+
+    async def list_owned(
+        self, *, status: str = "", country: str = "", limit: int = 20, offset: int = 0
+    ) -> Page[PhoneNumber]:
+        """Read one page of the account's numbers (section 2.1).
+
+        Only the guide knows the filters, so whatever contradicts them is dropped here as well.
+        """
+        query = _given(action="assigned", status=status, country=country, limit=limit, offset=offset)
+        raw, total = await self._list("/phone-numbers", query, "owned")
+        page = Page.of((read_phone_number(item) for item in raw), total=total, offset=offset)
+        return page.where(
+            lambda number: agrees(number.status, status) and lies_in(number.country, number.e164, country)
+        )
+
+    async def list_available(
+        self,
+        *,
+        country: str,
+        type: str = "",  # noqa: A002  # KrosAI's own name
+        area_code: str = "",
+        limit: int = 20,
+        offset: int = 0,
+    ) -> Page[AvailableNumber]:
+        """Read one page of the numbers for sale (section 2.2).
+
+        Only the guide knows `area_code`, so whatever contradicts a filter is dropped here as well.
+        """
+        query = _given(
+            action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset
+        )
+        raw, total = await self._list("/phone-numbers", query, "available")
+        page = Page.of((read_available(item) for item in raw), total=total, offset=offset)
+        return page.where(
+            lambda number: (
+                agrees(number.type, type)
+                and lies_in(number.country, number.e164, country)
+                and in_area(number, country, area_code)
+            )
+        )
+
+    async def get_number(self, number_id: str) -> PhoneNumber:
+        """Read one number with everything KrosAI tells of it (section 2.3)."""
+        reply = await self._read(f"/phone-numbers/{_segment(number_id)}")
+        return read_phone_number(read_object(reply.body, "number"))
+
+    async def list_endpoints(self, *, limit: int = 50, offset: int = 0) -> Page[Endpoint]:
+        """Read one page of the places where calls can be routed (section 6)."""
+        raw, total = await self._list("/endpoints", _given(limit=limit, offset=offset), "endpoints")
+        return Page.of((read_endpoint(item) for item in raw), total=total, offset=offset)
+
+    async def get_endpoint(self, endpoint_id: str) -> Endpoint:
+        """Read one endpoint (section 6)."""
+        reply = await self._read(f"/endpoints/{_segment(endpoint_id)}")
+        return read_endpoint(read_object(reply.body, "endpoint"))
+
+    async def purchase(self, order: Order, *, idempotency_key: str, gate: Gate | None = None) -> Written:
+        """Buy a number (section 2.4). Spends money.
+
+        Args:
+            order: The number, its first settings, and the costs that were shown.
+            idempotency_key: Sent along; KrosAI may ignore it (section 1).
+            gate: Called last before the request leaves, and perhaps a moment earlier as well. If it raises,
+                the request was not sent and its exception comes out unchanged.
+
+        Raises:
+            NotSentError: The request never left.
+            ApiError: KrosAI refused, and did nothing.
+            OutcomeUnknownError: Anything else.
+        """
+        return await self._write("POST", "/phone-numbers", idempotency_key, gate, body=order.body())
+
+    async def update_number(
+        self,
+        number_id: str,
+        changes: Changes,
+        *,
+        spelling: Spelling = "snake",
+        idempotency_key: str,
+        gate: Gate | None = None,
+    ) -> Written:
+        """Set a number's endpoint and flags (section 2.5); errors and `gate` as in `purchase`."""
+        path = f"/phone-numbers/{_segment(number_id)}"
+        return await self._write("PATCH", path, idempotency_key, gate, body=changes.body(spelling))
+
+    async def release_number(
+        self, number_id: str, *, permanent: bool, idempotency_key: str, gate: Gate | None = None
+    ) -> Written:
+        """Give a number up (section 2.6), softly unless `permanent`; errors and `gate` as in `purchase`."""
+        path = f"/phone-numbers/{_segment(number_id)}"
+        query = {} if permanent else {"action": "release"}
+        return await self._write("DELETE", path, idempotency_key, gate, query=query)
+
+    async def _list(
+        self, path: str, query: Mapping[str, str], kind: ListKind
+    ) -> tuple[list[object], int | None]:
+        reply = await self._read(path, query)
+        return read_list(reply.body, kind)
+
+    async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
+        return await patiently(lambda: self._read_once(path, query or {}))
+
+    async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
+        # A little longer than the time left, so that the caller's own limit ends the read and not httpx's.
+        timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
+        request = self._reading.build_request(
+            "GET", path, params=query, headers=_request_id(), timeout=timeout
+        )
+        failure: KrosaiError | None = None
+        try:
+            reply = await exchange(self._reading, request)
+        except reading_errors() as exc:
+            failure = judge_reading(exc)
+        if failure is not None:
+            raise failure
+        return readable(reply)
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        idempotency_key: str,
+        gate: Gate | None,
+        *,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Written:
+        flight = Flight(gate)
+        request = self._writing.build_request(
+            method,
+            path,
+            params=query,
+            json=body,
+            headers=_request_id() | {"idempotency-key": idempotency_key},
+            extensions={"trace": flight.trace},
+        )
+        flight.ask()
+        failure: KrosaiError | None = None
+        reply: Reply | None = None
+        with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
+            try:
+                reply = await exchange(self._writing, request)
+            except Exception as exc:  # after sending, no failure whatever may pass as "nothing happened"
+                if flight.refused(exc):
+                    raise
+                failure = flight.judge(exc)
+        if reply is None:
+            raise failure or flight.judge(None)
+        return settled(reply)
+
+
+@asynccontextmanager
+async def open_client(
+    *,
+    base_url: str,
+    api_key: str,
+    auth_header: AuthHeader = "bearer",
+    organization_id: str | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[KrosClient]:
+    """Open the connections to KrosAI, and close them at the end.
+
+    Args:
+        base_url: Where the API stands, as in "https://api.krosai.com/v1".
+        api_key: The secret; sent as `auth_header` says.
+        auth_header: `Authorization: Bearer`, or `x-api-key`.
+        organization_id: Sent as `x-organization-id` if given.
+        transport: Replaces the network, for the simulator and for faults; closed at the end.
+
+    Raises:
+        SettingsError: The address, the key or the environment's proxy cannot be used.
+    """
+    import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
+
+    headers = _headers(api_key, auth_header, organization_id)
+    verify = httpx.create_ssl_context() if transport is None else True
+    clients: list[httpx.AsyncClient] = []
+    try:
+        for limits in (httpx.Limits(), httpx.Limits(max_keepalive_connections=0)):
+            clients.append(  # noqa: PERF401  # a comprehension would lose the first client if the second fails
+                httpx.AsyncClient(
+                    base_url=base_url,
+                    headers=headers,
+                    timeout=_LONGEST_WRITE_SECONDS,
+                    limits=limits,
+                    transport=transport,
+                    verify=verify,
+                )
+            )
+    except (ValueError, ImportError, httpx.InvalidURL):
+        clients.clear()
+    if not clients:
+        raise SettingsError("KROS_BASE_URL, or a proxy in the environment, is not a usable address.")
+    reading, writing = clients
+    async with reading, writing:
+        yield KrosClient(reading, writing)
+
+
+def _headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:
+    if not _fits_header(api_key):
+        raise SettingsError("KROS_API_KEY holds characters that no key has.")
+    if organization_id is not None and not _fits_header(organization_id):
+        raise SettingsError("KROS_ORGANIZATION_ID holds characters that no id has.")
+    key = {"x-api-key": api_key} if auth_header == "x-api-key" else {"authorization": f"Bearer {api_key}"}
+    organization = {} if organization_id is None else {"x-organization-id": organization_id}
+    return {"accept": "application/json", "user-agent": f"kros-mcp/{__version__}"} | key | organization
+
+
+def _fits_header(value: str) -> bool:
+    return bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+def _request_id() -> dict[str, str]:
+    return {"x-request-id": str(uuid.uuid4())}
+
+
+def _given(**query: str | int) -> dict[str, str]:
+    """Keep the query parameters that are given; 0 is given, an empty text is not."""
+    return {name: str(value) for name, value in query.items() if value != ""}
+
+
+def _segment(opaque_id: str) -> str:
+    """Encode an id as one segment of a path, whatever it holds (section 2, "IDs")."""
+    segment = quote(opaque_id, safe="", errors="replace")
+    if segment in {"", ".", ".."}:
+        raise InvalidArgumentError("That is not an id.")
+    return segment

@@ -1,0 +1,32 @@
+"""Filters that KrosAI may ignore, applied again here (krosai-api.md, section 2, "Conflicts").
+
+Only what contradicts a filter is dropped: a record that says nothing on it was asked for with the filter, so
+it stays.
+"""
+
+from typing import Final
+
+from kros_mcp.krosai.wire import AvailableNumber
+from kros_mcp.numbering import country_of, matches_area_code
+
+_COUNTRY_CODE_LENGTH: Final = 2
+
+
+def agrees(stated: str | None, wanted: str) -> bool:
+    """Tell whether a record does not contradict a filter; one that says nothing does not."""
+    return not wanted or stated is None or stated == wanted.lower()
+
+
+def lies_in(stated: str | None, e164: str, country: str) -> bool:
+    """Tell whether a number does not contradict a country: by its own word, else by its E.164."""
+    known = stated if stated and len(stated) == _COUNTRY_CODE_LENGTH else country_of(e164)
+    return not country or known is None or known == country.upper()
+
+
+def in_area(number: AvailableNumber, country: str, area_code: str) -> bool:
+    """Tell whether a number lies in an area, by its own word or by its national prefix."""
+    return (
+        not area_code
+        or number.area_code == area_code
+        or matches_area_code(number.e164, country.upper(), area_code)
+    )

@@ -1,0 +1,87 @@
+"""What a write says to KrosAI, and what came back (krosai-api.md, sections 2.4 to 2.6)."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.krosai.wire import PhoneNumber
+
+Spelling = Literal["snake", "camel"]
+
+_CAMEL: Final = {
+    "endpoint_id": "endpointId",
+    "allow_inbound": "allowInbound",
+    "allow_outbound": "allowOutbound",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The settings of a number that a PATCH sets; None leaves one as it is."""
+
+    endpoint_id: str | None = None
+    allow_inbound: bool | None = None
+    allow_outbound: bool | None = None
+
+    def body(self, spelling: Spelling = "snake") -> dict[str, object]:
+        """Spell the settings as the guide does, or in camelCase for a KrosAI that ignored that."""
+        settings = {name: getattr(self, name) for name in _CAMEL}
+        return {
+            _CAMEL[name] if spelling == "camel" else name: value
+            for name, value in settings.items()
+            if value is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A number to buy, by its inventory id, or else by E.164, country and type.
+
+    The costs are what was shown to the person, in cents, so that KrosAI can object to another price.
+    """
+
+    inventory_id: str = ""
+    e164: str = ""
+    country: str = ""
+    type: str = ""
+    endpoint_id: str | None = None
+    allow_inbound: bool | None = None
+    allow_outbound: bool | None = None
+    total_cents: int | None = None
+    setup_cents: int | None = None
+    monthly_cents: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.inventory_id and not (self.e164 and self.country and self.type):
+            raise InvalidArgumentError("An order needs an inventory_id, or else e164, country and type.")
+
+    def body(self) -> dict[str, object]:
+        """Spell the order: settings in snake_case, costs in the camelCase that the reference is known for."""
+        if self.inventory_id:
+            number: dict[str, object] = {"inventory_id": self.inventory_id}
+        else:
+            number = {"e164": self.e164, "country": self.country, "type": self.type}
+        settings = Changes(self.endpoint_id, self.allow_inbound, self.allow_outbound).body()
+        costs = {
+            "totalCostCents": self.total_cents,
+            "setupCostCents": self.setup_cents,
+            "monthlyCostCents": self.monthly_cents,
+        }
+        return number | settings | {name: amount for name, amount in costs.items() if amount is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """KrosAI's 2xx answer to a write.
+
+    Args:
+        status: The HTTP status.
+        body: Whether the answer was JSON, empty, or something else.
+        number: The number in the answer, if it states one with id and E.164.
+        e164: The E.164 in the answer, even if no id stands beside it.
+    """
+
+    status: int
+    body: Literal["json", "empty", "other"]
+    number: PhoneNumber | None = None
+    e164: str | None = None

@@ -1,0 +1,188 @@
+"""What each error of KrosAI means: our class, the sentence a person hears, the remedy.
+
+The table is krosai-api.md, section 5. It is keyed on the code, because the two documents give the same code
+different statuses. The status decides only where no documented code came. KrosAI's own message is never
+quoted.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from kros_mcp.errors import (
+    ApiError,
+    AuthenticationError,
+    InsufficientBalanceError,
+    InvalidRequestError,
+    KycError,
+    NotFoundError,
+    NumberNotAvailableError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+)
+from kros_mcp.krosai.envelope import is_error, read_code, read_retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One documented refusal. An empty `next_step` means that of the class."""
+
+    error: type[ApiError]
+    heard: str
+    next_step: str | None = None
+
+
+_CALLS_ONLY: Final = "This concerns calls, not numbers; tell the operator that KrosAI answered so."
+
+REFUSALS: Final[Mapping[str, Refusal]] = {
+    "MISSING_API_KEY": Refusal(
+        AuthenticationError,
+        "KrosAI received no API key.",
+        "Tell the operator to check KROS_API_KEY and KROS_AUTH_HEADER with `kros-mcp doctor`.",
+    ),
+    "INVALID_API_KEY": Refusal(AuthenticationError, "KrosAI does not accept the API key."),
+    "KEY_EXPIRED": Refusal(
+        AuthenticationError,
+        "The KrosAI API key has expired.",
+        "Tell the operator to create a new key in the KrosAI dashboard and set KROS_API_KEY.",
+    ),
+    "IP_NOT_ALLOWED": Refusal(
+        AuthenticationError,
+        "KrosAI does not accept the API key from this server's address.",
+        "Tell the operator to add this server's address to the key's allowlist in the KrosAI dashboard.",
+    ),
+    "INSUFFICIENT_SCOPE": Refusal(PermissionDeniedError, "The KrosAI API key is not allowed to do this."),
+    "MISSING_FIELDS": Refusal(
+        InvalidRequestError,
+        "KrosAI says that the order is incomplete.",
+        "Search again and use the inventory_id of a number found there.",
+    ),
+    "KYC_REQUIRED": Refusal(KycError, "KrosAI wants the account's identity verified first."),
+    "KYC_NOT_SUBMITTED": Refusal(KycError, "The account's identity verification was not yet submitted."),
+    "KYC_INITIATED": Refusal(
+        KycError,
+        "The account's identity verification is submitted and not yet reviewed.",
+        "Tell the person to wait until KrosAI has reviewed the verification, then ask again.",
+    ),
+    "KYC_PENDING": Refusal(
+        KycError,
+        "The account's identity verification is still pending.",
+        "Tell the person to wait until KrosAI has reviewed the verification, then ask again.",
+    ),
+    "KYC_DECLINED": Refusal(
+        KycError,
+        "The account's identity verification was declined.",
+        "Tell the person to submit it again in the KrosAI dashboard or to ask KrosAI's support.",
+    ),
+    "INSUFFICIENT_BALANCE": Refusal(
+        InsufficientBalanceError, "The KrosAI account has not enough credit for this."
+    ),
+    "NUMBER_NOT_AVAILABLE": Refusal(NumberNotAvailableError, "That number is no longer for sale."),
+    "RATE_LIMIT_EXCEEDED": Refusal(RateLimitError, "KrosAI wants fewer requests at the moment."),
+    "CONCURRENT_LIMIT_EXCEEDED": Refusal(
+        RateLimitError,
+        "KrosAI says that too much is going on at once on this account.",
+        "Wait until running calls have ended, then try again.",
+    ),
+    "NUMBER_NOT_OWNED": Refusal(
+        NotFoundError,
+        "KrosAI says that this account does not own that number.",
+        "List the phone numbers and use an id that stands there.",
+    ),
+    "ENDPOINT_NOT_FOUND": Refusal(
+        NotFoundError,
+        "KrosAI knows no such endpoint in this account.",
+        "List the endpoints and use an id that stands there.",
+    ),
+    "OUTBOUND_DISABLED": Refusal(
+        PermissionDeniedError,
+        "Outbound calling is disabled for that number or account.",
+        "Enable outbound calling for the number, or tell the operator to ask KrosAI about the account.",
+    ),
+    "INVALID_PHONE_NUMBERS": Refusal(
+        InvalidRequestError, "KrosAI finds a phone number in the request invalid.", _CALLS_ONLY
+    ),
+    "N0_ENDPOINT": Refusal(  # with a zero, as KrosAI documents it
+        InvalidRequestError, "KrosAI says that the number has no endpoint.", _CALLS_ONLY
+    ),
+    "ENDPOINT_UNREACHABLE": Refusal(InvalidRequestError, "KrosAI could not reach the endpoint.", _CALLS_ONLY),
+}
+
+_MISSPELT: Final = {"INSUFFICENT_BALANCE": "INSUFFICIENT_BALANCE"}
+
+_BY_STATUS: Final[Mapping[int, Refusal]] = {
+    400: Refusal(InvalidRequestError, "KrosAI finds the request malformed."),
+    401: Refusal(AuthenticationError, "KrosAI does not accept the API key."),
+    402: Refusal(InsufficientBalanceError, "The KrosAI account has not enough credit for this."),
+    403: Refusal(
+        PermissionDeniedError,
+        "KrosAI does not permit this: the API key lacks a scope, or the account's identity is not verified.",
+        "Tell the operator to check the key's scopes and the identity verification in the KrosAI dashboard.",
+    ),
+    404: Refusal(NotFoundError, "KrosAI knows no such number or endpoint in this account."),
+    408: Refusal(ServerError, "KrosAI gave up waiting for the request."),
+    422: Refusal(InvalidRequestError, "KrosAI finds the request malformed."),
+    429: Refusal(RateLimitError, "KrosAI wants fewer requests at the moment."),
+}
+_KYC: Final = Refusal(KycError, "The account's identity verification stands in the way.")
+_FIRST_SERVER_STATUS: Final = 500
+
+
+def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiError | None:
+    """Read the error in an answer, or None where the answer is a success.
+
+    Args:
+        status: The HTTP status. A 2xx is an error too if its body says so (section 9, rule 6).
+        headers: The answer's headers, looked up in lower case.
+        body: The parsed JSON, or None.
+    """
+    code = documented_code(body)
+    succeeded = 200 <= status < 300  # noqa: PLR2004  # the HTTP success range is clearest as numbers
+    if succeeded and code is None and not is_error(body):
+        return None
+    refusal = REFUSALS[code] if code is not None else _undocumented(status, read_code(body))
+    error = refusal.error(
+        refusal.heard, status=status, code=code or read_code(body), next_step=refusal.next_step
+    )
+    if isinstance(error, RateLimitError):
+        error.retry_after_seconds = _retry_after(headers.get("retry-after"), body)
+    return error
+
+
+def documented_code(body: object) -> str | None:
+    """Find a code of the table in an error's body, spelt as in the table; None if there is none."""
+    code = read_code(body)
+    code = _MISSPELT.get(code, code) if code is not None else None
+    return code if code in REFUSALS else None
+
+
+def _undocumented(status: int, code: str | None) -> Refusal:
+    """Judge by status what came without a documented code."""
+    if code is not None and code.startswith("KYC_") and status in _BY_STATUS:
+        return _KYC
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= _FIRST_SERVER_STATUS:
+        return Refusal(ServerError, "KrosAI failed on its own side.")
+    return Refusal(ApiError, f"KrosAI answered with an error of no known kind (HTTP status {status}).")
+
+
+def _retry_after(header: str | None, body: object) -> float | None:
+    """Read how many seconds KrosAI wants to be left alone: whole, fractional, or until a date."""
+    seconds = read_retry_after(body) if header is None else _seconds_or_date(header)
+    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_or_date(header: str) -> float | None:
+    try:
+        return float(header)
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,17 @@
+"""Text that came from KrosAI, made safe to show."""
+
+import unicodedata
+
+
+def clean(text: str, limit: int = 60) -> str:
+    """Drop control, bidi, format and other invisible characters, collapse whitespace, cut at `limit`.
+
+    Names in KrosAI are written by anyone who can reach the dashboard, so they may try to reorder,
+    hide or break the lines around them (design.md, "How a person says yes").
+    """
+    kept = (
+        " " if character.isspace() else character
+        for character in text
+        if character.isspace() or not unicodedata.category(character).startswith("C")
+    )
+    return " ".join("".join(kept).split())[:limit].strip()

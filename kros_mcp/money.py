@@ -1,0 +1,53 @@
+"""Money as integer cents of a currency that KrosAI never names (krosai-api.md, section 3)."""
+
+from dataclasses import dataclass
+
+# The largest integer that JSON readers and SQLite both keep exactly; a price above it is no price.
+_MOST_CENTS = 2**53 - 1
+
+
+def cents(value: object) -> int | None:
+    """Take an integer of 0 or more as cents; anything else is an unknown price.
+
+    A bool, a float, a text and an amount beyond 2**53 are all unknown, never converted
+    (krosai-api.md, section 9, rule 4).
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= _MOST_CENTS else None
+
+
+def show_cents(amount_cents: int | None, currency: str = "") -> str:
+    """Say an amount so that it can be read aloud, as in "5.00 USD".
+
+    Without a currency it says "5.00 in the account currency". KrosAI names none and all of its
+    amounts are called cents, so two decimals are shown whatever the currency.
+    """
+    if amount_cents is None:
+        return "price not stated"
+    whole, hundredths = divmod(amount_cents, 100)
+    amount = f"{whole:,}.{hundredths:02d}"
+    return f"{amount} {currency}" if currency else f"{amount} in the account currency"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What KrosAI says a number costs, in cents; None where it does not say."""
+
+    setup_cents: int | None = None
+    monthly_cents: int | None = None
+    total_cents: int | None = None
+
+    @property
+    def due_now_cents(self) -> int | None:
+        """The cents charged at purchase (setup plus first month), or None where that is not certain.
+
+        The stated total wins, but a total that contradicts its parts makes the price unknown.
+        """
+        setup, monthly, total = self.setup_cents, self.monthly_cents, self.total_cents
+        parts = None if setup is None or monthly is None else setup + monthly
+        if total is None:
+            return parts
+        if parts is not None:
+            return total if total == parts else None
+        return total if total >= (setup or monthly or 0) else None

@@ -1,0 +1,1 @@
+"""One spending or irreversible act, from proposal to outcome."""

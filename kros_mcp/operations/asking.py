@@ -1,0 +1,195 @@
+"""From a proposal to a person's yes or no, and from there to the act.
+
+Which channel a question takes is decided here, and what an answer does.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import anyio
+
+from kros_mcp.errors import ConfirmationError, OperationError
+from kros_mcp.operations import model
+from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.execution import Yes
+from kros_mcp.operations.model import Channel, Operation, Request, State
+from kros_mcp.operations.proposal import propose_purchase
+from kros_mcp.operations.runner import Runner
+from kros_mcp.settings import Confirmation
+
+
+TurnedDown = Literal[State.DECLINED, State.CANCELLED]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An operation as a call finds it.
+
+    `ask` says that the client is to show the prompt now; `code` is the confirmation code that the call
+    came with, already found right.
+    """
+
+    operation: Operation
+    ask: bool = False
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """Where a call leaves an operation; `code` is set only where the agent is to ask and call again."""
+
+    operation: Operation
+    code: str = ""
+    ended: Operation | None = None
+    """The operation before this one, if that failed because its price had changed."""
+
+
+def require_channel(desk: Desk, *, can_ask: bool, code: str) -> None:
+    """Raise where no yes could come about, before anything is proposed.
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE`, or `CODE_NOT_USED`.
+    """
+    mode = desk.settings.confirmation
+    if code and mode is not Confirmation.CONVERSATION:
+        raise ConfirmationError(
+            f"This server takes no confirmation codes (KROS_CONFIRMATION={mode}); nothing was charged or changed.",
+            code="CODE_NOT_USED",
+            next_step="Call again without confirmation_code.",
+        )
+    if mode is Confirmation.PROMPT and not can_ask:
+        raise ConfirmationError(
+            "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client "
+            "cannot show one; nothing was charged or changed.",
+            code="PROMPT_UNAVAILABLE",
+            next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
+            "another way of confirming.",
+        )
+
+
+async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Request, code: str) -> Standing:
+    """Find a code right for an operation, or raise.
+
+    Args:
+        desk: The account's resources.
+        operation: The newest operation of this principal for the number that was named.
+        request: The settings that came with the code; those left out stand as they were shown.
+        code: What the model sent.
+
+    Raises:
+        ConfirmationError: `NO_CODE_ISSUED`, `WRONG_CODE`, `SETTINGS_DIFFER` or `CODE_EXPIRED`.
+    """
+    if operation is None:
+        raise no_code(None)
+    await check_code(desk.journal, operation, code)
+    if _differs(operation.request, request):
+        raise ConfirmationError(
+            "The settings in this call are not those that the person was asked about; nothing was charged or changed.",
+            code="SETTINGS_DIFFER",
+            next_step="Call again with the same arguments as before, or without confirmation_code for a new question.",
+            operation_id=operation.id,
+        )
+    if operation.state in {State.EXPIRED, State.DECLINED, State.CANCELLED}:
+        raise ConfirmationError(
+            f"Operation {operation.id} is {operation.state}, so its code confirms nothing; "
+            "nothing was charged or changed.",
+            code="CODE_EXPIRED",
+            operation_id=operation.id,
+        )
+    return Standing(operation, code=code)
+
+
+async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, answering: bool) -> Standing:
+    """Decide where the person is asked, and note it before the question goes out.
+
+    Args:
+        desk: The account's resources.
+        operation: As proposed or found standing.
+        can_ask: Whether the client can show a prompt.
+        answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
+    """
+    if operation.state is not State.PROPOSED or desk.settings.confirmation is Confirmation.APPROVER:
+        return Standing(operation)
+    unanswered = operation.asked_at is not None and not answering
+    if desk.settings.confirmation is Confirmation.PROMPT:
+        channel = Channel.PROMPT
+    elif can_ask and operation.channel is not Channel.CODE and not unanswered:
+        channel = Channel.PROMPT
+    else:
+        channel = Channel.CODE
+
+    def put(current: Operation, now: float) -> Operation:
+        if current.state is not State.PROPOSED:
+            return current
+        return replace(current, channel=channel, asked_at=current.asked_at or now)
+
+    if operation.channel is not channel or operation.asked_at is None:
+        operation = await desk.journal.change(operation.id, put)
+    return Standing(operation, ask=channel is Channel.PROMPT and operation.state is State.PROPOSED)
+
+
+async def conclude(
+    desk: Desk, runner: Runner, standing: Standing, answer: Answer | TurnedDown | None, *, seconds: float
+) -> Conclusion:
+    """Do what the answer says, and wait for the outcome at most so long.
+
+    Args:
+        desk: The account's resources.
+        runner: Carries acts out.
+        standing: The operation as this call found it.
+        answer: What the person chose; `DECLINED` or `CANCELLED` for a prompt turned down; None if
+            no prompt was shown.
+        seconds: How long to wait for the outcome.
+    """
+    operation = standing.operation
+    if operation.state is State.PROPOSED:
+        if isinstance(answer, State):
+            return Conclusion(await _turn_down(desk, operation, answer, "The person turned the prompt down."))
+        if answer is not None and not answer.is_yes(operation):
+            slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
+            return Conclusion(
+                await _turn_down(desk, operation, State.DECLINED, slip or "The person said no.")
+            )
+        if answer is None and not standing.code:
+            code = code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
+            return Conclusion(operation, code=code)
+        runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
+    give_up_at = anyio.current_time() + seconds
+    ended = await runner.wait(operation.id, seconds)
+    return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
+
+
+async def requote(desk: Desk, ended: Operation) -> Conclusion:
+    """After a price that changed, propose the same purchase at the new one; conversation only.
+
+    A code goes with it only where the first question went by code: a client that shows prompts is to
+    show another.
+    """
+    if desk.settings.confirmation is not Confirmation.CONVERSATION:
+        return Conclusion(ended)
+    wish = replace(ended.request, inventory_id="")
+    operation = await propose_purchase(desk, ended.principal, wish, ended.e164)
+    if ended.channel is not Channel.CODE:
+        return Conclusion(operation, ended=ended)
+    standing = await choose_channel(desk, operation, can_ask=False, answering=False)
+    code = code_for(desk.journal.secret, standing.operation)
+    return Conclusion(standing.operation, code=code, ended=ended)
+
+
+async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str) -> Operation:
+    try:
+        return await desk.journal.change(
+            operation.id, lambda current, now: model.end(current, now, to, reason=reason)
+        )
+    except OperationError:
+        return await desk.journal.get(operation.id) or operation
+
+
+def _differs(shown: Request, given: Request) -> bool:
+    flags = ((shown.allow_inbound, given.allow_inbound), (shown.allow_outbound, given.allow_outbound))
+    return (
+        (given.endpoint_id not in {"", shown.endpoint_id})
+        or any(new is not None and new != old for old, new in flags)
+        or given.permanent != shown.permanent
+    )

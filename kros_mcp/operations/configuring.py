@@ -1,0 +1,66 @@
+"""Change the settings of an owned number; costs nothing and can be undone, so it needs no journal row.
+
+Only protected numbers ask for a yes, and then the change is an operation like any other.
+"""
+
+from dataclasses import dataclass
+
+from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.operations import routing
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.model import Request, new_operation_id
+from kros_mcp.operations.proposal import check_may_write, require_endpoint, require_owned
+from kros_mcp.operations.runner import Runner
+
+_LONGEST_CHANGE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """A number before and after; `after` is None while the change is still under way."""
+
+    before: PhoneNumber
+    after: PhoneNumber | None
+    not_applied: tuple[str, ...] = ()
+
+
+async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNumber:
+    """Check a change before anything is written, and read the number as it stands now.
+
+    Raises:
+        InvalidArgumentError: Nothing is to be changed, or the endpoint does not exist.
+        OperationError: The number is not owned.
+        RefusedError: This server only reads.
+    """
+    check_may_write(desk)
+    if not routing.names(routing.wanted(request)):
+        raise InvalidArgumentError("Nothing to change: give endpoint_id, allow_inbound or allow_outbound.")
+    await require_endpoint(desk, request.endpoint_id)
+    number = await require_owned(desk, request.number_id, e164)
+    return await desk.client.get_number(number.id) if e164 else number
+
+
+async def configure(
+    desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float
+) -> Change:
+    """Apply settings to a number that is not protected, in a task that the server owns.
+
+    Args:
+        desk: The account's resources.
+        runner: Owns the task, so that a client that goes away does not cut it in half.
+        number: As `require_changeable` read it.
+        request: The settings wanted.
+        seconds: How long to wait; after that it goes on by itself.
+    """
+    target = routing.wanted(request)
+
+    async def change() -> Change:
+        await desk.journal.settings_changed(desk.account, number.e164)
+        with within(_LONGEST_CHANGE_SECONDS):
+            applied = await routing.apply(desk.client, number, target, key=new_operation_id())
+        return Change(before=number, after=applied.number, not_applied=applied.not_applied)
+
+    done = await runner.shelter(change, seconds)
+    return done or Change(before=number, after=None)

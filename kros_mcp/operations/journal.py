@@ -1,0 +1,132 @@
+"""The journal: a durable row for every act, written before anything is sent.
+
+`Journal` is the protocol that every backend keeps. A change is one transaction: the row is read,
+a pure move of `model.py` answers the next row, and that is stored; a move that raises stores nothing.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from kros_mcp.errors import OperationError
+from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.policy import Books
+
+Move = Callable[[Operation, float], Operation]
+Claim = Callable[[Operation, float, Books], Operation]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes two proposals the same: account, principal, action and number."""
+
+    account: str
+    principal: str
+    action: Action
+
+
+class Journal(Protocol):
+    """Where operations stand. Every method raises `JournalError` if the journal cannot be used."""
+
+    secret: bytes
+    """Random bytes of this journal, from which codes and account names are derived."""
+
+    async def now(self) -> float:
+        """Give the journal's time, in Unix seconds."""
+        ...
+
+    async def propose(self, draft: Operation) -> Operation:
+        """Store a draft, or answer the open operation that is the same.
+
+        One that waits with other settings is cancelled in its favour.
+
+        Raises:
+            OperationError: `NUMBER_BUSY`, the number is being acted on; `ASKED_TOO_OFTEN`, three prompts
+                for it were turned down within ten minutes.
+        """
+        ...
+
+    async def change(self, operation_id: str, move: Move) -> Operation:
+        """Run one move in a transaction.
+
+        Raises:
+            OperationError: There is no such operation, or the move is not allowed.
+        """
+        ...
+
+    async def claim(self, operation_id: str, move: Claim, *, committed_since: float) -> Operation:
+        """Run a move that also needs the books, in one transaction with the sums it sees.
+
+        A number that another operation of the account is acting on fails this one with `NUMBER_BUSY`.
+
+        Args:
+            operation_id: The operation to claim.
+            move: Answers the claimed operation, or the failed one.
+            committed_since: Purchases settled after this time count as committed.
+        """
+        ...
+
+    async def get(self, operation_id: str) -> Operation | None:
+        """Read one operation, expired if its time has come."""
+        ...
+
+    async def find(
+        self, identity: Identity, *, e164: str = "", inventory_id: str = "", number_id: str = ""
+    ) -> Operation | None:
+        """Find the newest operation of that identity for a number, by any of its names."""
+        ...
+
+    async def due(self, account: str) -> tuple[Operation, ...]:
+        """List what needs attention: confirmed, sending, unknown, settings pending."""
+        ...
+
+    async def books(self, account: str, *, committed_since: float) -> Books:
+        """Sum what is spent and committed."""
+        ...
+
+    async def settings_changed(self, account: str, e164: str) -> None:
+        """Drop what a purchase still wanted to set: somebody has chosen anew."""
+        ...
+
+    async def list_operations(
+        self, *, account: str | None = None, states: tuple[State, ...] = (), limit: int = 50
+    ) -> tuple[Operation, ...]:
+        """List operations, newest first."""
+        ...
+
+    async def check_writable(self) -> None:
+        """Raise `JournalError` unless a row could be written now."""
+        ...
+
+
+def missing(operation_id: str) -> OperationError:
+    """Say that there is no such operation; another principal's looks the same."""
+    return OperationError(
+        f"There is no operation {operation_id[:60]!r}.",
+        code="OPERATION_NOT_FOUND",
+        next_step="Use the operation_id that an earlier answer gave.",
+    )
+
+
+def busy(e164: str) -> OperationError:
+    """Say that a number is being acted on."""
+    return OperationError(
+        f"Another operation on {e164} is under way or its outcome is not known yet; nothing was charged or changed.",
+        code="NUMBER_BUSY",
+        next_step="Wait until that one has ended, then ask again.",
+    )
+
+
+@asynccontextmanager
+async def open_journal(url: str | None) -> AsyncIterator[Journal]:
+    """Open the journal that a URL names; the user's own file if it names none.
+
+    Raises:
+        JournalError: It cannot be opened, or is of a newer version of this program.
+    """
+    from kros_mcp.operations.sqlite import open_sqlite  # noqa: PLC0415 - only the backend that is used
+
+    opened: AbstractAsyncContextManager[Journal] = open_sqlite(url)
+    async with opened as journal:
+        yield journal

@@ -1,0 +1,331 @@
+"""An operation, its states and its allowed moves; pure.
+
+    proposed ─confirm+claim→ sending ─→ done
+       │  └─confirm→ confirmed ─claim→ ┘  ├─→ failed   (known: nothing charged, nothing changed)
+       │             │                    └─→ unknown ─reconcile→ done | failed
+       ├→ declined, cancelled, expired ←┘
+       └→ failed   (the claim was refused: a cap, a busy number)
+
+A move takes an operation and answers the next one, or raises `OperationError` and changes nothing.
+The journal runs each move inside one transaction, so that what a move checks still holds when it is
+stored. Times are Unix seconds on the journal's clock.
+"""
+
+import secrets
+from base64 import b32encode
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+from kros_mcp.errors import Known, OperationError
+from kros_mcp.settings import Environment
+
+LEASE_SECONDS = 15.0
+CODE_SECONDS = 600.0
+DONE_ANSWERED_SECONDS = 86_400.0
+MAX_WRONG_CODES = 5
+
+
+class State(StrEnum):
+    """Where an operation stands."""
+
+    PROPOSED = "proposed"
+    CONFIRMED = "confirmed"
+    SENDING = "sending"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Action(StrEnum):
+    """What an operation does."""
+
+    BUY = "buy"
+    RELEASE = "release"
+    CONFIGURE = "configure"
+
+
+class Channel(StrEnum):
+    """Where a person is asked."""
+
+    PROMPT = "prompt"
+    CODE = "code"
+    APPROVER = "approver"
+
+
+MOVES: dict[State, frozenset[State]] = {
+    State.PROPOSED: frozenset(
+        {State.CONFIRMED, State.SENDING, State.FAILED, State.DECLINED, State.CANCELLED, State.EXPIRED}
+    ),
+    State.CONFIRMED: frozenset({State.SENDING, State.FAILED, State.DECLINED, State.CANCELLED, State.EXPIRED}),
+    State.SENDING: frozenset({State.DONE, State.FAILED, State.UNKNOWN}),
+    State.UNKNOWN: frozenset({State.DONE, State.FAILED}),
+}
+Outcome = Literal[State.DONE, State.FAILED, State.UNKNOWN]
+WAITING = frozenset({State.PROPOSED, State.CONFIRMED})
+IN_FLIGHT = frozenset({State.SENDING, State.UNKNOWN})
+OPEN = WAITING | IN_FLIGHT
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of KrosAI: the settings that make two proposals the same or not, and where to look.
+
+    `area_code`, `type` and `position` only say where a search saw the number; they never decide.
+    """
+
+    number_id: str = ""
+    inventory_id: str = ""
+    country: str = ""
+    type: str = ""
+    area_code: str = ""
+    position: int | None = None
+    endpoint_id: str = ""
+    allow_inbound: bool | None = None
+    allow_outbound: bool | None = None
+    permanent: bool = False
+
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What a person agrees to beside the number and its price."""
+        return (self.endpoint_id, self.allow_inbound, self.allow_outbound, self.permanent)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Exactly what is shown to a person; cents, null where KrosAI does not say."""
+
+    e164: str
+    country: str | None
+    environment: Environment
+    setup_cents: int | None = None
+    monthly_cents: int | None = None
+    due_now_cents: int | None = None
+    endpoint_id: str = ""
+    endpoint_type: str = ""
+    routed_to: str = ""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the journal."""
+
+    id: str
+    account: str
+    principal: str
+    action: Action
+    e164: str
+    request: Request
+    quote: Quote
+    created_at: float
+    expires_at: float
+    state: State = State.PROPOSED
+    channel: Channel | None = None
+    asked_at: float | None = None
+    wrong_codes: int = 0
+    confirmed_at: float | None = None
+    confirmed_by: str = ""
+    reason: str = ""
+    claimed_at: float | None = None
+    reserved_cents: int = 0
+    lease_until: float | None = None
+    token: int = 0
+    sent_at: float | None = None
+    settled_at: float | None = None
+    charged: Known = "no"
+    changed: Known = "no"
+    error_code: str = ""
+    message: str = ""
+    next_step: str = ""
+    number: dict[str, Any] | None = None
+    note: str = ""
+    settings_pending: bool = False
+    not_applied: tuple[str, ...] = field(default=())
+    checked_at: float | None = None
+    seen_unsold_at: float | None = None
+
+    def to(self, state: State, **changes: Any) -> "Operation":  # noqa: ANN401 - fields of this very class
+        """Move to `state` if the model allows it.
+
+        Raises:
+            OperationError: The operation is past that move; `charged` and `changed` are what is known of it.
+        """
+        if state not in MOVES.get(self.state, frozenset()):
+            raise past(self)
+        return replace(self, state=state, **changes)
+
+
+def past(operation: Operation) -> OperationError:
+    """Say that an operation is past the move asked for."""
+    error = OperationError(
+        f"Operation {operation.id} is already {operation.state}; nothing was done now.",
+        code="TOO_LATE",
+        operation_id=operation.id,
+    )
+    error.charged, error.changed = operation.charged, operation.changed
+    return error
+
+
+def new_operation_id() -> str:
+    """An id that nobody can guess: 80 random bits."""
+    return "op_" + b32encode(secrets.token_bytes(10)).decode().lower()
+
+
+def expire(operation: Operation, now: float) -> Operation:
+    """End an operation that waited too long for its yes; others are answered unchanged."""
+    if operation.state in WAITING and now >= operation.expires_at:
+        return operation.to(State.EXPIRED, settled_at=now, message="Nobody confirmed it in time.")
+    return operation
+
+
+def confirm(operation: Operation, now: float, *, by: str, reason: str = "") -> Operation:
+    """A person outside the conversation says yes; a running server then claims it."""
+    return operation.to(State.CONFIRMED, confirmed_at=now, confirmed_by=by, reason=reason)
+
+
+def end(
+    operation: Operation,
+    now: float,
+    state: Literal[State.DECLINED, State.CANCELLED, State.FAILED],
+    *,
+    reason: str,
+    code: str = "",
+    next_step: str = "",
+) -> Operation:
+    """End an operation that was never sent.
+
+    Raises:
+        OperationError: It was claimed already.
+    """
+    if operation.state not in WAITING:
+        raise past(operation)
+    return operation.to(state, settled_at=now, message=reason, error_code=code, next_step=next_step)
+
+
+def wrong_code(operation: Operation, now: float) -> Operation:
+    """Count a wrong code; the fifth declines the operation."""
+    counted = replace(operation, wrong_codes=operation.wrong_codes + 1)
+    if counted.wrong_codes < MAX_WRONG_CODES:
+        return counted
+    return end(counted, now, State.DECLINED, reason="Five wrong confirmation codes were given.")
+
+
+def claim(operation: Operation, now: float, *, reserved_cents: int, by: str = "") -> Operation:
+    """Take the operation for sending, under a lease and a new fencing token."""
+    return operation.to(
+        State.SENDING,
+        claimed_at=now,
+        confirmed_at=operation.confirmed_at or now,
+        confirmed_by=operation.confirmed_by or by,
+        reserved_cents=reserved_cents,
+        lease_until=now + LEASE_SECONDS,
+        token=operation.token + 1,
+    )
+
+
+def renew(operation: Operation, now: float, *, token: int) -> Operation:
+    """Prolong a lease that is still held."""
+    _require_lease(operation, now, token)
+    return replace(operation, lease_until=now + LEASE_SECONDS)
+
+
+def mark_sent(operation: Operation, now: float, *, token: int) -> Operation:
+    """Write down that the request is about to leave, under an unexpired token."""
+    _require_lease(operation, now, token)
+    return replace(operation, sent_at=now, lease_until=now + LEASE_SECONDS)
+
+
+def settle(
+    operation: Operation,
+    now: float,
+    *,
+    token: int,
+    state: Outcome,
+    **changes: Any,  # noqa: ANN401 - fields of Operation
+) -> Operation:
+    """Write down the outcome; a token that was fenced off changes nothing.
+
+    Raises:
+        OperationError: Another process has taken the operation over.
+    """
+    if operation.token != token:
+        raise past(operation)
+    known: Known = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]  # type: ignore[assignment]
+    money: Known = known if operation.action is Action.BUY else "no"
+    ended = None if state is State.UNKNOWN else now
+    return operation.to(state, settled_at=ended, lease_until=None, charged=money, changed=known, **changes)
+
+
+def settle_by_hand(
+    operation: Operation,
+    now: float,
+    *,
+    state: Literal[State.DONE, State.FAILED],
+    by: str,
+    reason: str,
+) -> Operation:
+    """A person who has looked at KrosAI says how an unknown operation ended.
+
+    Raises:
+        OperationError: Its outcome is not unknown.
+    """
+    if operation.state is not State.UNKNOWN:
+        raise past(operation)
+    settled = settle(
+        operation, now, token=operation.token, state=state, error_code="", message="", next_step=""
+    )
+    return replace(settled, note=f"Settled by {by}: {reason}")
+
+
+def recover(operation: Operation, now: float) -> Operation:
+    """Take over an expired lease: never sent is failed, sent is unknown. Needs no network."""
+    if operation.state is not State.SENDING or operation.lease_until is None or now < operation.lease_until:
+        return operation
+    taken = replace(operation, token=operation.token + 1)
+    if operation.sent_at is None:
+        return settle(
+            taken,
+            now,
+            token=taken.token,
+            state=State.FAILED,
+            error_code="INTERRUPTED",
+            message="The server stopped before the request was sent.",
+        )
+    return settle(
+        taken,
+        now,
+        token=taken.token,
+        state=State.UNKNOWN,
+        error_code="INTERRUPTED",
+        message="The server stopped while the request was being sent.",
+    )
+
+
+def as_row(operation: Operation) -> dict[str, Any]:
+    """The operation as plain values, nested ones as dictionaries."""
+    return asdict(operation)
+
+
+def from_row(row: dict[str, Any]) -> Operation:
+    """The operation that `as_row` gave."""
+    return Operation(
+        **{
+            **row,
+            "action": Action(row["action"]),
+            "state": State(row["state"]),
+            "channel": Channel(row["channel"]) if row["channel"] else None,
+            "request": Request(**row["request"]),
+            "quote": Quote(**row["quote"]),
+            "settings_pending": bool(row["settings_pending"]),
+            "not_applied": tuple(row["not_applied"]),
+        }
+    )
+
+
+def _require_lease(operation: Operation, now: float, token: int) -> None:
+    held = operation.state is State.SENDING and operation.token == token
+    if not held or operation.lease_until is None or now >= operation.lease_until:
+        raise past(operation)

@@ -1,0 +1,264 @@
+"""From a wish to a stored proposal: re-read, check, and write down exactly what will be shown."""
+
+from contextlib import suppress
+
+from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
+from kros_mcp.krosai.inventory import Sighting
+from kros_mcp.krosai.owned import find_owned
+from kros_mcp.krosai.wire import Endpoint, PhoneNumber
+from kros_mcp.operations import policy
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.model import (
+    CODE_SECONDS,
+    DONE_ANSWERED_SECONDS,
+    OPEN,
+    Action,
+    Channel,
+    Operation,
+    Quote,
+    Request,
+    State,
+    new_operation_id,
+)
+from kros_mcp.operations.policy import RunRate
+from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.settings import Confirmation
+
+
+async def propose_purchase(desk: Desk, principal: str, request: Request, e164: str) -> Operation:
+    """Propose to buy a number, or answer the operation that already stands for it.
+
+    Args:
+        desk: The account's resources.
+        principal: Who asks.
+        request: `inventory_id`, or `country` and `type` beside `e164`; and the settings wanted.
+        e164: The number, if the purchase names it so; else empty.
+
+    Raises:
+        InvalidArgumentError: The country or the endpoint is missing or wrong.
+        OperationError: `NOT_SEEN`, `ALREADY_OWNED` or `NUMBER_BUSY`.
+        RefusedError: The policy forbids it.
+        KrosaiError: KrosAI could not be read.
+    """
+    check_may_write(desk)
+    seen = desk.inventory.seen(inventory_id=request.inventory_id, e164=e164)
+    number = e164 or (seen.e164 if seen else "")
+    identity = desk.identity(principal, Action.BUY)
+    standing = await desk.journal.find(identity, e164=number, inventory_id=request.inventory_id)
+    if standing is not None and await _stands(desk, standing, request):
+        return standing
+    country = request.country or (seen.country if seen else "")
+    if not country:
+        raise InvalidArgumentError(
+            "country is needed, since this number was not seen in a search lately: the two-letter code, such as NG."
+        )
+    endpoint = await require_endpoint(desk, request.endpoint_id)
+    sought = Sighting(
+        inventory_id=request.inventory_id,
+        e164=number,
+        country=country,
+        type=request.type or (seen.type if seen else ""),
+        area_code=seen.area_code if seen else "",
+        position=seen.position if seen else None,
+    )
+    found = await desk.inventory.find(sought)
+    if found.item is None:
+        raise await _not_for_sale(desk, number or (standing.e164 if standing else ""))
+    item = found.item
+    quote = Quote(
+        e164=item.e164,
+        country=item.country or country,
+        environment=desk.settings.environment,
+        setup_cents=item.setup_cents,
+        monthly_cents=item.monthly_cents,
+        due_now_cents=item.due_now_cents,
+        endpoint_id=endpoint.id if endpoint else "",
+        endpoint_type=_kind(endpoint),
+    )
+    place = Request(
+        inventory_id=item.inventory_id,
+        country=country,
+        type=sought.type,
+        area_code=sought.area_code,
+        position=found.position,
+        endpoint_id=request.endpoint_id,
+        allow_inbound=request.allow_inbound,
+        allow_outbound=request.allow_outbound,
+    )
+    return await _propose(desk, await _draft(desk, principal, Action.BUY, place, quote))
+
+
+async def propose_release(desk: Desk, principal: str, request: Request, e164: str) -> Operation:
+    """Propose to release an owned number, or answer the operation that already stands for it.
+
+    Args:
+        desk: The account's resources.
+        principal: Who asks.
+        request: `number_id` (or empty beside an E.164) and `permanent`.
+        e164: The number, if it is named so; else empty.
+
+    Raises:
+        OperationError: `NUMBER_NOT_OWNED`, `ALREADY_RELEASED` or `NUMBER_BUSY`.
+        RefusedError: The policy forbids it.
+        KrosaiError: KrosAI could not be read.
+    """
+    check_may_write(desk)
+    identity = desk.identity(principal, Action.RELEASE)
+    standing = await desk.journal.find(identity, e164=e164, number_id=request.number_id)
+    if standing is not None and await _stands(desk, standing, request):
+        return standing
+    number = await require_owned(desk, request.number_id, e164)
+    if number.status == "inactive" and not request.permanent:
+        raise OperationError(
+            f"{number.e164} is already released; nothing was changed.",
+            code="ALREADY_RELEASED",
+            next_step="Tell the person that it is released already.",
+        )
+    return await _propose_for_owned(desk, principal, Action.RELEASE, request, number)
+
+
+async def propose_configuration(
+    desk: Desk, principal: str, request: Request, number: PhoneNumber
+) -> Operation:
+    """Propose to change a protected number, or answer the operation that already stands for it.
+
+    Args:
+        desk: The account's resources.
+        principal: Who asks.
+        request: The settings wanted; its endpoint exists.
+        number: The number as it stands now.
+    """
+    return await _propose_for_owned(desk, principal, Action.CONFIGURE, request, number)
+
+
+def check_may_write(desk: Desk) -> None:
+    """Raise if this server only reads."""
+    if desk.settings.read_only:
+        raise RefusedError(
+            "This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY"
+        )
+
+
+async def require_endpoint(desk: Desk, endpoint_id: str) -> Endpoint | None:
+    """Read an endpoint that must exist; None if none is asked for.
+
+    Raises:
+        InvalidArgumentError: KrosAI has no such endpoint.
+    """
+    if not endpoint_id:
+        return None
+    with suppress(NotFoundError):
+        return await desk.client.get_endpoint(endpoint_id)
+    raise InvalidArgumentError(
+        f"endpoint_id {endpoint_id!r} does not exist in this account.",
+        code="ENDPOINT_NOT_FOUND",
+        next_step="Call list_endpoints and use an id that stands there.",
+    )
+
+
+async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
+    """Read an owned number by its id or its E.164.
+
+    Raises:
+        OperationError: `NUMBER_NOT_OWNED`.
+    """
+    reading = await find_owned(desk.client, number_id="" if e164 else number_id, e164=e164)
+    if reading.number is None:
+        raise OperationError(
+            f"{e164 or number_id} is not among the numbers of this account; nothing was changed.",
+            code="NUMBER_NOT_OWNED",
+            next_step="Call list_phone_numbers and use an id or an E.164 that stands there.",
+        )
+    return reading.number
+
+
+async def _propose_for_owned(
+    desk: Desk, principal: str, action: Action, request: Request, number: PhoneNumber
+) -> Operation:
+    wanted = await require_endpoint(desk, request.endpoint_id)
+    current = None
+    if number.endpoint_id:
+        with suppress(NotFoundError):
+            current = await desk.client.get_endpoint(number.endpoint_id)
+    routed_to = f"endpoint {number.endpoint_id}" if number.endpoint_id else "no endpoint"
+    quote = Quote(
+        e164=number.e164,
+        country=number.country,
+        environment=desk.settings.environment,
+        monthly_cents=number.monthly_cents,
+        endpoint_id=request.endpoint_id,
+        endpoint_type=_kind(wanted),
+        routed_to=f"{routed_to} ({_kind(current)})" if _kind(current) else routed_to,
+    )
+    place = Request(
+        number_id=number.id,
+        endpoint_id=request.endpoint_id,
+        allow_inbound=request.allow_inbound,
+        allow_outbound=request.allow_outbound,
+        permanent=request.permanent,
+    )
+    return await _propose(desk, await _draft(desk, principal, action, place, quote))
+
+
+async def _draft(desk: Desk, principal: str, action: Action, request: Request, quote: Quote) -> Operation:
+    now = await desk.journal.now()
+    approver = desk.settings.confirmation is Confirmation.APPROVER
+    return Operation(
+        id=new_operation_id(),
+        account=desk.account,
+        principal=principal,
+        action=action,
+        e164=quote.e164,
+        request=request,
+        quote=quote,
+        created_at=now,
+        expires_at=now + (desk.settings.approval_hours * 3600 if approver else CODE_SECONDS),
+        channel=Channel.APPROVER if approver else None,
+    )
+
+
+async def _propose(desk: Desk, draft: Operation) -> Operation:
+    run_rate: RunRate | None = None
+    if draft.action is Action.BUY and desk.settings.monthly_commitment_cents is not None:
+        run_rate = await read_run_rate(desk)
+    since = run_rate.read_at if run_rate else draft.created_at
+    policy.check(
+        desk.settings, draft, await desk.journal.books(desk.account, committed_since=since), run_rate
+    )
+    return await desk.journal.propose(draft)
+
+
+async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:
+    """Tell whether an earlier operation answers this wish: it is open, or done and still visible."""
+    if standing.state is State.PROPOSED:
+        return standing.request.settings == request.settings
+    if standing.state in OPEN:
+        return True
+    if standing.state is not State.DONE or standing.request.settings != request.settings:
+        return False
+    if await desk.journal.now() - (standing.settled_at or 0) > DONE_ANSWERED_SECONDS:
+        return False
+    reading = await find_owned(desk.client, e164=standing.e164)
+    owned = reading.number is not None and reading.number.status != "inactive"
+    return owned if standing.action is Action.BUY else not owned and reading.complete
+
+
+async def _not_for_sale(desk: Desk, e164: str) -> OperationError:
+    if e164:
+        reading = await find_owned(desk.client, e164=e164)
+        if reading.number is not None and reading.number.status != "inactive":
+            return OperationError(
+                f"{e164} is already owned by this account; nothing was charged now.",
+                code="ALREADY_OWNED",
+                next_step="Use configure_phone_number to change how it is routed.",
+            )
+    return OperationError(
+        "This number was not seen among the numbers for sale just now; nothing was charged.",
+        code="NOT_SEEN",
+        next_step="Search again and offer a number from the new result.",
+    )
+
+
+def _kind(endpoint: Endpoint | None) -> str:
+    kind = endpoint.type if endpoint else None
+    return kind if kind and kind.replace("_", "").isalnum() and kind.isascii() else ""

@@ -1,0 +1,142 @@
+"""What to make of an operation whose end nobody saw.
+
+Recovery needs no network: an expired lease without `sent_at` is failed, with it unknown. Reconciling
+asks KrosAI, and calls an act done or failed only on evidence; without evidence it stays unknown.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from kros_mcp.krosai.owned import find_owned
+from kros_mcp.operations import model, routing
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.execution import bought
+from kros_mcp.operations.model import Action, Operation, State
+
+RECONCILE_EVERY_SECONDS = 2.0
+SECOND_READING_SECONDS = 10.0
+
+_NOTHING_WRONG = {"error_code": "", "message": "", "next_step": ""}
+
+Verdict = dict[str, Any] | None
+
+
+async def recover(desk: Desk) -> None:
+    """Take over what a stopped or frozen process of this account left in flight."""
+    now = await desk.journal.now()
+    for operation in await desk.journal.due(desk.account):
+        if (
+            operation.state is State.SENDING
+            and operation.lease_until is not None
+            and now >= operation.lease_until
+        ):
+            await desk.journal.change(operation.id, model.recover)
+
+
+async def reconcile(desk: Desk, operation: Operation) -> Operation:
+    """Ask KrosAI how an unknown operation ended; at most once per two seconds and operation.
+
+    Returns:
+        The operation as it stands then: done, failed, or still unknown.
+
+    Raises:
+        KrosaiError: KrosAI could not be read; the operation stays unknown.
+    """
+    if operation.state is not State.UNKNOWN:
+        return operation
+    claimed = await _take_turn(desk, operation)
+    if claimed is None:
+        return operation
+    verdict = await _VERDICTS[claimed.action](desk, claimed)
+    if verdict is None:
+        return await desk.journal.get(claimed.id) or claimed
+
+    def settle(current: Operation, now: float) -> Operation:
+        if current.state is not State.UNKNOWN:
+            return current
+        return model.settle(current, now, token=claimed.token, **verdict)
+
+    return await desk.journal.change(claimed.id, settle)
+
+
+async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
+    """Note that KrosAI is being asked now; None if it was asked less than two seconds ago."""
+    taken = False
+
+    def note(current: Operation, now: float) -> Operation:
+        nonlocal taken
+        recently = current.checked_at is not None and now - current.checked_at < RECONCILE_EVERY_SECONDS
+        taken = current.state is State.UNKNOWN and not recently
+        return replace(current, checked_at=now) if taken else current
+
+    current = await desk.journal.change(operation.id, note)
+    return current if taken else None
+
+
+async def _purchase(desk: Desk, operation: Operation) -> Verdict:
+    reading = await find_owned(desk.client, e164=operation.e164)
+    if reading.number is not None and reading.number.status != "inactive":
+        return bought(operation, reading.number, desk.settings.currency)
+    if not reading.complete or not await _late_enough(desk, operation):
+        return None
+    found = await desk.find_for_sale(operation)
+    if found.item is None:
+        await _note_unsold(desk, operation, seen=False)
+        return None
+    return await _note_unsold(desk, operation, seen=True)
+
+
+async def _note_unsold(desk: Desk, operation: Operation, *, seen: bool) -> Verdict:
+    """Keep the first reading that shows the number for sale; the second, ten seconds later, is evidence."""
+    now = await desk.journal.now()
+    first = operation.seen_unsold_at
+    if seen and first is not None:
+        if now - first < SECOND_READING_SECONDS:
+            return None
+        return _failed(
+            "KrosAI does not list the number as owned and offers it for sale, so it was not bought."
+        )
+    if seen or first is not None:
+        await desk.journal.change(
+            operation.id, lambda current, _: replace(current, seen_unsold_at=now if seen else None)
+        )
+    return None
+
+
+async def _release(desk: Desk, operation: Operation) -> Verdict:
+    reading = await find_owned(desk.client, number_id=operation.request.number_id)
+    if reading.number is None or reading.number.status == "inactive":
+        shown = routing.shown(reading.number) if reading.number else None
+        return {"state": State.DONE, "number": shown, **_NOTHING_WRONG}
+    if not await _late_enough(desk, operation):
+        return None
+    return _failed("KrosAI still shows the number as owned, so it was not released.")
+
+
+async def _configuration(desk: Desk, operation: Operation) -> Verdict:
+    reading = await find_owned(desk.client, number_id=operation.request.number_id)
+    if reading.number is None:
+        return _failed("KrosAI no longer shows the number, so it was not changed.")
+    lacking = routing.names(routing.missing(reading.number, routing.wanted(operation.request)))
+    if not lacking:
+        return {"state": State.DONE, "number": routing.shown(reading.number), **_NOTHING_WRONG}
+    if not await _late_enough(desk, operation):
+        return None
+    return _failed("KrosAI does not show the settings that were asked for, so they were not changed.")
+
+
+async def _late_enough(desk: Desk, operation: Operation) -> bool:
+    sent_at = operation.sent_at
+    return sent_at is not None and await desk.journal.now() > sent_at + desk.settings.settle_seconds
+
+
+def _failed(message: str) -> Verdict:
+    return {
+        "state": State.FAILED,
+        "error_code": "NOT_DONE",
+        "message": message,
+        "next_step": "Ask the person whether to try again; it would be a new operation.",
+    }
+
+
+_VERDICTS = {Action.BUY: _purchase, Action.RELEASE: _release, Action.CONFIGURE: _configuration}

@@ -1,0 +1,97 @@
+"""Bring a number's settings to what was asked, and say what KrosAI did not apply."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.orders import Changes, Spelling
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.operations.model import Operation, Request
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The number as it stands afterwards, and the settings that differ from what was asked."""
+
+    number: PhoneNumber
+    not_applied: tuple[str, ...]
+
+
+def wanted(request: Request) -> Changes:
+    """The settings that a request names; None where it names none."""
+    return Changes(
+        endpoint_id=request.endpoint_id or None,
+        allow_inbound=request.allow_inbound,
+        allow_outbound=request.allow_outbound,
+    )
+
+
+def missing(number: PhoneNumber, target: Changes) -> Changes:
+    """The part of `target` that the number does not show; what KrosAI does not say counts as not shown."""
+    return Changes(
+        endpoint_id=target.endpoint_id if target.endpoint_id != number.endpoint_id else None,
+        allow_inbound=target.allow_inbound if target.allow_inbound != number.allow_inbound else None,
+        allow_outbound=target.allow_outbound if target.allow_outbound != number.allow_outbound else None,
+    )
+
+
+def names(settings: Changes) -> tuple[str, ...]:
+    """The names of the settings that are given."""
+    return tuple(
+        name
+        for name in ("endpoint_id", "allow_inbound", "allow_outbound")
+        if getattr(settings, name) is not None
+    )
+
+
+async def apply(client: KrosClient, number: PhoneNumber, target: Changes, *, key: str) -> Applied:
+    """PATCH what is missing, read it back, and try once more in the other spelling if it was ignored.
+
+    Args:
+        client: KrosAI.
+        number: As it stands now, read from KrosAI.
+        target: What is wanted.
+        key: Distinguishes this change; the idempotency keys derive from it.
+
+    Raises:
+        KrosaiError: KrosAI refused, or it is not known whether it changed anything.
+    """
+    current = number
+    spellings: tuple[Spelling, ...] = ("snake", "camel")
+    for spelling in spellings:
+        lacking = missing(current, target)
+        if not names(lacking):
+            break
+        await client.update_number(number.id, lacking, spelling=spelling, idempotency_key=f"{key}-{spelling}")
+        current = await client.get_number(number.id)
+    return Applied(number=current, not_applied=names(missing(current, target)))
+
+
+def shown(number: PhoneNumber) -> dict[str, Any]:
+    """What the journal keeps of a number: what is shown of it, never its SIP credentials."""
+    return {
+        "id": number.id,
+        "e164": number.e164,
+        "country": number.country,
+        "type": number.type,
+        "status": number.status,
+        "endpoint_id": number.endpoint_id,
+        "allow_inbound": number.allow_inbound,
+        "allow_outbound": number.allow_outbound,
+        "setup_cents": number.setup_cents,
+        "monthly_cents": number.monthly_cents,
+    }
+
+
+def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
+    """Tell whether somebody has chosen anew since the purchase was first seen.
+
+    A setting that is neither as it was first seen nor as this purchase wants it is somebody's choice.
+    """
+    if operation.number is None:
+        return False
+    target = wanted(operation.request)
+    for name in names(missing(number, target)):
+        if operation.number.get(name) != getattr(number, name):
+            return True
+    return False

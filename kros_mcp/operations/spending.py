@@ -1,0 +1,48 @@
+"""What numbers cost: the run rate of all owned ones, read from KrosAI."""
+
+import anyio
+
+from kros_mcp.errors import NotFoundError
+from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.owned import read_all_owned
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.policy import RunRate
+
+_AT_ONCE = 5
+
+
+async def read_run_rate(desk: Desk) -> RunRate:
+    """Add up the monthly prices of all owned numbers that are not inactive.
+
+    Lists may leave the price out; such a number is read by itself.
+    """
+    read_at = await desk.journal.now()
+    numbers, complete = await read_all_owned(desk.client)
+    live = [number for number in numbers if number.status != "inactive"]
+    prices = await _monthly_prices(desk.client, live)
+    return RunRate(
+        monthly_cents=sum(price for price in prices if price is not None),
+        unpriced=sum(price is None for price in prices),
+        complete=complete,
+        read_at=read_at,
+        e164s=frozenset(number.e164 for number in live),
+    )
+
+
+async def _monthly_prices(client: KrosClient, numbers: list[PhoneNumber]) -> list[int | None]:
+    prices = [number.monthly_cents for number in numbers]
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def read(index: int, number_id: str) -> None:
+        async with limiter:
+            try:
+                prices[index] = (await client.get_number(number_id)).monthly_cents
+            except NotFoundError:
+                prices[index] = 0  # released since the list was read
+
+    async with anyio.create_task_group() as tasks:
+        for index, number in enumerate(numbers):
+            if prices[index] is None:
+                tasks.start_soon(read, index, number.id)
+    return prices

@@ -1,0 +1,388 @@
+"""The journal on one machine: SQLite in WAL mode, every commit synchronous."""
+
+import json
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from kros_mcp.errors import JournalError, KrosError, OperationError
+from kros_mcp.operations import model
+from kros_mcp.operations.journal import Claim, Identity, Move, busy, missing
+from kros_mcp.operations.model import OPEN, WAITING, Operation, State
+from kros_mcp.operations.policy import DAY_SECONDS, Books
+from kros_mcp.settings import default_journal_path
+
+T = TypeVar("T")
+
+APPLICATION_ID = 0x6B726F73  # "kros"
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 2.0
+ASKING_WINDOW_SECONDS = 600.0
+MAX_PROMPTS_TURNED_DOWN = 3
+_COLUMNS = tuple(field.name for field in fields(Operation))
+_JSON = frozenset({"request", "quote", "number", "not_applied"})
+_SCHEMA = """
+CREATE TABLE operations (
+    id TEXT PRIMARY KEY, account TEXT NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL, e164 TEXT NOT NULL,
+    request TEXT NOT NULL, quote TEXT NOT NULL, created_at REAL NOT NULL, expires_at REAL NOT NULL,
+    state TEXT NOT NULL, channel TEXT, asked_at REAL, wrong_codes INTEGER NOT NULL,
+    confirmed_at REAL, confirmed_by TEXT NOT NULL, reason TEXT NOT NULL,
+    claimed_at REAL, reserved_cents INTEGER NOT NULL, lease_until REAL, token INTEGER NOT NULL,
+    sent_at REAL, settled_at REAL, charged TEXT NOT NULL, changed TEXT NOT NULL,
+    error_code TEXT NOT NULL, message TEXT NOT NULL, next_step TEXT NOT NULL, number TEXT, note TEXT NOT NULL,
+    settings_pending INTEGER NOT NULL, not_applied TEXT NOT NULL, checked_at REAL, seen_unsold_at REAL
+) STRICT;
+CREATE UNIQUE INDEX one_in_flight ON operations (account, e164) WHERE state IN ('sending', 'unknown');
+CREATE UNIQUE INDEX one_open ON operations (account, principal, action, e164)
+    WHERE state IN ('proposed', 'confirmed', 'sending', 'unknown');
+CREATE INDEX by_number ON operations (account, e164, created_at);
+CREATE INDEX by_inventory ON operations (account, json_extract(request, '$.inventory_id'), created_at);
+CREATE INDEX by_number_id ON operations (account, json_extract(request, '$.number_id'), created_at);
+CREATE INDEX by_time ON operations (created_at);
+CREATE INDEX spent ON operations (account, claimed_at) WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
+CREATE INDEX settled ON operations (account, settled_at) WHERE action = 'buy' AND state = 'done';
+CREATE INDEX due ON operations (account) WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+"""
+
+
+class SqliteJournal:
+    """One connection, one transaction at a time, in a worker thread.
+
+    Args:
+        connection: Opened for any thread, without implicit transactions.
+        clock: Answers Unix seconds.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, clock: Callable[[], float] = time.time) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._one_at_a_time = anyio.Lock()
+        self.secret = b""
+
+    async def now(self) -> float:
+        """Give the machine's time."""
+        return self._clock()
+
+    async def propose(self, draft: Operation) -> Operation:
+        """Store a draft, or answer the open operation that is the same."""
+        return await self._transact(lambda: self._propose(draft))
+
+    async def change(self, operation_id: str, move: Move) -> Operation:
+        """Run one move in a transaction."""
+        return await self._transact(lambda: self._change(operation_id, move))
+
+    async def claim(self, operation_id: str, move: Claim, *, committed_since: float) -> Operation:
+        """Run a move that also needs the books, in one transaction with the sums it sees."""
+
+        def with_books(operation: Operation, now: float) -> Operation:
+            if self._in_flight(operation):
+                error = busy(operation.e164)
+                return model.end(
+                    operation,
+                    now,
+                    State.FAILED,
+                    reason=error.message,
+                    code=error.code,
+                    next_step=error.next_step,
+                )
+            return move(operation, now, self._books(operation.account, now, committed_since))
+
+        return await self._transact(lambda: self._change(operation_id, with_books))
+
+    async def get(self, operation_id: str) -> Operation | None:
+        """Read one operation, expired if its time has come."""
+        operation = await self._run(lambda: self._load(operation_id))
+        return None if operation is None else await self._expired(operation)
+
+    async def find(
+        self, identity: Identity, *, e164: str = "", inventory_id: str = "", number_id: str = ""
+    ) -> Operation | None:
+        """Find the newest operation of that identity for a number, by any of its names."""
+        names = {
+            "e164": e164,
+            "json_extract(request, '$.inventory_id')": inventory_id,
+            "json_extract(request, '$.number_id')": number_id,
+        }
+        mine = "principal = ? AND action = ? ORDER BY created_at DESC, rowid DESC LIMIT 1"
+        for column, value in names.items():
+            if value:
+                where, values = f"account = ? AND {column} = ? AND {mine}", (identity.account, value)
+                found = await self._read(where, *values, identity.principal, identity.action)
+                if found:
+                    return await self._expired(found[0])
+        return None
+
+    async def due(self, account: str) -> tuple[Operation, ...]:
+        """List what needs attention: confirmed, sending, unknown, settings pending."""
+        where = "account = ? AND (state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1)"
+        return await self._read(where + " ORDER BY created_at", account)
+
+    async def books(self, account: str, *, committed_since: float) -> Books:
+        """Sum what is spent and committed."""
+        return await self._run(lambda: self._books(account, self._clock(), committed_since))
+
+    async def settings_changed(self, account: str, e164: str) -> None:
+        """Drop what a purchase still wanted to set: somebody has chosen anew."""
+        sql = "UPDATE operations SET settings_pending = 0 WHERE account = ? AND e164 = ? AND settings_pending = 1"
+        await self._transact(lambda: self._connection.execute(sql, (account, e164)))
+
+    async def list_operations(
+        self, *, account: str | None = None, states: tuple[State, ...] = (), limit: int = 50
+    ) -> tuple[Operation, ...]:
+        """List operations, newest first."""
+        where, values = ["1"], list[object]()
+        if account is not None:
+            where.append("account = ?")
+            values.append(account)
+        if states:
+            where.append(f"state IN ({', '.join('?' * len(states))})")
+            values.extend(states)
+        clause = " AND ".join(where) + " ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        return await self._read(clause, *values, limit)
+
+    async def check_writable(self) -> None:
+        """Raise `JournalError` unless a row could be written now."""
+        sql = (
+            "INSERT INTO meta VALUES ('writable', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        )
+        await self._transact(lambda: self._connection.execute(sql, (secrets.token_bytes(8),)))
+
+    def prepare(self) -> None:
+        """Set the connection up, create the schema where there is none, and read the secret."""
+        with _translated():
+            # The application id is looked at before anything is written into somebody else's file.
+            version, application = self._value("PRAGMA user_version"), self._value("PRAGMA application_id")
+            empty = not self._value("SELECT count(*) FROM sqlite_master")
+        if version > SCHEMA_VERSION:
+            raise JournalError(
+                "The journal was written by a newer kros-mcp; update this one, or name another journal."
+            )
+        if not empty and application != APPLICATION_ID:
+            raise JournalError(
+                "KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file."
+            )
+        with _translated():
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+        self.secret = self._in_transaction(self._prepare_schema)
+
+    def _prepare_schema(self) -> bytes:
+        if self._value("PRAGMA user_version") == 0:
+            for statement in _SCHEMA.split(";"):
+                self._connection.execute(statement)
+            self._connection.execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
+            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        return bytes(self._value("SELECT value FROM meta WHERE name = 'secret'"))
+
+    def _propose(self, draft: Operation) -> Operation:
+        now = self._clock()
+        mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
+        identity = (draft.account, draft.e164, draft.principal, draft.action)
+        for standing in self._select(f"{mine} AND state IN ({_quoted(OPEN)})", *identity):
+            current = model.expire(standing, now)
+            if current.state in OPEN and (
+                current.request.settings == draft.request.settings or current.state is not State.PROPOSED
+            ):
+                return current
+            if current.state is State.PROPOSED:
+                current = model.end(
+                    current, now, State.CANCELLED, reason="Replaced by one with other settings."
+                )
+            self._store(current)
+        if self._in_flight(draft):
+            raise busy(draft.e164)
+        turned_down = (
+            f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND created_at > ?"
+        )
+        if len(self._select(turned_down, *identity, now - ASKING_WINDOW_SECONDS)) >= MAX_PROMPTS_TURNED_DOWN:
+            raise OperationError(
+                f"The person has turned {draft.e164} down three times within ten minutes; nothing was charged or changed.",
+                code="ASKED_TOO_OFTEN",
+                next_step="Do not ask again now; go on with something else.",
+            )
+        marks = ", ".join("?" * len(_COLUMNS))
+        self._connection.execute(
+            f"INSERT INTO operations ({', '.join(_COLUMNS)}) VALUES ({marks})", _encode(draft)
+        )
+        return draft
+
+    def _change(self, operation_id: str, move: Move) -> Operation:
+        operation = self._load(operation_id)
+        if operation is None:
+            raise missing(operation_id)
+        now = self._clock()
+        current = model.expire(operation, now)
+        moved = current if current.state is State.EXPIRED else move(current, now)
+        if moved != operation:
+            self._store(moved)
+        return moved
+
+    async def _expired(self, operation: Operation) -> Operation:
+        if operation.state in WAITING and self._clock() >= operation.expires_at:
+            return await self.change(operation.id, model.expire)
+        return operation
+
+    def _in_flight(self, operation: Operation) -> bool:
+        where = "account = ? AND e164 = ? AND id <> ? AND state IN ('sending', 'unknown') LIMIT 1"
+        return bool(self._select(where, operation.account, operation.e164, operation.id))
+
+    def _books(self, account: str, now: float, committed_since: float) -> Books:
+        spent = self._value(
+            "SELECT coalesce(sum(reserved_cents), 0) FROM operations WHERE account = ? AND claimed_at > ? "
+            "AND action = 'buy' AND state IN ('sending', 'unknown', 'done')",
+            account,
+            now - DAY_SECONDS,
+        )
+        under_way = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
+        newer = "account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done'"
+        rows = (*self._select(under_way, account), *self._select(newer, account, committed_since))
+        return Books(spent_cents=spent, committed={row.e164: row.quote.monthly_cents for row in rows})
+
+    def _load(self, operation_id: str) -> Operation | None:
+        found = self._select("id = ?", operation_id)
+        return found[0] if found else None
+
+    def _select(self, where: str, *values: object) -> tuple[Operation, ...]:
+        sql = f"SELECT {', '.join(_COLUMNS)} FROM operations WHERE {where}"  # noqa: S608 - constants of this file
+        return tuple(_decode(row) for row in self._connection.execute(sql, values))
+
+    def _store(self, operation: Operation) -> None:
+        assignments = ", ".join(f"{name} = ?" for name in _COLUMNS)
+        self._connection.execute(
+            f"UPDATE operations SET {assignments} WHERE id = ?",  # noqa: S608 - constants of this file
+            (*_encode(operation), operation.id),
+        )
+
+    def _value(self, sql: str, *values: object) -> Any:  # noqa: ANN401 - whatever the column holds
+        row = self._connection.execute(sql, values).fetchone()
+        return None if row is None else row[0]
+
+    async def _read(self, where: str, *values: object) -> tuple[Operation, ...]:
+        return await self._run(lambda: self._select(where, *values))
+
+    async def _transact(self, work: Callable[[], T]) -> T:
+        return await self._run(lambda: self._in_transaction(work))
+
+    def _in_transaction(self, work: Callable[[], T]) -> T:
+        with _translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            return result
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        def translated() -> T:
+            with _translated():
+                return work()
+
+        async with self._one_at_a_time:
+            return await anyio.to_thread.run_sync(translated)
+
+
+@asynccontextmanager
+async def open_sqlite(
+    url: str | None, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[SqliteJournal]:
+    """Open or create a journal in SQLite, readable by its owner alone.
+
+    Args:
+        url: `sqlite:////absolute/path`, `sqlite:///relative/path`, `sqlite://:memory:`, or None for the
+            user's own state directory.
+        clock: Answers Unix seconds.
+
+    Raises:
+        JournalError: The file cannot be used.
+    """
+    journal = await anyio.to_thread.run_sync(lambda: _connect(journal_path(url), clock))
+    try:
+        yield journal
+    finally:
+        journal._connection.close()  # noqa: SLF001 - the same room
+
+
+def journal_path(url: str | None) -> Path | None:
+    """Say which file a journal URL names; None is memory."""
+    if url == "sqlite://:memory:":
+        return None
+    return default_journal_path() if url is None else Path(url.removeprefix("sqlite:///"))
+
+
+def _connect(path: Path | None, clock: Callable[[], float]) -> SqliteJournal:
+    try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            path.chmod(0o600)
+    except OSError as exc:
+        raise JournalError(f"The journal {path} cannot be opened for writing; nothing can be spent.") from exc
+    with _translated():
+        connection = sqlite3.connect(
+            path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+    journal = SqliteJournal(connection, clock=clock)
+    try:
+        journal.prepare()
+    except KrosError:
+        connection.close()
+        raise
+    return journal
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise JournalError(_reason(exc)) from exc
+
+
+def _reason(exc: sqlite3.Error) -> str:
+    name = getattr(exc, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return "The journal is locked by another process; nothing can be spent until it lets go."
+    if name.startswith("SQLITE_FULL"):
+        return "The journal's disk is full; nothing can be spent until there is room."
+    if name.startswith("SQLITE_READONLY"):
+        return "The journal cannot be written; nothing can be spent."
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return "The journal is damaged or not a journal; nothing can be spent."
+    return "The journal cannot be used; nothing can be spent."
+
+
+def _encode(operation: Operation) -> tuple[object, ...]:
+    row = model.as_row(operation)
+    return tuple(
+        json.dumps(row[name]) if name in _JSON and row[name] is not None else _plain(row[name])
+        for name in _COLUMNS
+    )
+
+
+def _plain(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _decode(values: tuple[Any, ...]) -> Operation:
+    row = dict(zip(_COLUMNS, values, strict=True))
+    return model.from_row(
+        {name: json.loads(value) if name in _JSON and value else value for name, value in row.items()}
+    )
+
+
+def _quoted(states: frozenset[State]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))

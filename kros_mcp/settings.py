@@ -1,0 +1,216 @@
+"""KROS_* environment variables to one frozen object.
+
+Every setting is read once, here. A missing, malformed or unknown KROS_* variable is a
+`SettingsError` of one sentence: a misspelt cap must not be no cap.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+import re
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from kros_mcp import numbering
+from kros_mcp.errors import SettingsError
+
+PREFIX = "KROS_"
+DEFAULT_BASE_URL = "https://api.krosai.com/v1"
+_SIMULATED: dict[str, Any] = {
+    "simulator": True,
+    "api_key": "kros_test_simulator",
+    "base_url": "https://simulator.invalid/v1",
+    "journal_url": "sqlite://:memory:",
+    "organization_id": None,
+}
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_PLACEHOLDER = re.compile(r"\$\{user_config\.\w+\}")
+
+Cents = Annotated[int, Field(ge=0)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+Environment = Literal["live", "test", "simulator"]
+
+
+class Confirmation(StrEnum):
+    """How a person says yes."""
+
+    CONVERSATION = "conversation"
+    PROMPT = "prompt"
+    APPROVER = "approver"
+
+
+class Settings(BaseSettings):
+    """Everything that the environment decides; amounts in cents, times in seconds unless named otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    api_key: SecretStr | None = Field(None, description="kros_live_…, kros_test_… or a Supabase JWT")
+    base_url: str = Field(DEFAULT_BASE_URL, description="where KrosAI answers")
+    auth_header: Literal["bearer", "x-api-key"] = Field("bearer", description="how the key is sent")
+    organization_id: str | None = Field(None, description="organization to act for; KrosAI's first if empty")
+    journal_url: str | None = Field(None, description="sqlite:////absolute/path or sqlite:///relative")
+    currency: str = Field("", max_length=20, description="label of the account's currency, such as USD")
+    principal: str = Field("local", min_length=1, max_length=200, description="who acts, on stdio")
+    confirmation: Confirmation = Field(Confirmation.CONVERSATION, description="how a person says yes")
+    approval_hours: float = Field(24, gt=0, le=24 * 30, description="how long an approver may take")
+    answer_within_seconds: float = Field(4, ge=0.5, le=300, description="every tool answers within this")
+    settle_seconds: float = Field(
+        120, ge=0, le=86_400, description="wait before a lost answer may count as failed"
+    )
+    read_only: bool = Field(False, description="refuse everything but reading")
+    max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
+    daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")
+    monthly_commitment_cents: Cents | None = Field(
+        None, description="run rate of all owned numbers; off if empty"
+    )
+    allowed_countries: CommaSeparated = Field((), description="where numbers may be bought; all if empty")
+    protected_numbers: CommaSeparated = Field((), description="never released, configured only after a yes")
+    allow_permanent_delete: bool = Field(False, description="let release delete the record too")
+    allow_unpriced: bool = Field(False, description="let numbers be bought whose price KrosAI does not state")
+    simulator: bool = Field(False, exclude=True, description="set by --simulator, not by the environment")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unset_placeholders(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: value
+            for name, value in data.items()
+            if not (isinstance(value, str) and (not value.strip() or _PLACEHOLDER.fullmatch(value.strip())))
+        }
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        url = urlsplit(value.strip())
+        if (
+            url.scheme not in {"http", "https"}
+            or not url.hostname
+            or url.username
+            or url.query
+            or url.fragment
+        ):
+            raise ValueError("must be an https URL without user, query or fragment")
+        if url.scheme == "http" and url.hostname not in _LOOPBACK:
+            raise ValueError(
+                "must be https, since the API key is sent there; http is allowed on loopback only"
+            )
+        return value.strip().rstrip("/")
+
+    @field_validator("journal_url")
+    @classmethod
+    def _check_journal_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"sqlite:///.+|sqlite://:memory:$", value):
+            raise ValueError("must be sqlite:////absolute/path or sqlite:///relative/path")
+        return value
+
+    @field_validator("allowed_countries", "protected_numbers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("allowed_countries")
+    @classmethod
+    def _check_countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(numbering.parse_country(country) for country in value)
+
+    @field_validator("protected_numbers")
+    @classmethod
+    def _check_numbers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(numbering.parse_e164(number) for number in value)
+
+    @model_validator(mode="after")
+    def _check_api_key(self) -> Self:
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        if any(character.isspace() or not character.isprintable() for character in key) or not key.isascii():
+            raise ValueError("KROS_API_KEY must be one line of printable characters without blanks")
+        return self
+
+    @property
+    def environment(self) -> Environment:
+        """Where money moves: whatever is neither a test key nor the simulator is live."""
+        if self.simulator:
+            return "simulator"
+        return "test" if self.require_api_key().startswith("kros_test_") else "live"
+
+    def require_api_key(self) -> str:
+        """The API key, or a `SettingsError` that says how to set it."""
+        if self.api_key is None:
+            raise SettingsError(
+                "KROS_API_KEY is missing; set it to a KrosAI key, or try --simulator, which needs none."
+            )
+        return self.api_key.get_secret_value()
+
+    def account(self, secret: bytes) -> str:
+        """Name this KrosAI account without revealing its key.
+
+        Args:
+            secret: The journal's own random key, so that names differ from journal to journal.
+
+        Returns:
+            32 hexadecimal characters, the same for the same base URL, organization and API key. A JWT
+            stands for its issuer and subject, since the token itself changes by the hour.
+        """
+        identity = [self.base_url, self.organization_id or "", _identity(self.require_api_key())]
+        return hmac.new(secret, json.dumps(identity).encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def load_settings(*, simulator: bool = False) -> Settings:
+    """Read the settings from the environment.
+
+    Args:
+        simulator: Replace KrosAI and the journal by ones in memory; no key is needed.
+
+    Raises:
+        SettingsError: A KROS_* variable is malformed or unknown. It names the variable.
+    """
+    known = {PREFIX + field.upper() for field in Settings.model_fields if field != "simulator"}
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            nearest = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)[0]
+            raise SettingsError(f"{name} is not a setting of kros-mcp; the nearest known one is {nearest}.")
+    overrides: dict[str, Any] = _SIMULATED if simulator else {}
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        raise SettingsError(_sentence(exc)) from None
+
+
+def default_journal_path() -> Path:
+    """Where the journal stands unless KROS_JOURNAL_URL says otherwise: the user's state directory."""
+    import platformdirs  # noqa: PLC0415 - 12 ms that only this needs
+
+    return Path(platformdirs.user_state_dir("kros-mcp", appauthor=False)) / "journal.sqlite3"
+
+
+def _identity(api_key: str) -> str:
+    parts = api_key.split(".")
+    if len(parts) == 3:  # noqa: PLR2004 - a JWT has three parts
+        try:
+            claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        except (binascii.Error, ValueError):
+            return api_key
+        if isinstance(claims, dict) and claims.get("sub"):
+            return json.dumps(["jwt", claims.get("iss"), claims["sub"]])
+    return api_key
+
+
+def _sentence(exc: ValidationError) -> str:
+    problem = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+    reason = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return f"{reason}."
+    name = PREFIX + str(problem["loc"][0]).upper()
+    return f"{name} is not usable: {reason[0].lower()}{reason[1:]}."

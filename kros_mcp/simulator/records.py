@@ -1,0 +1,76 @@
+"""What the simulated account consists of: charges, owned numbers, endpoints, and the ids of all.
+
+The fields are those of krosai-api.md sections 2.1, 2.3 and 6; the SIP credentials are INVENTED.
+"""
+
+import random
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from kros_mcp.simulator.catalogue import NumberType
+
+
+@dataclass(frozen=True)
+class Charge:
+    """Money that was taken: setup and first month of one number, in cents, at Unix seconds."""
+
+    e164: str
+    cents: int
+    at: float
+    idempotency_key: str | None
+
+
+@dataclass
+class OwnedNumber:
+    """A number of the account; a released one stays, inactive, where the profile keeps records."""
+
+    id: str
+    e164: str
+    country: str
+    type: NumberType
+    status: str
+    endpoint_id: str | None
+    allow_inbound: bool
+    allow_outbound: bool
+    monthly_cost_cents: int
+    setup_cost_cents: int
+    sip: dict[str, Any]
+    created_at: str
+    updated_at: str
+    area_code: str | None = None
+
+
+@dataclass
+class SimEndpoint:
+    """Where calls are routed to; `secret` signs a webhook's calls."""
+
+    id: str
+    name: str
+    type: str
+    status: str
+    created_at: str
+    updated_at: str
+    url: str | None = None
+    secret: str | None = None
+    provider_config: dict[str, Any] = field(default_factory=dict)
+
+
+class Ids:
+    """Makes the same ids for the same seed: UUIDs, or prefixed ones like `pn_…`."""
+
+    def __init__(self, seed: int, *, prefixed: bool) -> None:
+        self._bits = random.Random(f"{seed}/ids")  # noqa: S311 - must repeat, guards nothing
+        self._prefixed = prefixed
+
+    def make(self, prefix: str) -> str:
+        """Make the next id; `prefix` is used by the guide alone."""
+        return f"{prefix}_{self.hex(12)}" if self._prefixed else self.uuid()
+
+    def uuid(self) -> str:
+        """Make a UUID in either profile."""
+        return str(uuid.UUID(int=self._bits.getrandbits(128), version=4))
+
+    def hex(self, digits: int) -> str:
+        """Make that many hexadecimal digits."""
+        return f"{self._bits.getrandbits(4 * digits):0{digits}x}"

@@ -1,0 +1,136 @@
+"""Two ways to reach a simulator: in-process, or over TCP with uvicorn."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+import httpx
+import uvicorn
+from starlette.types import Message, Scope
+
+from kros_mcp.simulator.simulator import Simulator
+
+_running: set[asyncio.Task[None]] = set()
+
+
+def transport(sim: Simulator) -> httpx.AsyncBaseTransport:
+    """Make a transport that calls the simulator in this process, with the same paths as over TCP.
+
+    It behaves like a connection to a real server: a client that gives up, by read timeout or by
+    cancellation, does not stop what it asked for. A lost reply raises httpx.RemoteProtocolError.
+    """
+    return _InProcessTransport(sim)
+
+
+class _InProcessTransport(httpx.AsyncBaseTransport):
+    def __init__(self, sim: Simulator) -> None:
+        self._app = sim.app
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        exchange = _Exchange(await request.aread())
+        task = asyncio.create_task(self._app(_scope(request), exchange.receive, exchange.send))
+        _running.add(task)
+        task.add_done_callback(_running.discard)
+        # asyncio.wait, unlike wait_for, leaves the task running when the time is over.
+        await asyncio.wait({task}, timeout=request.extensions.get("timeout", {}).get("read"))
+        if not task.done():
+            raise httpx.ReadTimeout("The simulator did not answer in time.", request=request)
+        task.result()
+        return exchange.response(request)
+
+
+class _Exchange:
+    """The two ends of one ASGI call, with the body kept in memory."""
+
+    def __init__(self, body: bytes) -> None:
+        self._incoming = [body]
+        self._start: Message | None = None
+        self._body = b""
+        self._complete = False
+
+    async def receive(self) -> Message:
+        if self._incoming:
+            return {"type": "http.request", "body": self._incoming.pop(), "more_body": False}
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        else:
+            self._body += message.get("body", b"")
+            self._complete = not message.get("more_body", False)
+
+    def response(self, request: httpx.Request) -> httpx.Response:
+        if self._start is None or not self._complete:
+            raise httpx.RemoteProtocolError("The simulator dropped the connection.", request=request)
+        stream = httpx.ByteStream(self._body)
+        return httpx.Response(self._start["status"], headers=self._start["headers"], stream=stream)
+
+
+def _scope(request: httpx.Request) -> Scope:
+    path, _, _ = request.url.raw_path.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "scheme": request.url.scheme,
+        "path": request.url.path,
+        "raw_path": path,
+        "query_string": request.url.query,
+        "server": (request.url.host, request.url.port),
+        "client": ("127.0.0.1", 0),
+        "root_path": "",
+    }
+
+
+@asynccontextmanager
+async def open_server(sim: Simulator, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve the simulator over TCP in this event loop; yields the base URL of its API.
+
+    Args:
+        sim: What to serve.
+        host: The address to listen at.
+        port: The port to listen at; 0 for any that is free.
+
+    Raises:
+        OSError: The address cannot be listened at.
+    """
+    with socket.create_server((host, port)) as listener:
+        server = _Server(sim)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await server.ready.wait()
+            yield f"http://{host}:{listener.getsockname()[1]}/v1"
+        finally:
+            sim.faults.let_go()
+            server.should_exit = True
+            with anyio.CancelScope(shield=True):
+                await task
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves signals to the program it runs in, and says when it is ready."""
+
+    def __init__(self, sim: Simulator) -> None:
+        super().__init__(
+            uvicorn.Config(
+                sim.app,
+                log_config=None,  # the logging of the program it runs in is not its to configure
+                log_level="critical",  # it would report every lost reply as an error
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield

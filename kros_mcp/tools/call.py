@@ -1,0 +1,81 @@
+"""One tool call: who asks, what is open, and how much of its time is left."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from mcp.server.mcpserver import Context
+from mcp.types.version import is_version_at_least
+
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.runner import Runner
+from kros_mcp.settings import Settings
+
+_MODERN = "2026-07-28"
+
+
+@dataclass
+class Runtime:
+    """What the lifespan opened; every tool call receives it.
+
+    `asking` are the operations whose prompt is open on a legacy connection of this process.
+    """
+
+    settings: Settings
+    desk: Desk
+    runner: Runner
+    asking: set[str] = field(default_factory=set)
+
+
+ToolContext = Context[Runtime, Any]
+
+
+@dataclass
+class Call:
+    """The time and the prompt of one call; set by the server around every tool."""
+
+    answer_within_seconds: float
+    asked: str = ""
+    """The operation whose prompt this call has shown."""
+    _started: float = field(default_factory=anyio.current_time)
+
+    def person_answered(self) -> None:
+        """Count the time anew: a person's thinking is not the server's delay."""
+        self._started = anyio.current_time()
+
+    @property
+    def seconds_left(self) -> float:
+        """How long this call may still take; a little is kept for shaping the answer."""
+        return max(0.05, self._started + self.answer_within_seconds * 0.95 - anyio.current_time())
+
+
+current_call: ContextVar[Call] = ContextVar("current_call")
+
+
+def runtime(ctx: ToolContext) -> Runtime:
+    """What the lifespan opened."""
+    return ctx.request_context.lifespan_context
+
+
+def principal(ctx: ToolContext) -> str:
+    """Who is calling: the person at this computer on stdio."""
+    return runtime(ctx).settings.principal
+
+
+def is_modern(ctx: ToolContext) -> bool:
+    """Tell whether questions are returned and the call retried, instead of asked in between."""
+    return ctx.protocol_version is not None and is_version_at_least(ctx.protocol_version, _MODERN)
+
+
+def is_answering(ctx: ToolContext) -> bool:
+    """Tell whether this call brings the answer to a question that was returned before."""
+    return is_modern(ctx) and (ctx.input_responses is not None or ctx.request_state is not None)
+
+
+def can_ask(ctx: ToolContext) -> bool:
+    """Tell whether this client can show a person a form."""
+    capabilities = ctx.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    form = elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+    return form and (is_modern(ctx) or ctx.session.can_send_request)

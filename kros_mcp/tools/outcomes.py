@@ -1,0 +1,228 @@
+"""Where an operation stands, in words: the sentence to say, and what to do next."""
+
+from kros_mcp.errors import Known, KrosError
+from kros_mcp.numbering import spoken
+from kros_mcp.operations.asking import Conclusion
+from kros_mcp.operations.configuring import Change
+from kros_mcp.operations.confirmation import changes, sentence
+from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.settings import Settings
+from kros_mcp.tools import results
+
+_STATUS: dict[State, results.Status] = {
+    State.CONFIRMED: "pending",
+    State.SENDING: "pending",
+    State.DONE: "done",
+    State.FAILED: "failed",
+    State.UNKNOWN: "unknown",
+    State.DECLINED: "declined",
+    State.CANCELLED: "cancelled",
+    State.EXPIRED: "expired",
+}
+_VERB = {Action.BUY: "buying", Action.RELEASE: "releasing", Action.CONFIGURE: "changing"}
+_LATER = "Call get_operation with this operation_id in a few seconds. Do not start again."
+
+
+def acted(operation: Operation, settings: Settings, *, code: str = "", before: str = "") -> results.Acted:
+    """Show an operation.
+
+    Args:
+        operation: As it stands.
+        settings: For the currency's label.
+        code: The confirmation code, only where the agent is to ask and call again.
+        before: What to say first.
+    """
+    waiting = operation.state is State.PROPOSED
+    summary, next_step = _words(operation, settings, code=code)
+    pending = [
+        name for name in ("endpoint_id", "allow_inbound", "allow_outbound") if operation.settings_pending
+    ]
+    return results.Acted(
+        summary=f"{before} {summary}".strip(),
+        status=_status(operation),
+        operation_id=operation.id,
+        quote=quote(operation),
+        expires_at=results.utc(operation.expires_at) if waiting else None,
+        confirmation_code=code or None,
+        charged=_known(operation, operation.charged) if operation.action is Action.BUY else "no",
+        changed=_known(operation, operation.changed),
+        number=results.owned_snapshot(operation.number),
+        not_applied=list(operation.not_applied) or _lacking(operation, pending),
+        next_step=next_step,
+    )
+
+
+def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
+    """Show where a call leaves an operation, or raise what stopped it.
+
+    Raises:
+        KrosError: The operation failed; nothing was charged or changed.
+    """
+    operation = conclusion.operation
+    if operation.state is State.FAILED:
+        raise as_error(operation)
+    before = conclusion.ended.message if conclusion.ended else ""
+    return acted(operation, settings, code=conclusion.code, before=before)
+
+
+def configured(conclusion: Conclusion, settings: Settings) -> results.Configured:
+    """Show where a call leaves the change of a protected number."""
+    shown = concluded(conclusion, settings)
+    after = shown.number
+    return results.Configured(**shown.model_dump(), before=None, after=routing(after) if after else None)
+
+
+def changed(change: Change) -> results.Configured:
+    """Show what a change of settings came to; `pending` while it is still under way."""
+    before = results.owned(change.before)
+    after = results.owned(change.after) if change.after else None
+    if after is None:
+        summary = f"Changing {before.spoken} is under way; KrosAI has not answered yet."
+        next_step = "Call get_phone_number in a few seconds to see its settings."
+    elif change.not_applied:
+        summary = (
+            f"{before.spoken} is not changed as asked: KrosAI did not apply {', '.join(change.not_applied)}."
+        )
+        next_step = "Tell the person which setting was not applied."
+    else:
+        goes = f"go to endpoint {after.endpoint_id}" if after.endpoint_id else "go to no endpoint"
+        flags = f"inbound is {_on(after.allow_inbound)}, outbound is {_on(after.allow_outbound)}"
+        summary, next_step = f"{before.spoken} is changed: calls {goes}, {flags}.", "Nothing more to do."
+    return results.Configured(
+        summary=summary,
+        status="done" if after else "pending",
+        before=routing(before),
+        after=routing(after) if after else None,
+        not_applied=list(change.not_applied),
+        operation_id=None,
+        quote=None,
+        expires_at=None,
+        confirmation_code=None,
+        charged="no",
+        changed=("yes" if routing(before) != routing(after) else "no") if after else "unknown",
+        number=after,
+        next_step=next_step,
+    )
+
+
+def routing(number: results.OwnedNumber) -> results.Settings:
+    """The settings of a number."""
+    return results.Settings(
+        endpoint_id=number.endpoint_id,
+        allow_inbound=number.allow_inbound,
+        allow_outbound=number.allow_outbound,
+    )
+
+
+def quote(operation: Operation) -> results.Quote:
+    """What was shown to the person."""
+    shown = operation.quote
+    return results.Quote(
+        e164=shown.e164,
+        country=shown.country,
+        due_now_cents=shown.due_now_cents,
+        monthly_cents=shown.monthly_cents,
+        environment=shown.environment,
+    )
+
+
+def as_error(operation: Operation) -> KrosError:
+    """A failed operation as the error it is."""
+    return KrosError(
+        operation.message or "It was not done; nothing was charged or changed.",
+        code=operation.error_code or "FAILED",
+        next_step=operation.next_step or "Ask the person whether to try again.",
+        operation_id=operation.id,
+    )
+
+
+def _known(operation: Operation, settled: Known) -> Known:
+    """Between sending and settling nobody knows; a release or a change never charges."""
+    under_way = operation.state is State.SENDING and operation.sent_at is not None
+    return "unknown" if under_way else settled
+
+
+def _status(operation: Operation) -> results.Status:
+    if operation.state is State.PROPOSED:
+        return "awaiting_approval" if operation.channel is Channel.APPROVER else "confirmation_required"
+    return _STATUS[operation.state]
+
+
+def _on(flag: bool | None) -> str:
+    return "not stated" if flag is None else "on" if flag else "off"
+
+
+def _lacking(operation: Operation, pending: list[str]) -> list[str]:
+    wanted, number = operation.request, operation.number or {}
+    return [name for name in pending if getattr(wanted, name) not in ("", None, number.get(name))]
+
+
+def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str, str]:
+    number = spoken(operation.e164)
+    currency = settings.currency
+    match operation.state:
+        case State.PROPOSED:
+            return _waiting_words(operation, currency, code=code)
+        case State.CONFIRMED:
+            return f"{_VERB[operation.action].capitalize()} {number} is approved and about to start.", _LATER
+        case State.SENDING:
+            return (
+                f"{_VERB[operation.action].capitalize()} {number} is under way; its outcome is not known yet.",
+                _LATER,
+            )
+        case State.UNKNOWN:
+            return (
+                f"The answer to {_VERB[operation.action]} {number} was lost, so it is not known yet whether it happened; "
+                "it will not be sent again.",
+                "Call get_operation later; never start it anew. The server keeps asking KrosAI.",
+            )
+        case State.DONE:
+            return _done_words(operation, currency), "Nothing more to do."
+        case State.FAILED:
+            error = as_error(operation)
+            return error.message, error.next_step
+        case _:
+            why = f" {operation.message}" if operation.message else ""
+            return (
+                f"{_VERB[operation.action].capitalize()} {number} was {operation.state}; nothing was charged or changed.{why}",
+                "Do not ask again unless the person brings it up.",
+            )
+
+
+def _waiting_words(operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
+    asking = sentence(operation, currency)
+    if operation.channel is Channel.APPROVER:
+        return (
+            f"An approver has been asked. {asking.rsplit('. ', 1)[0]}.",
+            "Tell the person that an approver must agree first, and look again later with get_operation.",
+        )
+    if code:
+        return (
+            asking,
+            "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
+            "arguments and confirmation_code. After a no, call cancel_operation. Never say the code.",
+        )
+    if operation.channel is Channel.PROMPT:
+        return (
+            f"The person is being asked in the client. {asking}",
+            "Wait for the person's answer to the prompt.",
+        )
+    return asking, "Call the same tool again with the same arguments to ask the person."
+
+
+def _done_words(operation: Operation, currency: str) -> str:
+    number = spoken(operation.e164)
+    note = f" {operation.note}" if operation.note else ""
+    lacking = _unapplied(operation)
+    if operation.action is Action.BUY:
+        cost = results.price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        return f"{number} is bought: {cost}.{note}{lacking}"
+    if operation.action is Action.RELEASE:
+        return f"{number} is released; calls to it no longer arrive.{note}"
+    return f"{number} is changed: {changes(operation)}.{note}{lacking}"
+
+
+def _unapplied(operation: Operation) -> str:
+    if operation.not_applied:
+        return f" KrosAI did not apply {', '.join(operation.not_applied)}."
+    return " Its settings are still being applied." if operation.settings_pending else ""

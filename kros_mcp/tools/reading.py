@@ -1,0 +1,191 @@
+"""Tools that only read."""
+
+from typing import Annotated, Any
+
+from mcp.types import CallToolResult
+
+from kros_mcp.krosai.owned import find_owned
+from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.wire import Page
+from kros_mcp.money import show_cents
+from kros_mcp.operations.journal import missing
+from kros_mcp.operations.model import State
+from kros_mcp.operations.proposal import require_owned
+from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.tools import outcomes, results
+from kros_mcp.tools.call import ToolContext, current_call, principal, runtime
+from kros_mcp.tools.parameters import (
+    AreaCode,
+    Country,
+    Limit10,
+    Limit20,
+    NumberId,
+    NumberType,
+    Offset,
+    OperationId,
+    Status,
+)
+
+_STILL_SENDING_SECONDS = 1.0
+
+
+async def list_phone_numbers(
+    ctx: ToolContext, status: Status = "", country: Country = "", limit: Limit20 = 20, offset: Offset = 0
+) -> Annotated[CallToolResult, results.OwnedNumbers]:
+    """List the account's phone numbers."""
+    with within(current_call.get().seconds_left):
+        page = await runtime(ctx).desk.client.list_owned(
+            status=status, country=country, limit=limit, offset=offset
+        )
+    total, next_offset = _place(page, limit, offset)
+    of = f" of {total}" if total is not None else ""
+    return results.answer(
+        results.OwnedNumbers(
+            summary=f"{_count(len(page.items), 'phone number')}{of} found.",
+            numbers=[results.owned(number) for number in page.items],
+            total=total,
+            next_offset=next_offset,
+        )
+    )
+
+
+async def get_phone_number(
+    ctx: ToolContext, number_id: NumberId
+) -> Annotated[CallToolResult, results.NumberDetails]:
+    """Show one owned number: routing, status, monthly price. SIP secrets are never included."""
+    desk = runtime(ctx).desk
+    with within(current_call.get().seconds_left):
+        e164 = number_id if number_id.startswith("+") else ""
+        number = await require_owned(desk, number_id, e164)
+        if e164:
+            number = (await find_owned(desk.client, number_id=number.id)).number or number
+    shown = results.owned(number)
+    fields = list(number.sip.fields) if number.sip else []
+    sip = " SIP credentials exist; the person can see them with kros-mcp sip at a terminal." if fields else ""
+    routed = f"goes to endpoint {number.endpoint_id}" if number.endpoint_id else "goes to no endpoint"
+    monthly = show_cents(number.monthly_cents, desk.settings.currency)
+    cost = (
+        "its monthly price is not stated" if number.monthly_cents is None else f"it costs {monthly} a month"
+    )
+    return results.answer(
+        results.NumberDetails(
+            summary=f"{shown.spoken} is {number.status or 'of unknown status'}, {routed}, and {cost}.{sip}",
+            **shown.model_dump(),
+            sip_fields=fields,
+        )
+    )
+
+
+async def search_phone_numbers(  # noqa: D417 - the model reads the arguments' own descriptions
+    ctx: ToolContext,
+    country: Country,
+    type: NumberType = "",  # noqa: A002 - KrosAI's own name
+    area_code: AreaCode = "",
+    limit: Limit10 = 10,
+    offset: Offset = 0,
+) -> Annotated[CallToolResult, results.AvailableNumbers]:
+    """Search numbers for sale in one country, with prices in cents. Costs nothing."""
+    desk = runtime(ctx).desk
+    with within(current_call.get().seconds_left):
+        page = await desk.inventory.search(
+            country=country, type=type, area_code=area_code, limit=limit, offset=offset
+        )
+    total, next_offset = _place(page, limit, offset)
+    first = ""
+    if page.items:
+        item, currency = results.available(page.items[0]), desk.settings.currency
+        cost = results.price(item.due_now_cents, item.monthly_cents, currency)
+        first = f" The first is {item.spoken}, {cost}."
+    return results.answer(
+        results.AvailableNumbers(
+            summary=f"{_count(len(page.items), 'number')} for sale in {country} shown.{first}",
+            numbers=[results.available(number) for number in page.items],
+            total=total,
+            next_offset=next_offset,
+        )
+    )
+
+
+async def list_endpoints(
+    ctx: ToolContext, limit: Limit20 = 20, offset: Offset = 0
+) -> Annotated[CallToolResult, results.Endpoints]:
+    """List where calls can be routed, to find the endpoint_id of, say, the support agent."""
+    with within(current_call.get().seconds_left):
+        page = await runtime(ctx).desk.client.list_endpoints(limit=limit, offset=offset)
+    # The reference documents no paging for endpoints: a list longer than asked for is the whole of it.
+    items = page.items[:limit] if page.received <= limit else page.items[offset : offset + limit]
+    total = page.received if page.received > limit else page.total
+    following = offset + len(items)
+    more = following < total if total is not None else page.received >= limit
+    return results.answer(
+        results.Endpoints(
+            summary=f"{_count(len(items), 'endpoint')} found.",
+            endpoints=[
+                results.Endpoint(endpoint_id=item.id, name=item.name, type=item.type, status=item.status)
+                for item in items
+            ],
+            total=total,
+            next_offset=following if more and items else None,
+        )
+    )
+
+
+async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Spending]:
+    """Show spending limits, what was spent in 24 hours, and what owned numbers cost a month."""
+    desk = runtime(ctx).desk
+    settings = desk.settings
+    with within(current_call.get().seconds_left):
+        rate = await read_run_rate(desk)
+    books = await desk.journal.books(desk.account, committed_since=rate.read_at)
+    room = max(0, settings.daily_budget_cents - books.spent_cents)
+    monthly = show_cents(rate.monthly_cents, settings.currency)
+    at_least = "at least " if rate.unpriced or not rate.complete else ""
+    return results.answer(
+        results.Spending(
+            summary=(
+                f"{show_cents(books.spent_cents, settings.currency)} was spent in the last 24 hours, "
+                f"{show_cents(room, settings.currency)} is left, and owned numbers cost {at_least}{monthly} a month."
+            ),
+            environment=settings.environment,
+            currency=settings.currency or "account currency",
+            read_only=settings.read_only,
+            max_purchase_cents=settings.max_purchase_cents,
+            daily_budget_cents=settings.daily_budget_cents,
+            spent_24h_cents=books.spent_cents,
+            daily_room_cents=room,
+            monthly_commitment_cents=settings.monthly_commitment_cents,
+            monthly_run_rate_cents=rate.monthly_cents,
+            unpriced_numbers=rate.unpriced,
+            run_rate_complete=rate.complete,
+            allowed_countries=list(settings.allowed_countries),
+            confirmation=settings.confirmation,
+        )
+    )
+
+
+async def get_operation(
+    ctx: ToolContext, operation_id: OperationId
+) -> Annotated[CallToolResult, results.Acted]:
+    """Tell how an earlier buy, release or protected change ended; asks KrosAI if it was unknown."""
+    here = runtime(ctx)
+    operation = await here.desk.journal.get(operation_id)
+    if operation is None or (operation.account, operation.principal) != (here.desk.account, principal(ctx)):
+        raise missing(operation_id)
+    left = current_call.get().seconds_left
+    if operation.state is State.SENDING:
+        operation = await here.runner.wait(operation.id, min(left, _STILL_SENDING_SECONDS))
+    return results.answer(
+        outcomes.acted(await here.runner.ask(operation, within_seconds=left), here.settings)
+    )
+
+
+def _place(page: Page[Any], limit: int, offset: int) -> tuple[int | None, int | None]:
+    """Tell the total and where to read on; KrosAI's offsets, whatever was filtered out here."""
+    following = offset + page.received
+    end = page.received < limit if page.total is None else following >= page.total
+    filtered = len(page.items) < page.received
+    return (None if filtered else page.total), (None if end or not page.received else following)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'No'} {noun}{'' if number == 1 else 's'}"

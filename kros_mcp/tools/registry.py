@@ -1,0 +1,98 @@
+"""The tools as published: names, annotations, flat input schemas, short output schemas."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+
+from kros_mcp.tools import acting, reading
+
+READS = ToolAnnotations(
+    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+WRITES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+)
+SPENDS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
+)
+DESTROYS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
+)
+WITHDRAWS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+
+_TOOLS: tuple[tuple[Callable[..., Any], str, ToolAnnotations], ...] = (
+    (reading.list_phone_numbers, "List phone numbers", READS),
+    (reading.get_phone_number, "Show a phone number", READS),
+    (reading.search_phone_numbers, "Search numbers for sale", READS),
+    (reading.list_endpoints, "List endpoints", READS),
+    (reading.get_spending, "Show spending", READS),
+    (acting.buy_phone_number, "Buy a phone number", SPENDS),
+    (acting.configure_phone_number, "Configure a phone number", WRITES),
+    (acting.release_phone_number, "Release a phone number", DESTROYS),
+    (reading.get_operation, "Show an operation", READS),
+    (acting.cancel_operation, "Cancel an operation", WITHDRAWS),
+)
+GUARDED = frozenset({"buy_phone_number", "configure_phone_number", "release_phone_number"})
+
+
+def build_tools() -> list[Tool]:
+    """Build every tool, and make sure that no guard has fallen off.
+
+    Raises:
+        RuntimeError: A guarded tool lost its resolvers, so that a model could fill in a person's answer.
+    """
+    tools = [_build(function, title, annotations) for function, title, annotations in _TOOLS]
+    for tool in tools:
+        guarded = set(tool.resolved_params) >= {"standing"} and len(tool.resolved_params) > 1
+        if (tool.name in GUARDED) is not guarded or "standing" in tool.parameters["properties"]:
+            raise RuntimeError(f"the guard of {tool.name} is missing")
+    return tools
+
+
+def _build(function: Callable[..., Any], title: str, annotations: ToolAnnotations) -> Tool:
+    description = " ".join((inspect.getdoc(function) or "").split())
+    tool = Tool.from_function(function, title=title, description=description, annotations=annotations)
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_config["coerce_numbers_to_str"] = True
+    arguments.model_rebuild(force=True)
+    tool.parameters = flat(tool.parameters) | {"additionalProperties": False}
+    if tool.fn_metadata.output_schema is not None:
+        tool.fn_metadata.output_schema = flat(tool.fn_metadata.output_schema)
+    return tool
+
+
+def flat(schema: dict[str, Any]) -> dict[str, Any]:
+    """Inline every reference, and leave out titles and other words that no model needs."""
+    definitions: dict[str, Any] = schema.get("$defs", {})
+
+    def inline(node: Any) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(node, list):
+            return [inline(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return inline(definitions[node["$ref"].rsplit("/", 1)[1]])
+        if "anyOf" in node:
+            return _nullable(inline(node["anyOf"]))
+        kept = {name: value for name, value in node.items() if name not in _LEFT_OUT}
+        if "properties" in kept:
+            kept["properties"] = {name: inline(value) for name, value in kept["properties"].items()}
+            kept["type"] = "object"
+        return {name: value if name == "properties" else inline(value) for name, value in kept.items()}
+
+    flattened: dict[str, Any] = inline(schema)
+    return flattened
+
+
+_LEFT_OUT = frozenset({"$defs", "title", "minLength"})
+
+
+def _nullable(alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    [kept] = [one for one in alternatives if one != {"type": "null"}]
+    return {**kept, "type": [kept["type"], "null"]}

@@ -1,0 +1,288 @@
+"""What the tools answer: strict shapes, and the same told as plain text.
+
+The names here are a contract (design.md, "The tools"). Amounts in cents, null where KrosAI does not
+say. `render` writes the text from the same fields, so that either of the two alone tells everything.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel, ConfigDict
+
+from kros_mcp.errors import Known, KrosError
+from kros_mcp.krosai import wire
+from kros_mcp.money import show_cents
+from kros_mcp.numbering import spoken
+
+Status = Literal[
+    "confirmation_required",
+    "awaiting_approval",
+    "pending",
+    "done",
+    "declined",
+    "cancelled",
+    "expired",
+    "failed",
+    "unknown",
+]
+
+
+class Shape(BaseModel):
+    """Frozen, and nothing beyond its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Result(Shape):
+    """Every result begins with a sentence that can be spoken."""
+
+    summary: str
+
+
+class OwnedNumber(Shape):
+    """A number of this account."""
+
+    number_id: str
+    e164: str
+    spoken: str
+    country: str | None
+    type: str | None
+    status: str | None
+    endpoint_id: str | None
+    allow_inbound: bool | None
+    allow_outbound: bool | None
+    setup_cents: int | None
+    monthly_cents: int | None
+
+
+class AvailableNumber(Shape):
+    """A number for sale."""
+
+    inventory_id: str
+    e164: str
+    spoken: str
+    country: str | None
+    type: str | None
+    area_code: str | None
+    capabilities: list[str] | None
+    setup_cents: int | None
+    monthly_cents: int | None
+    due_now_cents: int | None
+
+
+class Endpoint(Shape):
+    """A place where calls can be routed; its name is upstream text, cleaned."""
+
+    endpoint_id: str
+    name: str | None
+    type: str | None
+    status: str | None
+
+
+class OwnedNumbers(Result):
+    """A page of owned numbers."""
+
+    numbers: list[OwnedNumber]
+    total: int | None
+    next_offset: int | None
+
+
+class AvailableNumbers(Result):
+    """A page of numbers for sale."""
+
+    numbers: list[AvailableNumber]
+    total: int | None
+    next_offset: int | None
+
+
+class NumberDetails(Result, OwnedNumber):
+    """One owned number; `sip_fields` names the SIP credentials that exist, never their values."""
+
+    sip_fields: list[str]
+
+
+class Endpoints(Result):
+    """Where calls can be routed."""
+
+    endpoints: list[Endpoint]
+    total: int | None
+    next_offset: int | None
+
+
+class Spending(Result):
+    """Limits in force and what is left of them."""
+
+    environment: str
+    currency: str
+    read_only: bool
+    max_purchase_cents: int
+    daily_budget_cents: int
+    spent_24h_cents: int
+    daily_room_cents: int
+    monthly_commitment_cents: int | None
+    monthly_run_rate_cents: int
+    unpriced_numbers: int
+    run_rate_complete: bool
+    allowed_countries: list[str]
+    confirmation: str
+
+
+class Quote(Shape):
+    """What was shown."""
+
+    e164: str
+    country: str | None
+    due_now_cents: int | None
+    monthly_cents: int | None
+    environment: Literal["live", "test", "simulator"]
+
+
+class Acted(Result):
+    """Where an operation stands."""
+
+    status: Status
+    operation_id: str
+    quote: Quote
+    expires_at: str | None
+    confirmation_code: str | None
+    charged: Known
+    changed: Known
+    number: OwnedNumber | None
+    not_applied: list[str]
+    next_step: str
+
+
+class Settings(Shape):
+    """How a number is routed."""
+
+    endpoint_id: str | None
+    allow_inbound: bool | None
+    allow_outbound: bool | None
+
+
+class Configured(Result):
+    """A change of settings; the operation's fields are null unless the number is protected."""
+
+    status: Status
+    before: Settings | None
+    after: Settings | None
+    not_applied: list[str]
+    operation_id: str | None
+    quote: Quote | None
+    expires_at: str | None
+    confirmation_code: str | None
+    charged: Known
+    changed: Known
+    number: OwnedNumber | None
+    next_step: str
+
+
+class Failure(Result):
+    """Why something was not done, what happened to the money, and what to do next."""
+
+    code: str
+    message: str
+    charged: Known
+    changed: Known
+    next_step: str
+    operation_id: str | None
+
+
+def owned(number: wire.PhoneNumber) -> OwnedNumber:
+    """Show an owned number."""
+    return OwnedNumber(
+        number_id=number.id,
+        e164=number.e164,
+        spoken=spoken(number.e164),
+        country=number.country,
+        type=number.type,
+        status=number.status,
+        endpoint_id=number.endpoint_id,
+        allow_inbound=number.allow_inbound,
+        allow_outbound=number.allow_outbound,
+        setup_cents=number.setup_cents,
+        monthly_cents=number.monthly_cents,
+    )
+
+
+def owned_snapshot(snapshot: dict[str, Any] | None) -> OwnedNumber | None:
+    """Show a number as the journal keeps it."""
+    return None if snapshot is None else owned(wire.PhoneNumber(**snapshot))
+
+
+def available(number: wire.AvailableNumber) -> AvailableNumber:
+    """Show a number for sale."""
+    capabilities = number.capabilities
+    return AvailableNumber(
+        inventory_id=number.inventory_id,
+        e164=number.e164,
+        spoken=spoken(number.e164),
+        country=number.country,
+        type=number.type,
+        area_code=number.area_code,
+        capabilities=None if capabilities is None else [name for name, has in capabilities.items() if has],
+        setup_cents=number.setup_cents,
+        monthly_cents=number.monthly_cents,
+        due_now_cents=number.due_now_cents,
+    )
+
+
+def utc(seconds: float) -> str:
+    """Show a time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def price(now_cents: int | None, monthly_cents: int | None, currency: str) -> str:
+    """Say a price."""
+    if now_cents is None and monthly_cents is None:
+        return "price not stated"
+    return f"{show_cents(now_cents, currency)} now, {show_cents(monthly_cents, currency)} a month"
+
+
+def answer(result: Result) -> CallToolResult:
+    """Give a result as text and as structured content."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=render(result))],
+        structured_content=result.model_dump(mode="json"),
+    )
+
+
+def failure(exc: KrosError) -> CallToolResult:
+    """Give a failure that a model can read and a person can hear."""
+    result = Failure(
+        summary=exc.message,
+        code=exc.code,
+        message=exc.message,
+        charged=exc.charged,
+        changed=exc.changed,
+        next_step=exc.next_step,
+        operation_id=exc.operation_id,
+    )
+    return CallToolResult(
+        content=[TextContent(type="text", text=render(result, leave_out=("message",)))],
+        structured_content=result.model_dump(mode="json"),
+        is_error=True,
+    )
+
+
+def render(result: Result, *, leave_out: tuple[str, ...] = ()) -> str:
+    """Write a result as text: the spoken sentence, then one line for each field that says something."""
+    lines = [result.summary]
+    for name, value in result.model_dump(mode="json", exclude={"summary", *leave_out}).items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines.append(f"{name}:")
+            lines.extend(f"{place}. {_flat(item)}" for place, item in enumerate(value, start=1))
+        else:
+            lines.append(f"{name}: {_flat(value)}")
+    return "\n".join(lines)
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {_flat(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "null" if value is None else str(value)

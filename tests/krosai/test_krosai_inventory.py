@@ -1,0 +1,133 @@
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from krosai_doubles import Script, speaking_to
+
+from kros_mcp.errors import AuthenticationError
+from kros_mcp.krosai import Inventory, Sighting
+
+pytestmark = pytest.mark.anyio
+
+
+def item(number: int) -> dict[str, Any]:
+    return {
+        "id": f"inv_{number}",
+        "e164": f"+23480355{number:05}",
+        "country": "NG",
+        "monthly_cost_cents": number,
+    }
+
+
+class Shelf:
+    """A list for sale that pages like KrosAI, and keeps the pages asked for."""
+
+    def __init__(
+        self, count: int, *, largest: int = 100, total: bool = False, heeds_offset: bool = True
+    ) -> None:
+        self.items = [item(number) for number in range(count)]
+        self.largest, self.total, self.heeds_offset = largest, total, heeds_offset
+        self.asked: list[tuple[int, int]] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        offset, limit = int(request.url.params["offset"]), int(request.url.params["limit"])
+        self.asked.append((offset, limit))
+        start = offset if self.heeds_offset else 0
+        page = self.items[start : start + min(limit, self.largest)]
+        return httpx.Response(200, json={"data": page} | ({"total": len(self.items)} if self.total else {}))
+
+
+def sought(number: int, position: int | None = None) -> Sighting:
+    return Sighting(e164=item(number)["e164"], country="NG", position=position)
+
+
+async def test_a_number_is_found_where_it_was_seen_in_one_request() -> None:
+    shelf = Shelf(1000)
+    async with speaking_to(shelf) as client:
+        inventory = Inventory(client)
+        await inventory.search(country="NG", limit=10, offset=640)
+        sighting = inventory.seen(inventory_id="inv_645")
+        assert sighting is not None
+        assert sighting == inventory.seen(e164=item(645)["e164"])
+        assert sighting.position == 645
+        found = await inventory.find(sighting)
+    assert shelf.asked == [(640, 10), (595, 100)]
+    assert found.item is not None
+    assert (found.item.inventory_id, found.item.monthly_cents, found.position) == ("inv_645", 645, 645)
+
+
+async def test_a_number_that_moved_is_looked_for_outward_on_both_sides() -> None:
+    shelf = Shelf(1000)
+    async with speaking_to(shelf) as client:
+        found = await Inventory(client).find(sought(180, position=400))
+    assert shelf.asked == [(350, 100), (250, 100), (450, 100), (150, 100)]
+    assert found.position == 180
+
+
+@pytest.mark.parametrize("total", [True, False])
+@pytest.mark.parametrize("position", [None, 0, 130, 249, 5000])
+async def test_not_seen_after_reading_everything_is_complete(position: int | None, total: bool) -> None:
+    shelf = Shelf(250, total=total)
+    async with speaking_to(shelf) as client:
+        found = await Inventory(client).find(sought(999, position), seconds=60)
+    assert (found.item, found.complete) == (None, True)
+
+
+@pytest.mark.parametrize("position", [None, 130])
+async def test_smaller_pages_than_asked_for_are_read_without_gaps(position: int | None) -> None:
+    shelf = Shelf(250, largest=30)
+    async with speaking_to(shelf) as client:
+        for number in range(0, 250, 17):
+            found = await Inventory(client).find(sought(number, position), pages=20, seconds=60)
+            assert found.position == number
+
+
+async def test_not_seen_within_the_pages_or_the_time_is_not_complete() -> None:
+    async with speaking_to(Shelf(5000)) as client:
+        assert not (await Inventory(client).find(sought(4999), pages=10)).complete
+
+    async def wait(_: httpx.Request) -> httpx.Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with speaking_to(wait) as client:  # type: ignore[arg-type]  # MockTransport takes async handlers too
+        assert not (await Inventory(client).find(sought(1), seconds=0.05)).complete
+
+
+async def test_a_list_that_ignores_the_offset_ends() -> None:
+    full, small = Shelf(500, heeds_offset=False), Shelf(20, heeds_offset=False)
+    async with speaking_to(full) as client:
+        assert not (await Inventory(client).find(sought(400))).complete
+    async with speaking_to(small) as client:
+        assert (await Inventory(client).find(sought(400))).complete
+    assert (len(full.asked), len(small.asked)) == (2, 2)
+
+
+async def test_an_error_while_looking_comes_out() -> None:
+    async with speaking_to(Script(httpx.Response(401))) as client:
+        with pytest.raises(AuthenticationError):
+            await Inventory(client).find(sought(1))
+
+
+async def test_without_a_number_the_inventory_id_decides() -> None:
+    async with speaking_to(Shelf(300)) as client:
+        found = await Inventory(client).find(Sighting(inventory_id="inv_250", country="NG"))
+    assert found.item is not None
+    assert found.item.e164 == item(250)["e164"]
+
+
+async def test_a_sighting_fades_and_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kros_mcp.krosai.inventory._MOST_SIGHTINGS", 15)
+    now = 0.0
+    async with speaking_to(Shelf(100)) as client:
+        inventory = Inventory(client, now=lambda: now)
+        await inventory.search(country="NG", limit=10)
+        assert inventory.seen(inventory_id="inv_3", e164=item(3)["e164"]) is not None
+        assert inventory.seen(inventory_id="inv_4", e164=item(3)["e164"]) is None
+        assert inventory.seen() is None
+        await inventory.search(country="NG", limit=10, offset=10)
+        assert inventory.seen(inventory_id="inv_3") is None
+        assert inventory.seen(inventory_id="inv_9") is not None
+        now = 901.0
+        assert inventory.seen(inventory_id="inv_9") is None

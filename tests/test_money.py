@@ -1,0 +1,40 @@
+import pytest
+
+from kros_mcp.money import Price, cents, show_cents
+
+
+@pytest.mark.parametrize("value", [0, 1, 500, 2**53 - 1])
+def test_whole_cents_are_taken(value: int) -> None:
+    assert cents(value) == value
+
+
+@pytest.mark.parametrize("value", [None, True, False, -1, 5.0, "5", "5.00", [], {}, 2**53, float("nan")])
+def test_anything_else_is_an_unknown_price(value: object) -> None:
+    assert cents(value) is None
+
+
+def test_an_amount_is_shown_without_inventing_a_currency() -> None:
+    assert show_cents(500, "USD") == "5.00 USD"
+    assert show_cents(5, "") == "0.05 in the account currency"
+    assert show_cents(123456789, "NGN") == "1,234,567.89 NGN"
+    assert show_cents(None, "USD") == "price not stated"
+    assert show_cents(0, "USD") == "0.00 USD"
+
+
+@pytest.mark.parametrize(
+    ("price", "due"),
+    [
+        (Price(0, 500), 500),
+        (Price(100, 500, 600), 600),
+        (Price(100, 500, 700), None),
+        (Price(None, 500), None),
+        (Price(100, None), None),
+        (Price(None, 500, 600), 600),
+        (Price(None, 500, 400), None),
+        (Price(700, None, 600), None),
+        (Price(None, None, 600), 600),
+        (Price(), None),
+    ],
+)
+def test_what_is_due_now_is_known_only_if_nothing_contradicts_it(price: Price, due: int | None) -> None:
+    assert price.due_now_cents == due
