@@ -169,9 +169,7 @@ class ApiError(KrosaiError):
     code = "KROSAI_ERROR"
     exit_code = 1
 
-    def __init__(
-        self, message: str, *, status: int, code: str | None = None, next_step: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int, code: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message, code=code, next_step=next_step)
         self.status = status
 

@@ -30,6 +30,21 @@ def show_cents(amount_cents: int | None, currency: str = "") -> str:
     return f"{amount} {currency}" if currency else f"{amount} in the account currency"
 
 
+def show_price(due_now_cents: int | None, monthly_cents: int | None, currency: str = "") -> str:
+    """Say what a number costs now and every month, as in "5.00 USD now and 4.00 USD every month"."""
+    if due_now_cents is None and monthly_cents is None:
+        return "an amount that KrosAI does not state"
+    now, monthly = (_plain(amount, currency) for amount in (due_now_cents, monthly_cents))
+    tail = "" if currency else " in the account currency"
+    return f"{now} now and {monthly} every month{tail}"
+
+
+def _plain(amount_cents: int | None, currency: str) -> str:
+    if amount_cents is None:
+        return "an unstated amount"
+    return show_cents(amount_cents, currency).removesuffix(" in the account currency")
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What KrosAI says a number costs, in cents; None where it does not say."""

@@ -63,20 +63,16 @@ class Settings(BaseSettings):
     confirmation: Confirmation = Field(Confirmation.CONVERSATION, description="how a person says yes")
     approval_hours: float = Field(24, gt=0, le=24 * 30, description="how long an approver may take")
     answer_within_seconds: float = Field(4, ge=0.5, le=300, description="every tool answers within this")
-    settle_seconds: float = Field(
-        120, ge=0, le=86_400, description="wait before a lost answer may count as failed"
-    )
-    read_only: bool = Field(False, description="refuse everything but reading")
+    settle_seconds: float = Field(120, ge=0, le=86_400, description="wait before a lost answer may count as failed")
+    read_only: bool = Field(default=False, description="refuse everything but reading")
     max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
     daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")
-    monthly_commitment_cents: Cents | None = Field(
-        None, description="run rate of all owned numbers; off if empty"
-    )
+    monthly_commitment_cents: Cents | None = Field(None, description="run rate of all owned numbers; off if empty")
     allowed_countries: CommaSeparated = Field((), description="where numbers may be bought; all if empty")
     protected_numbers: CommaSeparated = Field((), description="never released, configured only after a yes")
-    allow_permanent_delete: bool = Field(False, description="let release delete the record too")
-    allow_unpriced: bool = Field(False, description="let numbers be bought whose price KrosAI does not state")
-    simulator: bool = Field(False, exclude=True, description="set by --simulator, not by the environment")
+    allow_permanent_delete: bool = Field(default=False, description="let release delete the record too")
+    allow_unpriced: bool = Field(default=False, description="let numbers be bought whose price KrosAI does not state")
+    simulator: bool = Field(default=False, exclude=True, description="set by --simulator, not by the environment")
 
     @model_validator(mode="before")
     @classmethod
@@ -91,18 +87,10 @@ class Settings(BaseSettings):
     @classmethod
     def _check_base_url(cls, value: str) -> str:
         url = urlsplit(value.strip())
-        if (
-            url.scheme not in {"http", "https"}
-            or not url.hostname
-            or url.username
-            or url.query
-            or url.fragment
-        ):
+        if url.scheme not in {"http", "https"} or not url.hostname or url.username or url.query or url.fragment:
             raise ValueError("must be an https URL without user, query or fragment")
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
-            raise ValueError(
-                "must be https, since the API key is sent there; http is allowed on loopback only"
-            )
+            raise ValueError("must be https, since the API key is sent there; http is allowed on loopback only")
         return value.strip().rstrip("/")
 
     @field_validator("journal_url")
@@ -115,11 +103,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_countries", "protected_numbers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("allowed_countries")
     @classmethod

@@ -84,9 +84,7 @@ class KrosClient:
 
         Only the guide knows `area_code`, so whatever contradicts a filter is dropped here as well.
         """
-        query = _given(
-            action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset
-        )
+        query = _given(action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset)
         raw, total = await self._list("/phone-numbers", query, "available")
         page = Page.of((read_available(item) for item in raw), total=total, offset=offset)
         return page.where(
@@ -149,9 +147,7 @@ class KrosClient:
         query = {} if permanent else {"action": "release"}
         return await self._write("DELETE", path, idempotency_key, gate, query=query)
 
-    async def _list(
-        self, path: str, query: Mapping[str, str], kind: ListKind
-    ) -> tuple[list[object], int | None]:
+    async def _list(self, path: str, query: Mapping[str, str], kind: ListKind) -> tuple[list[object], int | None]:
         reply = await self._read(path, query)
         return read_list(reply.body, kind)
 
@@ -161,9 +157,7 @@ class KrosClient:
     async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
         # A little longer than the time left, so that the caller's own limit ends the read and not httpx's.
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
-        request = self._reading.build_request(
-            "GET", path, params=query, headers=_request_id(), timeout=timeout
-        )
+        request = self._reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
         failure: KrosaiError | None = None
         try:
             reply = await exchange(self._reading, request)

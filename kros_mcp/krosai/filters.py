@@ -25,8 +25,4 @@ def lies_in(stated: str | None, e164: str, country: str) -> bool:
 
 def in_area(number: AvailableNumber, country: str, area_code: str) -> bool:
     """Tell whether a number lies in an area, by its own word or by its national prefix."""
-    return (
-        not area_code
-        or number.area_code == area_code
-        or matches_area_code(number.e164, country.upper(), area_code)
-    )
+    return not area_code or number.area_code == area_code or matches_area_code(number.e164, country.upper(), area_code)

@@ -22,9 +22,7 @@ class OwnedReading:
     complete: bool
 
 
-async def find_owned(
-    client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20
-) -> OwnedReading:
+async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20) -> OwnedReading:
     """Find one owned number by its id (with everything KrosAI tells of it) or by its E.164 (as listed).
 
     Raises:

@@ -78,9 +78,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
         "The account's identity verification was declined.",
         "Tell the person to submit it again in the KrosAI dashboard or to ask KrosAI's support.",
     ),
-    "INSUFFICIENT_BALANCE": Refusal(
-        InsufficientBalanceError, "The KrosAI account has not enough credit for this."
-    ),
+    "INSUFFICIENT_BALANCE": Refusal(InsufficientBalanceError, "The KrosAI account has not enough credit for this."),
     "NUMBER_NOT_AVAILABLE": Refusal(NumberNotAvailableError, "That number is no longer for sale."),
     "RATE_LIMIT_EXCEEDED": Refusal(RateLimitError, "KrosAI wants fewer requests at the moment."),
     "CONCURRENT_LIMIT_EXCEEDED": Refusal(
@@ -145,9 +143,7 @@ def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiErro
     if succeeded and code is None and not is_error(body):
         return None
     refusal = REFUSALS[code] if code is not None else _undocumented(status, read_code(body))
-    error = refusal.error(
-        refusal.heard, status=status, code=code or read_code(body), next_step=refusal.next_step
-    )
+    error = refusal.error(refusal.heard, status=status, code=code or read_code(body), next_step=refusal.next_step)
     if isinstance(error, RateLimitError):
         error.retry_after_seconds = _retry_after(headers.get("retry-after"), body)
     return error

@@ -256,9 +256,7 @@ def _endpoint_id(record: _Record) -> str | None:
 def _price(record: _Record) -> Price:
     return Price(
         setup_cents=_agreed_cents(record, "setup_cost_cents", "setupCostCents", "setup_cents", "setupCents"),
-        monthly_cents=_agreed_cents(
-            record, "monthly_cost_cents", "monthlyCostCents", "monthly_cents", "monthlyCents"
-        ),
+        monthly_cents=_agreed_cents(record, "monthly_cost_cents", "monthlyCostCents", "monthly_cents", "monthlyCents"),
         total_cents=_agreed_cents(record, "total_cost_cents", "totalCostCents", "total_cents", "totalCents"),
     )
 

@@ -18,7 +18,6 @@ from kros_mcp.operations.proposal import propose_purchase
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Confirmation
 
-
 TurnedDown = Literal[State.DECLINED, State.CANCELLED]
 
 
@@ -112,9 +111,9 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
     if operation.state is not State.PROPOSED or desk.settings.confirmation is Confirmation.APPROVER:
         return Standing(operation)
     unanswered = operation.asked_at is not None and not answering
-    if desk.settings.confirmation is Confirmation.PROMPT:
-        channel = Channel.PROMPT
-    elif can_ask and operation.channel is not Channel.CODE and not unanswered:
+    if desk.settings.confirmation is Confirmation.PROMPT or (
+        can_ask and operation.channel is not Channel.CODE and not unanswered
+    ):
         channel = Channel.PROMPT
     else:
         channel = Channel.CODE
@@ -148,9 +147,7 @@ async def conclude(
             return Conclusion(await _turn_down(desk, operation, answer, "The person turned the prompt down."))
         if answer is not None and not answer.is_yes(operation):
             slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
-            return Conclusion(
-                await _turn_down(desk, operation, State.DECLINED, slip or "The person said no.")
-            )
+            return Conclusion(await _turn_down(desk, operation, State.DECLINED, slip or "The person said no."))
         if answer is None and not standing.code:
             code = code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
             return Conclusion(operation, code=code)
@@ -179,9 +176,7 @@ async def requote(desk: Desk, ended: Operation) -> Conclusion:
 
 async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str) -> Operation:
     try:
-        return await desk.journal.change(
-            operation.id, lambda current, now: model.end(current, now, to, reason=reason)
-        )
+        return await desk.journal.change(operation.id, lambda current, now: model.end(current, now, to, reason=reason))
     except OperationError:
         return await desk.journal.get(operation.id) or operation
 

@@ -42,9 +42,7 @@ async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNu
     return await desk.client.get_number(number.id) if e164 else number
 
 
-async def configure(
-    desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float
-) -> Change:
+async def configure(desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float) -> Change:
     """Apply settings to a number that is not protected, in a task that the server owns.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from kros_mcp.errors import ConfirmationError
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_cents, show_price
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations import model
 from kros_mcp.operations.journal import Journal
@@ -30,9 +30,7 @@ _ENVIRONMENTS = {
 class PurchaseAnswer(BaseModel):
     """What a person may answer to a purchase."""
 
-    decision: Literal["buy", "do not buy"] = Field(
-        title="Decision", description="Buy spends the amount shown."
-    )
+    decision: Literal["buy", "do not buy"] = Field(title="Decision", description="Buy spends the amount shown.")
 
     def is_yes(self, operation: Operation) -> bool:
         """Tell whether this confirms the operation."""
@@ -69,9 +67,7 @@ class ReleaseAnswer(BaseModel):
 class ConfigureAnswer(BaseModel):
     """What a person may answer to a change of a protected number."""
 
-    decision: Literal["change", "do not change"] = Field(
-        title="Decision", description="Change applies what is shown."
-    )
+    decision: Literal["change", "do not change"] = Field(title="Decision", description="Change applies what is shown.")
 
     def is_yes(self, operation: Operation) -> bool:
         """Tell whether this confirms the operation."""
@@ -109,13 +105,16 @@ def sentence(operation: Operation, currency: str) -> str:
     number = f"{spoken(operation.e164)}{where}"
     environment = _ENVIRONMENTS[operation.quote.environment]
     if operation.action is Action.BUY:
-        return f"Buying {number} costs {_price(operation, currency)}. {environment} Shall I buy it?"
+        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        return f"Buying {number} costs {cost}. {environment} Shall I buy it?"
     if operation.action is Action.RELEASE:
         return (
             f"Releasing {number} means that calls to it will stop; they now go to {_routed(operation)}. "
             f"{_finality(operation)} {environment} Shall I release it?"
         )
-    return f"{number} is a protected number; the change would be: {changes(operation)}. {environment} Shall I change it?"
+    return (
+        f"{number} is a protected number; the change would be: {changes(operation)}. {environment} Shall I change it?"
+    )
 
 
 def changes(operation: Operation) -> str:
@@ -196,14 +195,6 @@ def _particulars(operation: Operation, currency: str) -> list[str]:
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
     return [f"Then: {changes(operation)}.", f"Now: {_routed(operation)}.", environment]
-
-
-def _price(operation: Operation, currency: str) -> str:
-    quote = operation.quote
-    if quote.due_now_cents is None:
-        return "an amount that KrosAI does not state"
-    now = show_cents(quote.due_now_cents, currency)
-    return f"{now} now, of which {show_cents(quote.monthly_cents, currency)} again every month"
 
 
 def _routed(operation: Operation) -> str:

@@ -26,7 +26,7 @@ from kros_mcp.krosai.orders import Changes, Order, Written
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber
-from kros_mcp.money import Price, show_cents
+from kros_mcp.money import Price, show_cents, show_price
 from kros_mcp.operations import model, policy, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, Outcome, Quote, State
@@ -66,9 +66,7 @@ class Lease:
             NotSentError: Somebody else may have taken over; nothing was sent.
         """
         if clock() >= self._until:
-            raise NotSentError(
-                "The server was held up for too long, so nothing was sent.", code="INTERRUPTED"
-            )
+            raise NotSentError("The server was held up for too long, so nothing was sent.", code="INTERRUPTED")
 
 
 async def execute(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
@@ -115,9 +113,7 @@ async def finish_settings(desk: Desk, operation: Operation) -> Operation:
             number = await _read_back(desk, operation)
             if number is None or routing.changed_by_others(operation, number):
                 not_applied = (
-                    routing.names(target)
-                    if number is None
-                    else routing.names(routing.missing(number, target))
+                    routing.names(target) if number is None else routing.names(routing.missing(number, target))
                 )
             else:
                 applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-settings")
@@ -177,9 +173,7 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         try:
             policy.check(desk.settings, current, books, run_rate)
         except RefusedError as exc:
-            return model.end(
-                current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step
-            )
+            return model.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
         reserved = policy.reserved_cents(desk.settings, current)
         return model.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
 
@@ -216,8 +210,8 @@ async def _reread_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
         currency = desk.settings.currency
         raise OperationError(
             f"The price of {operation.e164} has changed since it was shown: it was "
-            f"{_prices(quote.due_now_cents, quote.monthly_cents, currency)} and is now "
-            f"{_prices(item.due_now_cents, item.monthly_cents, currency)}. Nothing was charged.",
+            f"{show_price(quote.due_now_cents, quote.monthly_cents, currency)} and is now "
+            f"{show_price(item.due_now_cents, item.monthly_cents, currency)}. Nothing was charged.",
             code="PRICE_CHANGED",
         )
     return item
@@ -272,9 +266,7 @@ async def _until_sent(
             pause *= 2
 
 
-async def _send_once(
-    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
-) -> Written:
+async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease) -> Written:
     client, request, key = desk.client, operation.request, operation.id
     if isinstance(subject, AvailableNumber):
         order = Order(
@@ -389,7 +381,8 @@ def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:
     """Tell a price that KrosAI reports after the purchase and that is not the one shown."""
     due = _due_now(number)
     if due is not None and due != quote.due_now_cents:
-        return f"KrosAI now reports {show_cents(due, currency)} due, not the {show_cents(quote.due_now_cents, currency)} shown."
+        shown = show_cents(quote.due_now_cents, currency)
+        return f"KrosAI now reports {show_cents(due, currency)} due, not the {shown} shown."
     monthly = number.monthly_cents
     if monthly is not None and monthly != quote.monthly_cents:
         return (
@@ -401,10 +394,6 @@ def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:
 
 def _due_now(number: PhoneNumber) -> int | None:
     return Price(number.setup_cents, number.monthly_cents).due_now_cents
-
-
-def _prices(due_now: int | None, monthly: int | None, currency: str) -> str:
-    return f"{show_cents(due_now, currency)} now and {show_cents(monthly, currency)} every month"
 
 
 def clock() -> float:

@@ -274,9 +274,7 @@ def settle_by_hand(
     """
     if operation.state is not State.UNKNOWN:
         raise past(operation)
-    settled = settle(
-        operation, now, token=operation.token, state=state, error_code="", message="", next_step=""
-    )
+    settled = settle(operation, now, token=operation.token, state=state, error_code="", message="", next_step="")
     return replace(settled, note=f"Settled by {by}: {reason}")
 
 

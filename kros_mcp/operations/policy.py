@@ -48,9 +48,7 @@ def check(settings: Settings, operation: Operation, books: Books, run_rate: RunR
         RefusedError: A rule of the operator forbids it; the code names the rule.
     """
     if settings.read_only:
-        raise RefusedError(
-            "This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY"
-        )
+        raise RefusedError("This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY")
     if operation.action is Action.RELEASE:
         _check_release(settings, operation)
     if operation.action is Action.BUY:
@@ -103,8 +101,8 @@ def _check_purchase(settings: Settings, operation: Operation) -> None:
         )
     if due is not None and due > settings.max_purchase_cents:
         raise RefusedError(
-            f"{operation.e164} costs {_show(settings, due)} now, more than the {_show(settings, settings.max_purchase_cents)} "
-            "that one purchase may cost (KROS_MAX_PURCHASE_CENTS); nothing was charged.",
+            f"{operation.e164} costs {_show(settings, due)} now, and one purchase may cost at most "
+            f"{_show(settings, settings.max_purchase_cents)} (KROS_MAX_PURCHASE_CENTS); nothing was charged.",
             code="OVER_PURCHASE_MAXIMUM",
         )
 
@@ -114,16 +112,15 @@ def _check_day(settings: Settings, operation: Operation, books: Books) -> None:
     wanted = reserved_cents(settings, operation)
     if wanted > room:
         raise RefusedError(
-            f"{operation.e164} would take {_show(settings, wanted)}, and {_show(settings, max(room, 0))} is left of the "
-            f"{_show(settings, settings.daily_budget_cents)} for 24 hours (KROS_DAILY_BUDGET_CENTS); nothing was charged.",
+            f"{operation.e164} would take {_show(settings, wanted)}, and of the "
+            f"{_show(settings, settings.daily_budget_cents)} for 24 hours (KROS_DAILY_BUDGET_CENTS) "
+            f"{_show(settings, max(room, 0))} is left; nothing was charged.",
             code="OVER_DAILY_BUDGET",
             next_step="Tell the person; room comes back as earlier purchases pass 24 hours.",
         )
 
 
-def _check_commitment(
-    settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None
-) -> None:
+def _check_commitment(settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None) -> None:
     cap = settings.monthly_commitment_cents
     if cap is None:
         return
@@ -131,13 +128,8 @@ def _check_commitment(
     if run_rate is not None:
         others = {e164: cents for e164, cents in others.items() if e164 not in run_rate.e164s}
     monthly = operation.quote.monthly_cents
-    if (
-        run_rate is None
-        or not run_rate.complete
-        or run_rate.unpriced
-        or monthly is None
-        or None in others.values()
-    ):
+    known = run_rate is not None and run_rate.complete and not run_rate.unpriced
+    if run_rate is None or not known or monthly is None or None in others.values():
         raise RefusedError(
             "A cap on monthly cost is in force (KROS_MONTHLY_COMMITMENT_CENTS), and the monthly price of this number or "
             "of one already owned is not known; nothing was charged.",

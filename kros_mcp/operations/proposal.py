@@ -117,9 +117,7 @@ async def propose_release(desk: Desk, principal: str, request: Request, e164: st
     return await _propose_for_owned(desk, principal, Action.RELEASE, request, number)
 
 
-async def propose_configuration(
-    desk: Desk, principal: str, request: Request, number: PhoneNumber
-) -> Operation:
+async def propose_configuration(desk: Desk, principal: str, request: Request, number: PhoneNumber) -> Operation:
     """Propose to change a protected number, or answer the operation that already stands for it.
 
     Args:
@@ -134,9 +132,7 @@ async def propose_configuration(
 def check_may_write(desk: Desk) -> None:
     """Raise if this server only reads."""
     if desk.settings.read_only:
-        raise RefusedError(
-            "This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY"
-        )
+        raise RefusedError("This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY")
 
 
 async def require_endpoint(desk: Desk, endpoint_id: str) -> Endpoint | None:
@@ -222,9 +218,7 @@ async def _propose(desk: Desk, draft: Operation) -> Operation:
     if draft.action is Action.BUY and desk.settings.monthly_commitment_cents is not None:
         run_rate = await read_run_rate(desk)
     since = run_rate.read_at if run_rate else draft.created_at
-    policy.check(
-        desk.settings, draft, await desk.journal.books(desk.account, committed_since=since), run_rate
-    )
+    policy.check(desk.settings, draft, await desk.journal.books(desk.account, committed_since=since), run_rate)
     return await desk.journal.propose(draft)
 
 

@@ -25,11 +25,7 @@ async def recover(desk: Desk) -> None:
     """Take over what a stopped or frozen process of this account left in flight."""
     now = await desk.journal.now()
     for operation in await desk.journal.due(desk.account):
-        if (
-            operation.state is State.SENDING
-            and operation.lease_until is not None
-            and now >= operation.lease_until
-        ):
+        if operation.state is State.SENDING and operation.lease_until is not None and now >= operation.lease_until:
             await desk.journal.change(operation.id, model.recover)
 
 
@@ -93,9 +89,7 @@ async def _note_unsold(desk: Desk, operation: Operation, *, seen: bool) -> Verdi
     if seen and first is not None:
         if now - first < SECOND_READING_SECONDS:
             return None
-        return _failed(
-            "KrosAI does not list the number as owned and offers it for sale, so it was not bought."
-        )
+        return _failed("KrosAI does not list the number as owned and offers it for sale, so it was not bought.")
     if seen or first is not None:
         await desk.journal.change(
             operation.id, lambda current, _: replace(current, seen_unsold_at=now if seen else None)

@@ -38,9 +38,7 @@ def missing(number: PhoneNumber, target: Changes) -> Changes:
 def names(settings: Changes) -> tuple[str, ...]:
     """The names of the settings that are given."""
     return tuple(
-        name
-        for name in ("endpoint_id", "allow_inbound", "allow_outbound")
-        if getattr(settings, name) is not None
+        name for name in ("endpoint_id", "allow_inbound", "allow_outbound") if getattr(settings, name) is not None
     )
 
 
@@ -91,7 +89,5 @@ def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
     if operation.number is None:
         return False
     target = wanted(operation.request)
-    for name in names(missing(number, target)):
-        if operation.number.get(name) != getattr(number, name):
-            return True
-    return False
+    then = operation.number
+    return any(then.get(name) != getattr(number, name) for name in names(missing(number, target)))

@@ -152,9 +152,7 @@ class SqliteJournal:
 
     async def check_writable(self) -> None:
         """Raise `JournalError` unless a row could be written now."""
-        sql = (
-            "INSERT INTO meta VALUES ('writable', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        )
+        sql = "INSERT INTO meta VALUES ('writable', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         await self._transact(lambda: self._connection.execute(sql, (secrets.token_bytes(8),)))
 
     def prepare(self) -> None:
@@ -164,9 +162,7 @@ class SqliteJournal:
             version, application = self._value("PRAGMA user_version"), self._value("PRAGMA application_id")
             empty = not self._value("SELECT count(*) FROM sqlite_master")
         if version > SCHEMA_VERSION:
-            raise JournalError(
-                "The journal was written by a newer kros-mcp; update this one, or name another journal."
-            )
+            raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
         if not empty and application != APPLICATION_ID:
             raise JournalError(
                 "KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file."
@@ -196,25 +192,20 @@ class SqliteJournal:
             ):
                 return current
             if current.state is State.PROPOSED:
-                current = model.end(
-                    current, now, State.CANCELLED, reason="Replaced by one with other settings."
-                )
+                current = model.end(current, now, State.CANCELLED, reason="Replaced by one with other settings.")
             self._store(current)
         if self._in_flight(draft):
             raise busy(draft.e164)
-        turned_down = (
-            f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND created_at > ?"
-        )
+        turned_down = f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND created_at > ?"
         if len(self._select(turned_down, *identity, now - ASKING_WINDOW_SECONDS)) >= MAX_PROMPTS_TURNED_DOWN:
             raise OperationError(
-                f"The person has turned {draft.e164} down three times within ten minutes; nothing was charged or changed.",
+                f"The person has turned {draft.e164} down three times within ten minutes; nothing was done.",
                 code="ASKED_TOO_OFTEN",
                 next_step="Do not ask again now; go on with something else.",
             )
         marks = ", ".join("?" * len(_COLUMNS))
-        self._connection.execute(
-            f"INSERT INTO operations ({', '.join(_COLUMNS)}) VALUES ({marks})", _encode(draft)
-        )
+        sql = f"INSERT INTO operations ({', '.join(_COLUMNS)}) VALUES ({marks})"  # noqa: S608 - constants of this file
+        self._connection.execute(sql, _encode(draft))
         return draft
 
     def _change(self, operation_id: str, move: Move) -> Operation:
@@ -296,9 +287,7 @@ class SqliteJournal:
 
 
 @asynccontextmanager
-async def open_sqlite(
-    url: str | None, *, clock: Callable[[], float] = time.time
-) -> AsyncIterator[SqliteJournal]:
+async def open_sqlite(url: str | None, *, clock: Callable[[], float] = time.time) -> AsyncIterator[SqliteJournal]:
     """Open or create a journal in SQLite, readable by its owner alone.
 
     Args:
@@ -368,8 +357,7 @@ def _reason(exc: sqlite3.Error) -> str:
 def _encode(operation: Operation) -> tuple[object, ...]:
     row = model.as_row(operation)
     return tuple(
-        json.dumps(row[name]) if name in _JSON and row[name] is not None else _plain(row[name])
-        for name in _COLUMNS
+        json.dumps(row[name]) if name in _JSON and row[name] is not None else _plain(row[name]) for name in _COLUMNS
     )
 
 

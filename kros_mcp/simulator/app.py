@@ -24,9 +24,7 @@ from kros_mcp.simulator.faults import WRITES, Faults
 from kros_mcp.simulator.gate import Gate, TooManyRequestsError
 from kros_mcp.simulator.state import Account, RefusalError
 
-_HTML = (
-    "<!doctype html><html><head><title>KrosAI</title></head><body><h1>We'll be right back</h1></body></html>"
-)
+_HTML = "<!doctype html><html><head><title>KrosAI</title></head><body><h1>We'll be right back</h1></body></html>"
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
 
 
@@ -201,11 +199,7 @@ def _decoded(raw: bytes) -> object:
 
 
 def _written(answer: Answer) -> Response:
-    return (
-        Response(status_code=answer.status)
-        if answer.body is None
-        else JSONResponse(answer.body, answer.status)
-    )
+    return Response(status_code=answer.status) if answer.body is None else JSONResponse(answer.body, answer.status)
 
 
 def _refused(refusal: RefusalError) -> Response:

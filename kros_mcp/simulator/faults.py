@@ -43,9 +43,7 @@ KINDS: Mapping[str, Kind] = {
     "slow": Kind("waits `seconds` before acting, or after it", defaults={"seconds": 1.0, "after": False}),
     "hold": Kind("waits until let go, before acting or after it", defaults={"after": False}),
     "rate_limited": Kind("429 with this Retry-After; nothing is done", defaults={"retry_after": "1.5"}),
-    "refuse": Kind(
-        "exactly this error; nothing is done", defaults={"status": 400, "code": None, "error": "Refused"}
-    ),
+    "refuse": Kind("exactly this error; nothing is done", defaults={"status": 400, "code": None, "error": "Refused"}),
     "ignore_snake_case": Kind(
         "endpoint_id, allow_inbound and allow_outbound go unheeded", frozenset({"purchase", "update"})
     ),

@@ -56,9 +56,7 @@ class Simulator(Account):
             sip_password=sip_password,
             now=now,
         )
-        self.api_key, self.read_only_key, self.expired_key = (
-            f"kros_test_{self.ids.hex(32)}" for _ in range(3)
-        )
+        self.api_key, self.read_only_key, self.expired_key = (f"kros_test_{self.ids.hex(32)}" for _ in range(3))
         self.requests: list[Seen] = []
         self.faults = Faults(random.Random(f"{seed}/faults"))  # noqa: S311 - must repeat, guards nothing
         keys = {key: frozenset(scopes) for key, scopes in (extra_keys or {}).items()}

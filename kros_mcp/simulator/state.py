@@ -164,9 +164,7 @@ class Account:
 
     def timestamp(self) -> str:
         """Tell the time as KrosAI writes it."""
-        return (
-            datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        )
+        return datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def _own(self, item: InventoryItem, status: str) -> OwnedNumber:
         at = self.timestamp()

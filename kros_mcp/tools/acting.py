@@ -22,8 +22,8 @@ from kros_mcp.operations.asking import (
     choose_channel,
     conclude,
     confirmed_by_code,
-    requote,
     require_channel,
+    requote,
 )
 from kros_mcp.operations.confirmation import (
     MAX_TRIES,
@@ -54,9 +54,9 @@ from kros_mcp.tools.parameters import (
     InventoryId,
     NumberId,
     NumberType,
-    OffByDefault,
     OnByDefault,
     OperationId,
+    Permanent,
     Switch,
 )
 
@@ -78,9 +78,7 @@ async def purchase_proposal(
     if inventory_id and e164:
         raise InvalidArgumentError("Give either inventory_id or e164, not both.")
     if not inventory_id and not (e164 and type):
-        raise InvalidArgumentError(
-            "Give inventory_id from a search; or else e164 together with country and type."
-        )
+        raise InvalidArgumentError("Give inventory_id from a search; or else e164 together with country and type.")
     desk = runtime(ctx).desk
     request = Request(
         inventory_id=inventory_id,
@@ -100,9 +98,7 @@ async def purchase_proposal(
     return await _put(ctx, operation)
 
 
-async def release_proposal(
-    ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str
-) -> Standing:
+async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> Standing:
     """Find or store the release that is asked for."""
     desk = runtime(ctx).desk
     e164, opaque_id = _names(number_id)
@@ -219,7 +215,7 @@ async def release_phone_number(
     second: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_again)],
     third: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_a_last_time)],
     number_id: NumberId,
-    permanent: OffByDefault = False,
+    permanent: Permanent = False,
     confirmation_code: ConfirmationCode = "",
 ) -> Annotated[CallToolResult, results.Acted]:
     """Release an owned number: calls to it stop, and it cannot be undone.
@@ -262,9 +258,7 @@ async def configure_phone_number(
     return results.answer(outcomes.changed(change))
 
 
-async def cancel_operation(
-    ctx: ToolContext, operation_id: OperationId
-) -> Annotated[CallToolResult, results.Acted]:
+async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annotated[CallToolResult, results.Acted]:
     """Withdraw an operation that has not been sent yet."""
     here = runtime(ctx)
     operation = await here.desk.journal.get(operation_id)

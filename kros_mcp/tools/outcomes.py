@@ -1,6 +1,7 @@
 """Where an operation stands, in words: the sentence to say, and what to do next."""
 
 from kros_mcp.errors import Known, KrosError
+from kros_mcp.money import show_price
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.asking import Conclusion
 from kros_mcp.operations.configuring import Change
@@ -34,9 +35,7 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
     """
     waiting = operation.state is State.PROPOSED
     summary, next_step = _words(operation, settings, code=code)
-    pending = [
-        name for name in ("endpoint_id", "allow_inbound", "allow_outbound") if operation.settings_pending
-    ]
+    pending = [name for name in ("endpoint_id", "allow_inbound", "allow_outbound") if operation.settings_pending]
     return results.Acted(
         summary=f"{before} {summary}".strip(),
         status=_status(operation),
@@ -80,9 +79,7 @@ def changed(change: Change) -> results.Configured:
         summary = f"Changing {before.spoken} is under way; KrosAI has not answered yet."
         next_step = "Call get_phone_number in a few seconds to see its settings."
     elif change.not_applied:
-        summary = (
-            f"{before.spoken} is not changed as asked: KrosAI did not apply {', '.join(change.not_applied)}."
-        )
+        summary = f"{before.spoken} is not changed as asked: KrosAI did not apply {', '.join(change.not_applied)}."
         next_step = "Tell the person which setting was not applied."
     else:
         goes = f"go to endpoint {after.endpoint_id}" if after.endpoint_id else "go to no endpoint"
@@ -215,8 +212,8 @@ def _done_words(operation: Operation, currency: str) -> str:
     note = f" {operation.note}" if operation.note else ""
     lacking = _unapplied(operation)
     if operation.action is Action.BUY:
-        cost = results.price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
-        return f"{number} is bought: {cost}.{note}{lacking}"
+        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        return f"{number} is bought; it costs {cost}.{note}{lacking}"
     if operation.action is Action.RELEASE:
         return f"{number} is released; calls to it no longer arrive.{note}"
     return f"{number} is changed: {changes(operation)}.{note}{lacking}"

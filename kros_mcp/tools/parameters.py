@@ -82,31 +82,32 @@ def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any a
     return BeforeValidator(lambda value: default if value is None or value == "" else value)
 
 
-Country = Annotated[str, _read(numbering.parse_country), Field(description="ISO 3166-1 alpha-2, e.g. NG")]
-E164 = Annotated[str, _read(numbering.parse_e164), Field(description="E.164, e.g. +2342015550100")]
-InventoryId = Annotated[str, _read(_identifier), Field(description="from search_phone_numbers")]
-NumberId = Annotated[
-    str, _read(_number_or_id), Field(min_length=1, description="id or E.164 of an owned number")
-]
-EndpointId = Annotated[str, _read(_identifier), Field(description="from list_endpoints")]
-OperationId = Annotated[str, _read(_identifier), Field(min_length=1)]
-NumberType = Annotated[str, _read(_type), Field(description="local, mobile or toll_free; empty: any")]
-AreaCode = Annotated[str, _read(_area_code), Field(description="digits, e.g. 201")]
-Status = Annotated[str, _read(_status), Field(description="e.g. active; empty: any")]
-Limit20 = Annotated[int, _or(20), Field(ge=1, le=100, description="1 to 100")]
-Limit10 = Annotated[int, _or(10), Field(ge=1, le=100, description="1 to 100")]
-Offset = Annotated[int, _or(0), Field(ge=0, le=1_000_000, description="next_offset of the page before")]
+Country = Annotated[str, Field(description="ISO 3166-1 alpha-2 code, e.g. NG, KE, GB"), _read(numbering.parse_country)]
+E164 = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _read(numbering.parse_e164)]
+InventoryId = Annotated[str, Field(description="from search_phone_numbers"), _read(_identifier)]
+NumberId = Annotated[str, Field(min_length=1, description="id or E.164 of an owned number"), _read(_number_or_id)]
+EndpointId = Annotated[str, Field(description="from list_endpoints"), _read(_identifier)]
+OperationId = Annotated[str, Field(min_length=1, description="op_… from an earlier result"), _read(_identifier)]
+NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
+AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
+Status = Annotated[str, Field(description="e.g. active or inactive; empty for any"), _read(_status)]
+Limit20 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(20)]
+Limit10 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(10)]
+Offset = Annotated[int, Field(ge=0, le=1_000_000, description="next_offset of the page before"), _or(0)]
 OnByDefault = Annotated[bool, _or(True)]  # noqa: FBT003 - the default
-OffByDefault = Annotated[
-    bool, _or(False), Field(description="also deletes the record; default is a soft release")
-]  # noqa: FBT003
+Permanent = Annotated[
+    bool,
+    Field(description="true also deletes the record; false is a soft release"),
+    _or(False),  # noqa: FBT003 - the default
+]
 Switch = Annotated[Literal["keep", "on", "off"], BeforeValidator(_switch)]
 ConfirmationCode = Annotated[
     str,
-    BeforeValidator(_text),
     Field(
-        description="only from this tool's own result, after the person said yes. Never say it or ask for it"
+        description="empty at first; then from this tool's own result, once the person said yes. "
+        "Never say it or ask the person for it: they say yes or no"
     ),
+    BeforeValidator(_text),
 ]
 
 
@@ -117,7 +118,7 @@ def refusal(errors: list[Any], schema: dict[str, Any]) -> str:
         errors: As `ValidationError.errors()` gives them.
         schema: The tool's published input schema, which knows what is allowed.
     """
-    properties: dict[str, Any] = schema["properties"]
+    properties: dict[str, Any] = schema.get("properties", {})
     return " ".join(dict.fromkeys(_sentence(error, properties) for error in errors))
 
 

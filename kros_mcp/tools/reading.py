@@ -7,7 +7,7 @@ from mcp.types import CallToolResult
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import Page
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_cents, show_price
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import State
 from kros_mcp.operations.proposal import require_owned
@@ -34,9 +34,7 @@ async def list_phone_numbers(
 ) -> Annotated[CallToolResult, results.OwnedNumbers]:
     """List the account's phone numbers."""
     with within(current_call.get().seconds_left):
-        page = await runtime(ctx).desk.client.list_owned(
-            status=status, country=country, limit=limit, offset=offset
-        )
+        page = await runtime(ctx).desk.client.list_owned(status=status, country=country, limit=limit, offset=offset)
     total, next_offset = _place(page, limit, offset)
     of = f" of {total}" if total is not None else ""
     return results.answer(
@@ -49,9 +47,7 @@ async def list_phone_numbers(
     )
 
 
-async def get_phone_number(
-    ctx: ToolContext, number_id: NumberId
-) -> Annotated[CallToolResult, results.NumberDetails]:
+async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[CallToolResult, results.NumberDetails]:
     """Show one owned number: routing, status, monthly price. SIP secrets are never included."""
     desk = runtime(ctx).desk
     with within(current_call.get().seconds_left):
@@ -64,9 +60,7 @@ async def get_phone_number(
     sip = " SIP credentials exist; the person can see them with kros-mcp sip at a terminal." if fields else ""
     routed = f"goes to endpoint {number.endpoint_id}" if number.endpoint_id else "goes to no endpoint"
     monthly = show_cents(number.monthly_cents, desk.settings.currency)
-    cost = (
-        "its monthly price is not stated" if number.monthly_cents is None else f"it costs {monthly} a month"
-    )
+    cost = "its monthly price is not stated" if number.monthly_cents is None else f"it costs {monthly} a month"
     return results.answer(
         results.NumberDetails(
             summary=f"{shown.spoken} is {number.status or 'of unknown status'}, {routed}, and {cost}.{sip}",
@@ -76,7 +70,7 @@ async def get_phone_number(
     )
 
 
-async def search_phone_numbers(  # noqa: D417 - the model reads the arguments' own descriptions
+async def search_phone_numbers(
     ctx: ToolContext,
     country: Country,
     type: NumberType = "",  # noqa: A002 - KrosAI's own name
@@ -87,14 +81,12 @@ async def search_phone_numbers(  # noqa: D417 - the model reads the arguments' o
     """Search numbers for sale in one country, with prices in cents. Costs nothing."""
     desk = runtime(ctx).desk
     with within(current_call.get().seconds_left):
-        page = await desk.inventory.search(
-            country=country, type=type, area_code=area_code, limit=limit, offset=offset
-        )
+        page = await desk.inventory.search(country=country, type=type, area_code=area_code, limit=limit, offset=offset)
     total, next_offset = _place(page, limit, offset)
     first = ""
     if page.items:
         item, currency = results.available(page.items[0]), desk.settings.currency
-        cost = results.price(item.due_now_cents, item.monthly_cents, currency)
+        cost = show_price(item.due_now_cents, item.monthly_cents, currency)
         first = f" The first is {item.spoken}, {cost}."
     return results.answer(
         results.AvailableNumbers(
@@ -157,15 +149,13 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             monthly_run_rate_cents=rate.monthly_cents,
             unpriced_numbers=rate.unpriced,
             run_rate_complete=rate.complete,
-            allowed_countries=list(settings.allowed_countries),
+            allowed_countries=list(settings.allowed_countries) or ["any"],
             confirmation=settings.confirmation,
         )
     )
 
 
-async def get_operation(
-    ctx: ToolContext, operation_id: OperationId
-) -> Annotated[CallToolResult, results.Acted]:
+async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotated[CallToolResult, results.Acted]:
     """Tell how an earlier buy, release or protected change ended; asks KrosAI if it was unknown."""
     here = runtime(ctx)
     operation = await here.desk.journal.get(operation_id)
@@ -174,9 +164,7 @@ async def get_operation(
     left = current_call.get().seconds_left
     if operation.state is State.SENDING:
         operation = await here.runner.wait(operation.id, min(left, _STILL_SENDING_SECONDS))
-    return results.answer(
-        outcomes.acted(await here.runner.ask(operation, within_seconds=left), here.settings)
-    )
+    return results.answer(outcomes.acted(await here.runner.ask(operation, within_seconds=left), here.settings))
 
 
 def _place(page: Page[Any], limit: int, offset: int) -> tuple[int | None, int | None]:

@@ -9,21 +9,11 @@ from mcp.types import ToolAnnotations
 
 from kros_mcp.tools import acting, reading
 
-READS = ToolAnnotations(
-    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True
-)
-WRITES = ToolAnnotations(
-    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
-)
-SPENDS = ToolAnnotations(
-    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
-)
-DESTROYS = ToolAnnotations(
-    read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
-)
-WITHDRAWS = ToolAnnotations(
-    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-)
+READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+WITHDRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 _TOOLS: tuple[tuple[Callable[..., Any], str, ToolAnnotations], ...] = (
     (reading.list_phone_numbers, "List phone numbers", READS),
@@ -63,7 +53,7 @@ def _build(function: Callable[..., Any], title: str, annotations: ToolAnnotation
     arguments.model_rebuild(force=True)
     tool.parameters = flat(tool.parameters) | {"additionalProperties": False}
     if tool.fn_metadata.output_schema is not None:
-        tool.fn_metadata.output_schema = flat(tool.fn_metadata.output_schema)
+        tool.fn_metadata.output_schema = short(tool.fn_metadata.output_schema)
     return tool
 
 
@@ -88,6 +78,27 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
 
     flattened: dict[str, Any] = inline(schema)
     return flattened
+
+
+def short(schema: dict[str, Any]) -> dict[str, Any]:
+    """Flatten an output schema and keep what a client checks: types, and the root's required fields.
+
+    What is required and closed further in is held by the models themselves and needs no tokens.
+    """
+    flattened = flat(schema)
+
+    def shorten(node: Any) -> Any:  # noqa: ANN401 - JSON
+        if isinstance(node, list):
+            return [shorten(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        return {
+            name: {key: shorten(one) for key, one in value.items()} if name == "properties" else shorten(value)
+            for name, value in node.items()
+            if name not in {"additionalProperties", "description", "required"}
+        }
+
+    return {**shorten(flattened), "required": flattened["required"]}
 
 
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})

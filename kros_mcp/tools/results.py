@@ -5,14 +5,13 @@ say. `render` writes the text from the same fields, so that either of the two al
 """
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mcp.types import CallToolResult, TextContent
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import wire
-from kros_mcp.money import show_cents
 from kros_mcp.numbering import spoken
 
 Status = Literal[
@@ -138,6 +137,10 @@ class Quote(Shape):
     environment: Literal["live", "test", "simulator"]
 
 
+Shown = Annotated[OwnedNumber | None, WithJsonSchema({"type": ["object", "null"]})]
+"""A number as the list shows it; published without its fields, which five tools would repeat."""
+
+
 class Acted(Result):
     """Where an operation stands."""
 
@@ -148,7 +151,7 @@ class Acted(Result):
     confirmation_code: str | None
     charged: Known
     changed: Known
-    number: OwnedNumber | None
+    number: Shown
     not_applied: list[str]
     next_step: str
 
@@ -174,7 +177,7 @@ class Configured(Result):
     confirmation_code: str | None
     charged: Known
     changed: Known
-    number: OwnedNumber | None
+    number: Shown
     next_step: str
 
 
@@ -231,13 +234,6 @@ def available(number: wire.AvailableNumber) -> AvailableNumber:
 def utc(seconds: float) -> str:
     """Show a time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def price(now_cents: int | None, monthly_cents: int | None, currency: str) -> str:
-    """Say a price."""
-    if now_cents is None and monthly_cents is None:
-        return "price not stated"
-    return f"{show_cents(now_cents, currency)} now, {show_cents(monthly_cents, currency)} a month"
 
 
 def answer(result: Result) -> CallToolResult:

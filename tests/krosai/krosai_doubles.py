@@ -86,17 +86,13 @@ async def read_request(server: TcpServer, reader: asyncio.StreamReader) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:
         return False
-    lengths = [
-        line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
-    ]
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     body = await reader.readexactly(int(lengths[0])) if lengths else b""
     server.received.append(head + body)
     return True
 
 
-async def keep_alive_answers(
-    server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
+async def keep_alive_answers(server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer every request on the connection with one number."""
     while await read_request(server, reader):
         body = b'{"id":"pn_1","e164":"+2348035550123"}'

@@ -116,9 +116,7 @@ async def test_each_write_takes_a_fresh_connection_and_reads_share_one() -> None
 async def test_cancelling_a_write_passes_through_untouched() -> None:
     arrived = asyncio.Event()
 
-    async def never_answer(
-        server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def never_answer(server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(server, reader)
         arrived.set()
         await reader.read()
@@ -137,9 +135,7 @@ async def test_a_write_without_an_answer_ends_after_its_time_as_unknown(
 ) -> None:
     monkeypatch.setattr("kros_mcp.krosai.client._LONGEST_WRITE_SECONDS", 0.05)
 
-    async def never_answer(
-        server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def never_answer(server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(server, reader)
         await reader.read()
         writer.close()

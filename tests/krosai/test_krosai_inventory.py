@@ -23,9 +23,7 @@ def item(number: int) -> dict[str, Any]:
 class Shelf:
     """A list for sale that pages like KrosAI, and keeps the pages asked for."""
 
-    def __init__(
-        self, count: int, *, largest: int = 100, total: bool = False, heeds_offset: bool = True
-    ) -> None:
+    def __init__(self, count: int, *, largest: int = 100, total: bool = False, heeds_offset: bool = True) -> None:
         self.items = [item(number) for number in range(count)]
         self.largest, self.total, self.heeds_offset = largest, total, heeds_offset
         self.asked: list[tuple[int, int]] = []

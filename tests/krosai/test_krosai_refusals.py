@@ -47,9 +47,7 @@ def fail(status: int, body: object) -> ApiError:
 
 @pytest.mark.parametrize(("code", "kind"), DOCUMENTED.items())
 @pytest.mark.parametrize("status", [200, 400, 402, 404, 500])
-def test_a_documented_code_is_told_apart_wherever_it_stands(
-    code: str, kind: type[ApiError], status: int
-) -> None:
+def test_a_documented_code_is_told_apart_wherever_it_stands(code: str, kind: type[ApiError], status: int) -> None:
     for body in (
         {"error": "words", "code": code},
         {"error": {"code": code, "message": "w"}},
@@ -87,9 +85,7 @@ def test_the_documented_misspelling_is_corrected() -> None:
     ],
 )
 @pytest.mark.parametrize("body", [None, [], {}, {"error": "words"}, {"detail": "words"}, {"code": 7}])
-def test_without_a_documented_code_the_status_decides(
-    status: int, kind: type[ApiError], body: object
-) -> None:
+def test_without_a_documented_code_the_status_decides(status: int, kind: type[ApiError], body: object) -> None:
     assert type(fail(status, body)) is kind
 
 
@@ -110,8 +106,6 @@ def test_words_of_krosai_are_never_quoted() -> None:
     assert "CANARY" not in repr(error) + error.message + error.next_step + repr(vars(error))
 
 
-@pytest.mark.parametrize(
-    "body", [None, [], {}, {"error": None}, {"error": ""}, {"success": True}, {"code": "OK"}]
-)
+@pytest.mark.parametrize("body", [None, [], {}, {"error": None}, {"error": ""}, {"success": True}, {"code": "OK"}])
 def test_a_success_is_no_error(body: object) -> None:
     assert read_error(200, {}, body) is None

@@ -43,9 +43,7 @@ def owned_spellings(draw: st.DrawFn) -> dict[str, Any]:
     record[pick(st.sampled_from(["allow_outbound", "allowOutbound"]))] = False
     record[pick(st.sampled_from(["monthly_cost_cents", "monthlyCostCents"]))] = 500
     record |= pick(
-        st.sampled_from(
-            [{"endpoint_id": "ep"}, {"endpointId": "ep"}, {"endpoint": {"id": "ep", "name": "n"}}]
-        )
+        st.sampled_from([{"endpoint_id": "ep"}, {"endpointId": "ep"}, {"endpoint": {"id": "ep", "name": "n"}}])
     )
     return record
 
@@ -104,9 +102,7 @@ def test_no_record_whatever_raises_anything_but_a_protocol_error(raw: Any) -> No
                 continue
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"phone_numbers": None}, {"data": {}}, {"endpoints": []}, None, "[]", 0]
-)
+@pytest.mark.parametrize("body", [{}, {"phone_numbers": None}, {"data": {}}, {"endpoints": []}, None, "[]", 0])
 def test_a_list_of_numbers_without_a_list_is_a_protocol_error(body: object) -> None:
     with pytest.raises(ProtocolError):
         read_list(body, "owned")
@@ -118,9 +114,7 @@ def test_a_number_with_its_endpoint_inside_is_the_number() -> None:
     assert read_endpoint(read_object({"data": {"endpoint": {"id": "ep_1"}}}, "endpoint")).id == "ep_1"
 
 
-@pytest.mark.parametrize(
-    "bad", [None, "", "a b", "x\n", "\u202ex", "\ud800", "x" * 201, True, 1.5, -1, {}, []]
-)
+@pytest.mark.parametrize("bad", [None, "", "a b", "x\n", "\u202ex", "\ud800", "x" * 201, True, 1.5, -1, {}, []])
 def test_an_id_that_cannot_be_one_makes_the_record_unreadable(bad: object) -> None:
     with pytest.raises(ProtocolError):
         read_phone_number({"id": bad, "e164": E164})
@@ -143,9 +137,7 @@ def test_an_id_that_cannot_be_one_makes_the_record_unreadable(bad: object) -> No
         ({"setup_cost": 0, "monthly_cost": 5}, None),
     ],
 )
-def test_a_price_is_known_only_if_it_is_stated_without_contradiction(
-    raw: dict[str, object], due: int | None
-) -> None:
+def test_a_price_is_known_only_if_it_is_stated_without_contradiction(raw: dict[str, object], due: int | None) -> None:
     assert read_available({"id": "i", "e164": E164} | raw).due_now_cents == due
 
 
@@ -159,9 +151,7 @@ def test_an_inventory_id_has_its_own_names_first() -> None:
     found = read_available(raw)
     assert found.inventory_id == "inv"
     assert found.capabilities == {"voice": True, "sms": False}
-    assert read_available({"id": "i", "e164": E164, "capabilities": ["voice"]}).capabilities == {
-        "voice": True
-    }
+    assert read_available({"id": "i", "e164": E164, "capabilities": ["voice"]}).capabilities == {"voice": True}
 
 
 def test_sip_secrets_are_named_and_never_shown() -> None:

@@ -129,9 +129,7 @@ async def test_a_write_is_sent_once_whatever_comes_back() -> None:
 
 async def test_a_purchase_says_the_order_its_key_and_the_shown_price() -> None:
     script = Script(OWNED)
-    order = Order(
-        inventory_id="inv_1", endpoint_id="ep_1", allow_outbound=False, total_cents=700, setup_cents=200
-    )
+    order = Order(inventory_id="inv_1", endpoint_id="ep_1", allow_outbound=False, total_cents=700, setup_cents=200)
     async with speaking_to(script, organization_id="org_1") as client:
         await client.purchase(order, idempotency_key="op_1")
     request = script.requests[0]

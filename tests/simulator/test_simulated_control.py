@@ -26,9 +26,7 @@ async def test_the_state_can_be_read_and_set(sim: Simulator, client: httpx.Async
     assert (sim.balance_cents, sim.kyc) == (5, "pending")
 
 
-@pytest.mark.parametrize(
-    "wanted", [{"kyc": "maybe"}, {"balance_cents": "5"}, {"balance": 5}, {"balance_cents": True}]
-)
+@pytest.mark.parametrize("wanted", [{"kyc": "maybe"}, {"balance_cents": "5"}, {"balance": 5}, {"balance_cents": True}])
 async def test_a_state_that_cannot_be_is_refused(
     sim: Simulator, client: httpx.AsyncClient, wanted: dict[str, object]
 ) -> None:

@@ -36,9 +36,7 @@ async def test_a_stolen_number_is_gone_and_not_charged(sim: Simulator, client: h
     assert (sim.charges, sim.faults.counts["stolen_number"]) == ([], 1)
 
 
-async def test_a_price_that_moves_at_search_is_shown_and_charged(
-    sim: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_a_price_that_moves_at_search_is_shown_and_charged(sim: Simulator, client: httpx.AsyncClient) -> None:
     sim.faults.switch_on("price_moves", at="search", cents=50)
     item = first_item(sim)
     shown = listed(await client.get("/phone-numbers", params=SEARCH))[0]["monthly_cost_cents"]
@@ -69,9 +67,7 @@ async def test_a_lost_reply_was_charged_and_is_remembered_for_its_idempotency_ke
     assert len(sim.charges) == 1
 
 
-async def test_a_reply_is_not_lost_by_reading_or_by_a_refused_write(
-    sim: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_a_reply_is_not_lost_by_reading_or_by_a_refused_write(sim: Simulator, client: httpx.AsyncClient) -> None:
     sim.faults.switch_on("lost_reply")
     assert (await client.get("/phone-numbers")).status_code == 200
     sim.balance_cents = 0
@@ -130,9 +126,7 @@ async def test_a_slow_answer_comes_in_the_end(sim: Simulator, client: httpx.Asyn
     assert (await buy(client, first_item(sim))).status_code == 201
 
 
-async def test_a_rate_limit_says_a_fractional_wait_and_does_nothing(
-    sim: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_a_rate_limit_says_a_fractional_wait_and_does_nothing(sim: Simulator, client: httpx.AsyncClient) -> None:
     sim.faults.switch_on("rate_limited")
     answer = await buy(client, first_item(sim))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1.5")
@@ -208,9 +202,7 @@ async def test_a_purchase_is_charged_whatever_its_answer_looks_like(
 
 
 @pytest.mark.parametrize("fault", ["malformed_body", "unknown_shape", "html_page"])
-async def test_an_empty_answer_can_be_spoilt_too(
-    reference: Simulator, client: httpx.AsyncClient, fault: str
-) -> None:
+async def test_an_empty_answer_can_be_spoilt_too(reference: Simulator, client: httpx.AsyncClient, fault: str) -> None:
     reference.faults.switch_on(fault)
     answer = await client.delete(f"/phone-numbers/{next(iter(reference.owned))}")
     assert answer.status_code == 200
@@ -265,6 +257,4 @@ def test_every_fault_says_what_it_does() -> None:
 
 def _client(sim: Simulator) -> httpx.AsyncClient:
     headers = {"x-api-key": sim.api_key}
-    return httpx.AsyncClient(
-        base_url="https://simulator.invalid/v1", transport=transport(sim), headers=headers
-    )
+    return httpx.AsyncClient(base_url="https://simulator.invalid/v1", transport=transport(sim), headers=headers)

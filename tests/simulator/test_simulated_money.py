@@ -12,21 +12,15 @@ def toll_free(sim: Simulator) -> InventoryItem:
     return next(item for item in sim.inventory.values() if item.type == "toll_free")
 
 
-async def buy(
-    client: httpx.AsyncClient, item: InventoryItem, key: str | None = None, **fields: Any
-) -> httpx.Response:
+async def buy(client: httpx.AsyncClient, item: InventoryItem, key: str | None = None, **fields: Any) -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
     return await client.post("/phone-numbers", json={"inventory_id": item.id, **fields}, headers=headers)
 
 
-async def test_a_purchase_charges_setup_and_first_month_once(
-    sim: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_a_purchase_charges_setup_and_first_month_once(sim: Simulator, client: httpx.AsyncClient) -> None:
     item = toll_free(sim)
     assert (await buy(client, item, "k1")).status_code == 201
-    assert [(each.e164, each.cents, each.idempotency_key) for each in sim.charges] == [
-        (item.e164, 3500, "k1")
-    ]
+    assert [(each.e164, each.cents, each.idempotency_key) for each in sim.charges] == [(item.e164, 3500, "k1")]
     assert sim.balance_cents == 6_500
     assert item.id not in sim.inventory
     owned = sim.owned_by_e164(item.e164)
@@ -76,9 +70,7 @@ async def test_nothing_is_sold_to_the_unverified(
     assert sim.charges == []
 
 
-async def test_a_purchase_is_checked_in_the_suggested_order(
-    sim: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_a_purchase_is_checked_in_the_suggested_order(sim: Simulator, client: httpx.AsyncClient) -> None:
     sim.balance_cents, sim.kyc = 0, "pending"
     codes = []
     read_only = {"Authorization": f"Bearer {sim.read_only_key}"}
@@ -114,9 +106,7 @@ async def test_a_refusal_is_not_remembered(sim: Simulator, client: httpx.AsyncCl
     assert (await buy(client, item, "k1")).status_code == 201
 
 
-async def test_the_same_key_with_another_body_is_another_request(
-    sim: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_the_same_key_with_another_body_is_another_request(sim: Simulator, client: httpx.AsyncClient) -> None:
     first, second = list(sim.inventory.values())[:2]
     await buy(client, first, "k1")
     await buy(client, second, "k1")

@@ -67,17 +67,13 @@ async def test_price_and_sip_credentials_stand_in_the_answer_for_one_number_only
         assert "monthly_cost_cents" not in answer.text
 
 
-async def test_the_reference_names_no_endpoint_of_a_number(
-    reference: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_the_reference_names_no_endpoint_of_a_number(reference: Simulator, client: httpx.AsyncClient) -> None:
     details = (await client.get(f"/phone-numbers/{next(iter(reference.owned))}")).json()
     assert "endpoint" not in details
     assert details["endpoint_id"] in reference.endpoints
 
 
-async def test_the_guide_names_the_endpoint_of_one_number(
-    guide: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_the_guide_names_the_endpoint_of_one_number(guide: Simulator, client: httpx.AsyncClient) -> None:
     number_id, other_id = list(guide.owned)[:2]
     endpoint = (await client.get(f"/phone-numbers/{number_id}")).json()["endpoint"]
     assert endpoint.pop("id") in guide.endpoints
@@ -92,9 +88,7 @@ async def test_the_reference_ignores_the_filters_it_does_not_document(
     assert (await client.get("/phone-numbers", params={"country": "KE"})).json() == []
     found = (await client.get("/phone-numbers", params=SEARCH | {"area_code": "209"})).json()
     assert {each["area_code"] for each in found} == {"201"}
-    assert len((await client.get("/endpoints", params={"status": "error"})).json()) == len(
-        reference.endpoints
-    )
+    assert len((await client.get("/endpoints", params={"status": "error"})).json()) == len(reference.endpoints)
 
 
 @pytest.mark.usefixtures("guide")
@@ -127,17 +121,13 @@ async def test_thousands_of_numbers_can_be_for_sale_in_one_country() -> None:
 @pytest.mark.parametrize(
     "params", [{"limit": "101"}, {"limit": "0"}, {"offset": "-1"}, {"limit": "x"}, {"action": "available"}]
 )
-async def test_parameters_out_of_bounds_are_refused(
-    client: httpx.AsyncClient, params: dict[str, str]
-) -> None:
+async def test_parameters_out_of_bounds_are_refused(client: httpx.AsyncClient, params: dict[str, str]) -> None:
     answer = await client.get("/phone-numbers", params=params)
     assert answer.status_code == 400
     assert "code" not in answer.json()
 
 
-async def test_the_reference_takes_no_flags_at_purchase(
-    reference: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_the_reference_takes_no_flags_at_purchase(reference: Simulator, client: httpx.AsyncClient) -> None:
     endpoint_id = next(iter(reference.endpoints))
     answer = await bought(client, reference, endpointId=endpoint_id, allow_inbound=False, allow_outbound=True)
     assert answer.status_code == 201
@@ -164,9 +154,7 @@ async def test_only_the_reference_sells_by_e164(sim: Simulator, client: httpx.As
     "body",
     [{"endpoint_id": None, "allow_outbound": True}, {"endpointId": None, "allowOutbound": True}],
 )
-async def test_an_update_takes_either_spelling(
-    sim: Simulator, client: httpx.AsyncClient, body: dict[str, Any]
-) -> None:
+async def test_an_update_takes_either_spelling(sim: Simulator, client: httpx.AsyncClient, body: dict[str, Any]) -> None:
     number = next(iter(sim.owned.values()))
     number.allow_outbound = False
     answer = await client.patch(f"/phone-numbers/{number.id}", json=body)
@@ -215,9 +203,7 @@ async def test_an_active_number_is_found_before_its_released_record(
     assert again.status_code == 201
 
 
-async def test_a_path_with_a_slash_too_many_is_not_redirected(
-    sim: Simulator, client: httpx.AsyncClient
-) -> None:
+async def test_a_path_with_a_slash_too_many_is_not_redirected(sim: Simulator, client: httpx.AsyncClient) -> None:
     answer = await client.post("/phone-numbers/", json={"inventory_id": next(iter(sim.inventory))})
     assert (answer.status_code, sim.charges) == (404, [])
 

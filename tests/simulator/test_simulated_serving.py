@@ -9,9 +9,7 @@ from kros_mcp.simulator import Simulator, open_server
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_cancelled_client_does_not_stop_its_purchase(
-    sim: Simulator, wired: httpx.AsyncClient
-) -> None:
+async def test_a_cancelled_client_does_not_stop_its_purchase(sim: Simulator, wired: httpx.AsyncClient) -> None:
     sim.faults.switch_on("hold", on={"purchase"})
     body = {"inventory_id": next(iter(sim.inventory))}
     async with anyio.create_task_group() as tasks:
@@ -24,9 +22,7 @@ async def test_a_cancelled_client_does_not_stop_its_purchase(
     assert len(sim.charges) == 1
 
 
-async def test_both_ways_to_the_simulator_record_the_same_request(
-    sim: Simulator, wired: httpx.AsyncClient
-) -> None:
+async def test_both_ways_to_the_simulator_record_the_same_request(sim: Simulator, wired: httpx.AsyncClient) -> None:
     await wired.get("/phone-numbers/a%2Fb%20c?limit=3&limit=4")
     await wired.get("/phone-numbers/a%20b", params={"x": "é"})
     assert [(seen.path, seen.query) for seen in sim.requests] == [("/v1/phone-numbers/a b", {"x": "é"})]

@@ -1,0 +1,127 @@
+"""The command line: parse, then import only what that command needs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from kros_mcp import __version__
+from kros_mcp.errors import KrosError
+
+_DESCRIPTION = """\
+An MCP server that lets AI agents find, buy, configure and release KrosAI phone numbers, with a guard on spending.
+
+Without a command it serves MCP over stdio: a client such as Claude Desktop starts it, and it reads its settings
+from KROS_* environment variables. Everything a person needs at a terminal is a command.
+"""
+_EPILOG = """\
+try it, without an account:
+  kros-mcp demo                    watch an agent buy and release a number, safely
+  kros-mcp --simulator             serve with KrosAI replaced by a simulator in memory
+run it:
+  KROS_API_KEY=kros_test_... kros-mcp
+  kros-mcp doctor                  what is set, what is reachable, what to do next
+exit codes:
+  0 done   1 a check failed or a person is needed   2 usage or settings   3 journal unusable   4 KrosAI unreachable
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code = _run(arguments)
+    except KrosError as exc:
+        print(f"kros-mcp: {exc.message} {exc.next_step}", file=sys.stderr)  # noqa: T201 - the person's answer
+        code = exc.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    if arguments.command is None:
+        # A thread still waits for stdin, which nothing can interrupt: see serve.leave.
+        from kros_mcp.commands.serve import leave  # noqa: PLC0415 - only where the server ran
+
+        leave(code)
+    sys.exit(code)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Each command imports its own module: the server must start fast, and the others need not load it.
+    match arguments.command:
+        case None:
+            from kros_mcp.commands import serve  # noqa: PLC0415
+
+            return serve.run(simulator=arguments.simulator)
+        case "demo":
+            from kros_mcp.commands import demo  # noqa: PLC0415
+
+            return demo.run(profile=arguments.profile, pace_seconds=arguments.pace)
+        case "simulator":
+            from kros_mcp.commands import simulator  # noqa: PLC0415
+
+            return simulator.run(host=arguments.host, port=arguments.port, profile=arguments.profile)
+        case "doctor":
+            from kros_mcp.commands import doctor  # noqa: PLC0415
+
+            return doctor.run()
+        case "sip":
+            from kros_mcp.commands import sip  # noqa: PLC0415
+
+            return sip.run(arguments.number)
+        case _:
+            from kros_mcp.commands import operations  # noqa: PLC0415
+
+            return operations.run(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kros-mcp",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kros-mcp {__version__}")
+    parser.add_argument(
+        "--simulator", action="store_true", help="replace KrosAI by a simulator in memory; needs no key"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command", title="commands")
+
+    demo = _add(commands, "demo", "watch a whole conversation against the simulator")
+    demo.add_argument("--profile", choices=("reference", "guide"), default="reference", help="which dialect of KrosAI")
+    demo.add_argument("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
+
+    simulator = _add(commands, "simulator", "serve a local KrosAI over HTTP")
+    simulator.add_argument("--host", default="127.0.0.1")
+    simulator.add_argument("--port", type=int, default=8100)
+    simulator.add_argument(
+        "--profile", choices=("reference", "guide"), default="reference", help="which dialect of KrosAI"
+    )
+
+    _add(commands, "doctor", "check settings, journal, key and reachability, and say what to do")
+
+    sip = _add(commands, "sip", "show a number's SIP credentials, here and nowhere else")
+    sip.add_argument("number", metavar="NUMBER", help="its id, or its E.164 such as +2342015550100")
+
+    listing = _add(commands, "operations", "list what was asked for, newest first")
+    listing.add_argument("--state", action="append", default=[], metavar="STATE", help="only these, such as unknown")
+    listing.add_argument("--limit", type=int, default=50, help="how many at most (50)")
+
+    for name, summary in (("approve", "say yes to a waiting operation"), ("deny", "say no to a waiting operation")):
+        deciding = _add(commands, name, summary)
+        deciding.add_argument("operation_id", metavar="ID")
+        deciding.add_argument("--reason", default="", help="kept in the journal")
+        deciding.add_argument("--yes", action="store_true", help="do not ask again at the terminal")
+
+    settle = _add(commands, "settle", "say how an operation with an unknown outcome ended")
+    settle.add_argument("operation_id", metavar="ID")
+    settle.add_argument("outcome", choices=("done", "failed"))
+    settle.add_argument("--reason", required=True, help="how you know; kept in the journal")
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
+    )

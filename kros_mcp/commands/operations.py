@@ -1,0 +1,144 @@
+"""`operations`, `approve`, `deny`, `settle`: the journal at a terminal; no API key is needed."""
+
+import argparse
+import getpass
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import anyio
+
+from kros_mcp.errors import KrosError, OperationError, SettingsError
+from kros_mcp.krosai.text import clean
+from kros_mcp.money import show_price
+from kros_mcp.operations import model
+from kros_mcp.operations.confirmation import sentence
+from kros_mcp.operations.journal import Journal, Move, missing, open_journal
+from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.settings import Settings, load_settings
+from kros_mcp.tools.results import utc
+
+_Command = Callable[[Journal, Settings, argparse.Namespace], Awaitable[int]]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the journal's commands.
+
+    Raises:
+        KrosError: The journal cannot be used, or the operation is not there or past that move.
+    """
+    settings = load_settings()
+    commands: dict[str, _Command] = {"operations": _list, "approve": _decide, "deny": _decide, "settle": _settle}
+    command = commands[arguments.command]
+    return anyio.run(partial(_with_journal, command, settings, arguments))
+
+
+async def _with_journal(command: _Command, settings: Settings, arguments: argparse.Namespace) -> int:
+    async with open_journal(settings.journal_url) as journal:
+        return await command(journal, settings, arguments)
+
+
+async def _list(journal: Journal, settings: Settings, arguments: argparse.Namespace) -> int:
+    unknown = [state for state in arguments.state if state not in list(State)]
+    if unknown:
+        raise SettingsError(f"{unknown[0]!r} is not a state; choose from {', '.join(State)}.", next_step="")
+    states = tuple(State(state) for state in arguments.state)
+    operations = await journal.list_operations(states=states, limit=max(1, arguments.limit))
+    if not operations:
+        print("No operations." if not states else f"No operations that are {' or '.join(states)}.")
+        return 0
+    rows = [("when (UTC)", "operation", "what", "price", "state", "who", "confirmed by")]
+    rows += [_row(operation, settings.currency) for operation in operations]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    waiting = sum(_awaits_person(operation) for operation in operations)
+    if waiting:
+        print(f"\n{waiting} wait for a person: kros-mcp approve ID, or kros-mcp deny ID.")
+    return 0
+
+
+async def _decide(journal: Journal, settings: Settings, arguments: argparse.Namespace) -> int:
+    operation = await _read(journal, arguments.operation_id)
+    if operation.state is not State.PROPOSED:
+        raise model.past(operation)
+    approving = arguments.command == "approve"
+    if approving and operation.channel is not Channel.APPROVER:
+        raise OperationError(
+            "This operation was put to the person in the conversation, not to an approver.",
+            code="NOT_FOR_APPROVER",
+            next_step="Answer it there, or deny it here.",
+        )
+    print(sentence(operation, settings.currency))
+    print(
+        f"Asked for by {clean(operation.principal)} at {utc(operation.created_at)}, open until {utc(operation.expires_at)}."
+    )
+    word = "approve" if approving else "deny"
+    if not arguments.yes and not _typed(word):
+        print("Nothing was decided.")
+        return 1
+    by = f"{getpass.getuser()} at a terminal"
+    reason = clean(arguments.reason)
+    move: Move = (
+        partial(model.confirm, by=by, reason=reason)
+        if approving
+        else partial(model.end, state=State.DECLINED, reason=f"Denied by {by}. {reason}".strip())
+    )
+    decided = await journal.change(operation.id, move)
+    if decided.state is State.EXPIRED:
+        raise model.past(decided)
+    if approving:
+        print("Approved. A running server of this account executes it within two seconds; see kros-mcp operations.")
+    else:
+        print("Denied. Nothing was charged or changed.")
+    return 0
+
+
+async def _settle(journal: Journal, settings: Settings, arguments: argparse.Namespace) -> int:
+    del settings
+    operation = await _read(journal, arguments.operation_id)
+    settled = await journal.change(
+        operation.id,
+        partial(
+            model.settle_by_hand,
+            state=State.DONE if arguments.outcome == "done" else State.FAILED,
+            by=getpass.getuser(),
+            reason=clean(arguments.reason, 200),
+        ),
+    )
+    print(f"Operation {settled.id} is {settled.state} now; charged: {settled.charged}, changed: {settled.changed}.")
+    return 0
+
+
+async def _read(journal: Journal, operation_id: str) -> Operation:
+    operation = await journal.get(operation_id)
+    if operation is None:
+        raise missing(operation_id)
+    return operation
+
+
+def _row(operation: Operation, currency: str) -> tuple[str, ...]:
+    priced = operation.action is Action.BUY
+    return (
+        utc(operation.created_at).replace("T", " ").rstrip("Z"),
+        operation.id,
+        f"{operation.action} {operation.e164}",
+        show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency) if priced else "",
+        operation.state,
+        clean(operation.principal, 24),
+        clean(operation.confirmed_by, 40),
+    )
+
+
+def _awaits_person(operation: Operation) -> bool:
+    return operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
+
+
+def _typed(word: str) -> bool:
+    if not sys.stdin.isatty():
+        raise KrosError(
+            f"There is no terminal to type the word {word!r} at.",
+            code="NO_TERMINAL",
+            next_step="Run it at a terminal, or add --yes.",
+        )
+    return input(f"Type {word} to go on: ").strip().lower() == word

@@ -1,0 +1,54 @@
+"""`kros-mcp sip NUMBER`: SIP credentials for the person at the terminal, outside any model's sight."""
+
+import anyio
+
+from kros_mcp.errors import KrosError, NotFoundError
+from kros_mcp.krosai.client import open_client
+from kros_mcp.krosai.owned import find_owned
+from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.numbering import parse_e164
+from kros_mcp.settings import Settings, load_settings
+
+_SECONDS = 20.0
+
+
+def run(number: str) -> int:
+    """Print every SIP field of one number.
+
+    Raises:
+        KrosError: The number is not owned, or KrosAI could not be read.
+    """
+    settings = load_settings()
+    found = anyio.run(_read, settings, number.strip())
+    if found.sip is None or not found.sip.fields:
+        print(f"KrosAI shows no SIP credentials for {found.e164}. Only an owner's or admin's key may see them.")
+        return 1
+    print(f"SIP credentials of {found.e164}. Whoever has them can make calls on your account.")
+    for name, value in found.sip.reveal().items():
+        print(f"  {name}: {value}")
+    return 0
+
+
+async def _read(settings: Settings, number: str) -> PhoneNumber:
+    e164 = ""
+    if number.startswith("+"):
+        try:
+            e164 = parse_e164(number)
+        except ValueError as exc:
+            raise KrosError(str(exc), code="INVALID_ARGUMENT", next_step="Correct the number.") from None
+    async with open_client(
+        base_url=settings.base_url,
+        api_key=settings.require_api_key(),
+        auth_header=settings.auth_header,
+        organization_id=settings.organization_id,
+    ) as client:
+        with within(_SECONDS):
+            number_id = number
+            if e164:
+                listed = (await find_owned(client, e164=e164)).number
+                number_id = listed.id if listed else ""
+            found = (await find_owned(client, number_id=number_id)).number if number_id else None
+    if found is None:
+        raise NotFoundError(f"{number} is not among the numbers of this account.", status=404)
+    return found
