@@ -47,7 +47,7 @@ async def _list(journal: Journal, settings: Settings, arguments: argparse.Namesp
     if not operations:
         print("No operations." if not states else f"No operations that are {' or '.join(states)}.")
         return 0
-    rows = [("when (UTC)", "operation", "what", "price", "state", "who", "confirmed by")]
+    rows: list[tuple[str, ...]] = [("when (UTC)", "operation", "what", "price", "state", "who", "confirmed by")]
     rows += [_row(operation, settings.currency) for operation in operations]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -70,9 +70,8 @@ async def _decide(journal: Journal, settings: Settings, arguments: argparse.Name
             next_step="Answer it there, or deny it here.",
         )
     print(sentence(operation, settings.currency))
-    print(
-        f"Asked for by {clean(operation.principal)} at {utc(operation.created_at)}, open until {utc(operation.expires_at)}."
-    )
+    print(f"Asked for by {clean(operation.principal)} at {utc(operation.created_at)}.")
+    print(f"Open until {utc(operation.expires_at)}.")
     word = "approve" if approving else "deny"
     if not arguments.yes and not _typed(word):
         print("Nothing was decided.")

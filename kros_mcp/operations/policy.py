@@ -131,8 +131,8 @@ def _check_commitment(settings: Settings, operation: Operation, books: Books, ru
     known = run_rate is not None and run_rate.complete and not run_rate.unpriced
     if run_rate is None or not known or monthly is None or None in others.values():
         raise RefusedError(
-            "A cap on monthly cost is in force (KROS_MONTHLY_COMMITMENT_CENTS), and the monthly price of this number or "
-            "of one already owned is not known; nothing was charged.",
+            "A cap on monthly cost is in force (KROS_MONTHLY_COMMITMENT_CENTS), and the monthly price of this number "
+            "or of one already owned is not known; nothing was charged.",
             code="COMMITMENT_UNKNOWN",
         )
     total = run_rate.monthly_cents + sum(cents or 0 for cents in others.values()) + monthly

@@ -21,6 +21,11 @@ _STATUS: dict[State, results.Status] = {
     State.EXPIRED: "expired",
 }
 _VERB = {Action.BUY: "buying", Action.RELEASE: "releasing", Action.CONFIGURE: "changing"}
+_SAY_AND_WAIT = (
+    "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
+    "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
+)
+_KEEP_ASKING = "Call get_operation later; never start it anew. The server keeps asking KrosAI."
 _LATER = "Call get_operation with this operation_id in a few seconds. Do not start again."
 
 
@@ -155,35 +160,26 @@ def _lacking(operation: Operation, pending: list[str]) -> list[str]:
 
 
 def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str, str]:
-    number = spoken(operation.e164)
-    currency = settings.currency
+    number, verb = spoken(operation.e164), _VERB[operation.action]
     match operation.state:
         case State.PROPOSED:
-            return _waiting_words(operation, currency, code=code)
+            words = _waiting_words(operation, settings.currency, code=code)
         case State.CONFIRMED:
-            return f"{_VERB[operation.action].capitalize()} {number} is approved and about to start.", _LATER
+            words = (f"{verb.capitalize()} {number} is approved and about to start.", _LATER)
         case State.SENDING:
-            return (
-                f"{_VERB[operation.action].capitalize()} {number} is under way; its outcome is not known yet.",
-                _LATER,
-            )
+            words = (f"{verb.capitalize()} {number} is under way; its outcome is not known yet.", _LATER)
         case State.UNKNOWN:
-            return (
-                f"The answer to {_VERB[operation.action]} {number} was lost, so it is not known yet whether it happened; "
-                "it will not be sent again.",
-                "Call get_operation later; never start it anew. The server keeps asking KrosAI.",
-            )
+            lost = f"The answer to {verb} {number} was lost, so it is not known yet whether it happened"
+            words = (f"{lost}; it will not be sent again.", _KEEP_ASKING)
         case State.DONE:
-            return _done_words(operation, currency), "Nothing more to do."
+            words = (_done_words(operation, settings.currency), "Nothing more to do.")
         case State.FAILED:
             error = as_error(operation)
-            return error.message, error.next_step
+            words = (error.message, error.next_step)
         case _:
-            why = f" {operation.message}" if operation.message else ""
-            return (
-                f"{_VERB[operation.action].capitalize()} {number} was {operation.state}; nothing was charged or changed.{why}",
-                "Do not ask again unless the person brings it up.",
-            )
+            ended = f"{verb.capitalize()} {number} was {operation.state}; nothing was charged or changed."
+            words = (f"{ended} {operation.message}".strip(), "Do not ask again unless the person brings it up.")
+    return words
 
 
 def _waiting_words(operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
@@ -194,11 +190,7 @@ def _waiting_words(operation: Operation, currency: str, *, code: str) -> tuple[s
             "Tell the person that an approver must agree first, and look again later with get_operation.",
         )
     if code:
-        return (
-            asking,
-            "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
-            "arguments and confirmation_code. After a no, call cancel_operation. Never say the code.",
-        )
+        return asking, _SAY_AND_WAIT
     if operation.channel is Channel.PROMPT:
         return (
             f"The person is being asked in the client. {asking}",
