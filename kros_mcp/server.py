@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -13,16 +13,19 @@ from pydantic import ValidationError
 
 from kros_mcp import __version__
 from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError
-from kros_mcp.krosai.client import open_client
+from kros_mcp.krosai.connections import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.journal import open_journal
+from kros_mcp.operations.journal import Journal, open_journal
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings
 from kros_mcp.tools import results
 from kros_mcp.tools.call import Call, Runtime, current_call
 from kros_mcp.tools.parameters import refusal
 from kros_mcp.tools.registry import build_tools
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class KrosServer(MCPServer[Runtime]):
         except (ToolError, MCPError) as exc:
             return results.failure(self._in_our_words(name, exc, call))
         finally:
-            here.asking.discard(call.asked)
+            here.asking.discard(call.holds)
             current_call.reset(token)
 
     def _in_our_words(self, name: str, exc: ToolError | MCPError, call: Call) -> KrosError:
@@ -77,21 +80,30 @@ class KrosServer(MCPServer[Runtime]):
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings, *, transport: "httpx.AsyncBaseTransport | None" = None, journal: Journal | None = None
+) -> AsyncIterator[Runtime]:
     """Open the journal, the way to KrosAI and the runner, and close them in turn.
+
+    Args:
+        settings: What the environment decides.
+        transport: The way to KrosAI. Defaults to the network, or to the simulator where the settings say so.
+        journal: An open journal, which stays open. Defaults to the one that the settings name.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
     """
+    if transport is None and settings.simulator:
+        transport = _simulated()
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(open_journal(settings.journal_url))
+        journal = journal or await stack.enter_async_context(open_journal(settings.journal_url))
         client = await stack.enter_async_context(
             open_client(
                 base_url=settings.base_url,
                 api_key=settings.require_api_key(),
                 auth_header=settings.auth_header,
                 organization_id=settings.organization_id,
-                transport=_simulated() if settings.simulator else None,
+                transport=transport,
             )
         )
         desk = Desk(
@@ -126,7 +138,7 @@ def build_server(
     )
 
 
-def _simulated() -> Any:  # noqa: ANN401 - an httpx transport; httpx is imported late
+def _simulated() -> "httpx.AsyncBaseTransport":
     from kros_mcp.simulator import Simulator, transport  # noqa: PLC0415 - only with --simulator
 
     return transport(Simulator(extra_keys={"kros_test_simulator": ("numbers:read", "numbers:write", "endpoints:read")}))

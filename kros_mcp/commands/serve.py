@@ -7,8 +7,6 @@ import sys
 
 import anyio
 
-from kros_mcp.settings import load_settings
-
 
 def run(*, simulator: bool) -> int:
     """Serve until the client closes stdin or a signal comes; stdout carries the protocol alone.
@@ -16,9 +14,12 @@ def run(*, simulator: bool) -> int:
     Raises:
         KrosError: A setting is wrong, or the journal cannot be used.
     """
+    # Nothing that the imports allocate is garbage, and looking for it takes a tenth of the start.
+    gc.disable()
+    from kros_mcp.settings import load_settings  # noqa: PLC0415 - see above
+
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
-    gc.disable()  # Nothing that the imports allocate is garbage; a tenth of the start goes into looking for it.
     from kros_mcp.server import build_server  # noqa: PLC0415 - after the settings, which may stop the start
 
     server = build_server(settings)

@@ -2,22 +2,18 @@
 
 Reads are retried while the caller's time lasts. Writes are sent once and never retried here. Each failure is
 a KrosaiError that says whether the request left; cancellation passes through untouched.
-
-httpx is imported at first use, as it costs 65 ms: hence the imports inside functions.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import anyio
 
-from kros_mcp import __version__
-from kros_mcp.errors import InvalidArgumentError, KrosaiError, SettingsError
+from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.krosai.envelope import ListKind, read_list, read_object
 from kros_mcp.krosai.filters import agrees, in_area, lies_in
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
@@ -42,20 +38,21 @@ from kros_mcp.krosai.wire import (
 )
 
 if TYPE_CHECKING:
-    import httpx
-
-AuthHeader = Literal["bearer", "x-api-key"]
+    from kros_mcp.krosai.connections import Connections
 
 _LONGEST_WRITE_SECONDS: Final = 30.0
 _LONGEST_ATTEMPT_SECONDS: Final = 10.0
 
 
 class KrosClient:
-    """Speaks to KrosAI through two httpx clients that it is given: one for reads, one for writes."""
+    """Speaks to KrosAI through the connections that it is given."""
 
-    def __init__(self, reading: httpx.AsyncClient, writing: httpx.AsyncClient) -> None:
-        self._reading = reading
-        self._writing = writing
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def warm_up(self) -> None:
+        """Load what the first request needs, so that nobody waits for it then."""
+        self._connections.open()
 
     async def list_owned(
         self, *, status: str = "", country: str = "", limit: int = 20, offset: int = 0
@@ -157,10 +154,11 @@ class KrosClient:
     async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
         # A little longer than the time left, so that the caller's own limit ends the read and not httpx's.
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
-        request = self._reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
+        reading = self._connections.open().reading
+        request = reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
         failure: KrosaiError | None = None
         try:
-            reply = await exchange(self._reading, request)
+            reply = await exchange(reading, request)
         except reading_errors() as exc:
             failure = judge_reading(exc)
         if failure is not None:
@@ -178,7 +176,8 @@ class KrosClient:
         query: Mapping[str, str] | None = None,
     ) -> Written:
         flight = Flight(gate)
-        request = self._writing.build_request(
+        writing = self._connections.open().writing
+        request = writing.build_request(
             method,
             path,
             params=query,
@@ -191,7 +190,7 @@ class KrosClient:
         reply: Reply | None = None
         with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
             try:
-                reply = await exchange(self._writing, request)
+                reply = await exchange(writing, request)
             except Exception as exc:  # after sending, no failure whatever may pass as "nothing happened"
                 if flight.refused(exc):
                     raise
@@ -199,67 +198,6 @@ class KrosClient:
         if reply is None:
             raise failure or flight.judge(None)
         return settled(reply)
-
-
-@asynccontextmanager
-async def open_client(
-    *,
-    base_url: str,
-    api_key: str,
-    auth_header: AuthHeader = "bearer",
-    organization_id: str | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> AsyncIterator[KrosClient]:
-    """Open the connections to KrosAI, and close them at the end.
-
-    Args:
-        base_url: Where the API stands, as in "https://api.krosai.com/v1".
-        api_key: The secret; sent as `auth_header` says.
-        auth_header: `Authorization: Bearer`, or `x-api-key`.
-        organization_id: Sent as `x-organization-id` if given.
-        transport: Replaces the network, for the simulator and for faults; closed at the end.
-
-    Raises:
-        SettingsError: The address, the key or the environment's proxy cannot be used.
-    """
-    import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
-
-    headers = _headers(api_key, auth_header, organization_id)
-    verify = httpx.create_ssl_context() if transport is None else True
-    clients: list[httpx.AsyncClient] = []
-    try:
-        for limits in (httpx.Limits(), httpx.Limits(max_keepalive_connections=0)):
-            clients.append(  # noqa: PERF401  # a comprehension would lose the first client if the second fails
-                httpx.AsyncClient(
-                    base_url=base_url,
-                    headers=headers,
-                    timeout=_LONGEST_WRITE_SECONDS,
-                    limits=limits,
-                    transport=transport,
-                    verify=verify,
-                )
-            )
-    except (ValueError, ImportError, httpx.InvalidURL):
-        clients.clear()
-    if not clients:
-        raise SettingsError("KROS_BASE_URL, or a proxy in the environment, is not a usable address.")
-    reading, writing = clients
-    async with reading, writing:
-        yield KrosClient(reading, writing)
-
-
-def _headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:
-    if not _fits_header(api_key):
-        raise SettingsError("KROS_API_KEY holds characters that no key has.")
-    if organization_id is not None and not _fits_header(organization_id):
-        raise SettingsError("KROS_ORGANIZATION_ID holds characters that no id has.")
-    key = {"x-api-key": api_key} if auth_header == "x-api-key" else {"authorization": f"Bearer {api_key}"}
-    organization = {} if organization_id is None else {"x-organization-id": organization_id}
-    return {"accept": "application/json", "user-agent": f"kros-mcp/{__version__}"} | key | organization
-
-
-def _fits_header(value: str) -> bool:
-    return bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
 def _request_id() -> dict[str, str]:

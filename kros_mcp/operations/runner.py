@@ -5,7 +5,7 @@ A client that cancels, disconnects or times out stops none of them.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -122,6 +122,9 @@ class Runner:
             except Exception:
                 logger.exception("attendant: unexpected failure")
             await anyio.sleep(ATTEND_EVERY_SECONDS)
+            # By now a client that has just started the server has its answer to `initialize`.
+            with suppress(KrosError):
+                self._desk.client.warm_up()
 
     async def drain(self, seconds: float) -> None:
         """Wait for the acts under way, at most so long."""

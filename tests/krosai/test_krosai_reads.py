@@ -249,6 +249,6 @@ async def test_the_key_appears_in_no_repr_no_log_and_no_complaint(caplog: pytest
 async def test_an_address_that_is_none_is_a_settings_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://user:secret@host")
     with pytest.raises(SettingsError) as caught:
-        async with open_client(base_url=BASE, api_key=KEY):
-            pass
+        async with open_client(base_url=BASE, api_key=KEY) as client:
+            client.warm_up()
     assert "secret" not in described(caught.value)
