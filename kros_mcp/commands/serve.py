@@ -4,8 +4,17 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
+
+if TYPE_CHECKING:
+    from kros_mcp.settings import Settings
+    from kros_mcp.tools.call import Runtime
+
+LONGEST_STOP_SECONDS = 45.0
 
 
 def run(*, simulator: bool) -> int:
@@ -20,34 +29,53 @@ def run(*, simulator: bool) -> int:
 
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
-    from kros_mcp.server import build_server  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.server import build_server, open_runtime  # noqa: PLC0415 - after the settings, which may stop the start
 
-    server = build_server(settings)
+    lifespans: list[anyio.Event] = []
+
+    @asynccontextmanager
+    async def tracked(settings: "Settings") -> "AsyncIterator[Runtime]":
+        closed = anyio.Event()
+        lifespans.append(closed)
+        try:
+            async with open_runtime(settings) as runtime:
+                yield runtime
+        finally:
+            closed.set()
+
+    server = build_server(settings, tracked)
     gc.enable()
     gc.freeze()
 
     async def serve() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
-            await server.run_stdio_async()
+            session = anyio.CancelScope()
+            tasks.start_soon(_stop_on_signal, session, lifespans)
+            with session:
+                await server.run_stdio_async()
             tasks.cancel_scope.cancel()
 
     anyio.run(serve)
     return 0
 
 
-async def _stop_on_signal(scope: anyio.CancelScope) -> None:
-    """End the session on SIGTERM or SIGINT; leaving it waits a bounded time for what is being sent.
+async def _stop_on_signal(session: anyio.CancelScope, lifespans: list[anyio.Event]) -> None:
+    """On SIGTERM or SIGINT end the session, which waits a bounded time for what is being sent, and leave.
 
     The thread that reads stdin cannot be interrupted, so the process leaves without waiting for it.
     """
+    if sys.platform == "win32":
+        return
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            scope.cancel()
-            break
+            session.cancel()
+            with anyio.move_on_after(LONGEST_STOP_SECONDS):
+                for closed in lifespans:
+                    await closed.wait()
+            leave(0)
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """End the process even while a thread waits for stdin."""
     sys.stderr.flush()
     os._exit(code)

@@ -1,0 +1,95 @@
+"""The house of the project: imports point down, files stay small, start-up stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "kros_mcp"
+FLOORS = [
+    ("kros_mcp.errors", "kros_mcp.settings", "kros_mcp.numbering", "kros_mcp.money", "kros_mcp"),
+    ("kros_mcp.krosai",),
+    ("kros_mcp.operations",),
+    ("kros_mcp.tools",),
+    ("kros_mcp.server",),
+    ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
+]
+MAY_USE_THE_SIMULATOR = {"kros_mcp.server", "kros_mcp.cli", "kros_mcp.commands"}
+LONGEST_FILE = 400
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.split(".")[0] == "kros_mcp"}
+
+
+def room(name: str) -> str:
+    parts = name.split(".")
+    return ".".join(parts[:2]) if len(parts) > 1 else name
+
+
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room(name) in rooms)
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if room(name) != "kros_mcp.simulator"])
+def test_imports_point_down(name: str) -> None:
+    known = modules()
+    for imported in imports_of(modules()[name]):
+        target = imported if imported in known else imported.rsplit(".", 1)[0]
+        if room(target) == "kros_mcp.simulator":
+            assert room(name) in MAY_USE_THE_SIMULATOR, f"{name} imports the simulator"
+        else:
+            assert floor(target) <= floor(name), f"{name} imports {target}, which stands above it"
+
+
+def test_the_simulator_imports_nothing_of_ours() -> None:
+    for name, path in modules().items():
+        if room(name) == "kros_mcp.simulator":
+            assert {room(imported) for imported in imports_of(path)} <= {"kros_mcp.simulator", "kros_mcp"}
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_no_file_outgrows_its_room(name: str) -> None:
+    assert len(modules()[name].read_text().splitlines()) <= LONGEST_FILE
+
+
+def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
+    program = (
+        "import sys; import kros_mcp.cli, kros_mcp.server; from kros_mcp.tools.registry import build_tools; "
+        "build_tools(); print([name for name in ('httpx', 'stamina', 'phonenumbers', 'platformdirs', "
+        "'kros_mcp.simulator') if name in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_parsing_the_command_line_loads_no_sdk() -> None:
+    program = "import sys; import kros_mcp.cli; print('mcp' in sys.modules, 'pydantic' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "False False"
+
+
+def test_nothing_of_a_machine_or_a_registry_stands_in_the_repository() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode != 0:
+        pytest.fail("this test reads the files that git tracks, so it needs the repository")
+    assert not {"uv.lock", "package-lock.json"} & set(tracked.stdout.split())
