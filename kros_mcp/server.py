@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from kros_mcp import __version__
 from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError
-from kros_mcp.krosai.connections import open_client
+from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Journal, open_journal

@@ -3,7 +3,7 @@
 import anyio
 
 from kros_mcp.errors import KrosError, NotFoundError
-from kros_mcp.krosai.connections import open_client
+from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import PhoneNumber

@@ -1,7 +1,7 @@
 """The KrosAI REST API, typed: read leniently, answered strictly (krosai-api.md)."""
 
-from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.connections import AuthHeader, open_client
+from kros_mcp.krosai.client import KrosClient, open_client
+from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
 from kros_mcp.krosai.owned import OwnedReading, find_owned, read_all_owned

@@ -7,13 +7,15 @@ a KrosaiError that says whether the request left; cancellation passes through un
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 import anyio
 
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
+from kros_mcp.krosai.connections import AuthHeader, Connections, headers
 from kros_mcp.krosai.envelope import ListKind, read_list, read_object
 from kros_mcp.krosai.filters import agrees, in_area, lies_in
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
@@ -38,7 +40,7 @@ from kros_mcp.krosai.wire import (
 )
 
 if TYPE_CHECKING:
-    from kros_mcp.krosai.connections import Connections
+    import httpx
 
 _LONGEST_WRITE_SECONDS: Final = 30.0
 _LONGEST_ATTEMPT_SECONDS: Final = 10.0
@@ -198,6 +200,34 @@ class KrosClient:
         if reply is None:
             raise failure or flight.judge(None)
         return settled(reply)
+
+
+@asynccontextmanager
+async def open_client(
+    *,
+    base_url: str,
+    api_key: str,
+    auth_header: AuthHeader = "bearer",
+    organization_id: str | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[KrosClient]:
+    """Give a client of KrosAI, and close its connections at the end.
+
+    Args:
+        base_url: Where the API stands, as in "https://api.krosai.com/v1".
+        api_key: The secret; sent as `auth_header` says.
+        auth_header: `Authorization: Bearer`, or `x-api-key`.
+        organization_id: Sent as `x-organization-id` if given.
+        transport: Replaces the network, for the simulator and for faults; closed at the end.
+
+    Raises:
+        SettingsError: The key or the organization cannot stand in a header.
+    """
+    connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport)
+    try:
+        yield KrosClient(connections)
+    finally:
+        await connections.aclose()
 
 
 def _request_id() -> dict[str, str]:

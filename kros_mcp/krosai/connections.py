@@ -6,14 +6,11 @@ imports inside functions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from kros_mcp import __version__
 from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.client import KrosClient
 
 if TYPE_CHECKING:
     import httpx
@@ -88,35 +85,12 @@ class Connections:
         raise SettingsError("KROS_BASE_URL, or a proxy in the environment, is not a usable address.")
 
 
-@asynccontextmanager
-async def open_client(
-    *,
-    base_url: str,
-    api_key: str,
-    auth_header: AuthHeader = "bearer",
-    organization_id: str | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> AsyncIterator[KrosClient]:
-    """Give a client of KrosAI, and close its connections at the end.
-
-    Args:
-        base_url: Where the API stands, as in "https://api.krosai.com/v1".
-        api_key: The secret; sent as `auth_header` says.
-        auth_header: `Authorization: Bearer`, or `x-api-key`.
-        organization_id: Sent as `x-organization-id` if given.
-        transport: Replaces the network, for the simulator and for faults; closed at the end.
+def headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:
+    """Write the headers of every request; they hold the secret.
 
     Raises:
         SettingsError: The key or the organization cannot stand in a header.
     """
-    connections = Connections(base_url, _headers(api_key, auth_header, organization_id), transport)
-    try:
-        yield KrosClient(connections)
-    finally:
-        await connections.aclose()
-
-
-def _headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:
     if not _fits_header(api_key):
         raise SettingsError("KROS_API_KEY holds characters that no key has.")
     if organization_id is not None and not _fits_header(organization_id):
