@@ -80,6 +80,7 @@ class InvalidArgumentError(KrosError):
 
     code = "INVALID_ARGUMENT"
     next_step = "Call again with the argument corrected."
+    exit_code = 2
 
 
 class RefusedError(KrosError):

@@ -96,7 +96,7 @@ async def open_runtime(
     if transport is None and settings.simulator:
         transport = _simulated()
     async with AsyncExitStack() as stack:
-        journal = journal or await stack.enter_async_context(open_journal(settings.journal_url))
+        records = journal or await stack.enter_async_context(open_journal(settings.journal_url))
         client = await stack.enter_async_context(
             open_client(
                 base_url=settings.base_url,
@@ -108,10 +108,10 @@ async def open_runtime(
         )
         desk = Desk(
             settings=settings,
-            journal=journal,
+            journal=records,
             client=client,
             inventory=Inventory(client),
-            account=settings.account(journal.secret),
+            account=settings.account(records.secret),
         )
         runner = await stack.enter_async_context(open_runner(desk))
         yield Runtime(settings=settings, desk=desk, runner=runner)

@@ -60,9 +60,9 @@ async def _list(journal: Journal, settings: Settings, arguments: argparse.Namesp
 
 async def _decide(journal: Journal, settings: Settings, arguments: argparse.Namespace) -> int:
     operation = await _read(journal, arguments.operation_id)
-    if operation.state is not State.PROPOSED:
-        raise model.past(operation)
     approving = arguments.command == "approve"
+    if operation.state not in ({State.PROPOSED} if approving else model.WAITING):
+        raise model.past(operation)
     if approving and operation.channel is not Channel.APPROVER:
         raise OperationError(
             "This operation was put to the person in the conversation, not to an approver.",

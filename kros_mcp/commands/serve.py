@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
+from kros_mcp.errors import KrosError
+
 if TYPE_CHECKING:
     from kros_mcp.settings import Settings
     from kros_mcp.tools.call import Runtime
@@ -55,8 +57,19 @@ def run(*, simulator: bool) -> int:
                 await server.run_stdio_async()
             tasks.cancel_scope.cancel()
 
-    anyio.run(serve)
+    try:
+        anyio.run(serve)
+    except BaseExceptionGroup as group:
+        raise _in_our_words(group) from None
     return 0
+
+
+def _in_our_words(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Find what stopped the start among what the task groups wrapped around it; else the whole group."""
+    ours: BaseException | None = group.subgroup(KrosError)
+    while isinstance(ours, BaseExceptionGroup):
+        ours = ours.exceptions[0]
+    return ours or group
 
 
 async def _stop_on_signal(session: anyio.CancelScope, lifespans: list[anyio.Event]) -> None:

@@ -2,7 +2,7 @@
 
 import anyio
 
-from kros_mcp.errors import KrosError, NotFoundError
+from kros_mcp.errors import InvalidArgumentError, NotFoundError
 from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
@@ -36,7 +36,7 @@ async def _read(settings: Settings, number: str) -> PhoneNumber:
         try:
             e164 = parse_e164(number)
         except ValueError as exc:
-            raise KrosError(str(exc), code="INVALID_ARGUMENT", next_step="Correct the number.") from None
+            raise InvalidArgumentError(str(exc), next_step="Correct the number.") from None
     async with open_client(
         base_url=settings.base_url,
         api_key=settings.require_api_key(),

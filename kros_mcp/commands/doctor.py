@@ -1,0 +1,193 @@
+"""`kros-mcp doctor`: settings, journal, key, reachability and guard, and what to do about each.
+
+It prints all that it finds, changes nothing at KrosAI, and shows no secret.
+"""
+
+import platform
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from kros_mcp import __version__
+from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
+from kros_mcp.commands.journal_check import check_journal
+from kros_mcp.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    KrosError,
+    NotSentError,
+    PermissionDeniedError,
+    ProtocolError,
+    SettingsError,
+    TooSlowError,
+)
+from kros_mcp.krosai import open_client
+from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.text import clean
+from kros_mcp.money import show_cents
+from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
+
+NETWORK_SECONDS = 10.0
+_JWT_PARTS = 3
+_LONGEST_VALUE = 200
+_MODES = {
+    Confirmation.CONVERSATION: (
+        "the client's prompt where it has one, else a sentence and a one-time code; a model could use the code "
+        "unasked, so the caps below are the guard."
+    ),
+    Confirmation.PROMPT: "only the client's own prompt; a client that cannot show one is refused.",
+    Confirmation.APPROVER: (
+        "nothing happens before `kros-mcp approve ID` at a terminal; a running server then acts within 2 seconds."
+    ),
+}
+
+
+def run() -> int:
+    """Check everything and print every finding; the exit code is the gravest one's."""
+    print(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
+    try:
+        settings = load_settings()
+    except SettingsError as exc:
+        unchecked = warn("Journal, key and reachability are not checked.", "Correct the setting, then run this again.")
+        return report([failed(exc), unchecked])
+    return report(anyio.run(_examine, settings))
+
+
+async def _examine(settings: Settings) -> list[Finding]:
+    return [
+        *_settings(settings),
+        *await check_journal(settings),
+        *await _krosai(settings),
+        _confirmation(settings),
+        *_caps(settings),
+    ]
+
+
+def _settings(settings: Settings) -> list[Finding]:
+    chosen = [
+        f"{PREFIX}{name.upper()} is {_shown(value)}."
+        for name, field in Settings.model_fields.items()
+        if name not in {"api_key", "simulator"} and (value := getattr(settings, name)) != field.default
+    ]
+    others = "The other settings have" if chosen else "Every other setting has"
+    return [_key(settings), *map(ok, chosen), ok(f"{others} the default value.")]
+
+
+def _key(settings: Settings) -> Finding:
+    """Say of which kind the key is; none of its characters but a public prefix is shown."""
+    try:
+        key = settings.require_api_key()
+    except SettingsError as exc:
+        return failed(exc)
+    if key.startswith("kros_test_"):
+        return ok("KROS_API_KEY is a test key (kros_test_...).")
+    if key.startswith("kros_live_"):
+        return ok("KROS_API_KEY is a live key (kros_live_...): purchases cost real money.")
+    if key.count(".") == _JWT_PARTS - 1:
+        return ok("KROS_API_KEY is a JWT, treated as live; it expires, so a key suits a server better.")
+    return warn(
+        "KROS_API_KEY is of no known kind (kros_live_..., kros_test_... or a JWT), and treated as live.",
+        "Make sure that it was copied whole.",
+    )
+
+
+async def _krosai(settings: Settings) -> list[Finding]:
+    if settings.api_key is None:
+        return [warn("KrosAI was not asked, since there is no key.", "Set KROS_API_KEY.")]
+    found: dict[str, Finding | KrosError] = {}
+    try:
+        async with (
+            open_client(
+                base_url=settings.base_url,
+                api_key=settings.require_api_key(),
+                auth_header=settings.auth_header,
+                organization_id=settings.organization_id,
+            ) as client,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(_ask, found, "numbers:read", lambda: client.list_owned(limit=1))
+            tasks.start_soon(_ask, found, "endpoints:read", lambda: client.list_endpoints(limit=1))
+    except KrosError as exc:
+        return [failed(exc)]
+    answers = [_judged(settings, scope, found[scope]) for scope in ("numbers:read", "endpoints:read")]
+    return list(dict.fromkeys(answers))
+
+
+async def _ask(found: dict[str, Finding | KrosError], scope: str, read: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        with within(NETWORK_SECONDS):
+            await read()
+    except KrosError as exc:
+        found[scope] = exc
+    else:
+        beside = " (numbers:write shows only in use)" if scope == "numbers:read" else ""
+        found[scope] = ok(f"KrosAI answers, and the key may read: {scope}{beside}.")
+
+
+def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Finding:
+    """Say what an answer means; two that mean the same become one line."""
+    if isinstance(answer, Finding):
+        return answer
+    host, code = settings.base_url, answer.code
+    match answer:
+        case NotSentError() | TooSlowError() | ConnectionLostError():
+            what = f"KrosAI could not be reached at {host} ({code})."
+            to_do = "Check the network, a proxy in the environment, and KROS_BASE_URL."
+        case AuthenticationError():
+            what = f"KrosAI refuses the key ({code})."
+            to_do = (
+                "Check that KROS_API_KEY is whole, current and meant for this KROS_BASE_URL; KROS_AUTH_HEADER "
+                "chooses how it is sent."
+            )
+        case PermissionDeniedError():
+            what = f"KrosAI answers, and the key may not read: {scope} ({code})."
+            to_do = "Give the key that scope in the KrosAI dashboard; check KROS_ORGANIZATION_ID if it is set."
+        case ProtocolError():
+            what = f"The answer of {host} to {scope} is not one of KrosAI's ({code})."
+            to_do = "Check that KROS_BASE_URL names the API, with its /v1, and that no login page stands between."
+            return fail(what, to_do)
+        case _:
+            what, to_do = f"KrosAI was asked for {scope}: {answer.message} ({code})", answer.next_step
+    return fail(what, to_do, answer.exit_code)
+
+
+def _confirmation(settings: Settings) -> Finding:
+    return ok(f"A person says yes by {settings.confirmation}: {_MODES[settings.confirmation]}")
+
+
+def _caps(settings: Settings) -> list[Finding]:
+    def show(cents: int) -> str:
+        return show_cents(cents, settings.currency)
+
+    if settings.read_only:
+        return [ok("Read-only: nothing is bought, changed or released.")]
+    month = settings.monthly_commitment_cents
+    monthly = "no cap on the monthly cost" if month is None else f"{show(month)} a month for all numbers"
+    caps = ok(
+        f"Caps: {show(settings.max_purchase_cents)} for one purchase, {show(settings.daily_budget_cents)} in any "
+        f"24 hours, {monthly}."
+    )
+    countries = ", ".join(settings.allowed_countries) or "any country"
+    deletes = "may delete the record" if settings.allow_permanent_delete else "keeps the record"
+    unpriced = "may be bought" if settings.allow_unpriced else "are refused"
+    rules = ok(f"Numbers of {countries}; those without a stated price {unpriced}; a release {deletes}.")
+    found = [caps, rules]
+    if settings.protected_numbers:
+        found.append(ok(f"Protected from release: {', '.join(settings.protected_numbers)}."))
+    if settings.max_purchase_cents > settings.daily_budget_cents:
+        found.append(
+            warn(
+                "One purchase may cost more than a whole day.",
+                "Raise KROS_DAILY_BUDGET_CENTS or lower KROS_MAX_PURCHASE_CENTS.",
+            )
+        )
+    return found
+
+
+def _shown(value: object) -> str:
+    """Show a setting's value, without a password in an address."""
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return clean(re.sub(r"//[^/@]*@", "//***@", text), _LONGEST_VALUE)

@@ -1,0 +1,67 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import stamina
+from anyio.from_thread import start_blocking_portal
+from commands_doubles import NARROW_KEY, SIP_PASSWORD, Command, Ran
+
+from kros_mcp import cli
+from kros_mcp.simulator import Simulator, open_server
+
+
+@pytest.fixture(scope="session")
+def serving() -> Iterator[tuple[Simulator, str]]:
+    """One simulator over HTTP in a thread, since a command runs an event loop of its own."""
+    sim = Simulator(sip_password=SIP_PASSWORD, extra_keys={NARROW_KEY: ("numbers:read",)})
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_server(sim)) as base_url:
+        yield sim, base_url
+
+
+@pytest.fixture
+def pointed(serving: tuple[Simulator, str], environment: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """Point the settings at a simulator, with its good key; commands only read, so its state stays."""
+    sim, base_url = serving
+    sim.requests.clear()
+    environment.setenv("KROS_BASE_URL", base_url)
+    environment.setenv("KROS_API_KEY", sim.api_key)
+    yield sim
+    sim.faults.clear()
+
+
+@pytest.fixture
+def journal_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'journal.sqlite3'}"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, journal_url: str) -> pytest.MonkeyPatch:
+    for name in [name for name in os.environ if name.upper().startswith("KROS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KROS_JOURNAL_URL", journal_url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("COLUMNS", "100")
+    return monkeypatch
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command of `kros-mcp` in this process."""
+
+    def run(*arguments: str) -> Ran:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main(arguments)
+        printed = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        return Ran(left.value.code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def no_waits() -> Iterator[None]:
+    """Let retries follow each other at once."""
+    with stamina.set_testing(True, attempts=5):
+        yield

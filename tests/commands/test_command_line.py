@@ -1,0 +1,93 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands_doubles import Command, run_elsewhere
+
+from kros_mcp import __version__
+
+COMMANDS = ("demo", "simulator", "doctor", "sip", "operations", "approve", "deny", "settle")
+
+
+def test_the_version_is_the_packages(command: Command) -> None:
+    ran = command("--version")
+
+    assert (ran.code, ran.out) == (0, f"kros-mcp {__version__}\n")
+
+
+def test_help_names_every_command_and_exit_code(command: Command) -> None:
+    ran = command("--help")
+
+    assert ran.code == 0
+    for name in COMMANDS:
+        assert f"\n    {name}" in ran.out
+    for meaning in ("0 done", "2 usage or settings", "3 journal unusable", "4 KrosAI unreachable"):
+        assert meaning in ran.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_of_its_own(command: Command, name: str) -> None:
+    ran = command(name, "--help")
+
+    assert ran.code == 0
+    assert f"usage: kros-mcp {name}" in ran.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("purchase",),
+        ("--simulate",),
+        ("--simul",),
+        ("doctor", "--fix"),
+        ("sip",),
+        ("approve",),
+        ("settle", "op_1", "done"),
+        ("settle", "op_1", "maybe", "--reason=x"),
+        ("operations", "--limit", "many"),
+        ("demo", "--profile", "sandbox"),
+    ],
+)
+def test_what_is_not_a_command_is_a_usage_error(command: Command, words: tuple[str, ...]) -> None:
+    ran = command(*words)
+
+    assert ran.code == 2
+    assert "usage: kros-mcp" in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, "KROS_API_KEY"),
+        ({"KROS_API_KEY": "kros_test_x", "KROS_DAILY_BUDGET": "100"}, "KROS_DAILY_BUDGET_CENTS"),
+    ],
+)
+async def test_the_server_does_not_start_with_wrong_settings(settings: dict[str, str], named: str) -> None:
+    code, printed = await run_elsewhere(**settings)
+
+    assert code == 2
+    assert named in printed
+    assert len(printed.strip().splitlines()) == 1
+
+
+@pytest.mark.anyio
+async def test_a_journal_that_cannot_be_opened_stops_the_server(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    code, printed = await run_elsewhere(
+        KROS_API_KEY="kros_test_x", KROS_JOURNAL_URL=f"sqlite:///{tmp_path}/file/journal.sqlite3"
+    )
+
+    assert code == 3
+    assert "Traceback" not in printed
+
+
+def test_help_loads_neither_the_sdk_nor_httpx() -> None:
+    program = "import sys, kros_mcp.cli as c; c._parser().format_help(); print({'mcp', 'httpx'} & sys.modules.keys())"
+
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ran.stdout.strip() == "set()"

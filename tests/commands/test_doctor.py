@@ -1,0 +1,272 @@
+import os
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from commands_doubles import E164, NARROW_KEY, Command, an_operation, put
+
+from kros_mcp.commands import doctor, findings
+from kros_mcp.commands.journal_check import network_file_system
+from kros_mcp.operations import model
+from kros_mcp.operations.model import Quote, State
+from kros_mcp.simulator import Simulator
+
+UNREACHABLE = "http://127.0.0.1:1/v1"
+
+
+def lines_of(out: str, mark: str) -> list[str]:
+    return [line for line in out.splitlines() if line.startswith(mark)]
+
+
+def test_where_all_is_well_it_ends_with_zero_and_has_only_read(command: Command, pointed: Simulator) -> None:
+    ran = command("doctor")
+
+    assert ran.code == 0
+    assert not lines_of(ran.out, "FAIL")
+    assert {seen.method for seen in pointed.requests} == {"GET"}
+    assert {seen.path for seen in pointed.requests} == {"/v1/phone-numbers", "/v1/endpoints"}
+
+
+def test_no_character_of_the_key_is_shown_beyond_its_public_prefix(command: Command, pointed: Simulator) -> None:
+    ran = command("doctor")
+
+    assert "test key (kros_test_...)" in ran.out
+    secret = pointed.api_key.removeprefix("kros_test_")
+    assert secret[:4] not in ran.out + ran.err
+    assert secret[-4:] not in ran.out + ran.err
+
+
+@pytest.mark.usefixtures("pointed")
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("kros_live_canary", "live key (kros_live_...)"),
+        ("e30.eyJzdWIiOiJjYW5hcnkifQ.canary", "JWT"),
+        ("canary", "no known kind"),
+    ],
+)
+def test_every_kind_of_key_is_named_and_none_is_shown(
+    command: Command, environment: pytest.MonkeyPatch, key: str, kind: str
+) -> None:
+    environment.setenv("KROS_API_KEY", key)
+
+    out = command("doctor").out
+
+    assert kind in out
+    assert "canary" not in out
+
+
+@pytest.mark.usefixtures("pointed")
+def test_each_setting_that_differs_is_listed_with_its_value(command: Command, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KROS_ALLOWED_COUNTRIES", "ng, ke")
+    environment.setenv("KROS_MAX_PURCHASE_CENTS", "1234")
+
+    out = command("doctor").out
+
+    assert "KROS_ALLOWED_COUNTRIES is NG, KE." in out
+    assert "KROS_MAX_PURCHASE_CENTS is 1234." in out
+    assert "KROS_DAILY_BUDGET_CENTS is" not in out
+    assert "12.34 in the account currency for one purchase" in out
+
+
+@pytest.mark.usefixtures("pointed")
+@pytest.mark.parametrize(
+    ("mode", "meaning"),
+    [("conversation", "could use the code"), ("prompt", "refused"), ("approver", "kros-mcp approve")],
+)
+def test_the_way_of_confirming_is_explained(
+    command: Command, environment: pytest.MonkeyPatch, mode: str, meaning: str
+) -> None:
+    environment.setenv("KROS_CONFIRMATION", mode)
+
+    out = " ".join(command("doctor").out.split())
+
+    assert f"A person says yes by {mode}" in out
+    assert meaning in out
+
+
+def test_a_misspelt_setting_ends_with_two_and_names_the_nearest(
+    command: Command, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_DAILY_BUDGET", "100")
+
+    ran = command("doctor")
+
+    assert ran.code == 2
+    assert "KROS_DAILY_BUDGET_CENTS" in lines_of(ran.out, "FAIL")[0] + ran.out
+
+
+@pytest.mark.usefixtures("pointed", "no_waits")
+def test_an_unreachable_krosai_ends_with_four(command: Command, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KROS_BASE_URL", UNREACHABLE)
+
+    ran = command("doctor")
+
+    assert ran.code == 4
+    assert len(lines_of(ran.out, "FAIL")) == 1
+    assert UNREACHABLE in ran.out
+
+
+def test_a_krosai_that_does_not_answer_ends_with_four_within_the_time_it_has(
+    command: Command, pointed: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointed.faults.switch_on("slow", times=None, seconds=1.0)
+    monkeypatch.setattr(doctor, "NETWORK_SECONDS", 0.1)
+    begun = time.monotonic()
+
+    ran = command("doctor")
+
+    assert ran.code == 4
+    assert "TOO_SLOW" in ran.out
+    assert time.monotonic() - begun < 1
+
+
+def test_a_refused_key_ends_with_one_and_is_said_to_be_refused(
+    command: Command, environment: pytest.MonkeyPatch, pointed: Simulator
+) -> None:
+    environment.setenv("KROS_API_KEY", pointed.expired_key)
+
+    ran = command("doctor")
+
+    assert ran.code == 1
+    assert lines_of(ran.out, "FAIL") == ["FAIL  KrosAI refuses the key (KEY_EXPIRED)."]
+
+
+@pytest.mark.usefixtures("pointed")
+def test_a_missing_scope_is_named_and_the_other_one_is_fine(command: Command, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KROS_API_KEY", NARROW_KEY)
+
+    ran = command("doctor")
+
+    assert ran.code == 1
+    assert [line for line in lines_of(ran.out, "FAIL") if "endpoints:read" in line]
+    assert [line for line in lines_of(ran.out, "ok") if "numbers:read" in line]
+
+
+def test_an_answer_that_is_not_krosais_ends_with_one(command: Command, pointed: Simulator) -> None:
+    pointed.faults.switch_on("html_page", times=None)
+
+    ran = command("doctor")
+
+    assert ran.code == 1
+    assert len(lines_of(ran.out, "FAIL")) == 2
+    assert "KROS_BASE_URL" in ran.out
+
+
+@pytest.mark.usefixtures("pointed")
+def test_a_journal_that_cannot_be_used_ends_with_three_and_krosai_is_still_asked(
+    command: Command, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    environment.setenv("KROS_JOURNAL_URL", f"sqlite:///{tmp_path}/file/journal.sqlite3")
+
+    ran = command("doctor")
+
+    assert ran.code == 3
+    assert "KrosAI answers" in ran.out
+
+
+def test_without_a_key_and_a_journal_both_are_told(
+    command: Command, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    environment.setenv("KROS_JOURNAL_URL", f"sqlite:///{tmp_path}/file/journal.sqlite3")
+
+    ran = command("doctor")
+
+    assert (ran.code, len(lines_of(ran.out, "FAIL"))) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("codes", "gravest"), [((), 0), ((1,), 1), ((1, 4), 4), ((4, 3, 1), 3), ((1, 4, 3, 2), 2), ((3, 2), 2)]
+)
+def test_the_gravest_finding_decides_and_all_are_printed(
+    capsys: pytest.CaptureFixture[str], codes: tuple[int, ...], gravest: int
+) -> None:
+    found = [findings.fail(f"Number {code}.", "Mend it.", code) for code in codes]
+
+    code = findings.report([findings.ok("Well."), findings.warn("Odd.", "Look."), *found])
+
+    printed = capsys.readouterr().out
+    assert code == gravest
+    assert len(lines_of(printed, "FAIL")) == len(codes)
+    assert "-> Look." in printed
+
+
+@pytest.mark.usefixtures("pointed")
+def test_unknown_outcomes_of_this_and_of_other_accounts_are_told_apart(command: Command, journal_url: str) -> None:
+    lost = (
+        partial(model.claim, reserved_cents=500, by="somebody"),
+        partial(model.mark_sent, token=1),
+        partial(model.settle, token=1, state=State.UNKNOWN),
+    )
+    mine = put(journal_url, an_operation(), *lost, own=True)
+    theirs = put(journal_url, an_operation(), *lost)
+
+    ran = command("doctor")
+
+    assert ran.code == 0
+    assert "Operations of this account: 1 unknown." in ran.out
+    warnings = lines_of(ran.out, "warn")
+    assert [line for line in warnings if mine.id in line]
+    assert f"kros-mcp settle {mine.id}" in " ".join(ran.out.split())
+    assert [line for line in warnings if "other accounts" in line]
+    assert theirs.id in ran.out
+
+
+@pytest.mark.usefixtures("pointed")
+def test_what_waits_for_an_approver_is_told_and_what_expired_is_not(command: Command, journal_url: str) -> None:
+    waiting = put(journal_url, an_operation(), own=True)
+    other = an_operation(e164="+2342015550101", expires_at=time.time() - 1)
+    late = put(journal_url, replace(other, quote=Quote("+2342015550101", "NG", "test")), own=True)
+
+    out = command("doctor").out
+
+    assert waiting.id in out
+    assert late.id not in out
+    assert "1 proposed, 1 expired" in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.usefixtures("pointed")
+def test_a_journal_that_others_could_read_is_told_and_closed(command: Command, tmp_path: Path) -> None:
+    assert command("doctor").code == 0
+    journal = tmp_path / "journal.sqlite3"
+    journal.chmod(0o644)
+
+    ran = command("doctor")
+
+    assert "mode was 0644 and is 0600 now" in ran.out
+    assert journal.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/ada/journal.sqlite3", "nfs4"),
+        ("/home/ada/local disk/journal.sqlite3", ""),
+        ("/homestead/journal.sqlite3", ""),
+        ("/var/journal.sqlite3", ""),
+    ],
+)
+def test_a_network_file_system_is_recognised_by_the_deepest_mount(path: str, kind: str) -> None:
+    mounts = "/dev/sda / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n/dev/sdb /home/ada/local\\040disk ext4 rw 0 0\n"
+
+    assert network_file_system(Path(path), mounts) == kind
+
+
+@pytest.mark.usefixtures("pointed")
+def test_protected_numbers_read_only_and_caps_at_odds_are_told(
+    command: Command, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_PROTECTED_NUMBERS", E164)
+    environment.setenv("KROS_DAILY_BUDGET_CENTS", "100")
+    spending = command("doctor").out
+    environment.setenv("KROS_READ_ONLY", "true")
+    reading = command("doctor").out
+
+    assert f"Protected from release: {E164}." in spending
+    assert lines_of(spending, "warn") == ["warn  One purchase may cost more than a whole day."]
+    assert "Read-only: nothing is bought" in reading
