@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
@@ -64,9 +64,10 @@ class KrosServer(MCPServer[Runtime]):
         tool = self._tool_manager.get_tool(name)
         if tool is None:
             return InvalidArgumentError(f"There is no tool {name[:60]!r}.", code="UNKNOWN_TOOL")
-        if isinstance(cause, ValidationError) and not call.asked:
+        # Only what the SDK foresees is about the arguments; our own shapes may fail after the money has moved.
+        if isinstance(cause, ValidationError) and not isinstance(exc, UnexpectedToolError):
             return InvalidArgumentError(refusal(cause.errors(include_url=False), tool.parameters))
-        if call.asked:
+        if call.asked and not call.about:
             return ConfirmationError(
                 "The prompt could not be answered in the client, so nothing was charged or changed.",
                 code="PROMPT_UNANSWERED",
@@ -76,7 +77,10 @@ class KrosServer(MCPServer[Runtime]):
         logger.error("tool %s failed unexpectedly", name, exc_info=exc)
         if tool.annotations is not None and tool.annotations.read_only_hint:
             return KrosError("This server failed while reading; nothing was charged or changed.")
-        return InternalError("This server failed while handling the call; whether anything was done is in its journal.")
+        return InternalError(
+            "This server failed while handling the call; whether anything was done is in its journal.",
+            operation_id=call.about or None,
+        )
 
 
 @asynccontextmanager
@@ -96,7 +100,8 @@ async def open_runtime(
     if transport is None and settings.simulator:
         transport = _simulated()
     async with AsyncExitStack() as stack:
-        records = journal or await stack.enter_async_context(open_journal(settings.journal_url))
+        if journal is None:
+            journal = await stack.enter_async_context(open_journal(settings.journal_url))
         client = await stack.enter_async_context(
             open_client(
                 base_url=settings.base_url,
@@ -108,10 +113,10 @@ async def open_runtime(
         )
         desk = Desk(
             settings=settings,
-            journal=records,
+            journal=journal,
             client=client,
             inventory=Inventory(client),
-            account=settings.account(records.secret),
+            account=settings.account(journal.secret),
         )
         runner = await stack.enter_async_context(open_runner(desk))
         yield Runtime(settings=settings, desk=desk, runner=runner)
