@@ -35,7 +35,7 @@ _SIMULATED: dict[str, Any] = {
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _PLACEHOLDER = re.compile(r"\$\{user_config\.\w+\}")
 
-Cents = Annotated[int, Field(ge=0)]
+Cents = Annotated[int, Field(ge=0, le=2**53 - 1)]  # the most that every JSON reader and SQLite keep exactly
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Environment = Literal["live", "test", "simulator"]
 
@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     confirmation: Confirmation = Field(Confirmation.CONVERSATION, description="how a person says yes")
     approval_hours: float = Field(24, gt=0, le=24 * 30, description="how long an approver may take")
     answer_within_seconds: float = Field(4, ge=0.5, le=300, description="every tool answers within this")
-    settle_seconds: float = Field(120, ge=0, le=86_400, description="wait before a lost answer may count as failed")
+    # At least as long as a purchase may be on its way: 10 seconds of trying and 30 of waiting for the answer.
+    settle_seconds: float = Field(120, ge=45, le=86_400, description="wait before a lost answer may count as failed")
     read_only: bool = Field(default=False, description="refuse everything but reading")
     max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
     daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")
@@ -91,7 +92,8 @@ class Settings(BaseSettings):
             raise ValueError("must be an https URL without user, query or fragment")
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
             raise ValueError("must be https, since the API key is sent there; http is allowed on loopback only")
-        return value.strip().rstrip("/")
+        # One spelling for one address: it names the account, and with it the budget.
+        return url._replace(netloc=url.netloc.lower()).geturl().rstrip("/")
 
     @field_validator("journal_url")
     @classmethod
@@ -169,7 +171,9 @@ def load_settings(*, simulator: bool = False) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as exc:
-        raise SettingsError(_sentence(exc)) from None
+        sentence = _sentence(exc)
+    # Raised out here, since the validation error that would hang on it quotes the key.
+    raise SettingsError(sentence)
 
 
 def default_journal_path() -> Path:

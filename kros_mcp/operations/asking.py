@@ -8,7 +8,8 @@ from typing import Literal
 
 import anyio
 
-from kros_mcp.errors import ConfirmationError, OperationError
+from kros_mcp.errors import ConfirmationError, KrosError, OperationError
+from kros_mcp.krosai.patience import within
 from kros_mcp.operations import model
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.desk import Desk
@@ -108,12 +109,12 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
         can_ask: Whether the client can show a prompt.
         answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
     """
-    if operation.state is not State.PROPOSED or desk.settings.confirmation is Confirmation.APPROVER:
+    if operation.state is not State.PROPOSED:
         return Standing(operation)
     unanswered = operation.asked_at is not None and not answering
-    if desk.settings.confirmation is Confirmation.PROMPT or (
-        can_ask and operation.channel is not Channel.CODE and not unanswered
-    ):
+    if desk.settings.confirmation is Confirmation.APPROVER:
+        channel = Channel.APPROVER
+    elif desk.settings.confirmation is Confirmation.PROMPT or (can_ask and not unanswered):
         channel = Channel.PROMPT
     else:
         channel = Channel.CODE
@@ -153,25 +154,38 @@ async def conclude(
             return Conclusion(operation, code=code)
         runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
     give_up_at = anyio.current_time() + seconds
-    ended = await runner.wait(operation.id, seconds)
+    ended = await _outcome(runner, operation, seconds)
     return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
 
 
-async def requote(desk: Desk, ended: Operation) -> Conclusion:
+async def requote(desk: Desk, ended: Operation, *, seconds: float) -> Conclusion:
     """After a price that changed, propose the same purchase at the new one; conversation only.
 
     A code goes with it only where the first question went by code: a client that shows prompts is to
-    show another.
+    show another. Where nothing can be proposed in `seconds`, the change of price is told alone.
     """
     if desk.settings.confirmation is not Confirmation.CONVERSATION:
         return Conclusion(ended)
     wish = replace(ended.request, inventory_id="")
-    operation = await propose_purchase(desk, ended.principal, wish, ended.e164)
-    if ended.channel is not Channel.CODE:
+    try:
+        with within(seconds):
+            operation = await propose_purchase(desk, ended.principal, wish, ended.e164)
+    except KrosError:
+        return Conclusion(ended)
+    if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
         return Conclusion(operation, ended=ended)
     standing = await choose_channel(desk, operation, can_ask=False, answering=False)
     code = code_for(desk.journal.secret, standing.operation)
     return Conclusion(standing.operation, code=code, ended=ended)
+
+
+async def _outcome(runner: Runner, operation: Operation, seconds: float) -> Operation:
+    """Wait for an act; whatever stopped it before it began names the operation, whose yes still stands."""
+    try:
+        return await runner.wait(operation.id, seconds)
+    except KrosError as exc:
+        exc.operation_id = exc.operation_id or operation.id
+        raise
 
 
 async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str) -> Operation:

@@ -5,7 +5,7 @@ Only protected numbers ask for a yes, and then the change is an operation like a
 
 from dataclasses import dataclass
 
-from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.errors import InvalidArgumentError, OutcomeUnknownError, TooSlowError
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import routing
@@ -56,8 +56,14 @@ async def configure(desk: Desk, runner: Runner, number: PhoneNumber, request: Re
 
     async def change() -> Change:
         await desk.journal.settings_changed(desk.account, number.e164)
-        with within(_LONGEST_CHANGE_SECONDS):
-            applied = await routing.apply(desk.client, number, target, key=new_operation_id())
+        try:
+            with within(_LONGEST_CHANGE_SECONDS):
+                applied = await routing.apply(desk.client, number, target, key=new_operation_id())
+        except TooSlowError as exc:
+            raise OutcomeUnknownError(
+                "KrosAI did not answer in time; whether it changed the number is not known.",
+                next_step="Call get_phone_number later to see its settings.",
+            ) from exc
         return Change(before=number, after=applied.number, not_applied=applied.not_applied)
 
     done = await runner.shelter(change, seconds)

@@ -106,7 +106,9 @@ def sentence(operation: Operation, currency: str) -> str:
     environment = _ENVIRONMENTS[operation.quote.environment]
     if operation.action is Action.BUY:
         cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
-        return f"Buying {number} costs {cost}. {environment} Shall I buy it?"
+        unusual = changes(operation, usual=False)
+        then = f" Then: {unusual}." if unusual else ""
+        return f"Buying {number} costs {cost}.{then} {environment} Shall I buy it?"
     if operation.action is Action.RELEASE:
         return (
             f"Releasing {number} means that calls to it will stop; they now go to {_routed(operation)}. "
@@ -117,15 +119,15 @@ def sentence(operation: Operation, currency: str) -> str:
     )
 
 
-def changes(operation: Operation) -> str:
-    """Name the settings that an operation would bring about."""
+def changes(operation: Operation, *, usual: bool = True) -> str:
+    """Name the settings that an operation would bring about; `usual` is whether calls that are on are named."""
     wanted = operation.request
     parts = []
     if wanted.endpoint_id:
         kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
         parts.append(f"calls go to endpoint {wanted.endpoint_id}{kind}")
     for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
-        if value is not None:
+        if value is False or (value and usual):
             parts.append(f"{name} calls {'on' if value else 'off'}")
     return ", ".join(parts)
 

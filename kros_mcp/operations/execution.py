@@ -4,10 +4,11 @@ This is the one place where money is spent and numbers are given up.
 """
 
 import logging
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -26,10 +27,12 @@ from kros_mcp.krosai.orders import Changes, Order, Written
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber
-from kros_mcp.money import Price, show_cents, show_price
+from kros_mcp.money import show_price
 from kros_mcp.operations import model, policy, routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, Outcome, Quote, State
+from kros_mcp.operations.finishing import bought, finish_purchase, released
+from kros_mcp.operations.journal import missing
+from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Outcome, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.operations.spending import read_run_rate
 
@@ -37,8 +40,8 @@ logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 5.0
 REREAD_SECONDS = 20.0
-SETTINGS_SECONDS = 30.0
 NOT_SENT_SECONDS = 10.0
+SETTLE_PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class Lease:
     def renewed(self, since: float) -> None:
         """Count the lease's time anew, from before the journal was asked to prolong it."""
         self._until = since + LEASE_SECONDS
+
+    def lose(self) -> None:
+        """Another process has taken over: nothing may be sent any more."""
+        self._until = -math.inf
 
     def require(self) -> None:
         """Raise just before the bytes leave if the lease has run out.
@@ -100,75 +107,21 @@ async def execute(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         lease.renewed(since)
         outcome = await _send(desk, operation, subject, lease)
         operation = await _settle_surely(desk, operation, outcome)
-    return await finish_settings(desk, operation)
-
-
-async def finish_settings(desk: Desk, operation: Operation) -> Operation:
-    """Set what a purchase could not set by itself, unless somebody has chosen anew meanwhile."""
-    if operation.state is not State.DONE or not operation.settings_pending or desk.settings.read_only:
-        return operation
-    target = routing.wanted(operation.request)
-    try:
-        with within(SETTINGS_SECONDS):
-            number = await _read_back(desk, operation)
-            if number is None or routing.changed_by_others(operation, number):
-                not_applied = (
-                    routing.names(target) if number is None else routing.names(routing.missing(number, target))
-                )
-            else:
-                applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-settings")
-                number, not_applied = applied.number, applied.not_applied
-    except ApiError as exc:
-        number, not_applied = None, routing.names(target)
-        logger.warning("operation %s: settings refused by KrosAI: %s", operation.id, exc.code)
-    except KrosError as exc:
-        logger.warning("operation %s: settings not finished yet: %s", operation.id, exc.code)
-        return operation
-    snapshot = routing.shown(number) if number else operation.number
-    price_note = _difference(operation.quote, number, desk.settings.currency) if number else ""
-
-    def store(current: Operation, now: float) -> Operation:
-        del now
-        if not current.settings_pending:
-            return current
-        return replace(
-            current,
-            number=snapshot,
-            not_applied=not_applied,
-            settings_pending=False,
-            note=current.note or price_note,
-        )
-
-    return await desk.journal.change(operation.id, store)
-
-
-def bought(operation: Operation, number: PhoneNumber, currency: str) -> dict[str, Any]:
-    """Say what settles a purchase as done once the number is seen; the fields of `model.settle`."""
-    target = routing.wanted(operation.request)
-    reported = _due_now(number) or 0
-    return {
-        "state": State.DONE,
-        "number": routing.shown(number),
-        "note": _difference(operation.quote, number, currency),
-        "reserved_cents": max(operation.reserved_cents, reported),
-        "settings_pending": bool(routing.names(routing.missing(number, target))),
-        "error_code": "",
-        "message": "",
-        "next_step": "",
-    }
+    return await finish_purchase(desk, operation)
 
 
 async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
     operation = await desk.journal.get(operation_id)
-    if operation is None:
-        raise OperationError(f"There is no operation {operation_id!r}.", code="OPERATION_NOT_FOUND")
+    if operation is None or operation.account != desk.account:
+        raise missing(operation_id)
     run_rate = None
     if operation.action is Action.BUY and desk.settings.monthly_commitment_cents is not None:
         with within(REREAD_SECONDS):
             run_rate = await read_run_rate(desk)
 
     def claim(current: Operation, now: float, books: Books) -> Operation:
-        if yes is None and current.state is not State.CONFIRMED:
+        waits_for = State.CONFIRMED if yes is None else State.PROPOSED
+        if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
             raise model.past(current)
         try:
             policy.check(desk.settings, current, books, run_rate)
@@ -189,10 +142,16 @@ async def _reread(desk: Desk, operation: Operation) -> AvailableNumber | PhoneNu
         number = await desk.client.get_number(operation.request.number_id)
     if number.e164 != operation.e164:
         raise OperationError(
-            f"KrosAI's record is no longer {operation.e164}; nothing was changed.", code="NUMBER_CHANGED"
+            f"KrosAI's record is no longer {operation.e164}; nothing was changed.",
+            code="NUMBER_CHANGED",
+            next_step="List the phone numbers again before going on.",
         )
-    if operation.action is Action.RELEASE and number.status == "inactive" and not operation.request.permanent:
-        raise OperationError(f"{operation.e164} is already released.", code="ALREADY_RELEASED")
+    if operation.action is Action.RELEASE and (number.status == "inactive") != operation.request.released:
+        raise OperationError(
+            f"{operation.e164} was released or taken back by somebody else meanwhile; nothing was changed now.",
+            code="ALREADY_RELEASED" if number.status == "inactive" else "NUMBER_CHANGED",
+            next_step="List the phone numbers again before going on.",
+        )
     return number
 
 
@@ -203,6 +162,7 @@ async def _reread_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
         raise OperationError(
             f"{operation.e164} was not seen among the numbers for sale just before buying; nothing was charged.",
             code="NOT_SEEN",
+            next_step="Search again and offer a number from the new result.",
         )
     item = found.item
     shown = (quote.setup_cents, quote.monthly_cents, quote.due_now_cents)
@@ -213,6 +173,7 @@ async def _reread_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
             f"{show_price(quote.due_now_cents, quote.monthly_cents, currency)} and is now "
             f"{show_price(item.due_now_cents, item.monthly_cents, currency)}. Nothing was charged.",
             code="PRICE_CHANGED",
+            next_step="Call again with the same arguments to ask the person at the new price.",
         )
     return item
 
@@ -284,19 +245,16 @@ async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber 
         return await client.release_number(
             subject.id, permanent=request.permanent, idempotency_key=key, gate=lease.require
         )
-    lacking: Changes = routing.missing(subject, routing.wanted(request))
-    return await client.update_number(subject.id, lacking, idempotency_key=key, gate=lease.require)
+    wanted = routing.wanted(request)
+    lacking: Changes = routing.missing(subject, wanted)
+    changes = lacking if routing.names(lacking) else wanted
+    return await client.update_number(subject.id, changes, idempotency_key=key, gate=lease.require)
 
 
 async def _read_outcome(desk: Desk, operation: Operation, written: Written) -> dict[str, Any]:
     """Read KrosAI's state after a 2xx: a purchase is done only if its number is named or seen owned."""
     if operation.action is Action.BUY:
-        number = written.number if written.number and written.number.e164 == operation.e164 else None
-        if number is None:
-            number = (await find_owned(desk.client, e164=operation.e164)).number
-        if number is None or number.status == "inactive":
-            raise OutcomeUnknownError("KrosAI answered the purchase without naming the number.")
-        return bought(operation, number, desk.settings.currency)
+        return await _bought(desk, operation, written)
     if operation.action is Action.CONFIGURE:
         return await _configured(desk, operation)
     try:
@@ -305,10 +263,20 @@ async def _read_outcome(desk: Desk, operation: Operation, written: Written) -> d
         if written.body == "other":
             raise
         return {"state": State.DONE}
-    gone = reading.number is None or reading.number.status == "inactive"
-    if not gone:
-        raise OutcomeUnknownError("KrosAI accepted the release, and still shows the number as owned.")
+    if not released(operation, reading.number):
+        raise OutcomeUnknownError("KrosAI accepted the release, and still shows the number as it was.")
     return {"state": State.DONE, "number": routing.shown(reading.number) if reading.number else None}
+
+
+async def _bought(desk: Desk, operation: Operation, written: Written) -> dict[str, Any]:
+    number = written.number if written.number and written.number.e164 == operation.e164 else None
+    if number is None and written.e164 == operation.e164:
+        return bought(operation, None, desk.settings.currency)
+    if number is None:
+        number = (await find_owned(desk.client, e164=operation.e164)).number
+    if number is None or number.status == "inactive":
+        raise OutcomeUnknownError("KrosAI answered the purchase without naming the number.")
+    return bought(operation, number, desk.settings.currency)
 
 
 async def _configured(desk: Desk, operation: Operation) -> dict[str, Any]:
@@ -333,12 +301,12 @@ async def _settle(desk: Desk, operation: Operation, state: Outcome, **changes: A
 
 async def _settle_surely(desk: Desk, operation: Operation, outcome: dict[str, Any]) -> Operation:
     """Settle after sending; a journal that fails now is tried again, and never called unspent."""
-    for pause in (0.2, 1.0, 3.0):
+    for pause in SETTLE_PAUSES_SECONDS:
+        await anyio.sleep(pause)
         try:
             return await _settle(desk, operation, **outcome)
         except JournalError as exc:
             logger.warning("operation %s: outcome not yet written: %s", operation.id, exc.message)
-            await anyio.sleep(pause)
     raise OutcomeUnknownError(
         "The request was sent, and its outcome could not be written to the journal.",
         operation_id=operation.id,
@@ -348,52 +316,34 @@ async def _settle_surely(desk: Desk, operation: Operation, outcome: dict[str, An
 @asynccontextmanager
 async def _renewed_lease(desk: Desk, operation: Operation, since: float) -> AsyncIterator[Lease]:
     lease = Lease(operation.token, since)
-
-    async def keep() -> None:
-        while True:
-            await anyio.sleep(RENEW_SECONDS)
-            since = clock()
-            try:
-                await desk.journal.change(
-                    operation.id, lambda current, now: model.renew(current, now, token=lease.token)
-                )
-            except JournalError as exc:
-                logger.warning("operation %s: lease not renewed: %s", operation.id, exc.code)
-            except OperationError:
-                return
-            else:
-                lease.renewed(since)
-
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(keep)
-        yield lease
+        tasks.start_soon(_keep, desk, operation.id, lease)
+        try:
+            yield lease
+        except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
+            failure = exc
         tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
-async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
-    number_id = (operation.number or {}).get("id") or ""
-    reading = await find_owned(desk.client, number_id=number_id, e164="" if number_id else operation.e164)
-    number = reading.number
-    return number if number is not None and number.status != "inactive" else None
-
-
-def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:
-    """Tell a price that KrosAI reports after the purchase and that is not the one shown."""
-    due = _due_now(number)
-    if due is not None and due != quote.due_now_cents:
-        shown = show_cents(quote.due_now_cents, currency)
-        return f"KrosAI now reports {show_cents(due, currency)} due, not the {shown} shown."
-    monthly = number.monthly_cents
-    if monthly is not None and monthly != quote.monthly_cents:
-        return (
-            f"KrosAI now reports {show_cents(monthly, currency)} a month, "
-            f"not the {show_cents(quote.monthly_cents, currency)} shown."
-        )
-    return ""
-
-
-def _due_now(number: PhoneNumber) -> int | None:
-    return Price(number.setup_cents, number.monthly_cents).due_now_cents
+async def _keep(desk: Desk, operation_id: str, lease: Lease) -> None:
+    """Renew the lease until cancelled; a lease that another process has ended is lost at once."""
+    while True:
+        await anyio.sleep(RENEW_SECONDS)
+        since = clock()
+        try:
+            await desk.journal.change(operation_id, lambda current, now: model.renew(current, now, token=lease.token))
+        except OperationError:
+            lease.lose()
+            return
+        except KrosError as exc:
+            logger.warning("operation %s: lease not renewed: %s", operation_id, exc.code)
+        except Exception:
+            logger.exception("operation %s: lease not renewed", operation_id)
+        else:
+            lease.renewed(since)
 
 
 def clock() -> float:

@@ -87,6 +87,8 @@ class Request:
     allow_inbound: bool | None = None
     allow_outbound: bool | None = None
     permanent: bool = False
+    released: bool = False
+    """Whether the record was inactive when its release was proposed."""
 
     @property
     def settings(self) -> tuple[object, ...]:
@@ -143,6 +145,7 @@ class Operation:
     number: dict[str, Any] | None = None
     note: str = ""
     settings_pending: bool = False
+    settings_superseded: bool = False
     not_applied: tuple[str, ...] = field(default=())
     checked_at: float | None = None
     seen_unsold_at: float | None = None
@@ -166,6 +169,8 @@ def past(operation: Operation) -> OperationError:
         operation_id=operation.id,
     )
     error.charged, error.changed = operation.charged, operation.changed
+    if operation.state is State.SENDING:  # it may be sent before these words are read
+        error.charged, error.changed = _claims(operation, "unknown")
     return error
 
 
@@ -235,7 +240,8 @@ def renew(operation: Operation, now: float, *, token: int) -> Operation:
 def mark_sent(operation: Operation, now: float, *, token: int) -> Operation:
     """Write down that the request is about to leave, under an unexpired token."""
     _require_lease(operation, now, token)
-    return replace(operation, sent_at=now, lease_until=now + LEASE_SECONDS)
+    charged, changed = _claims(operation, "unknown")
+    return replace(operation, sent_at=now, lease_until=now + LEASE_SECONDS, charged=charged, changed=changed)
 
 
 def settle(
@@ -254,9 +260,11 @@ def settle(
     if operation.token != token:
         raise past(operation)
     known: Known = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]  # type: ignore[assignment]
-    money: Known = known if operation.action is Action.BUY else "no"
+    charged, changed = _claims(operation, known)
     ended = None if state is State.UNKNOWN else now
-    return operation.to(state, settled_at=ended, lease_until=None, charged=money, changed=known, **changes)
+    if operation.settings_superseded:
+        changes["settings_pending"] = False
+    return operation.to(state, settled_at=ended, lease_until=None, charged=charged, changed=changed, **changes)
 
 
 def settle_by_hand(
@@ -318,9 +326,15 @@ def from_row(row: dict[str, Any]) -> Operation:
             "request": Request(**row["request"]),
             "quote": Quote(**row["quote"]),
             "settings_pending": bool(row["settings_pending"]),
+            "settings_superseded": bool(row["settings_superseded"]),
             "not_applied": tuple(row["not_applied"]),
         }
     )
+
+
+def _claims(operation: Operation, known: Known) -> tuple[Known, Known]:
+    """Say what is known of money and account; only a purchase charges."""
+    return (known if operation.action is Action.BUY else "no"), known
 
 
 def _require_lease(operation: Operation, now: float, token: int) -> None:

@@ -192,6 +192,7 @@ async def _propose_for_owned(
         allow_inbound=request.allow_inbound,
         allow_outbound=request.allow_outbound,
         permanent=request.permanent,
+        released=number.status == "inactive",
     )
     return await _propose(desk, await _draft(desk, principal, action, place, quote))
 

@@ -10,7 +10,7 @@ from typing import Any
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.operations import model, routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.execution import bought
+from kros_mcp.operations.finishing import bought, released
 from kros_mcp.operations.model import Action, Operation, State
 
 RECONCILE_EVERY_SECONDS = 2.0
@@ -70,51 +70,55 @@ async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
 
 
 async def _purchase(desk: Desk, operation: Operation) -> Verdict:
+    late = await _late_enough(desk, operation)
+    begun = await desk.journal.now()
     reading = await find_owned(desk.client, e164=operation.e164)
     if reading.number is not None and reading.number.status != "inactive":
         return bought(operation, reading.number, desk.settings.currency)
-    if not reading.complete or not await _late_enough(desk, operation):
+    if not reading.complete or not late:
         return None
     found = await desk.find_for_sale(operation)
-    if found.item is None:
-        await _note_unsold(desk, operation, seen=False)
-        return None
-    return await _note_unsold(desk, operation, seen=True)
+    return await _note_unsold(desk, operation, begun, seen=found.item is not None)
 
 
-async def _note_unsold(desk: Desk, operation: Operation, *, seen: bool) -> Verdict:
-    """Keep the first reading that shows the number for sale; the second, ten seconds later, is evidence."""
-    now = await desk.journal.now()
+async def _note_unsold(desk: Desk, operation: Operation, begun: float, *, seen: bool) -> Verdict:
+    """Keep the first reading that shows the number for sale; the second, ten seconds later, is evidence.
+
+    From the end of the first reading to the beginning (`begun`) of the second.
+    """
     first = operation.seen_unsold_at
     if seen and first is not None:
-        if now - first < SECOND_READING_SECONDS:
+        if begun - first < SECOND_READING_SECONDS:
             return None
         return _failed("KrosAI does not list the number as owned and offers it for sale, so it was not bought.")
     if seen or first is not None:
         await desk.journal.change(
-            operation.id, lambda current, _: replace(current, seen_unsold_at=now if seen else None)
+            operation.id, lambda current, now: replace(current, seen_unsold_at=now if seen else None)
         )
     return None
 
 
 async def _release(desk: Desk, operation: Operation) -> Verdict:
+    late = await _late_enough(desk, operation)
     reading = await find_owned(desk.client, number_id=operation.request.number_id)
-    if reading.number is None or reading.number.status == "inactive":
+    if released(operation, reading.number):
         shown = routing.shown(reading.number) if reading.number else None
         return {"state": State.DONE, "number": shown, **_NOTHING_WRONG}
-    if not await _late_enough(desk, operation):
+    unchanged = reading.number is not None and reading.number.e164 == operation.e164
+    if not late or not unchanged:
         return None
-    return _failed("KrosAI still shows the number as owned, so it was not released.")
+    return _failed("KrosAI still shows the number as it was, so it was not released.")
 
 
 async def _configuration(desk: Desk, operation: Operation) -> Verdict:
+    late = await _late_enough(desk, operation)
     reading = await find_owned(desk.client, number_id=operation.request.number_id)
     if reading.number is None:
         return _failed("KrosAI no longer shows the number, so it was not changed.")
     lacking = routing.names(routing.missing(reading.number, routing.wanted(operation.request)))
     if not lacking:
         return {"state": State.DONE, "number": routing.shown(reading.number), **_NOTHING_WRONG}
-    if not await _late_enough(desk, operation):
+    if not late:
         return None
     return _failed("KrosAI does not show the settings that were asked for, so they were not changed.")
 

@@ -1,12 +1,18 @@
 """Bring a number's settings to what was asked, and say what KrosAI did not apply."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
+from kros_mcp.errors import ApiError, KrosError, OutcomeUnknownError, RateLimitError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.orders import Changes, Spelling
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations.model import Operation, Request
+
+LONGEST_RETRY_AFTER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,18 @@ def names(settings: Changes) -> tuple[str, ...]:
     )
 
 
-async def apply(client: KrosClient, number: PhoneNumber, target: Changes, *, key: str) -> Applied:
+async def _always() -> bool:
+    return True
+
+
+async def apply(
+    client: KrosClient,
+    number: PhoneNumber,
+    target: Changes,
+    *,
+    key: str,
+    still_wanted: Callable[[], Awaitable[bool]] = _always,
+) -> Applied:
     """PATCH what is missing, read it back, and try once more in the other spelling if it was ignored.
 
     Args:
@@ -50,6 +67,7 @@ async def apply(client: KrosClient, number: PhoneNumber, target: Changes, *, key
         number: As it stands now, read from KrosAI.
         target: What is wanted.
         key: Distinguishes this change; the idempotency keys derive from it.
+        still_wanted: Asked just before each PATCH; a no ends it.
 
     Raises:
         KrosaiError: KrosAI refused, or it is not known whether it changed anything.
@@ -58,11 +76,37 @@ async def apply(client: KrosClient, number: PhoneNumber, target: Changes, *, key
     spellings: tuple[Spelling, ...] = ("snake", "camel")
     for spelling in spellings:
         lacking = missing(current, target)
-        if not names(lacking):
+        if not names(lacking) or not await still_wanted():
             break
-        await client.update_number(number.id, lacking, spelling=spelling, idempotency_key=f"{key}-{spelling}")
-        current = await client.get_number(number.id)
+        try:
+            await _patch(client, number.id, lacking, spelling, f"{key}-{spelling}")
+        except ApiError as exc:
+            # The other spelling is only a guess: KrosAI may refuse it, and the first PATCH stands.
+            if spelling == "snake" or isinstance(exc, RateLimitError):
+                raise
+            break
+        try:
+            current = await client.get_number(number.id)
+        except KrosError as exc:
+            raise OutcomeUnknownError(
+                "KrosAI accepted the change, and could not be read afterwards.",
+                next_step="Call get_phone_number later to see its settings.",
+            ) from exc
     return Applied(number=current, not_applied=names(missing(current, target)))
+
+
+async def _patch(client: KrosClient, number_id: str, changes: Changes, spelling: Spelling, key: str) -> None:
+    """Send one PATCH; after a 429, once more under the same key when KrosAI allows it."""
+    try:
+        await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key)
+    except RateLimitError as exc:
+        wait = exc.retry_after_seconds or 1.0
+        if wait > LONGEST_RETRY_AFTER_SECONDS:
+            raise
+        await anyio.sleep(wait)
+    else:
+        return
+    await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key)
 
 
 def shown(number: PhoneNumber) -> dict[str, Any]:
@@ -84,10 +128,12 @@ def shown(number: PhoneNumber) -> dict[str, Any]:
 def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
     """Tell whether somebody has chosen anew since the purchase was first seen.
 
-    A setting that is neither as it was first seen nor as this purchase wants it is somebody's choice.
+    A setting that is neither as it was first seen nor as this purchase wants it is somebody's choice. If the
+    answer to the purchase was lost, it was first seen late: an endpoint that it has then was chosen.
     """
-    if operation.number is None:
-        return False
     target = wanted(operation.request)
+    lacking = names(missing(number, target))
+    if operation.checked_at is not None and "endpoint_id" in lacking and number.endpoint_id is not None:
+        return True
     then = operation.number
-    return any(then.get(name) != getattr(number, name) for name in names(missing(number, target)))
+    return then is not None and any(then.get(name) != getattr(number, name) for name in lacking)

@@ -5,18 +5,19 @@ A client that cancels, disconnects or times out stops none of them.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from kros_mcp.errors import KrosError
+from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai.patience import within
 from kros_mcp.operations import recovery
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.execution import Yes, execute, finish_settings
+from kros_mcp.operations.execution import Yes, execute
+from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ ATTEND_EVERY_SECONDS = 1.0
 ASK_SECONDS = 20.0
 DRAIN_SECONDS = 35.0
 _SLOWEST_ASKING_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 300.0
+_ATTENDED_AT_ONCE = 4
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Run:
 
     ended: anyio.Event = field(default_factory=anyio.Event)
     operation: Operation | None = None
-    error: Exception | None = None
+    error: KrosError | None = None
 
 
 class Runner:
@@ -45,6 +48,11 @@ class Runner:
         self._desk = desk
         self._tasks = tasks
         self._runs: dict[str, Run] = {}
+        self._closing = False
+        self._attended: dict[str, anyio.Event] = {}
+        self._limiter = anyio.CapacityLimiter(_ATTENDED_AT_ONCE)
+        self._pauses: dict[str, tuple[float, float]] = {}
+        """By operation that could not be carried out or finished: when to try again, and the pause before that."""
 
     def start(self, operation_id: str, yes: Yes | None) -> Run:
         """Begin an act, or join it if it is under way here."""
@@ -68,6 +76,12 @@ class Runner:
                 raise run.error
             if run.operation is not None:
                 return run.operation
+            try:
+                return await self._read(operation_id)
+            except JournalError as exc:
+                raise OutcomeUnknownError(
+                    "The act goes on, and the journal cannot be read now.", operation_id=operation_id
+                ) from exc
         return await self._read(operation_id)
 
     async def ask(self, operation: Operation, *, within_seconds: float = ASK_SECONDS) -> Operation:
@@ -76,10 +90,13 @@ class Runner:
             return operation
         try:
             with within(within_seconds):
+                if (attended := self._attended.get(operation.id)) is not None:
+                    await attended.wait()
+                    return await self._read(operation.id)
                 return await recovery.reconcile(self._desk, operation)
         except KrosError as exc:
             logger.info("operation %s: not reconciled: %s", operation.id, exc.code)
-            return await self._read(operation.id)
+            return operation
 
     async def shelter(self, work: Callable[[], Awaitable[T]], seconds: float) -> T | None:
         """Do work in a task of the server's, and wait for it at most so long; None means it goes on.
@@ -98,6 +115,9 @@ class Runner:
             except KrosError as exc:
                 run.error = exc
                 logger.info("%s", exc.code)
+            except Exception:
+                logger.exception("unexpected failure")
+                run.error = InternalError("This server failed in the middle of the act.")
             finally:
                 del self._runs[name]
                 run.ended.set()
@@ -110,21 +130,32 @@ class Runner:
         return results[0] if results else None
 
     async def attend(self) -> None:
-        """Look after this account for as long as the server runs."""
-        while True:
+        """Look after this account until the runner closes."""
+        while not self._closing:
             try:
-                await recovery.recover(self._desk)
-                for operation in await self._desk.journal.due(self._desk.account):
-                    if operation.id not in self._runs:
-                        await self._attend_to(operation)
+                await self._look_round()
             except KrosError as exc:
                 logger.warning("attendant: %s", exc.code)
             except Exception:
                 logger.exception("attendant: unexpected failure")
             await anyio.sleep(ATTEND_EVERY_SECONDS)
-            # By now a client that has just started the server has its answer to `initialize`.
-            with suppress(KrosError):
-                self._desk.client.warm_up()
+
+    async def _look_round(self) -> None:
+        await recovery.recover(self._desk)
+        now = await self._desk.journal.now()
+        for operation in await self._desk.journal.due(self._desk.account):
+            if operation.id in self._runs or operation.id in self._attended or self._closing:
+                continue
+            if operation.state is State.CONFIRMED:
+                if not self._desk.settings.read_only and not self._pausing(operation.id):
+                    self.start(operation.id, None)
+            elif self._wants_attention(operation, now):
+                self._attended[operation.id] = anyio.Event()
+                self._tasks.start_soon(self._attend_to, operation)
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._closing = True
 
     async def drain(self, seconds: float) -> None:
         """Wait for the acts under way, at most so long."""
@@ -132,27 +163,58 @@ class Runner:
             for run in list(self._runs.values()):
                 await run.ended.wait()
 
+    def _wants_attention(self, operation: Operation, now: float) -> bool:
+        if operation.state is State.UNKNOWN:
+            return now >= _next_asking(operation)
+        settled_at = operation.settled_at or 0.0
+        return operation.settings_pending and now > settled_at + LEASE_SECONDS and not self._pausing(operation.id)
+
     async def _attend_to(self, operation: Operation) -> None:
-        now = await self._desk.journal.now()
-        if operation.state is State.CONFIRMED and not self._desk.settings.read_only:
-            self.start(operation.id, None)
-        elif operation.state is State.UNKNOWN and now >= _next_asking(operation):
-            await self.ask(operation)
-        elif operation.settings_pending and now > (operation.settled_at or 0) + LEASE_SECONDS:
-            with within(ASK_SECONDS):
-                await finish_settings(self._desk, operation)
+        """Ask how it ended, or finish its settings; a failure here holds up no other operation."""
+        try:
+            async with self._limiter:
+                if operation.state is State.UNKNOWN:
+                    with within(ASK_SECONDS):
+                        await recovery.reconcile(self._desk, operation)
+                elif (await finish_purchase(self._desk, operation)).settings_pending:
+                    self._pause(operation.id)
+        except KrosError as exc:
+            logger.warning("operation %s: %s", operation.id, exc.code)
+        except Exception:
+            logger.exception("operation %s: unexpected failure", operation.id)
+        finally:
+            self._attended.pop(operation.id).set()
+
+    def _pausing(self, operation_id: str) -> bool:
+        return anyio.current_time() < self._pauses.get(operation_id, (0.0, 0.0))[0]
+
+    def _pause(self, operation_id: str) -> None:
+        _, last = self._pauses.get(operation_id, (0.0, ATTEND_EVERY_SECONDS))
+        pause = min(2 * last, _LONGEST_PAUSE_SECONDS)
+        self._pauses[operation_id] = (anyio.current_time() + pause, pause)
 
     async def _carry_out(self, operation_id: str, yes: Yes | None, run: Run) -> None:
         try:
-            run.operation = await execute(self._desk, operation_id, yes)
+            run.operation = await self._executed(operation_id, yes)
         except KrosError as exc:
+            logger.warning("operation %s: not carried out: %s", operation_id, exc.code)
+            self._pause(operation_id)
             run.error = exc
-        except Exception as exc:
+        except Exception:
             logger.exception("operation %s: unexpected failure", operation_id)
-            run.error = exc
+            run.error = InternalError("This server failed in the middle of the act.", operation_id=operation_id)
         finally:
             del self._runs[operation_id]
             run.ended.set()
+
+    async def _executed(self, operation_id: str, yes: Yes | None) -> Operation:
+        """Carry it out; if somebody else has, or it has ended before, answer it as it stands."""
+        try:
+            return await execute(self._desk, operation_id, yes)
+        except OperationError as exc:
+            if exc.code != "TOO_LATE":
+                raise
+        return await self._read(operation_id)
 
     async def _read(self, operation_id: str) -> Operation:
         operation = await self._desk.journal.get(operation_id)
@@ -171,12 +233,18 @@ def _next_asking(operation: Operation) -> float:
 @asynccontextmanager
 async def open_runner(desk: Desk) -> AsyncIterator[Runner]:
     """Run the attendant; on leaving, wait a bounded time for what is being sent."""
+    failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         runner = Runner(desk, tasks)
         tasks.start_soon(runner.attend)
         try:
             yield runner
+        except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
+            failure = exc
         finally:
+            runner.close()
             with anyio.CancelScope(shield=True):
                 await runner.drain(DRAIN_SECONDS)
             tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

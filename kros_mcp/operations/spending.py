@@ -2,7 +2,7 @@
 
 import anyio
 
-from kros_mcp.errors import NotFoundError
+from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.owned import read_all_owned
 from kros_mcp.krosai.wire import PhoneNumber
@@ -33,6 +33,7 @@ async def read_run_rate(desk: Desk) -> RunRate:
 async def _monthly_prices(client: KrosClient, numbers: list[PhoneNumber]) -> list[int | None]:
     prices = [number.monthly_cents for number in numbers]
     limiter = anyio.CapacityLimiter(_AT_ONCE)
+    failures: list[KrosError] = []
 
     async def read(index: int, number_id: str) -> None:
         async with limiter:
@@ -40,9 +41,14 @@ async def _monthly_prices(client: KrosClient, numbers: list[PhoneNumber]) -> lis
                 prices[index] = (await client.get_number(number_id)).monthly_cents
             except NotFoundError:
                 prices[index] = 0  # released since the list was read
+            except KrosError as exc:  # raised again below, where the task group cannot wrap it
+                failures.append(exc)
+                tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
         for index, number in enumerate(numbers):
             if prices[index] is None:
                 tasks.start_soon(read, index, number.id)
+    if failures:
+        raise failures[0]
     return prices

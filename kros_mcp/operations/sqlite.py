@@ -28,6 +28,7 @@ SCHEMA_VERSION = 1
 BUSY_SECONDS = 2.0
 ASKING_WINDOW_SECONDS = 600.0
 MAX_PROMPTS_TURNED_DOWN = 3
+SUPERSEDED = "SUPERSEDED"
 _COLUMNS = tuple(field.name for field in fields(Operation))
 _JSON = frozenset({"request", "quote", "number", "not_applied"})
 _SCHEMA = """
@@ -39,7 +40,8 @@ CREATE TABLE operations (
     claimed_at REAL, reserved_cents INTEGER NOT NULL, lease_until REAL, token INTEGER NOT NULL,
     sent_at REAL, settled_at REAL, charged TEXT NOT NULL, changed TEXT NOT NULL,
     error_code TEXT NOT NULL, message TEXT NOT NULL, next_step TEXT NOT NULL, number TEXT, note TEXT NOT NULL,
-    settings_pending INTEGER NOT NULL, not_applied TEXT NOT NULL, checked_at REAL, seen_unsold_at REAL
+    settings_pending INTEGER NOT NULL, settings_superseded INTEGER NOT NULL,
+    not_applied TEXT NOT NULL, checked_at REAL, seen_unsold_at REAL
 ) STRICT;
 CREATE UNIQUE INDEX one_in_flight ON operations (account, e164) WHERE state IN ('sending', 'unknown');
 CREATE UNIQUE INDEX one_open ON operations (account, principal, action, e164)
@@ -133,7 +135,10 @@ class SqliteJournal:
 
     async def settings_changed(self, account: str, e164: str) -> None:
         """Drop what a purchase still wanted to set: somebody has chosen anew."""
-        sql = "UPDATE operations SET settings_pending = 0 WHERE account = ? AND e164 = ? AND settings_pending = 1"
+        sql = (
+            "UPDATE operations SET settings_pending = 0, settings_superseded = 1 WHERE account = ? AND e164 = ? "
+            "AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"
+        )
         await self._transact(lambda: self._connection.execute(sql, (account, e164)))
 
     async def list_operations(
@@ -161,16 +166,29 @@ class SqliteJournal:
             # The application id is looked at before anything is written into somebody else's file.
             version, application = self._value("PRAGMA user_version"), self._value("PRAGMA application_id")
             empty = not self._value("SELECT count(*) FROM sqlite_master")
-        if version > SCHEMA_VERSION:
-            raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
-        if not empty and application != APPLICATION_ID:
+        if application != APPLICATION_ID and (application or version or not empty):
             raise JournalError(
                 "KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file."
             )
+        if version > SCHEMA_VERSION:
+            raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
         with _translated():
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._switch_to_wal()
             self._connection.execute("PRAGMA synchronous = FULL")
         self.secret = self._in_transaction(self._prepare_schema)
+
+    def _switch_to_wal(self) -> None:
+        """Wait by hand while another process does the same: SQLite's own timeout does not cover it."""
+        give_up_at = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def _prepare_schema(self) -> bytes:
         if self._value("PRAGMA user_version") == 0:
@@ -192,12 +210,17 @@ class SqliteJournal:
             ):
                 return current
             if current.state is State.PROPOSED:
-                current = model.end(current, now, State.CANCELLED, reason="Replaced by one with other settings.")
+                reason = "Replaced by one with other settings."
+                current = model.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
             self._store(current)
         if self._in_flight(draft):
             raise busy(draft.e164)
-        turned_down = f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND created_at > ?"
-        if len(self._select(turned_down, *identity, now - ASKING_WINDOW_SECONDS)) >= MAX_PROMPTS_TURNED_DOWN:
+        turned_down = (
+            f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND error_code <> ? "
+            "AND created_at > ?"
+        )
+        since = now - ASKING_WINDOW_SECONDS
+        if len(self._select(turned_down, *identity, SUPERSEDED, since)) >= MAX_PROMPTS_TURNED_DOWN:
             raise OperationError(
                 f"The person has turned {draft.e164} down three times within ten minutes; nothing was done.",
                 code="ASKED_TOO_OFTEN",

@@ -77,9 +77,10 @@ async def purchase_proposal(
     """Find or store the purchase that is asked for."""
     if inventory_id and e164:
         raise InvalidArgumentError("Give either inventory_id or e164, not both.")
-    if not inventory_id and not (e164 and type):
-        raise InvalidArgumentError("Give inventory_id from a search; or else e164 together with country and type.")
     desk = runtime(ctx).desk
+    seen = bool(e164) and desk.inventory.seen(e164=e164) is not None
+    if not inventory_id and not (e164 and (type or seen or confirmation_code)):
+        raise InvalidArgumentError("Give inventory_id from a search; or else e164 together with country and type.")
     request = Request(
         inventory_id=inventory_id,
         country=country,
@@ -203,8 +204,7 @@ async def buy_phone_number(
     here = runtime(ctx)
     conclusion = await _conclude(ctx, standing, answer)
     if conclusion.operation.error_code == "PRICE_CHANGED":
-        with within(current_call.get().seconds_left):
-            conclusion = await requote(here.desk, conclusion.operation)
+        conclusion = await requote(here.desk, conclusion.operation, seconds=current_call.get().seconds_left)
     return results.answer(outcomes.concluded(conclusion, here.settings))
 
 
@@ -275,9 +275,12 @@ def _withdraw(operation: Operation, now: float) -> Operation:
 
 async def _put(ctx: ToolContext, operation: Operation) -> Standing:
     """Decide where the person is asked, unless the prompt is open already."""
-    here = runtime(ctx)
+    here, call = runtime(ctx), current_call.get()
     if operation.id in here.asking:
         return Standing(operation)
+    if can_ask(ctx) and not is_modern(ctx):
+        here.asking.add(operation.id)
+        call.holds = operation.id
     return await choose_channel(here.desk, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
 
 
@@ -286,13 +289,12 @@ def _ask(ctx: ToolContext, standing: Standing, form: type[T], *, attempt: int = 
         return None
     here, call = runtime(ctx), current_call.get()
     call.asked = standing.operation.id
-    if not is_modern(ctx):
-        here.asking.add(standing.operation.id)
     return Elicit(question(standing.operation, here.settings.currency, attempt=attempt), form)
 
 
 async def _conclude(ctx: ToolContext, standing: Standing, result: ElicitationResult[Any]) -> Conclusion:
     here, call = runtime(ctx), current_call.get()
+    call.about = standing.operation.id
     if standing.ask:
         call.person_answered()
     return await conclude(here.desk, here.runner, standing, _answer(result), seconds=call.seconds_left)

@@ -19,7 +19,7 @@ _MODERN = "2026-07-28"
 class Runtime:
     """What the lifespan opened; every tool call receives it.
 
-    `asking` are the operations whose prompt is open on a legacy connection of this process.
+    `asking` are the operations whose prompt is open, or about to be, on a legacy connection of this process.
     """
 
     settings: Settings
@@ -38,6 +38,10 @@ class Call:
     answer_within_seconds: float
     asked: str = ""
     """The operation whose prompt this call has shown."""
+    about: str = ""
+    """The operation that this call has taken to its conclusion; if that fails, its outcome is found under this id."""
+    holds: str = ""
+    """The operation whose prompt only this call may show as long as it lasts (legacy protocol)."""
     _started: float = field(default_factory=anyio.current_time)
 
     def person_answered(self) -> None:

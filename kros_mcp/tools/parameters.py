@@ -82,7 +82,9 @@ def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any a
     return BeforeValidator(lambda value: default if value is None or value == "" else value)
 
 
-Country = Annotated[str, Field(description="ISO 3166-1 alpha-2 code, e.g. NG, KE, GB"), _read(numbering.parse_country)]
+_COUNTRY = "ISO 3166-1 alpha-2 code, e.g. NG, KE, GB"
+Country = Annotated[str, Field(description=_COUNTRY), _read(numbering.parse_country)]
+RequiredCountry = Annotated[str, Field(min_length=1, description=_COUNTRY), _read(numbering.parse_country)]
 E164 = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _read(numbering.parse_e164)]
 InventoryId = Annotated[str, Field(description="from search_phone_numbers"), _read(_identifier)]
 NumberId = Annotated[str, Field(min_length=1, description="id or E.164 of an owned number"), _read(_number_or_id)]

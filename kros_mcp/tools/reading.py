@@ -23,6 +23,7 @@ from kros_mcp.tools.parameters import (
     NumberType,
     Offset,
     OperationId,
+    RequiredCountry,
     Status,
 )
 
@@ -72,7 +73,7 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
 
 async def search_phone_numbers(
     ctx: ToolContext,
-    country: Country,
+    country: RequiredCountry,
     type: NumberType = "",  # noqa: A002 - KrosAI's own name
     area_code: AreaCode = "",
     limit: Limit10 = 10,
@@ -161,10 +162,11 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
     operation = await here.desk.journal.get(operation_id)
     if operation is None or (operation.account, operation.principal) != (here.desk.account, principal(ctx)):
         raise missing(operation_id)
-    left = current_call.get().seconds_left
+    call = current_call.get()
     if operation.state is State.SENDING:
-        operation = await here.runner.wait(operation.id, min(left, _STILL_SENDING_SECONDS))
-    return results.answer(outcomes.acted(await here.runner.ask(operation, within_seconds=left), here.settings))
+        operation = await here.runner.wait(operation.id, min(call.seconds_left, _STILL_SENDING_SECONDS))
+    operation = await here.runner.ask(operation, within_seconds=call.seconds_left)
+    return results.answer(outcomes.acted(operation, here.settings))
 
 
 def _place(page: Page[Any], limit: int, offset: int) -> tuple[int | None, int | None]:

@@ -69,7 +69,8 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in node:
             return inline(definitions[node["$ref"].rsplit("/", 1)[1]])
         if "anyOf" in node:
-            return _nullable(inline(node["anyOf"]))
+            # A value or null. No spelling of that is read by every client, and all read "anything".
+            return {}
         kept = {name: value for name, value in node.items() if name not in _LEFT_OUT}
         if "properties" in kept:
             kept["properties"] = {name: inline(value) for name, value in kept["properties"].items()}
@@ -102,8 +103,3 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})
-
-
-def _nullable(alternatives: list[dict[str, Any]]) -> dict[str, Any]:
-    [kept] = [one for one in alternatives if one != {"type": "null"}]
-    return {**kept, "type": [kept["type"], "null"]}

@@ -134,10 +134,10 @@ class Quote(Shape):
     country: str | None
     due_now_cents: int | None
     monthly_cents: int | None
-    environment: Literal["live", "test", "simulator"]
+    environment: Annotated[Literal["live", "test", "simulator"], WithJsonSchema({"type": "string"})]
 
 
-Shown = Annotated[OwnedNumber | None, WithJsonSchema({"type": ["object", "null"]})]
+Shown = Annotated[OwnedNumber | None, WithJsonSchema({})]
 """A number as the list shows it; published without its fields, which five tools would repeat."""
 
 

@@ -1,0 +1,150 @@
+"""What KrosAI shows once an act is done, and what is left to do after a purchase.
+
+A purchase is read back: its settings are brought to what was asked, and a price other than the one
+shown is told and counted.
+"""
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from kros_mcp.errors import ApiError, KrosError, RateLimitError
+from kros_mcp.krosai.owned import find_owned
+from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.money import show_cents
+from kros_mcp.operations import routing
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.model import Operation, Quote, State
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_SECONDS = 30.0
+
+
+def bought(operation: Operation, number: PhoneNumber | None, currency: str) -> dict[str, Any]:
+    """Say what settles a purchase as done; the fields of `model.settle`.
+
+    Args:
+        operation: The purchase.
+        number: As KrosAI shows it; None if it named the E.164 alone.
+        currency: The operator's label, or empty.
+    """
+    target = routing.wanted(operation.request)
+    lacking = routing.names(routing.missing(number, target) if number else target)
+    return {
+        "state": State.DONE,
+        "number": routing.shown(number) if number else None,
+        "note": _difference(operation.quote, number, currency) if number else "",
+        "reserved_cents": max(operation.reserved_cents, _reported_cents(operation.quote, number)),
+        # A list states no price, so that a purchase without one is read back as well.
+        "settings_pending": bool(lacking) or number is None or number.monthly_cents is None,
+        "error_code": "",
+        "message": "",
+        "next_step": "",
+    }
+
+
+def released(operation: Operation, number: PhoneNumber | None) -> bool:
+    """Tell whether a release has taken effect, by the record as it stands now.
+
+    A record that was inactive before is released only by its absence.
+    """
+    if number is None:
+        return True
+    return number.e164 == operation.e164 and number.status == "inactive" and not operation.request.released
+
+
+async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
+    """Read a done purchase back and set what it could not set by itself, unless somebody has chosen anew.
+
+    Never raises for a failure on the way: the purchase is done whatever happens here, and what is left
+    stays pending.
+    """
+    if operation.state is not State.DONE or not operation.settings_pending or desk.settings.read_only:
+        return operation
+    try:
+        with within(SETTINGS_SECONDS):
+            number, not_applied = await _finish(desk, operation)
+        return await _store(desk, operation, number, not_applied)
+    except KrosError as exc:
+        logger.warning("operation %s: settings not finished yet: %s", operation.id, exc.code)
+    except Exception:
+        logger.exception("operation %s: unexpected failure while finishing", operation.id)
+    return operation
+
+
+async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None, tuple[str, ...]]:
+    target = routing.wanted(operation.request)
+    number = await _read_back(desk, operation)
+    if number is None:
+        return None, routing.names(target)
+    lacking = routing.names(routing.missing(number, target))
+    if routing.changed_by_others(operation, number):
+        return number, lacking
+
+    async def still_pending() -> bool:
+        current = await desk.journal.get(operation.id)
+        return current is not None and current.settings_pending
+
+    try:
+        applied = await routing.apply(
+            desk.client, number, target, key=f"{operation.id}-settings", still_wanted=still_pending
+        )
+    except RateLimitError:
+        raise
+    except ApiError as exc:
+        logger.warning("operation %s: settings refused by KrosAI: %s", operation.id, exc.code)
+        return number, lacking
+    return applied.number, applied.not_applied
+
+
+async def _store(
+    desk: Desk, operation: Operation, number: PhoneNumber | None, not_applied: tuple[str, ...]
+) -> Operation:
+    def store(current: Operation, now: float) -> Operation:
+        del now
+        told = _difference(operation.quote, number, desk.settings.currency) if number else ""
+        told_of = replace(
+            current,
+            number=routing.shown(number) if number else current.number,
+            note=current.note or told,
+            reserved_cents=max(current.reserved_cents, _reported_cents(operation.quote, number)),
+        )
+        if not current.settings_pending:  # chosen anew meanwhile, so nothing of this is lacking
+            return told_of
+        return replace(told_of, not_applied=not_applied, settings_pending=False)
+
+    return await desk.journal.change(operation.id, store)
+
+
+async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
+    number_id = (operation.number or {}).get("id") or ""
+    if not number_id:
+        listed = (await find_owned(desk.client, e164=operation.e164)).number
+        number_id = listed.id if listed is not None and listed.status != "inactive" else ""
+    number = (await find_owned(desk.client, number_id=number_id)).number if number_id else None
+    standing = number is not None and number.e164 == operation.e164 and number.status != "inactive"
+    return number if standing else None
+
+
+def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:
+    """Tell a price that KrosAI reports after the purchase and that is not the one shown."""
+    told = []
+    for reported, shown, what in (
+        (number.setup_cents, quote.setup_cents, "for setup"),
+        (number.monthly_cents, quote.monthly_cents, "a month"),
+    ):
+        if reported is not None and reported != shown:
+            before = "where no price was stated" if shown is None else f"not the {show_cents(shown, currency)} shown"
+            told.append(f"{show_cents(reported, currency)} {what}, {before}")
+    return f"KrosAI now reports {', and '.join(told)}." if told else ""
+
+
+def _reported_cents(quote: Quote, number: PhoneNumber | None) -> int:
+    """Add up what KrosAI reports as charged; what it leaves out counts as it was shown."""
+    if number is None or (number.setup_cents is None and number.monthly_cents is None):
+        return 0
+    setup = quote.setup_cents if number.setup_cents is None else number.setup_cents
+    monthly = quote.monthly_cents if number.monthly_cents is None else number.monthly_cents
+    return (setup or 0) + (monthly or 0)

@@ -1,0 +1,50 @@
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from talk import ERAS, Clock
+
+from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.sqlite import open_sqlite
+from kros_mcp.simulator import Simulator
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.upper().startswith("KROS_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest) -> str:
+    """The two protocol eras: 2025-11-25, and the newest."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["reference", "guide"])
+def sim(request: pytest.FixtureRequest) -> Simulator:
+    """KrosAI as either of its two documents has it."""
+    return Simulator(request.param)
+
+
+@pytest.fixture
+def reference() -> Simulator:
+    return Simulator("reference")
+
+
+@pytest.fixture
+def guide() -> Simulator:
+    return Simulator("guide")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def journal(clock: Clock) -> AsyncIterator[Journal]:
+    """A journal in memory whose time the test moves on, for several servers if need be."""
+    async with open_sqlite("sqlite://:memory:", clock=clock) as opened:
+        yield opened

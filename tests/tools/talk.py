@@ -1,0 +1,221 @@
+"""How the tests talk to the server: one client, one person, and every result looked at twice."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import jsonschema
+from mcp import Client, StdioServerParameters
+from mcp.client.context import ClientRequestContext
+from mcp.server.mcpserver import MCPServer
+from mcp.types import CallToolResult, ElicitRequestParams, ElicitResult, ErrorData
+
+from kros_mcp.operations.journal import Journal
+from kros_mcp.server import build_server, open_runtime
+from kros_mcp.settings import Settings
+from kros_mcp.simulator import InventoryItem, Simulator, transport
+from kros_mcp.tools.registry import build_tools
+from kros_mcp.tools.results import Failure
+
+ERAS = ("legacy", "auto")
+Reply = ElicitResult | ErrorData
+
+DECLINE = ElicitResult(action="decline")
+CANCEL = ElicitResult(action="cancel")
+ERROR = ErrorData(code=-32603, message="the form could not be drawn")
+EMPTY = ElicitResult(action="accept")
+MALFORMED = ElicitResult(action="accept", content={"decision": "perhaps"})
+
+
+def accept(decision: str, digits: str | None = None) -> ElicitResult:
+    content: dict[str, Any] = {"decision": decision}
+    return ElicitResult(action="accept", content=content if digits is None else content | {"last_four_digits": digits})
+
+
+class Person:
+    """Reads prompts and gives the next of the answers; holds the last one back while `thinking`."""
+
+    def __init__(self, *answers: Reply) -> None:
+        self.answers = list(answers)
+        self.prompts: list[str] = []
+        self.forms: list[dict[str, Any]] = []
+        self.thinking: anyio.Event | None = None
+        self.asked = anyio.Event()
+
+    async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+        self.prompts.append(params.message)
+        self.forms.append(params.model_dump(mode="json", by_alias=True)["requestedSchema"])
+        self.asked.set()
+        if self.thinking is not None:
+            await self.thinking.wait()
+        return self.answers.pop(0)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One result: what it says as data, what it says as text, and whether it is a failure."""
+
+    data: dict[str, Any]
+    text: str
+    failed: bool
+
+    def __getitem__(self, name: str) -> Any:
+        return self.data[name]
+
+    @property
+    def outcome(self) -> str:
+        """The status, or the code of a failure."""
+        return str(self.data["code"] if self.failed else self.data["status"])
+
+
+OUTPUT_SCHEMAS = {tool.name: tool.output_schema for tool in build_tools()}
+
+
+def told(name: str, result: CallToolResult) -> Told:
+    """Take a result apart, and check that text alone and data alone each tell everything."""
+    data = result.structured_content
+    assert data is not None
+    [block] = result.content
+    assert block.type == "text"
+    text = block.text
+    assert text.split("\n", 1)[0] == data["summary"]
+    for missing in unsaid(data, text, failed=bool(result.is_error)):
+        raise AssertionError(f"{name}: {missing} stands in the data and not in the text:\n{text}")
+    if result.is_error:
+        Failure.model_validate(data)
+    else:
+        schema = OUTPUT_SCHEMAS[name]
+        assert schema is not None
+        jsonschema.validate(data, schema)
+    return Told(data, text, bool(result.is_error))
+
+
+def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
+    """Name the leaves of structured content that the text does not tell."""
+    for name, value in leaves(data):
+        # A failure's message is its summary, and is not said twice.
+        if name == "summary" or (failed and name == "message" and value == data["summary"]):
+            continue
+        shown = ("yes" if value else "no") if isinstance(value, bool) else "null" if value is None else str(value)
+        said = shown in text if name.endswith("[]") else any(f"{name}{mark}{shown}" in text for mark in (": ", " "))
+        if not said:
+            yield f"{name}={shown}"
+
+
+def leaves(data: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from leaves(value, key)
+    elif isinstance(data, list):
+        for value in data:
+            yield from leaves(value, f"{name}[]")
+        if not data:
+            yield name, "none"
+    else:
+        yield name, data
+
+
+@dataclass
+class Talk:
+    """A client in conversation with the server, in front of a simulated KrosAI."""
+
+    client: Client
+    sim: Simulator
+    server: MCPServer | None = None
+    journal: Journal | None = None
+    results: list[Told] = field(default_factory=list)
+
+    async def call(self, name: str, /, **arguments: Any) -> Told:
+        result = told(name, await self.client.call_tool(name, arguments))
+        self.results.append(result)
+        return result
+
+    async def buy(self, item: InventoryItem, **arguments: Any) -> Told:
+        """Buy a number as an agent does that knows where it stands."""
+        return await self.call("buy_phone_number", e164=item.e164, country=item.country, type=item.type, **arguments)
+
+
+def settings_for(sim: Simulator, **settings: Any) -> Settings:
+    defaults = {
+        "api_key": sim.api_key,
+        "base_url": "https://simulator.invalid/v1",
+        "journal_url": "sqlite://:memory:",
+        "answer_within_seconds": 20,
+    }
+    return Settings(**(defaults | settings))
+
+
+@asynccontextmanager
+async def open_talk(
+    sim: Simulator,
+    era: str = "auto",
+    person: Person | None = None,
+    *,
+    journal: Journal | None = None,
+    **settings: Any,
+) -> AsyncIterator[Talk]:
+    """Talk to a server in this process; its KrosAI is the simulator, in this process too."""
+    server = build_server(
+        settings_for(sim, **settings), lambda given: open_runtime(given, transport=transport(sim), journal=journal)
+    )
+    answers = None if person is None else person.answer
+    async with Client(server, mode=era, elicitation_callback=answers) as client:
+        yield Talk(client, sim, server, journal)
+
+
+@asynccontextmanager
+async def open_stdio_talk(
+    sim: Simulator, base_url: str, era: str, person: Person | None = None, **environment: str
+) -> AsyncIterator[Talk]:
+    """Talk to a server in a process of its own, over stdio; its KrosAI is the simulator, over TCP."""
+    parameters = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "kros_mcp"],
+        env={
+            "PATH": os.environ["PATH"],
+            "KROS_API_KEY": sim.api_key,
+            "KROS_BASE_URL": base_url,
+            "KROS_JOURNAL_URL": "sqlite://:memory:",
+            **environment,
+        },
+    )
+    answers = None if person is None else person.answer
+    async with Client(parameters, mode=era, elicitation_callback=answers) as client:
+        yield Talk(client, sim)
+
+
+class Clock:
+    """The time of day, which a test moves on."""
+
+    def __init__(self) -> None:
+        self.seconds = 1_750_000_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def item_of(sim: Simulator, country: str = "NG", kind: str = "local", nth: int = 0) -> InventoryItem:
+    """The nth number for sale of a country and type."""
+    return [item for item in sim.inventory.values() if (item.country, item.type) == (country, kind)][nth]
+
+
+def wrote(sim: Simulator) -> list[str]:
+    """The methods of all requests that were not readings."""
+    return [seen.method for seen in sim.requests if seen.method != "GET"]
+
+
+def state_of(sim: Simulator) -> object:
+    """Everything of the account that a write could change."""
+    return (
+        sim.balance_cents,
+        len(sim.charges),
+        sorted(
+            (number.id, number.status, number.endpoint_id or "", number.allow_inbound, number.allow_outbound)
+            for number in sim.owned.values()
+        ),
+        len(sim.inventory),
+    )

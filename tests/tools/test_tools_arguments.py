@@ -1,0 +1,154 @@
+"""Bad arguments get a sentence that names the argument and what is allowed, and reach nobody."""
+
+from typing import Any
+
+import pytest
+from talk import item_of, open_talk, state_of, wrote
+
+from kros_mcp.operations.journal import Journal
+from kros_mcp.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+BUY = {"e164": "+2342015550100", "country": "NG", "type": "local"}
+BAD: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("search_phone_numbers", {"country": "UK"}, ("country", "GB")),
+    ("search_phone_numbers", {"country": "Nigeria"}, ("country", "NG")),
+    ("search_phone_numbers", {"country": "XX"}, ("country", "two-letter")),
+    ("search_phone_numbers", {"country": 7}, ("country", "two-letter")),
+    ("search_phone_numbers", {"country": True}, ("country", "text")),
+    ("search_phone_numbers", {"country": ["NG"]}, ("country", "text")),
+    ("search_phone_numbers", {}, ("country is required",)),
+    ("search_phone_numbers", {"country": ""}, ("country is required",)),
+    ("search_phone_numbers", {"country": None}, ("country is required",)),
+    ("search_phone_numbers", {"country": "NG", "type": "satellite"}, ("type", "local, mobile, toll_free")),
+    ("search_phone_numbers", {"country": "NG", "area_code": "lagos"}, ("area_code", "201")),
+    ("search_phone_numbers", {"country": "NG", "limit": 0}, ("limit", "1 to 100")),
+    ("search_phone_numbers", {"country": "NG", "limit": 1_000}, ("limit", "1 to 100")),
+    ("search_phone_numbers", {"country": "NG", "limit": "abc"}, ("limit", "1 to 100")),
+    ("search_phone_numbers", {"country": "NG", "limit": 1.5}, ("limit", "1 to 100")),
+    ("search_phone_numbers", {"country": "NG", "offset": -1}, ("offset", "0 to 1,000,000")),
+    ("search_phone_numbers", {"country": "NG", "limits": 3}, ("'limits'", "limit, offset")),
+    ("list_phone_numbers", {"limit": 0}, ("limit", "1 to 100")),
+    ("list_phone_numbers", {"status": "is it on?"}, ("status", "active")),
+    ("list_endpoints", {"limit": 101}, ("limit", "1 to 100")),
+    ("get_phone_number", {"number_id": "+0123"}, ("number_id", "E.164")),
+    ("get_phone_number", {"number_id": "2348035550199"}, ("number_id", "plus sign")),
+    ("get_phone_number", {"number_id": "08035550199"}, ("number_id", "plus sign")),
+    ("get_phone_number", {"number_id": "two words"}, ("number_id", "earlier result")),
+    ("get_phone_number", {}, ("number_id is required",)),
+    ("get_spending", {"currency": "USD"}, ("'currency'", "none")),
+    ("buy_phone_number", {**BUY, "e164": "2342015550100"}, ("e164", "plus sign")),
+    ("buy_phone_number", {**BUY, "e164": "+234"}, ("e164", "7 to 15 digits")),
+    ("buy_phone_number", {**BUY, "e164": "+44 (0) 20 7946 0958"}, ("e164", "E.164")),
+    ("buy_phone_number", {**BUY, "country": "UK"}, ("country", "GB")),
+    ("buy_phone_number", {**BUY, "inventory_id": "inv_1"}, ("inventory_id", "e164", "not both")),
+    ("buy_phone_number", {}, ("inventory_id", "e164", "country", "type")),
+    ("buy_phone_number", {"country": "NG", "type": "local"}, ("inventory_id", "e164")),
+    ("buy_phone_number", {**BUY, "type": ""}, ("type",)),
+    ("buy_phone_number", {**BUY, "country": ""}, ("country", "NG")),
+    ("buy_phone_number", {"inventory_id": "inv_never_seen"}, ("country",)),
+    ("buy_phone_number", {**BUY, "allow_inbound": "perhaps"}, ("allow_inbound", "true or false")),
+    ("buy_phone_number", {**BUY, "endpoint_id": "ep_none"}, ("endpoint_id", "ep_none", "does not exist")),
+    ("buy_phone_number", {**BUY, "endpoint_id": "../endpoints"}, ("endpoint_id", "does not exist")),
+    ("buy_phone_number", {**BUY, "endpoint_id": "Support agent"}, ("endpoint_id", "earlier result")),
+    ("buy_phone_number", {**BUY, "confirm": True}, ("'confirm'", "confirmation_code")),
+    ("buy_phone_number", {**BUY, "standing": {}, "answer": {}}, ("'standing'", "'answer'")),
+    ("buy_phone_number", {**BUY, "decision": "buy"}, ("'decision'",)),
+    ("buy_phone_number", {**BUY, "confirmation_code": ["x"]}, ("confirmation_code", "text")),
+    ("buy_phone_number", {**BUY, "confirmation_code": "0000-0000"}, ("confirmation code",)),
+    ("configure_phone_number", {"number_id": "+2348035550199"}, ("endpoint_id", "allow_inbound")),
+    ("configure_phone_number", {"number_id": "+2348035550199", "endpoint_id": "ep_none"}, ("endpoint_id", "ep_none")),
+    ("configure_phone_number", {"number_id": "+2348035550199", "allow_inbound": "maybe"}, ("keep, on, off",)),
+    ("configure_phone_number", {"allow_inbound": "on"}, ("number_id is required",)),
+    ("release_phone_number", {}, ("number_id is required",)),
+    ("release_phone_number", {"number_id": None}, ("number_id is required",)),
+    ("release_phone_number", {"number_id": "+2348035550199", "permanent": "rather"}, ("permanent", "true or false")),
+    ("release_phone_number", {"number_id": "+2348035550199", "permanent": True}, ("KROS_ALLOW_PERMANENT_DELETE",)),
+    ("release_phone_number", {"number_id": "+2348035550000"}, ("+2348035550000", "not among")),
+    ("release_phone_number", {"number_id": "pn_none"}, ("pn_none", "not among")),
+    ("get_operation", {}, ("operation_id is required",)),
+    ("get_operation", {"operation_id": "op_none"}, ("'op_none'",)),
+    ("cancel_operation", {"operation_id": "op_none"}, ("'op_none'",)),
+    ("buy_everything", {}, ("'buy_everything'",)),
+]
+
+
+@pytest.mark.parametrize(("tool", "arguments", "named"), BAD)
+async def test_a_bad_argument_is_named_and_reaches_nobody(
+    reference: Simulator, journal: Journal, tool: str, arguments: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    async with open_talk(reference, journal=journal) as talk:
+        result = await talk.call(tool, **arguments)
+    assert result.failed
+    for words in named:
+        assert words in result["message"]
+    assert (result["charged"], result["changed"], result["operation_id"]) == ("no", "no", None)
+    assert result["next_step"]
+    assert "pydantic" not in result.text
+    assert "Error executing" not in result.text
+    assert "\n\n" not in result.text
+    assert await journal.list_operations() == ()
+    assert wrote(reference) == []
+
+
+EMPTY_ARGUMENTS: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("list_phone_numbers", {}, ("status", "country", "limit", "offset")),
+    ("search_phone_numbers", {"country": "NG"}, ("type", "area_code", "limit", "offset")),
+    ("list_endpoints", {}, ("limit", "offset")),
+    ("buy_phone_number", BUY, ("inventory_id", "endpoint_id", "allow_inbound", "allow_outbound", "confirmation_code")),
+    ("release_phone_number", {"number_id": "+2348035550199"}, ("permanent", "confirmation_code")),
+    (
+        "configure_phone_number",
+        {"number_id": "+2348035550199", "allow_inbound": "on"},
+        ("endpoint_id", "allow_outbound", "confirmation_code"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("tool", "given", "left_out"), EMPTY_ARGUMENTS, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize("nothing", [None, ""], ids=["null", "empty"])
+async def test_null_and_empty_mean_not_given(
+    reference: Simulator, era: str, nothing: object, tool: str, given: dict[str, Any], left_out: tuple[str, ...]
+) -> None:
+    async with open_talk(reference, era) as talk:
+        plain = await talk.call(tool, **given)
+        filled = await talk.call(tool, **given, **dict.fromkeys(left_out, nothing))
+    assert not plain.failed
+    assert filled.data == plain.data
+
+
+async def test_numbers_and_booleans_may_come_as_text(reference: Simulator) -> None:
+    item = item_of(reference)
+    async with open_talk(reference) as talk:
+        found = await talk.call("search_phone_numbers", country="ng", limit="3", offset="2", type="Toll-Free")
+        assert len(found["numbers"]) == 3
+        assert found["next_offset"] == 5
+        area = await talk.call("search_phone_numbers", country="NG", area_code=201, limit=1)
+        assert area["numbers"][0]["area_code"] == "201"
+        asked = await talk.buy(item, allow_inbound="false", allow_outbound="true")
+        done = await talk.buy(
+            item, allow_inbound=False, allow_outbound=True, confirmation_code=asked["confirmation_code"]
+        )
+    assert (done["number"]["allow_inbound"], done["number"]["allow_outbound"]) == (False, True)
+
+
+async def test_a_number_may_be_written_with_blanks_and_dashes(reference: Simulator) -> None:
+    async with open_talk(reference) as talk:
+        shown = await talk.call("get_phone_number", number_id="+234 803-555 (0199)")
+    assert shown["e164"] == "+2348035550199"
+
+
+async def test_reading_changes_nothing(sim: Simulator, era: str) -> None:
+    before = state_of(sim)
+    async with open_talk(sim, era) as talk:
+        listed = await talk.call("list_phone_numbers")
+        for number in listed["numbers"]:
+            for name in (number["number_id"], number["e164"]):
+                shown = await talk.call("get_phone_number", number_id=name)
+                assert shown["e164"] == number["e164"]
+        await talk.call("search_phone_numbers", country="KE")
+        await talk.call("list_endpoints")
+        await talk.call("get_spending")
+    assert state_of(sim) == before
+    assert wrote(sim) == []

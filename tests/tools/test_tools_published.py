@@ -1,0 +1,182 @@
+"""What `tools/list` publishes: fit for every client, and small."""
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from talk import open_talk
+
+from kros_mcp.server import INSTRUCTIONS
+from kros_mcp.simulator import Simulator
+from kros_mcp.tools.registry import build_tools
+
+pytestmark = pytest.mark.anyio
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+RENEW = "RENEW_SNAPSHOTS"
+TOOLS = {
+    "list_phone_numbers",
+    "get_phone_number",
+    "search_phone_numbers",
+    "list_endpoints",
+    "get_spending",
+    "buy_phone_number",
+    "configure_phone_number",
+    "release_phone_number",
+    "get_operation",
+    "cancel_operation",
+}
+FORBIDDEN = {
+    "$ref", "$defs", "anyOf", "oneOf", "allOf", "not", "const", "prefixItems", "exclusiveMinimum",
+    "exclusiveMaximum", "if", "then", "else", "patternProperties",
+}  # fmt: skip
+SELF_EXPLAINING = {"allow_inbound", "allow_outbound"}
+
+
+def published() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": tool.name,
+            "title": tool.title,
+            "description": tool.description,
+            "inputSchema": tool.parameters,
+            "outputSchema": tool.output_schema,
+            "annotations": tool.annotations.model_dump(by_alias=True, exclude_none=True) if tool.annotations else None,
+        }
+        for tool in build_tools()
+    ]
+
+
+@pytest.fixture(params=sorted(TOOLS))
+def tool(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return next(one for one in published() if one["name"] == request.param)
+
+
+def tokens(text: str) -> int:
+    with warnings.catch_warnings():  # the tokenizer reads its data in a deprecated way
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from bpe_openai import get_encoding  # noqa: PLC0415 - where its warnings are caught
+
+    return len(get_encoding("o200k_base").encode(text))
+
+
+def keywords(schema: Any, *, of_properties: bool = False) -> Iterator[str]:
+    """Every keyword of a schema, names of properties left out."""
+    if isinstance(schema, dict):
+        for name, value in schema.items():
+            if not of_properties:
+                yield name
+            yield from keywords(value, of_properties=name == "properties" and not of_properties)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from keywords(value)
+
+
+async def test_the_ten_tools_stand_on_one_page(era: str, reference: Simulator) -> None:
+    async with open_talk(reference, era) as talk:
+        page = await talk.client.list_tools()
+    assert page.next_cursor is None
+    assert {one.name for one in page.tools} == TOOLS
+    assert len(page.tools) == len(TOOLS)
+    shown = [
+        one.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"meta", "icons", "execution"})
+        for one in page.tools
+    ]
+    assert shown == published()
+
+
+def test_a_name_is_snake_case_and_the_tool_is_described_and_titled(tool: dict[str, Any]) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]{0,63}", tool["name"])
+    assert 20 < len(tool["description"]) < 400
+    assert "\n" not in tool["description"]
+    assert tool["title"]
+
+
+def test_all_four_annotations_are_explicit(tool: dict[str, Any]) -> None:
+    assert set(tool["annotations"]) >= {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+    reads = tool["name"] not in {
+        "buy_phone_number",
+        "configure_phone_number",
+        "release_phone_number",
+        "cancel_operation",
+    }
+    assert tool["annotations"]["readOnlyHint"] is reads
+    destroys = tool["name"] in {"buy_phone_number", "release_phone_number"}
+    assert tool["annotations"]["destructiveHint"] is destroys
+
+
+def test_the_input_schema_is_flat(tool: dict[str, Any]) -> None:
+    schema = tool["inputSchema"]
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    assert not FORBIDDEN & set(keywords(schema))
+    for one in schema["properties"].values():
+        assert one["type"] in {"string", "integer", "boolean"}
+        assert "properties" not in one
+        assert "items" not in one
+    assert set(schema.get("required", [])) <= set(schema["properties"])
+    assert all("default" in schema["properties"][name] or name in schema["required"] for name in schema["properties"])
+
+
+def test_every_argument_explains_itself_and_says_its_limits(tool: dict[str, Any]) -> None:
+    for name, one in tool["inputSchema"]["properties"].items():
+        if name not in SELF_EXPLAINING:
+            assert one["description"], name
+        if "maximum" in one and name != "offset":
+            assert str(one["maximum"]) in one["description"]
+            assert str(one["minimum"]) in one["description"]
+
+
+def test_a_person_s_answer_is_never_an_argument(tool: dict[str, Any]) -> None:
+    names = set(tool["inputSchema"]["properties"])
+    assert not names & {"standing", "answer", "first", "second", "third", "decision", "last_four_digits", "ctx"}
+
+
+def test_the_confirmation_code_is_described_as_never_to_be_said(tool: dict[str, Any]) -> None:
+    code = tool["inputSchema"]["properties"].get("confirmation_code")
+    assert (code is not None) is (
+        tool["name"] in {"buy_phone_number", "configure_phone_number", "release_phone_number"}
+    )
+    if code is not None:
+        assert "Never say it or ask" in code["description"]
+
+
+def test_the_output_schema_is_an_object_with_a_summary(tool: dict[str, Any]) -> None:
+    schema = tool["outputSchema"]
+    assert schema["type"] == "object"
+    assert schema["properties"]["summary"]["type"] == "string"
+    assert "summary" in schema["required"]
+    assert set(schema["required"]) == set(schema["properties"])
+    assert not {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "prefixItems"} & set(keywords(schema))
+
+
+def test_what_a_model_is_shown_fits_in_1700_tokens() -> None:
+    shown = [{name: one[name] for name in ("name", "description", "inputSchema")} for one in published()]
+    assert tokens(json.dumps(shown, ensure_ascii=False)) <= 1_700
+
+
+async def test_the_whole_list_fits_in_4000_tokens(reference: Simulator) -> None:
+    """Counted with blanks, the larger of the two ways."""
+    async with open_talk(reference, "legacy") as talk:
+        page = await talk.client.list_tools()
+    assert tokens(json.dumps(page.model_dump(mode="json", by_alias=True, exclude_none=True))) <= 4_000
+
+
+def test_the_instructions_stay_under_150_tokens() -> None:
+    assert tokens(INSTRUCTIONS) < 150
+
+
+def test_no_definition_changes_unnoticed(tool: dict[str, Any]) -> None:
+    """Renew the snapshots with `RENEW_SNAPSHOTS=1 pytest tests/tools/test_tools_published.py`."""
+    path = SNAPSHOTS / f"{tool['name']}.json"
+    if os.environ.get(RENEW):
+        path.write_text(json.dumps(tool, indent=2, ensure_ascii=False) + "\n")
+    assert json.loads(path.read_text()) == tool
+
+
+def test_no_snapshot_is_left_of_a_tool_that_is_gone() -> None:
+    assert {path.stem for path in SNAPSHOTS.glob("*.json")} == TOOLS
