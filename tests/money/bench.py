@@ -1,0 +1,121 @@
+"""What the tests of the money side work on: a desk at a simulator, and a clock that they turn."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from kros_mcp.krosai.client import open_client
+from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.execution import Yes, execute
+from kros_mcp.operations.model import Operation, Request
+from kros_mcp.operations.proposal import propose_purchase, propose_release
+from kros_mcp.operations.sqlite import open_sqlite
+from kros_mcp.settings import Settings
+from kros_mcp.simulator import OwnedNumber, Simulator, transport
+from kros_mcp.simulator.profiles import ProfileName
+
+CANARY = "canary0a1b2c3d4e5f"
+KEY = f"kros_test_{CANARY}"
+SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
+SIMULATED = "https://simulator.invalid/v1"
+MEMORY = "sqlite://:memory:"
+YES = Yes(by="test")
+OTHER_MOBILES = [f"+2348035550{end}" for end in range(101, 120)]
+
+
+class Clock:
+    """A journal's clock that stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+        self.on_reading: Callable[[], None] = lambda: None
+
+    def __call__(self) -> float:
+        self.on_reading()
+        return self.now
+
+
+def simulator(profile: ProfileName = "reference", **options: Any) -> Simulator:
+    return Simulator(profile, extra_keys={KEY: SCOPES}, sip_password=f"sip-{CANARY}", **options)
+
+
+def settings_for(base_url: str = SIMULATED, **chosen: Any) -> Settings:
+    return Settings(api_key=KEY, base_url=base_url, **{"journal_url": MEMORY, **chosen})
+
+
+@dataclass
+class Bench:
+    """One server's resources at one simulator; acts run in the test's own task."""
+
+    sim: Simulator
+    desk: Desk
+    clock: Clock
+
+    async def propose(self, e164: str = "", principal: str = "local", **wanted: Any) -> Operation:
+        """Search, and propose the first Nigerian mobile or the one that is named."""
+        if not e164:
+            page = await self.desk.inventory.search(country="NG", type="mobile")
+            e164 = page.items[0].e164
+        request = Request(country="NG", type="mobile", **wanted)
+        return await propose_purchase(self.desk, principal, request, e164)
+
+    async def propose_release(self, number: OwnedNumber, **wanted: Any) -> Operation:
+        return await propose_release(self.desk, "local", Request(number_id=number.id, **wanted), "")
+
+    async def execute(self, operation: Operation) -> Operation:
+        return await execute(self.desk, operation.id, YES)
+
+    async def buy(self, e164: str = "", **wanted: Any) -> Operation:
+        return await self.execute(await self.propose(e164, **wanted))
+
+    async def stored(self, operation: Operation) -> Operation:
+        found = await self.desk.journal.get(operation.id)
+        assert found is not None
+        return found
+
+    @property
+    def active(self) -> OwnedNumber:
+        return next(iter(self.sim.owned.values()))
+
+    @property
+    def inactive(self) -> OwnedNumber:
+        return next(number for number in self.sim.owned.values() if number.status == "inactive")
+
+    def posts(self) -> list[Any]:
+        return [seen for seen in self.sim.requests if seen.method == "POST"]
+
+
+@asynccontextmanager
+async def open_bench(
+    sim: Simulator,
+    *,
+    clock: Clock | None = None,
+    way: httpx.AsyncBaseTransport | None = None,
+    base_url: str = SIMULATED,
+    journal_url: str = MEMORY,
+    **chosen: Any,
+) -> AsyncIterator[Bench]:
+    """Open a desk; over TCP where `base_url` is a served simulator's."""
+    clock = clock or Clock()
+    settings = settings_for(base_url, journal_url=journal_url, **chosen)
+    async with AsyncExitStack() as stack:
+        journal = await stack.enter_async_context(open_sqlite(journal_url, clock=clock))
+        client = await stack.enter_async_context(
+            open_client(
+                base_url=base_url,
+                api_key=KEY,
+                transport=way or (transport(sim) if base_url == SIMULATED else None),
+            )
+        )
+        desk = Desk(
+            settings=settings,
+            journal=journal,
+            client=client,
+            inventory=Inventory(client),
+            account=settings.account(journal.secret),
+        )
+        yield Bench(sim, desk, clock)

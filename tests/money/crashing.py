@@ -1,0 +1,94 @@
+"""A server that kills itself at one point of one act; run as a program by the crash tests.
+
+    python crashing.py BASE_URL JOURNAL_URL buy|release E164 write|wire AT before|after
+
+`write` is the journal's AT-th transaction, killed before or after its commit; `wire` is the AT-th
+request that is not a GET, killed before it leaves or after its answer came.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import anyio
+import httpx
+from bench import YES, settings_for
+
+from kros_mcp.operations.model import Request
+from kros_mcp.operations.proposal import propose_purchase, propose_release
+from kros_mcp.operations.sqlite import SqliteJournal
+from kros_mcp.server import open_runtime
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+class Point:
+    """Counts down to the moment of the crash."""
+
+    def __init__(self, at: int, when: str) -> None:
+        self._left, self._when = at, when
+
+    def passes(self, *, when: str) -> None:
+        if when == "before":
+            self._left -= 1
+        if self._left == 0 and when == self._when:
+            die()
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """The real network, with the crash beside each request that writes."""
+
+    def __init__(self, point: Point) -> None:
+        self._way, self._point = httpx.AsyncHTTPTransport(), point
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return await self._way.handle_async_request(request)
+        self._point.passes(when="before")
+        response = await self._way.handle_async_request(request)
+        self._point.passes(when="after")
+        return response
+
+    async def aclose(self) -> None:
+        await self._way.aclose()
+
+
+def crash_at_writes(point: Point) -> None:
+    committing = SqliteJournal._in_transaction  # noqa: SLF001 - the child alone wraps it
+
+    def transaction(self: SqliteJournal, work: Callable[[], Any]) -> Any:
+        def until_commit() -> Any:
+            result = work()
+            point.passes(when="before")
+            return result
+
+        result = committing(self, until_commit)
+        point.passes(when="after")
+        return result
+
+    SqliteJournal._in_transaction = transaction  # type: ignore[method-assign]  # noqa: SLF001 - the same
+
+
+async def main(base_url: str, journal_url: str, act: str, e164: str, kind: str, at: str, when: str) -> None:
+    point, never = Point(int(at), when), Point(-1, "")
+    if kind == "write":
+        crash_at_writes(point)
+    settings = settings_for(base_url, journal_url=journal_url)
+    async with open_runtime(settings, transport=Wire(point if kind == "wire" else never)) as runtime:
+        if act == "buy":
+            endpoint = (await runtime.desk.client.list_endpoints()).items[0].id
+            wish = Request(country="NG", type="mobile", endpoint_id=endpoint, allow_outbound=True)
+            operation = await propose_purchase(runtime.desk, "local", wish, e164)
+        else:
+            operation = await propose_release(runtime.desk, "local", Request(), e164)
+        runtime.runner.start(operation.id, YES)
+        await runtime.runner.wait(operation.id, 30)
+
+
+if __name__ == "__main__":
+    anyio.run(main, *sys.argv[1:])

@@ -1,0 +1,200 @@
+"""A server that is killed at any point of an act, and started again."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import Process
+from bench import CANARY, KEY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
+
+from kros_mcp.operations import recovery
+from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.simulator import Simulator, open_server
+from kros_mcp.simulator.profiles import ProfileName
+
+pytestmark = pytest.mark.anyio
+
+CHILD = Path(__file__).parent / "crashing.py"
+MOST_POINTS = 20
+LONGEST_CHILD_SECONDS = 20
+
+
+async def crashed(*arguments: object) -> bool:
+    """Run the child; tell whether it was killed before it had ended."""
+    with anyio.fail_after(LONGEST_CHILD_SECONDS):
+        result = await anyio.run_process([sys.executable, str(CHILD), *map(str, arguments)], check=False)
+    assert result.returncode in {0, -signal.SIGKILL}, result.stderr.decode()
+    assert CANARY.encode() not in result.stdout + result.stderr
+    return result.returncode != 0
+
+
+async def restarted(bench: Bench) -> Operation | None:
+    """Recover as a new server does, and give the one operation as it is known at first."""
+    bench.clock.now = time.time() + LEASE_SECONDS + 1
+    await recovery.recover(bench.desk)
+    operations = await bench.desk.journal.list_operations()
+    assert len(operations) <= 1
+    return operations[0] if operations else None
+
+
+async def asked(bench: Bench, operation: Operation) -> Operation:
+    """Reconcile until KrosAI has told all it will ever tell, and finish what is pending."""
+    for pause in (3.0, 121.0, 11.0):
+        bench.clock.now += pause
+        operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
+    return await finish_purchase(bench.desk, operation)
+
+
+def agrees(operation: Operation | None, *, happened: bool) -> bool:
+    """Tell whether what the journal says does not contradict KrosAI."""
+    if operation is None or operation.state is State.PROPOSED:
+        return not happened
+    claimed = {State.DONE: True, State.FAILED: False, State.UNKNOWN: happened}
+    return operation.state in claimed and claimed[operation.state] is happened
+
+
+async def every_point(profile: ProfileName, folder: Path, *point: str) -> AsyncIterator[tuple[Simulator, str, str]]:
+    """Crash at the first point, at the second, and so on, each at a fresh KrosAI, until nothing crashes."""
+    act, e164, kind, when = point
+    for at in range(1, MOST_POINTS):
+        sim = simulator(profile)
+        number = e164 or next(iter(sim.owned.values())).e164
+        url = f"sqlite:///{folder}/journal-{at}.sqlite3"
+        async with open_server(sim) as base_url:
+            if act == "buy":
+                sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+            happening = await crashed(base_url, url, act, number, kind, at, when)
+            await sim.settled()
+            yield sim, base_url, url
+        if not happening:
+            assert at > 2
+            return
+    pytest.fail("the child crashed at every point, so it never came to its end")
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind", "when"),
+    [
+        ("reference", "write", "before"),
+        ("guide", "write", "after"),
+        ("guide", "wire", "before"),
+        ("reference", "wire", "after"),
+    ],
+)
+async def test_a_crash_in_a_purchase_never_charges_twice_and_never_loses_the_outcome(
+    profile: ProfileName, kind: str, when: str, tmp_path: Path
+) -> None:
+    e164 = OTHER_MOBILES[0]
+    async for sim, base_url, url in every_point(profile, tmp_path, "buy", e164, kind, when):
+        happened = len(sim.charges) == 1
+        assert len(sim.charges) <= 1
+        async with open_bench(sim, base_url=base_url, journal_url=url) as bench:
+            operation = await restarted(bench)
+            assert agrees(operation, happened=happened)
+            if operation is None or operation.state is State.PROPOSED:
+                continue
+            ended = await asked(bench, operation)
+            assert ended.state is (State.DONE if happened else State.FAILED)
+            if happened:
+                number = sim.owned_by_e164(e164)
+                assert number is not None
+                assert (number.endpoint_id, number.allow_outbound) == (next(iter(sim.endpoints)), True)
+                assert (ended.settings_pending, ended.not_applied) == (False, ())
+                wish = {"endpoint_id": number.endpoint_id, "allow_outbound": True}
+                assert (await bench.propose(e164, **wish)).id == ended.id
+            assert len(sim.charges) == int(happened)
+
+
+@pytest.mark.parametrize(("profile", "when"), [("guide", "before"), ("reference", "after")])
+async def test_a_crash_in_a_release_never_loses_its_outcome(profile: ProfileName, when: str, tmp_path: Path) -> None:
+    async for sim, base_url, url in every_point(profile, tmp_path, "release", "", "write", when):
+        happened = not any(number.status == "active" for number in sim.owned.values())
+        async with open_bench(sim, base_url=base_url, journal_url=url) as bench:
+            operation = await restarted(bench)
+            assert agrees(operation, happened=happened)
+            if operation is not None and operation.state is not State.PROPOSED:
+                assert (await asked(bench, operation)).state is (State.DONE if happened else State.FAILED)
+        assert sim.charges == []
+
+
+class Talk:
+    """A client that speaks to the real server over its stdin and stdout, one line at a time."""
+
+    def __init__(self, process: Process) -> None:
+        self._process, self._received, self._last = process, b"", 0
+
+    async def send(self, method: str, **params: Any) -> int:
+        self._last += 1
+        message = {"jsonrpc": "2.0", "id": self._last, "method": method, "params": params}
+        assert self._process.stdin is not None
+        await self._process.stdin.send(json.dumps(message).encode() + b"\n")
+        return self._last
+
+    async def ask(self, method: str, **params: Any) -> Any:
+        number = await self.send(method, **params)
+        assert self._process.stdout is not None
+        while True:
+            while b"\n" not in self._received:
+                self._received += await self._process.stdout.receive()
+            line, _, self._received = self._received.partition(b"\n")
+            answer = json.loads(line)
+            assert CANARY not in line.decode()
+            if answer.get("id") == number:
+                return answer["result"]
+
+    async def call(self, tool: str, **arguments: Any) -> Any:
+        return (await self.ask("tools/call", name=tool, arguments=arguments))["structuredContent"]
+
+
+@asynccontextmanager
+async def open_talk(base_url: str, url: str) -> AsyncIterator[tuple[Talk, Process]]:
+    env = {**os.environ, "KROS_API_KEY": KEY, "KROS_BASE_URL": base_url, "KROS_JOURNAL_URL": url}
+    async with await anyio.open_process([sys.executable, "-m", "kros_mcp"], env=env, stderr=None) as process:
+        talk = Talk(process)
+        try:
+            await talk.ask(
+                "initialize",
+                protocolVersion="2025-06-18",
+                capabilities={},
+                clientInfo={"name": "test", "version": "1"},
+            )
+            yield talk, process
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+async def test_a_server_killed_over_stdio_tells_the_purchase_when_it_is_started_again(tmp_path: Path) -> None:
+    sim, url = simulator(), f"sqlite:///{tmp_path}/journal.sqlite3"
+    with anyio.fail_after(LONGEST_CHILD_SECONDS):
+        async with open_server(sim) as base_url:
+            async with open_talk(base_url, url) as (talk, process):
+                wish = {"e164": OTHER_MOBILES[0], "country": "NG", "type": "mobile"}
+                asked_for = await talk.call("buy_phone_number", **wish)
+                sim.faults.switch_on("hold", on=["purchase"], after=True)
+                code = asked_for["confirmation_code"]
+                await talk.send("tools/call", name="buy_phone_number", arguments={**wish, "confirmation_code": code})
+                await sim.faults.held()
+                process.kill()
+                await process.wait()
+            sim.faults.let_go()
+            await sim.settled()
+            async with open_bench(sim, clock=Clock(), base_url=base_url, journal_url=url) as bench:
+                unknown = await restarted(bench)
+                assert unknown is not None
+                assert unknown.state is State.UNKNOWN
+            async with open_talk(base_url, url) as (talk, _):
+                told = await talk.call("get_operation", operation_id=asked_for["operation_id"])
+                assert (told["status"], told["charged"]) == ("done", "yes")
+                again = await talk.call("buy_phone_number", **wish)
+                assert again["operation_id"] == asked_for["operation_id"]
+    assert [charge.idempotency_key for charge in sim.charges] == [asked_for["operation_id"]]

@@ -1,0 +1,349 @@
+"""What every backend of the journal keeps; a backend is one more parameter of `opener`."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from bench import Clock
+
+from kros_mcp.errors import OperationError
+from kros_mcp.operations import model
+from kros_mcp.operations.journal import Identity, Journal
+from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
+from kros_mcp.operations.policy import Books
+from kros_mcp.operations.sqlite import open_sqlite
+
+pytestmark = pytest.mark.anyio
+
+Opener = Callable[[], AbstractAsyncContextManager[Journal]]
+E164 = "+2348035550101"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Opener:
+    """Open the same journal again and again, as several processes would."""
+    assert request.param == "sqlite"
+    return lambda: open_sqlite(f"sqlite:///{tmp_path}/journal.sqlite3", clock=clock)
+
+
+@pytest.fixture
+async def journal(opener: Opener) -> AsyncIterator[Journal]:
+    async with opener() as opened:
+        yield opened
+
+
+def draft(clock: Clock, e164: str = E164, **changes: Any) -> Operation:
+    wanted = {name: changes.pop(name) for name in ("endpoint_id", "inventory_id", "number_id") if name in changes}
+    cents = changes.pop("cents", 700)
+    quote = Quote(e164=e164, country="NG", environment="test", setup_cents=0, monthly_cents=cents, due_now_cents=cents)
+    defaults = {
+        "id": model.new_operation_id(),
+        "account": "a",
+        "principal": "local",
+        "action": Action.BUY,
+        "created_at": clock.now,
+        "expires_at": clock.now + 600,
+    }
+    return Operation(**{**defaults, **changes}, e164=e164, request=Request(**wanted), quote=quote)
+
+
+def take(operation: Operation, now: float, books: Books) -> Operation:
+    del books
+    return model.claim(operation, now, reserved_cents=operation.quote.due_now_cents or 0)
+
+
+async def claim(journal: Journal, operation: Operation) -> Operation:
+    return await journal.claim(operation.id, take, committed_since=0)
+
+
+async def send(journal: Journal, operation: Operation) -> Operation:
+    claimed = await claim(journal, operation)
+    return await journal.change(claimed.id, lambda current, now: model.mark_sent(current, now, token=claimed.token))
+
+
+async def settle(journal: Journal, operation: Operation, state: Any, **changes: Any) -> Operation:
+    sent = await send(journal, operation)
+    return await journal.change(
+        sent.id, lambda current, now: model.settle(current, now, token=sent.token, state=state, **changes)
+    )
+
+
+async def test_what_is_proposed_is_read_back_whole(journal: Journal, clock: Clock) -> None:
+    operation = await journal.propose(draft(clock, endpoint_id="ep_1"))
+    assert await journal.get(operation.id) == operation
+
+
+async def test_the_same_proposal_is_answered_with_the_open_operation(journal: Journal, clock: Clock) -> None:
+    first = await journal.propose(draft(clock))
+    assert (await journal.propose(draft(clock))).id == first.id
+
+
+async def test_other_settings_supersede_what_is_only_proposed(journal: Journal, clock: Clock) -> None:
+    first = await journal.propose(draft(clock))
+    second = await journal.propose(draft(clock, endpoint_id="ep_1"))
+    assert second.id != first.id
+    superseded = await journal.get(first.id)
+    assert superseded is not None
+    assert superseded.state is State.CANCELLED
+
+
+@pytest.mark.parametrize("state", [State.CONFIRMED, State.SENDING, State.UNKNOWN])
+async def test_other_settings_do_not_supersede_what_is_confirmed(journal: Journal, clock: Clock, state: State) -> None:
+    first = await journal.propose(draft(clock))
+    if state is State.CONFIRMED:
+        await journal.change(first.id, lambda current, now: model.confirm(current, now, by="x"))
+    elif state is State.SENDING:
+        await claim(journal, first)
+    else:
+        await settle(journal, first, State.UNKNOWN)
+    again = await journal.propose(draft(clock, endpoint_id="ep_1"))
+    assert (again.id, again.state) == (first.id, state)
+
+
+async def test_an_ended_operation_makes_room_for_a_new_one(journal: Journal, clock: Clock) -> None:
+    first = await journal.propose(draft(clock))
+    await settle(journal, first, State.FAILED)
+    assert (await journal.propose(draft(clock))).id != first.id
+
+
+async def test_an_expired_proposal_makes_room_for_a_new_one(journal: Journal, clock: Clock) -> None:
+    first = await journal.propose(draft(clock))
+    clock.now += 600
+    assert (await journal.propose(draft(clock))).id != first.id
+    expired = await journal.get(first.id)
+    assert expired is not None
+    assert (expired.state, expired.settled_at) == (State.EXPIRED, clock.now)
+
+
+async def test_an_expired_operation_can_no_longer_be_claimed_or_confirmed(journal: Journal, clock: Clock) -> None:
+    operation = await journal.propose(draft(clock))
+    clock.now += 600
+    assert (await claim(journal, operation)).state is State.EXPIRED
+    confirmed = await journal.change(operation.id, lambda current, now: model.confirm(current, now, by="x"))
+    assert confirmed.state is State.EXPIRED
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+async def test_a_number_that_is_acted_on_is_busy_for_everybody_else(
+    journal: Journal, clock: Clock, *, unknown: bool
+) -> None:
+    mine, theirs = draft(clock), draft(clock, principal="other")
+    await journal.propose(mine)
+    await journal.propose(theirs)
+    if unknown:
+        await settle(journal, mine, State.UNKNOWN)
+    else:
+        await claim(journal, mine)
+    lost = await claim(journal, theirs)
+    assert (lost.state, lost.error_code, lost.charged) == (State.FAILED, "NUMBER_BUSY", "no")
+    with pytest.raises(OperationError) as caught:
+        await journal.propose(draft(clock, principal="third"))
+    assert caught.value.code == "NUMBER_BUSY"
+
+
+async def test_another_account_is_not_busy(journal: Journal, clock: Clock) -> None:
+    await claim(journal, await journal.propose(draft(clock)))
+    theirs = await journal.propose(draft(clock, account="b"))
+    assert (await claim(journal, theirs)).state is State.SENDING
+
+
+async def test_a_number_is_busy_for_another_kind_of_act(journal: Journal, clock: Clock) -> None:
+    release = await journal.propose(draft(clock, action=Action.RELEASE))
+    await claim(journal, await journal.propose(draft(clock)))
+    assert (await claim(journal, release)).error_code == "NUMBER_BUSY"
+
+
+async def test_a_claim_is_given_once(journal: Journal, clock: Clock) -> None:
+    operation = await journal.propose(draft(clock))
+    claimed = await claim(journal, operation)
+    assert (claimed.token, claimed.lease_until) == (1, clock.now + LEASE_SECONDS)
+    with pytest.raises(OperationError):
+        await claim(journal, operation)
+
+
+async def test_a_move_that_raises_stores_nothing(journal: Journal, clock: Clock) -> None:
+    operation = await journal.propose(draft(clock))
+    with pytest.raises(OperationError):
+        await journal.change(operation.id, lambda current, now: model.settle(current, now, token=9, state=State.DONE))
+    assert await journal.get(operation.id) == operation
+    with pytest.raises(OperationError):
+        await journal.change("op_none", model.expire)
+
+
+async def test_a_token_that_was_fenced_off_can_neither_send_nor_settle(journal: Journal, clock: Clock) -> None:
+    claimed = await claim(journal, await journal.propose(draft(clock)))
+    clock.now += LEASE_SECONDS
+    for move in (model.renew, model.mark_sent):
+        with pytest.raises(OperationError):
+            await journal.change(claimed.id, lambda current, now, move=move: move(current, now, token=1))
+    recovered = await journal.change(claimed.id, model.recover)
+    assert (recovered.state, recovered.token) == (State.FAILED, 2)
+    with pytest.raises(OperationError):
+        await journal.change(claimed.id, lambda current, now: model.settle(current, now, token=1, state=State.DONE))
+
+
+async def test_an_operation_is_found_by_each_of_its_names(journal: Journal, clock: Clock) -> None:
+    buy = await journal.propose(draft(clock, inventory_id="inv_1"))
+    release = await journal.propose(draft(clock, number_id="pn_1", action=Action.RELEASE))
+    mine = Identity("a", "local", Action.BUY)
+    assert await journal.find(mine, e164=E164) == buy
+    assert await journal.find(mine, inventory_id="inv_1") == buy
+    assert await journal.find(mine, number_id="pn_1") is None
+    assert await journal.find(Identity("a", "local", Action.RELEASE), number_id="pn_1") == release
+    for stranger in (Identity("a", "other", Action.BUY), Identity("b", "local", Action.BUY)):
+        assert await journal.find(stranger, e164=E164, inventory_id="inv_1") is None
+
+
+async def test_the_newest_operation_is_found(journal: Journal, clock: Clock) -> None:
+    await settle(journal, await journal.propose(draft(clock)), State.FAILED)
+    newer = await journal.propose(draft(clock))
+    assert await journal.find(Identity("a", "local", Action.BUY), e164=E164) == newer
+    assert (await journal.list_operations())[0] == newer
+
+
+async def test_the_books_count_what_is_sending_unknown_and_done_but_nothing_else(
+    journal: Journal, clock: Clock
+) -> None:
+    numbers = [f"+23480355501{end:02d}" for end in range(6)]
+    drafts = [await journal.propose(draft(clock, e164, cents=10**at)) for at, e164 in enumerate(numbers)]
+    await claim(journal, drafts[0])
+    await settle(journal, drafts[1], State.UNKNOWN)
+    await settle(journal, drafts[2], State.DONE)
+    await settle(journal, drafts[3], State.FAILED)
+    await settle(journal, await journal.propose(draft(clock, "+2348035550188", action=Action.RELEASE)), State.DONE)
+    await settle(journal, await journal.propose(draft(clock, "+2348035550189", account="b")), State.DONE)
+    books = await journal.books("a", committed_since=clock.now + 1)
+    assert books == Books(111, {numbers[0]: 1, numbers[1]: 10})
+    assert (await journal.books("a", committed_since=clock.now)).committed == {
+        numbers[0]: 1,
+        numbers[1]: 10,
+        numbers[2]: 100,
+    }
+    clock.now += 86_400
+    assert (await journal.books("a", committed_since=clock.now)).spent_cents == 0
+
+
+async def test_what_needs_attention_is_due(journal: Journal, clock: Clock) -> None:
+    confirmed, sending, unknown, pending, done, waiting = [
+        await journal.propose(draft(clock, f"+23480355501{end:02d}")) for end in range(6)
+    ]
+    await journal.change(confirmed.id, lambda current, now: model.confirm(current, now, by="x"))
+    await claim(journal, sending)
+    await settle(journal, unknown, State.UNKNOWN)
+    await settle(journal, pending, State.DONE, settings_pending=True)
+    await settle(journal, done, State.DONE)
+    assert {each.id for each in await journal.due("a")} == {confirmed.id, sending.id, unknown.id, pending.id}
+    assert waiting.state is State.PROPOSED
+    assert await journal.due("b") == ()
+
+
+async def test_a_newer_choice_of_settings_drops_what_is_pending_and_what_is_on_its_way(
+    journal: Journal, clock: Clock
+) -> None:
+    pending, unknown = await journal.propose(draft(clock)), await journal.propose(draft(clock, "+2348035550102"))
+    await settle(journal, pending, State.DONE, settings_pending=True)
+    sent = await settle(journal, unknown, State.UNKNOWN)
+    for e164 in (pending.e164, unknown.e164):
+        await journal.settings_changed("a", e164)
+    done = await journal.change(
+        sent.id,
+        lambda current, now: model.settle(current, now, token=sent.token, state=State.DONE, settings_pending=True),
+    )
+    assert not done.settings_pending
+    assert await journal.due("a") == ()
+
+
+async def test_a_newer_choice_of_settings_leaves_other_numbers_and_accounts_alone(
+    journal: Journal, clock: Clock
+) -> None:
+    operation = await journal.propose(draft(clock))
+    await settle(journal, operation, State.DONE, settings_pending=True)
+    await journal.settings_changed("b", E164)
+    await journal.settings_changed("a", "+2348035550199")
+    assert len(await journal.due("a")) == 1
+
+
+async def turn_down(journal: Journal, clock: Clock, channel: Channel) -> None:
+    operation = await journal.propose(draft(clock, channel=channel))
+    await journal.change(operation.id, lambda current, now: model.end(current, now, State.DECLINED, reason="no"))
+
+
+async def test_a_number_turned_down_three_times_is_not_asked_about_again_for_ten_minutes(
+    journal: Journal, clock: Clock
+) -> None:
+    for _ in range(3):
+        await turn_down(journal, clock, Channel.PROMPT)
+    with pytest.raises(OperationError) as caught:
+        await journal.propose(draft(clock))
+    assert caught.value.code == "ASKED_TOO_OFTEN"
+    await journal.propose(draft(clock, "+2348035550102"))
+    clock.now += 601
+    await journal.propose(draft(clock))
+
+
+async def test_changing_the_settings_three_times_is_not_turning_down(journal: Journal, clock: Clock) -> None:
+    for wanted in ("ep_1", "ep_2", "ep_3", "ep_4", "ep_5"):
+        await journal.propose(draft(clock, endpoint_id=wanted, channel=Channel.PROMPT))
+
+
+async def test_operations_are_listed_by_account_and_state(journal: Journal, clock: Clock) -> None:
+    for at in range(3):
+        clock.now += 1
+        await journal.propose(draft(clock, f"+23480355501{at:02d}", account="ab"[at % 2]))
+    assert [each.account for each in await journal.list_operations()] == ["a", "b", "a"]
+    assert len(await journal.list_operations(account="a")) == 2
+    assert len(await journal.list_operations(limit=1)) == 1
+    assert await journal.list_operations(states=(State.DONE, State.UNKNOWN)) == ()
+
+
+async def test_a_journal_opened_again_holds_the_same_rows_and_the_same_secret(opener: Opener, clock: Clock) -> None:
+    async with opener() as first:
+        operation, secret = await first.propose(draft(clock)), first.secret
+    async with opener() as second:
+        assert (await second.get(operation.id), second.secret) == (operation, secret)
+        await second.check_writable()
+
+
+async def test_of_many_claims_on_many_connections_exactly_one_wins(opener: Opener, clock: Clock) -> None:
+    won, lost = [], []
+
+    async def compete(journal: Journal, operation: Operation) -> None:
+        try:
+            won.append(await claim(journal, operation))
+        except OperationError:
+            lost.append(operation)
+
+    async with AsyncExitStack() as stack:
+        journals = [await stack.enter_async_context(opener()) for _ in range(6)]
+        operation = await journals[0].propose(draft(clock))
+        async with anyio.create_task_group() as tasks:
+            for journal in journals * 3:
+                tasks.start_soon(compete, journal, operation)
+    assert (len(won), len(lost)) == (1, 17)
+
+
+async def test_of_many_principals_who_claim_one_number_exactly_one_wins(opener: Opener, clock: Clock) -> None:
+    states = []
+
+    async def compete(journal: Journal, principal: str) -> None:
+        operation = await journal.propose(draft(clock, principal=principal))
+        await started.wait()
+        states.append((await claim(journal, operation)).state)
+
+    started = anyio.Event()
+    async with AsyncExitStack() as stack:
+        journals = [await stack.enter_async_context(opener()) for _ in range(4)]
+        async with anyio.create_task_group() as tasks:
+            for at, journal in enumerate(journals):
+                tasks.start_soon(compete, journal, f"p{at}")
+            await anyio.wait_all_tasks_blocked()
+            started.set()
+    assert sorted(states) == [State.FAILED] * 3 + [State.SENDING]

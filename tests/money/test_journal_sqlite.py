@@ -1,0 +1,175 @@
+"""What SQLite adds to the contract: a file, its mode, its version, its locks, its disk."""
+
+# ruff: noqa: ASYNC220, ASYNC240  # nothing else runs in the loop while these tests touch files and children
+
+import json
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
+
+from kros_mcp.errors import JournalError
+from kros_mcp.operations import sqlite
+from kros_mcp.operations.journal import open_journal
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.sqlite3"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+async def test_the_journal_and_all_beside_it_are_readable_by_their_owner_alone(path: Path, url: str) -> None:
+    async with open_journal(url) as journal:
+        await journal.check_writable()
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert set(modes.values()) == {0o600}
+        assert "journal.sqlite3-wal" in modes
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_a_journal_of_a_newer_version_is_refused(path: Path, url: str) -> None:
+    async with open_journal(url):
+        pass
+    _run(path, "PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="newer kros-mcp"):
+        async with open_journal(url):
+            pass
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"])
+async def test_a_foreign_database_is_refused_and_left_as_it_was(path: Path, url: str, statement: str) -> None:
+    path.parent.mkdir()
+    _run(path, statement)
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="not a journal of kros-mcp"):
+        async with open_journal(url):
+            pass
+    assert path.read_bytes() == before
+
+
+async def test_a_file_that_is_no_database_is_refused(path: Path, url: str) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all " * 100)
+    with pytest.raises(JournalError, match="damaged or not a journal"):
+        async with open_journal(url):
+            pass
+
+
+async def test_a_path_that_cannot_be_opened_is_told_by_its_name(path: Path, url: str) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(JournalError, match="cannot be opened for writing; nothing can be spent"):
+        async with open_journal(url):
+            pass
+
+
+async def _spends_nothing(bench: Bench, sentence: str) -> None:
+    """Try to buy what was proposed while the journal still worked, and what was not yet."""
+    before = len(bench.posts())
+    operation = (await bench.desk.journal.list_operations())[0]
+    for attempt in (bench.execute(operation), bench.buy("+2348035550105")):
+        with pytest.raises(JournalError, match=sentence) as caught:
+            await attempt
+        assert (caught.value.charged, caught.value.exit_code) == ("no", 3)
+    assert (bench.sim.charges, len(bench.posts())) == ([], before)
+
+
+async def test_nothing_is_spent_when_the_disk_is_full(url: str) -> None:
+    async with open_bench(simulator(), journal_url=url) as bench:
+        await bench.propose()
+        connection = bench.desk.journal._connection  # type: ignore[attr-defined]  # noqa: SLF001 - fills the disk
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+        async def fill() -> None:
+            for e164 in OTHER_MOBILES:
+                await bench.propose(e164)
+
+        with pytest.raises(JournalError, match="disk is full; nothing can be spent"):
+            await fill()
+        assert (bench.sim.charges, bench.posts()) == ([], [])
+
+
+async def test_nothing_is_spent_when_the_file_is_read_only(url: str) -> None:
+    async with open_bench(simulator(), journal_url=url) as bench:
+        await bench.propose()
+        bench.desk.journal._connection.execute("PRAGMA query_only = ON")  # type: ignore[attr-defined]  # noqa: SLF001 - the tests may run as root
+        await _spends_nothing(bench, "cannot be written; nothing can be spent")
+
+
+async def test_nothing_is_spent_while_another_process_locks_the_journal(
+    path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    async with open_bench(simulator(), journal_url=url) as bench:
+        await bench.propose()
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            await _spends_nothing(bench, "locked by another process; nothing can be spent until it lets go")
+        finally:
+            other.close()
+        assert (await bench.buy("+2348035550106")).charged == "yes"
+
+
+_OPENING = """
+import anyio, json, sys
+from kros_mcp.operations.journal import open_journal
+from kros_mcp.operations import model
+from kros_mcp.errors import OperationError
+def take(operation, now, books):
+    return model.claim(operation, now, reserved_cents=1)
+async def main(url, operation):
+    async with open_journal(url) as journal:
+        won = 0
+        for _ in range(5):
+            try:
+                await journal.claim(operation, take, committed_since=0)
+                won += 1
+            except OperationError:
+                pass
+        print(json.dumps([won, journal.secret.hex()]))
+anyio.run(main, *sys.argv[1:])
+"""
+
+
+async def test_of_many_processes_that_claim_exactly_one_wins(url: str) -> None:
+    async with open_bench(simulator(), clock=Clock(), journal_url=url) as bench:
+        bench.clock.now = sqlite.time.time()
+        operation = await bench.propose()
+    program = [sys.executable, "-c", _OPENING, url, operation.id]
+    children = [subprocess.Popen(program, stdout=subprocess.PIPE) for _ in range(5)]
+    results = [json.loads(child.communicate(timeout=30)[0]) for child in children]
+    assert sorted(won for won, _ in results) == [0, 0, 0, 0, 1]
+
+
+async def test_many_processes_may_create_one_journal_at_once(url: str) -> None:
+    program = [sys.executable, "-c", _OPENING, url, "op_none"]
+    children = [subprocess.Popen(program, stdout=subprocess.PIPE) for _ in range(5)]
+    results = [json.loads(child.communicate(timeout=30)[0]) for child in children]
+    assert len({secret for _, secret in results}) == 1
+
+
+async def test_no_secret_stands_in_the_journals_files(path: Path, url: str) -> None:
+    async with open_bench(simulator(), journal_url=url) as bench:
+        await bench.buy(allow_outbound=True, endpoint_id=next(iter(bench.sim.endpoints)))
+        await bench.execute(await bench.propose_release(bench.active))
+        for file in path.parent.iterdir():
+            assert CANARY.encode() not in file.read_bytes()
+
+
+def _run(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(statement)
+    connection.commit()
+    connection.close()

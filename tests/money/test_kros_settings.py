@@ -1,0 +1,208 @@
+"""Every KROS_* variable, from the environment to the frozen object."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from bench import KEY
+
+from kros_mcp.errors import SettingsError
+from kros_mcp.settings import Confirmation, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("KROS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("KROS_API_KEY", KEY)
+
+
+GOOD = [
+    ("KROS_BASE_URL", "https://api.krosai.com/api/v1/", "base_url", "https://api.krosai.com/api/v1"),
+    ("KROS_BASE_URL", "HTTPS://API.KrosAI.com/v1", "base_url", "https://api.krosai.com/v1"),
+    ("KROS_BASE_URL", "http://127.0.0.1:8000/v1", "base_url", "http://127.0.0.1:8000/v1"),
+    ("KROS_BASE_URL", "http://[::1]:8000/v1", "base_url", "http://[::1]:8000/v1"),
+    ("KROS_AUTH_HEADER", "x-api-key", "auth_header", "x-api-key"),
+    ("KROS_ORGANIZATION_ID", "org_1", "organization_id", "org_1"),
+    ("KROS_JOURNAL_URL", "sqlite:////var/lib/j.sqlite3", "journal_url", "sqlite:////var/lib/j.sqlite3"),
+    ("KROS_JOURNAL_URL", "sqlite:///j.sqlite3", "journal_url", "sqlite:///j.sqlite3"),
+    ("KROS_CURRENCY", "USD", "currency", "USD"),
+    ("KROS_PRINCIPAL", "anna", "principal", "anna"),
+    ("KROS_CONFIRMATION", "approver", "confirmation", Confirmation.APPROVER),
+    ("KROS_APPROVAL_HOURS", "2", "approval_hours", 2.0),
+    ("KROS_ANSWER_WITHIN_SECONDS", "10", "answer_within_seconds", 10.0),
+    ("KROS_SETTLE_SECONDS", "300", "settle_seconds", 300.0),
+    ("KROS_READ_ONLY", "true", "read_only", True),
+    ("KROS_MAX_PURCHASE_CENTS", "0", "max_purchase_cents", 0),
+    ("KROS_DAILY_BUDGET_CENTS", "100", "daily_budget_cents", 100),
+    ("KROS_MONTHLY_COMMITMENT_CENTS", "100", "monthly_commitment_cents", 100),
+    ("KROS_ALLOWED_COUNTRIES", "ng, KE", "allowed_countries", ("NG", "KE")),
+    ("KROS_PROTECTED_NUMBERS", "+234 803 555 0199", "protected_numbers", ("+2348035550199",)),
+    ("KROS_ALLOW_PERMANENT_DELETE", "1", "allow_permanent_delete", True),
+    ("KROS_ALLOW_UNPRICED", "yes", "allow_unpriced", True),
+]
+DOCUMENTED = {name for name, *_ in GOOD} | {"KROS_API_KEY"}
+
+
+@pytest.mark.parametrize(("name", "text", "field", "value"), GOOD)
+def test_a_documented_setting_is_heeded(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, field: str, value: object
+) -> None:
+    monkeypatch.setenv(name, text)
+    assert getattr(load_settings(), field) == value
+
+
+def test_every_field_is_a_documented_setting() -> None:
+    assert {f"KROS_{field.upper()}" for field in Settings.model_fields if field != "simulator"} == DOCUMENTED
+
+
+def test_the_guard_stands_without_any_setting() -> None:
+    settings = load_settings()
+    assert (settings.max_purchase_cents, settings.daily_budget_cents) == (5_000, 20_000)
+    assert (settings.confirmation, settings.settle_seconds) == (Confirmation.CONVERSATION, 120)
+    assert (settings.allow_unpriced, settings.allow_permanent_delete, settings.read_only) == (False, False, False)
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "nearest"),
+    [
+        ("KROS_MAX_PURCHASE_CENT", "KROS_MAX_PURCHASE_CENTS"),
+        ("KROS_DAILY_BUDGT_CENTS", "KROS_DAILY_BUDGET_CENTS"),
+        ("KROS_READONLY", "KROS_READ_ONLY"),
+        ("kros_apikey", "KROS_API_KEY"),
+        ("KROS_SIMULATOR", ""),
+        ("KROS_", ""),
+    ],
+)
+def test_a_misspelt_setting_stops_the_start_and_names_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, misspelt: str, nearest: str
+) -> None:
+    monkeypatch.setenv(misspelt, "")
+    with pytest.raises(SettingsError, match=f"{misspelt} is not a setting .* nearest known one is {nearest}"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("KROS_BASE_URL", "http://api.krosai.com/v1"),
+        ("KROS_BASE_URL", "http://127.0.0.1.evil.example/v1"),
+        ("KROS_BASE_URL", "ftp://api.krosai.com"),
+        ("KROS_BASE_URL", "https://user:word@api.krosai.com/v1"),
+        ("KROS_BASE_URL", "https://api.krosai.com/v1?x=1"),
+        ("KROS_BASE_URL", "https://[bad/v1"),
+        ("KROS_AUTH_HEADER", "basic"),
+        ("KROS_JOURNAL_URL", "mysql://x"),
+        ("KROS_JOURNAL_URL", "sqlite:///"),
+        ("KROS_CURRENCY", "x" * 21),
+        ("KROS_CONFIRMATION", "never"),
+        ("KROS_APPROVAL_HOURS", "0"),
+        ("KROS_APPROVAL_HOURS", "nan"),
+        ("KROS_ANSWER_WITHIN_SECONDS", "0.1"),
+        ("KROS_SETTLE_SECONDS", "44"),
+        ("KROS_READ_ONLY", "perhaps"),
+        ("KROS_MAX_PURCHASE_CENTS", "-1"),
+        ("KROS_MAX_PURCHASE_CENTS", "50.5"),
+        ("KROS_MAX_PURCHASE_CENTS", "$50"),
+        ("KROS_MAX_PURCHASE_CENTS", str(2**53)),
+        ("KROS_DAILY_BUDGET_CENTS", "unlimited"),
+        ("KROS_MONTHLY_COMMITMENT_CENTS", "1e99"),
+        ("KROS_ALLOWED_COUNTRIES", "NG,Atlantis"),
+        ("KROS_PROTECTED_NUMBERS", "0803"),
+        ("KROS_ALLOW_UNPRICED", "2"),
+    ],
+)
+def test_a_malformed_setting_stops_the_start_with_one_sentence_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(SettingsError, match=name) as caught:
+        load_settings()
+    assert "\n" not in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED - {"KROS_API_KEY"}))
+@pytest.mark.parametrize("nothing", ["", "  ", "${user_config.value}"])
+def test_an_empty_setting_and_an_unfilled_placeholder_count_as_unset(
+    monkeypatch: pytest.MonkeyPatch, name: str, nothing: str
+) -> None:
+    before = load_settings()
+    monkeypatch.setenv(name, nothing)
+    assert load_settings() == before
+
+
+def test_a_missing_key_is_told_only_when_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KROS_API_KEY", "${user_config.api_key}")
+    with pytest.raises(SettingsError, match="KROS_API_KEY is missing"):
+        load_settings().require_api_key()
+    assert load_settings(simulator=True).environment == "simulator"
+
+
+@pytest.mark.parametrize("key", [f"{KEY} x", f"{KEY}\n", f"{KEY}\u00e9"])
+def test_the_key_stands_in_no_error_and_no_picture_of_the_settings(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    settings = load_settings()
+    for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert KEY not in shown
+    monkeypatch.setenv("KROS_API_KEY", key)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert KEY not in repr(caught.value)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("key", "environment"),
+    [("kros_live_x", "live"), ("kros_test_x", "test"), ("a.b.c", "live"), ("kros_tests", "live")],
+)
+def test_whatever_is_no_test_key_is_live(monkeypatch: pytest.MonkeyPatch, key: str, environment: str) -> None:
+    monkeypatch.setenv("KROS_API_KEY", key)
+    assert load_settings().environment == environment
+
+
+def jwt(**claims: object) -> str:
+    parts = ({"alg": "none"}, claims)
+    return ".".join(
+        [*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), "s"]
+    )
+
+
+def account(key: str, **chosen: str) -> str:
+    return Settings(api_key=key, **chosen).account(b"secret")
+
+
+def test_an_account_stays_the_same_while_its_token_rotates() -> None:
+    first = account(jwt(iss="supabase", sub="anna", exp=1))
+    assert account(jwt(iss="supabase", sub="anna", exp=2)) == first
+    assert account(jwt(iss="supabase", sub="ben", exp=1)) != first
+    assert account(jwt(iss="other", sub="anna", exp=1)) != first
+
+
+def test_an_account_is_a_key_at_an_address_for_an_organization() -> None:
+    first = account("kros_live_a")
+    assert account("kros_live_b") != first
+    assert account("kros_live_a", organization_id="o") != first
+    assert account("kros_live_a", base_url="https://api.krosai.com/api/v1") != first
+    assert account("kros_live_a", base_url="https://API.krosai.com/v1/") == first
+    assert "kros_live_a" not in first
+    assert Settings(api_key="kros_live_a").account(b"other journal") != first
+
+
+@pytest.mark.parametrize("token", ["a.b.c", "..", "a.!!.c", "a." + base64.b64encode(b"[1]").decode() + ".c"])
+def test_a_key_that_only_looks_like_a_token_is_a_key(token: str) -> None:
+    assert account(token) == account(token) != account(token + "x")
+
+
+def test_the_settings_are_read_in_less_than_a_second() -> None:
+    begun = time.perf_counter()
+    program = "from kros_mcp.settings import load_settings; load_settings()"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert time.perf_counter() - begun < 3  # with the interpreter's own start, on a busy machine
+    begun = time.perf_counter()
+    load_settings()
+    assert time.perf_counter() - begun < 1

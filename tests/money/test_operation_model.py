@@ -1,0 +1,265 @@
+"""The state machine of an operation: only the drawn moves happen, and no claim exceeds what is known."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from kros_mcp.errors import OperationError
+from kros_mcp.operations import model
+from kros_mcp.operations.model import (
+    CODE_SECONDS,
+    IN_FLIGHT,
+    LEASE_SECONDS,
+    WAITING,
+    Action,
+    Channel,
+    Operation,
+    Quote,
+    Request,
+    State,
+)
+from kros_mcp.operations.sqlite import _decode, _encode
+
+ENDED = frozenset(State) - WAITING - IN_FLIGHT
+OUTCOMES = (State.DONE, State.FAILED, State.UNKNOWN)
+TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
+CENTS = st.none() | st.integers(0, 2**53 - 1)
+TIMES = st.none() | st.floats(0, 4e9)
+
+
+def draft(action: Action = Action.BUY) -> Operation:
+    return Operation(
+        id="op_1",
+        account="a",
+        principal="local",
+        action=action,
+        e164="+2348035550101",
+        request=Request(),
+        quote=Quote(e164="+2348035550101", country="NG", environment="test", due_now_cents=700),
+        created_at=0.0,
+        expires_at=CODE_SECONDS,
+    )
+
+
+class Life(RuleBasedStateMachine):
+    """An operation that anything may happen to, beside what an onlooker knows to have happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operation = draft()
+        self.now = 0.0
+        self.tokens: set[int] = set()
+        self.evidence = "no"
+        self.trail = [State.PROPOSED]
+
+    def move(self, move: Any, *args: Any, **kwargs: Any) -> bool:
+        before, refusal = self.operation, None
+        try:
+            self.operation = move(before, self.now, *args, **kwargs)
+        except OperationError as exc:
+            refusal = exc
+        if refusal is not None:
+            on_its_way = before.state is State.SENDING and before.action is Action.BUY
+            assert refusal.charged == ("unknown" if on_its_way else before.charged)
+            assert self.operation is before
+            return False
+        if self.operation.state is not before.state:
+            assert self.operation.state in model.MOVES[before.state]
+            self.trail.append(self.operation.state)
+        return True
+
+    @rule(action=st.sampled_from(Action))
+    @precondition(lambda self: self.trail == [State.PROPOSED] and not self.operation.wrong_codes)
+    def is_of_a_kind(self, action: Action) -> None:
+        self.operation = model.replace(self.operation, action=action)
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, LEASE_SECONDS - 1, LEASE_SECONDS, CODE_SECONDS]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def expires(self) -> None:
+        assert self.move(model.expire)
+
+    @rule()
+    def is_confirmed(self) -> None:
+        proposed = self.operation.state is State.PROPOSED
+        assert self.move(model.confirm, by="x") is proposed
+
+    @rule(state=st.sampled_from([State.DECLINED, State.CANCELLED, State.FAILED]))
+    def is_ended(self, state: Any) -> None:
+        waiting = self.operation.state in WAITING
+        assert self.move(model.end, state, reason="r") is waiting
+
+    @rule()
+    def gets_a_wrong_code(self) -> None:
+        self.move(model.wrong_code)
+
+    @rule()
+    def is_claimed(self) -> None:
+        waiting = self.operation.state in WAITING
+        assert self.move(model.claim, reserved_cents=700) is waiting
+        if waiting:
+            assert self.operation.token not in self.tokens
+            self.tokens.add(self.operation.token)
+
+    @rule(token=st.integers(0, 4))
+    def is_renewed(self, token: int) -> None:
+        held = self.holds(token)
+        assert self.move(model.renew, token=token) is held
+
+    @rule(token=st.integers(0, 4))
+    def is_sent(self, token: int) -> None:
+        held = self.holds(token)
+        assert self.move(model.mark_sent, token=token) is held
+        if held:
+            self.evidence = "unknown"
+
+    @rule(token=st.integers(0, 4), state=st.sampled_from(OUTCOMES))
+    @precondition(lambda self: self.operation.state in IN_FLIGHT and self.operation.sent_at is not None)
+    def is_settled(self, token: int, state: Any) -> None:
+        stale, again = token != self.operation.token, (self.operation.state, state) == (State.UNKNOWN, State.UNKNOWN)
+        assert self.move(model.settle, token=token, state=state) is not (stale or again)
+        if not stale and not again:
+            self.evidence = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]
+
+    @rule(state=st.sampled_from([State.DONE, State.FAILED]))
+    def is_settled_by_hand(self, state: Any) -> None:
+        unknown = self.operation.state is State.UNKNOWN
+        assert self.move(model.settle_by_hand, state=state, by="p", reason="seen") is unknown
+        if unknown:
+            self.evidence = {State.DONE: "yes", State.FAILED: "no"}[state]
+
+    @rule()
+    def is_recovered(self) -> None:
+        before = self.operation
+        assert self.move(model.recover)
+        expired = before.state is State.SENDING and self.now >= (before.lease_until or 0.0)
+        assert (self.operation != before) is expired
+        if expired:
+            assert self.operation.state is (State.FAILED if before.sent_at is None else State.UNKNOWN)
+            assert self.operation.token == before.token + 1
+
+    def holds(self, token: int) -> bool:
+        operation = self.operation
+        return (
+            operation.state is State.SENDING and operation.token == token and self.now < (operation.lease_until or 0.0)
+        )
+
+    @invariant()
+    def claims_no_more_than_is_known(self) -> None:
+        operation = self.operation
+        assert operation.changed == self.evidence
+        assert operation.charged == (self.evidence if operation.action is Action.BUY else "no")
+        assert operation.state not in WAITING or operation.charged == "no"
+
+    @invariant()
+    def ended_once(self) -> None:
+        assert all(state not in ENDED for state in self.trail[:-1])
+        assert (self.operation.settled_at is not None) is (self.operation.state in ENDED)
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("to", State)
+def test_only_the_drawn_moves_happen(state: State, to: State) -> None:
+    operation = model.replace(draft(), state=state)
+    if to in model.MOVES.get(state, ()):
+        assert operation.to(to).state is to
+        return
+    with pytest.raises(OperationError):
+        operation.to(to)
+
+
+def test_settling_with_a_stale_token_changes_nothing() -> None:
+    sent = model.mark_sent(model.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
+    taken = model.recover(sent, LEASE_SECONDS)
+    with pytest.raises(OperationError) as caught:
+        model.settle(taken, LEASE_SECONDS, token=1, state=State.FAILED)
+    assert caught.value.charged == "unknown"
+
+
+def test_the_fifth_wrong_code_declines() -> None:
+    operation = draft()
+    for _ in range(4):
+        operation = model.wrong_code(operation, 0.0)
+    assert operation.state is State.PROPOSED
+    assert model.wrong_code(operation, 0.0).state is State.DECLINED
+
+
+def test_an_act_that_may_be_on_its_way_is_never_called_free() -> None:
+    claimed = model.claim(draft(), 0.0, reserved_cents=700)
+    assert model.past(claimed).charged == "unknown"
+    assert model.past(model.mark_sent(claimed, 0.0, token=1)).charged == "unknown"
+    release = model.claim(draft(Action.RELEASE), 0.0, reserved_cents=0)
+    assert (model.past(release).charged, model.past(release).changed) == ("no", "unknown")
+
+
+def test_a_newer_choice_leaves_no_settings_pending() -> None:
+    sent = model.mark_sent(model.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
+    chosen = model.replace(sent, settings_superseded=True)
+    assert not model.settle(chosen, 0.0, token=1, state=State.DONE, settings_pending=True).settings_pending
+
+
+requests = st.builds(
+    Request,
+    number_id=TEXT,
+    inventory_id=TEXT,
+    country=TEXT,
+    type=TEXT,
+    area_code=TEXT,
+    position=st.none() | st.integers(0, 10**6),
+    endpoint_id=TEXT,
+    allow_inbound=st.none() | st.booleans(),
+    allow_outbound=st.none() | st.booleans(),
+    permanent=st.booleans(),
+    released=st.booleans(),
+)
+quotes = st.builds(
+    Quote,
+    e164=TEXT,
+    country=st.none() | TEXT,
+    environment=st.sampled_from(["live", "test", "simulator"]),
+    setup_cents=CENTS,
+    monthly_cents=CENTS,
+    due_now_cents=CENTS,
+)
+operations = st.builds(
+    Operation,
+    id=TEXT,
+    account=TEXT,
+    principal=TEXT,
+    action=st.sampled_from(Action),
+    e164=TEXT,
+    request=requests,
+    quote=quotes,
+    created_at=st.floats(0, 4e9),
+    expires_at=st.floats(0, 4e9),
+    state=st.sampled_from(State),
+    channel=st.none() | st.sampled_from(Channel),
+    asked_at=TIMES,
+    wrong_codes=st.integers(0, 5),
+    reserved_cents=st.integers(0, 2**53 - 1),
+    lease_until=TIMES,
+    token=st.integers(0, 9),
+    charged=st.sampled_from(["no", "yes", "unknown"]),
+    message=TEXT,
+    number=st.none() | st.dictionaries(TEXT, TEXT | CENTS | st.booleans(), max_size=3),
+    settings_pending=st.booleans(),
+    settings_superseded=st.booleans(),
+    not_applied=st.lists(TEXT, max_size=3).map(tuple),
+    seen_unsold_at=TIMES,
+)
+
+
+@given(operations)
+def test_a_row_holds_everything_of_an_operation(operation: Operation) -> None:
+    assert _decode(_encode(operation)) == operation
+    assert model.from_row(json.loads(json.dumps(model.as_row(operation)))) == operation

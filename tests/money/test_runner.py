@@ -1,0 +1,188 @@
+"""Acts that the server owns: nobody who goes away stops them, and none holds up another."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from bench import OTHER_MOBILES, YES, Bench, open_bench
+
+from kros_mcp.errors import InternalError, KrosError, OutcomeUnknownError
+from kros_mcp.operations import configuring, model
+from kros_mcp.operations.model import Request, State
+from kros_mcp.operations.runner import Runner
+from kros_mcp.server import open_runtime
+from kros_mcp.simulator import transport
+
+pytestmark = pytest.mark.anyio
+LONGEST = 10.0
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[Runner]:
+    """Run a server at the bench's own journal, and give the bench its desk."""
+    async with open_runtime(bench.desk.settings, transport=transport(bench.sim), journal=bench.desk.journal) as runtime:
+        bench.desk = runtime.desk
+        yield runtime.runner
+
+
+async def until(bench: Bench, operation: model.Operation, state: State) -> model.Operation:
+    with anyio.fail_after(LONGEST):
+        while (current := await bench.stored(operation)).state is not state:
+            await anyio.lowlevel.checkpoint()
+    return current
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_purchase(bench: Bench) -> None:
+    async with running(bench) as runner:
+        operation = await bench.propose()
+        bench.sim.faults.switch_on("hold", on=["purchase"])
+        runner.start(operation.id, YES)
+        with anyio.CancelScope() as caller:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(runner.wait, operation.id, LONGEST)
+                await bench.sim.faults.held()
+                caller.cancel()
+        assert (await runner.wait(operation.id, 0)).state is State.SENDING
+        bench.sim.faults.let_go()
+        assert (await runner.wait(operation.id, LONGEST)).state is State.DONE
+
+
+async def test_closing_the_server_waits_for_what_is_being_sent(bench: Bench) -> None:
+    async def let_go() -> None:
+        await anyio.wait_all_tasks_blocked()
+        bench.sim.faults.let_go()
+
+    async with anyio.create_task_group() as tasks, running(bench) as runner:
+        operation = await bench.propose()
+        bench.sim.faults.switch_on("hold", on=["purchase"])
+        runner.start(operation.id, YES)
+        await bench.sim.faults.held()
+        tasks.start_soon(let_go)
+    assert (await bench.stored(operation)).state is State.DONE
+
+
+async def test_a_second_yes_joins_the_first_and_a_late_one_is_answered_with_the_outcome(bench: Bench) -> None:
+    async with running(bench) as runner:
+        operation = await bench.propose()
+        assert runner.start(operation.id, YES) is runner.start(operation.id, YES)
+        assert (await runner.wait(operation.id, LONGEST)).state is State.DONE
+        runner.start(operation.id, YES)
+        assert (await runner.wait(operation.id, LONGEST)).state is State.DONE
+    assert len(bench.sim.charges) == 1
+
+
+async def test_the_attendant_finds_out_what_was_lost_and_finishes_its_settings(bench: Bench) -> None:
+    endpoint = next(iter(bench.sim.endpoints))
+    operation = await bench.propose(endpoint_id=endpoint)
+    for name in ("ignore_snake_case", "lost_reply"):
+        bench.sim.faults.switch_on(name, on=["purchase"])
+    assert (await bench.execute(operation)).state is State.UNKNOWN
+    async with running(bench):
+        done = await until(bench, operation, State.DONE)
+        assert done.settings_pending
+        bench.clock.now += model.LEASE_SECONDS + 1
+        with anyio.fail_after(LONGEST):
+            while (await bench.stored(operation)).settings_pending:
+                await anyio.lowlevel.checkpoint()
+    number = bench.sim.owned_by_e164(operation.e164)
+    assert number is not None
+    assert number.endpoint_id == endpoint
+
+
+async def test_an_operation_that_kros_does_not_answer_holds_up_no_other(bench: Bench) -> None:
+    lost, approved = await bench.propose(OTHER_MOBILES[0]), await bench.propose(OTHER_MOBILES[1])
+    bench.sim.faults.switch_on("error_before", on=["purchase"])
+    assert (await bench.execute(lost)).state is State.UNKNOWN
+    bench.sim.faults.switch_on("hold", on=["list_owned"])
+    async with running(bench):
+        with anyio.fail_after(LONGEST):
+            await bench.sim.faults.held()
+        await bench.desk.journal.change(approved.id, lambda current, now: model.confirm(current, now, by="boss"))
+        await until(bench, approved, State.DONE)
+        bench.sim.faults.let_go()
+
+
+async def test_an_act_whose_journal_cannot_be_read_meanwhile_is_not_told_as_unspent(bench: Bench) -> None:
+    async with running(bench) as runner:
+        operation = await bench.propose()
+        bench.sim.faults.switch_on("hold", on=["purchase"])
+        runner.start(operation.id, YES)
+        await bench.sim.faults.held()
+        connection = bench.desk.journal._connection  # type: ignore[attr-defined]  # noqa: SLF001 - makes it fail
+        connection.execute("ALTER TABLE operations RENAME TO elsewhere")
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await runner.wait(operation.id, 0)
+        connection.execute("ALTER TABLE elsewhere RENAME TO operations")
+        assert (caught.value.charged, caught.value.operation_id) == ("unknown", operation.id)
+        bench.sim.faults.let_go()
+        assert (await runner.wait(operation.id, LONGEST)).state is State.DONE
+
+
+async def test_a_fault_of_ours_in_sheltered_work_leaves_the_server_running(bench: Bench) -> None:
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    async with running(bench) as runner:
+        with pytest.raises(InternalError) as caught:
+            await runner.shelter(fails, LONGEST)
+        assert caught.value.changed == "unknown"
+        runner.start((await bench.propose()).id, YES)
+
+
+async def test_an_error_comes_out_of_the_runtime_as_it_is(bench: Bench) -> None:
+    with pytest.raises(KrosError, match=r"^told$"):
+        async with running(bench):
+            raise KrosError("told")
+
+
+async def configure(bench: Bench, runner: Runner, **wanted: Any) -> configuring.Change:
+    request = Request(number_id=bench.active.id, **wanted)
+    number = await configuring.require_changeable(bench.desk, request, "")
+    return await configuring.configure(bench.desk, runner, number, request, seconds=LONGEST)
+
+
+async def test_a_change_that_kros_accepted_and_does_not_show_is_unknown_not_undone(bench: Bench) -> None:
+    async with running(bench) as runner:
+        number = await bench.desk.client.get_number(bench.active.id)
+        bench.sim.faults.switch_on("refuse", times=None, on=["get"], status=401)
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await configuring.configure(bench.desk, runner, number, Request(allow_inbound=False), seconds=LONGEST)
+        assert (caught.value.changed, bench.active.allow_inbound) == ("unknown", False)
+
+
+async def test_a_change_is_sent_again_after_a_429_under_the_same_key(bench: Bench) -> None:
+    async with running(bench) as runner:
+        bench.sim.faults.switch_on("rate_limited", on=["update"], retry_after="0.1")
+        change = await configure(bench, runner, allow_inbound=False)
+    patches = [seen for seen in bench.sim.requests if seen.method == "PATCH"]
+    assert change.not_applied == ()
+    assert len(patches) == 2
+    assert len({seen.headers["idempotency-key"] for seen in patches}) == 1
+
+
+async def test_a_refused_second_spelling_leaves_the_first_change_told(bench: Bench) -> None:
+    async with running(bench) as runner:
+        bench.sim.faults.switch_on("ignore_snake_case", on=["update"])
+        bench.sim.faults.switch_on("hold", on=["update"], after=True)
+        async with anyio.create_task_group() as tasks:
+            changes = []
+
+            async def change() -> None:
+                changes.append(await configure(bench, runner, allow_inbound=False))
+
+            tasks.start_soon(change)
+            await bench.sim.faults.held()
+            bench.sim.faults.switch_on("refuse", on=["update"], status=400)
+            bench.sim.faults.let_go()
+    assert changes[0].not_applied == ("allow_inbound",)
+
+
+async def test_two_servers_at_one_journal_carry_an_approved_act_out_once(bench: Bench) -> None:
+    async with open_bench(bench.sim), running(bench), running(bench):
+        operation = await bench.propose()
+        await bench.desk.journal.change(operation.id, lambda current, now: model.confirm(current, now, by="boss"))
+        await until(bench, operation, State.DONE)
+    assert len(bench.sim.charges) == len(bench.posts()) == 1
