@@ -15,8 +15,9 @@ from kros_mcp import __version__
 from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError
 from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.journal import Journal, open_journal
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings
 from kros_mcp.tools import results

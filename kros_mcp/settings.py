@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     approval_hours: float = Field(24, gt=0, le=24 * 30, description="how long an approver may take")
     answer_within_seconds: float = Field(4, ge=0.5, le=300, description="every tool answers within this")
     # At least as long as a purchase may be on its way: 10 seconds of trying and 30 of waiting for the answer.
-    settle_seconds: float = Field(120, ge=45, le=86_400, description="wait before a lost answer may count as failed")
+    settle_seconds: float = Field(120, ge=0, le=86_400, description="wait before a lost answer may count as failed")
     read_only: bool = Field(default=False, description="refuse everything but reading")
     max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
     daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")

@@ -18,7 +18,7 @@ FLOORS = [
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]
 MAY_USE_THE_SIMULATOR = {"kros_mcp.server", "kros_mcp.cli", "kros_mcp.commands"}
-LONGEST_FILE = 400
+LONGEST_FILE = 300
 
 
 def modules() -> dict[str, Path]:
@@ -89,7 +89,13 @@ def test_parsing_the_command_line_loads_no_sdk() -> None:
 
 
 def test_nothing_of_a_machine_or_a_registry_stands_in_the_repository() -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = subprocess.run(
+        ["git", "ls-files"],  # noqa: S607 - whichever git there is
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if tracked.returncode != 0:
         pytest.fail("this test reads the files that git tracks, so it needs the repository")
     assert not {"uv.lock", "package-lock.json"} & set(tracked.stdout.split())

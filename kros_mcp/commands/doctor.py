@@ -31,6 +31,7 @@ from kros_mcp.money import show_cents
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
 NETWORK_SECONDS = 10.0
+_SHORTEST_SETTLE_SECONDS = 45.0  # a request that takes its full 30 seconds, and a lease
 _JWT_PARTS = 3
 _LONGEST_VALUE = 200
 _MODES = {
@@ -177,6 +178,14 @@ def _caps(settings: Settings) -> list[Finding]:
     found = [caps, rules]
     if settings.protected_numbers:
         found.append(ok(f"Protected from release: {', '.join(settings.protected_numbers)}."))
+    if settings.settle_seconds < _SHORTEST_SETTLE_SECONDS:
+        found.append(
+            warn(
+                f"KROS_SETTLE_SECONDS is {settings.settle_seconds:g}: a purchase that KrosAI carries out slowly could "
+                "be called failed.",
+                f"Set it to {_SHORTEST_SETTLE_SECONDS:g} or more, unless KrosAI is the simulator.",
+            )
+        )
     if settings.max_purchase_cents > settings.daily_budget_cents:
         found.append(
             warn(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.errors import KrosError, SettingsError
-from kros_mcp.operations import model
-from kros_mcp.operations.journal import Journal, open_journal
+from kros_mcp.operations import moves
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, State
-from kros_mcp.operations.sqlite import journal_path
+from kros_mcp.operations.sqlite_file import journal_path
 from kros_mcp.settings import Settings
 
 PRIVATE_MODE = 0o600
@@ -30,7 +31,7 @@ async def check_journal(settings: Settings) -> list[Finding]:
             await journal.check_writable()
             rows = await journal.list_operations(limit=_MOST_OPERATIONS)
             now = await journal.now()
-            operations = [model.expire(operation, now) for operation in rows]
+            operations = [moves.expire(operation, now) for operation in rows]
             account = _account(settings, journal)
     except KrosError as exc:
         where = f" ({path})" if path is not None and str(path) not in exc.message else ""

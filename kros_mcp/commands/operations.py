@@ -11,9 +11,10 @@ import anyio
 from kros_mcp.errors import KrosError, OperationError, SettingsError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_price
-from kros_mcp.operations import model
+from kros_mcp.operations import model, moves
+from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.confirmation import sentence
-from kros_mcp.operations.journal import Journal, Move, missing, open_journal
+from kros_mcp.operations.journal import Journal, Move, missing
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.tools.results import utc
@@ -79,9 +80,9 @@ async def _decide(journal: Journal, settings: Settings, arguments: argparse.Name
     by = f"{getpass.getuser()} at a terminal"
     reason = clean(arguments.reason)
     move: Move = (
-        partial(model.confirm, by=by, reason=reason)
+        partial(moves.confirm, by=by, reason=reason)
         if approving
-        else partial(model.end, state=State.DECLINED, reason=f"Denied by {by}. {reason}".strip())
+        else partial(moves.end, state=State.DECLINED, reason=f"Denied by {by}. {reason}".strip())
     )
     decided = await journal.change(operation.id, move)
     if decided.state is State.EXPIRED:
@@ -99,7 +100,7 @@ async def _settle(journal: Journal, settings: Settings, arguments: argparse.Name
     settled = await journal.change(
         operation.id,
         partial(
-            model.settle_by_hand,
+            moves.settle_by_hand,
             state=State.DONE if arguments.outcome == "done" else State.FAILED,
             by=getpass.getuser(),
             reason=clean(arguments.reason, 200),

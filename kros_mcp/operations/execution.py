@@ -4,8 +4,6 @@ This is the one place where money is spent and numbers are given up.
 """
 
 import logging
-import math
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,33 +12,28 @@ from typing import Any
 import anyio
 
 from kros_mcp.errors import (
-    ApiError,
     JournalError,
     KrosError,
-    NotSentError,
     OperationError,
     OutcomeUnknownError,
-    RateLimitError,
     RefusedError,
 )
-from kros_mcp.krosai.orders import Changes, Order, Written
-from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber
 from kros_mcp.money import show_price
-from kros_mcp.operations import model, policy, routing
+from kros_mcp.operations import model, moves, policy
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.finishing import bought, finish_purchase, released
+from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.journal import missing
-from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Outcome, State
+from kros_mcp.operations.model import Action, Channel, Operation, Outcome, State
 from kros_mcp.operations.policy import Books
+from kros_mcp.operations.sending import Lease, clock, send, told
 from kros_mcp.operations.spending import read_run_rate
 
 logger = logging.getLogger(__name__)
 
 RENEW_SECONDS = 5.0
 REREAD_SECONDS = 20.0
-NOT_SENT_SECONDS = 10.0
 SETTLE_PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
 
 
@@ -49,31 +42,6 @@ class Yes:
     """A person's yes inside the conversation; `by` says how it came."""
 
     by: str
-
-
-class Lease:
-    """How long this process may still send, on a clock that a suspended machine does not stop."""
-
-    def __init__(self, token: int, since: float) -> None:
-        self.token = token
-        self.renewed(since)
-
-    def renewed(self, since: float) -> None:
-        """Count the lease's time anew, from before the journal was asked to prolong it."""
-        self._until = since + LEASE_SECONDS
-
-    def lose(self) -> None:
-        """Another process has taken over: nothing may be sent any more."""
-        self._until = -math.inf
-
-    def require(self) -> None:
-        """Raise just before the bytes leave if the lease has run out.
-
-        Raises:
-            NotSentError: Somebody else may have taken over; nothing was sent.
-        """
-        if clock() >= self._until:
-            raise NotSentError("The server was held up for too long, so nothing was sent.", code="INTERRUPTED")
 
 
 async def execute(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
@@ -100,12 +68,12 @@ async def execute(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
             subject = await _reread(desk, operation)
             since = clock()
             operation = await desk.journal.change(
-                operation.id, lambda current, now: model.mark_sent(current, now, token=lease.token)
+                operation.id, lambda current, now: moves.mark_sent(current, now, token=lease.token)
             )
         except KrosError as exc:
-            return await _settle(desk, operation, State.FAILED, **_told(exc))
+            return await _settle(desk, operation, State.FAILED, **told(exc))
         lease.renewed(since)
-        outcome = await _send(desk, operation, subject, lease)
+        outcome = await send(desk, operation, subject, lease)
         operation = await _settle_surely(desk, operation, outcome)
     return await finish_purchase(desk, operation)
 
@@ -126,9 +94,9 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         try:
             policy.check(desk.settings, current, books, run_rate)
         except RefusedError as exc:
-            return model.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
+            return moves.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
         reserved = policy.reserved_cents(desk.settings, current)
-        return model.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
+        return moves.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
 
     since = run_rate.read_at if run_rate else await desk.journal.now()
     return await desk.journal.claim(operation_id, claim, committed_since=since)
@@ -178,121 +146,13 @@ async def _reread_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
     return item
 
 
-async def _send(
-    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
-) -> dict[str, Any]:
-    """Send one request under the operation's own key, and say what settles it."""
-    try:
-        written = await _until_sent(desk, operation, subject, lease)
-    except (NotSentError, ApiError) as exc:
-        return {"state": State.FAILED, **_told(exc)}
-    except KrosError as exc:
-        return {"state": State.UNKNOWN, **_told(exc)}
-    except Exception:
-        logger.exception("operation %s: unexpected failure while sending", operation.id)
-        return {
-            "state": State.UNKNOWN,
-            **_told(OutcomeUnknownError("The server failed while waiting for KrosAI.")),
-        }
-    try:
-        return await _read_outcome(desk, operation, written)
-    except KrosError as exc:
-        return {"state": State.UNKNOWN, **_told(exc)}
-    except Exception:
-        logger.exception("operation %s: unexpected failure after sending", operation.id)
-        return {
-            "state": State.UNKNOWN,
-            **_told(OutcomeUnknownError("The server failed while reading KrosAI's answer.")),
-        }
-
-
-def _told(exc: KrosError) -> dict[str, str]:
-    return {"error_code": exc.code, "message": exc.message, "next_step": exc.next_step}
-
-
-async def _until_sent(
-    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
-) -> Written:
-    """Send; try again under the same key only what certainly did not leave or was turned away by a 429."""
-    give_up_at = clock() + NOT_SENT_SECONDS
-    pause = 0.25
-    while True:
-        try:
-            return await _send_once(desk, operation, subject, lease)
-        except (NotSentError, RateLimitError) as exc:
-            wait = exc.retry_after_seconds or pause if isinstance(exc, RateLimitError) else pause
-            if exc.code == "INTERRUPTED" or clock() + wait >= give_up_at:
-                raise
-            await anyio.sleep(wait)
-            pause *= 2
-
-
-async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease) -> Written:
-    client, request, key = desk.client, operation.request, operation.id
-    if isinstance(subject, AvailableNumber):
-        order = Order(
-            inventory_id=subject.inventory_id,
-            endpoint_id=request.endpoint_id or None,
-            # Sent only where it departs from the documented default: one dialect does not know the field.
-            allow_inbound=request.allow_inbound if request.allow_inbound is False else None,
-            allow_outbound=request.allow_outbound if request.allow_outbound is False else None,
-            setup_cents=operation.quote.setup_cents,
-            monthly_cents=operation.quote.monthly_cents,
-            total_cents=operation.quote.due_now_cents,
-        )
-        return await client.purchase(order, idempotency_key=key, gate=lease.require)
-    if operation.action is Action.RELEASE:
-        return await client.release_number(
-            subject.id, permanent=request.permanent, idempotency_key=key, gate=lease.require
-        )
-    wanted = routing.wanted(request)
-    lacking: Changes = routing.missing(subject, wanted)
-    changes = lacking if routing.names(lacking) else wanted
-    return await client.update_number(subject.id, changes, idempotency_key=key, gate=lease.require)
-
-
-async def _read_outcome(desk: Desk, operation: Operation, written: Written) -> dict[str, Any]:
-    """Read KrosAI's state after a 2xx: a purchase is done only if its number is named or seen owned."""
-    if operation.action is Action.BUY:
-        return await _bought(desk, operation, written)
-    if operation.action is Action.CONFIGURE:
-        return await _configured(desk, operation)
-    try:
-        reading = await find_owned(desk.client, number_id=operation.request.number_id)
-    except KrosError:
-        if written.body == "other":
-            raise
-        return {"state": State.DONE}
-    if not released(operation, reading.number):
-        raise OutcomeUnknownError("KrosAI accepted the release, and still shows the number as it was.")
-    return {"state": State.DONE, "number": routing.shown(reading.number) if reading.number else None}
-
-
-async def _bought(desk: Desk, operation: Operation, written: Written) -> dict[str, Any]:
-    number = written.number if written.number and written.number.e164 == operation.e164 else None
-    if number is None and written.e164 == operation.e164:
-        return bought(operation, None, desk.settings.currency)
-    if number is None:
-        number = (await find_owned(desk.client, e164=operation.e164)).number
-    if number is None or number.status == "inactive":
-        raise OutcomeUnknownError("KrosAI answered the purchase without naming the number.")
-    return bought(operation, number, desk.settings.currency)
-
-
-async def _configured(desk: Desk, operation: Operation) -> dict[str, Any]:
-    number = await desk.client.get_number(operation.request.number_id)
-    target = routing.wanted(operation.request)
-    applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again")
-    return {"state": State.DONE, "number": routing.shown(applied.number), "not_applied": applied.not_applied}
-
-
 async def _settle(desk: Desk, operation: Operation, state: Outcome, **changes: Any) -> Operation:  # noqa: ANN401 - fields of Operation
     """Write the outcome down; if another process has taken over, its word stands."""
     token = operation.token
     try:
         return await desk.journal.change(
             operation.id,
-            lambda current, now: model.settle(current, now, token=token, state=state, **changes),
+            lambda current, now: moves.settle(current, now, token=token, state=state, **changes),
         )
     except OperationError:
         logger.warning("operation %s: taken over by another process before it was settled", operation.id)
@@ -334,7 +194,7 @@ async def _keep(desk: Desk, operation_id: str, lease: Lease) -> None:
         await anyio.sleep(RENEW_SECONDS)
         since = clock()
         try:
-            await desk.journal.change(operation_id, lambda current, now: model.renew(current, now, token=lease.token))
+            await desk.journal.change(operation_id, lambda current, now: moves.renew(current, now, token=lease.token))
         except OperationError:
             lease.lose()
             return
@@ -344,9 +204,3 @@ async def _keep(desk: Desk, operation_id: str, lease: Lease) -> None:
             logger.exception("operation %s: lease not renewed", operation_id)
         else:
             lease.renewed(since)
-
-
-def clock() -> float:
-    """Give seconds on a clock that goes on while the machine is suspended."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)

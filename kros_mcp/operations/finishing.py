@@ -23,7 +23,7 @@ SETTINGS_SECONDS = 30.0
 
 
 def bought(operation: Operation, number: PhoneNumber | None, currency: str) -> dict[str, Any]:
-    """Say what settles a purchase as done; the fields of `model.settle`.
+    """Say what settles a purchase as done; the fields of `moves.settle`.
 
     Args:
         operation: The purchase.

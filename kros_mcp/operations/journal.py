@@ -4,8 +4,7 @@
 a pure move of `model.py` answers the next row, and that is stored; a move that raises stores nothing.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -116,17 +115,3 @@ def busy(e164: str) -> OperationError:
         code="NUMBER_BUSY",
         next_step="Wait until that one has ended, then ask again.",
     )
-
-
-@asynccontextmanager
-async def open_journal(url: str | None) -> AsyncIterator[Journal]:
-    """Open the journal that a URL names; the user's own file if it names none.
-
-    Raises:
-        JournalError: It cannot be opened, or is of a newer version of this program.
-    """
-    from kros_mcp.operations.sqlite import open_sqlite  # noqa: PLC0415 - only the backend that is used
-
-    opened: AbstractAsyncContextManager[Journal] = open_sqlite(url)
-    async with opened as journal:
-        yield journal

@@ -1,4 +1,4 @@
-"""An operation, its states and its allowed moves; pure.
+"""An operation, its states and which state follows which; pure.
 
     proposed ─confirm+claim→ sending ─→ done
        │  └─confirm→ confirmed ─claim→ ┘  ├─→ failed   (known: nothing charged, nothing changed)
@@ -6,9 +6,7 @@
        ├→ declined, cancelled, expired ←┘
        └→ failed   (the claim was refused: a cap, a busy number)
 
-A move takes an operation and answers the next one, or raises `OperationError` and changes nothing.
-The journal runs each move inside one transaction, so that what a move checks still holds when it is
-stored. Times are Unix seconds on the journal's clock.
+The moves themselves stand in `moves.py`. Times are Unix seconds on the journal's clock.
 """
 
 import secrets
@@ -170,144 +168,13 @@ def past(operation: Operation) -> OperationError:
     )
     error.charged, error.changed = operation.charged, operation.changed
     if operation.state is State.SENDING:  # it may be sent before these words are read
-        error.charged, error.changed = _claims(operation, "unknown")
+        error.charged, error.changed = claims(operation, "unknown")
     return error
 
 
 def new_operation_id() -> str:
     """An id that nobody can guess: 80 random bits."""
     return "op_" + b32encode(secrets.token_bytes(10)).decode().lower()
-
-
-def expire(operation: Operation, now: float) -> Operation:
-    """End an operation that waited too long for its yes; others are answered unchanged."""
-    if operation.state in WAITING and now >= operation.expires_at:
-        return operation.to(State.EXPIRED, settled_at=now, message="Nobody confirmed it in time.")
-    return operation
-
-
-def confirm(operation: Operation, now: float, *, by: str, reason: str = "") -> Operation:
-    """A person outside the conversation says yes; a running server then claims it."""
-    return operation.to(State.CONFIRMED, confirmed_at=now, confirmed_by=by, reason=reason)
-
-
-def end(
-    operation: Operation,
-    now: float,
-    state: Literal[State.DECLINED, State.CANCELLED, State.FAILED],
-    *,
-    reason: str,
-    code: str = "",
-    next_step: str = "",
-) -> Operation:
-    """End an operation that was never sent.
-
-    Raises:
-        OperationError: It was claimed already.
-    """
-    if operation.state not in WAITING:
-        raise past(operation)
-    return operation.to(state, settled_at=now, message=reason, error_code=code, next_step=next_step)
-
-
-def wrong_code(operation: Operation, now: float) -> Operation:
-    """Count a wrong code; the fifth declines the operation."""
-    counted = replace(operation, wrong_codes=operation.wrong_codes + 1)
-    if counted.wrong_codes < MAX_WRONG_CODES:
-        return counted
-    return end(counted, now, State.DECLINED, reason="Five wrong confirmation codes were given.")
-
-
-def claim(operation: Operation, now: float, *, reserved_cents: int, by: str = "") -> Operation:
-    """Take the operation for sending, under a lease and a new fencing token."""
-    return operation.to(
-        State.SENDING,
-        claimed_at=now,
-        confirmed_at=operation.confirmed_at or now,
-        confirmed_by=operation.confirmed_by or by,
-        reserved_cents=reserved_cents,
-        lease_until=now + LEASE_SECONDS,
-        token=operation.token + 1,
-    )
-
-
-def renew(operation: Operation, now: float, *, token: int) -> Operation:
-    """Prolong a lease that is still held."""
-    _require_lease(operation, now, token)
-    return replace(operation, lease_until=now + LEASE_SECONDS)
-
-
-def mark_sent(operation: Operation, now: float, *, token: int) -> Operation:
-    """Write down that the request is about to leave, under an unexpired token."""
-    _require_lease(operation, now, token)
-    charged, changed = _claims(operation, "unknown")
-    return replace(operation, sent_at=now, lease_until=now + LEASE_SECONDS, charged=charged, changed=changed)
-
-
-def settle(
-    operation: Operation,
-    now: float,
-    *,
-    token: int,
-    state: Outcome,
-    **changes: Any,  # noqa: ANN401 - fields of Operation
-) -> Operation:
-    """Write down the outcome; a token that was fenced off changes nothing.
-
-    Raises:
-        OperationError: Another process has taken the operation over.
-    """
-    if operation.token != token:
-        raise past(operation)
-    known: Known = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]  # type: ignore[assignment]
-    charged, changed = _claims(operation, known)
-    ended = None if state is State.UNKNOWN else now
-    if operation.settings_superseded:
-        changes["settings_pending"] = False
-    return operation.to(state, settled_at=ended, lease_until=None, charged=charged, changed=changed, **changes)
-
-
-def settle_by_hand(
-    operation: Operation,
-    now: float,
-    *,
-    state: Literal[State.DONE, State.FAILED],
-    by: str,
-    reason: str,
-) -> Operation:
-    """A person who has looked at KrosAI says how an unknown operation ended.
-
-    Raises:
-        OperationError: Its outcome is not unknown.
-    """
-    if operation.state is not State.UNKNOWN:
-        raise past(operation)
-    settled = settle(operation, now, token=operation.token, state=state, error_code="", message="", next_step="")
-    return replace(settled, note=f"Settled by {by}: {reason}")
-
-
-def recover(operation: Operation, now: float) -> Operation:
-    """Take over an expired lease: never sent is failed, sent is unknown. Needs no network."""
-    if operation.state is not State.SENDING or operation.lease_until is None or now < operation.lease_until:
-        return operation
-    taken = replace(operation, token=operation.token + 1)
-    if operation.sent_at is None:
-        return settle(
-            taken,
-            now,
-            token=taken.token,
-            state=State.FAILED,
-            error_code="INTERRUPTED",
-            message="The server stopped before the request was sent.",
-        )
-    return settle(
-        taken,
-        now,
-        token=taken.token,
-        state=State.UNKNOWN,
-        error_code="INTERRUPTED",
-        message="The server stopped while the request was being sent.",
-    )
 
 
 def as_row(operation: Operation) -> dict[str, Any]:
@@ -332,12 +199,6 @@ def from_row(row: dict[str, Any]) -> Operation:
     )
 
 
-def _claims(operation: Operation, known: Known) -> tuple[Known, Known]:
+def claims(operation: Operation, known: Known) -> tuple[Known, Known]:
     """Say what is known of money and account; only a purchase charges."""
     return (known if operation.action is Action.BUY else "no"), known
-
-
-def _require_lease(operation: Operation, now: float, token: int) -> None:
-    held = operation.state is State.SENDING and operation.token == token
-    if not held or operation.lease_until is None or now >= operation.lease_until:
-        raise past(operation)

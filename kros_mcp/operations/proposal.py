@@ -44,7 +44,7 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
     seen = desk.inventory.seen(inventory_id=request.inventory_id, e164=e164)
     number = e164 or (seen.e164 if seen else "")
     identity = desk.identity(principal, Action.BUY)
-    standing = await desk.journal.find(identity, e164=number, inventory_id=request.inventory_id)
+    standing = await desk.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
     if standing is not None and await _stands(desk, standing, request):
         return standing
     country = request.country or (seen.country if seen else "")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kros_mcp.krosai.owned import find_owned
-from kros_mcp.operations import model, routing
+from kros_mcp.operations import moves, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, released
 from kros_mcp.operations.model import Action, Operation, State
@@ -26,7 +26,7 @@ async def recover(desk: Desk) -> None:
     now = await desk.journal.now()
     for operation in await desk.journal.due(desk.account):
         if operation.state is State.SENDING and operation.lease_until is not None and now >= operation.lease_until:
-            await desk.journal.change(operation.id, model.recover)
+            await desk.journal.change(operation.id, moves.recover)
 
 
 async def reconcile(desk: Desk, operation: Operation) -> Operation:
@@ -50,7 +50,7 @@ async def reconcile(desk: Desk, operation: Operation) -> Operation:
     def settle(current: Operation, now: float) -> Operation:
         if current.state is not State.UNKNOWN:
             return current
-        return model.settle(current, now, token=claimed.token, **verdict)
+        return moves.settle(current, now, token=claimed.token, **verdict)
 
     return await desk.journal.change(claimed.id, settle)
 

@@ -5,7 +5,7 @@ A client that cancels, disconnects or times out stops none of them.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -93,7 +93,7 @@ class Runner:
                 if (attended := self._attended.get(operation.id)) is not None:
                     await attended.wait()
                     return await self._read(operation.id)
-                return await recovery.reconcile(self._desk, operation)
+                return await self._reconciled(operation)
         except KrosError as exc:
             logger.info("operation %s: not reconciled: %s", operation.id, exc.code)
             return operation
@@ -139,6 +139,9 @@ class Runner:
             except Exception:
                 logger.exception("attendant: unexpected failure")
             await anyio.sleep(ATTEND_EVERY_SECONDS)
+            # By now a client that has just started the server has its answer to `initialize`.
+            with suppress(KrosError):
+                self._desk.client.warm_up()
 
     async def _look_round(self) -> None:
         await recovery.recover(self._desk)
@@ -175,7 +178,7 @@ class Runner:
             async with self._limiter:
                 if operation.state is State.UNKNOWN:
                     with within(ASK_SECONDS):
-                        await recovery.reconcile(self._desk, operation)
+                        await self._reconciled(operation)
                 elif (await finish_purchase(self._desk, operation)).settings_pending:
                     self._pause(operation.id)
         except KrosError as exc:
@@ -184,6 +187,13 @@ class Runner:
             logger.exception("operation %s: unexpected failure", operation.id)
         finally:
             self._attended.pop(operation.id).set()
+
+    async def _reconciled(self, operation: Operation) -> Operation:
+        """Ask KrosAI how it ended; a purchase that turns out done has nobody else to finish its settings."""
+        settled = await recovery.reconcile(self._desk, operation)
+        if settled.state is State.DONE and settled.settings_pending and not self._closing:
+            self._tasks.start_soon(finish_purchase, self._desk, settled)
+        return settled
 
     def _pausing(self, operation_id: str) -> bool:
         return anyio.current_time() < self._pauses.get(operation_id, (0.0, 0.0))[0]

@@ -1,75 +1,53 @@
 """The journal on one machine: SQLite in WAL mode, every commit synchronous."""
 
 import json
-import os
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from kros_mcp.errors import JournalError, KrosError, OperationError
-from kros_mcp.operations import model
+from kros_mcp.errors import OperationError
+from kros_mcp.operations import model, moves
 from kros_mcp.operations.journal import Claim, Identity, Move, busy, missing
 from kros_mcp.operations.model import OPEN, WAITING, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
-from kros_mcp.settings import default_journal_path
+from kros_mcp.operations.sqlite_file import journal_path, open_file, translated
 
 T = TypeVar("T")
 
-APPLICATION_ID = 0x6B726F73  # "kros"
-SCHEMA_VERSION = 1
-BUSY_SECONDS = 2.0
 ASKING_WINDOW_SECONDS = 600.0
 MAX_PROMPTS_TURNED_DOWN = 3
 SUPERSEDED = "SUPERSEDED"
 _COLUMNS = tuple(field.name for field in fields(Operation))
 _JSON = frozenset({"request", "quote", "number", "not_applied"})
-_SCHEMA = """
-CREATE TABLE operations (
-    id TEXT PRIMARY KEY, account TEXT NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL, e164 TEXT NOT NULL,
-    request TEXT NOT NULL, quote TEXT NOT NULL, created_at REAL NOT NULL, expires_at REAL NOT NULL,
-    state TEXT NOT NULL, channel TEXT, asked_at REAL, wrong_codes INTEGER NOT NULL,
-    confirmed_at REAL, confirmed_by TEXT NOT NULL, reason TEXT NOT NULL,
-    claimed_at REAL, reserved_cents INTEGER NOT NULL, lease_until REAL, token INTEGER NOT NULL,
-    sent_at REAL, settled_at REAL, charged TEXT NOT NULL, changed TEXT NOT NULL,
-    error_code TEXT NOT NULL, message TEXT NOT NULL, next_step TEXT NOT NULL, number TEXT, note TEXT NOT NULL,
-    settings_pending INTEGER NOT NULL, settings_superseded INTEGER NOT NULL,
-    not_applied TEXT NOT NULL, checked_at REAL, seen_unsold_at REAL
-) STRICT;
-CREATE UNIQUE INDEX one_in_flight ON operations (account, e164) WHERE state IN ('sending', 'unknown');
-CREATE UNIQUE INDEX one_open ON operations (account, principal, action, e164)
-    WHERE state IN ('proposed', 'confirmed', 'sending', 'unknown');
-CREATE INDEX by_number ON operations (account, e164, created_at);
-CREATE INDEX by_inventory ON operations (account, json_extract(request, '$.inventory_id'), created_at);
-CREATE INDEX by_number_id ON operations (account, json_extract(request, '$.number_id'), created_at);
-CREATE INDEX by_time ON operations (created_at);
-CREATE INDEX spent ON operations (account, claimed_at) WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
-CREATE INDEX settled ON operations (account, settled_at) WHERE action = 'buy' AND state = 'done';
-CREATE INDEX due ON operations (account) WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-"""
 
 
 class SqliteJournal:
     """One connection, one transaction at a time, in a worker thread.
 
     Args:
-        connection: Opened for any thread, without implicit transactions.
+        connection: As `open_file` gives it.
+        secret: The journal's own, likewise.
         clock: Answers Unix seconds.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, secret: bytes, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.secret = secret
         self._connection = connection
         self._clock = clock
         self._one_at_a_time = anyio.Lock()
-        self.secret = b""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
 
     async def now(self) -> float:
         """Give the machine's time."""
@@ -89,7 +67,7 @@ class SqliteJournal:
         def with_books(operation: Operation, now: float) -> Operation:
             if self._in_flight(operation):
                 error = busy(operation.e164)
-                return model.end(
+                return moves.end(
                     operation,
                     now,
                     State.FAILED,
@@ -160,58 +138,19 @@ class SqliteJournal:
         sql = "INSERT INTO meta VALUES ('writable', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         await self._transact(lambda: self._connection.execute(sql, (secrets.token_bytes(8),)))
 
-    def prepare(self) -> None:
-        """Set the connection up, create the schema where there is none, and read the secret."""
-        with _translated():
-            # The application id is looked at before anything is written into somebody else's file.
-            version, application = self._value("PRAGMA user_version"), self._value("PRAGMA application_id")
-            empty = not self._value("SELECT count(*) FROM sqlite_master")
-        if application != APPLICATION_ID and (application or version or not empty):
-            raise JournalError(
-                "KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file."
-            )
-        if version > SCHEMA_VERSION:
-            raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
-        with _translated():
-            self._switch_to_wal()
-            self._connection.execute("PRAGMA synchronous = FULL")
-        self.secret = self._in_transaction(self._prepare_schema)
-
-    def _switch_to_wal(self) -> None:
-        """Wait by hand while another process does the same: SQLite's own timeout does not cover it."""
-        give_up_at = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError:
-                if time.monotonic() >= give_up_at:
-                    raise
-                time.sleep(0.02)
-            else:
-                return
-
-    def _prepare_schema(self) -> bytes:
-        if self._value("PRAGMA user_version") == 0:
-            for statement in _SCHEMA.split(";"):
-                self._connection.execute(statement)
-            self._connection.execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
-            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        return bytes(self._value("SELECT value FROM meta WHERE name = 'secret'"))
-
     def _propose(self, draft: Operation) -> Operation:
         now = self._clock()
         mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
         identity = (draft.account, draft.e164, draft.principal, draft.action)
         for standing in self._select(f"{mine} AND state IN ({_quoted(OPEN)})", *identity):
-            current = model.expire(standing, now)
+            current = moves.expire(standing, now)
             if current.state in OPEN and (
                 current.request.settings == draft.request.settings or current.state is not State.PROPOSED
             ):
                 return current
             if current.state is State.PROPOSED:
                 reason = "Replaced by one with other settings."
-                current = model.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
+                current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
             self._store(current)
         if self._in_flight(draft):
             raise busy(draft.e164)
@@ -236,7 +175,7 @@ class SqliteJournal:
         if operation is None:
             raise missing(operation_id)
         now = self._clock()
-        current = model.expire(operation, now)
+        current = moves.expire(operation, now)
         moved = current if current.state is State.EXPIRED else move(current, now)
         if moved != operation:
             self._store(moved)
@@ -244,7 +183,7 @@ class SqliteJournal:
 
     async def _expired(self, operation: Operation) -> Operation:
         if operation.state in WAITING and self._clock() >= operation.expires_at:
-            return await self.change(operation.id, model.expire)
+            return await self.change(operation.id, moves.expire)
         return operation
 
     def _in_flight(self, operation: Operation) -> bool:
@@ -289,7 +228,7 @@ class SqliteJournal:
         return await self._run(lambda: self._in_transaction(work))
 
     def _in_transaction(self, work: Callable[[], T]) -> T:
-        with _translated():
+        with translated():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work()
@@ -301,12 +240,12 @@ class SqliteJournal:
             return result
 
     async def _run(self, work: Callable[[], T]) -> T:
-        def translated() -> T:
-            with _translated():
+        def guarded() -> T:
+            with translated():
                 return work()
 
         async with self._one_at_a_time:
-            return await anyio.to_thread.run_sync(translated)
+            return await anyio.to_thread.run_sync(guarded)
 
 
 @asynccontextmanager
@@ -321,60 +260,12 @@ async def open_sqlite(url: str | None, *, clock: Callable[[], float] = time.time
     Raises:
         JournalError: The file cannot be used.
     """
-    journal = await anyio.to_thread.run_sync(lambda: _connect(journal_path(url), clock))
+    connection, secret = await anyio.to_thread.run_sync(open_file, journal_path(url))
+    journal = SqliteJournal(connection, secret, clock=clock)
     try:
         yield journal
     finally:
-        journal._connection.close()  # noqa: SLF001 - the same room
-
-
-def journal_path(url: str | None) -> Path | None:
-    """Say which file a journal URL names; None is memory."""
-    if url == "sqlite://:memory:":
-        return None
-    return default_journal_path() if url is None else Path(url.removeprefix("sqlite:///"))
-
-
-def _connect(path: Path | None, clock: Callable[[], float]) -> SqliteJournal:
-    try:
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)
-    except OSError as exc:
-        raise JournalError(f"The journal {path} cannot be opened for writing; nothing can be spent.") from exc
-    with _translated():
-        connection = sqlite3.connect(
-            path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-    journal = SqliteJournal(connection, clock=clock)
-    try:
-        journal.prepare()
-    except KrosError:
-        connection.close()
-        raise
-    return journal
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise JournalError(_reason(exc)) from exc
-
-
-def _reason(exc: sqlite3.Error) -> str:
-    name = getattr(exc, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return "The journal is locked by another process; nothing can be spent until it lets go."
-    if name.startswith("SQLITE_FULL"):
-        return "The journal's disk is full; nothing can be spent until there is room."
-    if name.startswith("SQLITE_READONLY"):
-        return "The journal cannot be written; nothing can be spent."
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return "The journal is damaged or not a journal; nothing can be spent."
-    return "The journal cannot be used; nothing can be spent."
+        journal.close()
 
 
 def _encode(operation: Operation) -> tuple[object, ...]:

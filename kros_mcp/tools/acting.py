@@ -1,48 +1,47 @@
 """Tools that spend money, change a number or give it up.
 
-Each guarded tool has two resolvers that run before its body: one finds or stores the operation, the
-next puts the question to the person where the client can show one. On the modern protocol both run
-again when the answer comes back, and find the same operation.
+Each guarded tool has resolvers that run before its body, in `asking.py`: they find or store the
+operation and put the question to the person. The body does what the answer says.
 """
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, ElicitationResult
-from mcp.server.mcpserver import Elicit, Resolve
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Resolve
 from mcp.types import CallToolResult
 
-from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import PhoneNumber
-from kros_mcp.operations import configuring, model
+from kros_mcp.operations import configuring, moves
 from kros_mcp.operations.asking import (
     Conclusion,
     Standing,
-    TurnedDown,
-    choose_channel,
     conclude,
-    confirmed_by_code,
-    require_channel,
     requote,
 )
 from kros_mcp.operations.confirmation import (
-    MAX_TRIES,
-    Answer,
     ConfigureAnswer,
     PurchaseAnswer,
     ReleaseAnswer,
-    question,
 )
 from kros_mcp.operations.journal import missing
-from kros_mcp.operations.model import Action, Operation, Request, State
-from kros_mcp.operations.proposal import propose_configuration, propose_purchase, propose_release
+from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.tools import outcomes, results
+from kros_mcp.tools.asking import (
+    ask_configuration,
+    ask_purchase,
+    ask_release,
+    ask_release_a_last_time,
+    ask_release_again,
+    chosen,
+    configuration_proposal,
+    flag,
+    purchase_proposal,
+    release_proposal,
+    slipped,
+)
 from kros_mcp.tools.call import (
     ToolContext,
-    can_ask,
     current_call,
-    is_answering,
-    is_modern,
     principal,
     runtime,
 )
@@ -59,128 +58,6 @@ from kros_mcp.tools.parameters import (
     Permanent,
     Switch,
 )
-
-T = TypeVar("T", PurchaseAnswer, ReleaseAnswer, ConfigureAnswer)
-
-
-async def purchase_proposal(
-    ctx: ToolContext,
-    inventory_id: str,
-    e164: str,
-    country: str,
-    type: str,  # noqa: A002 - KrosAI's own name
-    endpoint_id: str,
-    allow_inbound: bool,
-    allow_outbound: bool,
-    confirmation_code: str,
-) -> Standing:
-    """Find or store the purchase that is asked for."""
-    if inventory_id and e164:
-        raise InvalidArgumentError("Give either inventory_id or e164, not both.")
-    desk = runtime(ctx).desk
-    seen = bool(e164) and desk.inventory.seen(e164=e164) is not None
-    if not inventory_id and not (e164 and (type or seen or confirmation_code)):
-        raise InvalidArgumentError("Give inventory_id from a search; or else e164 together with country and type.")
-    request = Request(
-        inventory_id=inventory_id,
-        country=country,
-        type=type,
-        endpoint_id=endpoint_id,
-        allow_inbound=allow_inbound,
-        allow_outbound=allow_outbound,
-    )
-    require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
-    with within(current_call.get().seconds_left):
-        if confirmation_code:
-            identity = desk.identity(principal(ctx), Action.BUY)
-            found = await desk.journal.find(identity, e164=e164, inventory_id=inventory_id)
-            return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await propose_purchase(desk, principal(ctx), request, e164)
-    return await _put(ctx, operation)
-
-
-async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> Standing:
-    """Find or store the release that is asked for."""
-    desk = runtime(ctx).desk
-    e164, opaque_id = _names(number_id)
-    request = Request(number_id=opaque_id, permanent=permanent)
-    require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
-    with within(current_call.get().seconds_left):
-        if confirmation_code:
-            identity = desk.identity(principal(ctx), Action.RELEASE)
-            found = await desk.journal.find(identity, e164=e164, number_id=opaque_id)
-            return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await propose_release(desk, principal(ctx), request, e164)
-    return await _put(ctx, operation)
-
-
-async def configuration_proposal(
-    ctx: ToolContext,
-    number_id: str,
-    endpoint_id: str,
-    allow_inbound: str,
-    allow_outbound: str,
-    confirmation_code: str,
-) -> Standing | PhoneNumber:
-    """Find or store the change of a protected number; any other number is answered as it stands now."""
-    desk = runtime(ctx).desk
-    e164, opaque_id = _names(number_id)
-    request = Request(
-        number_id=opaque_id,
-        endpoint_id=endpoint_id,
-        allow_inbound=_flag(allow_inbound),
-        allow_outbound=_flag(allow_outbound),
-    )
-    with within(current_call.get().seconds_left):
-        number = await configuring.require_changeable(desk, request, e164)
-        if number.e164 not in desk.settings.protected_numbers:
-            return number
-        require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
-        if confirmation_code:
-            identity = desk.identity(principal(ctx), Action.CONFIGURE)
-            found = await desk.journal.find(identity, e164=number.e164)
-            return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await propose_configuration(desk, principal(ctx), request, number)
-    return await _put(ctx, operation)
-
-
-def ask_purchase(
-    ctx: ToolContext, standing: Annotated[Standing, Resolve(purchase_proposal)]
-) -> Elicit[PurchaseAnswer] | None:
-    """Put the purchase to the person."""
-    return _ask(ctx, standing, PurchaseAnswer)
-
-
-def ask_configuration(
-    ctx: ToolContext, standing: Annotated[Standing | PhoneNumber, Resolve(configuration_proposal)]
-) -> Elicit[ConfigureAnswer] | None:
-    """Put the change of a protected number to the person."""
-    return _ask(ctx, standing, ConfigureAnswer) if isinstance(standing, Standing) else None
-
-
-def ask_release(
-    ctx: ToolContext, standing: Annotated[Standing, Resolve(release_proposal)]
-) -> Elicit[ReleaseAnswer] | None:
-    """Put the release to the person."""
-    return _ask(ctx, standing, ReleaseAnswer)
-
-
-def ask_release_again(
-    ctx: ToolContext,
-    standing: Annotated[Standing, Resolve(release_proposal)],
-    first: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release)],
-) -> Elicit[ReleaseAnswer] | None:
-    """Ask once more after wrong digits."""
-    return _ask(ctx, standing, ReleaseAnswer, attempt=2) if _slipped(standing, first) else None
-
-
-def ask_release_a_last_time(
-    ctx: ToolContext,
-    standing: Annotated[Standing, Resolve(release_proposal)],
-    second: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_again)],
-) -> Elicit[ReleaseAnswer] | None:
-    """Ask a third and last time after wrong digits."""
-    return _ask(ctx, standing, ReleaseAnswer, attempt=MAX_TRIES) if _slipped(standing, second) else None
 
 
 async def buy_phone_number(
@@ -223,8 +100,8 @@ async def release_phone_number(
     Nothing is released before the person says yes: the first call asks, or tells you what to ask.
     """
     del number_id, permanent, confirmation_code
-    last = second if _slipped(standing, first) else first
-    last = third if _slipped(standing, second) else last
+    last = second if slipped(standing, first) else first
+    last = third if slipped(standing, second) else last
     conclusion = await _conclude(ctx, standing, last)
     return results.answer(outcomes.concluded(conclusion, runtime(ctx).settings))
 
@@ -249,8 +126,8 @@ async def configure_phone_number(
         return results.answer(outcomes.configured(await _conclude(ctx, standing, answer), here.settings))
     request = Request(
         endpoint_id=endpoint_id,
-        allow_inbound=_flag(allow_inbound),
-        allow_outbound=_flag(allow_outbound),
+        allow_inbound=flag(allow_inbound),
+        allow_outbound=flag(allow_outbound),
     )
     change = await configuring.configure(
         here.desk, here.runner, standing, request, seconds=current_call.get().seconds_left
@@ -270,26 +147,7 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
 
 
 def _withdraw(operation: Operation, now: float) -> Operation:
-    return model.end(operation, now, State.CANCELLED, reason="It was withdrawn in the conversation.")
-
-
-async def _put(ctx: ToolContext, operation: Operation) -> Standing:
-    """Decide where the person is asked, unless the prompt is open already."""
-    here, call = runtime(ctx), current_call.get()
-    if operation.id in here.asking:
-        return Standing(operation)
-    if can_ask(ctx) and not is_modern(ctx):
-        here.asking.add(operation.id)
-        call.holds = operation.id
-    return await choose_channel(here.desk, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
-
-
-def _ask(ctx: ToolContext, standing: Standing, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:
-    if not standing.ask:
-        return None
-    here, call = runtime(ctx), current_call.get()
-    call.asked = standing.operation.id
-    return Elicit(question(standing.operation, here.settings.currency, attempt=attempt), form)
+    return moves.end(operation, now, State.CANCELLED, reason="It was withdrawn in the conversation.")
 
 
 async def _conclude(ctx: ToolContext, standing: Standing, result: ElicitationResult[Any]) -> Conclusion:
@@ -297,25 +155,4 @@ async def _conclude(ctx: ToolContext, standing: Standing, result: ElicitationRes
     call.about = standing.operation.id
     if standing.ask:
         call.person_answered()
-    return await conclude(here.desk, here.runner, standing, _answer(result), seconds=call.seconds_left)
-
-
-def _answer(result: ElicitationResult[Any]) -> Answer | TurnedDown | None:
-    if isinstance(result, AcceptedElicitation):
-        answer: Answer | None = result.data
-        return answer
-    return State.DECLINED if isinstance(result, DeclinedElicitation) else State.CANCELLED
-
-
-def _slipped(standing: Standing, result: ElicitationResult[ReleaseAnswer]) -> bool:
-    answer = _answer(result)
-    return isinstance(answer, ReleaseAnswer) and answer.is_slip(standing.operation)
-
-
-def _names(number_id: str) -> tuple[str, str]:
-    """Tell an E.164 from an id."""
-    return (number_id, "") if number_id.startswith("+") else ("", number_id)
-
-
-def _flag(switch: str) -> bool | None:
-    return {"on": True, "off": False}.get(switch)
+    return await conclude(here.desk, here.runner, standing, chosen(result), seconds=call.seconds_left)

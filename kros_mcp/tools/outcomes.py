@@ -40,7 +40,6 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
     """
     waiting = operation.state is State.PROPOSED
     summary, next_step = _words(operation, settings, code=code)
-    pending = [name for name in ("endpoint_id", "allow_inbound", "allow_outbound") if operation.settings_pending]
     return results.Acted(
         summary=f"{before} {summary}".strip(),
         status=_status(operation),
@@ -51,7 +50,7 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
         charged=_known(operation, operation.charged) if operation.action is Action.BUY else "no",
         changed=_known(operation, operation.changed),
         number=results.owned_snapshot(operation.number),
-        not_applied=list(operation.not_applied) or _lacking(operation, pending),
+        not_applied=list(operation.not_applied) or _still_lacking(operation),
         next_step=next_step,
     )
 
@@ -154,9 +153,13 @@ def _on(flag: bool | None) -> str:
     return "not stated" if flag is None else "on" if flag else "off"
 
 
-def _lacking(operation: Operation, pending: list[str]) -> list[str]:
+def _still_lacking(operation: Operation) -> list[str]:
+    """Name the settings that a purchase has yet to bring about."""
+    if not operation.settings_pending:
+        return []
     wanted, number = operation.request, operation.number or {}
-    return [name for name in pending if getattr(wanted, name) not in ("", None, number.get(name))]
+    names = ("endpoint_id", "allow_inbound", "allow_outbound")
+    return [name for name in names if getattr(wanted, name) not in ("", None, number.get(name))]
 
 
 def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str, str]:
@@ -214,4 +217,4 @@ def _done_words(operation: Operation, currency: str) -> str:
 def _unapplied(operation: Operation) -> str:
     if operation.not_applied:
         return f" KrosAI did not apply {', '.join(operation.not_applied)}."
-    return " Its settings are still being applied." if operation.settings_pending else ""
+    return " Its settings are still being applied." if _still_lacking(operation) else ""

@@ -64,7 +64,9 @@ def main() -> None:
     paired = statistics.median(ours / bare for ours, bare in pairs)
     print(f"kros-mcp   {our_median * 1000:7.0f} ms, median of {runs}")
     print(f"one tool   {bare_median * 1000:7.0f} ms, median of {runs}")
-    print(f"ratio      {our_median / bare_median:7.2f} of the medians, {paired:.2f} pair by pair (target: at most 1.20)")
+    print(
+        f"ratio      {our_median / bare_median:7.2f} of the medians, {paired:.2f} pair by pair (target: at most 1.20)"
+    )
 
 
 if __name__ == "__main__":

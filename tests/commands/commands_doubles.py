@@ -12,7 +12,8 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from kros_mcp.operations.journal import Move, open_journal
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, new_operation_id
 from kros_mcp.settings import load_settings
 

@@ -9,7 +9,7 @@ from commands_doubles import E164, NARROW_KEY, Command, an_operation, put
 
 from kros_mcp.commands import doctor, findings
 from kros_mcp.commands.journal_check import network_file_system
-from kros_mcp.operations import model
+from kros_mcp.operations import moves
 from kros_mcp.operations.model import Quote, State
 from kros_mcp.simulator import Simulator
 
@@ -198,9 +198,9 @@ def test_the_gravest_finding_decides_and_all_are_printed(
 @pytest.mark.usefixtures("pointed")
 def test_unknown_outcomes_of_this_and_of_other_accounts_are_told_apart(command: Command, journal_url: str) -> None:
     lost = (
-        partial(model.claim, reserved_cents=500, by="somebody"),
-        partial(model.mark_sent, token=1),
-        partial(model.settle, token=1, state=State.UNKNOWN),
+        partial(moves.claim, reserved_cents=500, by="somebody"),
+        partial(moves.mark_sent, token=1),
+        partial(moves.settle, token=1, state=State.UNKNOWN),
     )
     mine = put(journal_url, an_operation(), *lost, own=True)
     theirs = put(journal_url, an_operation(), *lost)

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from commands_doubles import E164, Command, an_operation, put, read
 
-from kros_mcp.operations import model
+from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Channel, State
 
 
 def sent_and_lost() -> tuple[Move, ...]:
     return (
-        partial(model.claim, reserved_cents=500, by="somebody"),
-        partial(model.mark_sent, token=1),
-        partial(model.settle, token=1, state=State.UNKNOWN),
+        partial(moves.claim, reserved_cents=500, by="somebody"),
+        partial(moves.mark_sent, token=1),
+        partial(moves.settle, token=1, state=State.UNKNOWN),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from bench import KEY, OTHER_MOBILES, Bench, Clock, open_bench
 
 from kros_mcp.errors import KrosError, RefusedError, ServerError
-from kros_mcp.operations import model, recovery
+from kros_mcp.operations import model, moves, recovery
 from kros_mcp.operations.model import State
 from kros_mcp.operations.proposal import propose_configuration
 from kros_mcp.server import open_runtime
@@ -255,7 +255,7 @@ async def test_a_read_only_server_sends_nothing_but_get_and_executes_nothing_app
     url, clock = f"sqlite:///{tmp_path}/journal.sqlite3", Clock()
     async with open_bench(sim, clock=clock, journal_url=url) as bench:
         approved = await bench.propose(OTHER_MOBILES[0])
-        await bench.desk.journal.change(approved.id, lambda current, now: model.confirm(current, now, by="boss"))
+        await bench.desk.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
         pending = await bench.propose(OTHER_MOBILES[1], allow_outbound=not sim.profile.outbound_by_default)
         sim.faults.switch_on("ignore_snake_case", on=["purchase"])
         sim.faults.switch_on("error_before", times=None, on=["update"])
@@ -282,7 +282,7 @@ async def test_what_an_approver_has_approved_is_executed_by_a_running_server(sim
         with pytest.raises(KrosError):
             await bench.execute(operation)
         assert sim.charges == []
-        await bench.desk.journal.change(operation.id, lambda current, now: model.confirm(current, now, by="boss"))
+        await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
         async with open_runtime(bench.desk.settings, transport=transport(sim), journal=bench.desk.journal):
             with anyio.fail_after(2):
                 while (await bench.stored(operation)).state is not State.DONE:

@@ -7,7 +7,7 @@ import pytest
 from bench import KEY, MEMORY, Bench, open_bench, simulator
 
 from kros_mcp.krosai.refusals import REFUSALS
-from kros_mcp.operations import execution, recovery
+from kros_mcp.operations import recovery, sending
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, open_server, transport
 
@@ -207,7 +207,7 @@ async def test_a_refused_connection_is_tried_again_under_the_same_key(sim: Simul
 
 
 async def test_a_connection_refused_to_the_end_fails_unspent(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "NOT_SENT_SECONDS", 0.6)
+    monkeypatch.setattr(sending, "NOT_SENT_SECONDS", 0.6)
     async with open_bench(sim, way=Refuses(sim, 100)) as bench:
         failed = await bench.buy()
         assert (failed.state, failed.charged, failed.error_code) == (State.FAILED, "no", "UNREACHABLE")

@@ -10,7 +10,7 @@ import pytest
 from bench import Clock
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import model
+from kros_mcp.operations import model, moves
 from kros_mcp.operations.journal import Identity, Journal
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
 from kros_mcp.operations.policy import Books
@@ -57,7 +57,7 @@ def draft(clock: Clock, e164: str = E164, **changes: Any) -> Operation:
 
 def take(operation: Operation, now: float, books: Books) -> Operation:
     del books
-    return model.claim(operation, now, reserved_cents=operation.quote.due_now_cents or 0)
+    return moves.claim(operation, now, reserved_cents=operation.quote.due_now_cents or 0)
 
 
 async def claim(journal: Journal, operation: Operation) -> Operation:
@@ -66,13 +66,13 @@ async def claim(journal: Journal, operation: Operation) -> Operation:
 
 async def send(journal: Journal, operation: Operation) -> Operation:
     claimed = await claim(journal, operation)
-    return await journal.change(claimed.id, lambda current, now: model.mark_sent(current, now, token=claimed.token))
+    return await journal.change(claimed.id, lambda current, now: moves.mark_sent(current, now, token=claimed.token))
 
 
 async def settle(journal: Journal, operation: Operation, state: Any, **changes: Any) -> Operation:
     sent = await send(journal, operation)
     return await journal.change(
-        sent.id, lambda current, now: model.settle(current, now, token=sent.token, state=state, **changes)
+        sent.id, lambda current, now: moves.settle(current, now, token=sent.token, state=state, **changes)
     )
 
 
@@ -99,7 +99,7 @@ async def test_other_settings_supersede_what_is_only_proposed(journal: Journal, 
 async def test_other_settings_do_not_supersede_what_is_confirmed(journal: Journal, clock: Clock, state: State) -> None:
     first = await journal.propose(draft(clock))
     if state is State.CONFIRMED:
-        await journal.change(first.id, lambda current, now: model.confirm(current, now, by="x"))
+        await journal.change(first.id, lambda current, now: moves.confirm(current, now, by="x"))
     elif state is State.SENDING:
         await claim(journal, first)
     else:
@@ -127,7 +127,7 @@ async def test_an_expired_operation_can_no_longer_be_claimed_or_confirmed(journa
     operation = await journal.propose(draft(clock))
     clock.now += 600
     assert (await claim(journal, operation)).state is State.EXPIRED
-    confirmed = await journal.change(operation.id, lambda current, now: model.confirm(current, now, by="x"))
+    confirmed = await journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="x"))
     assert confirmed.state is State.EXPIRED
 
 
@@ -172,22 +172,22 @@ async def test_a_claim_is_given_once(journal: Journal, clock: Clock) -> None:
 async def test_a_move_that_raises_stores_nothing(journal: Journal, clock: Clock) -> None:
     operation = await journal.propose(draft(clock))
     with pytest.raises(OperationError):
-        await journal.change(operation.id, lambda current, now: model.settle(current, now, token=9, state=State.DONE))
+        await journal.change(operation.id, lambda current, now: moves.settle(current, now, token=9, state=State.DONE))
     assert await journal.get(operation.id) == operation
     with pytest.raises(OperationError):
-        await journal.change("op_none", model.expire)
+        await journal.change("op_none", moves.expire)
 
 
 async def test_a_token_that_was_fenced_off_can_neither_send_nor_settle(journal: Journal, clock: Clock) -> None:
     claimed = await claim(journal, await journal.propose(draft(clock)))
     clock.now += LEASE_SECONDS
-    for move in (model.renew, model.mark_sent):
+    for move in (moves.renew, moves.mark_sent):
         with pytest.raises(OperationError):
             await journal.change(claimed.id, lambda current, now, move=move: move(current, now, token=1))
-    recovered = await journal.change(claimed.id, model.recover)
+    recovered = await journal.change(claimed.id, moves.recover)
     assert (recovered.state, recovered.token) == (State.FAILED, 2)
     with pytest.raises(OperationError):
-        await journal.change(claimed.id, lambda current, now: model.settle(current, now, token=1, state=State.DONE))
+        await journal.change(claimed.id, lambda current, now: moves.settle(current, now, token=1, state=State.DONE))
 
 
 async def test_an_operation_is_found_by_each_of_its_names(journal: Journal, clock: Clock) -> None:
@@ -235,7 +235,7 @@ async def test_what_needs_attention_is_due(journal: Journal, clock: Clock) -> No
     confirmed, sending, unknown, pending, done, waiting = [
         await journal.propose(draft(clock, f"+23480355501{end:02d}")) for end in range(6)
     ]
-    await journal.change(confirmed.id, lambda current, now: model.confirm(current, now, by="x"))
+    await journal.change(confirmed.id, lambda current, now: moves.confirm(current, now, by="x"))
     await claim(journal, sending)
     await settle(journal, unknown, State.UNKNOWN)
     await settle(journal, pending, State.DONE, settings_pending=True)
@@ -255,7 +255,7 @@ async def test_a_newer_choice_of_settings_drops_what_is_pending_and_what_is_on_i
         await journal.settings_changed("a", e164)
     done = await journal.change(
         sent.id,
-        lambda current, now: model.settle(current, now, token=sent.token, state=State.DONE, settings_pending=True),
+        lambda current, now: moves.settle(current, now, token=sent.token, state=State.DONE, settings_pending=True),
     )
     assert not done.settings_pending
     assert await journal.due("a") == ()
@@ -273,7 +273,7 @@ async def test_a_newer_choice_of_settings_leaves_other_numbers_and_accounts_alon
 
 async def turn_down(journal: Journal, clock: Clock, channel: Channel) -> None:
     operation = await journal.propose(draft(clock, channel=channel))
-    await journal.change(operation.id, lambda current, now: model.end(current, now, State.DECLINED, reason="no"))
+    await journal.change(operation.id, lambda current, now: moves.end(current, now, State.DECLINED, reason="no"))
 
 
 async def test_a_number_turned_down_three_times_is_not_asked_about_again_for_ten_minutes(

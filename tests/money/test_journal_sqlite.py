@@ -13,8 +13,8 @@ import pytest
 from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations import sqlite
-from kros_mcp.operations.journal import open_journal
+from kros_mcp.operations import sqlite, sqlite_file
+from kros_mcp.operations.backends import open_journal
 
 pytestmark = pytest.mark.anyio
 
@@ -110,7 +110,7 @@ async def test_nothing_is_spent_when_the_file_is_read_only(url: str) -> None:
 async def test_nothing_is_spent_while_another_process_locks_the_journal(
     path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.1)
     async with open_bench(simulator(), journal_url=url) as bench:
         await bench.propose()
         other = sqlite3.connect(path, isolation_level=None)
@@ -124,11 +124,11 @@ async def test_nothing_is_spent_while_another_process_locks_the_journal(
 
 _OPENING = """
 import anyio, json, sys
-from kros_mcp.operations.journal import open_journal
-from kros_mcp.operations import model
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations import model, moves
 from kros_mcp.errors import OperationError
 def take(operation, now, books):
-    return model.claim(operation, now, reserved_cents=1)
+    return moves.claim(operation, now, reserved_cents=1)
 async def main(url, operation):
     async with open_journal(url) as journal:
         won = 0

@@ -104,7 +104,7 @@ def test_a_misspelt_setting_stops_the_start_and_names_the_nearest(
         ("KROS_APPROVAL_HOURS", "0"),
         ("KROS_APPROVAL_HOURS", "nan"),
         ("KROS_ANSWER_WITHIN_SECONDS", "0.1"),
-        ("KROS_SETTLE_SECONDS", "44"),
+        ("KROS_SETTLE_SECONDS", "-1"),
         ("KROS_READ_ONLY", "perhaps"),
         ("KROS_MAX_PURCHASE_CENTS", "-1"),
         ("KROS_MAX_PURCHASE_CENTS", "50.5"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import model
+from kros_mcp.operations import model, moves
 from kros_mcp.operations.model import (
     CODE_SECONDS,
     IN_FLIGHT,
@@ -83,26 +83,26 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def expires(self) -> None:
-        assert self.move(model.expire)
+        assert self.move(moves.expire)
 
     @rule()
     def is_confirmed(self) -> None:
         proposed = self.operation.state is State.PROPOSED
-        assert self.move(model.confirm, by="x") is proposed
+        assert self.move(moves.confirm, by="x") is proposed
 
     @rule(state=st.sampled_from([State.DECLINED, State.CANCELLED, State.FAILED]))
     def is_ended(self, state: Any) -> None:
         waiting = self.operation.state in WAITING
-        assert self.move(model.end, state, reason="r") is waiting
+        assert self.move(moves.end, state, reason="r") is waiting
 
     @rule()
     def gets_a_wrong_code(self) -> None:
-        self.move(model.wrong_code)
+        self.move(moves.wrong_code)
 
     @rule()
     def is_claimed(self) -> None:
         waiting = self.operation.state in WAITING
-        assert self.move(model.claim, reserved_cents=700) is waiting
+        assert self.move(moves.claim, reserved_cents=700) is waiting
         if waiting:
             assert self.operation.token not in self.tokens
             self.tokens.add(self.operation.token)
@@ -110,12 +110,12 @@ class Life(RuleBasedStateMachine):
     @rule(token=st.integers(0, 4))
     def is_renewed(self, token: int) -> None:
         held = self.holds(token)
-        assert self.move(model.renew, token=token) is held
+        assert self.move(moves.renew, token=token) is held
 
     @rule(token=st.integers(0, 4))
     def is_sent(self, token: int) -> None:
         held = self.holds(token)
-        assert self.move(model.mark_sent, token=token) is held
+        assert self.move(moves.mark_sent, token=token) is held
         if held:
             self.evidence = "unknown"
 
@@ -123,21 +123,21 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.operation.state in IN_FLIGHT and self.operation.sent_at is not None)
     def is_settled(self, token: int, state: Any) -> None:
         stale, again = token != self.operation.token, (self.operation.state, state) == (State.UNKNOWN, State.UNKNOWN)
-        assert self.move(model.settle, token=token, state=state) is not (stale or again)
+        assert self.move(moves.settle, token=token, state=state) is not (stale or again)
         if not stale and not again:
             self.evidence = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]
 
     @rule(state=st.sampled_from([State.DONE, State.FAILED]))
     def is_settled_by_hand(self, state: Any) -> None:
         unknown = self.operation.state is State.UNKNOWN
-        assert self.move(model.settle_by_hand, state=state, by="p", reason="seen") is unknown
+        assert self.move(moves.settle_by_hand, state=state, by="p", reason="seen") is unknown
         if unknown:
             self.evidence = {State.DONE: "yes", State.FAILED: "no"}[state]
 
     @rule()
     def is_recovered(self) -> None:
         before = self.operation
-        assert self.move(model.recover)
+        assert self.move(moves.recover)
         expired = before.state is State.SENDING and self.now >= (before.lease_until or 0.0)
         assert (self.operation != before) is expired
         if expired:
@@ -179,33 +179,33 @@ def test_only_the_drawn_moves_happen(state: State, to: State) -> None:
 
 
 def test_settling_with_a_stale_token_changes_nothing() -> None:
-    sent = model.mark_sent(model.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
-    taken = model.recover(sent, LEASE_SECONDS)
+    sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
+    taken = moves.recover(sent, LEASE_SECONDS)
     with pytest.raises(OperationError) as caught:
-        model.settle(taken, LEASE_SECONDS, token=1, state=State.FAILED)
+        moves.settle(taken, LEASE_SECONDS, token=1, state=State.FAILED)
     assert caught.value.charged == "unknown"
 
 
 def test_the_fifth_wrong_code_declines() -> None:
     operation = draft()
     for _ in range(4):
-        operation = model.wrong_code(operation, 0.0)
+        operation = moves.wrong_code(operation, 0.0)
     assert operation.state is State.PROPOSED
-    assert model.wrong_code(operation, 0.0).state is State.DECLINED
+    assert moves.wrong_code(operation, 0.0).state is State.DECLINED
 
 
 def test_an_act_that_may_be_on_its_way_is_never_called_free() -> None:
-    claimed = model.claim(draft(), 0.0, reserved_cents=700)
+    claimed = moves.claim(draft(), 0.0, reserved_cents=700)
     assert model.past(claimed).charged == "unknown"
-    assert model.past(model.mark_sent(claimed, 0.0, token=1)).charged == "unknown"
-    release = model.claim(draft(Action.RELEASE), 0.0, reserved_cents=0)
+    assert model.past(moves.mark_sent(claimed, 0.0, token=1)).charged == "unknown"
+    release = moves.claim(draft(Action.RELEASE), 0.0, reserved_cents=0)
     assert (model.past(release).charged, model.past(release).changed) == ("no", "unknown")
 
 
 def test_a_newer_choice_leaves_no_settings_pending() -> None:
-    sent = model.mark_sent(model.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
+    sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
     chosen = model.replace(sent, settings_superseded=True)
-    assert not model.settle(chosen, 0.0, token=1, state=State.DONE, settings_pending=True).settings_pending
+    assert not moves.settle(chosen, 0.0, token=1, state=State.DONE, settings_pending=True).settings_pending
 
 
 requests = st.builds(

@@ -4,7 +4,7 @@ import anyio
 import pytest
 from bench import Bench
 
-from kros_mcp.operations import model, recovery, routing
+from kros_mcp.operations import model, moves, recovery, routing
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 
@@ -112,9 +112,9 @@ async def test_a_claim_that_expired_before_sending_failed_and_one_after_it_is_un
     first, second = await bench.propose(), await bench.propose("+2348035550105")
     for operation in (first, second):
         await bench.desk.journal.claim(
-            operation.id, lambda current, now, _: model.claim(current, now, reserved_cents=700), committed_since=0
+            operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
         )
-    await bench.desk.journal.change(second.id, lambda current, now: model.mark_sent(current, now, token=1))
+    await bench.desk.journal.change(second.id, lambda current, now: moves.mark_sent(current, now, token=1))
     await recovery.recover(bench.desk)
     assert {(await bench.stored(each)).state for each in (first, second)} == {State.SENDING}
     bench.clock.now += LEASE_SECONDS

@@ -10,7 +10,7 @@ import pytest
 from bench import OTHER_MOBILES, YES, Bench, open_bench
 
 from kros_mcp.errors import InternalError, KrosError, OutcomeUnknownError
-from kros_mcp.operations import configuring, model
+from kros_mcp.operations import configuring, model, moves
 from kros_mcp.operations.model import Request, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.server import open_runtime
@@ -100,7 +100,7 @@ async def test_an_operation_that_kros_does_not_answer_holds_up_no_other(bench: B
     async with running(bench):
         with anyio.fail_after(LONGEST):
             await bench.sim.faults.held()
-        await bench.desk.journal.change(approved.id, lambda current, now: model.confirm(current, now, by="boss"))
+        await bench.desk.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
         await until(bench, approved, State.DONE)
         bench.sim.faults.let_go()
 
@@ -183,6 +183,6 @@ async def test_a_refused_second_spelling_leaves_the_first_change_told(bench: Ben
 async def test_two_servers_at_one_journal_carry_an_approved_act_out_once(bench: Bench) -> None:
     async with open_bench(bench.sim), running(bench), running(bench):
         operation = await bench.propose()
-        await bench.desk.journal.change(operation.id, lambda current, now: model.confirm(current, now, by="boss"))
+        await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
         await until(bench, operation, State.DONE)
     assert len(bench.sim.charges) == len(bench.posts()) == 1

@@ -5,7 +5,7 @@ import pytest
 from bench import Bench, Clock, open_bench
 
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
-from kros_mcp.operations import execution, recovery
+from kros_mcp.operations import execution, recovery, sending
 from kros_mcp.operations.model import LEASE_SECONDS, State
 from kros_mcp.simulator import Simulator
 
@@ -47,8 +47,9 @@ async def test_a_process_that_freezes_between_journal_and_wire_sends_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspended = 0.0
-    awake = execution.clock
-    monkeypatch.setattr(execution, "clock", lambda: awake() + suspended)
+    awake = sending.clock
+    for module in (execution, sending):
+        monkeypatch.setattr(module, "clock", lambda: awake() + suspended)
     operation = await bench.propose()
 
     async def sleep_once_sent() -> None:
@@ -73,13 +74,13 @@ def test_a_lease_is_measured_on_a_clock_that_goes_on_while_the_machine_sleeps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
-    monkeypatch.setattr(execution.time, "clock_gettime", lambda clock: asked.append(clock) or 5.0)
-    assert execution.clock() == 5.0
-    assert asked == [execution.time.CLOCK_BOOTTIME]
+    monkeypatch.setattr(sending.time, "clock_gettime", lambda clock: asked.append(clock) or 5.0)
+    assert sending.clock() == 5.0
+    assert asked == [sending.time.CLOCK_BOOTTIME]
 
 
 async def test_a_lost_lease_forbids_sending_at_once() -> None:
-    lease = execution.Lease(1, execution.clock())
+    lease = sending.Lease(1, sending.clock())
     lease.require()
     lease.lose()
     with pytest.raises(KrosError, match="nothing was sent"):
