@@ -1,11 +1,8 @@
-import re
 from collections.abc import Generator
-from typing import Any
+from pathlib import Path
 
 import pytest
-
-# Every secret that a test makes up ends in one of these, so that it can be told from a talk of canaries.
-CANARY = re.compile(r"canary[0-9a-f]{12}")
+from canaries import SECRET
 
 
 @pytest.fixture
@@ -17,11 +14,18 @@ def anyio_backend() -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Fail any test whose output, errors or logs hold a secret."""
-    del item, call
+    """Fail any test that leaves a secret in its output, its logs or its files."""
     report = yield
-    leaks: list[Any] = [title for title, text in report.sections if CANARY.search(text)]
+    leaks = [title for title, text in report.sections if SECRET.search(text)]
+    if call.when == "call":
+        leaks += [str(path) for path in files_of(item) if SECRET.search(path.read_bytes().decode(errors="replace"))]
     if leaks and not report.failed:
         report.outcome = "failed"
         report.longrepr = f"A secret stands in: {', '.join(leaks)}."
     return report
+
+
+def files_of(item: pytest.Item) -> list[Path]:
+    """The files that a test has written: its journals, with their logs beside them."""
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    return [path for path in folder.rglob("*") if path.is_file()] if isinstance(folder, Path) else []

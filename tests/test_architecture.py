@@ -1,6 +1,7 @@
 """The house of the project: imports point down, files stay small, start-up stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,10 @@ def test_nothing_of_a_machine_or_a_registry_stands_in_the_repository() -> None:
     if tracked.returncode != 0:
         pytest.fail("this test reads the files that git tracks, so it needs the repository")
     assert not {"uv.lock", "package-lock.json"} & set(tracked.stdout.split())
+
+
+def test_every_promise_of_the_guard_has_a_test() -> None:
+    tests = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
+    assert {int(number) for number in re.findall(r"^@pytest\.mark\.promise\((\d+)\)$", tests, re.MULTILINE)} == set(
+        range(1, 14)
+    )

@@ -68,6 +68,7 @@ async def test_the_day_is_counted_from_the_claim_for_rolling_24_hours(sim: Simul
         await refused(bench.propose(OTHER_MOBILES[3]), "OVER_DAILY_BUDGET")
 
 
+@pytest.mark.promise(5)
 async def test_an_unknown_outcome_counts_as_spent_and_a_failed_one_does_not(sim: Simulator) -> None:
     async with open_bench(sim, daily_budget_cents=700) as bench:
         operation = await bench.propose(OTHER_MOBILES[0])
@@ -127,6 +128,7 @@ anyio.run(main, *sys.argv[1:])
 """
 
 
+@pytest.mark.promise(5)
 async def test_the_budget_holds_across_processes(sim: Simulator, tmp_path: Path) -> None:
     journal = f"sqlite:///{tmp_path}/journal.sqlite3"
     async with open_server(sim) as base_url:
@@ -211,6 +213,7 @@ async def test_only_allowed_countries_are_bought_from(sim: Simulator) -> None:
         await refused(bench.propose(), "COUNTRY_NOT_ALLOWED")
 
 
+@pytest.mark.promise(9)
 async def test_a_protected_number_is_never_released_even_if_it_was_proposed_before(bench: Bench) -> None:
     number = bench.active
     operation = await bench.propose_release(number)
@@ -249,6 +252,7 @@ async def test_a_soft_release_keeps_the_record(bench: Bench) -> None:
     assert deletes == [{"action": "release"}]
 
 
+@pytest.mark.promise(10)
 async def test_a_read_only_server_sends_nothing_but_get_and_executes_nothing_approved_earlier(
     sim: Simulator, tmp_path: Path
 ) -> None:

@@ -81,6 +81,7 @@ async def every_point(profile: ProfileName, folder: Path, *point: str) -> AsyncI
     pytest.fail("the child crashed at every point, so it never came to its end")
 
 
+@pytest.mark.promise(1)
 @pytest.mark.parametrize(
     ("profile", "kind", "when"),
     [

@@ -214,6 +214,7 @@ async def test_a_connection_refused_to_the_end_fails_unspent(sim: Simulator, mon
         assert sim.charges == []
 
 
+@pytest.mark.promise(3)
 async def test_a_price_that_moved_before_sending_stops_the_purchase_unspent(bench: Bench) -> None:
     operation = await bench.propose()
     bench.sim.faults.switch_on("price_moves", at="search", cents=1)
@@ -222,6 +223,7 @@ async def test_a_price_that_moved_before_sending_stops_the_purchase_unspent(benc
     assert bench.posts() == []
 
 
+@pytest.mark.promise(3)
 async def test_a_price_that_kros_moves_while_charging_is_told_and_counted(bench: Bench) -> None:
     operation = await bench.propose()
     bench.sim.faults.switch_on("price_moves", at="purchase", cents=123)

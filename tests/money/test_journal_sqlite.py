@@ -160,6 +160,7 @@ async def test_many_processes_may_create_one_journal_at_once(url: str) -> None:
     assert len({secret for _, secret in results}) == 1
 
 
+@pytest.mark.promise(11)
 async def test_no_secret_stands_in_the_journals_files(path: Path, url: str) -> None:
     async with open_bench(simulator(), journal_url=url) as bench:
         await bench.buy(allow_outbound=True, endpoint_id=next(iter(bench.sim.endpoints)))

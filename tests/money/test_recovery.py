@@ -99,6 +99,7 @@ async def test_an_inactive_record_is_no_purchase(bench: Bench) -> None:
     assert (await ask(bench, unknown)).state is State.UNKNOWN
 
 
+@pytest.mark.promise(12)
 async def test_an_unknown_outcome_is_never_sent_again_under_a_new_key(bench: Bench) -> None:
     unknown = await lost(bench)
     again = await bench.propose(unknown.e164)

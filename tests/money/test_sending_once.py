@@ -161,6 +161,7 @@ async def test_a_journal_that_fails_while_finishing_does_not_unsay_the_purchase(
     assert (settled[0].state, settled[0].charged) == (State.DONE, "yes")
 
 
+@pytest.mark.promise(13)
 async def test_nothing_is_spent_when_the_journal_cannot_be_written(bench: Bench) -> None:
     operation, journal = await bench.propose(), Locked(bench)
     journal.lock()
@@ -169,6 +170,7 @@ async def test_nothing_is_spent_when_the_journal_cannot_be_written(bench: Bench)
     assert (caught.value.charged, bench.sim.charges, bench.posts()) == ("no", [], [])
 
 
+@pytest.mark.promise(13)
 async def test_nothing_is_spent_when_the_journal_fails_just_before_sending(bench: Bench) -> None:
     operation, journal = await bench.propose(), Locked(bench)
     bench.sim.faults.switch_on("hold", on=["search"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import jsonschema
+from canaries import SECRET
 from mcp import Client, StdioServerParameters
 from mcp.client.context import ClientRequestContext
 from mcp.server.mcpserver import MCPServer
@@ -83,6 +84,7 @@ def told(name: str, result: CallToolResult) -> Told:
     assert block.type == "text"
     text = block.text
     assert text.split("\n", 1)[0] == data["summary"]
+    assert not SECRET.search(f"{text} {data}")
     for missing in unsaid(data, text, failed=bool(result.is_error)):
         raise AssertionError(f"{name}: {missing} stands in the data and not in the text:\n{text}")
     if result.is_error:

@@ -291,6 +291,7 @@ async def reply(talk: Talk, item: InventoryItem, question: InputRequiredResult, 
     return talk.results[-1].outcome
 
 
+@pytest.mark.promise(4)
 async def test_an_accepted_answer_replayed_ten_times_charges_once(
     asked: tuple[Talk, InventoryItem, InputRequiredResult],
 ) -> None:

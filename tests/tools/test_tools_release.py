@@ -126,6 +126,7 @@ async def test_a_number_released_before_is_said_to_be(reference: Simulator, era:
     assert wrote(reference) == []
 
 
+@pytest.mark.promise(9)
 async def test_a_release_acts_on_the_number_that_was_shown(reference: Simulator) -> None:
     number = owned(reference)
     async with open_talk(reference) as talk:

@@ -34,6 +34,7 @@ async def krosai(reference: Simulator) -> AsyncIterator[str]:
         yield base_url
 
 
+@pytest.mark.promise(7)
 async def test_each_answer_to_a_prompt_spends_what_it_says(reference: Simulator, krosai: str, era: str) -> None:
     """One process for all answers, each for a number of its own: starting one takes the longest."""
     answers: dict[str, Reply] = {
@@ -95,6 +96,7 @@ async def test_where_only_prompts_count_such_a_client_is_refused(reference: Simu
     assert reference.requests == []
 
 
+@pytest.mark.promise(8)
 @pytest.mark.parametrize("before", [False, True], ids=["held after charging", "held before charging"])
 async def test_a_cancelled_call_does_not_stop_a_purchase_that_was_begun(
     reference: Simulator, krosai: str, era: str, before: bool
@@ -143,6 +145,7 @@ async def test_a_client_that_times_out_finds_the_outcome_later(reference: Simula
     assert [charge.e164 for charge in reference.charges] == [item.e164]
 
 
+@pytest.mark.promise(8)
 async def test_a_call_that_is_cancelled_before_the_yes_spends_nothing(
     reference: Simulator, krosai: str, era: str
 ) -> None:

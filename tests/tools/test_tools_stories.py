@@ -262,6 +262,7 @@ async def test_a_result_that_cannot_be_shown_is_not_called_unspent(
     assert len(reference.charges) == 1
 
 
+@pytest.mark.promise(11)
 async def test_sip_secrets_and_the_key_stay_out_of_every_result(era: str) -> None:
     sim = Simulator("guide", sip_password="canary-sip")  # noqa: S106 - looked for below
     number, item = next(iter(sim.owned.values())), item_of(sim)
@@ -293,6 +294,7 @@ async def test_a_page_says_where_to_read_on(sim: Simulator) -> None:
     assert [number["status"] for number in filtered["numbers"]] == ["inactive"]
 
 
+@pytest.mark.promise(4)
 async def test_purchases_side_by_side_have_one_outcome(sim: Simulator, era: str) -> None:
     item = item_of(sim)
     async with open_talk(sim, era) as talk:

@@ -187,6 +187,7 @@ async def test_a_price_that_moved_beyond_the_limit_is_told_and_not_asked_about(r
     assert wrote(reference) == []
 
 
+@pytest.mark.promise(6)
 async def test_another_principal_s_operation_looks_like_none_at_all(
     reference: Simulator, era: str, journal: Journal
 ) -> None:
@@ -204,6 +205,7 @@ async def test_another_principal_s_operation_looks_like_none_at_all(
         assert (await ada.call("get_operation", operation_id=theirs)).outcome == "confirmation_required"
 
 
+@pytest.mark.promise(2)
 @pytest.mark.parametrize("mode", ["prompt", "approver"])
 @pytest.mark.parametrize("no", [None, DECLINE, CANCEL, EMPTY], ids=["no prompts", "decline", "cancel", "empty"])
 async def test_no_sequence_of_calls_alone_spends_where_a_person_must_agree(
