@@ -1,11 +1,13 @@
 """The command line: parse, then import only what that command needs."""
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from kros_mcp import __version__
-from kros_mcp.errors import KrosError
+from kros_mcp.errors import JournalError, KrosaiError, KrosError, NotFoundError, OperationError
 
 _DESCRIPTION = """\
 An MCP server that lets AI agents find, buy, configure and release KrosAI phone numbers, with a guard on spending.
@@ -27,20 +29,39 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.simulator and arguments.command is not None:
+        parser.error("--simulator goes with the server alone; point a command at `kros-mcp simulator` instead")
     try:
         code = _run(arguments)
     except KrosError as exc:
-        print(f"kros-mcp: {exc.message} {exc.next_step}", file=sys.stderr)  # noqa: T201 - the person's answer
+        print(f"kros-mcp: {exc.message} {_next_step(exc)}", file=sys.stderr)  # noqa: T201 - the person's answer
         code = exc.exit_code
     except KeyboardInterrupt:
-        code = 130
+        code = 1
+    except BrokenPipeError:
+        # Whoever read the output has read enough; nothing more can be said on it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception:  # noqa: BLE001 - the process must end even while a thread waits for stdin
+        traceback.print_exc()
+        code = 1
     if arguments.command is None:
         # A thread still waits for stdin, which nothing can interrupt: see serve.leave.
         from kros_mcp.commands.serve import leave  # noqa: PLC0415 - only where the server ran
 
         leave(code)
     sys.exit(code)
+
+
+def _next_step(exc: KrosError) -> str:
+    """Say what a person at a terminal can do; most errors speak to an agent in a conversation."""
+    if isinstance(exc, OperationError):
+        return "See kros-mcp operations."
+    if isinstance(exc, JournalError | KrosaiError) and not isinstance(exc, NotFoundError):
+        return "See kros-mcp doctor."
+    return "" if isinstance(exc, NotFoundError) else exc.next_step
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -91,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
 
     simulator = _add(commands, "simulator", "serve a local KrosAI over HTTP")
-    simulator.add_argument("--host", default="127.0.0.1")
-    simulator.add_argument("--port", type=int, default=8100)
+    simulator.add_argument("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
+    simulator.add_argument("--port", type=int, default=8100, help="on which port (8100)")
     simulator.add_argument(
         "--profile", choices=("reference", "guide"), default="reference", help="which dialect of KrosAI"
     )
@@ -104,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = _add(commands, "operations", "list what was asked for, newest first")
     listing.add_argument("--state", action="append", default=[], metavar="STATE", help="only these, such as unknown")
-    listing.add_argument("--limit", type=int, default=50, help="how many at most (50)")
+    listing.add_argument("--limit", type=int, default=50, help="how many at most (50)", metavar="N")
 
     for name, summary in (("approve", "say yes to a waiting operation"), ("deny", "say no to a waiting operation")):
         deciding = _add(commands, name, summary)

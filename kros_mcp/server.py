@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.model import CODE_SECONDS
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings
 from kros_mcp.tools import results
@@ -141,6 +143,8 @@ def build_server(
         tools=build_tools(),
         lifespan=lambda _: lifespan(settings),
         log_level="WARNING",
+        # Longer than any question of ours lasts, so that our own expiry answers a late yes in our own words.
+        request_state_security=RequestStateSecurity.ephemeral(ttl=3 * CODE_SECONDS),
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from kros_mcp import numbering
@@ -25,17 +25,27 @@ from kros_mcp.errors import SettingsError
 
 PREFIX = "KROS_"
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
+MEMORY = "sqlite://:memory:"
 _SIMULATED: dict[str, Any] = {
     "simulator": True,
     "api_key": "kros_test_simulator",
     "base_url": "https://simulator.invalid/v1",
-    "journal_url": "sqlite://:memory:",
+    "journal_url": MEMORY,
     "organization_id": None,
 }
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _PLACEHOLDER = re.compile(r"\$\{user_config\.\w+\}")
 
-Cents = Annotated[int, Field(ge=0, le=2**53 - 1)]  # the most that every JSON reader and SQLite keep exactly
+
+def _whole_cents(value: object) -> object:
+    if isinstance(value, str) and not value.strip().isdecimal():
+        raise ValueError("must be whole cents without a point, such as 5000 for 50.00")
+    return value
+
+
+Cents = Annotated[
+    int, Field(ge=0, le=2**53 - 1), BeforeValidator(_whole_cents)
+]  # the most that every JSON reader and SQLite keep exactly
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Environment = Literal["live", "test", "simulator"]
 
@@ -88,24 +98,34 @@ class Settings(BaseSettings):
     @classmethod
     def _check_base_url(cls, value: str) -> str:
         url = urlsplit(value.strip())
-        if url.scheme not in {"http", "https"} or not url.hostname or url.username or url.query or url.fragment:
+        if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc or url.query or url.fragment:
             raise ValueError("must be an https URL without user, query or fragment")
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
             raise ValueError("must be https, since the API key is sent there; http is allowed on loopback only")
         # One spelling for one address: it names the account, and with it the budget.
-        return url._replace(netloc=url.netloc.lower()).geturl().rstrip("/")
+        default = {"http": 80, "https": 443}[url.scheme]
+        host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname.rstrip(".")
+        port = f":{url.port}" if url.port not in {None, default} else ""
+        return url._replace(netloc=f"{host}{port}").geturl().rstrip("/")
 
     @field_validator("journal_url")
     @classmethod
     def _check_journal_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"sqlite:///.+|sqlite://:memory:$", value):
+        if value in {None, MEMORY}:
+            return value
+        if not re.match(r"sqlite:///.+", value or "") or (value or "").endswith(":memory:"):
             raise ValueError("must be sqlite:////absolute/path or sqlite:///relative/path")
         return value
 
     @field_validator("allowed_countries", "protected_numbers", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not parts:
+            raise ValueError("names nothing; leave it empty, or separate its values by commas")
+        return parts
 
     @field_validator("allowed_countries")
     @classmethod
@@ -121,7 +141,15 @@ class Settings(BaseSettings):
     def _check_api_key(self) -> Self:
         key = self.api_key.get_secret_value() if self.api_key else ""
         if any(character.isspace() or not character.isprintable() for character in key) or not key.isascii():
-            raise ValueError("KROS_API_KEY must be one line of printable characters without blanks")
+            raise ValueError(
+                "KROS_API_KEY holds blanks or characters that no key has; put the whole key in place of any placeholder"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> Self:
+        if self.journal_url == MEMORY and self.api_key is not None and self.environment == "live":
+            raise ValueError("KROS_JOURNAL_URL is in memory, which forgets budgets and outcomes: not for a live key")
         return self
 
     @property
@@ -197,8 +225,9 @@ def _identity(api_key: str) -> str:
 
 def _sentence(exc: ValidationError) -> str:
     problem = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-    reason = problem["msg"].removeprefix("Value error, ")
+    reason = problem["msg"].removeprefix("Value error, ").rstrip(".")
     if not problem["loc"]:
         return f"{reason}."
+    reason = {"bool_parsing": "must be true or false"}.get(problem["type"], reason)
     name = PREFIX + str(problem["loc"][0]).upper()
     return f"{name} is not usable: {reason[0].lower()}{reason[1:]}."

@@ -23,7 +23,7 @@ def run(*, profile: str, pace_seconds: float) -> int:
 
 
 async def _show(profile: str, pace_seconds: float) -> int:
-    stage = Stage(pace_seconds)
+    stage = Stage(max(0.0, pace_seconds))
     sim = Simulator("guide" if profile == "guide" else "reference")
     with tempfile.TemporaryDirectory(prefix="kros-mcp-demo-", ignore_cleanup_errors=True) as folder:
         log_path = Path(folder) / "server.log"

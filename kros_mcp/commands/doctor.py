@@ -18,6 +18,7 @@ from kros_mcp.errors import (
     AuthenticationError,
     ConnectionLostError,
     KrosError,
+    NotFoundError,
     NotSentError,
     PermissionDeniedError,
     ProtocolError,
@@ -49,6 +50,7 @@ _MODES = {
 def run() -> int:
     """Check everything and print every finding; the exit code is the gravest one's."""
     print(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
+    print("These are the settings of this terminal; a client's own configuration may set others.")
     try:
         settings = load_settings()
     except SettingsError as exc:
@@ -146,6 +148,9 @@ def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Find
         case PermissionDeniedError():
             what = f"KrosAI answers, and the key may not read: {scope} ({code})."
             to_do = "Give the key that scope in the KrosAI dashboard; check KROS_ORGANIZATION_ID if it is set."
+        case NotFoundError():
+            what = f"Nothing answers {scope} at {host} ({code})."
+            return fail(what, "Check KROS_BASE_URL: it ends in the API's version, as in .../v1.", answer.exit_code)
         case ProtocolError():
             what = f"The answer of {host} to {scope} is not one of KrosAI's ({code})."
             to_do = "Check that KROS_BASE_URL names the API, with its /v1, and that no login page stands between."

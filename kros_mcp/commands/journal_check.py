@@ -24,7 +24,7 @@ _SHOWN = 5
 async def check_journal(settings: Settings) -> list[Finding]:
     """Open the journal as the server would, and look at what stands in it."""
     url = settings.journal_url
-    path = journal_path(url) if url is None or url.startswith("sqlite:") else None
+    path = journal_path(url)
     mode_before = _mode(path)
     try:
         async with open_journal(url) as journal:

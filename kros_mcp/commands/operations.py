@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,7 +11,6 @@ import anyio
 
 from kros_mcp.errors import KrosError, OperationError, SettingsError
 from kros_mcp.krosai.text import clean
-from kros_mcp.money import show_price
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.confirmation import sentence
@@ -43,19 +43,23 @@ async def _list(journal: Journal, settings: Settings, arguments: argparse.Namesp
     unknown = [state for state in arguments.state if state not in list(State)]
     if unknown:
         raise SettingsError(f"{unknown[0]!r} is not a state; choose from {', '.join(State)}.", next_step="")
+    del settings
     states = tuple(State(state) for state in arguments.state)
-    operations = await journal.list_operations(states=states, limit=max(1, arguments.limit))
+    if arguments.limit < 1:
+        raise SettingsError("--limit must be 1 or more.", next_step="")
+    operations = await journal.list_operations(states=states, limit=arguments.limit)
     if not operations:
         print("No operations." if not states else f"No operations that are {' or '.join(states)}.")
         return 0
     rows: list[tuple[str, ...]] = [("when (UTC)", "operation", "what", "price", "state", "who", "confirmed by")]
-    rows += [_row(operation, settings.currency) for operation in operations]
+    rows += [_row(operation) for operation in operations]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     waiting = sum(_awaits_person(operation) for operation in operations)
     if waiting:
-        print(f"\n{waiting} wait for a person: kros-mcp approve ID, or kros-mcp deny ID.")
+        verb = "waits" if waiting == 1 else "wait"
+        print(f"\n{waiting} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID.")
     return 0
 
 
@@ -77,7 +81,7 @@ async def _decide(journal: Journal, settings: Settings, arguments: argparse.Name
     if not arguments.yes and not _typed(word):
         print("Nothing was decided.")
         return 1
-    by = f"{getpass.getuser()} at a terminal"
+    by = f"{_user()} at a terminal"
     reason = clean(arguments.reason)
     move: Move = (
         partial(moves.confirm, by=by, reason=reason)
@@ -88,7 +92,8 @@ async def _decide(journal: Journal, settings: Settings, arguments: argparse.Name
     if decided.state is State.EXPIRED:
         raise model.past(decided)
     if approving:
-        print("Approved. A running server of this account executes it within two seconds; see kros-mcp operations.")
+        print("Approved. The server executes it within two seconds if it runs, else when it is started.")
+        print("See kros-mcp operations for its outcome.")
     else:
         print("Denied. Nothing was charged or changed.")
     return 0
@@ -102,7 +107,7 @@ async def _settle(journal: Journal, settings: Settings, arguments: argparse.Name
         partial(
             moves.settle_by_hand,
             state=State.DONE if arguments.outcome == "done" else State.FAILED,
-            by=getpass.getuser(),
+            by=_user(),
             reason=clean(arguments.reason, 200),
         ),
     )
@@ -117,21 +122,35 @@ async def _read(journal: Journal, operation_id: str) -> Operation:
     return operation
 
 
-def _row(operation: Operation, currency: str) -> tuple[str, ...]:
+def _row(operation: Operation) -> tuple[str, ...]:
     priced = operation.action is Action.BUY
     return (
         utc(operation.created_at).replace("T", " ").rstrip("Z"),
         operation.id,
         f"{operation.action} {operation.e164}",
-        show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency) if priced else "",
+        _price(operation) if priced else "",
         operation.state,
         clean(operation.principal, 24),
         clean(operation.confirmed_by, 40),
     )
 
 
+def _price(operation: Operation) -> str:
+    """Cents as a table shows them, the currency being the same in every row."""
+    now, monthly = operation.quote.due_now_cents, operation.quote.monthly_cents
+    shown = [f"{cents // 100:,}.{cents % 100:02d}" if cents is not None else "?" for cents in (now, monthly)]
+    return f"{shown[0]}, {shown[1]}/month"
+
+
 def _awaits_person(operation: Operation) -> bool:
     return operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "an unnamed user"
 
 
 def _typed(word: str) -> bool:
@@ -141,4 +160,8 @@ def _typed(word: str) -> bool:
             code="NO_TERMINAL",
             next_step="Run it at a terminal, or add --yes.",
         )
-    return input(f"Type {word} to go on: ").strip().lower() == word
+    try:
+        typed = input(f"Type the word {word} to go on, anything else to leave it open: ")
+    except EOFError:
+        return False
+    return typed.strip().lower() == word

@@ -2,6 +2,7 @@
 
 import anyio
 
+from kros_mcp.errors import SettingsError
 from kros_mcp.simulator import Simulator, open_server
 
 
@@ -17,5 +18,10 @@ def run(*, host: str, port: int, profile: str) -> int:
             print("Stop it with Ctrl-C.", flush=True)
             await anyio.sleep_forever()
 
-    anyio.run(serve)
+    try:
+        anyio.run(serve)
+    except (OSError, OverflowError, BaseExceptionGroup) as exc:
+        if isinstance(exc, BaseExceptionGroup) and exc.split((OSError, OverflowError))[1] is not None:
+            raise
+        raise SettingsError(f"Nothing can listen at {host}:{port}.", next_step="Choose another --port.") from None
     return 0

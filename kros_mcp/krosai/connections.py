@@ -65,8 +65,6 @@ class Connections:
     def _make(self) -> Clients:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        verify = httpx.create_ssl_context() if self._transport is None else True
-
         def client(limits: httpx.Limits) -> httpx.AsyncClient:
             return httpx.AsyncClient(
                 base_url=self._base_url,
@@ -78,11 +76,14 @@ class Connections:
             )
 
         try:
+            verify = httpx.create_ssl_context() if self._transport is None else True
             return Clients(client(httpx.Limits()), client(httpx.Limits(max_keepalive_connections=0)))
         except (ValueError, ImportError, httpx.InvalidURL):
             # Not chained: the foreign error may quote the address with a proxy's password.
-            pass
-        raise SettingsError("KROS_BASE_URL, or a proxy in the environment, is not a usable address.")
+            what = "KROS_BASE_URL, or a proxy in the environment, is not a usable address."
+        except OSError:  # ssl.SSLError is one too
+            what = "The certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read."
+        raise SettingsError(what)
 
 
 def headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:

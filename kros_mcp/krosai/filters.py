@@ -4,12 +4,8 @@ Only what contradicts a filter is dropped: a record that says nothing on it was 
 it stays.
 """
 
-from typing import Final
-
 from kros_mcp.krosai.wire import AvailableNumber
 from kros_mcp.numbering import country_of, matches_area_code
-
-_COUNTRY_CODE_LENGTH: Final = 2
 
 
 def agrees(stated: str | None, wanted: str) -> bool:
@@ -19,7 +15,7 @@ def agrees(stated: str | None, wanted: str) -> bool:
 
 def lies_in(stated: str | None, e164: str, country: str) -> bool:
     """Tell whether a number does not contradict a country: by its own word, else by its E.164."""
-    known = stated if stated and len(stated) == _COUNTRY_CODE_LENGTH else country_of(e164)
+    known = stated or country_of(e164)
     return not country or known is None or known == country.upper()
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 
 from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.gather import Gathered, gather
 from kros_mcp.krosai.walk import Walk
 from kros_mcp.krosai.wire import AvailableNumber, Page
 
@@ -89,11 +90,15 @@ class Inventory:
         area_code: str = "",
         limit: int = 10,
         offset: int = 0,
-    ) -> Page[AvailableNumber]:
-        """Read one page of the numbers for sale and remember where each one stood."""
-        page = await self._client.list_available(
-            country=country, type=type, area_code=area_code, limit=limit, offset=offset
-        )
+    ) -> Gathered[AvailableNumber]:
+        """Read a page of the numbers for sale that fit, and remember where each one stood."""
+
+        async def read(size: int, start: int) -> Page[AvailableNumber]:
+            return await self._client.list_available(
+                country=country, type=type, area_code=area_code, limit=size, offset=start
+            )
+
+        page = await gather(read, limit=limit, offset=offset)
         sought = Sighting(country=country, type=type, area_code=area_code)
         for item, position in zip(page.items, page.positions, strict=True):
             self._remember(sought, item, position)

@@ -29,9 +29,18 @@ def settled(reply: Reply) -> Written:
     error = read_error(reply.status, reply.headers, reply.body)
     if error is None:
         return _written(reply)
+    if 200 <= reply.status < 300 and _names_a_number(reply):  # noqa: PLR2004  # as above
+        raise outcome_unknown()  # a success that names the number, and an error: it says both
     if documented_code(reply.body) is not None or reply.status in _SETTLED:
         raise error
     raise outcome_unknown()
+
+
+def _names_a_number(reply: Reply) -> bool:
+    try:
+        return read_e164(read_object(reply.body, "number")) is not None
+    except ProtocolError:
+        return False
 
 
 def _written(reply: Reply) -> Written:

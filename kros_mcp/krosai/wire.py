@@ -17,6 +17,7 @@ from kros_mcp.numbering import parse_e164
 
 _Record = dict[str, object]
 _LONGEST_ID: Final = 200
+_COUNTRY_LETTERS: Final = 2
 _MOST_CAPABILITIES: Final = 20
 
 
@@ -147,7 +148,7 @@ def read_phone_number(raw: object) -> PhoneNumber:
     return PhoneNumber(
         id=number_id,
         e164=e164,
-        country=_upper(record.get("country")),
+        country=_country(record.get("country")),
         type=_word(record.get("type")),
         status=_word(record.get("status")),
         endpoint_id=_endpoint_id(record),
@@ -173,7 +174,7 @@ def read_available(raw: object) -> AvailableNumber:
     return AvailableNumber(
         inventory_id=inventory_id,
         e164=e164,
-        country=_upper(record.get("country")),
+        country=_country(record.get("country")),
         type=_word(record.get("type")),
         area_code=_text(record.get("area_code", record.get("areaCode"))),
         capabilities=_capabilities(record.get("capabilities")),
@@ -236,9 +237,14 @@ def _word(value: object) -> str | None:
     return None if text is None else text.lower().replace("-", "_").replace(" ", "_")
 
 
-def _upper(value: object) -> str | None:
+def _country(value: object) -> str | None:
+    """Take a two-letter country code; anything else says nothing, and would stand in what a person is asked."""
     text = _text(value)
-    return None if text is None else text.upper()
+    return (
+        text.upper()
+        if text is not None and len(text) == _COUNTRY_LETTERS and text.isascii() and text.isalpha()
+        else None
+    )
 
 
 def _flag(record: _Record, *names: str) -> bool | None:

@@ -55,7 +55,7 @@ async def configure(desk: Desk, runner: Runner, number: PhoneNumber, request: Re
     target = routing.wanted(request)
 
     async def change() -> Change:
-        await desk.journal.settings_changed(desk.account, number.e164)
+        await desk.journal.settings_changed(desk.account, number.e164, routing.names(target))
         try:
             with within(_LONGEST_CHANGE_SECONDS):
                 applied = await routing.apply(desk.client, number, target, key=new_operation_id())

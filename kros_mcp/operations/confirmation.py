@@ -125,7 +125,8 @@ def changes(operation: Operation, *, usual: bool = True) -> str:
     parts = []
     if wanted.endpoint_id:
         kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
-        parts.append(f"calls go to endpoint {wanted.endpoint_id}{kind}")
+        trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
+        parts.append(f"calls go to endpoint {wanted.endpoint_id}{kind}{trouble}")
     for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
         if value is False or (value and usual):
             parts.append(f"{name} calls {'on' if value else 'off'}")

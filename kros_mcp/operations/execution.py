@@ -98,7 +98,7 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         reserved = policy.reserved_cents(desk.settings, current)
         return moves.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
 
-    since = run_rate.read_at if run_rate else await desk.journal.now()
+    since = (run_rate.read_at if run_rate else await desk.journal.now()) - policy.LISTING_LAG_SECONDS
     return await desk.journal.claim(operation_id, claim, committed_since=since)
 
 
@@ -114,7 +114,7 @@ async def _reread(desk: Desk, operation: Operation) -> AvailableNumber | PhoneNu
             code="NUMBER_CHANGED",
             next_step="List the phone numbers again before going on.",
         )
-    if operation.action is Action.RELEASE and (number.status == "inactive") != operation.request.released:
+    if operation.action is Action.RELEASE and (number.status == "inactive") != (operation.request.status == "inactive"):
         raise OperationError(
             f"{operation.e164} was released or taken back by somebody else meanwhile; nothing was changed now.",
             code="ALREADY_RELEASED" if number.status == "inactive" else "NUMBER_CHANGED",

@@ -30,7 +30,7 @@ def bought(operation: Operation, number: PhoneNumber | None, currency: str) -> d
         number: As KrosAI shows it; None if it named the E.164 alone.
         currency: The operator's label, or empty.
     """
-    target = routing.wanted(operation.request)
+    target = routing.still_wanted(operation)
     lacking = routing.names(routing.missing(number, target) if number else target)
     return {
         "state": State.DONE,
@@ -45,6 +45,33 @@ def bought(operation: Operation, number: PhoneNumber | None, currency: str) -> d
     }
 
 
+def configured(operation: Operation, applied: routing.Applied) -> dict[str, Any]:
+    """Say what settles a change; one of which nothing was applied has changed nothing."""
+    wanted = routing.names(routing.wanted(operation.request))
+    return {
+        "state": State.DONE,
+        "changed": "no" if set(applied.not_applied) == set(wanted) else "yes",
+        "number": routing.shown(applied.number),
+        "not_applied": applied.not_applied,
+        "error_code": "",
+        "message": "",
+        "next_step": "",
+    }
+
+
+def soft_released(operation: Operation, number: PhoneNumber | None) -> dict[str, Any]:
+    """Say what settles a release as done; a record that was to go too and still stands is told."""
+    kept = operation.request.permanent and number is not None
+    return {
+        "state": State.DONE,
+        "number": routing.shown(number) if number else None,
+        "not_applied": ("permanent",) if kept else (),
+        "error_code": "",
+        "message": "",
+        "next_step": "",
+    }
+
+
 def released(operation: Operation, number: PhoneNumber | None) -> bool:
     """Tell whether a release has taken effect, by the record as it stands now.
 
@@ -52,7 +79,7 @@ def released(operation: Operation, number: PhoneNumber | None) -> bool:
     """
     if number is None:
         return True
-    return number.e164 == operation.e164 and number.status == "inactive" and not operation.request.released
+    return number.e164 == operation.e164 and number.status == "inactive" and operation.request.status != "inactive"
 
 
 async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
@@ -75,7 +102,7 @@ async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
 
 
 async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None, tuple[str, ...]]:
-    target = routing.wanted(operation.request)
+    target = routing.still_wanted(operation)
     number = await _read_back(desk, operation)
     if number is None:
         return None, routing.names(target)
@@ -83,13 +110,13 @@ async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None,
     if routing.changed_by_others(operation, number):
         return number, lacking
 
-    async def still_pending() -> bool:
+    async def not_chosen_anew() -> bool:
         current = await desk.journal.get(operation.id)
-        return current is not None and current.settings_pending
+        return current is not None and current.settings_superseded == operation.settings_superseded
 
     try:
         applied = await routing.apply(
-            desk.client, number, target, key=f"{operation.id}-settings", still_wanted=still_pending
+            desk.client, number, target, key=f"{operation.id}-settings", go_on=not_chosen_anew
         )
     except RateLimitError:
         raise
@@ -111,7 +138,7 @@ async def _store(
             note=current.note or told,
             reserved_cents=max(current.reserved_cents, _reported_cents(operation.quote, number)),
         )
-        if not current.settings_pending:  # chosen anew meanwhile, so nothing of this is lacking
+        if current.settings_superseded != operation.settings_superseded:  # chosen anew meanwhile: look again
             return told_of
         return replace(told_of, not_applied=not_applied, settings_pending=False)
 

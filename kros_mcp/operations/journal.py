@@ -84,8 +84,8 @@ class Journal(Protocol):
         """Sum what is spent and committed."""
         ...
 
-    async def settings_changed(self, account: str, e164: str) -> None:
-        """Drop what a purchase still wanted to set: somebody has chosen anew."""
+    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
+        """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         ...
 
     async def list_operations(

@@ -85,8 +85,8 @@ class Request:
     allow_inbound: bool | None = None
     allow_outbound: bool | None = None
     permanent: bool = False
-    released: bool = False
-    """Whether the record was inactive when its release was proposed."""
+    status: str = ""
+    """The record's status when its release was proposed."""
 
     @property
     def settings(self) -> tuple[object, ...]:
@@ -106,6 +106,7 @@ class Quote:
     due_now_cents: int | None = None
     endpoint_id: str = ""
     endpoint_type: str = ""
+    endpoint_trouble: str = ""
     routed_to: str = ""
 
 
@@ -143,7 +144,10 @@ class Operation:
     number: dict[str, Any] | None = None
     note: str = ""
     settings_pending: bool = False
-    settings_superseded: bool = False
+    settings_superseded: tuple[str, ...] = field(default=())
+    """Settings of this purchase that somebody has chosen anew."""
+    accepted: bool = False
+    """Whether KrosAI answered with success, so that the act can no longer be called failed."""
     not_applied: tuple[str, ...] = field(default=())
     checked_at: float | None = None
     seen_unsold_at: float | None = None
@@ -193,7 +197,8 @@ def from_row(row: dict[str, Any]) -> Operation:
             "request": Request(**row["request"]),
             "quote": Quote(**row["quote"]),
             "settings_pending": bool(row["settings_pending"]),
-            "settings_superseded": bool(row["settings_superseded"]),
+            "settings_superseded": tuple(row["settings_superseded"]),
+            "accepted": bool(row["accepted"]),
             "not_applied": tuple(row["not_applied"]),
         }
     )

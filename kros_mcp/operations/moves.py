@@ -13,6 +13,7 @@ from kros_mcp.operations.model import (
     LEASE_SECONDS,
     MAX_WRONG_CODES,
     WAITING,
+    Action,
     Operation,
     Outcome,
     State,
@@ -104,9 +105,8 @@ def settle(
     known: Known = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]  # type: ignore[assignment]
     charged, changed = claims(operation, known)
     ended = None if state is State.UNKNOWN else now
-    if operation.settings_superseded:
-        changes["settings_pending"] = False
-    return operation.to(state, settled_at=ended, lease_until=None, charged=charged, changed=changed, **changes)
+    known_now = {"charged": charged, "changed": changed, **changes}
+    return operation.to(state, settled_at=ended, lease_until=None, **known_now)
 
 
 def settle_by_hand(
@@ -125,7 +125,8 @@ def settle_by_hand(
     if operation.state is not State.UNKNOWN:
         raise past(operation)
     settled = settle(operation, now, token=operation.token, state=state, error_code="", message="", next_step="")
-    return replace(settled, note=f"Settled by {by}: {reason}")
+    bought = state is State.DONE and operation.action is Action.BUY
+    return replace(settled, note=f"Settled by {by}: {reason}", settings_pending=bought)
 
 
 def recover(operation: Operation, now: float) -> Operation:

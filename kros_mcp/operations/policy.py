@@ -12,6 +12,8 @@ from kros_mcp.operations.model import Action, Operation
 from kros_mcp.settings import Settings
 
 DAY_SECONDS = 86_400.0
+LISTING_LAG_SECONDS = 3_600.0
+"""How long KrosAI's list of owned numbers may take to show a purchase; until then the journal counts it."""
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,14 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
     standing = await desk.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
     if standing is not None and await _stands(desk, standing, request):
         return standing
+    if standing is not None and standing.state is State.DONE:
+        await _require_not_owned(desk, standing.e164)
     country = request.country or (seen.country if seen else "")
     if not country:
         raise InvalidArgumentError(
-            "country is needed, since this number was not seen in a search lately: the two-letter code, such as NG."
+            "This number was not seen in a search lately, so its country is not known; nothing was charged.",
+            code="NOT_SEEN",
+            next_step="Search again and use an inventory_id from that result; or give country as well.",
         )
     endpoint = await require_endpoint(desk, request.endpoint_id)
     sought = Sighting(
@@ -74,6 +78,7 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
         due_now_cents=item.due_now_cents,
         endpoint_id=endpoint.id if endpoint else "",
         endpoint_type=_kind(endpoint),
+        endpoint_trouble=_trouble(endpoint),
     )
     place = Request(
         inventory_id=item.inventory_id,
@@ -159,6 +164,12 @@ async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
         OperationError: `NUMBER_NOT_OWNED`.
     """
     reading = await find_owned(desk.client, number_id="" if e164 else number_id, e164=e164)
+    if reading.number is None and not reading.complete:
+        raise OperationError(
+            f"{e164 or number_id} was not found in what KrosAI shows of this account's numbers; nothing was changed.",
+            code="NUMBER_NOT_FOUND",
+            next_step="Give the number's id instead, as list_phone_numbers shows it.",
+        )
     if reading.number is None:
         raise OperationError(
             f"{e164 or number_id} is not among the numbers of this account; nothing was changed.",
@@ -184,6 +195,7 @@ async def _propose_for_owned(
         monthly_cents=number.monthly_cents,
         endpoint_id=request.endpoint_id,
         endpoint_type=_kind(wanted),
+        endpoint_trouble=_trouble(wanted),
         routed_to=f"{routed_to} ({_kind(current)})" if _kind(current) else routed_to,
     )
     place = Request(
@@ -192,7 +204,7 @@ async def _propose_for_owned(
         allow_inbound=request.allow_inbound,
         allow_outbound=request.allow_outbound,
         permanent=request.permanent,
-        released=number.status == "inactive",
+        status=number.status or "",
     )
     return await _propose(desk, await _draft(desk, principal, action, place, quote))
 
@@ -218,7 +230,7 @@ async def _propose(desk: Desk, draft: Operation) -> Operation:
     run_rate: RunRate | None = None
     if draft.action is Action.BUY and desk.settings.monthly_commitment_cents is not None:
         run_rate = await read_run_rate(desk)
-    since = run_rate.read_at if run_rate else draft.created_at
+    since = (run_rate.read_at if run_rate else draft.created_at) - policy.LISTING_LAG_SECONDS
     policy.check(desk.settings, draft, await desk.journal.books(desk.account, committed_since=since), run_rate)
     return await desk.journal.propose(draft)
 
@@ -238,20 +250,30 @@ async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:
     return owned if standing.action is Action.BUY else not owned and reading.complete
 
 
+async def _require_not_owned(desk: Desk, e164: str) -> None:
+    reading = await find_owned(desk.client, e164=e164)
+    if reading.number is not None and reading.number.status != "inactive":
+        raise OperationError(
+            f"{e164} is already owned by this account; nothing was charged now.",
+            code="ALREADY_OWNED",
+            next_step="Use configure_phone_number to change how it is routed.",
+        )
+
+
 async def _not_for_sale(desk: Desk, e164: str) -> OperationError:
     if e164:
-        reading = await find_owned(desk.client, e164=e164)
-        if reading.number is not None and reading.number.status != "inactive":
-            return OperationError(
-                f"{e164} is already owned by this account; nothing was charged now.",
-                code="ALREADY_OWNED",
-                next_step="Use configure_phone_number to change how it is routed.",
-            )
+        await _require_not_owned(desk, e164)
     return OperationError(
         "This number was not seen among the numbers for sale just now; nothing was charged.",
         code="NOT_SEEN",
         next_step="Search again and offer a number from the new result.",
     )
+
+
+def _trouble(endpoint: Endpoint | None) -> str:
+    """Name a status in which an endpoint takes no calls; only in words of ours."""
+    status = endpoint.status if endpoint else None
+    return {"error": "reports an error", "inactive": "is inactive"}.get(status or "", "")
 
 
 def _kind(endpoint: Endpoint | None) -> str:

@@ -10,13 +10,11 @@ from typing import Any
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.operations import moves, routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.finishing import bought, released
+from kros_mcp.operations.finishing import bought, configured, released, soft_released
 from kros_mcp.operations.model import Action, Operation, State
 
 RECONCILE_EVERY_SECONDS = 2.0
 SECOND_READING_SECONDS = 10.0
-
-_NOTHING_WRONG = {"error_code": "", "message": "", "next_step": ""}
 
 Verdict = dict[str, Any] | None
 
@@ -75,7 +73,7 @@ async def _purchase(desk: Desk, operation: Operation) -> Verdict:
     reading = await find_owned(desk.client, e164=operation.e164)
     if reading.number is not None and reading.number.status != "inactive":
         return bought(operation, reading.number, desk.settings.currency)
-    if not reading.complete or not late:
+    if not reading.complete or not late or operation.accepted:
         return None
     found = await desk.find_for_sale(operation)
     return await _note_unsold(desk, operation, begun, seen=found.item is not None)
@@ -102,10 +100,10 @@ async def _release(desk: Desk, operation: Operation) -> Verdict:
     late = await _late_enough(desk, operation)
     reading = await find_owned(desk.client, number_id=operation.request.number_id)
     if released(operation, reading.number):
-        shown = routing.shown(reading.number) if reading.number else None
-        return {"state": State.DONE, "number": shown, **_NOTHING_WRONG}
-    unchanged = reading.number is not None and reading.number.e164 == operation.e164
-    if not late or not unchanged:
+        return soft_released(operation, reading.number)
+    number = reading.number
+    unchanged = number is not None and (number.e164, number.status or "") == (operation.e164, operation.request.status)
+    if not late or not unchanged or operation.accepted:
         return None
     return _failed("KrosAI still shows the number as it was, so it was not released.")
 
@@ -114,11 +112,12 @@ async def _configuration(desk: Desk, operation: Operation) -> Verdict:
     late = await _late_enough(desk, operation)
     reading = await find_owned(desk.client, number_id=operation.request.number_id)
     if reading.number is None:
-        return _failed("KrosAI no longer shows the number, so it was not changed.")
-    lacking = routing.names(routing.missing(reading.number, routing.wanted(operation.request)))
-    if not lacking:
-        return {"state": State.DONE, "number": routing.shown(reading.number), **_NOTHING_WRONG}
-    if not late:
+        return None
+    target = routing.wanted(operation.request)
+    lacking = routing.names(routing.missing(reading.number, target))
+    if not lacking or (late and len(lacking) < len(routing.names(target))):
+        return configured(operation, routing.Applied(reading.number, lacking))
+    if not late or operation.accepted:
         return None
     return _failed("KrosAI does not show the settings that were asked for, so they were not changed.")
 

@@ -1,12 +1,12 @@
 """Bring a number's settings to what was asked, and say what KrosAI did not apply."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
 
-from kros_mcp.errors import ApiError, KrosError, OutcomeUnknownError, RateLimitError
+from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.orders import Changes, Spelling
 from kros_mcp.krosai.wire import PhoneNumber
@@ -30,6 +30,12 @@ def wanted(request: Request) -> Changes:
         allow_inbound=request.allow_inbound,
         allow_outbound=request.allow_outbound,
     )
+
+
+def still_wanted(operation: Operation) -> Changes:
+    """The settings that a purchase wants, less those that somebody has chosen anew."""
+    target = wanted(operation.request)
+    return replace(target, **dict.fromkeys(operation.settings_superseded))
 
 
 def missing(number: PhoneNumber, target: Changes) -> Changes:
@@ -58,7 +64,7 @@ async def apply(
     target: Changes,
     *,
     key: str,
-    still_wanted: Callable[[], Awaitable[bool]] = _always,
+    go_on: Callable[[], Awaitable[bool]] = _always,
 ) -> Applied:
     """PATCH what is missing, read it back, and try once more in the other spelling if it was ignored.
 
@@ -67,7 +73,7 @@ async def apply(
         number: As it stands now, read from KrosAI.
         target: What is wanted.
         key: Distinguishes this change; the idempotency keys derive from it.
-        still_wanted: Asked just before each PATCH; a no ends it.
+        go_on: Asked just before each PATCH; a no ends it.
 
     Raises:
         KrosaiError: KrosAI refused, or it is not known whether it changed anything.
@@ -76,13 +82,13 @@ async def apply(
     spellings: tuple[Spelling, ...] = ("snake", "camel")
     for spelling in spellings:
         lacking = missing(current, target)
-        if not names(lacking) or not await still_wanted():
+        if not names(lacking) or not await go_on():
             break
         try:
             await _patch(client, number.id, lacking, spelling, f"{key}-{spelling}")
-        except ApiError as exc:
+        except (ApiError, NotSentError):
             # The other spelling is only a guess: KrosAI may refuse it, and the first PATCH stands.
-            if spelling == "snake" or isinstance(exc, RateLimitError):
+            if spelling == "snake":
                 raise
             break
         try:
@@ -131,8 +137,7 @@ def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
     A setting that is neither as it was first seen nor as this purchase wants it is somebody's choice. If the
     answer to the purchase was lost, it was first seen late: an endpoint that it has then was chosen.
     """
-    target = wanted(operation.request)
-    lacking = names(missing(number, target))
+    lacking = names(missing(number, still_wanted(operation)))
     if operation.checked_at is not None and "endpoint_id" in lacking and number.endpoint_id is not None:
         return True
     then = operation.number

@@ -16,7 +16,7 @@ from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber
 from kros_mcp.operations import routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.finishing import bought, released
+from kros_mcp.operations.finishing import bought, configured, released, soft_released
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, State
 
 logger = logging.getLogger(__name__)
@@ -68,13 +68,11 @@ async def send(
     try:
         return await _read_outcome(desk, operation, written)
     except KrosError as exc:
-        return {"state": State.UNKNOWN, **told(exc)}
+        failure = exc
     except Exception:
         logger.exception("operation %s: unexpected failure after sending", operation.id)
-        return {
-            "state": State.UNKNOWN,
-            **told(OutcomeUnknownError("The server failed while reading KrosAI's answer.")),
-        }
+        failure = OutcomeUnknownError("The server failed while reading KrosAI's answer.")
+    return {"state": State.UNKNOWN, "accepted": written.body != "other", **told(failure)}
 
 
 def told(exc: KrosError) -> dict[str, str]:
@@ -137,7 +135,7 @@ async def _read_outcome(desk: Desk, operation: Operation, written: Written) -> d
         return {"state": State.DONE}
     if not released(operation, reading.number):
         raise OutcomeUnknownError("KrosAI accepted the release, and still shows the number as it was.")
-    return {"state": State.DONE, "number": routing.shown(reading.number) if reading.number else None}
+    return soft_released(operation, reading.number)
 
 
 async def _bought(desk: Desk, operation: Operation, written: Written) -> dict[str, Any]:
@@ -155,10 +153,11 @@ async def _configured(desk: Desk, operation: Operation) -> dict[str, Any]:
     number = await desk.client.get_number(operation.request.number_id)
     target = routing.wanted(operation.request)
     applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again")
-    return {"state": State.DONE, "number": routing.shown(applied.number), "not_applied": applied.not_applied}
+    return configured(operation, applied)
 
 
 def clock() -> float:
     """Give seconds on a clock that goes on while the machine is suspended."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+    # Linux counts sleep in CLOCK_BOOTTIME, macOS in CLOCK_MONOTONIC (but not in time.monotonic), Windows always.
+    asleep_too = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+    return time.monotonic() if asleep_too is None else time.clock_gettime(asleep_too)

@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import anyio
@@ -25,7 +25,7 @@ ASKING_WINDOW_SECONDS = 600.0
 MAX_PROMPTS_TURNED_DOWN = 3
 SUPERSEDED = "SUPERSEDED"
 _COLUMNS = tuple(field.name for field in fields(Operation))
-_JSON = frozenset({"request", "quote", "number", "not_applied"})
+_JSON = frozenset({"request", "quote", "number", "not_applied", "settings_superseded"})
 
 
 class SqliteJournal:
@@ -111,13 +111,18 @@ class SqliteJournal:
         """Sum what is spent and committed."""
         return await self._run(lambda: self._books(account, self._clock(), committed_since))
 
-    async def settings_changed(self, account: str, e164: str) -> None:
-        """Drop what a purchase still wanted to set: somebody has chosen anew."""
-        sql = (
-            "UPDATE operations SET settings_pending = 0, settings_superseded = 1 WHERE account = ? AND e164 = ? "
-            "AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"
+    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
+        """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
+        where = (
+            "account = ? AND e164 = ? AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"
         )
-        await self._transact(lambda: self._connection.execute(sql, (account, e164)))
+
+        def supersede() -> None:
+            for operation in self._select(where, account, e164):
+                chosen = tuple(sorted({*operation.settings_superseded, *names}))
+                self._store(replace(operation, settings_superseded=chosen))
+
+        await self._transact(supersede)
 
     async def list_operations(
         self, *, account: str | None = None, states: tuple[State, ...] = (), limit: int = 50
@@ -198,7 +203,11 @@ class SqliteJournal:
             now - DAY_SECONDS,
         )
         under_way = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
-        newer = "account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done'"
+        newer = (
+            "account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done' AND NOT EXISTS (SELECT 1 FROM "
+            "operations AS later WHERE later.account = operations.account AND later.e164 = operations.e164 "
+            "AND later.action = 'release' AND later.state = 'done' AND later.settled_at >= operations.settled_at)"
+        )
         rows = (*self._select(under_way, account), *self._select(newer, account, committed_since))
         return Books(spent_cents=spent, committed={row.e164: row.quote.monthly_cents for row in rows})
 

@@ -27,7 +27,7 @@ CREATE TABLE operations (
     claimed_at REAL, reserved_cents INTEGER NOT NULL, lease_until REAL, token INTEGER NOT NULL,
     sent_at REAL, settled_at REAL, charged TEXT NOT NULL, changed TEXT NOT NULL,
     error_code TEXT NOT NULL, message TEXT NOT NULL, next_step TEXT NOT NULL, number TEXT, note TEXT NOT NULL,
-    settings_pending INTEGER NOT NULL, settings_superseded INTEGER NOT NULL,
+    settings_pending INTEGER NOT NULL, settings_superseded TEXT NOT NULL, accepted INTEGER NOT NULL,
     not_applied TEXT NOT NULL, checked_at REAL, seen_unsold_at REAL
 ) STRICT;
 CREATE UNIQUE INDEX one_in_flight ON operations (account, e164) WHERE state IN ('sending', 'unknown');
@@ -95,10 +95,14 @@ def translated() -> Iterator[None]:
 
 
 def _require_ours(connection: sqlite3.Connection) -> None:
-    """Look before anything is written into somebody else's file."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    filled = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    """Look before anything is written into somebody else's file; at one moment, as others may be creating it."""
+    connection.execute("BEGIN")
+    try:
+        filled = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+    finally:
+        connection.execute("ROLLBACK")
     if application != APPLICATION_ID and (application or version or filled):
         raise JournalError("KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file.")
     if version > SCHEMA_VERSION:

@@ -75,7 +75,7 @@ async def buy_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Buy one number: charges the account now and every month. Give inventory_id, or e164 with country and type.
 
-    Nothing is bought before the person says yes: the first call asks, or tells you what to ask.
+    The first call never buys: it asks the person, or tells you what to ask. Buy only what they agreed to.
     """
     del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, confirmation_code
     here = runtime(ctx)
@@ -97,7 +97,7 @@ async def release_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Release an owned number: calls to it stop, and it cannot be undone.
 
-    Nothing is released before the person says yes: the first call asks, or tells you what to ask.
+    The first call never releases: it asks the person, or tells you what to ask.
     """
     del number_id, permanent, confirmation_code
     last = second if slipped(standing, first) else first

@@ -26,6 +26,7 @@ _SAY_AND_WAIT = (
     "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
 )
 _KEEP_ASKING = "Call get_operation later; never start it anew. The server keeps asking KrosAI."
+_DONE = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGURE: "changed"}
 _LATER = "Call get_operation with this operation_id in a few seconds. Do not start again."
 
 
@@ -128,9 +129,12 @@ def quote(operation: Operation) -> results.Quote:
 
 
 def as_error(operation: Operation) -> KrosError:
-    """A failed operation as the error it is."""
+    """A failed operation as the error it is, naming the number and saying that nothing happened to it."""
+    told = operation.message
+    if operation.e164 not in told or "nothing was" not in told.lower():
+        told = f"{told} {spoken(operation.e164)} was not {_DONE[operation.action]}; nothing was charged or changed."
     return KrosError(
-        operation.message or "It was not done; nothing was charged or changed.",
+        told.strip(),
         code=operation.error_code or "FAILED",
         next_step=operation.next_step or "Ask the person whether to try again.",
         operation_id=operation.id,
@@ -210,8 +214,10 @@ def _done_words(operation: Operation, currency: str) -> str:
         cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
         return f"{number} is bought; it costs {cost}.{note}{lacking}"
     if operation.action is Action.RELEASE:
-        return f"{number} is released; calls to it no longer arrive.{note}"
-    return f"{number} is changed: {changes(operation)}.{note}{lacking}"
+        return f"{number} is released; calls to it no longer arrive.{note}{lacking}"
+    if operation.not_applied:
+        return f"{number} is not changed as asked.{note}{lacking}"
+    return f"{number} is changed: {changes(operation)}.{note}"
 
 
 def _unapplied(operation: Operation) -> str:

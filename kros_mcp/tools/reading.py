@@ -1,12 +1,13 @@
 """Tools that only read."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from mcp.types import CallToolResult
 
+from kros_mcp.krosai.gather import gather
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import Page
+from kros_mcp.krosai.wire import Page, PhoneNumber
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import State
@@ -28,22 +29,27 @@ from kros_mcp.tools.parameters import (
 )
 
 _STILL_SENDING_SECONDS = 1.0
+_KNOWN_STATUSES = frozenset({"active", "inactive", "suspended", "pending", "porting"})
 
 
 async def list_phone_numbers(
     ctx: ToolContext, status: Status = "", country: Country = "", limit: Limit20 = 20, offset: Offset = 0
 ) -> Annotated[CallToolResult, results.OwnedNumbers]:
     """List the account's phone numbers."""
+    client = runtime(ctx).desk.client
+
+    async def read(size: int, start: int) -> Page[PhoneNumber]:
+        return await client.list_owned(status=status, country=country, limit=size, offset=start)
+
     with within(current_call.get().seconds_left):
-        page = await runtime(ctx).desk.client.list_owned(status=status, country=country, limit=limit, offset=offset)
-    total, next_offset = _place(page, limit, offset)
-    of = f" of {total}" if total is not None else ""
+        page = await gather(read, limit=limit, offset=offset)
+    of = f" of {page.total}" if page.total is not None else ""
     return results.answer(
         results.OwnedNumbers(
             summary=f"{_count(len(page.items), 'phone number')}{of} found.",
             numbers=[results.owned(number) for number in page.items],
-            total=total,
-            next_offset=next_offset,
+            total=page.total,
+            next_offset=page.next_offset,
         )
     )
 
@@ -64,7 +70,7 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
     cost = "its monthly price is not stated" if number.monthly_cents is None else f"it costs {monthly} a month"
     return results.answer(
         results.NumberDetails(
-            summary=f"{shown.spoken} is {number.status or 'of unknown status'}, {routed}, and {cost}.{sip}",
+            summary=f"{shown.spoken} is {_said(number.status)}, {routed}, and {cost}.{sip}",
             **shown.model_dump(),
             sip_fields=fields,
         )
@@ -83,18 +89,21 @@ async def search_phone_numbers(
     desk = runtime(ctx).desk
     with within(current_call.get().seconds_left):
         page = await desk.inventory.search(country=country, type=type, area_code=area_code, limit=limit, offset=offset)
-    total, next_offset = _place(page, limit, offset)
     first = ""
+    what = f"{type.replace('_', '-')} number" if type else "number"
+    place = f" with area code {area_code}" if area_code else ""
+    further = f" among those read so far; more follow from offset {page.next_offset}" if page.next_offset else ""
     if page.items:
         item, currency = results.available(page.items[0]), desk.settings.currency
         cost = show_price(item.due_now_cents, item.monthly_cents, currency)
-        first = f" The first is {item.spoken}, {cost}."
+        count = _count(len(page.items), what)
+        first = f"{count} for sale in {country}{place} shown. The first is {item.spoken}, {cost}."
     return results.answer(
         results.AvailableNumbers(
-            summary=f"{_count(len(page.items), 'number')} for sale in {country} shown.{first}",
+            summary=first or f"KrosAI shows no {what} for sale in {country}{place}{further}.",
             numbers=[results.available(number) for number in page.items],
-            total=total,
-            next_offset=next_offset,
+            total=page.total,
+            next_offset=page.next_offset,
         )
     )
 
@@ -169,12 +178,9 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
     return results.answer(outcomes.acted(operation, here.settings))
 
 
-def _place(page: Page[Any], limit: int, offset: int) -> tuple[int | None, int | None]:
-    """Tell the total and where to read on; KrosAI's offsets, whatever was filtered out here."""
-    following = offset + page.received
-    end = page.received < limit if page.total is None else following >= page.total
-    filtered = len(page.items) < page.received
-    return (None if filtered else page.total), (None if end or not page.received else following)
+def _said(status: str | None) -> str:
+    """Say a status that is known; upstream's own words never stand in a summary."""
+    return status if status in _KNOWN_STATUSES else "of unknown status"
 
 
 def _count(number: int, noun: str) -> str:

@@ -82,9 +82,10 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def short(schema: dict[str, Any]) -> dict[str, Any]:
-    """Flatten an output schema and keep what a client checks: types, and the root's required fields.
+    """Flatten an output schema and keep what every result of the tool fulfils, a failure's too.
 
-    What is required and closed further in is held by the models themselves and needs no tokens.
+    Some clients check failures against it as well, so that `summary` alone is required. What the models
+    hold beyond that needs no tokens.
     """
     flattened = flat(schema)
 
@@ -99,7 +100,7 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
             if name not in {"additionalProperties", "description", "required"}
         }
 
-    return {**shorten(flattened), "required": flattened["required"]}
+    return {**shorten(flattened), "required": ["summary"]}
 
 
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})

@@ -182,14 +182,17 @@ class Configured(Result):
 
 
 class Failure(Result):
-    """Why something was not done, what happened to the money, and what to do next."""
+    """Why something was not done, what happened to the money, and what to do next.
+
+    `operation_id` is left out where there is none: no output schema says that it may be null.
+    """
 
     code: str
     message: str
     charged: Known
     changed: Known
     next_step: str
-    operation_id: str | None
+    operation_id: str = ""
 
 
 def owned(number: wire.PhoneNumber) -> OwnedNumber:
@@ -253,11 +256,12 @@ def failure(exc: KrosError) -> CallToolResult:
         charged=exc.charged,
         changed=exc.changed,
         next_step=exc.next_step,
-        operation_id=exc.operation_id,
+        operation_id=exc.operation_id or "",
     )
+    absent = () if exc.operation_id else ("operation_id",)
     return CallToolResult(
-        content=[TextContent(type="text", text=render(result, leave_out=("message",)))],
-        structured_content=result.model_dump(mode="json"),
+        content=[TextContent(type="text", text=render(result, leave_out=("message", *absent)))],
+        structured_content=result.model_dump(mode="json", exclude=set(absent)),
         is_error=True,
     )
 

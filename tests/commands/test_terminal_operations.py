@@ -150,7 +150,7 @@ def test_the_list_tells_what_waits_and_what_is_unknown_newest_first(command: Com
     assert waiting.id in lines[1]
     assert lost.id in lines[2]
     assert f"buy {E164}" in lines[2]
-    assert "1 wait for a person" in listed.out
+    assert "1 waits for a person" in listed.out
     only = command("operations", "--state", "unknown").out
     assert lost.id in only
     assert waiting.id not in only

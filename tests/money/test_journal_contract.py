@@ -245,20 +245,19 @@ async def test_what_needs_attention_is_due(journal: Journal, clock: Clock) -> No
     assert await journal.due("b") == ()
 
 
-async def test_a_newer_choice_of_settings_drops_what_is_pending_and_what_is_on_its_way(
+async def test_a_newer_choice_of_a_setting_is_noted_on_what_is_pending_and_on_its_way(
     journal: Journal, clock: Clock
 ) -> None:
     pending, unknown = await journal.propose(draft(clock)), await journal.propose(draft(clock, "+2348035550102"))
     await settle(journal, pending, State.DONE, settings_pending=True)
     sent = await settle(journal, unknown, State.UNKNOWN)
     for e164 in (pending.e164, unknown.e164):
-        await journal.settings_changed("a", e164)
-    done = await journal.change(
-        sent.id,
-        lambda current, now: moves.settle(current, now, token=sent.token, state=State.DONE, settings_pending=True),
-    )
-    assert not done.settings_pending
-    assert await journal.due("a") == ()
+        await journal.settings_changed("a", e164, ("endpoint_id",))
+        await journal.settings_changed("a", e164, ("allow_inbound",))
+    for operation in (pending, sent):
+        noted = await journal.get(operation.id)
+        assert noted is not None
+        assert noted.settings_superseded == ("allow_inbound", "endpoint_id")
 
 
 async def test_a_newer_choice_of_settings_leaves_other_numbers_and_accounts_alone(
@@ -266,8 +265,8 @@ async def test_a_newer_choice_of_settings_leaves_other_numbers_and_accounts_alon
 ) -> None:
     operation = await journal.propose(draft(clock))
     await settle(journal, operation, State.DONE, settings_pending=True)
-    await journal.settings_changed("b", E164)
-    await journal.settings_changed("a", "+2348035550199")
+    await journal.settings_changed("b", E164, ("endpoint_id",))
+    await journal.settings_changed("a", "+2348035550199", ("endpoint_id",))
     assert len(await journal.due("a")) == 1
 
 

@@ -202,10 +202,11 @@ def test_an_act_that_may_be_on_its_way_is_never_called_free() -> None:
     assert (model.past(release).charged, model.past(release).changed) == ("no", "unknown")
 
 
-def test_a_newer_choice_leaves_no_settings_pending() -> None:
+def test_a_purchase_settled_by_hand_still_gets_its_settings() -> None:
     sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
-    chosen = model.replace(sent, settings_superseded=True)
-    assert not moves.settle(chosen, 0.0, token=1, state=State.DONE, settings_pending=True).settings_pending
+    lost = moves.settle(sent, 0.0, token=1, state=State.UNKNOWN)
+    assert moves.settle_by_hand(lost, 1.0, state=State.DONE, by="ops", reason="seen").settings_pending
+    assert not moves.settle_by_hand(lost, 1.0, state=State.FAILED, by="ops", reason="seen").settings_pending
 
 
 requests = st.builds(
@@ -220,7 +221,7 @@ requests = st.builds(
     allow_inbound=st.none() | st.booleans(),
     allow_outbound=st.none() | st.booleans(),
     permanent=st.booleans(),
-    released=st.booleans(),
+    status=TEXT,
 )
 quotes = st.builds(
     Quote,
@@ -253,7 +254,8 @@ operations = st.builds(
     message=TEXT,
     number=st.none() | st.dictionaries(TEXT, TEXT | CENTS | st.booleans(), max_size=3),
     settings_pending=st.booleans(),
-    settings_superseded=st.booleans(),
+    settings_superseded=st.lists(TEXT, max_size=3).map(tuple),
+    accepted=st.booleans(),
     not_applied=st.lists(TEXT, max_size=3).map(tuple),
     seen_unsold_at=TIMES,
 )

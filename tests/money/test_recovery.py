@@ -11,6 +11,8 @@ from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 pytestmark = pytest.mark.anyio
 LATE = 121.0
 
+ALL_SETTINGS = ("endpoint_id", "allow_inbound", "allow_outbound")
+
 
 async def lost(bench: Bench, fault: str = "lost_reply", **wanted: object) -> Operation:
     operation = await bench.propose(**wanted)
@@ -213,7 +215,7 @@ async def test_settings_left_pending_are_finished_later(bench: Bench) -> None:
 
 async def test_pending_settings_never_override_a_change_of_ours(bench: Bench) -> None:
     bought, _ = await pending(bench)
-    await bench.desk.journal.settings_changed(bench.desk.account, bought.e164)
+    await bench.desk.journal.settings_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
     await finish_purchase(bench.desk, bought)
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH" and seen.status == 200]
     assert (await bench.stored(bought)).settings_pending is False
@@ -238,7 +240,7 @@ async def test_a_purchase_found_later_overrides_neither_our_change_nor_anybody_e
         assert number is not None
         number.endpoint_id = endpoints[1]
         if ours:
-            await bench.desk.journal.settings_changed(bench.desk.account, e164)
+            await bench.desk.journal.settings_changed(bench.desk.account, e164, ALL_SETTINGS)
         await finish_purchase(bench.desk, await ask(bench, unknown))
         assert number.endpoint_id == endpoints[1]
         assert (await bench.stored(unknown)).settings_pending is False
@@ -261,7 +263,7 @@ async def test_a_change_in_the_middle_of_finishing_stops_the_next_patch(bench: B
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(finish_purchase, bench.desk, bought)
         await bench.sim.faults.held()
-        await bench.desk.journal.settings_changed(bench.desk.account, bought.e164)
+        await bench.desk.journal.settings_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
         bench.sim.faults.let_go()
     done = [seen.body for seen in bench.sim.requests if seen.method == "PATCH" and seen.status == 200]
     assert [list(body) for body in done] == [["endpoint_id"]]

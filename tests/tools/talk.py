@@ -65,7 +65,7 @@ class Told:
     failed: bool
 
     def __getitem__(self, name: str) -> Any:
-        return self.data[name]
+        return self.data.get(name) if self.failed and name == "operation_id" else self.data[name]
 
     @property
     def outcome(self) -> str:
@@ -89,9 +89,8 @@ def told(name: str, result: CallToolResult) -> Told:
         raise AssertionError(f"{name}: {missing} stands in the data and not in the text:\n{text}")
     if result.is_error:
         Failure.model_validate(data)
-    else:
-        schema = OUTPUT_SCHEMAS[name]
-        assert schema is not None
+    # Some clients hold failures against the output schema as well.
+    if (schema := OUTPUT_SCHEMAS.get(name)) is not None:
         jsonschema.validate(data, schema)
     return Told(data, text, bool(result.is_error))
 
