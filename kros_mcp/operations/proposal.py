@@ -52,9 +52,10 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
     country = request.country or (seen.country if seen else "")
     if not country:
         raise InvalidArgumentError(
-            "This number was not seen in a search lately, so its country is not known; nothing was charged.",
+            "This number was not seen in a search lately, so country is needed beside it, a two-letter code such as "
+            "NG; nothing was charged.",
             code="NOT_SEEN",
-            next_step="Search again and use an inventory_id from that result; or give country as well.",
+            next_step="Search again and use an inventory_id from that result, or give country as well.",
         )
     endpoint = await require_endpoint(desk, request.endpoint_id)
     sought = Sighting(

@@ -217,6 +217,7 @@ async def test_pending_settings_never_override_a_change_of_ours(bench: Bench) ->
     bought, _ = await pending(bench)
     await bench.desk.journal.settings_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
     await finish_purchase(bench.desk, bought)
+    await finish_purchase(bench.desk, await bench.stored(bought))
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH" and seen.status == 200]
     assert (await bench.stored(bought)).settings_pending is False
 
