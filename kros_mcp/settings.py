@@ -97,8 +97,10 @@ class Settings(BaseSettings):
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
+        if "@" in value:  # refused before it is taken apart: what is complained of then may be the password
+            raise ValueError("must be an https URL without user, query or fragment")
         url = urlsplit(value.strip())
-        if url.scheme not in {"http", "https"} or not url.hostname or "@" in url.netloc or url.query or url.fragment:
+        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
             raise ValueError("must be an https URL without user, query or fragment")
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
             raise ValueError("must be https, since the API key is sent there; http is allowed on loopback only")

@@ -42,11 +42,12 @@ async def gather(read: Callable[[int, int], Awaitable[Page[T]]], *, limit: int, 
         offset: KrosAI's offset to begin at.
     """
     found: dict[int, T] = {}
-    size, dropped = limit, False
+    begin, size, dropped = offset, limit, False
     for _ in range(_MOST_PAGES):
         page = await read(size, offset)
-        if found and page.items and all(item in found.values() for item in page.items):
-            return Gathered(tuple(found.values()), tuple(found), None, None)  # KrosAI ignores `offset`
+        if found and page.items and page.items[0] == next(iter(found.values())):  # KrosAI ignores `offset`
+            found |= {begin + at - offset: item for at, item in zip(page.positions, page.items, strict=True)}
+            return Gathered(tuple(found.values())[:limit], tuple(found)[:limit], None, None)
         wanted = limit - len(found)
         taken = dict(zip(page.positions[:wanted], page.items[:wanted], strict=True))
         found |= taken
@@ -66,6 +67,6 @@ async def gather(read: Callable[[int, int], Awaitable[Page[T]]], *, limit: int, 
 
 
 def _is_end(page: Page[T], size: int, following: int) -> bool:
-    if page.total is not None:
+    if page.total is not None and page.received:
         return following >= page.total
     return page.received < size

@@ -79,9 +79,11 @@ class Written:
         body: Whether the answer was JSON, empty, or something else.
         number: The number in the answer, if it states one with id and E.164.
         e164: The E.164 in the answer, even if no id stands beside it.
+        contradicted: Whether the answer named the number and an error, so that it settles nothing.
     """
 
     status: int
     body: Literal["json", "empty", "other"]
     number: PhoneNumber | None = None
     e164: str | None = None
+    contradicted: bool = False

@@ -30,7 +30,7 @@ def settled(reply: Reply) -> Written:
     if error is None:
         return _written(reply)
     if 200 <= reply.status < 300 and _names_a_number(reply):  # noqa: PLR2004  # as above
-        raise outcome_unknown()  # a success that names the number, and an error: it says both
+        return Written(reply.status, reply.form, contradicted=True)  # only what is seen afterwards settles it
     if documented_code(reply.body) is not None or reply.status in _SETTLED:
         raise error
     raise outcome_unknown()

@@ -16,6 +16,7 @@ from kros_mcp.money import show_cents
 from kros_mcp.operations import routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import Operation, Quote, State
+from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,8 @@ async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
     try:
         with within(SETTINGS_SECONDS):
             number, not_applied = await _finish(desk, operation)
+        if number is None and await _may_be_listed_later(desk, operation):
+            return operation
         return await _store(desk, operation, number, not_applied)
     except KrosError as exc:
         logger.warning("operation %s: settings not finished yet: %s", operation.id, exc.code)
@@ -124,6 +127,13 @@ async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None,
         logger.warning("operation %s: settings refused by KrosAI: %s", operation.id, exc.code)
         return number, lacking
     return applied.number, applied.not_applied
+
+
+async def _may_be_listed_later(desk: Desk, operation: Operation) -> bool:
+    """Tell whether a purchase of which no id is known may only not be listed yet."""
+    known = bool((operation.number or {}).get("id"))
+    settled_at = operation.settled_at or 0.0
+    return not known and await desk.journal.now() - settled_at < LISTING_LAG_SECONDS
 
 
 async def _store(

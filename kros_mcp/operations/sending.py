@@ -6,6 +6,7 @@ A request that may have left is never called unsent, and only KrosAI's own word 
 import logging
 import math
 import time
+from http import HTTPStatus
 from typing import Any
 
 import anyio
@@ -130,7 +131,7 @@ async def _read_outcome(desk: Desk, operation: Operation, written: Written) -> d
     try:
         reading = await find_owned(desk.client, number_id=operation.request.number_id)
     except KrosError:
-        if written.body == "other":
+        if written.body == "other" or written.contradicted or written.status == HTTPStatus.ACCEPTED:
             raise
         return {"state": State.DONE}
     if not released(operation, reading.number):
@@ -145,7 +146,7 @@ async def _bought(desk: Desk, operation: Operation, written: Written) -> dict[st
     if number is None:
         number = (await find_owned(desk.client, e164=operation.e164)).number
     if number is None or number.status == "inactive":
-        raise OutcomeUnknownError("KrosAI answered the purchase without naming the number.")
+        raise OutcomeUnknownError("KrosAI answered the purchase without plainly naming the number.")
     return bought(operation, number, desk.settings.currency)
 
 

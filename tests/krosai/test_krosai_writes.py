@@ -69,11 +69,17 @@ async def test_a_documented_code_decides_whatever_the_status(status: int) -> Non
 
 @pytest.mark.parametrize(
     "body",
-    [{"success": False}, {"error": "odd"}, OWNED | {"error": {"message": "odd"}}, {"error": "ODD_CODE"}],
+    [{"success": False}, {"error": "odd"}, {"error": {"message": "odd"}}, {"error": "ODD_CODE"}],
 )
 async def test_a_success_that_says_error_leaves_the_outcome_unknown(body: object) -> None:
     with pytest.raises(OutcomeUnknownError):
         await buy(body)
+
+
+@pytest.mark.parametrize("trouble", [{"error": {"message": "odd"}}, {"code": "KYC_PENDING"}, {"success": False}])
+async def test_a_success_that_names_the_number_and_an_error_is_neither_believed_nor_refused(trouble: object) -> None:
+    written = await buy(OWNED | trouble)  # type: ignore[operator]
+    assert (written.contradicted, written.number, written.e164) == (True, None, None)
 
 
 @pytest.mark.parametrize(

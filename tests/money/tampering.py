@@ -1,0 +1,40 @@
+"""A way to KrosAI on which requests and answers can be changed."""
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+
+from kros_mcp.simulator import Simulator, transport
+
+Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Tamper = Callable[[httpx.Request, Send], Awaitable[httpx.Response]]
+
+
+class Tampered(httpx.AsyncBaseTransport):
+    """Hands each request of one method to `tamper`, which may send it on, and lets the others through."""
+
+    def __init__(self, sim: Simulator, method: str, tamper: Tamper) -> None:
+        self._way, self._method, self._tamper = transport(sim), method, tamper
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method != self._method:
+            return await self._way.handle_async_request(request)
+        return await self._tamper(request, self._way.handle_async_request)
+
+
+def answering(answer: httpx.Response, *, acts: bool = False) -> Tamper:
+    """Answer this, after KrosAI has acted or in its place."""
+
+    async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
+        if acts:
+            await send(request)
+        return answer
+
+    return tamper
+
+
+async def list_is_empty(request: httpx.Request, send: Send) -> httpx.Response:
+    """KrosAI's list of owned numbers does not show any yet."""
+    if request.url.params.get("action") == "assigned":
+        return httpx.Response(200, json=[])
+    return await send(request)

@@ -1,0 +1,137 @@
+"""Changes of settings of which KrosAI applies a part, or nothing."""
+
+import json
+
+import anyio
+import httpx
+import pytest
+from bench import Bench, open_bench
+from tampering import Send, Tampered
+
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.operations import configuring, recovery
+from kros_mcp.operations.configuring import Change
+from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.proposal import propose_configuration, require_owned
+from kros_mcp.operations.runner import Runner
+from kros_mcp.simulator import OwnedNumber, Simulator
+
+pytestmark = pytest.mark.anyio
+LATE = 121.0
+
+
+def wish(sim: Simulator, number: OwnedNumber) -> Request:
+    """Another endpoint, and the other way about with calls out."""
+    endpoint = next(each for each in sim.endpoints if each != number.endpoint_id)
+    return Request(number_id=number.id, endpoint_id=endpoint, allow_outbound=not number.allow_outbound)
+
+
+async def read(bench: Bench, number: OwnedNumber) -> PhoneNumber:
+    return await require_owned(bench.desk, number.id, "")
+
+
+async def configure(bench: Bench, number: OwnedNumber, request: Request) -> Change:
+    async with anyio.create_task_group() as tasks:
+        runner = Runner(bench.desk, tasks)
+        return await configuring.configure(bench.desk, runner, await read(bench, number), request, seconds=20)
+    raise AssertionError
+
+
+async def confirm(bench: Bench, number: OwnedNumber, request: Request) -> Operation:
+    """Change a protected number, with a person's yes."""
+    proposed = await propose_configuration(bench.desk, "local", request, await read(bench, number))
+    return await bench.execute(proposed)
+
+
+async def endpoint_alone(request: httpx.Request, send: Send) -> httpx.Response:
+    """Let KrosAI apply the endpoint and nothing else."""
+    body = json.loads(request.content)
+    kept = {name: value for name, value in body.items() if name == "endpoint_id"}
+    headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+    return await send(httpx.Request("PATCH", request.url, headers=headers, json=kept))
+
+
+async def endpoint_alone_and_lost(request: httpx.Request, send: Send) -> httpx.Response:
+    await endpoint_alone(request, send)
+    raise httpx.ReadError("lost", request=request)
+
+
+async def test_a_change_applied_by_half_and_not_answered_is_done_with_what_was_not_applied(sim: Simulator) -> None:
+    number = next(iter(sim.owned.values()))
+    request = wish(sim, number)
+    way = Tampered(sim, "PATCH", endpoint_alone_and_lost)
+    async with open_bench(sim, way=way, protected_numbers=(number.e164,)) as bench:
+        unknown = await confirm(bench, number, request)
+        assert (unknown.state, unknown.changed, number.endpoint_id) == (State.UNKNOWN, "unknown", request.endpoint_id)
+        assert (await recovery.reconcile(bench.desk, unknown)).state is State.UNKNOWN
+        bench.clock.now += LATE
+        done = await recovery.reconcile(bench.desk, unknown)
+        assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ("allow_outbound",))
+
+
+async def test_a_change_of_a_number_that_is_gone_stays_unknown(sim: Simulator) -> None:
+    number = next(iter(sim.owned.values()))
+    way = Tampered(sim, "PATCH", endpoint_alone_and_lost)
+    async with open_bench(sim, way=way, protected_numbers=(number.e164,)) as bench:
+        unknown = await confirm(bench, number, wish(sim, number))
+        del sim.owned[number.id]
+        for _ in range(5):
+            bench.clock.now += LATE
+            assert (await recovery.reconcile(bench.desk, await bench.stored(unknown))).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("refusal", ["429", "connection"])
+async def test_a_change_applied_by_half_is_told_although_the_second_try_is_refused(
+    sim: Simulator, refusal: str
+) -> None:
+    number = next(iter(sim.owned.values()))
+    request, before = wish(sim, number), number.endpoint_id
+    spelt: list[set[str]] = []
+
+    async def refuse_camel(sent: httpx.Request, send: Send) -> httpx.Response:
+        spelt.append(set(json.loads(sent.content)))
+        if len(spelt) == 1:
+            return await endpoint_alone(sent, send)
+        if refusal == "connection":
+            raise httpx.ConnectError("refused", request=sent)
+        return httpx.Response(429, headers={"retry-after": "60"}, json={"error": "Rate limit exceeded"})
+
+    async with open_bench(sim, way=Tampered(sim, "PATCH", refuse_camel)) as bench:
+        change = await configure(bench, number, request)
+    assert spelt == [{"endpoint_id", "allow_outbound"}, {"allowOutbound"}]
+    assert change.after is not None
+    assert (change.before.endpoint_id, change.after.endpoint_id) == (before, request.endpoint_id)
+    assert change.after.endpoint_id == number.endpoint_id
+    assert change.not_applied == ("allow_outbound",)
+
+
+async def test_a_confirmed_change_of_which_nothing_was_applied_has_changed_nothing(sim: Simulator) -> None:
+    number = next(iter(sim.owned.values()))
+    before = (number.endpoint_id, number.allow_inbound, number.allow_outbound)
+    async with open_bench(sim, protected_numbers=(number.e164,)) as bench:
+        for spelling in ("snake", "camel"):
+            sim.faults.switch_on(f"ignore_{spelling}_case", times=None)
+        done = await confirm(bench, number, wish(sim, number))
+        assert (done.state, done.changed, done.charged) == (State.DONE, "no", "no")
+        assert done.not_applied == ("endpoint_id", "allow_outbound")
+        assert (number.endpoint_id, number.allow_inbound, number.allow_outbound) == before
+
+
+async def test_choosing_one_setting_anew_leaves_the_others_of_a_purchase_to_be_brought_about(bench: Bench) -> None:
+    first, chosen = list(bench.sim.endpoints)[:2]
+    outbound = not bench.sim.profile.outbound_by_default
+    operation = await bench.propose(endpoint_id=first, allow_inbound=False, allow_outbound=outbound)
+    bench.sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+    bench.sim.faults.switch_on("error_before", times=None, on=["update"])
+    bought = await bench.execute(operation)
+    bench.sim.faults.clear()
+    number = bench.sim.owned_by_e164(bought.e164)
+    assert number is not None
+    assert (bought.settings_pending, number.endpoint_id) == (True, None)
+    await configure(bench, number, Request(number_id=number.id, endpoint_id=chosen))
+    stale = await finish_purchase(bench.desk, bought)  # as it was read before the new choice
+    finished = await finish_purchase(bench.desk, await bench.stored(stale))
+    assert (number.endpoint_id, number.allow_inbound, number.allow_outbound) == (chosen, False, outbound)
+    assert (finished.settings_pending, finished.not_applied) == (False, ())
+    assert finished.settings_superseded == ("endpoint_id",)

@@ -1,0 +1,155 @@
+"""Answers of KrosAI that say two things at once, or less than they seem to."""
+
+import httpx
+import pytest
+from bench import Bench, open_bench, simulator
+from tampering import Send, Tamper, Tampered, answering
+
+from kros_mcp.errors import OperationError
+from kros_mcp.operations import moves, recovery
+from kros_mcp.operations.model import Operation, State
+from kros_mcp.simulator import OwnedNumber, Simulator
+
+pytestmark = pytest.mark.anyio
+LATE = 121.0
+SHOWN = "+2348035550105"
+
+
+async def ask_often(bench: Bench, operation: Operation) -> Operation:
+    """Ask KrosAI again and again, long after the settle time."""
+    for _ in range(5):
+        bench.clock.now += LATE
+        operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
+    return operation
+
+
+@pytest.mark.parametrize("body", [{"id": "x", "e164": "+2348035550199"}, {"e164": "+2348035550199"}])
+async def test_a_success_that_names_another_number_is_never_called_failed_by_what_is_for_sale(
+    sim: Simulator, body: dict[str, str]
+) -> None:
+    way = Tampered(sim, "POST", answering(httpx.Response(201, json=body)))
+    async with open_bench(sim, way=way) as bench:
+        unknown = await bench.buy(SHOWN)
+        assert (unknown.state, unknown.accepted, unknown.charged) == (State.UNKNOWN, True, "unknown")
+        assert (await ask_often(bench, unknown)).state is State.UNKNOWN
+        ended = await bench.desk.journal.change(
+            unknown.id,
+            lambda current, now: moves.settle_by_hand(current, now, state=State.FAILED, by="anna", reason="looked"),
+        )
+        assert (ended.state, ended.charged, sim.charges) == (State.FAILED, "no", [])
+
+
+async def test_a_success_that_names_another_number_is_done_once_ours_is_seen_owned(sim: Simulator) -> None:
+    answer = httpx.Response(201, json={"id": "x", "e164": "+2348035550199"})
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(answer, acts=True))) as bench:
+        bought = await bench.buy(SHOWN)
+        assert (bought.state, bought.charged, len(sim.charges)) == (State.DONE, "yes", 1)
+        assert bought.number is not None
+        assert bought.number["e164"] == SHOWN
+
+
+COMPLETE = {"id": "pn_x", "e164": SHOWN, "country": "NG", "type": "mobile", "status": "active"}
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("trouble", [{"code": "KYC_PENDING"}, {"success": False}, {"error": "INSUFFICIENT_BALANCE"}])
+@pytest.mark.parametrize("acts", [True, False])
+async def test_a_success_that_names_the_number_and_an_error_is_settled_by_sight_alone(
+    sim: Simulator, trouble: dict[str, object], *, wrapped: bool, acts: bool
+) -> None:
+    body = ({"data": COMPLETE} if wrapped else COMPLETE) | trouble
+    way = Tampered(sim, "POST", answering(httpx.Response(201, json=body), acts=acts))
+    async with open_bench(sim, way=way) as bench:
+        settled = await ask_often(bench, await bench.buy(SHOWN))
+        assert settled.state is (State.DONE if acts else State.UNKNOWN)
+        assert settled.charged == ("yes" if acts else "unknown")
+        assert (len(sim.charges), len(bench.posts())) == (int(acts), int(acts))
+
+
+def becoming(number: OwnedNumber, status: str, *, answer: httpx.Response | None) -> Tamper:
+    """A release that only changes the status, and whose answer may be lost."""
+
+    async def tamper(request: httpx.Request, _send: Send) -> httpx.Response:
+        number.status = status
+        if answer is None:
+            raise httpx.ReadError("lost", request=request)
+        return answer
+
+    return tamper
+
+
+@pytest.mark.parametrize("status", ["releasing", "active"])
+@pytest.mark.parametrize("answer", [httpx.Response(202), httpx.Response(202, json={"status": "releasing"})])
+async def test_a_release_that_kros_accepted_is_never_called_failed(
+    sim: Simulator, answer: httpx.Response, status: str
+) -> None:
+    number = next(iter(sim.owned.values()))
+    async with open_bench(sim, way=Tampered(sim, "DELETE", becoming(number, status, answer=answer))) as bench:
+        unknown = await ask_often(bench, await bench.execute(await bench.propose_release(number)))
+        assert (unknown.state, unknown.changed, number.status) == (State.UNKNOWN, "unknown", status)
+        number.status = "inactive"
+        released = await ask_often(bench, unknown)
+        assert (released.state, released.changed) == (State.DONE, "yes")
+
+
+@pytest.mark.parametrize(
+    ("answer", "ends"),
+    [
+        (httpx.Response(202), State.UNKNOWN),
+        (httpx.Response(200, json=COMPLETE | {"success": False}), State.UNKNOWN),
+        (httpx.Response(204), State.DONE),
+    ],
+)
+async def test_a_release_that_cannot_be_read_back_is_done_only_by_a_plain_success(
+    sim: Simulator, answer: httpx.Response, ends: State
+) -> None:
+    number = next(iter(sim.owned.values()))
+
+    async def answer_and_hide(_request: httpx.Request, _send: Send) -> httpx.Response:
+        sim.faults.switch_on("refuse", times=None, on=["get"], status=401)
+        return answer
+
+    async with open_bench(sim, way=Tampered(sim, "DELETE", answer_and_hide)) as bench:
+        released = await bench.execute(await bench.propose_release(number))
+        assert (released.state, number.status) == (ends, "active")
+
+
+@pytest.mark.parametrize(("status", "ends"), [("releasing", State.UNKNOWN), ("active", State.FAILED)])
+async def test_a_lost_release_failed_only_if_the_status_is_as_it_was(sim: Simulator, status: str, ends: State) -> None:
+    number = next(iter(sim.owned.values()))
+    assert number.status == "active"
+    async with open_bench(sim, way=Tampered(sim, "DELETE", becoming(number, status, answer=None))) as bench:
+        unknown = await bench.execute(await bench.propose_release(number))
+        assert (await recovery.reconcile(bench.desk, unknown)).state is State.UNKNOWN
+        assert (await ask_often(bench, unknown)).state is ends
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_deletion_that_kros_turns_into_a_release_is_done_and_says_what_it_is_not(*, lost: bool) -> None:
+    sim = simulator("reference")
+    number = next(iter(sim.owned.values()))
+
+    async def soften(request: httpx.Request, send: Send) -> httpx.Response:
+        url = request.url.copy_merge_params({"action": "release"})
+        answer = await send(httpx.Request("DELETE", url, headers=request.headers))
+        if lost:
+            raise httpx.ReadError("lost", request=request)
+        return answer
+
+    way = Tampered(sim, "DELETE", soften)
+    async with open_bench(sim, way=way, allow_permanent_delete=True) as bench:
+        settled = await bench.execute(await bench.propose_release(number, permanent=True))
+        done = await recovery.reconcile(bench.desk, settled) if lost else settled
+        assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ("permanent",))
+        assert sim.owned[number.id].status == "inactive"
+
+
+async def test_a_number_just_bought_is_not_offered_again_while_it_is_still_listed_for_sale(bench: Bench) -> None:
+    stock = dict(bench.sim.inventory)
+    bought = await bench.buy(SHOWN)
+    bench.sim.inventory.update(stock)
+    assert (await bench.propose(SHOWN)).id == bought.id
+    with pytest.raises(OperationError) as caught:
+        await bench.propose(SHOWN, allow_outbound=False)
+    assert (caught.value.code, caught.value.charged) == ("ALREADY_OWNED", "no")
+    assert len(await bench.desk.journal.list_operations()) == len(bench.posts()) == len(bench.sim.charges) == 1
