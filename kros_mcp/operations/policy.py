@@ -36,10 +36,12 @@ class Books:
     """What the journal knows of this account's money at one moment.
 
     `spent_cents` is reserved or spent in the last 24 hours. `committed` are the monthly prices of
-    purchases that are under way, unknown, or newer than the run rate's reading, by E.164.
+    purchases that are under way, unknown, or too new to be sure that the run rate shows them, by E.164;
+    `bought` are those of them that are done, whoever asked for them.
     """
 
     spent_cents: int = 0
+    bought: frozenset[str] = frozenset()
     committed: dict[str, int | None] = field(default_factory=dict)
 
 
@@ -54,6 +56,7 @@ def check(settings: Settings, operation: Operation, books: Books, run_rate: RunR
     if operation.action is Action.RELEASE:
         _check_release(settings, operation)
     if operation.action is Action.BUY:
+        _check_not_bought(operation, books)
         _check_country(settings, operation)
         _check_purchase(settings, operation)
         _check_day(settings, operation, books)
@@ -79,6 +82,15 @@ def _check_release(settings: Settings, operation: Operation) -> None:
             "Deleting a number's record for good is switched off (KROS_ALLOW_PERMANENT_DELETE); nothing was changed.",
             code="PERMANENT_DELETE_OFF",
             next_step="Offer a soft release instead: call again with permanent false.",
+        )
+
+
+def _check_not_bought(operation: Operation, books: Books) -> None:
+    if operation.e164 in books.bought:
+        raise RefusedError(
+            f"{operation.e164} was bought for this account within the last hour; nothing was charged now.",
+            code="ALREADY_OWNED",
+            next_step="Use configure_phone_number to change how it is routed.",
         )
 
 

@@ -208,8 +208,9 @@ class SqliteJournal:
             "operations AS later WHERE later.account = operations.account AND later.e164 = operations.e164 "
             "AND later.action = 'release' AND later.state = 'done' AND later.settled_at >= operations.settled_at)"
         )
-        rows = (*self._select(under_way, account), *self._select(newer, account, committed_since))
-        return Books(spent_cents=spent, committed={row.e164: row.quote.monthly_cents for row in rows})
+        bought = self._select(newer, account, committed_since)
+        committed = {row.e164: row.quote.monthly_cents for row in (*self._select(under_way, account), *bought)}
+        return Books(spent_cents=spent, bought=frozenset(row.e164 for row in bought), committed=committed)
 
     def _load(self, operation_id: str) -> Operation | None:
         found = self._select("id = ?", operation_id)

@@ -49,6 +49,21 @@ async def test_a_purchase_is_counted_once_when_it_is_listed(sim: Simulator) -> N
             await bench.propose(OTHER_MOBILES[7])
 
 
+async def test_a_number_just_bought_is_offered_to_no_other_principal(sim: Simulator) -> None:
+    """Even though KrosAI lists it neither as owned yet nor as sold."""
+    stock = dict(sim.inventory)
+    async with open_bench(sim, way=Tampered(sim, "GET", list_is_empty)) as bench:
+        waiting = await bench.propose(OTHER_MOBILES[5], principal="second")
+        assert (await bench.buy(OTHER_MOBILES[5])).state is State.DONE
+        sim.inventory.update(stock)
+        with pytest.raises(RefusedError) as caught:
+            await bench.propose(OTHER_MOBILES[5], principal="third")
+        assert caught.value.code == "ALREADY_OWNED"
+        refused = await bench.execute(waiting)
+        assert (refused.state, refused.error_code) == (State.FAILED, "ALREADY_OWNED")
+    assert len(sim.charges) == len(bench.posts()) == 1
+
+
 async def test_a_number_bought_and_released_again_does_not_count(capped: Bench) -> None:
     bought = await capped.buy(OTHER_MOBILES[5])
     number = capped.sim.owned_by_e164(bought.e164)

@@ -354,7 +354,7 @@ async def test_a_yes_replayed_after_the_number_was_released_buys_nothing(
     [number] = [number for number in talk.sim.owned.values() if number.e164 == item.e164]
     del talk.sim.owned[number.id]
     talk.sim.inventory[item.id] = item
-    assert await reply(talk, item, question, YES) == "asked again"
+    assert await reply(talk, item, question, YES) == "ALREADY_OWNED"
     assert len(talk.sim.charges) == 1
 
 
