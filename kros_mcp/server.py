@@ -19,10 +19,10 @@ from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import CODE_SECONDS
+from kros_mcp.operations.model import CODE_SECONDS, Operation, State
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings
-from kros_mcp.tools import results
+from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import Call, Runtime, current_call
 from kros_mcp.tools.parameters import refusal
 from kros_mcp.tools.registry import build_tools
@@ -40,6 +40,9 @@ INSTRUCTIONS = (
 )
 
 
+_UNANSWERED = "PROMPT_UNANSWERED"
+
+
 class KrosServer(MCPServer[Runtime]):
     """An MCP server whose failures are typed results, never protocol errors."""
 
@@ -55,10 +58,18 @@ class KrosServer(MCPServer[Runtime]):
         try:
             return await super().call_tool(name, arguments, context)
         except (ToolError, MCPError) as exc:
-            return results.failure(self._in_our_words(name, exc, call))
+            failure = self._in_our_words(name, exc, call)
+            if failure.code == _UNANSWERED and (ended := await self._ended_meanwhile(here, call.asked)):
+                return results.answer(outcomes.acted(ended, here.settings))
+            return results.failure(failure)
         finally:
             here.asking.discard(call.holds)
             current_call.reset(token)
+
+    async def _ended_meanwhile(self, here: Runtime, operation_id: str) -> Operation | None:
+        """Find an operation whose prompt stayed open while a yes came another way."""
+        operation = await here.runner.wait(operation_id, 0)
+        return None if operation.state is State.PROPOSED else operation
 
     def _in_our_words(self, name: str, exc: ToolError | MCPError, call: Call) -> KrosError:
         cause = exc.__cause__
@@ -73,7 +84,7 @@ class KrosServer(MCPServer[Runtime]):
         if call.asked and not call.about:
             return ConfirmationError(
                 "The prompt could not be answered in the client, so nothing was charged or changed.",
-                code="PROMPT_UNANSWERED",
+                code=_UNANSWERED,
                 next_step="Call again with the same arguments to ask once more.",
                 operation_id=call.asked,
             )

@@ -143,7 +143,7 @@ async def conclude(
         seconds: How long to wait for the outcome.
     """
     operation = standing.operation
-    if operation.state is State.PROPOSED:
+    if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
         if isinstance(answer, State):
             return Conclusion(await _turn_down(desk, operation, answer, "The person turned the prompt down."))
         if answer is not None and not answer.is_yes(operation):

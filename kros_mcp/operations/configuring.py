@@ -24,6 +24,7 @@ class Change:
     before: PhoneNumber
     after: PhoneNumber | None
     not_applied: tuple[str, ...] = ()
+    deferred: bool = False
 
 
 async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNumber:
@@ -64,7 +65,7 @@ async def configure(desk: Desk, runner: Runner, number: PhoneNumber, request: Re
                 "KrosAI did not answer in time; whether it changed the number is not known.",
                 next_step="Call get_phone_number later to see its settings.",
             ) from exc
-        return Change(before=number, after=applied.number, not_applied=applied.not_applied)
+        return Change(before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred)
 
     done = await runner.shelter(change, seconds)
     return done or Change(before=number, after=None)

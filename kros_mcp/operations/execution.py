@@ -120,6 +120,12 @@ async def _reread(desk: Desk, operation: Operation) -> AvailableNumber | PhoneNu
             code="ALREADY_RELEASED" if number.status == "inactive" else "NUMBER_CHANGED",
             next_step="List the phone numbers again before going on.",
         )
+    if operation.action is Action.RELEASE and (number.endpoint_id or "") != operation.request.routed_endpoint_id:
+        raise OperationError(
+            f"Calls to {operation.e164} go elsewhere than when its release was asked about; nothing was changed.",
+            code="NUMBER_CHANGED",
+            next_step="Ask the person again, with where its calls go now.",
+        )
     return number
 
 

@@ -130,10 +130,9 @@ async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None,
 
 
 async def _may_be_listed_later(desk: Desk, operation: Operation) -> bool:
-    """Tell whether a purchase of which no id is known may only not be listed yet."""
-    known = bool((operation.number or {}).get("id"))
+    """Tell whether a purchase that KrosAI does not show may only not be shown yet."""
     settled_at = operation.settled_at or 0.0
-    return not known and await desk.journal.now() - settled_at < LISTING_LAG_SECONDS
+    return await desk.journal.now() - settled_at < LISTING_LAG_SECONDS
 
 
 async def _store(

@@ -87,6 +87,8 @@ class Request:
     permanent: bool = False
     status: str = ""
     """The record's status when its release was proposed."""
+    routed_endpoint_id: str = ""
+    """Where its calls went then."""
 
     @property
     def settings(self) -> tuple[object, ...]:

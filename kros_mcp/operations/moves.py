@@ -129,9 +129,21 @@ def settle_by_hand(
     return replace(settled, note=f"Settled by {by}: {reason}", settings_pending=bought)
 
 
+def begun(operation: Operation) -> Operation:
+    """Show an act that is under way as such, though its claim is not stored yet; shown only, never stored."""
+    return replace(operation, state=State.SENDING) if operation.state in WAITING else operation
+
+
+def is_abandoned(operation: Operation, now: float) -> bool:
+    """Tell whether nobody holds its lease; one that reaches too far ahead was given by a clock set back since."""
+    if operation.state is not State.SENDING or operation.lease_until is None:
+        return False
+    return not now < operation.lease_until <= now + LEASE_SECONDS
+
+
 def recover(operation: Operation, now: float) -> Operation:
     """Take over an expired lease: never sent is failed, sent is unknown. Needs no network."""
-    if operation.state is not State.SENDING or operation.lease_until is None or now < operation.lease_until:
+    if not is_abandoned(operation, now):
         return operation
     taken = replace(operation, token=operation.token + 1)
     if operation.sent_at is None:

@@ -206,6 +206,7 @@ async def _propose_for_owned(
         allow_outbound=request.allow_outbound,
         permanent=request.permanent,
         status=number.status or "",
+        routed_endpoint_id=number.endpoint_id or "",
     )
     return await _propose(desk, await _draft(desk, principal, action, place, quote))
 

@@ -23,7 +23,7 @@ async def recover(desk: Desk) -> None:
     """Take over what a stopped or frozen process of this account left in flight."""
     now = await desk.journal.now()
     for operation in await desk.journal.due(desk.account):
-        if operation.state is State.SENDING and operation.lease_until is not None and now >= operation.lease_until:
+        if moves.is_abandoned(operation, now):
             await desk.journal.change(operation.id, moves.recover)
 
 
@@ -59,7 +59,7 @@ async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
 
     def note(current: Operation, now: float) -> Operation:
         nonlocal taken
-        recently = current.checked_at is not None and now - current.checked_at < RECONCILE_EVERY_SECONDS
+        recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
         taken = current.state is State.UNKNOWN and not recently
         return replace(current, checked_at=now) if taken else current
 

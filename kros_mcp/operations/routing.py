@@ -2,13 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
 from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.orders import Changes, Spelling
+from kros_mcp.krosai.orders import Changes, Spelling, Written
+from kros_mcp.krosai.sending import Gate
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations.model import Operation, Request
 
@@ -17,10 +19,14 @@ LONGEST_RETRY_AFTER_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Applied:
-    """The number as it stands afterwards, and the settings that differ from what was asked."""
+    """The number as it stands afterwards, and the settings that differ from what was asked.
+
+    `deferred` says that KrosAI has accepted a change without carrying it out yet (202).
+    """
 
     number: PhoneNumber
     not_applied: tuple[str, ...]
+    deferred: bool = False
 
 
 def wanted(request: Request) -> Changes:
@@ -65,6 +71,7 @@ async def apply(
     *,
     key: str,
     go_on: Callable[[], Awaitable[bool]] = _always,
+    gate: Gate | None = None,
 ) -> Applied:
     """PATCH what is missing, read it back, and try once more in the other spelling if it was ignored.
 
@@ -74,18 +81,20 @@ async def apply(
         target: What is wanted.
         key: Distinguishes this change; the idempotency keys derive from it.
         go_on: Asked just before each PATCH; a no ends it.
+        gate: Called last before a PATCH leaves; if it raises, that one is not sent.
 
     Raises:
         KrosaiError: KrosAI refused, or it is not known whether it changed anything.
     """
-    current = number
+    current, deferred = number, False
     spellings: tuple[Spelling, ...] = ("snake", "camel")
     for spelling in spellings:
         lacking = missing(current, target)
         if not names(lacking) or not await go_on():
             break
         try:
-            await _patch(client, number.id, lacking, spelling, f"{key}-{spelling}")
+            written = await _patch(client, number.id, lacking, spelling, f"{key}-{spelling}", gate)
+            deferred = deferred or written.status == HTTPStatus.ACCEPTED
         except (ApiError, NotSentError):
             # The other spelling is only a guess: KrosAI may refuse it, and the first PATCH stands.
             if spelling == "snake":
@@ -98,21 +107,21 @@ async def apply(
                 "KrosAI accepted the change, and could not be read afterwards.",
                 next_step="Call get_phone_number later to see its settings.",
             ) from exc
-    return Applied(number=current, not_applied=names(missing(current, target)))
+    return Applied(number=current, not_applied=names(missing(current, target)), deferred=deferred)
 
 
-async def _patch(client: KrosClient, number_id: str, changes: Changes, spelling: Spelling, key: str) -> None:
+async def _patch(
+    client: KrosClient, number_id: str, changes: Changes, spelling: Spelling, key: str, gate: Gate | None
+) -> Written:
     """Send one PATCH; after a 429, once more under the same key when KrosAI allows it."""
     try:
-        await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key)
+        return await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key, gate=gate)
     except RateLimitError as exc:
         wait = exc.retry_after_seconds or 1.0
         if wait > LONGEST_RETRY_AFTER_SECONDS:
             raise
         await anyio.sleep(wait)
-    else:
-        return
-    await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key)
+    return await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key, gate=gate)
 
 
 def shown(number: PhoneNumber) -> dict[str, Any]:

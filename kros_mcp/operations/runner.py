@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai.patience import within
-from kros_mcp.operations import recovery
+from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.finishing import finish_purchase
@@ -76,27 +76,26 @@ class Runner:
                 raise run.error
             if run.operation is not None:
                 return run.operation
-            try:
-                return await self._read(operation_id)
-            except JournalError as exc:
-                raise OutcomeUnknownError(
-                    "The act goes on, and the journal cannot be read now.", operation_id=operation_id
-                ) from exc
+            return moves.begun(await self._read(operation_id))
         return await self._read(operation_id)
+
+    def is_under_way(self, operation_id: str) -> bool:
+        """Tell whether this process is carrying an act out, its claim stored or not."""
+        return operation_id in self._runs
 
     async def ask(self, operation: Operation, *, within_seconds: float = ASK_SECONDS) -> Operation:
         """Reconcile an unknown operation now; unknown it stays if KrosAI cannot be read in time."""
         if operation.state is not State.UNKNOWN or operation.id in self._runs:
             return operation
-        try:
-            with within(within_seconds):
-                if (attended := self._attended.get(operation.id)) is not None:
-                    await attended.wait()
-                    return await self._read(operation.id)
-                return await self._reconciled(operation)
-        except KrosError as exc:
-            logger.info("operation %s: not reconciled: %s", operation.id, exc.code)
-            return operation
+        attended = self._attended.get(operation.id)
+        if attended is None:
+            # A task of the server's: an asker who gives up early must not use up the turn to ask.
+            attended = self._attended[operation.id] = anyio.Event()
+            self._tasks.start_soon(self._attend_to, operation)
+        with anyio.move_on_after(within_seconds):
+            await attended.wait()
+            return await self._read(operation.id)
+        return operation
 
     async def shelter(self, work: Callable[[], Awaitable[T]], seconds: float) -> T | None:
         """Do work in a task of the server's, and wait for it at most so long; None means it goes on.
@@ -168,7 +167,7 @@ class Runner:
 
     def _wants_attention(self, operation: Operation, now: float) -> bool:
         if operation.state is State.UNKNOWN:
-            return now >= _next_asking(operation)
+            return now >= _next_asking(operation, now)
         settled_at = operation.settled_at or 0.0
         return operation.settings_pending and now > settled_at + LEASE_SECONDS and not self._pausing(operation.id)
 
@@ -227,14 +226,20 @@ class Runner:
         return await self._read(operation_id)
 
     async def _read(self, operation_id: str) -> Operation:
-        operation = await self._desk.journal.get(operation_id)
+        """Read an operation that exists; a journal that cannot be read now says nothing of its outcome."""
+        try:
+            operation = await self._desk.journal.get(operation_id)
+        except JournalError as exc:
+            raise OutcomeUnknownError(
+                "The journal cannot be read now, so the outcome is not known.", operation_id=operation_id
+            ) from exc
         assert operation is not None  # noqa: S101 - rows are never deleted
         return operation
 
 
-def _next_asking(operation: Operation) -> float:
+def _next_asking(operation: Operation, now: float) -> float:
     """When to ask KrosAI again: soon after sending, then ever more rarely, to spare its daily quota."""
-    if operation.checked_at is None or operation.sent_at is None:
+    if operation.checked_at is None or operation.sent_at is None or operation.checked_at > now:
         return 0.0
     age = operation.checked_at - operation.sent_at
     return operation.checked_at + min(max(recovery.RECONCILE_EVERY_SECONDS, age / 4), _SLOWEST_ASKING_SECONDS)

@@ -67,7 +67,7 @@ async def send(
             **told(OutcomeUnknownError("The server failed while waiting for KrosAI.")),
         }
     try:
-        return await _read_outcome(desk, operation, written)
+        return await _read_outcome(desk, operation, written, lease)
     except KrosError as exc:
         failure = exc
     except Exception:
@@ -122,12 +122,12 @@ async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber 
     return await client.update_number(subject.id, changes, idempotency_key=key, gate=lease.require)
 
 
-async def _read_outcome(desk: Desk, operation: Operation, written: Written) -> dict[str, Any]:
+async def _read_outcome(desk: Desk, operation: Operation, written: Written, lease: Lease) -> dict[str, Any]:
     """Read KrosAI's state after a 2xx: a purchase is done only if its number is named or seen owned."""
     if operation.action is Action.BUY:
         return await _bought(desk, operation, written)
     if operation.action is Action.CONFIGURE:
-        return await _configured(desk, operation)
+        return await _configured(desk, operation, written, lease)
     try:
         reading = await find_owned(desk.client, number_id=operation.request.number_id)
     except KrosError:
@@ -150,10 +150,12 @@ async def _bought(desk: Desk, operation: Operation, written: Written) -> dict[st
     return bought(operation, number, desk.settings.currency)
 
 
-async def _configured(desk: Desk, operation: Operation) -> dict[str, Any]:
+async def _configured(desk: Desk, operation: Operation, written: Written, lease: Lease) -> dict[str, Any]:
     number = await desk.client.get_number(operation.request.number_id)
     target = routing.wanted(operation.request)
-    applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again")
+    applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again", gate=lease.require)
+    if applied.not_applied and (applied.deferred or written.status == HTTPStatus.ACCEPTED):
+        raise OutcomeUnknownError("KrosAI accepted the change, and does not show it yet.")
     return configured(operation, applied)
 
 

@@ -151,7 +151,7 @@ def ask_release_a_last_time(
 async def _put(ctx: ToolContext, operation: Operation) -> Standing:
     """Decide where the person is asked, unless the prompt is open already."""
     here, call = runtime(ctx), current_call.get()
-    if operation.id in here.asking:
+    if operation.id in here.asking or here.runner.is_under_way(operation.id):
         return Standing(operation)
     if can_ask(ctx) and not is_modern(ctx):
         here.asking.add(operation.id)

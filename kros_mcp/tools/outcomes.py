@@ -101,10 +101,19 @@ def changed(change: Change) -> results.Configured:
         expires_at=None,
         confirmation_code=None,
         charged="no",
-        changed=("yes" if routing(before) != routing(after) else "no") if after else "unknown",
+        changed=_changed(change),
         number=after,
         next_step=next_step,
     )
+
+
+def _changed(change: Change) -> Known:
+    """Tell whether a change took place; one that KrosAI has only accepted may still come about."""
+    if change.after is None:
+        return "unknown"
+    if routing(results.owned(change.before)) != routing(results.owned(change.after)):
+        return "yes"
+    return "unknown" if change.deferred else "no"
 
 
 def routing(number: results.OwnedNumber) -> results.Settings:
@@ -142,9 +151,8 @@ def as_error(operation: Operation) -> KrosError:
 
 
 def _known(operation: Operation, settled: Known) -> Known:
-    """Between sending and settling nobody knows; a release or a change never charges."""
-    under_way = operation.state is State.SENDING and operation.sent_at is not None
-    return "unknown" if under_way else settled
+    """From the claim to the outcome nobody knows: it may be sent before these words are read."""
+    return "unknown" if operation.state is State.SENDING else settled
 
 
 def _status(operation: Operation) -> results.Status:
@@ -179,7 +187,8 @@ def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str,
             lost = f"The answer to {verb} {number} was lost, so it is not known yet whether it happened"
             words = (f"{lost}; it will not be sent again.", _KEEP_ASKING)
         case State.DONE:
-            words = (_done_words(operation, settings.currency), "Nothing more to do.")
+            told = "Tell the person what was not applied." if operation.not_applied else "Nothing more to do."
+            words = (_done_words(operation, settings.currency), told)
         case State.FAILED:
             error = as_error(operation)
             words = (error.message, error.next_step)
