@@ -1,0 +1,90 @@
+"""What may change between the question and the act, or while the clock does."""
+
+from dataclasses import replace
+
+import httpx
+import pytest
+from bench import YES, Bench, open_bench
+from tampering import Send, Tampered
+
+from kros_mcp.errors import NotSentError
+from kros_mcp.operations import moves, recovery, routing
+from kros_mcp.operations.execution import execute
+from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations.model import State
+from kros_mcp.operations.proposal import propose_configuration
+from kros_mcp.operations.sending import Lease
+from kros_mcp.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_number_whose_calls_go_elsewhere_by_now_is_not_released(bench: Bench) -> None:
+    number = bench.active
+    operation = await bench.propose_release(number)
+    number.endpoint_id = list(bench.sim.endpoints)[1]
+    refused = await bench.execute(operation)
+    assert (refused.state, refused.error_code, refused.changed) == (State.FAILED, "NUMBER_CHANGED", "no")
+    assert number.status == "active"
+
+
+async def test_a_clock_that_was_set_back_leaves_nothing_in_flight_for_ever(bench: Bench) -> None:
+    operation = await bench.propose()
+    journal = bench.desk.journal
+    claimed = await journal.claim(
+        operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
+    )
+    await journal.change(operation.id, lambda current, now: moves.mark_sent(current, now, token=claimed.token))
+    bench.clock.now -= 86_400
+    await recovery.recover(bench.desk)
+    assert (await bench.stored(operation)).state is State.UNKNOWN
+    await journal.change(operation.id, lambda current, now: replace(current, checked_at=now + 86_400))
+    asked_before = len(bench.sim.requests)
+    await recovery.reconcile(bench.desk, await bench.stored(operation))
+    assert len(bench.sim.requests) > asked_before
+
+
+async def test_a_process_that_lost_its_lease_changes_no_setting(bench: Bench) -> None:
+    number = await bench.desk.client.get_number(bench.active.id)
+    target = replace(routing.wanted((await bench.propose()).request), allow_outbound=not number.allow_outbound)
+    lease = Lease(1, since=0.0)
+    lease.lose()
+    with pytest.raises(NotSentError):
+        await routing.apply(bench.desk.client, number, target, key="late", gate=lease.require)
+    assert not [seen for seen in bench.sim.requests if seen.method == "PATCH"]
+
+
+async def test_a_change_that_kros_has_only_accepted_is_unknown(sim: Simulator) -> None:
+    async def accepted(request: httpx.Request, send: Send) -> httpx.Response:
+        del request, send
+        return httpx.Response(202, json={})
+
+    number = next(iter(sim.owned.values()))
+    async with open_bench(sim, way=Tampered(sim, "PATCH", accepted), protected_numbers=(number.e164,)) as bench:
+        shown = await bench.desk.client.get_number(number.id)
+        request = replace((await bench.propose()).request, endpoint_id="", allow_inbound=None)
+        wish = replace(request, number_id=number.id, allow_outbound=not shown.allow_outbound)
+        operation = await propose_configuration(bench.desk, "local", wish, shown)
+        told = await execute(bench.desk, operation.id, YES)
+        assert (told.state, told.changed) == (State.UNKNOWN, "unknown")
+
+
+async def test_a_purchase_that_kros_does_not_show_yet_keeps_its_settings_pending(sim: Simulator) -> None:
+    shown = False
+
+    async def not_yet(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = await send(request)
+        new = request.url.path.count("/") > len(["", "v1"]) and "endpoints" not in request.url.path
+        return answer if shown or not new else httpx.Response(404, json={"error": "Resource not found"})
+
+    endpoint = next(iter(sim.endpoints))
+    async with open_bench(sim, way=Tampered(sim, "GET", not_yet)) as bench:
+        sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+        bought = await bench.buy(endpoint_id=endpoint)
+        assert (bought.state, bought.settings_pending, bought.not_applied) == (State.DONE, True, ())
+        shown = True
+        finished = await finish_purchase(bench.desk, bought)
+    assert (finished.settings_pending, finished.not_applied) == (False, ())
+    number = sim.owned_by_e164(bought.e164)
+    assert number is not None
+    assert number.endpoint_id == endpoint
