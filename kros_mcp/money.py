@@ -31,12 +31,12 @@ def show_cents(amount_cents: int | None, currency: str = "") -> str:
 
 
 def show_price(due_now_cents: int | None, monthly_cents: int | None, currency: str = "") -> str:
-    """Say what a number costs now and every month, as in "5.00 USD now and 4.00 USD every month"."""
+    """Say what a number costs now, first month included, and every month after."""
     if due_now_cents is None and monthly_cents is None:
         return "an amount that KrosAI does not state"
     now, monthly = (_plain(amount, currency) for amount in (due_now_cents, monthly_cents))
     tail = "" if currency else " in the account currency"
-    return f"{now} now and {monthly} every month{tail}"
+    return f"{now} now, first month included, then {monthly} every month{tail}"
 
 
 def _plain(amount_cents: int | None, currency: str) -> str:

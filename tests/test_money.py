@@ -1,6 +1,6 @@
 import pytest
 
-from kros_mcp.money import Price, cents, show_cents
+from kros_mcp.money import Price, cents, show_cents, show_price
 
 
 @pytest.mark.parametrize("value", [0, 1, 500, 2**53 - 1])
@@ -38,3 +38,18 @@ def test_an_amount_is_shown_without_inventing_a_currency() -> None:
 )
 def test_what_is_due_now_is_known_only_if_nothing_contradicts_it(price: Price, due: int | None) -> None:
     assert price.due_now_cents == due
+
+
+@pytest.mark.parametrize(
+    ("due_now", "monthly", "currency", "said"),
+    [
+        (1_600, 1_100, "USD", "16.00 USD now, first month included, then 11.00 USD every month"),
+        (500, 500, "", "5.00 now, first month included, then 5.00 every month in the account currency"),
+        (None, 500, "", "an unstated amount now, first month included, then 5.00 every month in the account currency"),
+        (None, None, "USD", "an amount that KrosAI does not state"),
+    ],
+)
+def test_a_price_says_what_is_due_now_and_what_follows(
+    due_now: int | None, monthly: int | None, currency: str, said: str
+) -> None:
+    assert show_price(due_now, monthly, currency) == said

@@ -56,7 +56,12 @@ def test_before_deciding_the_person_sees_number_price_asker_and_deadline(command
 
     shown = command("deny", waiting.id, "--yes").out
 
-    for part in ("+234 201 555 0100", "5.00 now and 5.00 every month", "night shift", "Open until"):
+    for part in (
+        "+234 201 555 0100",
+        "5.00 now, first month included, then 5.00 every month",
+        "night shift",
+        "Open until",
+    ):
         assert part in shown
 
 

@@ -32,7 +32,7 @@ GOOD = [
     ("KROS_JOURNAL_URL", "sqlite:////var/lib/j.sqlite3", "journal_url", "sqlite:////var/lib/j.sqlite3"),
     ("KROS_JOURNAL_URL", "sqlite:///j.sqlite3", "journal_url", "sqlite:///j.sqlite3"),
     ("KROS_CURRENCY", "USD", "currency", "USD"),
-    ("KROS_PRINCIPAL", "anna", "principal", "anna"),
+    ("KROS_PRINCIPAL", "user-1", "principal", "user-1"),
     ("KROS_CONFIRMATION", "approver", "confirmation", Confirmation.APPROVER),
     ("KROS_APPROVAL_HOURS", "2", "approval_hours", 2.0),
     ("KROS_ANSWER_WITHIN_SECONDS", "10", "answer_within_seconds", 10.0),
@@ -177,10 +177,10 @@ def account(key: str, **chosen: str) -> str:
 
 
 def test_an_account_stays_the_same_while_its_token_rotates() -> None:
-    first = account(jwt(iss="supabase", sub="anna", exp=1))
-    assert account(jwt(iss="supabase", sub="anna", exp=2)) == first
+    first = account(jwt(iss="supabase", sub="user-1", exp=1))
+    assert account(jwt(iss="supabase", sub="user-1", exp=2)) == first
     assert account(jwt(iss="supabase", sub="ben", exp=1)) != first
-    assert account(jwt(iss="other", sub="anna", exp=1)) != first
+    assert account(jwt(iss="other", sub="user-1", exp=1)) != first
 
 
 def test_an_account_is_a_key_at_an_address_for_an_organization() -> None:

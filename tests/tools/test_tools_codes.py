@@ -140,7 +140,7 @@ async def test_the_sentence_says_what_is_agreed_to(reference: Simulator, era: st
     async with open_talk(reference, era, currency="USD") as talk:
         plain = await talk.buy(item)
         routed = await talk.buy(item, endpoint_id=endpoint_id, allow_outbound=False)
-    for said in ("+20 ", " in EG", "16.00 USD now", "11.00 USD every month", "test key"):
+    for said in ("+20 ", " in EG", "16.00 USD now", "then 11.00 USD every month", "test key"):
         assert said in plain["summary"]
         assert said in routed["summary"]
     assert "Then" not in plain["summary"]
