@@ -25,10 +25,10 @@ from kros_mcp.errors import (
     SettingsError,
     TooSlowError,
 )
-from kros_mcp.krosai import open_client
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
+from kros_mcp.operations.desk import open_krosai
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
 NETWORK_SECONDS = 10.0
@@ -103,12 +103,7 @@ async def _krosai(settings: Settings) -> list[Finding]:
     found: dict[str, Finding | KrosError] = {}
     try:
         async with (
-            open_client(
-                base_url=settings.base_url,
-                api_key=settings.require_api_key(),
-                auth_header=settings.auth_header,
-                organization_id=settings.organization_id,
-            ) as client,
+            open_krosai(settings) as client,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(_ask, found, "numbers:read", lambda: client.list_owned(limit=1))

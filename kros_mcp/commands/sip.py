@@ -3,11 +3,11 @@
 import anyio
 
 from kros_mcp.errors import InvalidArgumentError, NotFoundError
-from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.numbering import parse_e164
+from kros_mcp.operations.desk import open_krosai
 from kros_mcp.settings import Settings, load_settings
 
 _SECONDS = 20.0
@@ -37,12 +37,7 @@ async def _read(settings: Settings, number: str) -> PhoneNumber:
             e164 = parse_e164(number)
         except ValueError as exc:
             raise InvalidArgumentError(str(exc), next_step="Correct the number.") from None
-    async with open_client(
-        base_url=settings.base_url,
-        api_key=settings.require_api_key(),
-        auth_header=settings.auth_header,
-        organization_id=settings.organization_id,
-    ) as client:
+    async with open_krosai(settings) as client:
         with within(_SECONDS):
             number_id = number
             if e164:

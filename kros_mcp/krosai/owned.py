@@ -21,6 +21,11 @@ class OwnedReading:
     number: PhoneNumber | None
     complete: bool
 
+    @property
+    def living(self) -> PhoneNumber | None:
+        """The record, unless it is inactive: a number given up."""
+        return None if self.number is None or self.number.status == "inactive" else self.number
+
 
 async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20) -> OwnedReading:
     """Find one owned number by its id (with everything KrosAI tells of it) or by its E.164 (as listed).

@@ -27,7 +27,16 @@ _ENVIRONMENTS = {
 }
 
 
-class PurchaseAnswer(BaseModel):
+class Choice(BaseModel):
+    """A form with one required choice and no default."""
+
+    def is_slip(self, operation: Operation) -> bool:
+        """Tell whether this deserves another try."""
+        del operation
+        return False
+
+
+class PurchaseAnswer(Choice):
     """What a person may answer to a purchase."""
 
     decision: Literal["buy", "do not buy"] = Field(title="Decision", description="Buy spends the amount shown.")
@@ -37,13 +46,8 @@ class PurchaseAnswer(BaseModel):
         del operation
         return self.decision == "buy"
 
-    def is_slip(self, operation: Operation) -> bool:
-        """Tell whether this deserves another try."""
-        del operation
-        return False
 
-
-class ReleaseAnswer(BaseModel):
+class ReleaseAnswer(Choice):
     """What a person may answer to a release; the digits show that they read which number."""
 
     decision: Literal["release", "keep"] = Field(title="Decision", description="Release cannot be undone.")
@@ -64,7 +68,7 @@ class ReleaseAnswer(BaseModel):
         return self.decision == "release" and typed != last_four(operation.e164)
 
 
-class ConfigureAnswer(BaseModel):
+class ConfigureAnswer(Choice):
     """What a person may answer to a change of a protected number."""
 
     decision: Literal["change", "do not change"] = Field(title="Decision", description="Change applies what is shown.")
@@ -73,11 +77,6 @@ class ConfigureAnswer(BaseModel):
         """Tell whether this confirms the operation."""
         del operation
         return self.decision == "change"
-
-    def is_slip(self, operation: Operation) -> bool:
-        """Tell whether this deserves another try."""
-        del operation
-        return False
 
 
 Answer = PurchaseAnswer | ReleaseAnswer | ConfigureAnswer

@@ -1,12 +1,34 @@
 """What every act works with: settings, journal, KrosAI, and the account they belong to."""
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.operations.journal import Identity, Journal
 from kros_mcp.operations.model import Action, Operation
 from kros_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def open_krosai(
+    settings: Settings, transport: "httpx.AsyncBaseTransport | None" = None
+) -> AbstractAsyncContextManager[KrosClient]:
+    """Open the way to KrosAI that the settings name.
+
+    Raises:
+        SettingsError: There is no key, or it cannot stand in a header.
+    """
+    return open_client(
+        base_url=settings.base_url,
+        api_key=settings.require_api_key(),
+        auth_header=settings.auth_header,
+        organization_id=settings.organization_id,
+        transport=transport,
+    )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 logger = logging.getLogger(__name__)
 
 SETTINGS_SECONDS = 30.0
+_NOTHING_WRONG = {"error_code": "", "message": "", "next_step": ""}
 
 
 def bought(operation: Operation, number: PhoneNumber | None, currency: str) -> dict[str, Any]:
@@ -40,9 +41,7 @@ def bought(operation: Operation, number: PhoneNumber | None, currency: str) -> d
         "reserved_cents": max(operation.reserved_cents, _reported_cents(operation.quote, number)),
         # A list states no price, so that a purchase without one is read back as well.
         "settings_pending": bool(lacking) or number is None or number.monthly_cents is None,
-        "error_code": "",
-        "message": "",
-        "next_step": "",
+        **_NOTHING_WRONG,
     }
 
 
@@ -54,9 +53,7 @@ def configured(operation: Operation, applied: routing.Applied) -> dict[str, Any]
         "changed": "no" if set(applied.not_applied) == set(wanted) else "yes",
         "number": routing.shown(applied.number),
         "not_applied": applied.not_applied,
-        "error_code": "",
-        "message": "",
-        "next_step": "",
+        **_NOTHING_WRONG,
     }
 
 
@@ -67,9 +64,7 @@ def soft_released(operation: Operation, number: PhoneNumber | None) -> dict[str,
         "state": State.DONE,
         "number": routing.shown(number) if number else None,
         "not_applied": ("permanent",) if kept else (),
-        "error_code": "",
-        "message": "",
-        "next_step": "",
+        **_NOTHING_WRONG,
     }
 
 

@@ -248,13 +248,12 @@ async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:
     if await desk.journal.now() - (standing.settled_at or 0) > DONE_ANSWERED_SECONDS:
         return False
     reading = await find_owned(desk.client, e164=standing.e164)
-    owned = reading.number is not None and reading.number.status != "inactive"
+    owned = reading.living is not None
     return owned if standing.action is Action.BUY else not owned and reading.complete
 
 
 async def _require_not_owned(desk: Desk, e164: str) -> None:
-    reading = await find_owned(desk.client, e164=e164)
-    if reading.number is not None and reading.number.status != "inactive":
+    if (await find_owned(desk.client, e164=e164)).living is not None:
         raise OperationError(
             f"{e164} is already owned by this account; nothing was charged now.",
             code="ALREADY_OWNED",

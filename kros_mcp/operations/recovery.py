@@ -19,12 +19,19 @@ SECOND_READING_SECONDS = 10.0
 Verdict = dict[str, Any] | None
 
 
-async def recover(desk: Desk) -> None:
-    """Take over what a stopped or frozen process of this account left in flight."""
+async def recover(desk: Desk) -> tuple[Operation, ...]:
+    """Take over what a stopped or frozen process of this account left in flight.
+
+    Returns:
+        What needs attention then; what was just found failed needs none any more.
+    """
     now = await desk.journal.now()
-    for operation in await desk.journal.due(desk.account):
+    due = await desk.journal.due(desk.account)
+    for operation in due:
         if moves.is_abandoned(operation, now):
             await desk.journal.change(operation.id, moves.recover)
+    abandoned = any(moves.is_abandoned(operation, now) for operation in due)
+    return await desk.journal.due(desk.account) if abandoned else due
 
 
 async def reconcile(desk: Desk, operation: Operation) -> Operation:
@@ -71,8 +78,8 @@ async def _purchase(desk: Desk, operation: Operation) -> Verdict:
     late = await _late_enough(desk, operation)
     begun = await desk.journal.now()
     reading = await find_owned(desk.client, e164=operation.e164)
-    if reading.number is not None and reading.number.status != "inactive":
-        return bought(operation, reading.number, desk.settings.currency)
+    if reading.living is not None:
+        return bought(operation, reading.living, desk.settings.currency)
     if not reading.complete or not late or operation.accepted:
         return None
     found = await desk.find_for_sale(operation)

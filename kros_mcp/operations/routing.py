@@ -140,6 +140,12 @@ def shown(number: PhoneNumber) -> dict[str, Any]:
     }
 
 
+def still_lacking(operation: Operation) -> tuple[str, ...]:
+    """The settings that a purchase has yet to bring about, as far as its number was last seen."""
+    target, then = still_wanted(operation), operation.number or {}
+    return tuple(name for name in names(target) if then.get(name) != getattr(target, name))
+
+
 def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
     """Tell whether somebody has chosen anew since the purchase was first seen.
 

@@ -143,9 +143,9 @@ class Runner:
                 self._desk.client.warm_up()
 
     async def _look_round(self) -> None:
-        await recovery.recover(self._desk)
+        due = await recovery.recover(self._desk)
         now = await self._desk.journal.now()
-        for operation in await self._desk.journal.due(self._desk.account):
+        for operation in due:
             if operation.id in self._runs or operation.id in self._attended or self._closing:
                 continue
             if operation.state is State.CONFIRMED:

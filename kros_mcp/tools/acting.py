@@ -23,7 +23,6 @@ from kros_mcp.operations.confirmation import (
     PurchaseAnswer,
     ReleaseAnswer,
 )
-from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.asking import (
@@ -42,7 +41,7 @@ from kros_mcp.tools.asking import (
 from kros_mcp.tools.call import (
     ToolContext,
     current_call,
-    principal,
+    own_operation,
     runtime,
 )
 from kros_mcp.tools.parameters import (
@@ -138,9 +137,7 @@ async def configure_phone_number(
 async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annotated[CallToolResult, results.Acted]:
     """Withdraw an operation that has not been sent yet."""
     here = runtime(ctx)
-    operation = await here.desk.journal.get(operation_id)
-    if operation is None or (operation.account, operation.principal) != (here.desk.account, principal(ctx)):
-        raise missing(operation_id)
+    operation = await own_operation(ctx, operation_id)
     if operation.state is not State.CANCELLED:
         operation = await here.desk.journal.change(operation_id, _withdraw)
     return results.answer(outcomes.acted(operation, here.settings))

@@ -24,6 +24,7 @@ from kros_mcp.operations.confirmation import (
 from kros_mcp.operations.model import Action, Operation, Request, State
 from kros_mcp.operations.proposal import propose_configuration, propose_purchase, propose_release
 from kros_mcp.tools.call import ToolContext, can_ask, current_call, is_answering, is_modern, principal, runtime
+from kros_mcp.tools.parameters import e164_or_id
 
 T = TypeVar("T", PurchaseAnswer, ReleaseAnswer, ConfigureAnswer)
 
@@ -67,7 +68,7 @@ async def purchase_proposal(
 async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> Standing:
     """Find or store the release that is asked for."""
     desk = runtime(ctx).desk
-    e164, opaque_id = _names(number_id)
+    e164, opaque_id = e164_or_id(number_id)
     request = Request(number_id=opaque_id, permanent=permanent)
     require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
@@ -89,7 +90,7 @@ async def configuration_proposal(
 ) -> Standing | PhoneNumber:
     """Find or store the change of a protected number; any other number is answered as it stands now."""
     desk = runtime(ctx).desk
-    e164, opaque_id = _names(number_id)
+    e164, opaque_id = e164_or_id(number_id)
     request = Request(
         number_id=opaque_id,
         endpoint_id=endpoint_id,
@@ -179,11 +180,6 @@ def slipped(standing: Standing, result: ElicitationResult[ReleaseAnswer]) -> boo
     """Tell whether the digits were wrong, which deserves another try."""
     answer = chosen(result)
     return isinstance(answer, ReleaseAnswer) and answer.is_slip(standing.operation)
-
-
-def _names(number_id: str) -> tuple[str, str]:
-    """Tell an E.164 from an id."""
-    return (number_id, "") if number_id.startswith("+") else ("", number_id)
 
 
 def flag(switch: str) -> bool | None:

@@ -9,6 +9,8 @@ from mcp.server.mcpserver import Context
 from mcp.types.version import is_version_at_least
 
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.journal import missing
+from kros_mcp.operations.model import Operation
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Settings
 
@@ -65,6 +67,19 @@ def runtime(ctx: ToolContext) -> Runtime:
 def principal(ctx: ToolContext) -> str:
     """Who is calling: the person at this computer on stdio."""
     return runtime(ctx).settings.principal
+
+
+async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:
+    """Read an operation of the caller's; anybody else's looks like one that does not exist.
+
+    Raises:
+        OperationError: `OPERATION_NOT_FOUND`.
+    """
+    desk = runtime(ctx).desk
+    operation = await desk.journal.get(operation_id)
+    if operation is None or (operation.account, operation.principal) != (desk.account, principal(ctx)):
+        raise missing(operation_id)
+    return operation
 
 
 def is_modern(ctx: ToolContext) -> bool:

@@ -7,6 +7,7 @@ from kros_mcp.operations.asking import Conclusion
 from kros_mcp.operations.configuring import Change
 from kros_mcp.operations.confirmation import changes, sentence
 from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.operations.routing import still_lacking
 from kros_mcp.settings import Settings
 from kros_mcp.tools import results
 
@@ -166,12 +167,7 @@ def _on(flag: bool | None) -> str:
 
 
 def _still_lacking(operation: Operation) -> list[str]:
-    """Name the settings that a purchase has yet to bring about."""
-    if not operation.settings_pending:
-        return []
-    wanted, number = operation.request, operation.number or {}
-    names = ("endpoint_id", "allow_inbound", "allow_outbound")
-    return [name for name in names if getattr(wanted, name) not in ("", None, number.get(name))]
+    return list(still_lacking(operation)) if operation.settings_pending else []
 
 
 def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str, str]:

@@ -113,6 +113,11 @@ ConfirmationCode = Annotated[
 ]
 
 
+def e164_or_id(number_id: str) -> tuple[str, str]:
+    """Tell an E.164 from an id: one of the two is empty."""
+    return (number_id, "") if number_id.startswith("+") else ("", number_id)
+
+
 def refusal(errors: list[Any], schema: dict[str, Any]) -> str:
     """Turn pydantic's findings into plain sentences.
 

@@ -9,12 +9,11 @@ from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import Page, PhoneNumber
 from kros_mcp.money import show_cents, show_price
-from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import State
 from kros_mcp.operations.proposal import require_owned
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.tools import outcomes, results
-from kros_mcp.tools.call import ToolContext, current_call, principal, runtime
+from kros_mcp.tools.call import ToolContext, current_call, own_operation, runtime
 from kros_mcp.tools.parameters import (
     AreaCode,
     Country,
@@ -26,6 +25,7 @@ from kros_mcp.tools.parameters import (
     OperationId,
     RequiredCountry,
     Status,
+    e164_or_id,
 )
 
 _STILL_SENDING_SECONDS = 1.0
@@ -58,8 +58,8 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
     """Show one owned number: routing, status, monthly price. SIP secrets are never included."""
     desk = runtime(ctx).desk
     with within(current_call.get().seconds_left):
-        e164 = number_id if number_id.startswith("+") else ""
-        number = await require_owned(desk, number_id, e164)
+        e164, opaque_id = e164_or_id(number_id)
+        number = await require_owned(desk, opaque_id, e164)
         if e164:
             number = (await find_owned(desk.client, number_id=number.id)).number or number
     shown = results.owned(number)
@@ -168,9 +168,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
 async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotated[CallToolResult, results.Acted]:
     """Tell how an earlier buy, release or protected change ended; asks KrosAI if it was unknown."""
     here = runtime(ctx)
-    operation = await here.desk.journal.get(operation_id)
-    if operation is None or (operation.account, operation.principal) != (here.desk.account, principal(ctx)):
-        raise missing(operation_id)
+    operation = await own_operation(ctx, operation_id)
     call = current_call.get()
     if operation.state is State.SENDING or here.runner.is_under_way(operation.id):
         operation = await here.runner.wait(operation.id, min(call.seconds_left, _STILL_SENDING_SECONDS))

@@ -84,3 +84,20 @@ async def test_an_outcome_that_cannot_be_read_is_not_called_unspent(
         told = await talk.buy(item, confirmation_code=code)
     assert told.failed
     assert told["charged"] == "unknown"
+
+
+async def test_a_prompt_left_behind_with_no_journal_to_look_in_is_a_typed_failure(
+    reference: Simulator, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(operation_id: str) -> Operation | None:
+        raise JournalError(f"{operation_id} cannot be read.")
+
+    class Failing(Person):
+        async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+            monkeypatch.setattr(journal, "get", unreadable)
+            return await super().answer(_context, params)
+
+    async with open_talk(reference, "legacy", Failing(ERROR), journal=journal) as talk:
+        told = await talk.buy(next(iter(reference.inventory.values())))
+    assert (told.failed, told["code"], told["charged"]) == (True, "OUTCOME_UNKNOWN", "unknown")
+    assert reference.charges == []
