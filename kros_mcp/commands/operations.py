@@ -14,7 +14,7 @@ from kros_mcp.krosai.text import clean
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.confirmation import sentence
-from kros_mcp.operations.journal import Journal, Move, missing
+from kros_mcp.operations.journal import Filter, Journal, Move, missing
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.tools.results import utc
@@ -47,7 +47,7 @@ async def _list(journal: Journal, settings: Settings, arguments: argparse.Namesp
     states = tuple(State(state) for state in arguments.state)
     if arguments.limit < 1:
         raise SettingsError("--limit must be 1 or more.", next_step="")
-    operations = await journal.list_operations(states=states, limit=arguments.limit)
+    operations = await journal.list_operations(Filter(states=states), limit=arguments.limit)
     if not operations:
         print("No operations." if not states else f"No operations that are {' or '.join(states)}.")
         return 0

@@ -25,6 +25,24 @@ class Identity:
     action: Action
 
 
+@dataclass(frozen=True)
+class Filter:
+    """Which operations to list; what is None or empty filters nothing.
+
+    `since` and `until` bound `created_at`, in Unix seconds, the first included and the second not. A state is
+    what a reader would see now: what waited too long counts as expired, though no row says so yet.
+    """
+
+    account: str | None = None
+    principal: str | None = None
+    states: tuple[State, ...] = ()
+    since: float | None = None
+    until: float | None = None
+
+
+EVERYTHING = Filter()
+
+
 class Journal(Protocol):
     """Where operations stand. Every method raises `JournalError` if the journal cannot be used."""
 
@@ -89,9 +107,20 @@ class Journal(Protocol):
         ...
 
     async def list_operations(
-        self, *, account: str | None = None, states: tuple[State, ...] = (), limit: int = 50
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
     ) -> tuple[Operation, ...]:
-        """List operations, newest first."""
+        """List operations as they stand now, newest first unless told otherwise.
+
+        Args:
+            wanted: Which.
+            limit: How many at most.
+            after: The last operation of the page before; its id.
+            oldest_first: Turn the order round.
+        """
+        ...
+
+    async def count(self, wanted: Filter = EVERYTHING) -> int:
+        """Count operations, by the same filter."""
         ...
 
     async def check_writable(self) -> None:

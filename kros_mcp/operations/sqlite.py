@@ -14,7 +14,8 @@ import anyio.to_thread
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
-from kros_mcp.operations.journal import Claim, Identity, Move, busy, missing
+from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
+from kros_mcp.operations.listing import condition
 from kros_mcp.operations.model import OPEN, WAITING, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.operations.sqlite_file import journal_path, open_file, translated
@@ -125,18 +126,23 @@ class SqliteJournal:
         await self._transact(supersede)
 
     async def list_operations(
-        self, *, account: str | None = None, states: tuple[State, ...] = (), limit: int = 50
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
     ) -> tuple[Operation, ...]:
-        """List operations, newest first."""
-        where, values = ["1"], list[object]()
-        if account is not None:
-            where.append("account = ?")
-            values.append(account)
-        if states:
-            where.append(f"state IN ({', '.join('?' * len(states))})")
-            values.extend(states)
-        clause = " AND ".join(where) + " ORDER BY created_at DESC, rowid DESC LIMIT ?"
-        return await self._read(clause, *values, limit)
+        """List operations as they stand now, newest first unless told otherwise."""
+        now = self._clock()
+        where, values = condition(wanted, now)
+        beyond, order = (">", "ASC") if oldest_first else ("<", "DESC")
+        if after:
+            where += f" AND (created_at, rowid) {beyond} (SELECT created_at, rowid FROM operations WHERE id = ?)"  # noqa: S608 - one of two signs
+            values.append(after)
+        rows = await self._read(f"{where} ORDER BY created_at {order}, rowid {order} LIMIT ?", *values, limit)
+        return tuple(moves.expire(row, now) for row in rows)
+
+    async def count(self, wanted: Filter = EVERYTHING) -> int:
+        """Count operations, by the same filter."""
+        where, values = condition(wanted, self._clock())
+        sql = f"SELECT count(*) FROM operations WHERE {where}"  # noqa: S608 - constants of this program
+        return int(await self._run(lambda: self._value(sql, *values)))
 
     async def check_writable(self) -> None:
         """Raise `JournalError` unless a row could be written now."""

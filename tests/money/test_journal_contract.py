@@ -11,7 +11,7 @@ from bench import Clock
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
-from kros_mcp.operations.journal import Identity, Journal
+from kros_mcp.operations.journal import Filter, Identity, Journal
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.operations.sqlite import open_sqlite
@@ -296,9 +296,46 @@ async def test_operations_are_listed_by_account_and_state(journal: Journal, cloc
         clock.now += 1
         await journal.propose(draft(clock, f"+23480355501{at:02d}", account="ab"[at % 2]))
     assert [each.account for each in await journal.list_operations()] == ["a", "b", "a"]
-    assert len(await journal.list_operations(account="a")) == 2
+    assert len(await journal.list_operations(Filter(account="a"))) == 2
     assert len(await journal.list_operations(limit=1)) == 1
-    assert await journal.list_operations(states=(State.DONE, State.UNKNOWN)) == ()
+    assert await journal.list_operations(Filter(states=(State.DONE, State.UNKNOWN))) == ()
+
+
+async def test_operations_are_listed_by_principal_and_by_the_time_they_were_asked_for(
+    journal: Journal, clock: Clock
+) -> None:
+    for at in range(4):
+        await journal.propose(draft(clock, f"+23480355501{at:02d}", principal=f"p{at % 2}"))
+        clock.now += 10
+    begin = clock.now - 40
+    assert [each.e164[-1] for each in await journal.list_operations(Filter(principal="p1"))] == ["3", "1"]
+    within = Filter(since=begin + 10, until=begin + 30)
+    assert [each.e164[-1] for each in await journal.list_operations(within, oldest_first=True)] == ["1", "2"]
+    assert (await journal.count(within), await journal.count()) == (2, 4)
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_pages_of_the_list_join_without_gap_or_repetition(
+    journal: Journal, clock: Clock, *, oldest_first: bool
+) -> None:
+    ids = [(await journal.propose(draft(clock, f"+23480355501{at:02d}"))).id for at in range(5)]
+    listed, after = [], ""
+    while page := await journal.list_operations(limit=2, after=after, oldest_first=oldest_first):
+        listed += [each.id for each in page]
+        after = listed[-1]
+    assert listed == (ids if oldest_first else ids[::-1])
+
+
+async def test_what_waited_too_long_is_listed_as_expired_before_anybody_wrote_it_down(
+    journal: Journal, clock: Clock
+) -> None:
+    operation = await journal.propose(draft(clock))
+    assert await journal.count(Filter(states=(State.PROPOSED,))) == 1
+    clock.now += 600
+    assert await journal.list_operations(Filter(states=(State.PROPOSED,))) == ()
+    [listed] = await journal.list_operations(Filter(states=(State.EXPIRED,)))
+    assert (listed.id, listed.state) == (operation.id, State.EXPIRED)
+    assert await journal.count(Filter(states=(State.EXPIRED, State.DONE))) == 1
 
 
 async def test_a_journal_opened_again_holds_the_same_rows_and_the_same_secret(opener: Opener, clock: Clock) -> None:

@@ -1,0 +1,34 @@
+"""Which rows of the journal a filter wants, as SQL that every backend understands; pure."""
+
+from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.model import WAITING, State
+
+_WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
+
+
+def condition(wanted: Filter, now: float) -> tuple[str, list[object]]:
+    """Write the condition of a filter, and the values for its marks in turn."""
+    parts, values = ["TRUE"], list[object]()
+    for sql, value in (
+        ("account = ?", wanted.account),
+        ("principal = ?", wanted.principal),
+        ("created_at >= ?", wanted.since),
+        ("created_at < ?", wanted.until),
+    ):
+        if value is not None:
+            parts.append(sql)
+            values.append(value)
+    if wanted.states:
+        states = [_state(state) for state in wanted.states]
+        parts.append(f"({' OR '.join(states)})")
+        values.extend([now] * sum(state.count("?") for state in states))
+    return " AND ".join(parts), values
+
+
+def _state(state: State) -> str:
+    """Say which rows are seen in a state: nobody has written down yet what expired unnoticed."""
+    if state in WAITING:
+        return f"(state = '{state}' AND expires_at > ?)"
+    if state is State.EXPIRED:
+        return f"(state = 'expired' OR state IN ({_WAITING}) AND expires_at <= ?)"
+    return f"state = '{state}'"
