@@ -46,7 +46,6 @@ done
 { echo ready; } 2> /dev/null
 read -r _
 """
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _NOBODY = "nobody"
 
 
@@ -74,16 +73,10 @@ class PostgresServer:
 
 
 @contextmanager
-def open_postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
-    """Run a server of one's own.
-
-    Args:
-        durable: Write every commit to the disk, as a server in earnest does; benchmarks want that, tests do not.
-    """
+def open_postgres_server() -> Iterator[PostgresServer]:
+    """Run a server of one's own; it writes every commit to the disk, since the journal refuses one that does not."""
     folder = Path(tempfile.mkdtemp(prefix="kros-pg-", dir="/tmp"))
     options = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 300}
-    if not durable:
-        options |= _FAST
     user = _user_for(folder)
     environment = {
         "PATH": os.defpath,
