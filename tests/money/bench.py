@@ -1,7 +1,7 @@
 """What the tests of the money side work on: a desk at a simulator, and a clock that they turn."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation, Request
 from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.operations.sqlite import open_sqlite
@@ -45,6 +46,11 @@ def simulator(profile: ProfileName = "reference", **options: Any) -> Simulator:
 
 def settings_for(base_url: str = SIMULATED, **chosen: Any) -> Settings:
     return Settings(api_key=KEY, base_url=base_url, **{"journal_url": MEMORY, **chosen})
+
+
+def open_at(url: str, clock: Callable[[], float]) -> AbstractAsyncContextManager[Journal]:
+    """Open the journal that a URL names, on a clock of the test's own."""
+    return open_sqlite(url, clock=clock)
 
 
 @dataclass
@@ -103,7 +109,7 @@ async def open_bench(
     clock = clock or Clock()
     settings = settings_for(base_url, journal_url=journal_url, **chosen)
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(open_sqlite(journal_url, clock=clock))
+        journal = await stack.enter_async_context(open_at(journal_url, clock))
         client = await stack.enter_async_context(
             open_client(
                 base_url=base_url,

@@ -1,0 +1,129 @@
+"""Sixteen servers race on one journal, are killed at random and started again; the simulator keeps the books.
+
+Its KrosAI would sell a number twice and loses replies, so that only the guard stands between a crash and a
+second charge.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from bench import KEY, SCOPES, Bench, Clock, open_bench
+from racing import Course
+
+from kros_mcp.operations import recovery
+from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.simulator import InventoryItem, OwnedNumber, Simulator, open_server
+
+pytestmark = pytest.mark.anyio
+
+RACING = Path(__file__).parent / "racing.py"
+PRICE_CENTS = 700
+MOBILES = [(f"+2348035550{end}", "mobile") for end in range(101, 125)]
+TOO_DEAR = [(f"+23480055501{end}", "toll_free") for end in ("01", "02")]
+LONGEST_RACE_SECONDS = 60
+
+
+class Forgetful(Simulator):
+    """A KrosAI that goes on offering what it has sold, and would charge for it again."""
+
+    def buy(self, item: InventoryItem, idempotency_key: str | None) -> OwnedNumber:
+        number = super().buy(item, idempotency_key)
+        self.inventory[item.id] = item
+        return number
+
+
+@dataclass
+class Race:
+    """One journal and one KrosAI over several races."""
+
+    sim: Simulator
+    journal_url: str
+    base_url: str
+    told: Counter[str]
+    found: Counter[str]
+    """How often an operation was found in each state after recovery."""
+    ahead: float = 0.0
+
+    async def run(self, **chosen: Any) -> None:
+        course = Course(self.base_url, self.journal_url, ahead=self.ahead, **chosen)
+        with anyio.fail_after(LONGEST_RACE_SECONDS):
+            ran = await anyio.run_process([sys.executable, str(RACING), json.dumps(asdict(course))], stderr=None)
+            await self.sim.settled()
+        self.told += Counter(json.loads(ran.stdout))
+        self.ahead += LEASE_SECONDS + 1  # so that the next race recovers what this one left
+
+    async def reconciled(self) -> list[Operation]:
+        """Recover what the dead left, ask KrosAI about it until it has told all, and give what was claimed."""
+        clock = Clock()
+        clock.now = time.time() + self.ahead
+        way = {"clock": clock, "base_url": self.base_url, "journal_url": self.journal_url, "settle_seconds": 0}
+        async with open_bench(self.sim, **way) as bench:
+            await recovery.recover(bench.desk)
+            claimed = [each for each in await everything(bench) if each.claimed_at is not None]
+            self.found += Counter(each.state for each in claimed)
+            assert State.SENDING not in self.found
+            assert self.agrees(claimed)
+            for pause in (3.0, 11.0, 3.0):
+                clock.now += pause
+                for operation in await bench.desk.journal.due(bench.desk.account):
+                    await recovery.reconcile(bench.desk, operation)
+            self.ahead = clock.now - time.time()
+            return [each for each in await everything(bench) if each.claimed_at is not None]
+
+    def agrees(self, claimed: list[Operation]) -> bool:
+        """Tell whether the journal says what KrosAI charged, or that it does not know."""
+        charged = {charge.idempotency_key for charge in self.sim.charges}
+        possible = {State.DONE: {True}, State.FAILED: {False}, State.UNKNOWN: {True, False}}
+        known = {each.id for each in claimed}
+        return charged <= known and all((each.id in charged) in possible[each.state] for each in claimed)
+
+    def bought_once(self) -> bool:
+        """Tell whether no number was charged twice, and no operation was sent twice."""
+        numbers = Counter(charge.e164 for charge in self.sim.charges)
+        sent = Counter(seen.headers["idempotency-key"] for seen in self.sim.requests if seen.method == "POST")
+        return max(numbers.values()) == max(sent.values()) == 1
+
+    @property
+    def spent_cents(self) -> int:
+        return sum(charge.cents for charge in self.sim.charges)
+
+
+async def everything(bench: Bench) -> tuple[Operation, ...]:
+    return await bench.desk.journal.list_operations(limit=10_000)
+
+
+def forgetful() -> Simulator:
+    return Forgetful(extra_keys={KEY: SCOPES}, balance_cents=1_000_000, stock_per_range=40)
+
+
+@pytest.mark.promise(5)
+async def test_sixteen_racing_servers_that_are_killed_never_spend_more_than_a_day_may_cost(journal_url: str) -> None:
+    sim = forgetful()
+    async with open_server(sim) as base_url:
+        race = Race(sim, journal_url, base_url, Counter(), Counter())
+        sim.faults.switch_on("slow", times=None, on=["purchase"], seconds=0.05)
+        sim.faults.switch_on("lost_reply", times=None, on=["purchase"], probability=0.2)
+        for number, kills in ((6, 30), (12, 30), (18, 0)):
+            budget = number * PRICE_CENTS
+            caps = {"daily_budget_cents": budget, "max_purchase_cents": PRICE_CENTS}
+            if not kills:
+                await race.reconciled()
+                sim.faults.clear()
+            await race.run(numbers=MOBILES + TOO_DEAR, settings=caps, seed=number, kills=kills)
+            assert race.spent_cents <= budget
+            assert race.bought_once()
+        ended = await race.reconciled()
+    print(race.told, race.found, sim.faults.counts)
+    assert race.told["killed"] == 60
+    assert race.spent_cents == 18 * PRICE_CENTS  # the cap was reached
+    assert race.told["OVER_DAILY_BUDGET"] > 0
+    assert not {charge.e164 for charge in sim.charges} & {e164 for e164, _ in TOO_DEAR}
+    assert {each.id for each in ended if each.state is State.DONE} == {each.idempotency_key for each in sim.charges}
+    assert {each.state for each in ended} <= {State.DONE, State.FAILED}
