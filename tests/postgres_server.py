@@ -141,7 +141,7 @@ def _linked(source: str, target: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    with open_postgres_server() as server:
+    with open_postgres_server(durable=True) as server:
         yield server
 
 
