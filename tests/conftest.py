@@ -12,7 +12,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a journal that nobody has opened yet, once for every backend."""
     if request.param == "sqlite":

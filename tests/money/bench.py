@@ -13,9 +13,10 @@ from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation, Request
+from kros_mcp.operations.postgres import open_postgres
 from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.operations.sqlite import open_sqlite
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.simulator import OwnedNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
 
@@ -50,7 +51,7 @@ def settings_for(base_url: str = SIMULATED, **chosen: Any) -> Settings:
 
 def open_at(url: str, clock: Callable[[], float]) -> AbstractAsyncContextManager[Journal]:
     """Open the journal that a URL names, on a clock of the test's own."""
-    return open_sqlite(url, clock=clock)
+    return open_postgres(url, clock=clock) if is_postgres(url) else open_sqlite(url, clock=clock)
 
 
 @dataclass

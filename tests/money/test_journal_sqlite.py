@@ -7,13 +7,14 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations import sqlite, sqlite_file
+from kros_mcp.operations import sqlite_file
 from kros_mcp.operations.backends import open_journal
 
 pytestmark = pytest.mark.anyio
@@ -145,7 +146,7 @@ anyio.run(main, *sys.argv[1:])
 
 async def test_of_many_processes_that_claim_exactly_one_wins(url: str) -> None:
     async with open_bench(simulator(), clock=Clock(), journal_url=url) as bench:
-        bench.clock.now = sqlite.time.time()
+        bench.clock.now = time.time()
         operation = await bench.propose()
     program = [sys.executable, "-c", _OPENING, url, operation.id]
     children = [subprocess.Popen(program, stdout=subprocess.PIPE) for _ in range(5)]

@@ -45,7 +45,7 @@ async def test_an_unsold_number_fails_only_after_two_late_readings_ten_seconds_a
     bench.clock.now += 2.0
     failed = await ask(bench, unknown)
     assert (failed.state, failed.charged, failed.error_code) == (State.FAILED, "no", "NOT_DONE")
-    books = await bench.desk.journal.books(bench.desk.account, committed_since=0)
+    books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=0)
     assert (books.spent_cents, bench.sim.charges, len(bench.posts())) == (0, [], 1)
 
 
