@@ -1,5 +1,6 @@
 """What the tests of the money side work on: a desk at a simulator, and a clock that they turn."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -49,9 +50,9 @@ def settings_for(base_url: str = SIMULATED, **chosen: Any) -> Settings:
     return Settings(api_key=KEY, base_url=base_url, **{"journal_url": MEMORY, **chosen})
 
 
-def open_at(url: str, clock: Callable[[], float]) -> AbstractAsyncContextManager[Journal]:
-    """Open the journal that a URL names, on a clock of the test's own."""
-    return open_postgres(url, clock=clock) if is_postgres(url) else open_sqlite(url, clock=clock)
+def open_at(url: str, clock: Callable[[], float] | None = None) -> AbstractAsyncContextManager[Journal]:
+    """Open the journal that a URL names, on a clock of the test's own or on the journal's."""
+    return open_postgres(url, clock=clock) if is_postgres(url) else open_sqlite(url, clock=clock or time.time)
 
 
 @dataclass

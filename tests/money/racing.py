@@ -25,7 +25,7 @@ import anyio
 import httpx
 from bench import KEY, YES, open_at, settings_for
 
-from kros_mcp.errors import KrosError
+from kros_mcp.errors import JournalError, KrosError
 from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations import execution, policy, recovery
@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Course:
-    """One race. `numbers` are pairs of E.164 and type; `ahead` seconds is the journal's clock before its time."""
+    """One race. `numbers` are pairs of E.164 and type; so many seconds is the journal's clock `ahead`."""
 
     base_url: str
     journal_url: str
@@ -48,7 +48,8 @@ class Course:
     seed: int = 0
     racers: int = 16
     principals: int = 4
-    each: int = 5
+    each: int = 2
+    """How many numbers every life of a racer tries to buy."""
     kills: int = 0
     steps_to_a_kill: int = 15
     ahead: float = 0.0
@@ -95,7 +96,8 @@ class Wire(httpx.AsyncBaseTransport):
 async def open_desk(course: Course, tell: Tell) -> AsyncIterator[Desk]:
     settings = settings_for(course.base_url, journal_url=course.journal_url, **course.settings)
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(open_at(course.journal_url, lambda: time.time() + course.ahead))
+        clock = (lambda: time.time() + course.ahead) if course.ahead else None
+        journal = await stack.enter_async_context(open_at(course.journal_url, clock))
         client = await stack.enter_async_context(
             open_client(base_url=course.base_url, api_key=KEY, transport=Wire(tell))
         )
@@ -122,6 +124,8 @@ async def race(course: Course, slot: int, chance: random.Random, tell: Tell, gat
                 tell(ended.error_code or ended.state)
             except KrosError as exc:
                 tell(exc.code)
+                if isinstance(exc, JournalError):
+                    print(exc.message, getattr(exc, "__notes__", ""), file=sys.stderr, flush=True)
 
 
 @dataclass
