@@ -29,7 +29,7 @@ RACING = Path(__file__).parent / "racing.py"
 PRICE_CENTS = 700
 MOBILES = [(f"+2348035550{end}", "mobile") for end in range(101, 125)]
 TOO_DEAR = [(f"+23480055501{end}", "toll_free") for end in ("01", "02")]
-LONGEST_RACE_SECONDS = 60
+LONGEST_RACE_SECONDS = 120
 
 
 class Forgetful(Simulator):
