@@ -16,7 +16,7 @@ from kros_mcp.operations.proposal import propose_configuration
 from kros_mcp.server import open_runtime
 from kros_mcp.simulator import Simulator, open_server, transport
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 
 
 def desk_with(bench: Bench, **chosen: Any) -> Bench:
@@ -129,12 +129,11 @@ anyio.run(main, *sys.argv[1:])
 
 
 @pytest.mark.promise(5)
-async def test_the_budget_holds_across_processes(sim: Simulator, tmp_path: Path) -> None:
-    journal = f"sqlite:///{tmp_path}/journal.sqlite3"
+async def test_the_budget_holds_across_processes(sim: Simulator, journal_url: str) -> None:
     async with open_server(sim) as base_url:
 
         async def child(numbers: list[str]) -> None:
-            program = [sys.executable, "-c", _BUYING, base_url, journal, *numbers]
+            program = [sys.executable, "-c", _BUYING, base_url, journal_url, *numbers]
             async with await anyio.open_process(program, cwd=Path(__file__).parent, stderr=None) as process:
                 assert process.stdin is not None
                 assert process.stdout is not None
@@ -254,10 +253,10 @@ async def test_a_soft_release_keeps_the_record(bench: Bench) -> None:
 
 @pytest.mark.promise(10)
 async def test_a_read_only_server_sends_nothing_but_get_and_executes_nothing_approved_earlier(
-    sim: Simulator, tmp_path: Path
+    sim: Simulator,
 ) -> None:
-    url, clock = f"sqlite:///{tmp_path}/journal.sqlite3", Clock()
-    async with open_bench(sim, clock=clock, journal_url=url) as bench:
+    clock = Clock()
+    async with open_bench(sim, clock=clock) as bench:
         approved = await bench.propose(OTHER_MOBILES[0])
         await bench.desk.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
         pending = await bench.propose(OTHER_MOBILES[1], allow_outbound=not sim.profile.outbound_by_default)
