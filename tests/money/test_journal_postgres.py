@@ -18,7 +18,7 @@ import pytest
 from bench import CANARY, OTHER_MOBILES, Bench, open_bench, simulator
 from postgres_server import PostgresServer
 
-from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
+from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError, SettingsError
 from kros_mcp.operations import moves, postgres, postgres_schema
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.model import Operation, State
@@ -162,6 +162,15 @@ async def test_a_user_who_may_not_make_the_tables_is_told_what_is_lacking(
     with pytest.raises(JournalError, match="CREATE on the database"):
         async with open_journal(database.url.replace(f"postgres:{CANARY}@", "guest@")):
             pass
+
+
+async def test_without_the_extra_the_start_stops_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "kros_mcp.operations.postgres")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(SettingsError, match=r"kros-mcp\[postgres\] is not installed") as caught:
+        async with open_journal("postgresql://host/db"):
+            pass
+    assert caught.value.exit_code == 2
 
 
 async def _spends_nothing(bench: Bench, sentence: str) -> None:
