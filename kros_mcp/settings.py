@@ -175,6 +175,18 @@ class Settings(BaseSettings):
             )
         return self.api_key.get_secret_value()
 
+    def require_principal(self) -> None:
+        """Raise if nobody said who acts, where several may share the journal; no two may look like one by default.
+
+        Raises:
+            SettingsError: The journal is PostgreSQL, and KROS_PRINCIPAL is not set.
+        """
+        if is_postgres(self.journal_url) and "principal" not in self.model_fields_set:
+            raise SettingsError(
+                "KROS_PRINCIPAL is missing: a journal in PostgreSQL is shared, so say who acts here, such as a "
+                "person's or an agent's name."
+            )
+
     def account(self, secret: bytes) -> str:
         """Name this KrosAI account without revealing its key.
 

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from urllib.parse import urlsplit
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.sqlite import open_sqlite
+from kros_mcp.operations.sqlite_file import journal_path
 from kros_mcp.settings import is_postgres
 
 
@@ -19,6 +21,18 @@ async def open_journal(url: str | None) -> AsyncIterator[Journal]:
     """
     async with _opened(url) as journal:
         yield journal
+
+
+def place(url: str | None) -> str:
+    """Say where a journal stands, without user, password or parameters."""
+    if url is None or not is_postgres(url):
+        return str(journal_path(url) or "memory")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "a PostgreSQL database"
+    return f"postgresql://{host}{port}{parts.path}"
 
 
 def _opened(url: str | None) -> AbstractAsyncContextManager[Journal]:

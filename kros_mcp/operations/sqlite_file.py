@@ -16,6 +16,8 @@ from kros_mcp.settings import default_journal_path
 
 APPLICATION_ID = 0x6B726F73  # "kros"
 BUSY_SECONDS = 2.0
+_MOUNTS = Path("/proc/self/mounts")
+_NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
 
 _BEGINNING = """
 CREATE TABLE operations (
@@ -90,6 +92,25 @@ def journal_path(url: str | None) -> Path | None:
     if url == "sqlite://:memory:":
         return None
     return default_journal_path() if url is None else Path(url.removeprefix("sqlite:///"))
+
+
+def network_file_system(path: Path, mounts: str | None = None) -> str:
+    """Name the network file system that a path lies on, where SQLite cannot keep processes apart; else nothing.
+
+    Args:
+        path: The journal's file.
+        mounts: As in /proc/self/mounts. Defaults to this machine's, where it tells.
+    """
+    if mounts is None:
+        mounts = _MOUNTS.read_text(errors="replace") if _MOUNTS.exists() else ""
+    resolved = path.resolve()
+    deepest, kind = -1, ""
+    for line in mounts.splitlines():
+        _, where, this_kind, *_ = line.split()
+        point = Path(where.replace("\\040", " "))
+        if resolved.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest, kind = len(point.parts), this_kind
+    return kind if kind in _NETWORK else ""
 
 
 @contextmanager

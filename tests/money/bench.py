@@ -1,6 +1,5 @@
 """What the tests of the money side work on: a desk at a simulator, and a clock that they turn."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +25,8 @@ KEY = f"kros_test_{CANARY}"
 SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
 SIMULATED = "https://simulator.invalid/v1"
 MEMORY = "sqlite://:memory:"
+standard_journal_url = MEMORY
+"""Where a bench keeps its journal unless told otherwise; a fixture turns it from backend to backend."""
 YES = Yes(by="test")
 OTHER_MOBILES = [f"+2348035550{end}" for end in range(101, 120)]
 
@@ -48,11 +49,6 @@ def simulator(profile: ProfileName = "reference", **options: Any) -> Simulator:
 
 def settings_for(base_url: str = SIMULATED, **chosen: Any) -> Settings:
     return Settings(api_key=KEY, base_url=base_url, **{"journal_url": MEMORY, **chosen})
-
-
-def open_at(url: str, clock: Callable[[], float] | None = None) -> AbstractAsyncContextManager[Journal]:
-    """Open the journal that a URL names, on a clock of the test's own or on the journal's."""
-    return open_postgres(url, clock=clock) if is_postgres(url) else open_sqlite(url, clock=clock or time.time)
 
 
 @dataclass
@@ -97,6 +93,11 @@ class Bench:
         return [seen for seen in self.sim.requests if seen.method == "POST"]
 
 
+def open_journal(url: str, clock: Callable[[], float]) -> AbstractAsyncContextManager[Journal]:
+    """Open a journal of either backend whose time a test turns."""
+    return open_postgres(url, clock=clock) if is_postgres(url) else open_sqlite(url, clock=clock)
+
+
 @asynccontextmanager
 async def open_bench(
     sim: Simulator,
@@ -104,14 +105,15 @@ async def open_bench(
     clock: Clock | None = None,
     way: httpx.AsyncBaseTransport | None = None,
     base_url: str = SIMULATED,
-    journal_url: str = MEMORY,
+    journal_url: str = "",
     **chosen: Any,
 ) -> AsyncIterator[Bench]:
     """Open a desk; over TCP where `base_url` is a served simulator's."""
     clock = clock or Clock()
+    journal_url = journal_url or standard_journal_url
     settings = settings_for(base_url, journal_url=journal_url, **chosen)
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(open_at(journal_url, clock))
+        journal = await stack.enter_async_context(open_journal(journal_url, clock))
         client = await stack.enter_async_context(
             open_client(
                 base_url=base_url,

@@ -25,12 +25,14 @@ from typing import Any, NoReturn
 
 import anyio
 import httpx
-from bench import KEY, YES, open_at, settings_for
+from bench import KEY, YES, settings_for
+from bench import open_journal as open_on
 
 from kros_mcp.errors import JournalError, KrosError
 from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations import execution, policy, recovery
+from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Request
@@ -103,8 +105,8 @@ class Wire(httpx.AsyncBaseTransport):
 async def open_desk(course: Course, tell: Tell) -> AsyncIterator[Desk]:
     settings = settings_for(course.base_url, journal_url=course.journal_url, **course.settings)
     async with AsyncExitStack() as stack:
-        clock = (lambda: time.time() + course.ahead) if course.ahead else None
-        journal = await stack.enter_async_context(open_at(course.journal_url, clock))
+        opened = open_on(course.journal_url, lambda: time.time() + course.ahead)
+        journal = await stack.enter_async_context(opened if course.ahead else open_journal(course.journal_url))
         client = await stack.enter_async_context(
             open_client(base_url=course.base_url, api_key=KEY, transport=Wire(tell))
         )

@@ -7,16 +7,13 @@ from typing import Any
 
 import anyio
 import pytest
-from bench import Clock
+from bench import Clock, open_journal
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.journal import Filter, Identity, Journal
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
 from kros_mcp.operations.policy import Books
-from kros_mcp.operations.postgres import open_postgres
-from kros_mcp.operations.sqlite import open_sqlite
-from kros_mcp.settings import is_postgres
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +29,7 @@ def clock() -> Clock:
 @pytest.fixture
 def opener(journal_url: str, clock: Clock) -> Opener:
     """Open the same journal again and again, as several processes would."""
-    if is_postgres(journal_url):
-        return lambda: open_postgres(journal_url, clock=clock)
-    return lambda: open_sqlite(journal_url, clock=clock)
+    return lambda: open_journal(journal_url, clock)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from kros_mcp.operations import model, moves, recovery, routing
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 LATE = 121.0
 
 ALL_SETTINGS = ("endpoint_id", "allow_inbound", "allow_outbound")
