@@ -46,6 +46,7 @@ done
 { echo ready; } 2> /dev/null
 read -r _
 """
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _NOBODY = "nobody"
 
 
@@ -73,10 +74,16 @@ class PostgresServer:
 
 
 @contextmanager
-def open_postgres_server() -> Iterator[PostgresServer]:
-    """Run a server of one's own; it writes every commit to the disk, since the journal refuses one that does not."""
+def open_postgres_server(*, durable: bool = True) -> Iterator[PostgresServer]:
+    """Run a server of one's own.
+
+    Args:
+        durable: Write every commit to the disk, as a server in earnest does; the journal refuses one that does not.
+    """
     folder = Path(tempfile.mkdtemp(prefix="kros-pg-", dir="/tmp"))
     options = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 300}
+    if not durable:
+        options |= _FAST
     user = _user_for(folder)
     environment = {
         "PATH": os.defpath,
@@ -134,7 +141,7 @@ def _linked(source: str, target: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    with open_postgres_server() as server:
+    with open_postgres_server(durable=True) as server:
         yield server
 
 
