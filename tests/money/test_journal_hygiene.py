@@ -32,11 +32,9 @@ class FullDisk:
         del path
         self._connection = connection
         connection.execute("CREATE TABLE ballast (bytes BLOB)")
-        for change in ("INSERT", "UPDATE"):
-            connection.execute(
-                f"CREATE TEMP TRIGGER on_{change} AFTER {change} ON main.operations "
-                "BEGIN INSERT INTO ballast VALUES (zeroblob(8192)); END"  # noqa: S608 - one of two words
-            )
+        needs_room = "ON main.operations BEGIN INSERT INTO ballast VALUES (zeroblob(8192)); END"
+        connection.execute(f"CREATE TEMP TRIGGER inserting AFTER INSERT {needs_room}")
+        connection.execute(f"CREATE TEMP TRIGGER updating AFTER UPDATE {needs_room}")
 
     def fill(self) -> None:
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
