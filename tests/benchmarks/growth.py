@@ -118,7 +118,7 @@ def fill_sqlite(url: str, rows: Iterator[tuple[object, ...]]) -> None:
     for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -500000"):
         connection.execute(f"PRAGMA {pragma}")
     written = "FROM sqlite_master WHERE type = 'index' AND tbl_name = 'operations' AND sql IS NOT NULL"
-    indexes = connection.execute(f"SELECT name, sql {written}").fetchall()  # noqa: S608
+    indexes = connection.execute(f"SELECT name, sql {written}").fetchall()
     connection.execute("BEGIN")
     for name, _ in indexes:
         connection.execute(f"DROP INDEX {name}")
@@ -133,7 +133,7 @@ def fill_sqlite(url: str, rows: Iterator[tuple[object, ...]]) -> None:
 def fill_postgres(url: str, rows: Iterator[tuple[object, ...]]) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         written = "FROM pg_indexes WHERE schemaname = 'kros_mcp' AND tablename = 'operations' AND indexname !~ '_pkey$'"
-        indexes = connection.execute(f"SELECT indexname, indexdef {written}".encode()).fetchall()  # noqa: S608
+        indexes = connection.execute(f"SELECT indexname, indexdef {written}".encode()).fetchall()
         copy_in = f"COPY kros_mcp.operations ({', '.join(COLUMNS)}) FROM STDIN"
         with connection.transaction(), connection.cursor() as cursor:
             for name, _ in indexes:
