@@ -5,11 +5,11 @@ import stat
 from collections import Counter
 from pathlib import Path
 
+from kros_mcp.commands.choosing import account_of
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.errors import KrosError, SettingsError
+from kros_mcp.errors import KrosError
 from kros_mcp.operations import moves
 from kros_mcp.operations.backends import open_journal
-from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.operations.sqlite_file import journal_path
 from kros_mcp.settings import Settings
@@ -32,7 +32,7 @@ async def check_journal(settings: Settings) -> list[Finding]:
             rows = await journal.list_operations(limit=_MOST_OPERATIONS)
             now = await journal.now()
             operations = [moves.expire(operation, now) for operation in rows]
-            account = _account(settings, journal)
+            account = account_of(settings, journal)
     except KrosError as exc:
         where = f" ({path})" if path is not None and str(path) not in exc.message else ""
         return [
@@ -128,13 +128,6 @@ def _unknown(operation: Operation) -> Finding:
 def _listed(operations: list[Operation]) -> str:
     ids = [f"{operation.id} ({operation.state})" for operation in operations[:_SHOWN]]
     return ", ".join(ids) + (f" and {len(operations) - _SHOWN} more" if len(operations) > _SHOWN else "")
-
-
-def _account(settings: Settings, journal: Journal) -> str | None:
-    try:
-        return settings.account(journal.secret)
-    except SettingsError:
-        return None
 
 
 def _mode(path: Path | None) -> int | None:
