@@ -2,12 +2,12 @@
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
 from kros_mcp.commands import person
-from kros_mcp.commands.choosing import Choice, choose, hidden_of_others, short, waiting_for_a_person
+from kros_mcp.commands.choosing import Choice, choose, short, waiting_for_a_person
 from kros_mcp.commands.record import record, why
 from kros_mcp.commands.table import Column, drawn, terminal_columns
 from kros_mcp.commands.times import bounds, minute
@@ -29,7 +29,7 @@ _COLOURS = {
 _COLUMNS = (
     Column("when (UTC)"),
     Column("operation"),
-    Column("account"),
+    Column("account", leaves=True, below="account "),
     Column("what"),
     Column("now", right=True),
     Column("a month", right=True, leaves=True, below="a month "),
@@ -78,11 +78,12 @@ async def _read(settings: Settings, arguments: argparse.Namespace) -> _Page:
     async with open_journal(settings.journal_url) as journal:
         choice = choose(arguments, settings, journal, since=since, until=until)
         operations = await journal.list_operations(choice.wanted, limit=arguments.limit)
+        total = await journal.count(choice.wanted)
         return _Page(
             choice=choice,
             operations=operations,
-            total=await journal.count(choice.wanted),
-            hidden=await hidden_of_others(journal, choice),
+            total=total,
+            hidden=0 if choice.all_accounts else await journal.count(replace(choice.wanted, account=None)) - total,
             waiting=await waiting_for_a_person(journal, choice),
         )
 

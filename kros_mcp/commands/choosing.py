@@ -6,7 +6,7 @@ named, and all are shown.
 
 import argparse
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
 from kros_mcp.operations.journal import Filter, Journal
@@ -102,10 +102,3 @@ async def waiting_for_a_person(journal: Journal, choice: Choice) -> int:
     """Count what an approver has yet to decide, in the accounts shown."""
     proposed = Filter(account=choice.wanted.account, states=(State.PROPOSED,))
     return sum([1 async for operation in every(journal, proposed) if operation.channel is Channel.APPROVER])
-
-
-async def hidden_of_others(journal: Journal, choice: Choice) -> int:
-    """Count what would be shown too if every account were."""
-    if choice.all_accounts:
-        return 0
-    return await journal.count(replace(choice.wanted, account=None)) - await journal.count(choice.wanted)

@@ -108,7 +108,7 @@ def _time(seconds: float | None) -> str | None:
 
 
 def _text(text: str) -> str | None:
-    return clean(text, _LONGEST) or None
+    return (clean(text, _LONGEST) or None) if text else None
 
 
 def _word(word: str | None) -> str | None:
