@@ -222,7 +222,10 @@ def _open(operation: Operation, now: float) -> Difference:
         finding = (
             warn(told, "A running server does it within two seconds.")
             if waits
-            else fail(told, "No server of this account seems to run. Start one, or run kros-mcp deny " + by + ".")
+            else fail(
+                told,
+                "No server of this account seems to run, or it only reads. Start one, or run kros-mcp deny " + by + ".",
+            )
         )
         return Difference("approved_not_executed", finding, operation.e164, by)
     if moves.is_abandoned(operation, now):

@@ -6,6 +6,7 @@ from typing import TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 _LISTING = """\
+Newest first, with who asked, who said yes and why.
 Without KROS_API_KEY no account is named, and the operations of all accounts are shown.
 "now" and "a month" are the price that was shown; the state says whether it was paid.
 
@@ -17,7 +18,7 @@ examples:
 exit codes:  0 listed   2 usage or settings   3 journal unusable
 """
 _EXPORTING = """\
-RFC 4180 in UTF-8, one line for each operation; amounts are whole cents where a name ends in _cents.
+RFC 4180 in UTF-8, oldest first, one line for each operation; amounts are whole cents where a name ends in _cents.
 charged_cents is what a purchase took, as quoted or as KrosAI reported it: 0 if nothing, empty while unknown.
 The sum of charged_cents by charged_on is what each day (UTC) cost; with --by sent whole days are complete.
 A cell that a spreadsheet would take for a formula begins with an apostrophe; e164 keeps its plus sign.
@@ -64,13 +65,13 @@ exit codes:  0 settled   1 its outcome is not unknown   2 usage or settings   3 
 
 def add_books(commands: Commands) -> None:
     """Add the commands that read the books."""
-    listing = add(commands, "operations", "list what was asked for, by whom, and how it ended; newest first", _LISTING)
+    listing = add(commands, "operations", "list what was asked for, and how it ended", _LISTING)
     _add_filters(listing)
     listing.add_argument("--day", metavar="YYYY-MM-DD", help="only what was asked for on this day (UTC)")
     listing.add_argument("--limit", type=int, default=50, help="how many at most (50)", metavar="N")
     listing.add_argument("--json", action="store_true", help="one JSON document: cents as integers, times in UTC")
 
-    exporting = add(commands, "export", "write every operation down as CSV, oldest first, for accounting", _EXPORTING)
+    exporting = add(commands, "export", "write every operation down as CSV for accounting", _EXPORTING)
     exporting.add_argument("--csv", action="store_true", help="as CSV, the only form so far and the default")
     _add_filters(exporting)
     exporting.add_argument("--since", metavar="YYYY-MM-DD", help="from this day on (UTC)")
