@@ -20,7 +20,8 @@ from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import CODE_SECONDS, State
 from kros_mcp.operations.runner import open_runner
-from kros_mcp.settings import Settings
+from kros_mcp.operations.sqlite_file import journal_path, network_file_system
+from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import Call, Runtime, current_call
 from kros_mcp.tools.parameters import refusal
@@ -117,6 +118,7 @@ async def open_runtime(
         transport = _simulated()
     async with AsyncExitStack() as stack:
         if journal is None:
+            _warn_of_network(settings)
             journal = await stack.enter_async_context(open_journal(settings.journal_url))
         client = await stack.enter_async_context(open_krosai(settings, transport))
         desk = Desk(
@@ -151,6 +153,16 @@ def build_server(
         # Longer than any question of ours lasts, so that our own expiry answers a late yes in our own words.
         request_state_security=RequestStateSecurity.ephemeral(ttl=3 * CODE_SECONDS),
     )
+
+
+def _warn_of_network(settings: Settings) -> None:
+    path = None if is_postgres(settings.journal_url) else journal_path(settings.journal_url)
+    if path is not None and (kind := network_file_system(path)):
+        logger.warning(
+            "the journal is on a network file system (%s), where SQLite cannot keep processes apart: name a file on a "
+            "local disk or a PostgreSQL database in KROS_JOURNAL_URL",
+            kind,
+        )
 
 
 def _simulated() -> "httpx.AsyncBaseTransport":

@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     base_url: str = Field(DEFAULT_BASE_URL, description="where KrosAI answers")
     auth_header: Literal["bearer", "x-api-key"] = Field("bearer", description="how the key is sent")
     organization_id: str | None = Field(None, description="organization to act for; KrosAI's first if empty")
-    journal_url: str | None = Field(None, description="sqlite:////absolute/path or sqlite:///relative")
+    journal_url: str | None = Field(
+        None, repr=False, description="sqlite:////absolute/path, sqlite:///relative or postgresql://..."
+    )
     currency: str = Field("", max_length=20, description="label of the account's currency, such as USD")
     principal: str = Field("local", min_length=1, max_length=200, description="who acts, on stdio")
     confirmation: Confirmation = Field(Confirmation.CONVERSATION, description="how a person says yes")
@@ -79,6 +81,10 @@ class Settings(BaseSettings):
     max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
     daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")
     monthly_commitment_cents: Cents | None = Field(None, description="run rate of all owned numbers; off if empty")
+    principal_daily_budget_cents: Cents | None = Field(None, description="what this principal may spend in 24 hours")
+    principal_monthly_commitment_cents: Cents | None = Field(
+        None, description="run rate of what this principal bought; off if empty"
+    )
     allowed_countries: CommaSeparated = Field((), description="where numbers may be bought; all if empty")
     protected_numbers: CommaSeparated = Field((), description="never released, configured only after a yes")
     allow_permanent_delete: bool = Field(default=False, description="let release delete the record too")
@@ -113,10 +119,10 @@ class Settings(BaseSettings):
     @field_validator("journal_url")
     @classmethod
     def _check_journal_url(cls, value: str | None) -> str | None:
-        if value in {None, MEMORY}:
+        if value in {None, MEMORY} or is_postgres(value):
             return value
         if not re.match(r"sqlite:///.+", value or "") or (value or "").endswith(":memory:"):
-            raise ValueError("must be sqlite:////absolute/path or sqlite:///relative/path")
+            raise ValueError("must be sqlite:////absolute/path, sqlite:///relative/path or postgresql://...")
         return value
 
     @field_validator("allowed_countries", "protected_numbers", mode="before")
@@ -169,6 +175,18 @@ class Settings(BaseSettings):
             )
         return self.api_key.get_secret_value()
 
+    def require_principal(self) -> None:
+        """Raise if nobody said who acts, where several may share the journal; no two may look like one by default.
+
+        Raises:
+            SettingsError: The journal is PostgreSQL, and KROS_PRINCIPAL is not set.
+        """
+        if is_postgres(self.journal_url) and "principal" not in self.model_fields_set:
+            raise SettingsError(
+                "KROS_PRINCIPAL is missing: a journal in PostgreSQL is shared, so say who acts here, such as a "
+                "person's or an agent's name."
+            )
+
     def account(self, secret: bytes) -> str:
         """Name this KrosAI account without revealing its key.
 
@@ -204,6 +222,11 @@ def load_settings(*, simulator: bool = False) -> Settings:
         sentence = _sentence(exc)
     # Raised out here, since the validation error that would hang on it quotes the key.
     raise SettingsError(sentence)
+
+
+def is_postgres(journal_url: str | None) -> bool:
+    """Tell whether a journal is a PostgreSQL database, which several machines may share."""
+    return (journal_url or "").startswith(("postgresql://", "postgres://"))
 
 
 def default_journal_path() -> Path:

@@ -4,10 +4,20 @@ from pathlib import Path
 import pytest
 from canaries import SECRET
 
+pytest_plugins = ["postgres_server"]
+
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a journal that nobody has opened yet, once for every backend."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/journal.sqlite3"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,12 +11,10 @@ from kros_mcp.errors import KrosError
 from kros_mcp.operations import moves
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.model import Channel, Operation, State
-from kros_mcp.operations.sqlite_file import journal_path
+from kros_mcp.operations.sqlite_file import journal_path, network_file_system
 from kros_mcp.settings import Settings
 
 PRIVATE_MODE = 0o600
-_MOUNTS = Path("/proc/self/mounts")
-_NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
 _MOST_OPERATIONS = 100_000
 _SHOWN = 5
 
@@ -45,22 +43,6 @@ async def check_journal(settings: Settings) -> list[Finding]:
     return [ok(f"The journal {path or 'is'} can be written."), *_file(path, mode_before), *_rows(operations, account)]
 
 
-def network_file_system(path: Path, mounts: str) -> str:
-    """Name the network file system that a path lies on, or nothing.
-
-    Args:
-        path: Absolute, links resolved.
-        mounts: As in /proc/self/mounts.
-    """
-    deepest, kind = -1, ""
-    for line in mounts.splitlines():
-        _, where, this_kind, *_ = line.split()
-        point = Path(where.replace("\\040", " "))
-        if path.is_relative_to(point) and len(point.parts) >= deepest:
-            deepest, kind = len(point.parts), this_kind
-    return kind if kind in _NETWORK else ""
-
-
 def _file(path: Path | None, mode_before: int | None) -> list[Finding]:
     if path is None:
         return []
@@ -79,7 +61,7 @@ def _file(path: Path | None, mode_before: int | None) -> list[Finding]:
         )
     elif mode is not None:
         found.append(ok("The journal is private to its owner (mode 0600)."))
-    if _MOUNTS.exists() and (kind := network_file_system(path.resolve(), _MOUNTS.read_text(errors="replace"))):
+    if kind := network_file_system(path):
         found.append(
             warn(
                 f"The journal is on a network file system ({kind}), where SQLite cannot keep processes apart.",

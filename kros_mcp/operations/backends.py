@@ -2,9 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from urllib.parse import urlsplit
 
+from kros_mcp.errors import SettingsError
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.sqlite import open_sqlite
+from kros_mcp.operations.sqlite_file import journal_path
+from kros_mcp.settings import is_postgres
 
 
 @asynccontextmanager
@@ -13,7 +17,31 @@ async def open_journal(url: str | None) -> AsyncIterator[Journal]:
 
     Raises:
         JournalError: It cannot be opened, or is of a newer version of this program.
+        SettingsError: What it needs is not installed.
     """
-    opened: AbstractAsyncContextManager[Journal] = open_sqlite(url)
-    async with opened as journal:
+    async with _opened(url) as journal:
         yield journal
+
+
+def place(url: str | None) -> str:
+    """Say where a journal stands, without user, password or parameters."""
+    if url is None or not is_postgres(url):
+        return str(journal_path(url) or "memory")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "a PostgreSQL database"
+    return f"postgresql://{host}{port}{parts.path}"
+
+
+def _opened(url: str | None) -> AbstractAsyncContextManager[Journal]:
+    if url is None or not is_postgres(url):
+        return open_sqlite(url)
+    try:
+        from kros_mcp.operations.postgres import open_postgres  # noqa: PLC0415 - an extra, and 100 ms
+    except ImportError as exc:
+        raise SettingsError(
+            "KROS_JOURNAL_URL names a PostgreSQL database, for which the extra kros-mcp[postgres] is not installed."
+        ) from exc
+    return open_postgres(url)

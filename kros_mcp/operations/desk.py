@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.operations.journal import Identity, Journal
-from kros_mcp.operations.model import Action, Operation
+from kros_mcp.operations.model import Action, Limits, Operation
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ class Desk:
     def identity(self, principal: str, action: Action) -> Identity:
         """Name who does what in this account."""
         return Identity(account=self.account, principal=principal, action=action)
+
+    def limits_of(self, principal: str) -> Limits | None:
+        """Say what one principal may spend by itself; None where this server does not know them."""
+        if principal != self.settings.principal:
+            return None
+        return Limits(
+            daily_budget_cents=self.settings.principal_daily_budget_cents,
+            monthly_commitment_cents=self.settings.principal_monthly_commitment_cents,
+        )
 
     async def find_for_sale(self, operation: Operation, *, seconds: float = 2.5) -> InventoryReading:
         """Read the number of a purchase again, starting where it was seen."""

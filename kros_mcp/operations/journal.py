@@ -4,7 +4,7 @@
 a pure move of `model.py` answers the next row, and that is stored; a move that raises stores nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,8 +98,12 @@ class Journal(Protocol):
         """List what needs attention: confirmed, sending, unknown, settings pending."""
         ...
 
-    async def books(self, account: str, *, committed_since: float) -> Books:
-        """Sum what is spent and committed."""
+    async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
+        """Sum what is spent and committed, by everybody and by one principal."""
+        ...
+
+    async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:
+        """Name the principal who last bought each number; one that was bought elsewhere is left out."""
         ...
 
     async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:

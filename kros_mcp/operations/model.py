@@ -113,6 +113,16 @@ class Quote:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What may be spent, in cents; None or empty limits nothing."""
+
+    max_purchase_cents: int | None = None
+    daily_budget_cents: int | None = None
+    monthly_commitment_cents: int | None = None
+    allowed_countries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Operation:
     """One row of the journal."""
 
@@ -153,6 +163,8 @@ class Operation:
     not_applied: tuple[str, ...] = field(default=())
     checked_at: float | None = None
     seen_unsold_at: float | None = None
+    limits: Limits = field(default=Limits())
+    """What its principal may spend by itself, whichever server carries the operation out."""
 
     def to(self, state: State, **changes: Any) -> "Operation":  # noqa: ANN401 - fields of this very class
         """Move to `state` if the model allows it.
@@ -198,6 +210,7 @@ def from_row(row: dict[str, Any]) -> Operation:
             "channel": Channel(row["channel"]) if row["channel"] else None,
             "request": Request(**row["request"]),
             "quote": Quote(**row["quote"]),
+            "limits": Limits(**{**row["limits"], "allowed_countries": tuple(row["limits"]["allowed_countries"])}),
             "settings_pending": bool(row["settings_pending"]),
             "settings_superseded": tuple(row["settings_superseded"]),
             "accepted": bool(row["accepted"]),

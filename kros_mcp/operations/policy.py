@@ -1,14 +1,16 @@
 """May an act be proposed, and may it still be done; pure.
 
 The same check runs when an operation is proposed and again inside the claim's transaction, there
-with the journal's own sums. Amounts in cents.
+with the journal's own sums. Each limit holds for all principals together and, where one has a limit of its
+own, for that principal too. Amounts in cents.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import Action, Operation
+from kros_mcp.operations.model import Action, Limits, Operation
 from kros_mcp.settings import Settings
 
 DAY_SECONDS = 86_400.0
@@ -20,29 +22,51 @@ LISTING_LAG_SECONDS = 3_600.0
 class RunRate:
     """What all owned numbers cost a month, as KrosAI showed it at `read_at` (journal's clock).
 
-    `unpriced` counts numbers whose price KrosAI does not state; `complete` is false when not every
-    number could be read.
+    `prices` are E.164 and monthly cents, null where KrosAI does not state them; `complete` is false when not
+    every number could be read. `buyers` names who bought a number through this journal.
     """
 
-    monthly_cents: int
-    unpriced: int
+    prices: tuple[tuple[str, int | None], ...]
     complete: bool
     read_at: float
-    e164s: frozenset[str] = frozenset()
+    buyers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def monthly_cents(self) -> int:
+        """The sum of the prices that are stated."""
+        return sum(cents for _, cents in self.prices if cents is not None)
+
+    @property
+    def unpriced(self) -> int:
+        """How many numbers have no stated price."""
+        return sum(cents is None for _, cents in self.prices)
+
+    @property
+    def e164s(self) -> frozenset[str]:
+        """The numbers counted."""
+        return frozenset(e164 for e164, _ in self.prices)
+
+    def of(self, principal: str) -> "RunRate":
+        """The part of it that one principal has bought."""
+        mine = tuple((e164, cents) for e164, cents in self.prices if self.buyers.get(e164) == principal)
+        return replace(self, prices=mine)
 
 
 @dataclass(frozen=True)
 class Books:
     """What the journal knows of this account's money at one moment.
 
-    `spent_cents` is reserved or spent in the last 24 hours. `committed` are the monthly prices of
-    purchases that are under way, unknown, or too new to be sure that the run rate shows them, by E.164;
-    `bought` are those of them that are done, whoever asked for them.
+    `spent_cents` is reserved or spent in the last 24 hours, `own_spent_cents` the part of one principal.
+    `committed` are the monthly prices of purchases that are under way, unknown, or too new to be sure that the
+    run rate shows them, by E.164; `bought` are those of them that are done, whoever asked for them, and `own`
+    those that the principal asked for.
     """
 
     spent_cents: int = 0
+    own_spent_cents: int = 0
     bought: frozenset[str] = frozenset()
     committed: dict[str, int | None] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
 
 
 def check(settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None) -> None:
@@ -57,10 +81,17 @@ def check(settings: Settings, operation: Operation, books: Books, run_rate: RunR
         _check_release(settings, operation)
     if operation.action is Action.BUY:
         _check_not_bought(operation, books)
-        _check_country(settings, operation)
-        _check_purchase(settings, operation)
-        _check_day(settings, operation, books)
-        _check_commitment(settings, operation, books, run_rate)
+        _check_priced(settings, operation)
+        for bound in _bounds(settings, operation, books, run_rate):
+            _check_country(bound, operation)
+            _check_purchase(settings, bound, operation)
+            _check_day(settings, bound, operation)
+            _check_commitment(settings, bound, operation)
+
+
+def needs_run_rate(settings: Settings, limits: Limits) -> bool:
+    """Tell whether a purchase is checked against what owned numbers cost a month."""
+    return settings.monthly_commitment_cents is not None or limits.monthly_commitment_cents is not None
 
 
 def reserved_cents(settings: Settings, operation: Operation) -> int:
@@ -94,67 +125,109 @@ def _check_not_bought(operation: Operation, books: Books) -> None:
         )
 
 
-def _check_country(settings: Settings, operation: Operation) -> None:
-    country = operation.quote.country
-    if settings.allowed_countries and country not in settings.allowed_countries:
-        raise RefusedError(
-            f"Numbers may be bought only in {', '.join(settings.allowed_countries)} (KROS_ALLOWED_COUNTRIES), "
-            f"not in {country or 'a country that KrosAI does not state'}; nothing was charged.",
-            code="COUNTRY_NOT_ALLOWED",
-        )
+@dataclass(frozen=True)
+class _Bound:
+    """Limits, with what they are compared to; either everybody's together or one principal's own."""
+
+    limits: Limits
+    spent_cents: int
+    committed: dict[str, int | None]
+    run_rate: RunRate | None
+    own: bool = False
+
+    def rule(self, variable: str) -> str:
+        """Name what the operator would have to change."""
+        return "this principal's own limit" if self.own else variable
+
+    def code(self, rest: str) -> str:
+        return f"OVER_OWN_{rest}" if self.own else f"OVER_{rest}"
 
 
-def _check_purchase(settings: Settings, operation: Operation) -> None:
-    due = operation.quote.due_now_cents
-    if due is None and not settings.allow_unpriced:
+def _bounds(settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None) -> tuple[_Bound, _Bound]:
+    together = Limits(
+        max_purchase_cents=settings.max_purchase_cents,
+        daily_budget_cents=settings.daily_budget_cents,
+        monthly_commitment_cents=settings.monthly_commitment_cents,
+        allowed_countries=settings.allowed_countries,
+    )
+    own_rate = run_rate.of(operation.principal) if run_rate else None
+    own_committed = {e164: cents for e164, cents in books.committed.items() if e164 in books.own}
+    return (
+        _Bound(together, books.spent_cents, books.committed, run_rate),
+        _Bound(operation.limits, books.own_spent_cents, own_committed, own_rate, own=True),
+    )
+
+
+def _check_priced(settings: Settings, operation: Operation) -> None:
+    if operation.quote.due_now_cents is None and not settings.allow_unpriced:
         raise RefusedError(
             f"KrosAI does not state the price of {operation.e164}, and this server buys no number without one "
             "(KROS_ALLOW_UNPRICED); nothing was charged.",
             code="UNPRICED",
             next_step="Offer a number whose price is stated.",
         )
-    if due is not None and due > settings.max_purchase_cents:
+
+
+def _check_country(bound: _Bound, operation: Operation) -> None:
+    allowed, country = bound.limits.allowed_countries, operation.quote.country
+    if allowed and country not in allowed:
         raise RefusedError(
-            f"{operation.e164} costs {_show(settings, due)} now, and one purchase may cost at most "
-            f"{_show(settings, settings.max_purchase_cents)} (KROS_MAX_PURCHASE_CENTS); nothing was charged.",
+            f"Numbers may be bought only in {', '.join(allowed)} ({bound.rule('KROS_ALLOWED_COUNTRIES')}), "
+            f"not in {country or 'a country that KrosAI does not state'}; nothing was charged.",
+            code="COUNTRY_NOT_ALLOWED",
+        )
+
+
+def _check_purchase(settings: Settings, bound: _Bound, operation: Operation) -> None:
+    cap = bound.limits.max_purchase_cents
+    wanted = reserved_cents(settings, operation)
+    if cap is not None and wanted > cap:
+        costs = "could cost" if operation.quote.due_now_cents is None else "costs"
+        raise RefusedError(
+            f"{operation.e164} {costs} {_show(settings, wanted)} now, and one purchase may cost at most "
+            f"{_show(settings, cap)} ({bound.rule('KROS_MAX_PURCHASE_CENTS')}); nothing was charged.",
             code="OVER_PURCHASE_MAXIMUM",
         )
 
 
-def _check_day(settings: Settings, operation: Operation, books: Books) -> None:
-    room = settings.daily_budget_cents - books.spent_cents
+def _check_day(settings: Settings, bound: _Bound, operation: Operation) -> None:
+    cap = bound.limits.daily_budget_cents
+    if cap is None:
+        return
+    room = cap - bound.spent_cents
     wanted = reserved_cents(settings, operation)
     if wanted > room:
         raise RefusedError(
             f"{operation.e164} would take {_show(settings, wanted)}, and of the "
-            f"{_show(settings, settings.daily_budget_cents)} for 24 hours (KROS_DAILY_BUDGET_CENTS) "
+            f"{_show(settings, cap)} for 24 hours ({bound.rule('KROS_DAILY_BUDGET_CENTS')}) "
             f"{_show(settings, max(room, 0))} is left; nothing was charged.",
-            code="OVER_DAILY_BUDGET",
+            code=bound.code("DAILY_BUDGET"),
             next_step="Tell the person; room comes back as earlier purchases pass 24 hours.",
         )
 
 
-def _check_commitment(settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None) -> None:
-    cap = settings.monthly_commitment_cents
+def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -> None:
+    cap, run_rate = bound.limits.monthly_commitment_cents, bound.run_rate
     if cap is None:
         return
-    others = {e164: cents for e164, cents in books.committed.items() if e164 != operation.e164}
+    others = {e164: cents for e164, cents in bound.committed.items() if e164 != operation.e164}
     if run_rate is not None:
         others = {e164: cents for e164, cents in others.items() if e164 not in run_rate.e164s}
     monthly = operation.quote.monthly_cents
     known = run_rate is not None and run_rate.complete and not run_rate.unpriced
     if run_rate is None or not known or monthly is None or None in others.values():
         raise RefusedError(
-            "A cap on monthly cost is in force (KROS_MONTHLY_COMMITMENT_CENTS), and the monthly price of this number "
-            "or of one already owned is not known; nothing was charged.",
+            f"A cap on monthly cost is in force ({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}), and the monthly "
+            "price of this number or of one already owned is not known; nothing was charged.",
             code="COMMITMENT_UNKNOWN",
         )
     total = run_rate.monthly_cents + sum(cents or 0 for cents in others.values()) + monthly
     if total > cap:
         raise RefusedError(
-            f"With {operation.e164} all numbers would cost {_show(settings, total)} a month, more than the "
-            f"{_show(settings, cap)} allowed (KROS_MONTHLY_COMMITMENT_CENTS); nothing was charged.",
-            code="OVER_MONTHLY_COMMITMENT",
+            f"With {operation.e164} {'its' if bound.own else 'all'} numbers would cost {_show(settings, total)} a "
+            f"month, more than the {_show(settings, cap)} allowed "
+            f"({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}); nothing was charged.",
+            code=bound.code("MONTHLY_COMMITMENT"),
         )
 
 

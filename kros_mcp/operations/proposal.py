@@ -14,6 +14,7 @@ from kros_mcp.operations.model import (
     OPEN,
     Action,
     Channel,
+    Limits,
     Operation,
     Quote,
     Request,
@@ -225,15 +226,17 @@ async def _draft(desk: Desk, principal: str, action: Action, request: Request, q
         created_at=now,
         expires_at=now + (desk.settings.approval_hours * 3600 if approver else CODE_SECONDS),
         channel=Channel.APPROVER if approver else None,
+        limits=desk.limits_of(principal) or Limits(),
     )
 
 
 async def _propose(desk: Desk, draft: Operation) -> Operation:
     run_rate: RunRate | None = None
-    if draft.action is Action.BUY and desk.settings.monthly_commitment_cents is not None:
+    if draft.action is Action.BUY and policy.needs_run_rate(desk.settings, draft.limits):
         run_rate = await read_run_rate(desk)
     since = (run_rate.read_at if run_rate else draft.created_at) - policy.LISTING_LAG_SECONDS
-    policy.check(desk.settings, draft, await desk.journal.books(desk.account, committed_since=since), run_rate)
+    books = await desk.journal.books(desk.account, draft.principal, committed_since=since)
+    policy.check(desk.settings, draft, books, run_rate)
     return await desk.journal.propose(draft)
 
 

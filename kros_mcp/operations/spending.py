@@ -8,7 +8,7 @@ from kros_mcp.operations.policy import RunRate
 
 
 async def read_run_rate(desk: Desk) -> RunRate:
-    """Add up the monthly prices of all owned numbers that are not inactive.
+    """Read the monthly prices of all owned numbers that are not inactive, and who bought them.
 
     Lists may leave the price out; such a number is read by itself.
     """
@@ -16,12 +16,12 @@ async def read_run_rate(desk: Desk) -> RunRate:
     numbers, complete = await read_all_owned(desk.client)
     live = [number for number in numbers if number.status != "inactive"]
     prices = await _monthly_prices(desk.client, live)
+    e164s = [number.e164 for number in live]
     return RunRate(
-        monthly_cents=sum(price for price in prices if price is not None),
-        unpriced=sum(price is None for price in prices),
+        prices=tuple(zip(e164s, prices, strict=True)),
         complete=complete,
         read_at=read_at,
-        e164s=frozenset(number.e164 for number in live),
+        buyers=await desk.journal.buyers(desk.account, e164s),
     )
 
 

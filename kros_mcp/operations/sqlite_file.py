@@ -15,10 +15,11 @@ from kros_mcp.errors import JournalError, KrosError
 from kros_mcp.settings import default_journal_path
 
 APPLICATION_ID = 0x6B726F73  # "kros"
-SCHEMA_VERSION = 1
 BUSY_SECONDS = 2.0
+_MOUNTS = Path("/proc/self/mounts")
+_NETWORK = frozenset({"9p", "afs", "ceph", "cifs", "fuse.sshfs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs"})
 
-_SCHEMA = """
+_BEGINNING = """
 CREATE TABLE operations (
     id TEXT PRIMARY KEY, account TEXT NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL, e164 TEXT NOT NULL,
     request TEXT NOT NULL, quote TEXT NOT NULL, created_at REAL NOT NULL, expires_at REAL NOT NULL,
@@ -40,8 +41,16 @@ CREATE INDEX by_time ON operations (created_at);
 CREATE INDEX spent ON operations (account, claimed_at) WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
 CREATE INDEX settled ON operations (account, settled_at) WHERE action = 'buy' AND state = 'done';
 CREATE INDEX due ON operations (account) WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT
 """
+_LIMITS_AND_SUMS_WITHIN_THE_INDEX = """
+ALTER TABLE operations ADD COLUMN limits TEXT NOT NULL DEFAULT '{"allowed_countries": []}';
+DROP INDEX spent;
+CREATE INDEX spent ON operations (account, claimed_at, principal, reserved_cents)
+    WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done')
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_SUMS_WITHIN_THE_INDEX)
+"""By the number of the version that each leads to, from 1; one that was published is never changed."""
 
 
 def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
@@ -85,6 +94,25 @@ def journal_path(url: str | None) -> Path | None:
     return default_journal_path() if url is None else Path(url.removeprefix("sqlite:///"))
 
 
+def network_file_system(path: Path, mounts: str | None = None) -> str:
+    """Name the network file system that a path lies on, where SQLite cannot keep processes apart; else nothing.
+
+    Args:
+        path: The journal's file.
+        mounts: As in /proc/self/mounts. Defaults to this machine's, where it tells.
+    """
+    if mounts is None:
+        mounts = _MOUNTS.read_text(errors="replace") if _MOUNTS.exists() else ""
+    resolved = path.resolve()
+    deepest, kind = -1, ""
+    for line in mounts.splitlines():
+        _, where, this_kind, *_ = line.split()
+        point = Path(where.replace("\\040", " "))
+        if resolved.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest, kind = len(point.parts), this_kind
+    return kind if kind in _NETWORK else ""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn SQLite's errors into ours, here and nowhere else."""
@@ -105,7 +133,7 @@ def _require_ours(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
     if application != APPLICATION_ID and (application or version or filled):
         raise JournalError("KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file.")
-    if version > SCHEMA_VERSION:
+    if version > len(MIGRATIONS):
         raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
 
 
@@ -124,15 +152,18 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _prepare_schema(connection: sqlite3.Connection) -> bytes:
-    """Create the schema where there is none, and read the secret."""
+    """Bring the schema to this program's version, and read the secret."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in _SCHEMA.split(";"):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        for migration in MIGRATIONS[version:]:
+            for statement in migration.split(";"):
                 connection.execute(statement)
+        if version == 0:
             connection.execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version < len(MIGRATIONS):
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         secret = connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0]
         connection.execute("COMMIT")
     except BaseException:

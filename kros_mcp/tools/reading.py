@@ -9,11 +9,11 @@ from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import Page, PhoneNumber
 from kros_mcp.money import show_cents, show_price
-from kros_mcp.operations.model import State
+from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.proposal import require_owned
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.tools import outcomes, results
-from kros_mcp.tools.call import ToolContext, current_call, own_operation, runtime
+from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime
 from kros_mcp.tools.parameters import (
     AreaCode,
     Country,
@@ -138,8 +138,10 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     settings = desk.settings
     with within(current_call.get().seconds_left):
         rate = await read_run_rate(desk)
-    books = await desk.journal.books(desk.account, committed_since=rate.read_at)
-    room = max(0, settings.daily_budget_cents - books.spent_cents)
+    books = await desk.journal.books(desk.account, principal(ctx), committed_since=rate.read_at)
+    limits = desk.limits_of(principal(ctx)) or Limits()
+    own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
+    room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
     monthly = show_cents(rate.monthly_cents, settings.currency)
     at_least = "at least " if rate.unpriced or not rate.complete else ""
     return results.answer(
@@ -161,6 +163,14 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             run_rate_complete=rate.complete,
             allowed_countries=list(settings.allowed_countries) or ["any"],
             confirmation=settings.confirmation,
+            own=results.OwnSpending(
+                daily_budget_cents=limits.daily_budget_cents,
+                spent_24h_cents=books.own_spent_cents,
+                monthly_commitment_cents=limits.monthly_commitment_cents,
+                monthly_run_rate_cents=rate.of(principal(ctx)).monthly_cents,
+            )
+            if limits != Limits()
+            else None,
         )
     )
 

@@ -109,6 +109,15 @@ class Endpoints(Result):
     next_offset: int | None
 
 
+class OwnSpending(Shape):
+    """What the caller alone may spend, and has; null limits nothing."""
+
+    daily_budget_cents: int | None
+    spent_24h_cents: int
+    monthly_commitment_cents: int | None
+    monthly_run_rate_cents: int
+
+
 class Spending(Result):
     """Limits in force and what is left of them."""
 
@@ -125,6 +134,7 @@ class Spending(Result):
     run_rate_complete: bool
     allowed_countries: list[str]
     confirmation: str
+    own: Annotated[OwnSpending | None, WithJsonSchema({})]
 
 
 class Quote(Shape):

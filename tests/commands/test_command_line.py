@@ -65,6 +65,7 @@ def test_what_is_not_a_command_is_a_usage_error(command: Command, words: tuple[s
     [
         ({}, "KROS_API_KEY"),
         ({"KROS_API_KEY": "kros_test_x", "KROS_DAILY_BUDGET": "100"}, "KROS_DAILY_BUDGET_CENTS"),
+        ({"KROS_API_KEY": "kros_test_x", "KROS_JOURNAL_URL": "postgresql://host/db"}, "KROS_PRINCIPAL"),
     ],
 )
 async def test_the_server_does_not_start_with_wrong_settings(settings: dict[str, str], named: str) -> None:

@@ -1,7 +1,7 @@
 """What the tests of the money side work on: a desk at a simulator, and a clock that they turn."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation, Request
+from kros_mcp.operations.postgres import open_postgres
 from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.operations.sqlite import open_sqlite
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.simulator import OwnedNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
 
@@ -23,6 +25,8 @@ KEY = f"kros_test_{CANARY}"
 SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
 SIMULATED = "https://simulator.invalid/v1"
 MEMORY = "sqlite://:memory:"
+standard_journal_url = MEMORY
+"""Where a bench keeps its journal unless told otherwise; a fixture turns it from backend to backend."""
 YES = Yes(by="test")
 OTHER_MOBILES = [f"+2348035550{end}" for end in range(101, 120)]
 
@@ -89,6 +93,11 @@ class Bench:
         return [seen for seen in self.sim.requests if seen.method == "POST"]
 
 
+def open_journal(url: str, clock: Callable[[], float]) -> AbstractAsyncContextManager[Journal]:
+    """Open a journal of either backend whose time a test turns."""
+    return open_postgres(url, clock=clock) if is_postgres(url) else open_sqlite(url, clock=clock)
+
+
 @asynccontextmanager
 async def open_bench(
     sim: Simulator,
@@ -96,14 +105,15 @@ async def open_bench(
     clock: Clock | None = None,
     way: httpx.AsyncBaseTransport | None = None,
     base_url: str = SIMULATED,
-    journal_url: str = MEMORY,
+    journal_url: str = "",
     **chosen: Any,
 ) -> AsyncIterator[Bench]:
     """Open a desk; over TCP where `base_url` is a served simulator's."""
     clock = clock or Clock()
+    journal_url = journal_url or standard_journal_url
     settings = settings_for(base_url, journal_url=journal_url, **chosen)
     async with AsyncExitStack() as stack:
-        journal = await stack.enter_async_context(open_sqlite(journal_url, clock=clock))
+        journal = await stack.enter_async_context(open_journal(journal_url, clock))
         client = await stack.enter_async_context(
             open_client(
                 base_url=base_url,

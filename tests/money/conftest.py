@@ -1,8 +1,12 @@
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
 
+import bench as benches
 import pytest
-from bench import Bench, open_bench, simulator
+from bench import MEMORY, Bench, open_bench, simulator
 
 from kros_mcp.simulator import Simulator
 
@@ -12,6 +16,25 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=["reference", "guide"])
 def sim(request: pytest.FixtureRequest) -> Simulator:
     return simulator(request.param)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def every_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every bench of a test keep its journal in each backend in turn."""
+    url = MEMORY if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    monkeypatch.setattr(benches, "standard_journal_url", url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Name a journal that nobody has opened yet, as often as it is called."""
+    numbers = count(1)
+    with ExitStack() as databases:
+        if request.param == "sqlite":
+            yield lambda: f"sqlite:///{tmp_path}/journal-{next(numbers)}.sqlite3"
+        else:
+            server = request.getfixturevalue("postgres_server")
+            yield lambda: databases.enter_context(server.new_database())
 
 
 @pytest.fixture

@@ -17,8 +17,11 @@ import httpx
 from bench import YES, settings_for
 
 from kros_mcp.operations.model import Request
+from kros_mcp.operations.postgres import PostgresJournal
 from kros_mcp.operations.proposal import propose_purchase, propose_release
+from kros_mcp.operations.rows import Work
 from kros_mcp.operations.sqlite import SqliteJournal
+from kros_mcp.operations.stored import StoredJournal
 from kros_mcp.server import open_runtime
 
 
@@ -59,19 +62,24 @@ class Wire(httpx.AsyncBaseTransport):
 
 
 def crash_at_writes(point: Point) -> None:
-    committing = SqliteJournal._in_transaction  # noqa: SLF001 - the child alone wraps it
+    for backend in (SqliteJournal, PostgresJournal):
+        wrap(backend, point)
 
-    def transaction(self: SqliteJournal, work: Callable[[], Any]) -> Any:
-        def until_commit() -> Any:
-            result = work()
+
+def wrap(backend: type[StoredJournal], point: Point) -> None:
+    committing = backend._transact  # noqa: SLF001 - the child alone wraps it
+
+    async def transact(self: StoredJournal, work: Callable[[], Work[Any]]) -> Any:
+        def until_commit() -> Work[Any]:
+            result = yield from work()
             point.passes(when="before")
             return result
 
-        result = committing(self, until_commit)
+        result = await committing(self, until_commit)
         point.passes(when="after")
         return result
 
-    SqliteJournal._in_transaction = transaction  # type: ignore[method-assign]  # noqa: SLF001 - the same
+    backend._transact = transact  # type: ignore[method-assign]  # noqa: SLF001 - the same
 
 
 async def main(base_url: str, journal_url: str, act: str, e164: str, kind: str, at: str, when: str) -> None:

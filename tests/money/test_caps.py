@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from bench import KEY, OTHER_MOBILES, Bench, Clock, open_bench
 
 from kros_mcp.errors import KrosError, RefusedError, ServerError
 from kros_mcp.operations import model, moves, recovery
-from kros_mcp.operations.model import State
+from kros_mcp.operations.execution import execute
+from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.proposal import propose_configuration
 from kros_mcp.server import open_runtime
 from kros_mcp.simulator import Simulator, open_server, transport
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 
 
 def desk_with(bench: Bench, **chosen: Any) -> Bench:
@@ -129,12 +131,11 @@ anyio.run(main, *sys.argv[1:])
 
 
 @pytest.mark.promise(5)
-async def test_the_budget_holds_across_processes(sim: Simulator, tmp_path: Path) -> None:
-    journal = f"sqlite:///{tmp_path}/journal.sqlite3"
+async def test_the_budget_holds_across_processes(sim: Simulator, journal_url: str) -> None:
     async with open_server(sim) as base_url:
 
         async def child(numbers: list[str]) -> None:
-            program = [sys.executable, "-c", _BUYING, base_url, journal, *numbers]
+            program = [sys.executable, "-c", _BUYING, base_url, journal_url, *numbers]
             async with await anyio.open_process(program, cwd=Path(__file__).parent, stderr=None) as process:
                 assert process.stdin is not None
                 assert process.stdout is not None
@@ -171,6 +172,78 @@ async def test_a_purchase_that_the_run_rate_already_shows_is_not_counted_twice(s
         sim.faults.switch_on("lost_reply", on=["purchase"])
         assert (await bench.execute(operation)).state is State.UNKNOWN
         await refused(bench.propose(OTHER_MOBILES[2]), "OVER_MONTHLY_COMMITMENT")
+
+
+@pytest.mark.promise(5)
+async def test_a_principals_own_budget_is_spent_by_that_principal_alone(sim: Simulator) -> None:
+    async with open_bench(sim, principal="p", principal_daily_budget_cents=1_399) as bench:
+        assert (await bench.buy(OTHER_MOBILES[0], principal="q")).state is State.DONE
+        first, second = [await bench.propose(e164, principal="p") for e164 in OTHER_MOBILES[1:3]]
+        assert (await bench.execute(first)).state is State.DONE
+        failed = await bench.execute(second)
+        assert (failed.state, failed.error_code) == (State.FAILED, "OVER_OWN_DAILY_BUDGET")
+        assert "of the 13.99 in the account currency for 24 hours (this principal's own limit) 6.99" in failed.message
+        await refused(bench.propose(OTHER_MOBILES[3], principal="p"), "OVER_OWN_DAILY_BUDGET")
+        assert (await bench.buy(OTHER_MOBILES[4], principal="q")).state is State.DONE
+    assert len(sim.charges) == 3
+
+
+async def test_everybodys_budget_holds_for_a_principal_whose_own_has_room(sim: Simulator) -> None:
+    async with open_bench(sim, principal="p", principal_daily_budget_cents=9_999, daily_budget_cents=1_399) as bench:
+        await bench.buy(OTHER_MOBILES[0], principal="q")
+        await refused(bench.propose(OTHER_MOBILES[1], principal="p"), "OVER_DAILY_BUDGET")
+
+
+async def test_a_principals_own_monthly_cap_counts_what_it_has_bought_and_nothing_else(sim: Simulator) -> None:
+    async with open_bench(sim, principal="p", principal_monthly_commitment_cents=1_400) as bench:
+        await bench.buy(OTHER_MOBILES[0], principal="q")
+        await bench.buy(OTHER_MOBILES[1], principal="p")
+        bench.clock.now += 7_200  # old enough to be known from KrosAI alone
+        unknown = await bench.propose(OTHER_MOBILES[2], principal="p")
+        sim.faults.switch_on("lost_reply", on=["purchase"])
+        assert (await bench.execute(unknown)).state is State.UNKNOWN
+        await refused(bench.propose(OTHER_MOBILES[3], principal="p"), "OVER_OWN_MONTHLY_COMMITMENT")
+        number = sim.owned_by_e164(OTHER_MOBILES[1])
+        assert number is not None
+        await bench.execute(await bench.propose_release(number))
+        assert (await bench.buy(OTHER_MOBILES[3], principal="p")).state is State.DONE
+        await refused(bench.propose(OTHER_MOBILES[4], principal="p"), "OVER_OWN_MONTHLY_COMMITMENT")
+        assert (await bench.buy(OTHER_MOBILES[4], principal="q")).state is State.DONE
+
+
+async def test_a_principals_own_limits_hold_on_a_server_that_does_not_know_them(sim: Simulator) -> None:
+    async with open_bench(sim, principal="p", principal_daily_budget_cents=1_399, confirmation="approver") as bench:
+        operations = [await bench.propose(e164, principal="p") for e164 in OTHER_MOBILES[:2]]
+        for operation in operations:
+            await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        another = desk_with(bench, principal="q", principal_daily_budget_cents=None)
+        ended = [await execute(another.desk, operation.id, None) for operation in operations]
+    assert [each.error_code for each in ended] == ["", "OVER_OWN_DAILY_BUDGET"]
+    assert len(sim.charges) == 1
+
+
+async def test_a_lowered_limit_of_its_own_holds_for_what_was_proposed_before(sim: Simulator) -> None:
+    async with open_bench(sim, principal="p", principal_daily_budget_cents=10_000) as bench:
+        operation = await bench.propose(principal="p")
+        failed = await desk_with(bench, principal_daily_budget_cents=1).execute(operation)
+    assert (failed.error_code, sim.charges) == ("OVER_OWN_DAILY_BUDGET", [])
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (Limits(max_purchase_cents=699), "OVER_PURCHASE_MAXIMUM"),
+        (Limits(allowed_countries=("KE", "GH")), "COUNTRY_NOT_ALLOWED"),
+        (Limits(daily_budget_cents=699), "OVER_OWN_DAILY_BUDGET"),
+        (Limits(monthly_commitment_cents=699), "OVER_OWN_MONTHLY_COMMITMENT"),
+    ],
+)
+async def test_every_limit_may_be_one_principals_own(bench: Bench, limits: Limits, code: str) -> None:
+    operation = await bench.propose(principal="stranger")
+    strict = replace(operation, id=model.new_operation_id(), principal="another", limits=limits)
+    failed = await bench.execute(await bench.desk.journal.propose(strict))
+    assert (failed.state, failed.error_code, failed.charged) == (State.FAILED, code, "no")
+    assert "this principal's own limit" in failed.message
 
 
 async def test_an_unknown_price_of_an_owned_number_refuses_while_the_monthly_cap_is_on(sim: Simulator) -> None:
@@ -254,10 +327,10 @@ async def test_a_soft_release_keeps_the_record(bench: Bench) -> None:
 
 @pytest.mark.promise(10)
 async def test_a_read_only_server_sends_nothing_but_get_and_executes_nothing_approved_earlier(
-    sim: Simulator, tmp_path: Path
+    sim: Simulator,
 ) -> None:
-    url, clock = f"sqlite:///{tmp_path}/journal.sqlite3", Clock()
-    async with open_bench(sim, clock=clock, journal_url=url) as bench:
+    clock = Clock()
+    async with open_bench(sim, clock=clock) as bench:
         approved = await bench.propose(OTHER_MOBILES[0])
         await bench.desk.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
         pending = await bench.propose(OTHER_MOBILES[1], allow_outbound=not sim.profile.outbound_by_default)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,15 @@ def agrees(operation: Operation | None, *, happened: bool) -> bool:
     return operation.state in claimed and claimed[operation.state] is happened
 
 
-async def every_point(profile: ProfileName, folder: Path, *point: str) -> AsyncIterator[tuple[Simulator, str, str]]:
+async def every_point(
+    profile: ProfileName, new_journal: Callable[[], str], *point: str
+) -> AsyncIterator[tuple[Simulator, str, str]]:
     """Crash at the first point, at the second, and so on, each at a fresh KrosAI, until nothing crashes."""
     act, e164, kind, when = point
     for at in range(1, MOST_POINTS):
         sim = simulator(profile)
         number = e164 or next(iter(sim.owned.values())).e164
-        url = f"sqlite:///{folder}/journal-{at}.sqlite3"
+        url = new_journal()
         async with open_server(sim) as base_url:
             if act == "buy":
                 sim.faults.switch_on("ignore_snake_case", on=["purchase"])
@@ -92,10 +94,10 @@ async def every_point(profile: ProfileName, folder: Path, *point: str) -> AsyncI
     ],
 )
 async def test_a_crash_in_a_purchase_never_charges_twice_and_never_loses_the_outcome(
-    profile: ProfileName, kind: str, when: str, tmp_path: Path
+    profile: ProfileName, kind: str, when: str, new_journal: Callable[[], str]
 ) -> None:
     e164 = OTHER_MOBILES[0]
-    async for sim, base_url, url in every_point(profile, tmp_path, "buy", e164, kind, when):
+    async for sim, base_url, url in every_point(profile, new_journal, "buy", e164, kind, when):
         happened = len(sim.charges) == 1
         assert len(sim.charges) <= 1
         async with open_bench(sim, base_url=base_url, journal_url=url) as bench:
@@ -116,8 +118,10 @@ async def test_a_crash_in_a_purchase_never_charges_twice_and_never_loses_the_out
 
 
 @pytest.mark.parametrize(("profile", "when"), [("guide", "before"), ("reference", "after")])
-async def test_a_crash_in_a_release_never_loses_its_outcome(profile: ProfileName, when: str, tmp_path: Path) -> None:
-    async for sim, base_url, url in every_point(profile, tmp_path, "release", "", "write", when):
+async def test_a_crash_in_a_release_never_loses_its_outcome(
+    profile: ProfileName, when: str, new_journal: Callable[[], str]
+) -> None:
+    async for sim, base_url, url in every_point(profile, new_journal, "release", "", "write", when):
         happened = not any(number.status == "active" for number in sim.owned.values())
         async with open_bench(sim, base_url=base_url, journal_url=url) as bench:
             operation = await restarted(bench)
@@ -158,7 +162,13 @@ class Talk:
 
 @asynccontextmanager
 async def open_talk(base_url: str, url: str) -> AsyncIterator[tuple[Talk, Process]]:
-    env = {**os.environ, "KROS_API_KEY": KEY, "KROS_BASE_URL": base_url, "KROS_JOURNAL_URL": url}
+    env = {
+        **os.environ,
+        "KROS_API_KEY": KEY,
+        "KROS_BASE_URL": base_url,
+        "KROS_JOURNAL_URL": url,
+        "KROS_PRINCIPAL": "user-1",
+    }
     async with await anyio.open_process([sys.executable, "-m", "kros_mcp"], env=env, stderr=None) as process:
         talk = Talk(process)
         try:
@@ -174,8 +184,8 @@ async def open_talk(base_url: str, url: str) -> AsyncIterator[tuple[Talk, Proces
                 process.kill()
 
 
-async def test_a_server_killed_over_stdio_tells_the_purchase_when_it_is_started_again(tmp_path: Path) -> None:
-    sim, url = simulator(), f"sqlite:///{tmp_path}/journal.sqlite3"
+async def test_a_server_killed_over_stdio_tells_the_purchase_when_it_is_started_again(journal_url: str) -> None:
+    sim, url = simulator(), journal_url
     with anyio.fail_after(LONGEST_CHILD_SECONDS):
         async with open_server(sim) as base_url:
             async with open_talk(base_url, url) as (talk, process):

@@ -1,20 +1,19 @@
-"""What every backend of the journal keeps; a backend is one more parameter of `opener`."""
+"""What every backend of the journal keeps."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
-from bench import Clock
+from bench import Clock, open_journal
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.journal import Filter, Identity, Journal
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
 from kros_mcp.operations.policy import Books
-from kros_mcp.operations.sqlite import open_sqlite
 
 pytestmark = pytest.mark.anyio
 
@@ -27,11 +26,10 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Opener:
+@pytest.fixture
+def opener(journal_url: str, clock: Clock) -> Opener:
     """Open the same journal again and again, as several processes would."""
-    assert request.param == "sqlite"
-    return lambda: open_sqlite(f"sqlite:///{tmp_path}/journal.sqlite3", clock=clock)
+    return lambda: open_journal(journal_url, clock)
 
 
 @pytest.fixture
@@ -220,13 +218,45 @@ async def test_the_books_count_what_is_sending_unknown_and_done_but_nothing_else
     await settle(journal, drafts[3], State.FAILED)
     await settle(journal, await journal.propose(draft(clock, "+2348035550188", action=Action.RELEASE)), State.DONE)
     await settle(journal, await journal.propose(draft(clock, "+2348035550189", account="b")), State.DONE)
-    books = await journal.books("a", committed_since=clock.now + 1)
-    assert books == Books(spent_cents=111, committed={numbers[0]: 1, numbers[1]: 10})
-    newer = await journal.books("a", committed_since=clock.now)
+    books = await journal.books("a", "local", committed_since=clock.now + 1)
+    assert (books.spent_cents, books.bought) == (111, frozenset())
+    assert books.committed == {numbers[0]: 1, numbers[1]: 10}
+    newer = await journal.books("a", "local", committed_since=clock.now)
     assert newer.committed == {numbers[0]: 1, numbers[1]: 10, numbers[2]: 100}
     assert newer.bought == {numbers[2]}
     clock.now += 86_400
-    assert (await journal.books("a", committed_since=clock.now)).spent_cents == 0
+    assert (await journal.books("a", "local", committed_since=clock.now)).spent_cents == 0
+
+
+async def test_the_books_tell_what_is_one_principals_own(journal: Journal, clock: Clock) -> None:
+    numbers = [f"+23480355501{end:02d}" for end in range(4)]
+    for at, (e164, principal) in enumerate(zip(numbers, ("p", "p", "q", "q"), strict=True)):
+        operation = await journal.propose(draft(clock, e164, principal=principal, cents=10**at))
+        await settle(journal, operation, State.DONE if at % 2 else State.UNKNOWN)
+    books = await journal.books("a", "p", committed_since=clock.now)
+    assert (books.spent_cents, books.own_spent_cents) == (1_111, 11)
+    assert (set(books.committed), books.own) == (set(numbers), {numbers[0], numbers[1]})
+    assert (await journal.books("a", "nobody", committed_since=0)).own_spent_cents == 0
+    seen: list[Books] = []
+
+    def look(operation: Operation, now: float, within: Books) -> Operation:
+        seen.append(within)
+        return take(operation, now, within)
+
+    claimed = await journal.propose(draft(clock, "+2348035550188", principal="q"))
+    await journal.claim(claimed.id, look, committed_since=clock.now)
+    assert seen == [replace(books, own=frozenset(numbers[2:]), own_spent_cents=1_100)]
+
+
+async def test_the_last_buyer_of_a_number_is_known(journal: Journal, clock: Clock) -> None:
+    for principal in ("p", "q"):
+        await settle(journal, await journal.propose(draft(clock, principal=principal)), State.DONE)
+        clock.now += 1
+    await settle(journal, await journal.propose(draft(clock, "+2348035550102", principal="p")), State.FAILED)
+    await settle(journal, await journal.propose(draft(clock, "+2348035550103", account="b")), State.DONE)
+    many = [E164, "+2348035550102", "+2348035550103", *(f"+23480355{end}" for end in range(10_000, 10_600))]
+    assert await journal.buyers("a", many) == {E164: "q"}
+    assert await journal.buyers("a", []) == {}
 
 
 async def test_what_needs_attention_is_due(journal: Journal, clock: Clock) -> None:

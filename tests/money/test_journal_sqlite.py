@@ -7,14 +7,19 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
+from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, settings_for, simulator
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations import sqlite, sqlite_file
+from kros_mcp.operations import sqlite_file
 from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.model import Limits, State
+from kros_mcp.operations.rows import COLUMNS
+from kros_mcp.server import open_runtime
+from kros_mcp.simulator import transport
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +52,28 @@ async def test_a_journal_of_a_newer_version_is_refused(path: Path, url: str) -> 
             pass
 
 
+async def test_a_journal_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(
+    path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(sqlite_file, "MIGRATIONS", sqlite_file.MIGRATIONS[:1])
+        async with open_journal(url) as journal:
+            secret = journal.secret
+    row = {name: "" for name in COLUMNS if name != "limits"}
+    row |= dict.fromkeys(("created_at", "wrong_codes", "reserved_cents", "token", "settings_pending", "accepted"), 0)
+    row |= {"id": "op_old", "state": "done", "action": "buy", "request": "{}", "not_applied": "[]"}
+    row |= {"quote": '{"e164": "+1", "country": null, "environment": "test"}', "settings_superseded": "[]"}
+    row |= dict.fromkeys(("settled_at", "sent_at", "asked_at", "confirmed_at", "claimed_at", "lease_until"))
+    row |= dict.fromkeys(("number", "checked_at", "seen_unsold_at", "channel")) | {"expires_at": 1}
+    marks = ", ".join("?" * len(row))
+    _run(path, f"INSERT INTO operations ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608 - the columns
+    for _ in range(2):
+        async with open_journal(url) as journal:
+            found = await journal.get("op_old")
+            assert found is not None
+            assert (found.state, found.limits, journal.secret) == (State.DONE, Limits(), secret)
+
+
 @pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"])
 async def test_a_foreign_database_is_refused_and_left_as_it_was(path: Path, url: str, statement: str) -> None:
     path.parent.mkdir()
@@ -71,6 +98,18 @@ async def test_a_path_that_cannot_be_opened_is_told_by_its_name(path: Path, url:
     with pytest.raises(JournalError, match="cannot be opened for writing; nothing can be spent"):
         async with open_journal(url):
             pass
+
+
+async def test_a_server_warns_of_a_network_file_system_when_it_starts(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"server:/export {tmp_path} nfs4 rw 0 0\n")
+    monkeypatch.setattr(sqlite_file, "_MOUNTS", mounts)
+    sim = simulator()
+    async with open_runtime(settings_for(journal_url=url), transport=transport(sim)):
+        pass
+    assert "network file system (nfs4)" in caplog.text
 
 
 async def _spends_nothing(bench: Bench, sentence: str) -> None:
@@ -145,7 +184,7 @@ anyio.run(main, *sys.argv[1:])
 
 async def test_of_many_processes_that_claim_exactly_one_wins(url: str) -> None:
     async with open_bench(simulator(), clock=Clock(), journal_url=url) as bench:
-        bench.clock.now = sqlite.time.time()
+        bench.clock.now = time.time()
         operation = await bench.propose()
     program = [sys.executable, "-c", _OPENING, url, operation.id]
     children = [subprocess.Popen(program, stdout=subprocess.PIPE) for _ in range(5)]
@@ -169,8 +208,8 @@ async def test_no_secret_stands_in_the_journals_files(path: Path, url: str) -> N
             assert CANARY.encode() not in file.read_bytes()
 
 
-def _run(path: Path, statement: str) -> None:
+def _run(path: Path, statement: str, *values: object) -> None:
     connection = sqlite3.connect(path)
-    connection.execute(statement)
+    connection.execute(statement, values)
     connection.commit()
     connection.close()

@@ -13,7 +13,7 @@ from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 ONE_NUMBER = 700
 HOUR = 3_600.0
 

@@ -22,7 +22,7 @@ from kros_mcp.operations.model import (
     Request,
     State,
 )
-from kros_mcp.operations.sqlite import _decode, _encode
+from kros_mcp.operations.rows import decode, encode
 
 ENDED = frozenset(State) - WAITING - IN_FLIGHT
 OUTCOMES = (State.DONE, State.FAILED, State.UNKNOWN)
@@ -263,5 +263,5 @@ operations = st.builds(
 
 @given(operations)
 def test_a_row_holds_everything_of_an_operation(operation: Operation) -> None:
-    assert _decode(_encode(operation)) == operation
+    assert decode(encode(operation)) == operation
     assert model.from_row(json.loads(json.dumps(model.as_row(operation)))) == operation

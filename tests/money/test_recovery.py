@@ -8,7 +8,7 @@ from kros_mcp.operations import model, moves, recovery, routing
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 LATE = 121.0
 
 ALL_SETTINGS = ("endpoint_id", "allow_inbound", "allow_outbound")
@@ -45,7 +45,7 @@ async def test_an_unsold_number_fails_only_after_two_late_readings_ten_seconds_a
     bench.clock.now += 2.0
     failed = await ask(bench, unknown)
     assert (failed.state, failed.charged, failed.error_code) == (State.FAILED, "no", "NOT_DONE")
-    books = await bench.desk.journal.books(bench.desk.account, committed_since=0)
+    books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=0)
     assert (books.spent_cents, bench.sim.charges, len(bench.posts())) == (0, [], 1)
 
 

@@ -163,6 +163,24 @@ async def test_a_cap_is_told_with_its_setting(reference: Simulator, era: str) ->
     assert len(person.prompts) == len(reference.charges) == 1
 
 
+async def test_a_principals_own_limits_are_shown_beside_everybodys(reference: Simulator, era: str) -> None:
+    owned = {"principal_daily_budget_cents": 900, "principal_monthly_commitment_cents": 500}
+    async with open_talk(reference, era, Person(accept("buy")), **owned) as talk:
+        assert (await talk.buy(item_of(reference))).outcome == "done"
+        spending = await talk.call("get_spending")
+        refused = await talk.buy(item_of(reference, nth=1))
+    assert spending["own"] == {
+        "daily_budget_cents": 900,
+        "spent_24h_cents": 500,
+        "monthly_commitment_cents": 500,
+        "monthly_run_rate_cents": 500,
+    }
+    assert (spending["daily_room_cents"], spending["daily_budget_cents"]) == (400, 20_000)
+    assert refused.outcome == "OVER_OWN_DAILY_BUDGET"
+    async with open_talk(reference, era, Person()) as talk:
+        assert (await talk.call("get_spending"))["own"] is None
+
+
 async def test_a_read_only_server_reads_and_refuses_the_rest(reference: Simulator, era: str) -> None:
     number, person = next(iter(reference.owned.values())), Person()
     async with open_talk(reference, era, person, read_only=True) as talk:

@@ -1,0 +1,150 @@
+"""The journal that several machines share: PostgreSQL, with its own time and its own locks.
+
+A transaction that a frozen process has left open is ended by the server, so that it holds up nobody else.
+Works through a pooler that hands out connections by the transaction: nothing is kept on a session.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import anyio
+import psycopg
+from psycopg import AsyncConnection, errors
+from psycopg_pool import AsyncConnectionPool
+
+from kros_mcp.errors import JournalError
+from kros_mcp.operations.postgres_schema import LOCK, SCHEMA, prepare
+from kros_mcp.operations.rows import Rows, Work
+from kros_mcp.operations.stored import StoredJournal
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 3.0
+CONNECT_SECONDS = 5
+_CONNECTIONS = 4
+_LIMITS = (
+    "SELECT set_config('lock_timeout', '2000', true), set_config('statement_timeout', '2500', true), "
+    "set_config('idle_in_transaction_session_timeout', '5000', true)"
+)
+_OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_SECONDS}
+_REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str], ...] = (
+    (errors.DiskFull, "The journal's disk is full; nothing can be spent until there is room."),
+    (errors.ReadOnlySqlTransaction, "The journal cannot be written; nothing can be spent."),
+    (
+        (errors.LockNotAvailable, errors.QueryCanceled),
+        "The journal is locked by another process; nothing can be spent until it lets go.",
+    ),
+    (
+        errors.InsufficientPrivilege,
+        "The journal's database user may not do this (first start: CREATE on the database); nothing can be spent.",
+    ),
+    (
+        (psycopg.OperationalError, psycopg.InterfaceError),
+        "The journal's database cannot be reached or refuses this user; nothing can be spent.",
+    ),
+)
+
+
+class PostgresJournal(StoredJournal):
+    """A pool of connections; each transaction has one to itself.
+
+    Args:
+        pool: Open, and to a database that `prepare` has seen.
+        secret: The journal's own, as `prepare` gives it.
+        clock: Answers Unix seconds. Defaults to the database's time.
+    """
+
+    _table = f"{SCHEMA}.operations"
+    _meta = f"{SCHEMA}.meta"
+    _for_update = " FOR UPDATE"
+
+    def __init__(
+        self, pool: AsyncConnectionPool[Any], secret: bytes, *, clock: Callable[[], float] | None = None
+    ) -> None:
+        self.secret = secret
+        self._pool = pool
+        self._clock = clock
+
+    def _time(self) -> Work[float]:
+        if self._clock is not None:
+            return self._clock()
+        [(now,)] = yield "SELECT extract(epoch FROM clock_timestamp())::float8", ()
+        return float(now)
+
+    def _alone(self, account: str) -> Work[None]:
+        yield f"SELECT pg_advisory_xact_lock({LOCK}, hashtext(?))", (account,)
+
+    def _text_in(self, column: str, name: str) -> str:
+        return f"({column} ->> '{name}')"
+
+    async def _look(self, work: Callable[[], Work[T]]) -> T:
+        with translated(), anyio.fail_after(ANSWER_SECONDS):
+            async with self._pool.connection() as connection:
+                return await _drive(connection, work())
+
+    async def _transact(self, work: Callable[[], Work[T]]) -> T:
+        with translated(), anyio.fail_after(ANSWER_SECONDS, shield=True):
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute(_LIMITS)
+                return await _drive(connection, work())
+
+
+async def _drive(connection: AsyncConnection[Any], work: Work[T]) -> T:
+    rows: Rows | None = None
+    while True:
+        try:
+            sql, values = work.send(rows)  # type: ignore[arg-type]  # a generator is begun with None
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        cursor = await connection.execute(sql.replace("?", "%s"), values)
+        rows = await cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn PostgreSQL's errors into ours, here and nowhere else; theirs can quote a password."""
+    try:
+        yield
+    except (psycopg.Error, TimeoutError) as exc:
+        raise _ours(exc) from None
+
+
+@asynccontextmanager
+async def open_postgres(url: str, *, clock: Callable[[], float] | None = None) -> AsyncIterator[PostgresJournal]:
+    """Open a journal in PostgreSQL; its tables, in a schema of their own, are made and migrated here.
+
+    Args:
+        url: `postgresql://user:password@host/database`, with libpq's parameters, such as `sslmode`.
+        clock: Answers Unix seconds. Defaults to the database's time.
+
+    Raises:
+        JournalError: The database cannot be used.
+    """
+    with translated():
+        # Not by the pool: it would try again and again, and say only that it could not.
+        async with await AsyncConnection.connect(url, **_OPTIONS) as connection:
+            secret = await prepare(connection)
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        url,
+        kwargs=_OPTIONS,
+        min_size=1,
+        max_size=_CONNECTIONS,
+        timeout=ANSWER_SECONDS * 0.8,  # before a transaction is given up, so that its error says which it was
+        reconnect_timeout=CONNECT_SECONDS,
+        check=AsyncConnectionPool.check_connection,
+        name="kros-mcp",
+        open=False,
+    )
+    async with pool:
+        yield PostgresJournal(pool, secret, clock=clock)
+
+
+def _ours(exc: Exception) -> JournalError:
+    reason = next((words for kind, words in _REASONS if isinstance(exc, kind)), None)
+    if isinstance(exc, TimeoutError):
+        reason = "The journal's database did not answer in time; nothing can be spent."
+    error = JournalError(reason or "The journal cannot be used; nothing can be spent.")
+    error.add_note(f"Cause: {type(exc).__name__} {getattr(exc, 'sqlstate', None) or ''}".rstrip())
+    return error

@@ -1,0 +1,97 @@
+"""The journal's tables in PostgreSQL: how they are made, migrated and found fit for money."""
+
+import secrets
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from kros_mcp.errors import JournalError
+
+SCHEMA = "kros_mcp"
+LOCK = 0x6B726F73
+"""The first key of every advisory lock that the journal takes; "kros"."""
+
+_BEGINNING = """
+CREATE TABLE kros_mcp.operations (
+    rowid BIGINT GENERATED ALWAYS AS IDENTITY,
+    id TEXT PRIMARY KEY, account TEXT NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL, e164 TEXT NOT NULL,
+    request JSONB NOT NULL, quote JSONB NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL, expires_at DOUBLE PRECISION NOT NULL,
+    state TEXT NOT NULL, channel TEXT, asked_at DOUBLE PRECISION, wrong_codes INTEGER NOT NULL,
+    confirmed_at DOUBLE PRECISION, confirmed_by TEXT NOT NULL, reason TEXT NOT NULL,
+    claimed_at DOUBLE PRECISION, reserved_cents BIGINT NOT NULL, lease_until DOUBLE PRECISION, token INTEGER NOT NULL,
+    sent_at DOUBLE PRECISION, settled_at DOUBLE PRECISION, charged TEXT NOT NULL, changed TEXT NOT NULL,
+    error_code TEXT NOT NULL, message TEXT NOT NULL, next_step TEXT NOT NULL, number JSONB, note TEXT NOT NULL,
+    settings_pending INTEGER NOT NULL, settings_superseded JSONB NOT NULL, accepted INTEGER NOT NULL,
+    not_applied JSONB NOT NULL, checked_at DOUBLE PRECISION, seen_unsold_at DOUBLE PRECISION, limits JSONB NOT NULL
+);
+CREATE UNIQUE INDEX one_in_flight ON kros_mcp.operations (account, e164) WHERE state IN ('sending', 'unknown');
+CREATE UNIQUE INDEX one_open ON kros_mcp.operations (account, principal, action, e164)
+    WHERE state IN ('proposed', 'confirmed', 'sending', 'unknown');
+CREATE INDEX by_number ON kros_mcp.operations (account, e164, created_at);
+CREATE INDEX by_inventory ON kros_mcp.operations (account, (request ->> 'inventory_id'), created_at);
+CREATE INDEX by_number_id ON kros_mcp.operations (account, (request ->> 'number_id'), created_at);
+CREATE INDEX by_time ON kros_mcp.operations (created_at, rowid);
+CREATE INDEX spent ON kros_mcp.operations (account, claimed_at) INCLUDE (principal, reserved_cents)
+    WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
+CREATE INDEX settled ON kros_mcp.operations (account, settled_at) WHERE action = 'buy' AND state = 'done';
+CREATE INDEX due ON kros_mcp.operations (account)
+    WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
+CREATE TABLE kros_mcp.meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL)
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING,)
+"""By the number of the version that each leads to, from 1; one that was published is never changed."""
+
+
+async def prepare(connection: AsyncConnection[Any]) -> bytes:
+    """Bring the tables to this program's version, one process at a time, and read the journal's secret.
+
+    Raises:
+        JournalError: The journal is of a newer version, or the database would lose what it has confirmed.
+    """
+    await _require_durable(connection)
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCK,))
+        version = await _version(connection)
+        if version > len(MIGRATIONS):
+            raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
+        if version == 0:
+            await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            await connection.execute(
+                f"CREATE TABLE {SCHEMA}.migrations (number INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL)"
+            )
+        for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+            for statement in migration.split(";"):
+                await connection.execute(statement)
+            await connection.execute(
+                f"INSERT INTO {SCHEMA}.migrations VALUES (%s, now())",  # noqa: S608 - a constant
+                (number,),
+            )
+        await connection.execute(
+            f"INSERT INTO {SCHEMA}.meta VALUES ('secret', %s) ON CONFLICT DO NOTHING",  # noqa: S608 - a constant
+            (secrets.token_bytes(32),),
+        )
+        [secret] = await _row(connection, f"SELECT value FROM {SCHEMA}.meta WHERE name = 'secret'")  # noqa: S608
+    return bytes(secret)
+
+
+async def _version(connection: AsyncConnection[Any]) -> int:
+    [table] = await _row(connection, f"SELECT to_regclass('{SCHEMA}.migrations')::text")
+    if table is None:
+        return 0
+    [version] = await _row(connection, f"SELECT coalesce(max(number), 0) FROM {SCHEMA}.migrations")  # noqa: S608
+    return int(version)
+
+
+async def _require_durable(connection: AsyncConnection[Any]) -> None:
+    for name in ("fsync", "synchronous_commit"):
+        [value] = await _row(connection, f"SELECT current_setting('{name}')")
+        if value == "off":
+            raise JournalError(
+                f"The journal's database has {name} off, so a crash could lose what it confirmed; nothing can be spent."
+            )
+
+
+async def _row(connection: AsyncConnection[Any], sql: str) -> tuple[Any, ...]:
+    row = await (await connection.execute(sql)).fetchone()
+    return tuple(row or ())

