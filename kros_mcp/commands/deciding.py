@@ -102,7 +102,7 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
         operation = await journal.get(operation_id)
         if operation is None:
             raise missing(operation_id)
-        books = await journal.books(operation.account, committed_since=await journal.now())
+        books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
         return _Case(operation, books, account_of(settings, journal))
 
 
@@ -156,9 +156,18 @@ def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
         f"{show(spent)} in the last 24 hours, of {show(day)} (KROS_DAILY_BUDGET_CENTS);",
         f"this would leave {show(max(0, day - spent - wanted))}. Caps are those of this terminal's settings.",
     ]
+    limits = case.operation.limits
+    own = limits.daily_budget_cents
+    if own is not None:
+        told.append(
+            f"By {clean(case.operation.principal)}: {show(case.books.own_spent_cents)}, of its own {show(own)}."
+        )
+    if limits.max_purchase_cents is not None:
+        one = min(one, limits.max_purchase_cents)
+    left = min(day - spent, day if own is None else own - case.books.own_spent_cents)
     if wanted > one:
-        told.append(f"More than one purchase may cost, {show(one)} (KROS_MAX_PURCHASE_CENTS): it would be refused.")
-    if wanted > day - spent:
+        told.append(f"More than one purchase may cost, {show(one)}: it would be refused.")
+    if wanted > left:
         told.append("More than the day has left: it would be refused.")
     if settings.monthly_commitment_cents is not None:
         told.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")

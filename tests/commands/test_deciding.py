@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.operations.model import Action, Quote, State
+from kros_mcp.operations.model import Action, Limits, Quote, State
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -130,6 +130,19 @@ def test_a_purchase_that_the_caps_would_refuse_is_told_before_it_is_approved(
     shown = command("approve", waiting.id, "--yes", "--reason=x").out
 
     assert "More than one purchase may cost, 4.00" in shown
+    assert "More than the day has left" in shown
+
+
+def test_a_principal_with_a_budget_of_its_own_is_held_against_that_too(command: Command, journal_url: str) -> None:
+    limits = Limits(daily_budget_cents=900)
+    put(journal_url, an_operation(e164="+2342015550101"), *settled(State.DONE))
+    put(journal_url, an_operation(e164="+2342015550102", principal="other"), *settled(State.DONE))
+    waiting = put(journal_url, an_operation(limits=limits))
+
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
+
+    assert "10.00 in the last 24 hours" in shown
+    assert "By local: 5.00, of its own 9.00." in shown
     assert "More than the day has left" in shown
 
 
