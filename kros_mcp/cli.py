@@ -99,23 +99,23 @@ def _run(arguments: argparse.Namespace) -> int:
 def _run_on_journal(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "operations":
-            from kros_mcp.commands import books  # noqa: PLC0415
+            from kros_mcp.commands.books import listing  # noqa: PLC0415
 
-            return books.run(arguments)
+            return listing.run(arguments)
         case "export":
-            from kros_mcp.commands import exporting  # noqa: PLC0415
+            from kros_mcp.commands.books import exporting  # noqa: PLC0415
 
             return exporting.run(arguments)
         case "reconcile":
-            from kros_mcp.commands import reconcile  # noqa: PLC0415
+            from kros_mcp.commands.reconciling import reconcile  # noqa: PLC0415
 
             return reconcile.run(arguments)
         case "settle":
-            from kros_mcp.commands import settling  # noqa: PLC0415
+            from kros_mcp.commands.books import settling  # noqa: PLC0415
 
             return settling.run(arguments)
         case _:
-            from kros_mcp.commands import deciding  # noqa: PLC0415
+            from kros_mcp.commands.books import deciding  # noqa: PLC0415
 
             return deciding.run(arguments)
 

@@ -28,6 +28,7 @@ from kros_mcp.errors import (
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
+from kros_mcp.operations.backends import place
 from kros_mcp.operations.desk import open_krosai
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
@@ -71,7 +72,7 @@ async def _examine(settings: Settings) -> list[Finding]:
 
 def _settings(settings: Settings) -> list[Finding]:
     chosen = [
-        f"{PREFIX}{name.upper()} is {_shown(value)}."
+        f"{PREFIX}{name.upper()} is {place(value) if name == 'journal_url' else _shown(value)}."
         for name, field in Settings.model_fields.items()
         if name not in {"api_key", "simulator"} and (value := getattr(settings, name)) != field.default
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands_doubles import Command, an_operation, put, settled
 
-from kros_mcp.commands import choosing
+from kros_mcp.commands.books import choosing
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Quote, State
 

@@ -10,8 +10,8 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from commands_doubles import Command, Ran, an_operation, put, sent, settled
 
-from kros_mcp.commands.comparing import Account, compare
-from kros_mcp.commands.history import History, Known
+from kros_mcp.commands.reconciling.comparing import Account, compare
+from kros_mcp.commands.reconciling.history import History, Known
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Operation, Request, State

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from kros_mcp.commands.choosing import every, short
-from kros_mcp.commands.comparing import Account, Difference, compare, differs
+from kros_mcp.commands.books.choosing import every, short
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
-from kros_mcp.commands.history import TOLD_OF, History, read_history
-from kros_mcp.commands.times import utc
+from kros_mcp.commands.reconciling.comparing import Account, Difference, compare, differs
+from kros_mcp.commands.reconciling.history import TOLD_OF, History, read_history
 from kros_mcp.errors import KrosaiError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.inventory import Inventory
@@ -24,6 +23,7 @@ from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.settings import Settings, load_settings
+from kros_mcp.times import utc
 
 READING_SECONDS = 120.0
 _SHOWN = 8

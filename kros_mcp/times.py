@@ -1,4 +1,4 @@
-"""Times as the books show them: always UTC."""
+"""Times as people and models read them: always UTC. Seconds are Unix seconds."""
 
 from datetime import UTC, date, datetime, time, timedelta
 

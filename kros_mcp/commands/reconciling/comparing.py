@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.commands.history import History, Known, ended
+from kros_mcp.commands.reconciling.history import History, Known, ended
 from kros_mcp.commands.stage import amount
-from kros_mcp.commands.times import day_of
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
+from kros_mcp.times import day_of
 
 EXECUTED_WITHIN_SECONDS = 10.0
 """A running server executes what was approved within two seconds; after this, none seems to run."""

@@ -6,9 +6,9 @@ these names.
 
 from typing import Any
 
-from kros_mcp.commands.times import day_of, utc
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.model import Action, Operation
+from kros_mcp.times import day_of, utc
 
 _LONGEST = 500
 

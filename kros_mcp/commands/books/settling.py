@@ -5,7 +5,7 @@ from functools import partial
 
 import anyio
 
-from kros_mcp.commands import person
+from kros_mcp.commands.books import person
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.operations import moves
 from kros_mcp.operations.backends import open_journal

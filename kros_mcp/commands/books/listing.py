@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from kros_mcp.commands import person
-from kros_mcp.commands.choosing import Choice, choose, short, waiting_for_a_person
-from kros_mcp.commands.record import record, why
-from kros_mcp.commands.table import Column, drawn, terminal_columns
-from kros_mcp.commands.times import bounds, minute
+from kros_mcp.commands.books import person
+from kros_mcp.commands.books.choosing import Choice, choose, short, waiting_for_a_person
+from kros_mcp.commands.books.record import record, why
+from kros_mcp.commands.books.table import Column, drawn, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
+from kros_mcp.times import bounds, minute
 
 _LONGEST_NAME = 60
 _COLOURS = {

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from kros_mcp.commands import person
-from kros_mcp.commands.choosing import account_of, short
+from kros_mcp.commands.books import person
+from kros_mcp.commands.books.choosing import account_of, short
 from kros_mcp.commands.stage import paint, wrapped
-from kros_mcp.commands.times import utc
 from kros_mcp.errors import InvalidArgumentError, OperationError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
@@ -22,6 +21,7 @@ from kros_mcp.operations.confirmation import sentence
 from kros_mcp.operations.journal import Move, missing
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Environment, Settings, load_settings
+from kros_mcp.times import utc
 
 _ENVIRONMENTS: dict[Environment, tuple[str, str]] = {
     "live": ("LIVE: real money", "red"),
