@@ -176,7 +176,7 @@ def _caps(settings: Settings) -> list[Finding]:
     deletes = "may delete the record" if settings.allow_permanent_delete else "keeps the record"
     unpriced = "may be bought" if settings.allow_unpriced else "are refused"
     rules = ok(f"Numbers of {countries}; those without a stated price {unpriced}; a release {deletes}.")
-    found = [caps, rules]
+    found = [caps, *_own_caps(settings, show), rules]
     if settings.protected_numbers:
         found.append(ok(f"Protected from release: {', '.join(settings.protected_numbers)}."))
     if settings.settle_seconds < _SHORTEST_SETTLE_SECONDS:
@@ -195,6 +195,13 @@ def _caps(settings: Settings) -> list[Finding]:
             )
         )
     return found
+
+
+def _own_caps(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
+    day, month = settings.principal_daily_budget_cents, settings.principal_monthly_commitment_cents
+    told = [f"{show(day)} in any 24 hours"] if day is not None else []
+    told += [f"{show(month)} a month for what it bought"] if month is not None else []
+    return [ok(f"Of that, for {clean(settings.principal)} alone: {', '.join(told)}.")] if told else []
 
 
 def _shown(value: object) -> str:
