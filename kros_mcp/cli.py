@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from kros_mcp import __version__
+from kros_mcp.commands import usage
 from kros_mcp.errors import JournalError, KrosaiError, KrosError, NotFoundError, OperationError
 
 _DESCRIPTION = """\
@@ -22,6 +23,10 @@ try it, without an account:
 run it:
   KROS_API_KEY=kros_test_... kros-mcp
   kros-mcp doctor                  what is set, what is reachable, what to do next
+answer for the bill:
+  kros-mcp operations              who asked for what, for how much, and how it ended
+  kros-mcp reconcile               does the journal agree with KrosAI
+  kros-mcp export --output may.csv --since 2026-05-01 --until 2026-05-31
 exit codes:
   0 done   1 a check failed or a person is needed   2 usage or settings   3 journal unusable   4 KrosAI unreachable
 """
@@ -88,9 +93,31 @@ def _run(arguments: argparse.Namespace) -> int:
 
             return sip.run(arguments.number)
         case _:
-            from kros_mcp.commands import operations  # noqa: PLC0415
+            return _run_on_journal(arguments)
 
-            return operations.run(arguments)
+
+def _run_on_journal(arguments: argparse.Namespace) -> int:
+    match arguments.command:
+        case "operations":
+            from kros_mcp.commands.books import listing  # noqa: PLC0415
+
+            return listing.run(arguments)
+        case "export":
+            from kros_mcp.commands.books import exporting  # noqa: PLC0415
+
+            return exporting.run(arguments)
+        case "reconcile":
+            from kros_mcp.commands.reconciling import reconcile  # noqa: PLC0415
+
+            return reconcile.run(arguments)
+        case "settle":
+            from kros_mcp.commands.books import settling  # noqa: PLC0415
+
+            return settling.run(arguments)
+        case _:
+            from kros_mcp.commands.books import deciding  # noqa: PLC0415
+
+            return deciding.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,42 +134,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="command", title="commands")
 
-    demo = _add(commands, "demo", "watch a whole conversation against the simulator")
+    demo = usage.add(commands, "demo", "watch a whole conversation against the simulator")
     demo.add_argument("--profile", choices=("reference", "guide"), default="reference", help="which dialect of KrosAI")
     demo.add_argument("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
 
-    simulator = _add(commands, "simulator", "serve a local KrosAI over HTTP")
+    simulator = usage.add(commands, "simulator", "serve a local KrosAI over HTTP")
     simulator.add_argument("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
     simulator.add_argument("--port", type=int, default=8100, help="on which port (8100)")
     simulator.add_argument(
         "--profile", choices=("reference", "guide"), default="reference", help="which dialect of KrosAI"
     )
 
-    _add(commands, "doctor", "check settings, journal, key and reachability, and say what to do")
+    usage.add(commands, "doctor", "check settings, journal, key and reachability, and say what to do")
 
-    sip = _add(commands, "sip", "show a number's SIP credentials, here and nowhere else")
+    sip = usage.add(commands, "sip", "show a number's SIP credentials, here and nowhere else")
     sip.add_argument("number", metavar="NUMBER", help="its id, or its E.164 such as +2342015550100")
 
-    listing = _add(commands, "operations", "list what was asked for, newest first")
-    listing.add_argument("--state", action="append", default=[], metavar="STATE", help="only these, such as unknown")
-    listing.add_argument("--limit", type=int, default=50, help="how many at most (50)", metavar="N")
-
-    for name, summary in (("approve", "say yes to a waiting operation"), ("deny", "say no to a waiting operation")):
-        deciding = _add(commands, name, summary)
-        deciding.add_argument("operation_id", metavar="ID")
-        deciding.add_argument("--reason", default="", help="kept in the journal")
-        deciding.add_argument("--yes", action="store_true", help="do not ask again at the terminal")
-
-    settle = _add(commands, "settle", "say how an operation with an unknown outcome ended")
-    settle.add_argument("operation_id", metavar="ID")
-    settle.add_argument("outcome", choices=("done", "failed"))
-    settle.add_argument("--reason", required=True, help="how you know; kept in the journal")
+    usage.add_books(commands)
+    usage.add_decisions(commands)
     return parser
-
-
-def _add(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
-    )

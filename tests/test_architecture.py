@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kros_mcp"
 FLOORS = [
-    ("kros_mcp.errors", "kros_mcp.settings", "kros_mcp.numbering", "kros_mcp.money", "kros_mcp"),
+    ("kros_mcp.errors", "kros_mcp.settings", "kros_mcp.numbering", "kros_mcp.money", "kros_mcp.times", "kros_mcp"),
     ("kros_mcp.krosai",),
     ("kros_mcp.operations",),
     ("kros_mcp.tools",),

@@ -28,6 +28,7 @@ from kros_mcp.errors import (
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
+from kros_mcp.operations.backends import place
 from kros_mcp.operations.desk import open_krosai
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
@@ -71,7 +72,7 @@ async def _examine(settings: Settings) -> list[Finding]:
 
 def _settings(settings: Settings) -> list[Finding]:
     chosen = [
-        f"{PREFIX}{name.upper()} is {_shown(value)}."
+        f"{PREFIX}{name.upper()} is {place(value) if name == 'journal_url' else _shown(value)}."
         for name, field in Settings.model_fields.items()
         if name not in {"api_key", "simulator"} and (value := getattr(settings, name)) != field.default
     ]
@@ -175,7 +176,7 @@ def _caps(settings: Settings) -> list[Finding]:
     deletes = "may delete the record" if settings.allow_permanent_delete else "keeps the record"
     unpriced = "may be bought" if settings.allow_unpriced else "are refused"
     rules = ok(f"Numbers of {countries}; those without a stated price {unpriced}; a release {deletes}.")
-    found = [caps, rules]
+    found = [caps, *_own_caps(settings, show), rules]
     if settings.protected_numbers:
         found.append(ok(f"Protected from release: {', '.join(settings.protected_numbers)}."))
     if settings.settle_seconds < _SHORTEST_SETTLE_SECONDS:
@@ -194,6 +195,13 @@ def _caps(settings: Settings) -> list[Finding]:
             )
         )
     return found
+
+
+def _own_caps(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
+    day, month = settings.principal_daily_budget_cents, settings.principal_monthly_commitment_cents
+    told = [f"{show(day)} in any 24 hours"] if day is not None else []
+    told += [f"{show(month)} a month for what it bought"] if month is not None else []
+    return [ok(f"Of that, for {clean(settings.principal)} alone: {', '.join(told)}.")] if told else []
 
 
 def _shown(value: object) -> str:

@@ -57,11 +57,17 @@ def report(findings: Sequence[Finding]) -> int:
         if finding.to_do:
             for line in wrapped(finding.to_do, first=" " * _LABEL_COLUMNS + "-> "):
                 print(line)
-    failures = [finding.exit_code for finding in findings if finding.mark == "FAIL"]
+    failures = sum(finding.mark == "FAIL" for finding in findings)
     warnings = sum(finding.mark == "warn" for finding in findings)
     print()
-    failing = _count(len(failures), "check fails", "checks fail") if failures else "No check fails"
+    failing = _count(failures, "check fails", "checks fail") if failures else "No check fails"
     print(f"{failing}, {_count(warnings, 'warning', 'warnings')}.")
+    return verdict(findings)
+
+
+def verdict(findings: Sequence[Finding]) -> int:
+    """Give 0, or the gravest exit code of those that fail."""
+    failures = [finding.exit_code for finding in findings if finding.mark == "FAIL"]
     return min(failures, key=_GRAVEST_FIRST.index, default=0)
 
 

@@ -2,45 +2,67 @@
 
 import os
 import stat
-from collections import Counter
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
-from kros_mcp.commands.findings import Finding, fail, ok, warn
+from kros_mcp.commands.books.choosing import account_of
+from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
 from kros_mcp.errors import KrosError, SettingsError
-from kros_mcp.operations import moves
-from kros_mcp.operations.backends import open_journal
-from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.backends import open_journal, place
+from kros_mcp.operations.journal import Filter, Journal
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.operations.sqlite_file import journal_path, network_file_system
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Settings, is_postgres
 
 PRIVATE_MODE = 0o600
-_MOST_OPERATIONS = 100_000
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_VERIFIED = frozenset({"verify-ca", "verify-full"})
+_MOST_TOLD = 100
 _SHOWN = 5
 
 
 async def check_journal(settings: Settings) -> list[Finding]:
     """Open the journal as the server would, and look at what stands in it."""
     url = settings.journal_url
-    path = journal_path(url)
+    path = None if is_postgres(url) else journal_path(url)
     mode_before = _mode(path)
     try:
         async with open_journal(url) as journal:
             await journal.check_writable()
-            rows = await journal.list_operations(limit=_MOST_OPERATIONS)
-            now = await journal.now()
-            operations = [moves.expire(operation, now) for operation in rows]
-            account = _account(settings, journal)
+            rows = await _rows(journal, account_of(settings, journal))
     except KrosError as exc:
-        where = f" ({path})" if path is not None and str(path) not in exc.message else ""
-        return [
-            fail(
-                f"{exc.message}{where}",
-                "Name a file that can be written, on a local disk with room, in KROS_JOURNAL_URL.",
-                exc.exit_code,
+        where = "" if place(url) in exc.message else f" ({place(url)})"
+        to_do = (
+            "Check KROS_JOURNAL_URL: host, database, user and password, and that the server accepts connections."
+            if is_postgres(url)
+            else "Name a file that can be written, on a local disk with room, in KROS_JOURNAL_URL."
+        )
+        return [fail(f"{exc.message}{where}", to_do, exc.exit_code)]
+    beside = _database(settings) if is_postgres(url) else _file(path, mode_before)
+    return [ok(f"The journal {place(url)} can be written."), *beside, *rows]
+
+
+def is_unverified(url: str) -> bool:
+    """Tell whether a PostgreSQL URL names another machine without having its certificate verified."""
+    parts = urlsplit(url)
+    modes = parse_qs(parts.query).get("sslmode", [""])
+    return bool(parts.hostname) and parts.hostname not in _LOOPBACK and modes[-1] not in _VERIFIED
+
+
+def _database(settings: Settings) -> list[Finding]:
+    found = []
+    if is_unverified(settings.journal_url or ""):
+        found.append(
+            warn(
+                "The journal's database is on another machine, and its certificate is not verified.",
+                "Add sslmode=verify-full to KROS_JOURNAL_URL, and sslrootcert if its authority is your own.",
             )
-        ]
-    return [ok(f"The journal {path or 'is'} can be written."), *_file(path, mode_before), *_rows(operations, account)]
+        )
+    try:
+        settings.require_principal()
+    except SettingsError as exc:
+        found.append(failed(exc))
+    return found
 
 
 def _file(path: Path | None, mode_before: int | None) -> list[Finding]:
@@ -71,14 +93,15 @@ def _file(path: Path | None, mode_before: int | None) -> list[Finding]:
     return found
 
 
-def _rows(operations: list[Operation], account: str | None) -> list[Finding]:
-    mine = [operation for operation in operations if account in {None, operation.account}]
-    counts = Counter(operation.state for operation in mine)
+async def _rows(journal: Journal, account: str | None) -> list[Finding]:
+    counts = {state: await journal.count(Filter(account=account, states=(state,))) for state in State}
     counted = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
     whose = "Operations" if account is None else "Operations of this account"
     found = [ok(f"{whose}: {counted or 'none yet'}.")]
-    found += [_unknown(one) for one in mine if one.state is State.UNKNOWN]
-    waiting = [one for one in mine if one.state is State.PROPOSED and one.channel is Channel.APPROVER]
+    unknown = await journal.list_operations(Filter(account=account, states=(State.UNKNOWN,)), limit=_MOST_TOLD)
+    found += [_unknown(one) for one in unknown]
+    proposed = await journal.list_operations(Filter(account=account, states=(State.PROPOSED,)), limit=_MOST_TOLD)
+    waiting = [one for one in proposed if one.channel is Channel.APPROVER]
     if waiting:
         found.append(
             warn(
@@ -86,8 +109,9 @@ def _rows(operations: list[Operation], account: str | None) -> list[Finding]:
                 "Decide with kros-mcp approve ID, or kros-mcp deny ID.",
             )
         )
-    unsettled = {State.UNKNOWN, State.SENDING, State.CONFIRMED}
-    others = [one for one in operations if account not in {None, one.account} and one.state in unsettled]
+    unsettled = Filter(states=(State.UNKNOWN, State.SENDING, State.CONFIRMED))
+    of_all = await journal.list_operations(unsettled, limit=_MOST_TOLD)
+    others = [one for one in of_all if account not in {None, one.account}]
     if others:
         found.append(
             warn(
@@ -110,13 +134,6 @@ def _unknown(operation: Operation) -> Finding:
 def _listed(operations: list[Operation]) -> str:
     ids = [f"{operation.id} ({operation.state})" for operation in operations[:_SHOWN]]
     return ", ".join(ids) + (f" and {len(operations) - _SHOWN} more" if len(operations) > _SHOWN else "")
-
-
-def _account(settings: Settings, journal: Journal) -> str | None:
-    try:
-        return settings.account(journal.secret)
-    except SettingsError:
-        return None
 
 
 def _mode(path: Path | None) -> int | None:

@@ -1,12 +1,16 @@
 """Reads the account's numbers to the end, and finds one among them (krosai-api.md, section 9, rule 6)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from kros_mcp.errors import NotFoundError
+import anyio
+
+from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.walk import LARGEST_PAGE
 from kros_mcp.krosai.wire import PhoneNumber
+
+_AT_ONCE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,28 @@ async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "",
 async def read_all_owned(client: KrosClient, *, pages: int = 50) -> tuple[tuple[PhoneNumber, ...], bool]:
     """Read every owned number; the second value tells whether the end was reached."""
     return await _read(client, pages, enough=lambda _: False)
+
+
+async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, PhoneNumber | None]:
+    """Read numbers one by one, five at once, with all that a list leaves out; None for one that is gone."""
+    found: dict[str, PhoneNumber | None] = {}
+    failures: list[KrosError] = []
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def read(number_id: str) -> None:
+        async with limiter:
+            try:
+                found[number_id] = (await find_owned(client, number_id=number_id)).number
+            except KrosError as exc:  # raised again below, where the task group cannot wrap it
+                failures.append(exc)
+                tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        for number_id in number_ids:
+            tasks.start_soon(read, number_id)
+    if failures:
+        raise failures[0]
+    return found
 
 
 async def _read(

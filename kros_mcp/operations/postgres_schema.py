@@ -32,6 +32,7 @@ CREATE INDEX by_number ON kros_mcp.operations (account, e164, created_at);
 CREATE INDEX by_inventory ON kros_mcp.operations (account, (request ->> 'inventory_id'), created_at);
 CREATE INDEX by_number_id ON kros_mcp.operations (account, (request ->> 'number_id'), created_at);
 CREATE INDEX by_time ON kros_mcp.operations (created_at, rowid);
+CREATE INDEX by_account ON kros_mcp.operations (account, created_at, rowid);
 CREATE INDEX spent ON kros_mcp.operations (account, claimed_at) INCLUDE (principal, reserved_cents)
     WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
 CREATE INDEX settled ON kros_mcp.operations (account, settled_at) WHERE action = 'buy' AND state = 'done';

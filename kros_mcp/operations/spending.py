@@ -1,15 +1,10 @@
 """What numbers cost: the run rate of all owned ones, read from KrosAI."""
 
-import anyio
-
-from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.owned import read_all_owned
+from kros_mcp.krosai.owned import read_all_owned, read_each
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.policy import RunRate
-
-_AT_ONCE = 5
 
 
 async def read_run_rate(desk: Desk) -> RunRate:
@@ -31,24 +26,12 @@ async def read_run_rate(desk: Desk) -> RunRate:
 
 
 async def _monthly_prices(client: KrosClient, numbers: list[PhoneNumber]) -> list[int | None]:
-    prices = [number.monthly_cents for number in numbers]
-    limiter = anyio.CapacityLimiter(_AT_ONCE)
-    failures: list[KrosError] = []
+    details = await read_each(client, [number.id for number in numbers if number.monthly_cents is None])
 
-    async def read(index: int, number_id: str) -> None:
-        async with limiter:
-            try:
-                prices[index] = (await client.get_number(number_id)).monthly_cents
-            except NotFoundError:
-                prices[index] = 0  # released since the list was read
-            except KrosError as exc:  # raised again below, where the task group cannot wrap it
-                failures.append(exc)
-                tasks.cancel_scope.cancel()
+    def price(number: PhoneNumber) -> int | None:
+        if number.id not in details:
+            return number.monthly_cents
+        read = details[number.id]
+        return 0 if read is None else read.monthly_cents  # released since the list was read
 
-    async with anyio.create_task_group() as tasks:
-        for index, number in enumerate(numbers):
-            if prices[index] is None:
-                tasks.start_soon(read, index, number.id)
-    if failures:
-        raise failures[0]
-    return prices
+    return [price(number) for number in numbers]

@@ -43,13 +43,14 @@ CREATE INDEX settled ON operations (account, settled_at) WHERE action = 'buy' AN
 CREATE INDEX due ON operations (account) WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT
 """
-_LIMITS_AND_SUMS_WITHIN_THE_INDEX = """
+_LIMITS_AND_QUICKER_BOOKS = """
 ALTER TABLE operations ADD COLUMN limits TEXT NOT NULL DEFAULT '{"allowed_countries": []}';
 DROP INDEX spent;
 CREATE INDEX spent ON operations (account, claimed_at, principal, reserved_cents)
-    WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done')
+    WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
+CREATE INDEX by_account ON operations (account, created_at)
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_SUMS_WITHIN_THE_INDEX)
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS)
 """By the number of the version that each leads to, from 1; one that was published is never changed."""
 
 

@@ -9,6 +9,7 @@ from kros_mcp.operations.confirmation import changes, sentence
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.operations.routing import still_lacking
 from kros_mcp.settings import Settings
+from kros_mcp.times import utc
 from kros_mcp.tools import results
 
 _STATUS: dict[State, results.Status] = {
@@ -47,7 +48,7 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
         status=_status(operation),
         operation_id=operation.id,
         quote=quote(operation),
-        expires_at=results.utc(operation.expires_at) if waiting else None,
+        expires_at=utc(operation.expires_at) if waiting else None,
         confirmation_code=code or None,
         charged=_known(operation, operation.charged) if operation.action is Action.BUY else "no",
         changed=_known(operation, operation.changed),

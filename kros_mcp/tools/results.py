@@ -4,7 +4,6 @@ The names here are a contract (design.md, "The tools"). Amounts in cents, null w
 say. `render` writes the text from the same fields, so that either of the two alone tells everything.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from mcp.types import CallToolResult, TextContent
@@ -242,11 +241,6 @@ def available(number: wire.AvailableNumber) -> AvailableNumber:
         monthly_cents=number.monthly_cents,
         due_now_cents=number.due_now_cents,
     )
-
-
-def utc(seconds: float) -> str:
-    """Show a time as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def answer(result: Result) -> CallToolResult:

@@ -6,15 +6,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from kros_mcp.operations import moves
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, new_operation_id
+from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Quote, Request, new_operation_id
 from kros_mcp.settings import load_settings
 
 E164 = "+2342015550100"
@@ -55,18 +57,33 @@ def an_operation(**changes: Any) -> Operation:
     )
 
 
-def put(journal_url: str, operation: Operation, *moves: Move, own: bool = False) -> Operation:
+def put(journal_url: str, operation: Operation, *then: Move, own: bool = False) -> Operation:
     """Store an operation; `own` gives it to the account that the environment names."""
 
     async def store() -> Operation:
         async with open_journal(journal_url) as journal:
             account = load_settings().account(journal.secret) if own else operation.account
             stored = await journal.propose(replace(operation, account=account))
-            for move in moves:
+            for move in then:
                 stored = await journal.change(stored.id, move)
             return stored
 
     return anyio.run(store)
+
+
+def sent(cents: int = 500, *, by: str = "somebody") -> tuple[Move, ...]:
+    """Claimed, and on its way to KrosAI."""
+    return (partial(moves.claim, reserved_cents=cents, by=by), partial(moves.mark_sent, token=1))
+
+
+def settled(state: Outcome, *, ago: float = 0.0, **changes: Any) -> tuple[Move, ...]:
+    """Sent and ended, that many seconds ago."""
+
+    def age(operation: Operation, now: float) -> Operation:
+        ended = None if operation.settled_at is None else now - ago
+        return replace(operation, claimed_at=now - ago, sent_at=now - ago, settled_at=ended)
+
+    return (*sent(), partial(moves.settle, token=1, state=state, **changes), age)
 
 
 def read(journal_url: str, operation_id: str) -> Operation:

@@ -49,7 +49,9 @@ async def test_what_is_approved_in_another_process_is_bought_once_within_two_sec
         assert (proposed["status"], proposed["confirmation_code"]) == ("awaiting_approval", None)
         assert not sim.charges
 
-        code, printed = await run_elsewhere("approve", operation_id, "--yes", KROS_JOURNAL_URL=journal_url)
+        code, printed = await run_elsewhere(
+            "approve", operation_id, "--yes", "--reason", "agreed", KROS_JOURNAL_URL=journal_url
+        )
         approved_at = time.time()
         assert code == 0, printed
         with anyio.fail_after(10):
@@ -66,7 +68,7 @@ async def test_what_is_denied_at_a_terminal_is_never_sent(sim: Simulator, journa
     async with open_approved_server(sim, journal_url) as client:
         operation_id = (await propose(client))["operation_id"]
 
-        denied = await anyio.to_thread.run_sync(command, "deny", operation_id, "--yes")
+        denied = await anyio.to_thread.run_sync(command, "deny", operation_id, "--yes", "--reason=dear")
 
         answer = await ask(client, "get_operation", operation_id=operation_id)
         assert denied.code == 0
@@ -84,7 +86,7 @@ async def test_what_nobody_approved_in_time_expires_and_cannot_be_approved_any_m
             while (answer := await ask(client, "get_operation", operation_id=operation_id))["status"] != "expired":
                 assert answer["status"] == "awaiting_approval"
 
-        approved = await anyio.to_thread.run_sync(command, "approve", operation_id, "--yes")
+        approved = await anyio.to_thread.run_sync(command, "approve", operation_id, "--yes", "--reason=late")
 
     assert approved.code == 1
     assert "already expired" in approved.err

@@ -7,7 +7,7 @@ from commands_doubles import Command, run_elsewhere
 
 from kros_mcp import __version__
 
-COMMANDS = ("demo", "simulator", "doctor", "sip", "operations", "approve", "deny", "settle")
+COMMANDS = ("demo", "simulator", "doctor", "sip", "operations", "export", "reconcile", "approve", "deny", "settle")
 
 
 def test_the_version_is_the_packages(command: Command) -> None:
@@ -46,6 +46,8 @@ def test_every_command_has_help_of_its_own(command: Command, name: str) -> None:
         ("settle", "op_1", "done"),
         ("settle", "op_1", "maybe", "--reason=x"),
         ("operations", "--limit", "many"),
+        ("export", "--by", "settled"),
+        ("reconcile", "--fix"),
         ("demo", "--profile", "sandbox"),
     ],
 )

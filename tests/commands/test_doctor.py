@@ -263,10 +263,12 @@ def test_protected_numbers_read_only_and_caps_at_odds_are_told(
 ) -> None:
     environment.setenv("KROS_PROTECTED_NUMBERS", E164)
     environment.setenv("KROS_DAILY_BUDGET_CENTS", "100")
+    environment.setenv("KROS_PRINCIPAL_DAILY_BUDGET_CENTS", "50")
     spending = command("doctor").out
     environment.setenv("KROS_READ_ONLY", "true")
     reading = command("doctor").out
 
     assert f"Protected from release: {E164}." in spending
+    assert "Of that, for local alone: 0.50 in the account currency in any 24 hours." in spending
     assert lines_of(spending, "warn") == ["warn  One purchase may cost more than a whole day."]
     assert "Read-only: nothing is bought" in reading

@@ -1,23 +1,12 @@
 import builtins
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
-from commands_doubles import E164, Command, an_operation, put, read
+from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.operations import moves
-from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import Action, Channel, State
-
-
-def sent_and_lost() -> tuple[Move, ...]:
-    return (
-        partial(moves.claim, reserved_cents=500, by="somebody"),
-        partial(moves.mark_sent, token=1),
-        partial(moves.settle, token=1, state=State.UNKNOWN),
-    )
+from kros_mcp.operations.model import Channel, State
 
 
 @pytest.mark.parametrize(
@@ -34,27 +23,27 @@ def test_a_person_decides_without_an_api_key(
     assert ran.code == 0
     decided = read(journal_url, waiting.id)
     assert (decided.state, decided.charged, decided.sent_at) == (state, charged, None)
-    assert "agreed by phone" in decided.reason + decided.message
+    assert decided.reason == "agreed by phone"
 
 
 @pytest.mark.parametrize(("outcome", "charged"), [("done", "yes"), ("failed", "no")])
 def test_a_person_settles_an_unknown_outcome_without_an_api_key(
     command: Command, journal_url: str, outcome: str, charged: str
 ) -> None:
-    lost = put(journal_url, an_operation(), *sent_and_lost())
+    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN))
 
     ran = command("settle", lost.id, outcome, "--reason", "seen in the dashboard")
 
     assert ran.code == 0
-    settled = read(journal_url, lost.id)
-    assert (settled.state, settled.charged) == (outcome, charged)
-    assert "seen in the dashboard" in settled.note
+    ended = read(journal_url, lost.id)
+    assert (ended.state, ended.charged) == (outcome, charged)
+    assert "seen in the dashboard" in ended.note
 
 
 def test_before_deciding_the_person_sees_number_price_asker_and_deadline(command: Command, journal_url: str) -> None:
     waiting = put(journal_url, an_operation(principal="night shift"))
 
-    shown = command("deny", waiting.id, "--yes").out
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
 
     for part in (
         "+234 201 555 0100",
@@ -67,10 +56,10 @@ def test_before_deciding_the_person_sees_number_price_asker_and_deadline(command
 
 def test_what_is_approved_once_is_not_approved_again(command: Command, journal_url: str) -> None:
     waiting = put(journal_url, an_operation())
-    command("approve", waiting.id, "--yes")
+    command("approve", waiting.id, "--yes", "--reason=x")
     before = read(journal_url, waiting.id)
 
-    ran = command("approve", waiting.id, "--yes")
+    ran = command("approve", waiting.id, "--yes", "--reason=x")
 
     assert ran.code == 1
     assert "already confirmed" in ran.err
@@ -80,7 +69,7 @@ def test_what_is_approved_once_is_not_approved_again(command: Command, journal_u
 def test_what_waited_too_long_cannot_be_approved(command: Command, journal_url: str) -> None:
     late = put(journal_url, an_operation(expires_at=time.time() - 1))
 
-    ran = command("approve", late.id, "--yes")
+    ran = command("approve", late.id, "--yes", "--reason=x")
 
     assert ran.code == 1
     assert "already expired" in ran.err
@@ -93,7 +82,7 @@ def test_what_was_put_to_the_person_in_the_conversation_is_not_for_an_approver(
 ) -> None:
     asked = put(journal_url, an_operation(channel=channel))
 
-    ran = command("approve", asked.id, "--yes")
+    ran = command("approve", asked.id, "--yes", "--reason=x")
 
     assert ran.code == 1
     assert read(journal_url, asked.id).state is State.PROPOSED
@@ -119,7 +108,7 @@ def test_at_a_terminal_only_the_word_itself_approves(
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(builtins, "input", lambda _: typed)
 
-    assert command("approve", waiting.id).code == code
+    assert command("approve", waiting.id, "--reason", "agreed").code == code
     assert read(journal_url, waiting.id).state is state
 
 
@@ -135,7 +124,11 @@ def test_only_an_unknown_outcome_can_be_settled(command: Command, journal_url: s
 
 @pytest.mark.parametrize(
     "words",
-    [("approve", "op_none", "--yes"), ("deny", "op_none", "--yes"), ("settle", "op_none", "done", "--reason=x")],
+    [
+        ("approve", "op_none", "--yes", "--reason=x"),
+        ("deny", "op_none", "--yes", "--reason=x"),
+        ("settle", "op_none", "done", "--reason=x"),
+    ],
 )
 def test_an_operation_that_is_not_there_is_said_to_be_missing(command: Command, words: tuple[str, ...]) -> None:
     ran = command(*words)
@@ -144,47 +137,14 @@ def test_an_operation_that_is_not_there_is_said_to_be_missing(command: Command, 
     assert "no operation 'op_none'" in ran.err
 
 
-def test_the_list_tells_what_waits_and_what_is_unknown_newest_first(command: Command, journal_url: str) -> None:
-    lost = put(journal_url, an_operation(created_at=time.time() - 60), *sent_and_lost())
-    waiting = put(journal_url, an_operation(e164="+2342015550101", action=Action.RELEASE))
-
-    listed = command("operations")
-
-    assert listed.code == 0
-    lines = listed.out.splitlines()
-    assert waiting.id in lines[1]
-    assert lost.id in lines[2]
-    assert f"buy {E164}" in lines[2]
-    assert "1 waits for a person" in listed.out
-    only = command("operations", "--state", "unknown").out
-    assert lost.id in only
-    assert waiting.id not in only
-
-
-def test_an_empty_journal_says_so(command: Command) -> None:
-    assert command("operations").out == "No operations.\n"
-    assert command("operations", "--state", "unknown").out == "No operations that are unknown.\n"
-
-
-def test_a_principals_name_cannot_rewrite_the_terminal(command: Command, journal_url: str) -> None:
-    put(journal_url, an_operation(principal="\x1b[2Jroot\u202e\nforged line"))
-
-    out = command("operations").out
-
-    assert "\x1b" not in out
-    assert "\u202e" not in out
-    assert len(out.strip().splitlines()) == 4
-
-
-def test_a_state_that_does_not_exist_is_a_usage_error(command: Command) -> None:
-    ran = command("operations", "--state", "lost")
-
-    assert ran.code == 2
-    assert "unknown" in ran.err
-
-
 @pytest.mark.parametrize(
-    "words", [("operations",), ("approve", "op_1", "--yes"), ("settle", "op_1", "done", "--reason=x")]
+    "words",
+    [
+        ("operations",),
+        ("export",),
+        ("approve", "op_1", "--yes", "--reason=x"),
+        ("settle", "op_1", "done", "--reason=x"),
+    ],
 )
 def test_a_journal_that_cannot_be_used_ends_with_three(
     command: Command, environment: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]

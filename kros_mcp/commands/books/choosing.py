@@ -1,0 +1,104 @@
+"""Which operations a command shows: whose, in which states, of which days.
+
+Unless told otherwise, those of the account that the environment's key names. Without a key no account is
+named, and all are shown.
+"""
+
+import argparse
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from kros_mcp.errors import InvalidArgumentError, SettingsError
+from kros_mcp.operations.journal import Filter, Journal
+from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.settings import Settings
+
+_PAGE = 1000
+_SHORT = 8  # of 32 hexadecimal characters
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A filter, and the account that the environment's key names; None without a key."""
+
+    wanted: Filter
+    account: str | None
+
+    @property
+    def all_accounts(self) -> bool:
+        """Whether the filter lets every account through."""
+        return self.wanted.account is None
+
+    def currency(self, operation: Operation, label: str) -> str:
+        """Label an amount; the label of this terminal says nothing of another account's money."""
+        return label if self.account in {None, operation.account} else ""
+
+
+def choose(
+    arguments: argparse.Namespace,
+    settings: Settings,
+    journal: Journal,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+) -> Choice:
+    """Make a filter of what was typed.
+
+    Args:
+        arguments: With `state`, `principal` and `all_accounts`.
+        settings: Name the account.
+        journal: Its secret goes into the account's name.
+        since: Asked for at this time or later, in Unix seconds.
+        until: Asked for before this time.
+    """
+    account = account_of(settings, journal)
+    wanted = Filter(
+        account=None if arguments.all_accounts else account,
+        principal=arguments.principal,
+        states=states(arguments.state),
+        since=since,
+        until=until,
+    )
+    return Choice(wanted, account)
+
+
+def states(names: list[str]) -> tuple[State, ...]:
+    """Read the names of states.
+
+    Raises:
+        InvalidArgumentError: One of them is none.
+    """
+    wrong = [name for name in names if name not in list(State)]
+    if wrong:
+        raise InvalidArgumentError(f"{wrong[0]!r} is not a state; choose from {', '.join(State)}.", next_step="")
+    return tuple(State(name) for name in names)
+
+
+def account_of(settings: Settings, journal: Journal) -> str | None:
+    """Name the account of the environment's key; None without a key."""
+    try:
+        return settings.account(journal.secret)
+    except SettingsError:
+        return None
+
+
+def short(account: str) -> str:
+    """Shorten an account's name for people."""
+    return account[:_SHORT]
+
+
+async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:
+    """Read operations page by page, oldest first, so that a long journal never stands in memory."""
+    after = ""
+    while page := await journal.list_operations(wanted, limit=_PAGE, after=after, oldest_first=True):
+        for operation in page:
+            yield operation
+        after = page[-1].id
+        if len(page) < _PAGE:
+            return
+
+
+async def waiting_for_a_person(journal: Journal, choice: Choice) -> int:
+    """Count what an approver has yet to decide, in the accounts shown."""
+    proposed = Filter(account=choice.wanted.account, states=(State.PROPOSED,))
+    return sum([1 async for operation in every(journal, proposed) if operation.channel is Channel.APPROVER])

@@ -1,0 +1,174 @@
+"""`approve` and `deny`: a person outside the conversation decides, for a reason that is kept.
+
+No API key is needed, and an operation of any account may be decided. Nobody is asked inside an event loop,
+so that Ctrl-C works and the journal is not held open meanwhile.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+
+import anyio
+
+from kros_mcp.commands.books import person
+from kros_mcp.commands.books.choosing import account_of, short
+from kros_mcp.commands.stage import paint, wrapped
+from kros_mcp.errors import InvalidArgumentError, OperationError
+from kros_mcp.krosai.text import clean
+from kros_mcp.money import show_cents
+from kros_mcp.operations import model, moves, policy
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.confirmation import sentence
+from kros_mcp.operations.journal import Move, missing
+from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.settings import Environment, Settings, load_settings
+from kros_mcp.times import utc
+
+_ENVIRONMENTS: dict[Environment, tuple[str, str]] = {
+    "live": ("LIVE: real money", "red"),
+    "test": ("test key", "green"),
+    "simulator": ("simulator", "green"),
+}
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a person needs to know to decide."""
+
+    operation: Operation
+    books: policy.Books
+    account: str | None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show an operation, ask, and write the decision down.
+
+    Returns:
+        0 if it was decided, 1 if the person left it open.
+
+    Raises:
+        KrosError: The journal cannot be used, or the operation is not there or past that decision.
+    """
+    settings = load_settings()
+    approving = arguments.command == "approve"
+    reason = person.kept(arguments.reason)
+    if arguments.yes and not reason:
+        raise InvalidArgumentError(
+            "--yes needs --reason: what nobody types at a terminal has to say why.",
+            next_step='Add --reason "...", which is kept in the journal.',
+        )
+    case = anyio.run(_read, settings, arguments.operation_id)
+    _require_decidable(case.operation, approving=approving)
+    _show(case, settings)
+    word = "approve" if approving else "deny"
+    if not arguments.yes and not person.typed(word):
+        print("Nothing was decided; it stays open.")
+        return 1
+    if not reason:
+        optional = "Why? It is kept in the journal (Enter for none): "
+        required = "Why? It is kept in the journal, and told to whoever asked: "
+        answer = person.typed_reason(optional if approving else required, required=not approving)
+        if answer is None:
+            print("Nothing was decided; it stays open.")
+            return 1
+        reason = answer
+    move = _approval(person.signature(), reason) if approving else _denial(person.signature(), reason)
+    decided = anyio.run(_decide, settings, case.operation.id, move)
+    if decided.state is State.EXPIRED:
+        raise model.past(decided)
+    if approving:
+        print("Approved. The server executes it within two seconds if it runs, else when it is started.")
+        print("See kros-mcp operations for its outcome.")
+    else:
+        print("Denied. Nothing was charged or changed.")
+    return 0
+
+
+def _approval(by: str, reason: str) -> Move:
+    return lambda operation, now: moves.confirm(operation, now, by=by, reason=reason)
+
+
+def _denial(by: str, reason: str) -> Move:
+    def deny(operation: Operation, now: float) -> Operation:
+        told = f"Denied by {by}: {reason}"
+        denied = moves.end(operation, now, State.DECLINED, reason=told)
+        both = f"{operation.reason}; denied: {reason}" if operation.reason else reason
+        return replace(denied, reason=both)
+
+    return deny
+
+
+async def _read(settings: Settings, operation_id: str) -> _Case:
+    async with open_journal(settings.journal_url) as journal:
+        operation = await journal.get(operation_id)
+        if operation is None:
+            raise missing(operation_id)
+        books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
+        return _Case(operation, books, account_of(settings, journal))
+
+
+async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:
+    async with open_journal(settings.journal_url) as journal:
+        return await journal.change(operation_id, move)
+
+
+def _require_decidable(operation: Operation, *, approving: bool) -> None:
+    if operation.state not in ({State.PROPOSED} if approving else model.WAITING):
+        raise model.past(operation)
+    if approving and operation.channel is not Channel.APPROVER:
+        raise OperationError(
+            "This operation was put to the person in the conversation, not to an approver.",
+            code="NOT_FOR_APPROVER",
+            next_step="Answer it there, or deny it here.",
+        )
+
+
+def _show(case: _Case, settings: Settings) -> None:
+    operation = case.operation
+    words, colour = _ENVIRONMENTS[operation.quote.environment]
+    other = ""
+    if case.account not in {None, operation.account}:
+        other = "; not the account of this terminal's KROS_API_KEY"
+    label = settings.currency if not other else ""
+    for line in wrapped(sentence(operation, label)):
+        print(line)
+    print()
+    print(f"  Account     {short(operation.account)}, {paint(words, colour)}{other}")
+    print(f"  Operation   {operation.id}: {operation.action} {operation.e164}")
+    print(f"  Asked for   by {clean(operation.principal)} at {utc(operation.created_at)}.")
+    if operation.state is State.CONFIRMED:
+        print(f"  Approved    by {clean(operation.confirmed_by)}; not executed yet.")
+    print(f"  Open until  {utc(operation.expires_at)}.")
+    if operation.action is Action.BUY:
+        for first, line in zip(("  Spending    ", *[" " * 14] * 9), _spending(case, settings, label), strict=False):
+            print(f"{first}{line}")
+    print()
+
+
+def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
+    """Tell what is spent already and what the caps leave; the server's own caps may be set differently."""
+
+    def show(cents: int) -> str:
+        return show_cents(cents, label).removesuffix(" in the account currency")
+
+    spent, wanted = case.books.spent_cents, policy.reserved_cents(settings, case.operation)
+    day, one = settings.daily_budget_cents, settings.max_purchase_cents
+    told = [
+        f"{show(spent)} in the last 24 hours, of {show(day)} (KROS_DAILY_BUDGET_CENTS);",
+        f"this would leave {show(max(0, day - spent - wanted))}. Caps are those of this terminal's settings.",
+    ]
+    limits = case.operation.limits
+    own = limits.daily_budget_cents
+    if own is not None:
+        told.append(
+            f"By {clean(case.operation.principal)}: {show(case.books.own_spent_cents)}, of its own {show(own)}."
+        )
+    if limits.max_purchase_cents is not None:
+        one = min(one, limits.max_purchase_cents)
+    left = min(day - spent, day if own is None else own - case.books.own_spent_cents)
+    if wanted > one:
+        told.append(f"More than one purchase may cost, {show(one)}: it would be refused.")
+    if wanted > left:
+        told.append("More than the day has left: it would be refused.")
+    if settings.monthly_commitment_cents is not None:
+        told.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")
+    return told

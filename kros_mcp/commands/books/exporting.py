@@ -1,0 +1,177 @@
+"""`kros-mcp export`: every operation as CSV, for accounting; streamed, so that its length does not matter.
+
+RFC 4180 in UTF-8. Cells that a spreadsheet would take for a formula begin with an apostrophe instead; the
+E.164 alone keeps its plus sign.
+"""
+
+import argparse
+import csv
+import io
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import anyio
+
+from kros_mcp.commands.books.choosing import Choice, choose, every
+from kros_mcp.commands.books.record import record
+from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journal import Filter, Journal
+from kros_mcp.operations.model import Operation
+from kros_mcp.settings import Settings, load_settings
+from kros_mcp.times import bounds
+
+COLUMNS = (
+    "operation_id",
+    "account",
+    "environment",
+    "principal",
+    "action",
+    "e164",
+    "country",
+    "asked_at",
+    "asked_through",
+    "confirmed_at",
+    "confirmed_by",
+    "confirmed_through",
+    "claimed_at",
+    "sent_at",
+    "settled_at",
+    "state",
+    "charged",
+    "changed",
+    "currency",
+    "setup_cents",
+    "monthly_cents",
+    "due_now_cents",
+    "reserved_cents",
+    "charged_cents",
+    "charged_amount",
+    "monthly_amount",
+    "charged_on",
+    "reason",
+    "message",
+    "note",
+    "error_code",
+    "not_applied",
+)
+_LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the operations down, oldest first.
+
+    Raises:
+        KrosError: The journal or the file cannot be used, or a filter is malformed.
+    """
+    settings = load_settings()
+    if arguments.force and not arguments.output:
+        raise InvalidArgumentError("--force goes with --output.", next_step="")
+    if arguments.output is None:
+        anyio.run(_export, settings, arguments, _standard_output())
+        return 0
+    path = Path(arguments.output)
+    with _new_file(path, force=arguments.force) as file:
+        count = anyio.run(_export, settings, arguments, file)
+    print(f"{count} operation{'' if count == 1 else 's'} written to {path}.", file=sys.stderr)
+    return 0
+
+
+def cells(operation: Operation, currency: str) -> list[str]:
+    """Write an operation as the cells of one line."""
+    told: dict[str, Any] = record(operation, currency)
+    told["charged_amount"] = _decimal(told["charged_cents"])
+    told["monthly_amount"] = _decimal(told["monthly_cents"])
+    told["not_applied"] = " ".join(told["not_applied"])
+    return [_cell(name, told[name]) for name in COLUMNS]
+
+
+async def _export(settings: Settings, arguments: argparse.Namespace, file: TextIO) -> int:
+    since = bounds(arguments.since)[0] if arguments.since else None
+    until = bounds(arguments.until)[1] if arguments.until else None
+    count = 0
+    async with open_journal(settings.journal_url) as journal:
+        choice = choose(arguments, settings, journal)
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        async for operation in _of_days(journal, choice, since, until, sent=arguments.by == "sent"):
+            writer.writerow(cells(operation, choice.currency(operation, settings.currency)))
+            count += 1
+    file.flush()
+    return count
+
+
+async def _of_days(
+    journal: Journal, choice: Choice, since: float | None, until: float | None, *, sent: bool
+) -> AsyncIterator[Operation]:
+    """Read what was asked for in those days; or what was sent in them, and may have been asked for before."""
+    wanted = choice.wanted
+    earliest = since - _LONGEST_WAIT_SECONDS if sent and since is not None else since
+    narrowed = Filter(wanted.account, wanted.principal, wanted.states, earliest, until)
+    async for operation in every(journal, narrowed):
+        if not sent or _lies_between(operation.sent_at, since, until):
+            yield operation
+
+
+def _lies_between(time: float | None, since: float | None, until: float | None) -> bool:
+    return time is not None and (since is None or time >= since) and (until is None or time < until)
+
+
+def _cell(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    guarded = isinstance(value, str) and name != "e164" and text.startswith(_FORMULA)
+    return f"'{text}" if guarded else text
+
+
+def _decimal(cents: int | None) -> str | None:
+    return None if cents is None else f"{cents // 100}.{cents % 100:02d}"
+
+
+def _standard_output() -> TextIO:
+    """Give standard output as RFC 4180 wants it: its own line ends, and UTF-8 whatever the terminal speaks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
+    return sys.stdout
+
+
+@contextmanager
+def _new_file(path: Path, *, force: bool) -> Iterator[TextIO]:
+    """Open a file of its owner's alone; what was there is replaced only when the new one is whole."""
+    written = path.with_name(f".{path.name}.{os.getpid()}") if force else path
+    try:
+        if force and path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise _unwritable(path)
+        number = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KrosError(
+            f"{path} is there already and was left as it is.",
+            code="FILE_EXISTS",
+            next_step="Add --force to replace it.",
+        ) from None
+    except OSError:
+        raise _unwritable(path) from None
+    try:
+        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
+            yield file
+        if force:
+            written.replace(path)
+    except OSError:
+        written.unlink(missing_ok=True)
+        raise _unwritable(path) from None
+    except BaseException:
+        written.unlink(missing_ok=True)
+        raise
+
+
+def _unwritable(path: Path) -> KrosError:
+    return InvalidArgumentError(f"{path} cannot be written.", next_step="Name another --output.")

@@ -1,0 +1,185 @@
+"""`kros-mcp operations`: what was asked for, by whom, for how much, and how it ended. Needs no API key."""
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+
+import anyio
+
+from kros_mcp.commands.books import person
+from kros_mcp.commands.books.choosing import Choice, choose, short, waiting_for_a_person
+from kros_mcp.commands.books.record import record, why
+from kros_mcp.commands.books.table import Column, drawn, terminal_columns
+from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.krosai.text import clean
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.settings import Settings, load_settings
+from kros_mcp.times import bounds, minute
+
+_LONGEST_NAME = 60
+_COLOURS = {
+    State.DONE: "green",
+    State.FAILED: "yellow",
+    State.UNKNOWN: "red",
+    State.SENDING: "cyan",
+    State.CONFIRMED: "cyan",
+    State.PROPOSED: "cyan",
+}
+_COLUMNS = (
+    Column("when (UTC)"),
+    Column("operation"),
+    Column("account", leaves=True, below="account "),
+    Column("what"),
+    Column("now", right=True),
+    Column("a month", right=True, leaves=True, below="a month "),
+    Column("state", colours={str(state): colour for state, colour in _COLOURS.items()}),
+    Column("who", least=8, leaves=True, below="for "),
+    Column("confirmed", least=16, leaves=True),
+    Column("reason", least=24, leaves=True),
+)
+_ACCOUNT = 2
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One page of the books, and what stands beyond it."""
+
+    choice: Choice
+    operations: tuple[Operation, ...]
+    total: int
+    hidden: int
+    waiting: int
+
+    @property
+    def more(self) -> int:
+        return max(0, self.total - len(self.operations))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one page of operations, newest first.
+
+    Raises:
+        KrosError: The journal cannot be used, or a filter is malformed.
+    """
+    settings = load_settings()
+    if arguments.limit < 1:
+        raise InvalidArgumentError("--limit must be 1 or more.", next_step="")
+    page = anyio.run(_read, settings, arguments)
+    if arguments.json:
+        print(json.dumps(_document(page, settings), indent=2, ensure_ascii=False))
+    else:
+        _print(page, settings)
+    return 0
+
+
+async def _read(settings: Settings, arguments: argparse.Namespace) -> _Page:
+    since, until = bounds(arguments.day) if arguments.day else (None, None)
+    async with open_journal(settings.journal_url) as journal:
+        choice = choose(arguments, settings, journal, since=since, until=until)
+        operations = await journal.list_operations(choice.wanted, limit=arguments.limit)
+        total = await journal.count(choice.wanted)
+        return _Page(
+            choice=choice,
+            operations=operations,
+            total=total,
+            hidden=0 if choice.all_accounts else await journal.count(replace(choice.wanted, account=None)) - total,
+            waiting=await waiting_for_a_person(journal, choice),
+        )
+
+
+def _document(page: _Page, settings: Settings) -> dict[str, object]:
+    return {
+        "account": page.choice.account,
+        "all_accounts": page.choice.all_accounts,
+        "operations": [
+            record(operation, page.choice.currency(operation, settings.currency)) for operation in page.operations
+        ],
+        "total": page.total,
+        "more": page.more,
+        "hidden_of_other_accounts": page.hidden,
+        "waiting_for_a_person": page.waiting,
+    }
+
+
+def _print(page: _Page, settings: Settings) -> None:
+    if page.operations:
+        shown = [at for at in range(len(_COLUMNS)) if at != _ACCOUNT or page.choice.all_accounts]
+        rows = [_row(operation) for operation in page.operations]
+        for line in drawn(
+            [_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows], terminal_columns()
+        ):
+            print(line)
+        print()
+    print(_whose(page, settings))
+    if page.more:
+        print(
+            f"{page.more} more, older ones, are not shown: add --limit {page.total}, or write all to a file with "
+            "kros-mcp export --csv."
+        )
+    if page.hidden:
+        verb, these = ("is", "it") if page.hidden == 1 else ("are", "them")
+        print(f"{page.hidden} of other accounts {verb} hidden: --all-accounts shows {these}.")
+    if page.waiting:
+        verb = "waits" if page.waiting == 1 else "wait"
+        print(f"{page.waiting} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID.")
+
+
+def _whose(page: _Page, settings: Settings) -> str:
+    """Say which operations these are."""
+    narrowed = _narrowed(page.choice)
+    if not page.total:
+        count = f"No operations{narrowed}"
+    elif page.more:
+        count = f"{len(page.operations)} of {page.total} operations{narrowed}"
+    else:
+        count = f"{page.total} operation{'' if page.total == 1 else 's'}{narrowed}"
+    money = f"amounts in {settings.currency}" if settings.currency else "amounts in the account's own currency"
+    if page.choice.account is None:
+        return f"{count}, of all accounts, since KROS_API_KEY is not set here; {money}."
+    if page.choice.all_accounts:
+        return f"{count}, of all accounts; this terminal's key names {short(page.choice.account)}; {money}."
+    return f"{count}, of account {short(page.choice.account)} ({settings.environment}); {money}."
+
+
+def _narrowed(choice: Choice) -> str:
+    wanted = choice.wanted
+    parts = []
+    if wanted.states:
+        parts.append(f" that are {' or '.join(wanted.states)}")
+    if wanted.principal is not None:
+        parts.append(f" asked for by {clean(wanted.principal)}")
+    if wanted.since is not None:
+        parts.append(f" of {minute(wanted.since)[:10]}")
+    return "".join(parts)
+
+
+def _row(operation: Operation) -> tuple[str, ...]:
+    now, monthly = operation.quote.due_now_cents, operation.quote.monthly_cents
+    priced = operation.action is Action.BUY
+    return (
+        minute(operation.created_at),
+        operation.id,
+        f"{short(operation.account)} {operation.quote.environment}",
+        f"{operation.action} {operation.e164}",
+        _amount(now) if priced else "",
+        _amount(monthly) if priced else "",
+        str(operation.state),
+        clean(operation.principal, _LONGEST_NAME),
+        _confirmed(operation),
+        why(operation),
+    )
+
+
+def _confirmed(operation: Operation) -> str:
+    """Say how a person said yes, and who where that is known; or how they were asked."""
+    if operation.confirmed_at is None:
+        waits = operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
+        return "waits for approver" if waits else f"asked by {operation.channel}" if operation.channel else ""
+    if operation.channel is Channel.APPROVER:
+        return f"approver: {clean(operation.confirmed_by, _LONGEST_NAME).removesuffix(person.AT_A_TERMINAL)}"
+    return str(operation.channel or clean(operation.confirmed_by, _LONGEST_NAME))
+
+
+def _amount(cents: int | None) -> str:
+    return "?" if cents is None else f"{cents // 100:,}.{cents % 100:02d}"

@@ -1,0 +1,77 @@
+"""The person at the terminal: their name, and what they type."""
+
+import getpass
+import os
+import sys
+
+from kros_mcp.errors import KrosError
+from kros_mcp.krosai.text import clean
+
+AT_A_TERMINAL = " at a terminal"
+_LONGEST_NAME = 40
+_LONGEST_REASON = 200
+
+
+def name() -> str:
+    """Name the operating-system account, and who stands behind it where sudo says so.
+
+    It comes from the process, since USER and LOGNAME can be set by anybody. SUDO_USER can be too, but whoever
+    acts as this account could write the journal itself.
+    """
+    account = clean(_account(), _LONGEST_NAME)
+    behind = clean(os.environ.get("SUDO_USER", ""), _LONGEST_NAME)
+    return f"{account} (sudo by {behind})" if behind and behind != account else account
+
+
+def signature() -> str:
+    """Name the person for the journal, and whether they sat at a terminal."""
+    return name() + (AT_A_TERMINAL if sys.stdin.isatty() else " by a command without a terminal")
+
+
+def typed(word: str) -> bool:
+    """Let the person type a word to go on.
+
+    Raises:
+        KrosError: There is no terminal to type at.
+    """
+    if not sys.stdin.isatty():
+        raise KrosError(
+            f"There is no terminal to type the word {word!r} at.",
+            code="NO_TERMINAL",
+            next_step="Run it at a terminal, or add --yes and --reason.",
+        )
+    try:
+        answer = input(f"Type the word {word} to go on, anything else to leave it open: ")
+    except EOFError:
+        print()
+        return False
+    return answer.strip().lower() == word
+
+
+def typed_reason(question: str, *, required: bool) -> str | None:
+    """Let the person type a reason; None if they went away without one."""
+    while True:
+        try:
+            answer = kept(input(question))
+        except EOFError:
+            print()
+            return None
+        if answer or not required:
+            return answer
+        question = "Please give a reason (Ctrl-D leaves it open): "
+
+
+def kept(reason: str) -> str:
+    """Make a reason fit for the journal."""
+    return clean(reason, _LONGEST_REASON)
+
+
+def _account() -> str:
+    try:
+        import pwd  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return getpass.getuser()
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a user without a name
+        return f"user {os.geteuid()}"

@@ -1,0 +1,115 @@
+"""One operation as the books write it down: plain values under stable names.
+
+Cents are integers, times ISO 8601 in UTC; None where there is none. `operations --json` and `export` share
+these names.
+"""
+
+from typing import Any
+
+from kros_mcp.krosai.text import clean
+from kros_mcp.operations.model import Action, Operation
+from kros_mcp.times import day_of, utc
+
+_LONGEST = 500
+
+
+def record(operation: Operation, currency: str) -> dict[str, Any]:
+    """Write an operation down.
+
+    Args:
+        operation: As it stands in the journal.
+        currency: The operator's label, or empty.
+    """
+    quote, request = operation.quote, operation.request
+    return {
+        "operation_id": operation.id,
+        "account": operation.account,
+        "environment": quote.environment,
+        "principal": _text(operation.principal),
+        "action": str(operation.action),
+        "e164": operation.e164,
+        "country": quote.country,
+        "asked_at": _time(operation.created_at),
+        "asked_through": _word(operation.channel),
+        "expires_at": _time(operation.expires_at),
+        "confirmed_at": _time(operation.confirmed_at),
+        "confirmed_by": _text(operation.confirmed_by),
+        "confirmed_through": _word(operation.channel) if operation.confirmed_at is not None else None,
+        "claimed_at": _time(operation.claimed_at),
+        "sent_at": _time(operation.sent_at),
+        "settled_at": _time(operation.settled_at),
+        "state": str(operation.state),
+        "charged": operation.charged,
+        "changed": operation.changed,
+        "currency": currency or None,
+        "setup_cents": quote.setup_cents,
+        "monthly_cents": quote.monthly_cents,
+        "due_now_cents": quote.due_now_cents,
+        "reserved_cents": operation.reserved_cents,
+        "charged_cents": charged_cents(operation),
+        "charged_on": charged_on(operation),
+        "reason": _text(operation.reason),
+        "message": _text(operation.message),
+        "note": _text(operation.note),
+        "error_code": _text(operation.error_code),
+        "number_id": _text((operation.number or {}).get("id") or request.number_id),
+        "endpoint_id": _text(request.endpoint_id),
+        "allow_inbound": request.allow_inbound,
+        "allow_outbound": request.allow_outbound,
+        "permanent": request.permanent,
+        "not_applied": list(operation.not_applied),
+        "settings_pending": operation.settings_pending,
+    }
+
+
+def charged_cents(operation: Operation) -> int | None:
+    """Say what a purchase took: 0 if nothing, None if that is not known.
+
+    It is what was quoted, or what KrosAI reported afterwards where that differs; no invoice has been seen.
+    """
+    if operation.action is not Action.BUY or operation.charged == "no":
+        return 0
+    if operation.charged == "unknown":
+        return None
+    quote, reported = operation.quote, operation.number or {}
+    setup, monthly = (
+        shown if (told := reported.get(name)) is None else int(told)
+        for name, shown in (("setup_cents", quote.setup_cents), ("monthly_cents", quote.monthly_cents))
+    )
+    if (setup, monthly) == (quote.setup_cents, quote.monthly_cents):
+        return quote.due_now_cents
+    return None if setup is None or monthly is None else setup + monthly
+
+
+def charged_on(operation: Operation) -> str | None:
+    """Name the day in UTC on which a purchase was, or may have been, charged: the one it was sent on."""
+    charges = operation.action is Action.BUY and operation.charged != "no"
+    return day_of(operation.sent_at) if charges and operation.sent_at is not None else None
+
+
+def why(operation: Operation) -> str:
+    """Tell in one line why an operation stands as it does; empty if nobody said."""
+    told = [operation.reason, operation.message, operation.note]
+    if operation.not_applied:
+        told.append(f"Not applied: {', '.join(operation.not_applied)}.")
+    if operation.settings_pending:
+        told.append("Its settings are not finished yet.")
+    kept: list[str] = []
+    for text in told:
+        shown = clean(text, _LONGEST)
+        kept = [one for one in kept if one not in shown]  # a message may quote the reason
+        if shown:
+            kept.append(shown)
+    return " / ".join(kept)
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else utc(seconds)
+
+
+def _text(text: str) -> str | None:
+    return (clean(text, _LONGEST) or None) if text else None
+
+
+def _word(word: str | None) -> str | None:
+    return None if word is None else str(word)

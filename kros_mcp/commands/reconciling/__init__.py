@@ -1,0 +1,1 @@
+"""Whether the journal and KrosAI agree."""

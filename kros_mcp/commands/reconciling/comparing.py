@@ -1,0 +1,247 @@
+"""Where the journal and KrosAI differ, and what to make of it; pure.
+
+Only what the journal really knows is compared, and from a list that was not read to its end nothing is
+concluded about what it does not show.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kros_mcp.commands.findings import Finding, fail, ok, warn
+from kros_mcp.commands.reconciling.history import History, Known, ended
+from kros_mcp.commands.stage import amount
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.operations import moves
+from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.policy import LISTING_LAG_SECONDS
+from kros_mcp.times import day_of
+
+EXECUTED_WITHIN_SECONDS = 10.0
+"""A running server executes what was approved within two seconds; after this, none seems to run."""
+_BY_HAND = "look in the KrosAI dashboard and run kros-mcp settle {id} done|failed --reason ..."
+_NAMES = {"endpoint_id": "the endpoint", "allow_inbound": "inbound", "allow_outbound": "outbound"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing to tell: its kind is a stable word, the rest is for people."""
+
+    kind: str
+    finding: Finding
+    e164: str = ""
+    operation_id: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What KrosAI shows of the account.
+
+    Args:
+        numbers: Every number that was read, inactive ones too.
+        complete: Whether the list was read to its end.
+        now: When, on the journal's clock.
+        protected: KROS_PROTECTED_NUMBERS.
+    """
+
+    numbers: tuple[PhoneNumber, ...]
+    complete: bool
+    now: float
+    protected: tuple[str, ...] = ()
+
+    @property
+    def living(self) -> dict[str, PhoneNumber]:
+        """The numbers that are not inactive, by E.164."""
+        return {number.e164: number for number in self.numbers if number.status != "inactive"}
+
+
+def compare(history: History, account: Account) -> list[Difference]:
+    """Compare number by number, then tell what is still open."""
+    living = account.living
+    told = [difference for e164 in living for difference in _owned(history.of(e164), living[e164], account)]
+    told += _absent(history, account)
+    named = {difference.operation_id for difference in told}
+    told += [_open(operation, account.now) for operation in history.open if operation.id not in named]
+    return told
+
+
+def differs(known: Known, number: PhoneNumber) -> bool:
+    """Tell whether a number is not as the journal set it, so that it deserves a closer reading."""
+    return known.held is not None and any(getattr(number, name) != value for name, (value, _) in known.settings.items())
+
+
+def _owned(known: Known, number: PhoneNumber, account: Account) -> list[Difference]:
+    if known.held is not None:
+        return _settings(known, known.held, number, account) + _price(known.held, number)
+    told = max(filter(None, (known.doubtful, known.released, known.elsewhere)), key=ended, default=None)
+    if told is not None and told is known.doubtful and not _bought_later(told, number):
+        return [_grave(told, account.now)]
+    if told is not None and told is known.released and not _bought_later(told, number):
+        return [_not_given_up(told, account.now)]
+    return [_outside(told, number)]
+
+
+def _bought_later(operation: Operation, number: PhoneNumber) -> bool:
+    """Tell whether KrosAI dates the number well after an operation, so that something else has bought it."""
+    try:
+        created = datetime.fromisoformat(number.created_at or "").timestamp()
+    except ValueError:
+        return False
+    return operation.state in {State.DONE, State.FAILED} and created > ended(operation) + LISTING_LAG_SECONDS
+
+
+def _outside(other: Operation | None, number: PhoneNumber) -> Difference:
+    if other is not None and other.state is State.DONE and other.action is Action.BUY:
+        what = f"{number.e164} was bought under another key of this journal ({other.id})."
+        return Difference("bought_under_another_key", ok(what), number.e164, other.id)
+    what = f"{number.e164} is owned, and this journal has not bought it."
+    to_do = (
+        "It was bought in the dashboard, before this server, or through another journal. Nothing to do if you know it."
+    )
+    return Difference("bought_outside", warn(what, to_do), number.e164)
+
+
+def _grave(operation: Operation, now: float) -> Difference:
+    e164, by = operation.e164, operation.id
+    if operation.state is State.SENDING and not moves.is_abandoned(operation, now):
+        what = f"{e164} is owned, and its purchase {by} is just being carried out."
+        return Difference("under_way", warn(what, "Run this again in a minute."), e164, by)
+    if operation.state is State.FAILED:
+        what = f"{e164} is owned, but its purchase {by} counts as failed ({operation.error_code or 'no code'})."
+        to_do = (
+            "Unless somebody has bought it another way since, it was charged and stands in no budget: look in the "
+            f"KrosAI dashboard. KrosAI knows the order by its Idempotency-Key, {by}."
+        )
+        return Difference("owned_though_failed", fail(what, to_do), e164, by)
+    what = f"{e164} is owned, and the outcome of its purchase {by} is unknown: it may have bought it."
+    to_do = f"A running server of this account settles it by itself. By hand: {_BY_HAND.format(id=by)}"
+    return Difference("owned_though_unknown", fail(what, to_do), e164, by)
+
+
+def _not_given_up(operation: Operation, now: float) -> Difference:
+    e164, by = operation.e164, operation.id
+    what = f"{e164} was released by {by} on {day_of(ended(operation))}, and KrosAI still shows it as living."
+    if _is_young(operation, now):
+        finding = warn(what, "KrosAI's list may lag behind by an hour. Run this again later.")
+    else:
+        finding = fail(what, "It may still cost money: look in the KrosAI dashboard, or release it again.")
+    return Difference("living_though_released", finding, e164, by)
+
+
+def _absent(history: History, account: Account) -> list[Difference]:
+    """Tell of numbers that were bought, not given up, and are not there."""
+    if not account.complete:
+        return []
+    living = account.living
+    inactive = {number.e164 for number in account.numbers} - living.keys()
+    told = []
+    for e164, known in history.numbers.items():
+        if known.held is not None and e164 not in living:
+            told.append(_missing(known, known.held, account.now, inactive=e164 in inactive))
+    return told
+
+
+def _missing(known: Known, bought: Operation, now: float, *, inactive: bool) -> Difference:
+    e164 = bought.e164
+    shown = "KrosAI shows it as inactive" if inactive else "KrosAI does not show it"
+    what = f"{e164} was bought by {bought.id} on {day_of(ended(bought))} and not released since, and {shown}."
+    other = known.elsewhere
+    if known.giving_up is not None:
+        by = known.giving_up.id
+        finding = fail(what, f"Its release {by} is {known.giving_up.state}. Later, {_BY_HAND.format(id=by)}")
+        return Difference("missing", finding, e164, by)
+    if other is not None and ended(other) >= ended(bought):
+        finding = warn(what, f"Under another key of this journal {other.id} did this: {other.action}.")
+    elif not inactive and _is_young(bought, now):
+        finding = warn(what, "KrosAI's list may lag behind by an hour. Run this again later.")
+    else:
+        finding = fail(what, "Somebody gave it up outside this journal, or KrosAI withdrew it: look in the dashboard.")
+    return Difference("missing", finding, e164, bought.id)
+
+
+def _settings(known: Known, bought: Operation, number: PhoneNumber, account: Account) -> list[Difference]:
+    e164 = number.e164
+    if bought.settings_pending:
+        what = f"{e164}: the settings of its purchase {bought.id} are not finished yet."
+        return [
+            Difference("settings_pending", warn(what, "A running server of this account does it."), e164, bought.id)
+        ]
+    told = []
+    for name, (value, by) in known.settings.items():
+        now = getattr(number, name)
+        if now == value:
+            continue
+        shown = "KrosAI does not say" if now is None and name != "endpoint_id" else f"it is {_said(now)} now"
+        if name in by.not_applied:
+            what = f"{e164}: {_NAMES[name]} was to be {_said(value)} by {by.id}, which KrosAI did not apply; {shown}."
+            finding = warn(what, "Set it with configure_phone_number, or in the dashboard.")
+            told.append(Difference("not_applied", finding, e164, by.id))
+        elif now is not None or name == "endpoint_id":
+            what = f"{e164}: {_NAMES[name]} differs from what {by.id} ({by.action}) set, {_said(value)}; {shown}."
+            told.append(Difference("settings_differ", _drifted(what, protected=e164 in account.protected), e164, by.id))
+    return told
+
+
+def _drifted(what: str, *, protected: bool) -> Finding:
+    if protected:
+        return fail(
+            what,
+            "The number is protected, so that a change through this server would stand in the journal: somebody "
+            "changed it in the dashboard, by another key, or before it was protected.",
+        )
+    return warn(
+        what,
+        "It may have been changed since through this server, which writes down such changes of protected numbers "
+        "only; in the dashboard; or by another key.",
+    )
+
+
+def _price(bought: Operation, number: PhoneNumber) -> list[Difference]:
+    before = (bought.number or {}).get("monthly_cents")
+    before = bought.quote.monthly_cents if before is None else before
+    if number.monthly_cents is None or before is None or number.monthly_cents == before:
+        return []
+    what = (
+        f"{number.e164} costs {amount(number.monthly_cents)} a month now; {amount(before)} when {bought.id} bought it."
+    )
+    return [Difference("price_differs", warn(what, "KrosAI has changed its price."), number.e164, bought.id)]
+
+
+def _open(operation: Operation, now: float) -> Difference:
+    by, what = operation.id, f"{operation.action} {operation.e164}"
+    if operation.state is State.UNKNOWN:
+        finding = fail(
+            f"The outcome of {by} ({what}) is unknown; its amount stays reserved.",
+            f"A running server of this account keeps asking KrosAI. By hand: {_BY_HAND.format(id=by)}",
+        )
+        return Difference("unknown", finding, operation.e164, by)
+    if operation.state is State.CONFIRMED:
+        told = f"{by} ({what}) is approved and not executed yet."
+        since = operation.confirmed_at or operation.created_at
+        waits = now - since < EXECUTED_WITHIN_SECONDS
+        finding = (
+            warn(told, "A running server does it within two seconds.")
+            if waits
+            else fail(
+                told,
+                "No server of this account seems to run, or it only reads. Start one, or run kros-mcp deny " + by + ".",
+            )
+        )
+        return Difference("approved_not_executed", finding, operation.e164, by)
+    if moves.is_abandoned(operation, now):
+        finding = fail(
+            f"{by} ({what}) was being sent when its server stopped.",
+            "Start a server of this account: it finds out at KrosAI how that ended, and sends nothing twice.",
+        )
+        return Difference("abandoned", finding, operation.e164, by)
+    return Difference("under_way", ok(f"{by} ({what}) is just being carried out."), operation.e164, by)
+
+
+def _is_young(operation: Operation, now: float) -> bool:
+    return 0 <= now - ended(operation) < LISTING_LAG_SECONDS
+
+
+def _said(value: Any) -> str:  # noqa: ANN401 - an id, a flag or nothing
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "empty" if value is None else str(value)

@@ -1,0 +1,98 @@
+"""What the journal knows of each number: who bought it, what was set last, whether it was given up.
+
+Read page by page; only the newest of each is kept.
+"""
+
+from collections.abc import AsyncIterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kros_mcp.operations import routing
+from kros_mcp.operations.model import Action, Operation, State
+
+TOLD_OF = (State.DONE, State.FAILED, State.UNKNOWN, State.SENDING, State.CONFIRMED)
+"""The states that say something of a number; what was never confirmed says nothing."""
+
+
+@dataclass
+class Known:
+    """What is known of one number of this account."""
+
+    bought: Operation | None = None
+    released: Operation | None = None
+    doubtful: Operation | None = None
+    """The newest purchase that was sent, or may be, and is not known as done."""
+    giving_up: Operation | None = None
+    """A release that is under way, or whose outcome is unknown."""
+    settings: dict[str, tuple[Any, Operation]] = field(default_factory=dict)
+    """What each setting was set to, and by which operation."""
+    elsewhere: Operation | None = None
+    """The newest purchase or release of it under another key of the same journal."""
+
+    @property
+    def held(self) -> Operation | None:
+        """The purchase by which the account has the number, unless it was given up since."""
+        bought, released = self.bought, self.released
+        given_up = bought is not None and released is not None and ended(released) >= ended(bought)
+        return None if given_up else bought
+
+
+@dataclass
+class History:
+    """All of it: by E.164, and the operations of this account that are still open."""
+
+    numbers: dict[str, Known] = field(default_factory=dict)
+    open: list[Operation] = field(default_factory=list)
+
+    def of(self, e164: str) -> Known:
+        """Give what is known of a number, which may be nothing."""
+        return self.numbers.get(e164, Known())
+
+
+async def read_history(operations: AsyncIterable[Operation], *, account: str, environment: str) -> History:
+    """Fold operations, oldest first, into what is known of each number.
+
+    Args:
+        operations: Those in `TOLD_OF`, of every account: another key's purchases explain what this one's do not.
+        account: This account.
+        environment: Live or test; another key of the other kind has other numbers.
+    """
+    history = History()
+    async for operation in operations:
+        known = history.numbers.setdefault(operation.e164, Known())
+        if operation.account == account:
+            _learn(known, operation)
+            if operation.state in {State.UNKNOWN, State.SENDING, State.CONFIRMED}:
+                history.open.append(operation)
+        elif operation.state is State.DONE and operation.quote.environment == environment:
+            known.elsewhere = known.elsewhere if operation.action is Action.CONFIGURE else operation
+    return history
+
+
+def ended(operation: Operation) -> float:
+    """Say when an operation took effect, as nearly as the journal knows."""
+    return operation.settled_at or operation.sent_at or operation.created_at
+
+
+def _learn(known: Known, operation: Operation) -> None:
+    done = operation.state is State.DONE
+    if operation.action is Action.BUY:
+        if done:
+            known.bought = operation
+            known.settings.clear()
+            _learn_settings(known, operation)
+        elif operation.sent_at is not None or operation.state is State.SENDING:
+            known.doubtful = operation
+    elif operation.action is Action.RELEASE:
+        if done:
+            known.released = operation
+        elif operation.state in {State.UNKNOWN, State.SENDING}:
+            known.giving_up = operation
+    elif done:
+        _learn_settings(known, operation)
+
+
+def _learn_settings(known: Known, operation: Operation) -> None:
+    target = routing.still_wanted(operation)
+    for name in routing.names(target):
+        known.settings[name] = (getattr(target, name), operation)

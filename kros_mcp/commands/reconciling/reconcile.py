@@ -1,0 +1,198 @@
+"""`kros-mcp reconcile`: does the journal agree with KrosAI? It looks, and changes nothing at KrosAI."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from kros_mcp.commands.books.choosing import every, short
+from kros_mcp.commands.findings import fail, ok, report, verdict, warn
+from kros_mcp.commands.reconciling.comparing import Account, Difference, compare, differs
+from kros_mcp.commands.reconciling.history import TOLD_OF, History, read_history
+from kros_mcp.errors import KrosaiError
+from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.krosai.owned import read_all_owned, read_each
+from kros_mcp.krosai.patience import within
+from kros_mcp.money import show_cents
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.desk import Desk, open_krosai
+from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.policy import RunRate
+from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.settings import Settings, load_settings
+from kros_mcp.times import utc
+
+READING_SECONDS = 120.0
+_SHOWN = 8
+
+
+@dataclass
+class _Report:
+    """What was found, and of what."""
+
+    account: str
+    read_at: float
+    numbers: int = 0
+    living: int = 0
+    complete: bool = False
+    rate: RunRate | None = None
+    differences: list[Difference] = field(default_factory=list)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, and tell every difference.
+
+    Returns:
+        0 if nothing needs a person, 1 if something does, 4 if KrosAI cannot be reached.
+
+    Raises:
+        KrosError: There is no key, or the journal cannot be used.
+    """
+    settings = load_settings()
+    settings.require_api_key()
+    found = anyio.run(_examine, settings)
+    findings = [difference.finding for difference in found.differences]
+    if arguments.json:
+        print(json.dumps(_document(found, settings, verdict(findings)), indent=2, ensure_ascii=False))
+        return verdict(findings)
+    print(f"Account {short(found.account)} ({settings.environment}) at {utc(found.read_at)}: KrosAI and the journal.")
+    return report([difference.finding for difference in _gathered(found.differences)])
+
+
+async def _examine(settings: Settings) -> _Report:
+    async with open_journal(settings.journal_url) as journal, open_krosai(settings) as client:
+        account = settings.account(journal.secret)
+        found = _Report(account, read_at=await journal.now())
+        owned: Account | None = None
+        # KrosAI first: what the journal does meanwhile is young then, and judged as such.
+        try:
+            with within(READING_SECONDS):
+                numbers, complete = await read_all_owned(client)
+            owned = Account(numbers, complete, found.read_at, settings.protected_numbers)
+        except KrosaiError as exc:
+            found.differences.append(_unread("The owned numbers", exc))
+        history = await read_history(
+            every(journal, Filter(states=TOLD_OF)), account=account, environment=settings.environment
+        )
+        if owned is None:
+            nothing = Account((), complete=False, now=await journal.now())
+            found.differences += compare(history, nothing)
+            return found
+        owned = replace(owned, now=await journal.now())
+        try:
+            with within(READING_SECONDS):
+                owned = await _looked_at_closely(client, history, owned)
+        except KrosaiError as exc:
+            found.differences.append(_unread("Some numbers", exc))
+        found.numbers, found.living, found.complete = len(owned.numbers), len(owned.living), owned.complete
+        differences = compare(history, owned)
+        found.differences += [_extent(found), *_agreeing(history, owned, differences), *differences]
+        desk = Desk(settings, journal, client, Inventory(client), account)
+        try:
+            with within(READING_SECONDS):
+                found.rate = await read_run_rate(desk)
+            found.differences += _monthly(found.rate, settings)
+        except KrosaiError as exc:
+            found.differences.append(_unread("The monthly prices", exc))
+    return found
+
+
+async def _looked_at_closely(client: KrosClient, history: History, owned: Account) -> Account:
+    """Read each number that seems to differ by itself: a list may leave things out, or lag behind."""
+    living = owned.living.values()
+    closer = await read_each(client, [one.id for one in living if differs(history.of(one.e164), one)])
+    numbers = (closer.get(number.id, number) for number in owned.numbers)
+    return replace(owned, numbers=tuple(number for number in numbers if number is not None))
+
+
+def _extent(found: _Report) -> Difference:
+    inactive = found.numbers - found.living
+    beside = f", and {inactive} inactive" if inactive else ""
+    if found.complete:
+        numbers = f"{found.living} number{'' if found.living == 1 else 's'}"
+        return Difference("read", ok(f"KrosAI shows {numbers} in service{beside}."))
+    what = f"KrosAI's list was not read to its end; {found.living} numbers in service were seen{beside}."
+    return Difference("incomplete", fail(what, "What it does not show is not called missing. Run this again."))
+
+
+def _agreeing(history: History, owned: Account, differences: Sequence[Difference]) -> list[Difference]:
+    """Say how many numbers are as the journal has them."""
+    told = {difference.e164 for difference in differences}
+    count = sum(history.of(e164).held is not None and e164 not in told for e164 in owned.living)
+    if not count:
+        return []
+    were = "1 of them was" if count == 1 else f"{count} of them were"
+    return [Difference("agree", ok(f"{were} bought by this journal, and as far as it knows nothing has changed."))]
+
+
+def _unread(what: str, exc: KrosaiError) -> Difference:
+    finding = fail(f"{what} could not be read: {exc.message} ({exc.code})", "Run kros-mcp doctor.", exc.exit_code)
+    return Difference("unread", finding)
+
+
+def _monthly(rate: RunRate, settings: Settings) -> list[Difference]:
+    at_least = "at least " if rate.unpriced or not rate.complete else ""
+    cap = settings.monthly_commitment_cents
+    what = f"All numbers in service cost {at_least}{show_cents(rate.monthly_cents, settings.currency)}, every month"
+    told = []
+    if rate.unpriced:
+        them = f"{rate.unpriced} number{'' if rate.unpriced == 1 else 's'} without a price"
+        refused = " While a cap on the monthly cost is set, no purchase is let through." if cap is not None else ""
+        told.append(Difference("unpriced", warn(f"KrosAI shows {them}.", f"Ask KrosAI for it.{refused}")))
+    if cap is None:
+        told.append(Difference("run_rate", ok(f"{what}; no cap is set (KROS_MONTHLY_COMMITMENT_CENTS).")))
+    elif rate.monthly_cents > cap:
+        over = f"{what}, more than the {show_cents(cap, settings.currency)} of KROS_MONTHLY_COMMITMENT_CENTS."
+        told.append(Difference("over_commitment", fail(over, "Release what is not needed, or raise the cap.")))
+    else:
+        of = f"of the {show_cents(cap, settings.currency)} of KROS_MONTHLY_COMMITMENT_CENTS"
+        told.append(Difference("run_rate", ok(f"{what}, {of}.")))
+    return told
+
+
+def _gathered(differences: Sequence[Difference]) -> list[Difference]:
+    """Tell of the numbers bought outside in one line: there may be hundreds, and each is as good as any."""
+    outside = [difference for difference in differences if difference.kind == "bought_outside"]
+    if len(outside) < 2:  # noqa: PLR2004 - one is told as it is
+        return list(differences)
+    named = ", ".join(difference.e164 for difference in outside[:_SHOWN])
+    more = f" and {len(outside) - _SHOWN} more (--json lists them)" if len(outside) > _SHOWN else ""
+    finding = warn(
+        f"{len(outside)} numbers are owned, and this journal has not bought them: {named}{more}.",
+        outside[0].finding.to_do.replace("It was", "They were").replace("know it", "know them"),
+    )
+    first = next(at for at, difference in enumerate(differences) if difference.kind == "bought_outside")
+    kept = [difference for difference in differences if difference.kind != "bought_outside"]
+    return [*kept[:first], Difference("bought_outside", finding), *kept[first:]]
+
+
+def _document(found: _Report, settings: Settings, exit_code: int) -> dict[str, object]:
+    rate = found.rate
+    return {
+        "account": found.account,
+        "environment": settings.environment,
+        "read_at": utc(found.read_at),
+        "complete": found.complete,
+        "numbers_in_service": found.living,
+        "numbers_inactive": found.numbers - found.living,
+        "monthly_run_rate_cents": rate.monthly_cents if rate else None,
+        "run_rate_complete": rate.complete if rate else False,
+        "unpriced_numbers": rate.unpriced if rate else None,
+        "monthly_commitment_cents": settings.monthly_commitment_cents,
+        "currency": settings.currency or None,
+        "exit_code": exit_code,
+        "findings": [
+            {
+                "kind": difference.kind,
+                "mark": difference.finding.mark.lower(),
+                "e164": difference.e164 or None,
+                "operation_id": difference.operation_id or None,
+                "what": difference.finding.what,
+                "to_do": difference.finding.to_do or None,
+            }
+            for difference in found.differences
+        ],
+    }

@@ -1,0 +1,125 @@
+"""How the commands on the journal are typed, and what their help teaches; loads nothing."""
+
+import argparse
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+
+_LISTING = """\
+Newest first, with who asked, who said yes and why.
+Without KROS_API_KEY no account is named, and the operations of all accounts are shown.
+"now" and "a month" are the price that was shown; the state says whether it was paid.
+
+examples:
+  kros-mcp operations --state unknown --state sending
+  kros-mcp operations --day 2026-05-03 --principal night-desk
+  kros-mcp operations --json --limit 1000 | jq '.operations[] | select(.charged == "unknown")'
+
+exit codes:  0 listed   2 usage or settings   3 journal unusable
+"""
+_EXPORTING = """\
+RFC 4180 in UTF-8, oldest first, one line for each operation; amounts are whole cents where a name ends in _cents.
+charged_cents is what a purchase took, as quoted or as KrosAI reported it: 0 if nothing, empty while unknown.
+The sum of charged_cents by charged_on is what each day (UTC) cost; with --by sent whole days are complete.
+A cell that a spreadsheet would take for a formula begins with an apostrophe; e164 keeps its plus sign.
+
+examples:
+  kros-mcp export --since 2026-05-01 --until 2026-05-31 --by sent --output may.csv
+  kros-mcp export --state done --all-accounts | head
+
+exit codes:  0 written   1 the file is there already   2 usage or settings   3 journal unusable
+"""
+_RECONCILING = """\
+Reads all numbers of KROS_API_KEY's account and tells: numbers that this journal has not bought; purchases that
+KrosAI does not show; settings and prices that differ; outcomes still unknown; what all numbers cost a month.
+It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle.
+
+examples:
+  kros-mcp reconcile
+  kros-mcp reconcile --json | jq '.findings[] | select(.mark == "fail")'
+
+exit codes:  0 nothing needs a person   1 something does   2 usage or settings   3 journal unusable
+             4 KrosAI unreachable
+"""
+_DECIDING = """\
+Shows the whole question, who asked, and what the caps leave; then asks for the word and for a reason.
+No API key is needed, and an operation of any account in the journal may be decided.
+
+examples:
+  kros-mcp operations --state proposed
+  kros-mcp {name} op_abcdefghijklmnop
+  kros-mcp {name} op_abcdefghijklmnop --yes --reason "agreed with finance"
+
+exit codes:  0 decided   1 left open, or too late   2 usage or settings   3 journal unusable
+"""
+_SETTLING = """\
+Only for what a running server could not find out: look in the KrosAI dashboard first.
+
+examples:
+  kros-mcp operations --state unknown
+  kros-mcp settle op_abcdefghijklmnop done --reason "invoice of 3 May shows it"
+
+exit codes:  0 settled   1 its outcome is not unknown   2 usage or settings   3 journal unusable
+"""
+
+
+def add_books(commands: Commands) -> None:
+    """Add the commands that read the books."""
+    listing = add(commands, "operations", "list what was asked for, and how it ended", _LISTING)
+    _add_filters(listing)
+    listing.add_argument("--day", metavar="YYYY-MM-DD", help="only what was asked for on this day (UTC)")
+    listing.add_argument("--limit", type=int, default=50, help="how many at most (50)", metavar="N")
+    listing.add_argument("--json", action="store_true", help="one JSON document: cents as integers, times in UTC")
+
+    exporting = add(commands, "export", "write every operation down as CSV for accounting", _EXPORTING)
+    exporting.add_argument("--csv", action="store_true", help="as CSV, the only form so far and the default")
+    _add_filters(exporting)
+    exporting.add_argument("--since", metavar="YYYY-MM-DD", help="from this day on (UTC)")
+    exporting.add_argument("--until", metavar="YYYY-MM-DD", help="up to and including this day (UTC)")
+    exporting.add_argument(
+        "--by",
+        choices=("asked", "sent"),
+        default="asked",
+        help="whose day counts: when it was asked for (default), or when it was sent, which is when money moves",
+    )
+    exporting.add_argument("--output", metavar="FILE", help="a new file, readable by you alone; else standard output")
+    exporting.add_argument("--force", action="store_true", help="replace the file if it is there")
+
+    reconcile = add(commands, "reconcile", "compare the journal with KrosAI; changes nothing there", _RECONCILING)
+    reconcile.add_argument("--json", action="store_true", help="one JSON document with every finding")
+
+
+def add_decisions(commands: Commands) -> None:
+    """Add the commands by which a person ends something."""
+    for name, summary in (("approve", "say yes to a waiting operation"), ("deny", "say no to a waiting operation")):
+        deciding = add(commands, name, summary, _DECIDING.format(name=name))
+        deciding.add_argument("operation_id", metavar="ID")
+        deciding.add_argument("--reason", default="", help="why; kept in the journal")
+        deciding.add_argument("--yes", action="store_true", help="ask nothing at the terminal; needs --reason")
+
+    settle = add(commands, "settle", "say how an operation with an unknown outcome ended", _SETTLING)
+    settle.add_argument("operation_id", metavar="ID")
+    settle.add_argument("outcome", choices=("done", "failed"))
+    settle.add_argument("--reason", required=True, help="how you know; kept in the journal")
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state", action="append", default=[], metavar="STATE", help="only these, such as unknown; repeatable"
+    )
+    parser.add_argument("--principal", metavar="NAME", help="only what this principal asked for")
+    parser.add_argument(
+        "--all-accounts", action="store_true", help="of every key that shares the journal, not of KROS_API_KEY alone"
+    )
+
+
+def add(commands: Commands, name: str, summary: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Add one command; `epilog` stands below its options as it is."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )

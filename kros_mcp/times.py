@@ -1,0 +1,35 @@
+"""Times as people and models read them: always UTC. Seconds are Unix seconds."""
+
+from datetime import UTC, date, datetime, time, timedelta
+
+from kros_mcp.errors import InvalidArgumentError
+
+
+def utc(seconds: float) -> str:
+    """Show a time as ISO 8601, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def minute(seconds: float) -> str:
+    """Show a time for a table, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def day_of(seconds: float) -> str:
+    """Name the day of a time."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+def bounds(day: str) -> tuple[float, float]:
+    """Give the first second of a day and the first after it.
+
+    Raises:
+        InvalidArgumentError: That is not a day such as 2026-05-03.
+    """
+    try:
+        begins = datetime.combine(date.fromisoformat(day), time(), UTC)
+        return begins.timestamp(), (begins + timedelta(days=1)).timestamp()
+    except (ValueError, OverflowError):
+        raise InvalidArgumentError(
+            f"{day[:20]!r} is not a day; write it as 2026-05-03.", next_step="Days are those of UTC."
+        ) from None

@@ -1,0 +1,188 @@
+import builtins
+import os
+import pwd
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from commands_doubles import Command, an_operation, put, read, settled
+
+from kros_mcp.operations.model import Action, Limits, Quote, State
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.fixture
+def types(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the person types at a terminal, line by line; at its end they go away (Ctrl-D)."""
+    lines: list[str] = []
+
+    def type_in(_: str = "") -> str:
+        if not lines:
+            raise EOFError
+        return lines.pop(0)
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(builtins, "input", type_in)
+    yield lines
+    assert not lines, "not everything was asked for"
+
+
+def test_a_reason_typed_at_the_terminal_is_kept_with_who_decided(
+    command: Command, journal_url: str, types: list[str]
+) -> None:
+    approved, denied = put(journal_url, an_operation()), put(journal_url, an_operation(e164="+2342015550101"))
+
+    types += ["approve", "opens in May"]
+    assert command("approve", approved.id).code == 0
+    types += ["deny", "", "too dear"]
+    assert command("deny", denied.id).code == 0
+
+    yes, no = read(journal_url, approved.id), read(journal_url, denied.id)
+    assert (yes.state, yes.reason, yes.confirmed_by) == (State.CONFIRMED, "opens in May", f"{ME} at a terminal")
+    assert (no.state, no.reason, no.confirmed_by) == (State.DECLINED, "too dear", "")
+    assert no.message == f"Denied by {ME} at a terminal: too dear"
+
+
+def test_an_approval_needs_no_reason_and_a_denial_does(command: Command, journal_url: str, types: list[str]) -> None:
+    waiting = put(journal_url, an_operation())
+
+    types += ["deny", "", ""]
+    left = command("deny", waiting.id)
+    assert (left.code, read(journal_url, waiting.id).state) == (1, State.PROPOSED)
+    assert "stays open" in left.out
+
+    types += ["approve", ""]
+    assert command("approve", waiting.id).code == 0
+    assert read(journal_url, waiting.id).state is State.CONFIRMED
+
+
+@pytest.mark.parametrize("word", ["approve", "deny"])
+@pytest.mark.parametrize("reason", [(), ("--reason", "  ")])
+def test_what_nobody_types_needs_a_reason(
+    command: Command, journal_url: str, word: str, reason: tuple[str, ...]
+) -> None:
+    waiting = put(journal_url, an_operation())
+
+    ran = command(word, waiting.id, "--yes", *reason)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "--reason" in ran.err
+    assert read(journal_url, waiting.id).state is State.PROPOSED
+
+
+def test_whoever_stands_behind_sudo_is_named(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch, types: list[str]
+) -> None:
+    del types
+    environment.setenv("SUDO_USER", "ana\x1b[2J")
+    environment.setenv("USER", "somebody else")
+    environment.setenv("LOGNAME", "somebody else")
+    waiting = put(journal_url, an_operation())
+
+    command("approve", waiting.id, "--yes", "--reason=x")
+
+    assert read(journal_url, waiting.id).confirmed_by == f"{ME} (sudo by ana[2J) at a terminal"
+
+
+def test_a_decision_without_a_terminal_says_so(command: Command, journal_url: str) -> None:
+    waiting = put(journal_url, an_operation())
+
+    command("approve", waiting.id, "--yes", "--reason=x")
+
+    assert read(journal_url, waiting.id).confirmed_by == f"{ME} by a command without a terminal"
+
+
+def test_a_denial_after_an_approval_keeps_both_reasons(command: Command, journal_url: str) -> None:
+    waiting = put(journal_url, an_operation())
+    command("approve", waiting.id, "--yes", "--reason", "opens in May")
+
+    shown = command("deny", waiting.id, "--yes", "--reason", "not after all")
+
+    assert f"Approved    by {ME}" in shown.out
+    denied = read(journal_url, waiting.id)
+    assert (denied.state, denied.reason) == (State.DECLINED, "opens in May; denied: not after all")
+
+
+def test_before_deciding_the_person_sees_what_is_spent_and_what_the_caps_leave(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_DAILY_BUDGET_CENTS", "1500")
+    put(journal_url, an_operation(e164="+2342015550101"), *settled(State.DONE))
+    waiting = put(journal_url, an_operation())
+
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
+
+    assert "5.00 in the last 24 hours, of 15.00 (KROS_DAILY_BUDGET_CENTS)" in shown
+    assert "this would leave 5.00" in shown
+    assert "refused" not in shown
+
+
+def test_a_purchase_that_the_caps_would_refuse_is_told_before_it_is_approved(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_DAILY_BUDGET_CENTS", "700")
+    environment.setenv("KROS_MAX_PURCHASE_CENTS", "400")
+    put(journal_url, an_operation(e164="+2342015550101"), *settled(State.DONE))
+    waiting = put(journal_url, an_operation())
+
+    shown = command("approve", waiting.id, "--yes", "--reason=x").out
+
+    assert "More than one purchase may cost, 4.00" in shown
+    assert "More than the day has left" in shown
+
+
+def test_a_principal_with_a_budget_of_its_own_is_held_against_that_too(command: Command, journal_url: str) -> None:
+    limits = Limits(daily_budget_cents=900)
+    put(journal_url, an_operation(e164="+2342015550101"), *settled(State.DONE))
+    put(journal_url, an_operation(e164="+2342015550102", principal="other"), *settled(State.DONE))
+    waiting = put(journal_url, an_operation(limits=limits))
+
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
+
+    assert "10.00 in the last 24 hours" in shown
+    assert "By local: 5.00, of its own 9.00." in shown
+    assert "More than the day has left" in shown
+
+
+@pytest.mark.parametrize(("kind", "words"), [("live", "LIVE: real money"), ("test", "test key")])
+def test_any_account_may_be_decided_on_and_its_kind_is_shown_plainly(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch, kind: str, words: str
+) -> None:
+    environment.setenv("KROS_API_KEY", "kros_test_another")
+    quote = Quote("+2342015550100", "NG", "live" if kind == "live" else "test", 0, 500, 500)
+    waiting = put(journal_url, an_operation(quote=quote))
+
+    ran = command("approve", waiting.id, "--yes", "--reason=x")
+
+    assert ran.code == 0
+    assert f"{words}; not the account of this terminal's KROS_API_KEY" in ran.out
+
+
+def test_a_release_shows_its_whole_question_and_no_spending(command: Command, journal_url: str) -> None:
+    waiting = put(journal_url, an_operation(action=Action.RELEASE))
+
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
+
+    assert "This cannot be undone" in " ".join(shown.split())
+    assert "24 hours" not in shown
+
+
+def test_what_is_decided_elsewhere_while_the_person_thinks_is_not_decided_again(
+    command: Command, journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = put(journal_url, an_operation(created_at=time.time()))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+
+    def think(_: str) -> str:
+        monkeypatch.setattr(builtins, "input", lambda _: "because")
+        command("deny", waiting.id, "--yes", "--reason", "I was first")
+        return "approve"
+
+    monkeypatch.setattr(builtins, "input", think)
+    ran = command("approve", waiting.id)
+
+    assert ran.code == 1
+    assert "already declined" in ran.err
+    assert read(journal_url, waiting.id).reason == "I was first"

@@ -1,0 +1,408 @@
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+from commands_doubles import Command, Ran, an_operation, put, sent, settled
+
+from kros_mcp.commands.reconciling.comparing import Account, compare
+from kros_mcp.commands.reconciling.history import History, Known
+from kros_mcp.operations import moves
+from kros_mcp.operations.journal import Move
+from kros_mcp.operations.model import Action, Operation, Request, State
+from kros_mcp.simulator import OwnedNumber, Simulator, open_server
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def sim(environment: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """An account of its own at a simulator over HTTP, with nothing bought before."""
+    simulator = Simulator()
+    simulator.owned.clear()
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_server(simulator)) as base_url:
+        environment.setenv("KROS_BASE_URL", base_url)
+        environment.setenv("KROS_API_KEY", simulator.api_key)
+        yield simulator
+        assert {seen.method for seen in simulator.requests} <= {"GET"}
+
+
+def own(sim: Simulator) -> OwnedNumber:
+    """Buy a number past this server, as in the dashboard."""
+    item = next(iter(sim.inventory.values()))
+    return sim.buy(item, None)
+
+
+def record(journal_url: str, number: OwnedNumber, *then: Move, **changes: Any) -> Operation:
+    """Write the purchase of a number into the journal of this account."""
+    operation = an_operation(e164=number.e164, request=Request(inventory_id="inv", country="NG"))
+    return put(journal_url, replace(operation, **changes), *then, own=True)
+
+
+def done(**changes: Any) -> tuple[Move, ...]:
+    return settled(State.DONE, ago=DAY, **changes)
+
+
+def marks(ran: Ran) -> dict[str, str]:
+    """The kinds of what was found beside the plain facts, and how grave each is."""
+    found = json.loads(ran.out)["findings"]
+    return {one["kind"]: one["mark"] for one in found if one["kind"] not in {"read", "agree", "run_rate"}}
+
+
+def test_where_all_agrees_nothing_needs_a_person_and_only_get_was_sent(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    record(journal_url, own(sim), *done())
+    charges = list(sim.charges)
+
+    ran = command("reconcile")
+
+    assert ran.code == 0
+    assert "KrosAI shows 1 number in service." in ran.out
+    assert "1 of them was bought by this journal" in ran.out
+    assert "No check fails, no warnings." in ran.out
+    assert sim.requests
+    assert sim.charges == charges
+
+
+def test_numbers_bought_outside_are_told_in_one_line_and_fail_nothing(command: Command, sim: Simulator) -> None:
+    numbers = [own(sim) for _ in range(3)]
+
+    ran = command("reconcile")
+
+    assert ran.code == 0
+    [line] = [line for line in ran.out.splitlines() if "3 numbers are owned" in line]
+    assert line.startswith("warn")
+    for number in numbers:
+        assert number.e164 in ran.out
+    told = json.loads(command("reconcile", "--json").out)
+    assert [one["e164"] for one in told["findings"] if one["kind"] == "bought_outside"] == [n.e164 for n in numbers]
+
+
+def test_an_owned_number_whose_purchase_is_unknown_is_grave_and_names_it(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    lost = record(journal_url, own(sim), *settled(State.UNKNOWN))
+
+    ran = command("reconcile")
+
+    assert ran.code == 1
+    assert ran.out.count("FAIL") == 1
+    assert f"kros-mcp settle {lost.id} done|failed" in " ".join(ran.out.split())
+    assert marks(command("reconcile", "--json")) == {"owned_though_unknown": "fail"}
+
+
+def test_an_owned_number_whose_purchase_counts_as_failed_is_grave_unless_it_was_bought_well_after(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    failed = record(journal_url, number, *settled(State.FAILED, ago=DAY, error_code="NOT_DONE"))
+    then = read_time(failed)
+
+    number.created_at = datetime.fromtimestamp(then + 5, UTC).isoformat()
+    grave = command("reconcile", "--json")
+    number.created_at = datetime.fromtimestamp(then + 7200, UTC).isoformat()
+    later = command("reconcile", "--json")
+
+    assert (grave.code, marks(grave)) == (1, {"owned_though_failed": "fail"})
+    assert failed.id in grave.out
+    assert (later.code, marks(later)) == (0, {"bought_outside": "warn"})
+
+
+def read_time(operation: Operation) -> float:
+    assert operation.settled_at is not None
+    return operation.settled_at
+
+
+def test_a_purchase_that_was_never_sent_explains_no_owned_number(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    refused = partial(moves.end, state=State.FAILED, reason="Over a cap.", code="OVER_DAILY_BUDGET")
+    record(journal_url, own(sim), refused)
+
+    assert marks(command("reconcile", "--json")) == {"bought_outside": "warn"}
+
+
+def test_a_bought_number_that_krosai_does_not_show_is_missing_unless_it_is_young(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    sim.owned.clear()
+    old = record(journal_url, number, *done())
+
+    ran = command("reconcile")
+    assert ran.code == 1
+    assert f"{number.e164} was bought by {old.id}" in " ".join(ran.out.split())
+
+    young = own(sim)
+    sim.owned.clear()
+    record(journal_url, young, *settled(State.DONE, ago=60))
+    found = json.loads(command("reconcile", "--json").out)["findings"]
+    assert {one["e164"]: one["mark"] for one in found if one["kind"] == "missing"} == {
+        number.e164: "fail",
+        young.e164: "warn",
+    }
+
+
+def test_a_bought_number_that_is_inactive_is_missing_and_said_to_be_inactive(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    number.status = "inactive"
+    record(journal_url, number, *settled(State.DONE, ago=60))
+
+    ran = command("reconcile")
+
+    assert ran.code == 1
+    assert "KrosAI shows it as inactive" in " ".join(ran.out.split())
+
+
+def test_a_number_that_was_released_is_not_missing_and_may_not_live_on(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    record(journal_url, number, *settled(State.DONE, ago=2 * DAY))
+    record(journal_url, number, *done(), action=Action.RELEASE)
+    number.created_at = "2026-01-01T00:00:00Z"
+
+    living = command("reconcile", "--json")
+    number.status = "inactive"
+    gone = command("reconcile", "--json")
+
+    assert (living.code, marks(living)) == (1, {"living_though_released": "fail"})
+    assert (gone.code, marks(gone)) == (0, {})
+
+
+def test_a_number_bought_again_after_its_release_is_held(command: Command, journal_url: str, sim: Simulator) -> None:
+    number = own(sim)
+    record(journal_url, number, *settled(State.DONE, ago=3 * DAY))
+    record(journal_url, number, *settled(State.DONE, ago=2 * DAY), action=Action.RELEASE)
+    record(journal_url, number, *done())
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (0, {})
+
+
+def test_a_purchase_under_another_key_of_the_journal_explains_a_number(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    other = put(journal_url, an_operation(e164=number.e164), *done())
+
+    ran = command("reconcile")
+
+    assert ran.code == 0
+    assert f"{number.e164} was bought under another key of this journal ({other.id})." in ran.out
+
+
+def test_settings_that_differ_from_what_was_set_are_told_with_who_may_have_changed_them(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    wanted = Request(inventory_id="inv", endpoint_id="ep_support", allow_inbound=True, allow_outbound=True)
+    bought = record(journal_url, number, *done(), request=wanted)
+    number.endpoint_id, number.allow_inbound, number.allow_outbound = "ep_night", False, True
+
+    ran = command("reconcile")
+
+    text = " ".join(ran.out.split())
+    assert ran.code == 0
+    assert f"the endpoint differs from what {bought.id} (buy) set, ep_support; it is ep_night now" in text
+    assert f"inbound differs from what {bought.id} (buy) set, on; it is off now" in text
+    assert "outbound differs" not in text
+    assert "It may have been changed since through this server" in text
+
+
+def test_a_later_confirmed_change_is_what_counts(command: Command, journal_url: str, sim: Simulator) -> None:
+    number = own(sim)
+    record(journal_url, number, *done(), request=Request(endpoint_id="ep_support"))
+    changed = Request(number_id=number.id, endpoint_id="ep_night")
+    record(journal_url, number, *done(), action=Action.CONFIGURE, request=changed)
+    number.endpoint_id = "ep_night"
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (0, {})
+
+
+def test_a_protected_number_that_differs_needs_a_person(
+    command: Command, journal_url: str, sim: Simulator, environment: pytest.MonkeyPatch
+) -> None:
+    number = own(sim)
+    environment.setenv("KROS_PROTECTED_NUMBERS", number.e164)
+    record(journal_url, number, *done(), request=Request(endpoint_id="ep_support"))
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (1, {"settings_differ": "fail"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"not_applied": ("allow_outbound",)}, "not_applied"),
+        ({"settings_pending": True}, "settings_pending"),
+        ({"number": {"id": "n", "monthly_cents": 300}}, ""),
+    ],
+)
+def test_settings_that_were_never_applied_are_told_as_such(
+    command: Command, journal_url: str, sim: Simulator, changes: dict[str, Any], kind: str
+) -> None:
+    number = own(sim)
+    number.allow_outbound = False
+    wanted = Request(inventory_id="inv", allow_inbound=True, allow_outbound=True if kind else None)
+    record(journal_url, number, *done(**changes), request=wanted)
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (0, {kind: "warn"} if kind else {})
+
+
+def test_what_somebody_chose_anew_through_this_server_is_no_difference(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    request = Request(inventory_id="inv", endpoint_id="ep_support")
+    record(journal_url, number, *done(settings_superseded=("endpoint_id",)), request=request)
+
+    assert marks(command("reconcile", "--json")) == {}
+
+
+def test_a_price_that_was_raised_since_is_told_where_the_number_is_read(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    record(journal_url, number, *done(), request=Request(endpoint_id="ep_support"))
+    number.monthly_cost_cents = 900
+
+    assert marks(command("reconcile", "--json")) == {"settings_differ": "warn", "price_differs": "warn"}
+
+
+def approved_ago(seconds: float) -> tuple[Move, ...]:
+    return (
+        partial(moves.confirm, by="ana"),
+        lambda operation, now: replace(operation, confirmed_at=now - seconds),
+    )
+
+
+def frozen(operation: Operation, now: float) -> Operation:
+    return replace(operation, lease_until=now - 1)
+
+
+@pytest.mark.parametrize(
+    ("then", "kind", "mark"),
+    [
+        (settled(State.UNKNOWN), "unknown", "fail"),
+        ((*sent(), frozen), "abandoned", "fail"),
+        (sent(), "under_way", "ok"),
+        (approved_ago(60), "approved_not_executed", "fail"),
+        (approved_ago(1), "approved_not_executed", "warn"),
+    ],
+)
+def test_what_is_still_open_is_told_and_needs_a_person_where_no_server_looks_after_it(
+    command: Command, journal_url: str, sim: Simulator, then: tuple[Move, ...], kind: str, mark: str
+) -> None:
+    assert sim.owned == {}
+    opened = put(journal_url, an_operation(), *then, own=True)
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (int(mark == "fail"), {kind: mark})
+    assert opened.id in ran.out
+
+
+def test_a_purchase_just_being_carried_out_is_no_grave_matter(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    record(journal_url, own(sim), *sent())
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (0, {"under_way": "warn"})
+
+
+@pytest.mark.parametrize(("cap", "code", "kind"), [("", 0, "run_rate"), ("500", 1, "over_commitment")])
+def test_the_monthly_cost_of_all_numbers_is_held_against_the_cap(
+    command: Command, sim: Simulator, environment: pytest.MonkeyPatch, cap: str, code: int, kind: str
+) -> None:
+    numbers = [own(sim), own(sim)]
+    environment.setenv("KROS_MONTHLY_COMMITMENT_CENTS", cap)
+
+    ran = command("reconcile", "--json")
+
+    told = json.loads(ran.out)
+    assert ran.code == told["exit_code"] == code
+    assert told["monthly_run_rate_cents"] == sum(number.monthly_cost_cents for number in numbers)
+    assert kind in {one["kind"] for one in told["findings"]}
+
+
+def test_a_number_without_a_price_is_told(command: Command, sim: Simulator) -> None:
+    own(sim)
+    sim.faults.switch_on("missing_prices", on=("get",), times=None)
+
+    ran = command("reconcile")
+
+    assert ran.code == 0
+    assert "1 number without a price" in ran.out
+    assert "cost at least 0.00" in ran.out
+
+
+def test_from_a_list_not_read_to_its_end_nothing_is_called_missing() -> None:
+    bought = replace(an_operation(), state=State.DONE, settled_at=1.0)
+    history = History(numbers={bought.e164: Known(bought=bought)})
+
+    assert compare(history, Account((), complete=False, now=DAY)) == []
+    [missing] = compare(history, Account((), complete=True, now=DAY))
+    assert (missing.kind, missing.finding.mark) == ("missing", "FAIL")
+
+
+@pytest.mark.usefixtures("no_waits")
+def test_without_krosai_the_journals_part_is_still_told_and_the_exit_is_four(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_BASE_URL", "http://127.0.0.1:9/v1")
+    environment.setenv("KROS_API_KEY", "kros_test_reconcile")
+    put(journal_url, an_operation(), *settled(State.UNKNOWN), own=True)
+    put(journal_url, an_operation(e164="+2342015550101"), *done(), own=True)
+
+    ran = command("reconcile", "--json")
+
+    assert ran.code == 4
+    assert marks(ran) == {"unread": "fail", "unknown": "fail"}
+
+
+@pytest.mark.usefixtures("no_waits")
+def test_a_reading_that_breaks_off_is_said_and_nothing_is_concluded_from_it(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    sim.owned.clear()
+    record(journal_url, number, *done())
+    sim.faults.switch_on("html_page", on=("list_owned",), times=None)
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (4, {"unread": "fail"})
+
+
+def test_without_a_key_there_is_no_account_to_reconcile(command: Command) -> None:
+    ran = command("reconcile")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "KROS_API_KEY" in ran.err
+
+
+def test_a_journal_that_cannot_be_used_ends_with_three(
+    command: Command, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    environment.setenv("KROS_API_KEY", "kros_test_reconcile")
+    environment.setenv("KROS_JOURNAL_URL", f"sqlite:///{tmp_path}/file/journal.sqlite3")
+
+    assert command("reconcile").code == 3
