@@ -36,6 +36,8 @@ CREATE INDEX by_account ON kros_mcp.operations (account, created_at, rowid);
 CREATE INDEX spent ON kros_mcp.operations (account, claimed_at) INCLUDE (principal, reserved_cents)
     WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
 CREATE INDEX settled ON kros_mcp.operations (account, settled_at) WHERE action = 'buy' AND state = 'done';
+CREATE INDEX bought ON kros_mcp.operations (account, e164, settled_at) WHERE action = 'buy' AND state = 'done';
+CREATE INDEX released ON kros_mcp.operations (account, e164, settled_at) WHERE action = 'release' AND state = 'done';
 CREATE INDEX due ON kros_mcp.operations (account)
     WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
 CREATE TABLE kros_mcp.meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL)

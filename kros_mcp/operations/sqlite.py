@@ -53,6 +53,9 @@ class SqliteJournal(StoredJournal):
     def _text_in(self, column: str, name: str) -> str:
         return f"json_extract({column}, '$.{name}')"
 
+    def _by(self, index: str) -> str:
+        return f" INDEXED BY {index}"
+
     async def _look(self, work: Callable[[], Work[T]]) -> T:
         return await self._run(lambda: self._drive(work()))
 

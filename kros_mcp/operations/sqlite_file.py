@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kros_mcp.errors import JournalError, KrosError
@@ -46,8 +46,14 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT
 _LIMITS_AND_QUICKER_BOOKS = """
 ALTER TABLE operations ADD COLUMN limits TEXT NOT NULL DEFAULT '{"allowed_countries": []}';
 DROP INDEX spent;
-CREATE INDEX spent ON operations (account, claimed_at, principal, reserved_cents)
+CREATE INDEX spent ON operations (account, claimed_at, principal, reserved_cents, action, state)
     WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done');
+DROP INDEX due;
+CREATE INDEX due ON operations (account, created_at)
+    WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
+CREATE INDEX bought ON operations (account, e164, settled_at) WHERE action = 'buy' AND state = 'done';
+CREATE INDEX released ON operations (account, e164, settled_at, action, state)
+    WHERE action = 'release' AND state = 'done';
 CREATE INDEX by_account ON operations (account, created_at)
 """
 MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS)
@@ -70,7 +76,9 @@ def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            path.chmod(0o600)
+            for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+                with suppress(FileNotFoundError):  # a backup that was put back may have opened them to others
+                    file.chmod(0o600)
     except OSError as exc:
         raise JournalError(f"The journal {path} cannot be opened for writing; nothing can be spent.") from exc
     with translated():
@@ -180,6 +188,8 @@ def _reason(exc: sqlite3.Error) -> str:
         return "The journal is locked by another process; nothing can be spent until it lets go."
     if name.startswith("SQLITE_FULL"):
         return "The journal's disk is full; nothing can be spent until there is room."
+    if name.startswith("SQLITE_IOERR"):
+        return "The journal's disk fails, or has no room for more; nothing can be spent."
     if name.startswith("SQLITE_READONLY"):
         return "The journal cannot be written; nothing can be spent."
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):

@@ -99,7 +99,7 @@ class StoredJournal(ABC):
     async def due(self, account: str) -> tuple[Operation, ...]:
         """List what needs attention: confirmed, sending, unknown, settings pending."""
         where = "account = ? AND (state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1)"
-        return await self._look(lambda: self._select(where + " ORDER BY created_at", account))
+        return await self._look(lambda: self._select(where + " ORDER BY created_at", account, index="due"))
 
     async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
         """Sum what is spent and committed, by everybody and by one principal."""
@@ -118,7 +118,8 @@ class StoredJournal(ABC):
             for at in range(0, len(e164s), _MANY):
                 some = e164s[at : at + _MANY]
                 where = f"account = ? AND action = 'buy' AND state = 'done' AND e164 IN ({marks(some)})"
-                sql = f"SELECT e164, principal FROM {self._table} WHERE {where} ORDER BY settled_at, rowid"
+                table = f"{self._table}{self._by('bought')}"
+                sql = f"SELECT e164, principal FROM {table} WHERE {where} ORDER BY settled_at, rowid"
                 rows = yield sql, (account, *some)
                 found.update((e164, principal) for e164, principal in rows)
             return found
@@ -254,9 +255,9 @@ class StoredJournal(ABC):
 
     def _books(self, account: str, principal: str, now: float, committed_since: float) -> Work[Books]:
         # What is under way is read before what is done: an operation that settles in between is then in one or both.
-        under_way = yield from self._select(
-            "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'", account
-        )
+        monthly = f"SELECT e164, principal, {self._text_in('quote', 'monthly_cents')} FROM {self._table} AS bought"
+        sending = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
+        under_way = yield f"{monthly}{self._by('one_in_flight')} WHERE {sending}", (account,)
         released_since = (
             f"SELECT 1 FROM {self._table} AS later WHERE later.account = bought.account AND later.e164 = bought.e164 "
             "AND later.action = 'release' AND later.state = 'done' AND later.settled_at >= bought.settled_at"
@@ -264,22 +265,28 @@ class StoredJournal(ABC):
         newer = (
             f"account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done' AND NOT EXISTS ({released_since})"
         )
-        bought = yield from self._select(newer, account, committed_since, alias="bought")
+        bought = yield f"{monthly}{self._by('settled')} WHERE {newer}", (account, committed_since)
         sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
         today = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
-        sql = f"SELECT {sums} FROM {self._table} WHERE {today}"
+        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {today}"
         [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
-        committed = {row.e164: row for row in (*under_way, *bought)}
+        committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
         return Books(
             spent_cents=int(spent),
             own_spent_cents=int(own_spent),
-            bought=frozenset(row.e164 for row in bought),
-            committed={e164: row.quote.monthly_cents for e164, row in committed.items()},
-            own=frozenset(e164 for e164, row in committed.items() if row.principal == principal),
+            bought=frozenset(e164 for e164, *_ in bought),
+            committed=committed,
+            own=frozenset(e164 for e164, buyer, _ in (*under_way, *bought) if buyer == principal),
         )
 
-    def _select(self, where: str, *values: object, alias: str = "one") -> Work[tuple[Operation, ...]]:
-        rows = yield f"SELECT {', '.join(COLUMNS)} FROM {self._table} AS {alias} WHERE {where}", values
+    def _by(self, index: str) -> str:
+        """Name the index to use, where the backend has to be told."""
+        del index
+        return ""
+
+    def _select(self, where: str, *values: object, alias: str = "one", index: str = "") -> Work[tuple[Operation, ...]]:
+        table = f"{self._table} AS {alias}{self._by(index) if index else ''}"
+        rows = yield f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE {where}", values
         return tuple(decode(row) for row in rows)
 
     def _stored(self, before: Operation, after: Operation) -> Work[Operation]:

@@ -47,7 +47,7 @@ class FullDisk:
 class FailingDisk:
     """Every write that would make a file longer is refused by the kernel."""
 
-    says = "cannot be used; nothing can be spent"
+    says = "has no room for more; nothing can be spent"
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         del connection
