@@ -17,7 +17,7 @@ from mcp.types import CallToolResult
 
 from .books import Answer
 from .events import Events
-from .people import Person
+from .people import BROKEN_FORM, Person
 from .reach import Reach, Reached
 
 CALL_SECONDS = 8.0
@@ -145,7 +145,7 @@ class Connection:
     def _mind(self, tool: str, exc: MCPError) -> None:
         """A failure is a result and never a protocol error, but for connections that end and broken forms."""
         code, message = exc.error.code, exc.error.message
-        ours = message == "the form could not be drawn"
+        ours = message == BROKEN_FORM
         if code in {_CONNECTION_CLOSED, _TIMED_OUT} or ours:
             self._events.note("no answer", by=self.name, tool=tool, error=message)
         else:

@@ -23,23 +23,27 @@ def _releases(shelf: Shelf) -> Iterator[Difference]:
         if act.kind == "release" and act.had_effect:
             released[act.key].append(act)
     for key, acts in released.items():
-        operation, e164 = shelf.operations.get(key), acts[0].e164
-        if operation is None or operation.action is not Action.RELEASE:
-            yield Difference("release without an operation", key, f"{e164} was given up.")
-            continue
-        if not shelf.confirmed.get(key):
-            yield Difference("release without a confirmation", key, f"{e164}: nobody said yes to it.")
-        if len(acts) > 1:
-            yield Difference("released twice", key, f"{len(acts)} releases came of one operation.")
-        if e164 != operation.e164 or e164 in shelf.books.limits.protected:
-            yield Difference("wrong number released", key, f"{e164} was given up, {operation.e164} was shown.")
-        if operation.state is not State.DONE or operation.changed != "yes":
-            told = f"{e164} was given up; the journal says {operation.state}, changed {operation.changed}."
-            yield Difference("release that the journal denies", key, told)
+        yield from _release(shelf, key, acts)
     for operation in shelf.books.operations:
         done = operation.action is Action.RELEASE and operation.state is State.DONE
         if done and operation.id not in released:
             yield Difference("done without a release", operation.id, f"{operation.e164} is called released.")
+
+
+def _release(shelf: Shelf, key: str, acts: list[Act]) -> Iterator[Difference]:
+    operation, e164 = shelf.operations.get(key), acts[0].e164
+    if operation is None or operation.action is not Action.RELEASE:
+        yield Difference("release without an operation", key, f"{e164} was given up.")
+        return
+    if not shelf.confirmed.get(key):
+        yield Difference("release without a confirmation", key, f"{e164}: nobody said yes to it.")
+    if len(acts) > 1:
+        yield Difference("released twice", key, f"{len(acts)} releases came of one operation.")
+    if e164 != operation.e164 or e164 in shelf.books.limits.protected:
+        yield Difference("wrong number released", key, f"{e164} was given up, {operation.e164} was shown.")
+    if operation.state is not State.DONE or operation.changed != "yes":
+        told = f"{e164} was given up; the journal says {operation.state}, changed {operation.changed}."
+        yield Difference("release that the journal denies", key, told)
 
 
 def _protected(shelf: Shelf) -> Iterator[Difference]:

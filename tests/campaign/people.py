@@ -28,6 +28,7 @@ CHOICES = {YES: 80, NO: 4, DECLINE: 4, CANCEL: 3, MALFORMED: 3, BROKEN: 2, SILEN
 """What people choose, out of a hundred times. `silent` never answers; `slip` types wrong digits for a release."""
 
 SILENCE_SECONDS = 30.0
+BROKEN_FORM = "the form could not be drawn"
 _ACTIONS = {
     "Buy": ("buy", "buy", "do not buy"),
     "Release": ("release", "release", "keep"),
@@ -100,26 +101,31 @@ class Person:
             prompt = read_prompt(params.message)
         except ValueError:
             self._events.trouble("A prompt does not say what it is about.", message=params.message)
-            return ErrorData(code=-32603, message="the prompt cannot be understood")
+            return ErrorData(code=-32603, message=BROKEN_FORM)
         choice = self.choose()
         self._events.note("prompt", operation_id=prompt.operation_id, choice=choice, by=self.name)
         await self.think()
+        if choice == SILENT:
+            await anyio.sleep(SILENCE_SECONDS)
         if choice == YES:
             self._book.confirm(
                 prompt.operation_id, prompt.action, prompt.e164, prompt.cents, how="prompt", by=self.name
             )
-            return _accepted(prompt, prompt.yes)
-        if choice == SLIP and prompt.action == "release":
-            return _accepted(prompt, prompt.yes, digits="0x0")
-        if choice in {NO, SLIP}:
-            return _accepted(prompt, prompt.no)
-        if choice == SILENT:
-            await anyio.sleep(SILENCE_SECONDS)
-        if choice in {SILENT, BROKEN}:
-            return ErrorData(code=-32603, message="the form could not be drawn")
-        if choice == MALFORMED:
-            return ElicitResult(action="accept", content={"decision": "perhaps"})
-        return ElicitResult(action="decline" if choice == DECLINE else "cancel")
+        return _reply(prompt, choice)
+
+
+def _reply(prompt: Prompt, choice: str) -> ElicitResult | ErrorData:
+    if choice in {SILENT, BROKEN}:
+        return ErrorData(code=-32603, message=BROKEN_FORM)
+    if choice == MALFORMED:
+        return ElicitResult(action="accept", content={"decision": "perhaps"})
+    if choice == YES:
+        return _accepted(prompt, prompt.yes)
+    if choice == SLIP and prompt.action == "release":
+        return _accepted(prompt, prompt.yes, digits="0x0")
+    if choice in {NO, SLIP}:
+        return _accepted(prompt, prompt.no)
+    return ElicitResult(action="decline" if choice == DECLINE else "cancel")
 
 
 def _accepted(prompt: Prompt, decision: str, *, digits: str = "") -> ElicitResult:
