@@ -78,6 +78,9 @@ def lines(outcome: Outcome) -> Iterator[str]:
         yield f"  {action:<10}" + ", ".join(f"{state} {count}" for state, count in sorted(states.items()))
     failed = Counter(each.error_code for each in books.operations if each.state == "failed")
     yield "  failed by  " + ", ".join(f"{code} {count}" for code, count in failed.most_common())
+    taken_over = sum(each.token > 1 for each in books.operations)
+    looked_up = sum(each.checked_at is not None and each.state in {"done", "failed"} for each in books.operations)
+    yield f"  taken over from a server that died or froze {taken_over}, settled by asking KrosAI {looked_up}"
     yield "The books of purchases"
     for name, (number, cents) in totals(books).items():
         yield f"  {name:<22}{number:>6}{cents / 100:>14,.2f}"

@@ -104,5 +104,7 @@ class Weather:
         if name == "price_moves":
             settings["on"] = [str(settings["at"])]
             settings["probability"] = probability * (0.4 if settings["at"] == "search" else 2)
+        if name == "ignore_camel_case":  # nobody spells so before snake_case went unheeded
+            self._sim.faults.switch_on("ignore_snake_case", times=None, probability=SPELLS["ignore_snake_case"].most)
         self._sim.faults.switch_on(name, times=None, **settings)
         self._events.note("fault", name=name, **settings)
