@@ -8,8 +8,9 @@ from pathlib import Path
 
 import anyio
 
-from .campaign import Outcome, Plan, run
+from .campaign import Outcome, run
 from .report import keep, lines, missed, targets
+from .world import Plan
 
 ABOUT = """
 Many clients buy, configure and release numbers through real server processes that share one journal, while the

@@ -101,7 +101,9 @@ class Connection:
                         self._up.set()
                         await server.process.wait()
                 finally:
-                    self._client, self.server, self._up = None, None, anyio.Event()
+                    self._client, self.server = None, None
+                    if self._up.is_set():  # else those who wait go on waiting for the next life
+                        self._up = anyio.Event()
                     self._events.note("end", by=self.name, pid=server.pid, code=server.process.returncode)
 
     async def up(self) -> None:

@@ -9,6 +9,8 @@ from kros_mcp.simulator import Charge
 
 from .shelf import Difference, Shelf
 
+BY_HAND = "Settled by "
+
 
 def compare_money(shelf: Shelf) -> Iterator[Difference]:
     yield from _charges(shelf)
@@ -45,7 +47,7 @@ def _cents(shelf: Shelf, operation: Operation, charge: Charge) -> Iterator[Diffe
     """
     shown = operation.quote.due_now_cents
     if charge.cents == shown:
-        if operation.note:
+        if operation.note and not operation.note.startswith(BY_HAND):
             yield Difference("difference told that is none", operation.id, operation.note)
         return
     if not _price_moved(shelf, operation, charge):

@@ -15,7 +15,6 @@ from .campaign import Outcome
 from .shelf import Difference
 
 LONG_ENOUGH_SECONDS = 60.0
-_SHOWN_EVENTS = 60
 
 
 def targets(wish: str, seconds: float) -> dict[str, int]:
@@ -81,6 +80,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     taken_over = sum(each.token > 1 for each in books.operations)
     looked_up = sum(each.checked_at is not None and each.state in {"done", "failed"} for each in books.operations)
     yield f"  taken over from a server that died or froze {taken_over}, settled by asking KrosAI {looked_up}"
+    yield f"  settled by hand, as no evidence can ever show {noted['settled by hand']}"
     yield "The books of purchases"
     for name, (number, cents) in totals(books).items():
         yield f"  {name:<22}{number:>6}{cents / 100:>14,.2f}"
@@ -124,9 +124,12 @@ def history(outcome: Outcome, operation: Operation) -> Iterator[str]:
         for each in books.answers
         if each.operation_id == key
     ]
-    first = min(at for at, _ in told)
-    for at, what in sorted(told)[:_SHOWN_EVENTS]:
-        yield f"{at - first:8.3f} s  {what}"
+    told.sort()
+    before = ""
+    for at, what in told:
+        if what != before:  # an answer that is given again and again is told once
+            yield f"{at - told[0][0]:8.3f} s  {what}"
+        before = what
 
 
 def keep(outcome: Outcome, folder: Path, printed: str) -> Path:

@@ -8,9 +8,10 @@ import pytest
 
 from kros_mcp.operations.model import State
 
-from .campaign import Plan, World, run
+from .campaign import run
 from .chaos import Pace
 from .report import keep, lines, missed, targets
+from .world import Plan, World
 
 pytestmark = pytest.mark.anyio
 
