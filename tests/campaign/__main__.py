@@ -92,7 +92,11 @@ def main() -> int:
             journal_url=arguments.journal_url,
             agents=arguments.agents,
         )
-        outcome: Outcome = anyio.run(partial(run, plan))
+        try:
+            outcome: Outcome = anyio.run(partial(run, plan))
+        except ValueError as exc:
+            print(exc, file=sys.stderr)
+            return 2
         printed = "\n".join(lines(outcome))
         print(printed)
         short = missed(outcome, arguments.least)

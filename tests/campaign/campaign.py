@@ -14,7 +14,7 @@ from kros_mcp.simulator import open_server
 from .approver import Approver
 from .books import Books
 from .chaos import Chaos
-from .clients import KINDS, Connection
+from .clients import Connection
 from .compare import compare
 from .deeds import Agent, Town
 from .events import Events
@@ -67,12 +67,18 @@ async def run(plan: Plan, tamper: Tampering | None = None) -> Outcome:
 
 @asynccontextmanager
 async def open_world(plan: Plan) -> AsyncIterator[World]:
-    """Open simulator, journal and diary; servers are started by their connections."""
+    """Open simulator, journal and diary; servers are started by their connections.
+
+    Raises:
+        ValueError: The journal holds operations already.
+    """
     chance = random.Random(plan.seed)  # noqa: S311 - must repeat, guards nothing
     sim = WatchedKrosai(plan.profile_name, plan.seed)
     events = Events(plan.folder / "events.jsonl")
     try:
         async with open_server(sim) as base_url, open_journal(plan.url) as journal:
+            if await journal.count():
+                raise ValueError("The journal must be empty, since all that stands in it is compared.")
             book, settings = Book(events), _settings(plan, sim, base_url)
             connections = tuple(
                 Connection(
@@ -84,7 +90,7 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
                     events=events,
                     log=plan.folder / f"{kind.name}.stderr",
                 )
-                for kind in KINDS
+                for kind in plan.kinds
             )
             yield World(plan, sim, journal, events, book, connections)
     finally:

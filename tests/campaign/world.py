@@ -10,7 +10,7 @@ from kros_mcp.simulator.profiles import ProfileName
 
 from .books import Books, Limits, holdings_of, writes_of
 from .chaos import Pace
-from .clients import Connection
+from .clients import KINDS, Connection, Kind
 from .deeds import COUNTRIES
 from .events import Events
 from .people import Book
@@ -30,6 +30,7 @@ class Plan:
     """Takes the diary, the servers' stderr, and the journal unless another is named."""
     profile: ProfileName | Literal["by seed"] = "by seed"
     journal_url: str = ""
+    kinds: tuple[Kind, ...] = KINDS
     agents: int = 3
     """How many share one client."""
     pace: Pace = field(default_factory=Pace)
