@@ -73,7 +73,18 @@ async def send(
     except Exception:
         logger.exception("operation %s: unexpected failure after sending", operation.id)
         failure = OutcomeUnknownError("The server failed while reading KrosAI's answer.")
-    return {"state": State.UNKNOWN, "accepted": written.body != "other", **told(failure)}
+    return {"state": State.UNKNOWN, "accepted": _accepted(operation, written), **told(failure)}
+
+
+def _accepted(operation: Operation, written: Written) -> bool:
+    """Tell whether an answer means that the act can no longer be called failed.
+
+    Settings that are answered with 200 may have gone unheeded, as one dialect does with a spelling that it does
+    not know; only a 202 says that they are to come.
+    """
+    if operation.action is Action.CONFIGURE:
+        return written.status == HTTPStatus.ACCEPTED
+    return written.body != "other"
 
 
 def told(exc: KrosError) -> dict[str, str]:

@@ -11,7 +11,7 @@ from kros_mcp.errors import NotSentError
 from kros_mcp.operations import moves, recovery, routing
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.finishing import finish_purchase
-from kros_mcp.operations.model import State
+from kros_mcp.operations.model import Request, State
 from kros_mcp.operations.proposal import propose_configuration
 from kros_mcp.operations.sending import Lease
 from kros_mcp.simulator import Simulator
@@ -54,19 +54,27 @@ async def test_a_process_that_lost_its_lease_changes_no_setting(bench: Bench) ->
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH"]
 
 
-async def test_a_change_that_kros_has_only_accepted_is_unknown(sim: Simulator) -> None:
+@pytest.mark.parametrize(("status", "ends"), [(202, State.UNKNOWN), (200, State.FAILED)])
+async def test_a_change_that_kros_has_accepted_and_never_shows_is_failed_unless_it_was_to_come_later(
+    sim: Simulator, status: int, ends: State
+) -> None:
+    """The second PATCH, for what the first left undone, is answered with an error."""
+    answers = [httpx.Response(status, json={}), httpx.Response(500, json={}), httpx.Response(500, json={})]
+
     async def accepted(request: httpx.Request, send: Send) -> httpx.Response:
         del request, send
-        return httpx.Response(202, json={})
+        return answers.pop(0)
 
     number = next(iter(sim.owned.values()))
     async with open_bench(sim, way=Tampered(sim, "PATCH", accepted), protected_numbers=(number.e164,)) as bench:
         shown = await bench.desk.client.get_number(number.id)
-        request = replace((await bench.propose()).request, endpoint_id="", allow_inbound=None)
-        wish = replace(request, number_id=number.id, allow_outbound=not shown.allow_outbound)
+        wish = Request(number_id=number.id, allow_outbound=not shown.allow_outbound)
         operation = await propose_configuration(bench.desk, "local", wish, shown)
         told = await execute(bench.desk, operation.id, YES)
         assert (told.state, told.changed) == (State.UNKNOWN, "unknown")
+        bench.clock.now += bench.desk.settings.settle_seconds + 1
+        asked = await recovery.reconcile(bench.desk, told)
+        assert (asked.state, asked.changed) == (ends, "no" if ends is State.FAILED else "unknown")
 
 
 async def test_a_purchase_that_kros_does_not_show_yet_keeps_its_settings_pending(sim: Simulator) -> None:

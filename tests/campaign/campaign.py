@@ -1,0 +1,140 @@
+"""One campaign from its first server to the comparison of the books."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from kros_mcp.operations.backends import open_journal
+from kros_mcp.simulator import open_server
+
+from .approver import Approver
+from .books import Books
+from .chaos import Chaos
+from .clients import Connection
+from .compare import compare
+from .deeds import Agent, Town
+from .events import Events
+from .people import Book, Person
+from .settling import settle
+from .shelf import Difference
+from .watched import KEY, WatchedKrosai
+from .weather import Weather
+from .world import Plan, World, limits_of
+
+MOST_OPERATIONS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a campaign."""
+
+    world: World
+    books: Books
+    differences: list[Difference]
+    waited_seconds: float
+
+
+Tampering = Callable[[World], Awaitable[None]]
+
+
+async def run(plan: Plan, tamper: Tampering | None = None) -> Outcome:
+    """Carry a campaign out, and compare the books.
+
+    Args:
+        plan: What is to be done.
+        tamper: Called before the books are closed, to prove that a difference is seen.
+    """
+    async with open_world(plan) as world:
+        async with anyio.create_task_group() as lives:
+            for connection in world.connections:
+                lives.start_soon(connection.live)
+            for connection in world.connections:
+                await connection.up()
+            await _stir(world)
+            waited = await settle(world)
+            lives.cancel_scope.cancel()
+        await world.sim.settled()
+        if tamper is not None:
+            await tamper(world)
+        books = await world.books()
+        troubles = [Difference("trouble", "", says) for says in world.events.troubles]
+        return Outcome(world, books, [*compare(books), *troubles], waited)
+
+
+@asynccontextmanager
+async def open_world(plan: Plan) -> AsyncIterator[World]:
+    """Open simulator, journal and diary; servers are started by their connections.
+
+    Raises:
+        ValueError: The journal holds operations already.
+    """
+    chance = random.Random(plan.seed)  # noqa: S311 - must repeat, guards nothing
+    sim = WatchedKrosai(plan.profile_name, plan.seed)
+    events = Events(plan.folder / "events.jsonl")
+    try:
+        async with open_server(sim) as base_url, open_journal(plan.url) as journal:
+            if await journal.count():
+                raise ValueError("The journal must be empty, since all that stands in it is compared.")
+            book, settings = Book(events), _settings(plan, sim, base_url)
+            connections = tuple(
+                Connection(
+                    kind,
+                    plan.reach,
+                    settings,
+                    Person(kind.name, chance, book, events),
+                    chance=chance,
+                    events=events,
+                    log=plan.folder / f"{kind.name}.stderr",
+                )
+                for kind in plan.kinds
+            )
+            yield World(plan, sim, journal, events, book, connections)
+    finally:
+        events.close()
+
+
+async def _stir(world: World) -> None:
+    """Let agents, approver, faults and chaos loose for as long as the plan says."""
+    plan, sim, events = world.plan, world.sim, world.events
+    chance = random.Random(f"{plan.seed}/stir")  # noqa: S311 - the same
+    town = Town(chance, world.book, world.connections, sim.protected)
+    with anyio.move_on_after(plan.seconds):
+        async with anyio.create_task_group() as tasks:
+            for connection in world.connections:
+                for _ in range(plan.agents):
+                    tasks.start_soon(Agent(town, connection).live)
+            tasks.start_soon(Approver(world.journal, chance, world.book, events).live)
+            await _let_loose(world, chance, tasks)
+    events.note("over")
+
+
+async def _let_loose(world: World, chance: random.Random, tasks: TaskGroup) -> None:
+    plan, sim, events = world.plan, world.sim, world.events
+    chaos = Chaos(world.connections, plan.pace, plan.seconds, chance=chance, events=events, tasks=tasks)
+    world.struck = chaos.counts
+    chaos.attach(world.book)
+    sim.on_hold = chaos.write_held
+    tasks.start_soon(chaos.strike)
+    if plan.faults:
+        weather = Weather(sim, chance, events)
+        tasks.start_soon(weather.blow)
+        tasks.start_soon(weather.let_go)
+
+
+def _settings(plan: Plan, sim: WatchedKrosai, base_url: str) -> dict[str, str]:
+    limits = limits_of(plan, sim)
+    return {
+        "KROS_API_KEY": KEY,
+        "KROS_BASE_URL": base_url,
+        "KROS_JOURNAL_URL": plan.url,
+        "KROS_SETTLE_SECONDS": "2",
+        "KROS_MAX_PURCHASE_CENTS": str(limits.max_purchase_cents),
+        "KROS_DAILY_BUDGET_CENTS": str(limits.daily_budget_cents),
+        "KROS_ALLOWED_COUNTRIES": ",".join(sorted(limits.countries)),
+        "KROS_PROTECTED_NUMBERS": ",".join(sorted(limits.protected)),
+        "KROS_ALLOW_PERMANENT_DELETE": "true",
+    }

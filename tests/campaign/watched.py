@@ -1,0 +1,140 @@
+"""The simulated KrosAI with a notebook: what was truly done, by which request, whatever was answered.
+
+The simulator's own `charges` and `requests` stay the book of what was charged and what arrived. Noted beside
+them is what neither tells: releases and changes with the request that caused them, and moves of prices.
+"""
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kros_mcp.simulator import InventoryItem, OwnedNumber, Simulator
+from kros_mcp.simulator.faults import WRITES, Params
+from kros_mcp.simulator.profiles import ProfileName
+
+KEY = "kros_test_campaign"
+SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
+PROTECTED = 6
+"""How many numbers the account owns from the start that are protected."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that KrosAI did to a number, by the idempotency key of the request that asked for it."""
+
+    kind: str
+    """`release` for a number given up, `change` for settings set."""
+    key: str
+    e164: str
+    number_id: str
+    at: float
+    before: tuple[object, ...]
+    after: tuple[object, ...]
+
+    @property
+    def had_effect(self) -> bool:
+        return self.before != self.after
+
+
+@dataclass(frozen=True)
+class PriceMove:
+    """A move of prices: of one number just before its purchase `key`, or of all numbers of a search."""
+
+    at: float
+    key: str
+    country: str
+    type: str
+
+
+@dataclass(frozen=True)
+class _Request:
+    key: str
+    query: dict[str, list[str]]
+
+    def asked(self, name: str) -> str:
+        return self.query.get(name, [""])[0]
+
+
+_current: ContextVar[_Request] = ContextVar("_current")
+_OUTSIDE = _Request("", {})
+
+
+class WatchedKrosai(Simulator):
+    """A simulator that also notes acts and price moves, and tells when it begins to hold a write."""
+
+    def __init__(self, profile: ProfileName, seed: int) -> None:
+        super().__init__(
+            profile,
+            seed=seed,
+            balance_cents=1_000_000_000,
+            stock_per_range=100,
+            extra_inventory={"NG": 200, "KE": 200},
+            honours_idempotency=False,  # only one source promises it, and it would hide what is sent twice
+            extra_keys={KEY: SCOPES},
+        )
+        self.acts: list[Act] = []
+        self.price_moves: list[PriceMove] = []
+        self.on_hold: Callable[[str], None] = lambda _: None
+        self.app = _noting_requests(self.app)
+        self._striking = self.faults.strike
+        self.faults.strike = self._strike
+        self.protected = tuple(self._own_protected())
+
+    def release(self, number: OwnedNumber) -> None:
+        before = (number.status,)
+        super().release(number)
+        self._note("release", number, before, (number.status,))
+
+    def delete(self, number: OwnedNumber) -> None:
+        super().delete(number)
+        self._note("release", number, (number.status,), ("deleted",))
+
+    def change(self, number: OwnedNumber, settings: dict[str, Any]) -> None:
+        before = settings_of(number)
+        super().change(number, settings)
+        self._note("change", number, before, settings_of(number))
+
+    def for_sale(self, country: str) -> list[InventoryItem]:
+        return [item for item in self.inventory.values() if item.country == country]
+
+    def _strike(self, name: str, operation: str, **when: object) -> Params | None:
+        struck = self._striking(name, operation, **when)
+        request = _current.get(_OUTSIDE)
+        if struck is not None and name == "price_moves":
+            moved = PriceMove(time.time(), request.key, request.asked("country"), request.asked("type"))
+            self.price_moves.append(moved)
+        if struck is not None and name == "hold" and operation in WRITES:
+            self.on_hold(request.key)
+        return struck
+
+    def _note(self, kind: str, number: OwnedNumber, before: tuple[object, ...], after: tuple[object, ...]) -> None:
+        key = _current.get(_OUTSIDE).key
+        self.acts.append(Act(kind, key, number.e164, number.id, time.time(), before, after))
+
+    def _own_protected(self) -> list[str]:
+        first = next(iter(self.owned.values()))
+        for item in self.for_sale("GH")[:PROTECTED]:
+            del self.inventory[item.id]
+            number = replace(first, id=self.ids.make("pn"), e164=item.e164, country=item.country, type=item.type)
+            self.owned[number.id] = number
+            yield number.e164
+
+
+def settings_of(number: OwnedNumber) -> tuple[object, ...]:
+    """The settings of a number, in the order endpoint, inbound, outbound."""
+    return (number.endpoint_id, number.allow_inbound, number.allow_outbound)
+
+
+def _noting_requests(app: ASGIApp) -> ASGIApp:
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            key = dict(scope["headers"]).get(b"idempotency-key", b"").decode()
+            _current.set(_Request(key, parse_qs(scope["query_string"].decode())))
+        await app(scope, receive, send)
+
+    return noting
