@@ -161,7 +161,16 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _prepare_schema(connection: sqlite3.Connection) -> bytes:
-    """Bring the schema to this program's version, and read the secret."""
+    """Bring the schema to this program's version, and read the secret.
+
+    A journal that is up to date is only read, so that a process suspended in a transaction stops no start.
+    """
+    if connection.execute("PRAGMA user_version").fetchone()[0] < len(MIGRATIONS):
+        _migrate(connection)
+    return bytes(connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0])
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -173,13 +182,11 @@ def _prepare_schema(connection: sqlite3.Connection) -> bytes:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         if version < len(MIGRATIONS):
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        secret = connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return bytes(secret)
 
 
 def _reason(exc: sqlite3.Error) -> str:

@@ -161,6 +161,18 @@ async def test_nothing_is_spent_while_another_process_locks_the_journal(
         assert (await bench.buy("+2348035550106")).charged == "yes"
 
 
+async def test_a_journal_that_another_process_locks_can_still_be_opened_and_read(path: Path, url: str) -> None:
+    async with open_bench(simulator(), journal_url=url) as bench:
+        operation = await bench.propose()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        async with open_journal(url) as journal:
+            assert [each.id for each in await journal.list_operations()] == [operation.id]
+    finally:
+        other.close()
+
+
 _OPENING = """
 import anyio, json, sys
 from kros_mcp.operations.backends import open_journal
