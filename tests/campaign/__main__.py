@@ -3,10 +3,13 @@
 import argparse
 import sys
 import tempfile
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import anyio
+
+from tests.postgres_server import open_postgres_server
 
 from .campaign import Outcome, run
 from .report import keep, lines, missed, targets
@@ -36,7 +39,7 @@ never the same one.
 examples
   python -m tests.campaign --seconds 120 --seed 1
   python -m tests.campaign --seconds 30 --seed 7 --profile guide --at-least purchases=50,kills=10
-  python -m tests.campaign --seconds 120 --seed 1 --journal-url sqlite:////tmp/shared.sqlite3
+  python -m tests.campaign --seconds 120 --seed 1 --backend postgres
 """
 
 
@@ -55,12 +58,14 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         default="by seed",
         help="which of KrosAI's two documents the simulator follows; odd seeds take reference, even ones guide",
     )
-    parser.add_argument(
-        "--journal-url",
-        default="",
-        metavar="URL",
-        help="the journal that all servers share; it must be empty (default: an SQLite file of its own)",
+    journal = parser.add_mutually_exclusive_group()
+    journal.add_argument(
+        "--backend",
+        choices=("sqlite", "postgres"),
+        default="sqlite",
+        help="what the journal that all servers share is kept in, a file or a server of the campaign's own (sqlite)",
     )
+    journal.add_argument("--journal-url", default="", metavar="URL", help="another journal; it must be empty")
     parser.add_argument(
         "--at-least",
         default="",
@@ -83,13 +88,17 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     arguments = parsed()
-    with tempfile.TemporaryDirectory(prefix="kros-campaign-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kros-campaign-"))
+        url = arguments.journal_url
+        if arguments.backend == "postgres":
+            url = stack.enter_context(open_postgres_server()).url()
         plan = Plan(
             seconds=arguments.seconds,
             seed=arguments.seed,
             folder=Path(folder),
             profile=arguments.profile,
-            journal_url=arguments.journal_url,
+            journal_url=url,
             agents=arguments.agents,
         )
         try:
