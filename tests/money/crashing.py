@@ -1,14 +1,18 @@
-"""A server that kills itself at one point of one act; run as a program by the crash tests.
+"""Servers that kill themselves at one point of one act; run as a program by the crash tests.
 
-    python crashing.py BASE_URL JOURNAL_URL buy|release E164 write|wire AT before|after
+The program is a nursery: it imports once, reads lines of JSON from stdin and forks a server for each, with
+
+    [BASE_URL, JOURNAL_URL, "buy" or "release", E164, "write" or "wire", AT, "before" or "after"]
 
 `write` is the journal's AT-th transaction, killed before or after its commit; `wire` is the AT-th
-request that is not a GET, killed before it leaves or after its answer came.
+request that is not a GET, killed before it leaves or after its answer came. It prints each server's exit code.
 """
 
+import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -98,5 +102,24 @@ async def main(base_url: str, journal_url: str, act: str, e164: str, kind: str, 
         await runtime.runner.wait(operation.id, 30)
 
 
+def serve(arguments: list[str]) -> NoReturn:
+    code = 1
+    try:
+        anyio.run(main, *arguments)
+        code = 0
+    except BaseException:  # noqa: BLE001 - the fork must not run on as a nursery
+        traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def nurse() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            serve(json.loads(line))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    nurse()

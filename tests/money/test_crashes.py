@@ -5,14 +5,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import anyio
 import pytest
 from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 from bench import CANARY, KEY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
 
 from kros_mcp.operations import recovery
@@ -28,13 +30,28 @@ MOST_POINTS = 20
 LONGEST_CHILD_SECONDS = 20
 
 
-async def crashed(*arguments: object) -> bool:
-    """Run the child; tell whether it was killed before it had ended."""
-    with anyio.fail_after(LONGEST_CHILD_SECONDS):
-        result = await anyio.run_process([sys.executable, str(CHILD), *map(str, arguments)], check=False)
-    assert result.returncode in {0, -signal.SIGKILL}, result.stderr.decode()
-    assert CANARY.encode() not in result.stdout + result.stderr
-    return result.returncode != 0
+@asynccontextmanager
+async def open_nursery() -> AsyncIterator[Callable[..., Awaitable[bool]]]:
+    """Run `crashing.py`; what it gives tells of one server whether it was killed before it had ended."""
+    with TemporaryFile() as printed:
+        async with await anyio.open_process([sys.executable, str(CHILD)], stderr=printed) as nursery:
+            assert nursery.stdout is not None
+            codes = BufferedByteReceiveStream(nursery.stdout)
+
+            async def crashed(*arguments: object) -> bool:
+                assert nursery.stdin is not None
+                with anyio.fail_after(LONGEST_CHILD_SECONDS):
+                    await nursery.stdin.send(json.dumps([str(each) for each in arguments]).encode() + b"\n")
+                    code = int(await codes.receive_until(b"\n", 10))
+                printed.seek(0)
+                told = printed.read()
+                assert code in {0, -signal.SIGKILL}, told.decode()
+                assert CANARY.encode() not in told
+                return code != 0
+
+            yield crashed
+            assert nursery.stdin is not None
+            await nursery.stdin.aclose()
 
 
 async def restarted(bench: Bench) -> Operation | None:
@@ -67,19 +84,20 @@ async def every_point(
 ) -> AsyncIterator[tuple[Simulator, str, str]]:
     """Crash at the first point, at the second, and so on, each at a fresh KrosAI, until nothing crashes."""
     act, e164, kind, when = point
-    for at in range(1, MOST_POINTS):
-        sim = simulator(profile)
-        number = e164 or next(iter(sim.owned.values())).e164
-        url = new_journal()
-        async with open_server(sim) as base_url:
-            if act == "buy":
-                sim.faults.switch_on("ignore_snake_case", on=["purchase"])
-            happening = await crashed(base_url, url, act, number, kind, at, when)
-            await sim.settled()
-            yield sim, base_url, url
-        if not happening:
-            assert at > 2
-            return
+    async with open_nursery() as crashed:
+        for at in range(1, MOST_POINTS):
+            sim = simulator(profile)
+            number = e164 or next(iter(sim.owned.values())).e164
+            url = new_journal()
+            async with open_server(sim) as base_url:
+                if act == "buy":
+                    sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+                happening = await crashed(base_url, url, act, number, kind, at, when)
+                await sim.settled()
+                yield sim, base_url, url
+            if not happening:
+                assert at > 2
+                return
     pytest.fail("the child crashed at every point, so it never came to its end")
 
 
