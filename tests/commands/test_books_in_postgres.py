@@ -51,7 +51,7 @@ def test_the_doctor_says_where_it_is_and_who_is_missing(command: Command, enviro
 
     assert (without.code, told.code) == (2, 0)
     assert "KROS_PRINCIPAL is missing" in without.out
-    assert "The journal postgresql:///journal_" in told.out
+    assert "The journal postgresql:///postgres can" in told.out
     assert PASSWORD not in told.out + told.err + without.out
 
 

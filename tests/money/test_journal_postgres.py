@@ -55,8 +55,9 @@ class Database:
 
 
 @pytest.fixture
-def database(postgres_url: str, postgres_server: PostgresServer) -> Database:
-    return Database(postgres_url, postgres_server)
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    with postgres_server.new_database() as url:
+        yield Database(url, postgres_server)
 
 
 def with_option(database: Database, name: str, value: str) -> str:
