@@ -119,7 +119,11 @@ class Settings(BaseSettings):
     @field_validator("journal_url")
     @classmethod
     def _check_journal_url(cls, value: str | None) -> str | None:
-        if value in {None, MEMORY} or is_postgres(value):
+        if value in {None, MEMORY}:
+            return value
+        if is_postgres(value):
+            if "@" in (value or "").split("://", 1)[1].partition("/")[2].partition("?")[0]:
+                raise ValueError("holds a password with a slash; write it as %2F, a question mark as %3F")
             return value
         if not re.match(r"sqlite:///.+", value or "") or (value or "").endswith(":memory:"):
             raise ValueError("must be sqlite:////absolute/path, sqlite:///relative/path or postgresql://...")

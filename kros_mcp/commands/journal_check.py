@@ -3,7 +3,6 @@
 import os
 import stat
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 from kros_mcp.commands.books.choosing import account_of
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
@@ -15,8 +14,6 @@ from kros_mcp.operations.sqlite_file import journal_path, network_file_system
 from kros_mcp.settings import Settings, is_postgres
 
 PRIVATE_MODE = 0o600
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_VERIFIED = frozenset({"verify-ca", "verify-full"})
 _MOST_TOLD = 100
 _SHOWN = 5
 
@@ -42,16 +39,12 @@ async def check_journal(settings: Settings) -> list[Finding]:
     return [ok(f"The journal {place(url)} can be written."), *beside, *rows]
 
 
-def is_unverified(url: str) -> bool:
-    """Tell whether a PostgreSQL URL names another machine without having its certificate verified."""
-    parts = urlsplit(url)
-    modes = parse_qs(parts.query).get("sslmode", [""])
-    return bool(parts.hostname) and parts.hostname not in _LOOPBACK and modes[-1] not in _VERIFIED
-
-
 def _database(settings: Settings) -> list[Finding]:
     found = []
-    if is_unverified(settings.journal_url or ""):
+    # It has been opened, so the extra is there.
+    from kros_mcp.operations.postgres_address import Address  # noqa: PLC0415
+
+    if Address.of(settings.journal_url or "").is_unverified:
         found.append(
             warn(
                 "The journal's database is on another machine, and its certificate is not verified.",

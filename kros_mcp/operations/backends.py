@@ -1,8 +1,7 @@
 """Which journal a URL names."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from urllib.parse import urlsplit
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.operations.journal import Journal
@@ -27,12 +26,12 @@ def place(url: str | None) -> str:
     """Say where a journal stands, without user, password or parameters."""
     if url is None or not is_postgres(url):
         return str(journal_path(url) or "memory")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return "a PostgreSQL database"
-    return f"postgresql://{host}{port}{parts.path}"
+    with suppress(ImportError):
+        from kros_mcp.operations.postgres_address import Address, InvalidAddressError  # noqa: PLC0415 - an extra
+
+        with suppress(InvalidAddressError):
+            return str(Address.of(url))
+    return "a PostgreSQL database"
 
 
 def _opened(url: str | None) -> AbstractAsyncContextManager[Journal]:

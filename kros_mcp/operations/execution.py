@@ -6,7 +6,7 @@ This is the one place where money is spent and numbers are given up.
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -82,9 +82,9 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
     operation = await desk.journal.get(operation_id)
     if operation is None or operation.account != desk.account:
         raise missing(operation_id)
-    limits = desk.limits_of(operation.principal) or operation.limits
+    own = desk.limits_of(operation.principal)
     run_rate = None
-    if operation.action is Action.BUY and policy.needs_run_rate(desk.settings, limits):
+    if operation.action is Action.BUY and policy.needs_run_rate(desk.settings, operation.limits, own):
         with within(REREAD_SECONDS):
             run_rate = await read_run_rate(desk)
 
@@ -92,9 +92,8 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         waits_for = State.CONFIRMED if yes is None else State.PROPOSED
         if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
             raise model.past(current)
-        current = replace(current, limits=limits)
         try:
-            policy.check(desk.settings, current, books, run_rate)
+            policy.check(desk.settings, current, books, run_rate, own)
         except RefusedError as exc:
             return moves.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
         reserved = policy.reserved_cents(desk.settings, current)

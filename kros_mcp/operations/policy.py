@@ -69,8 +69,17 @@ class Books:
     own: frozenset[str] = frozenset()
 
 
-def check(settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None) -> None:
+def check(
+    settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None = None
+) -> None:
     """Raise if the operation may not be done.
+
+    Args:
+        settings: Everybody's limits, and what is forbidden altogether.
+        operation: What is to be done, with its principal's limits when it was proposed.
+        books: The journal's sums.
+        run_rate: Needed where `needs_run_rate` says so.
+        own: The principal's limits as this server knows them now; they hold beside the earlier ones.
 
     Raises:
         RefusedError: A rule of the operator forbids it; the code names the rule.
@@ -82,16 +91,17 @@ def check(settings: Settings, operation: Operation, books: Books, run_rate: RunR
     if operation.action is Action.BUY:
         _check_not_bought(operation, books)
         _check_priced(settings, operation)
-        for bound in _bounds(settings, operation, books, run_rate):
+        for bound in _bounds(settings, operation, books, run_rate, own or Limits()):
             _check_country(bound, operation)
             _check_purchase(settings, bound, operation)
             _check_day(settings, bound, operation)
             _check_commitment(settings, bound, operation)
 
 
-def needs_run_rate(settings: Settings, limits: Limits) -> bool:
+def needs_run_rate(settings: Settings, *own: Limits | None) -> bool:
     """Tell whether a purchase is checked against what owned numbers cost a month."""
-    return settings.monthly_commitment_cents is not None or limits.monthly_commitment_cents is not None
+    caps = (settings.monthly_commitment_cents, *(limits.monthly_commitment_cents for limits in own if limits))
+    return any(cap is not None for cap in caps)
 
 
 def reserved_cents(settings: Settings, operation: Operation) -> int:
@@ -136,14 +146,16 @@ class _Bound:
     own: bool = False
 
     def rule(self, variable: str) -> str:
-        """Name what the operator would have to change."""
+        """Name the rule: a setting, or a limit that may stand elsewhere."""
         return "this principal's own limit" if self.own else variable
 
     def code(self, rest: str) -> str:
         return f"OVER_OWN_{rest}" if self.own else f"OVER_{rest}"
 
 
-def _bounds(settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None) -> tuple[_Bound, _Bound]:
+def _bounds(
+    settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits
+) -> tuple[_Bound, ...]:
     together = Limits(
         max_purchase_cents=settings.max_purchase_cents,
         daily_budget_cents=settings.daily_budget_cents,
@@ -154,7 +166,7 @@ def _bounds(settings: Settings, operation: Operation, books: Books, run_rate: Ru
     own_committed = {e164: cents for e164, cents in books.committed.items() if e164 in books.own}
     return (
         _Bound(together, books.spent_cents, books.committed, run_rate),
-        _Bound(operation.limits, books.own_spent_cents, own_committed, own_rate, own=True),
+        *(_Bound(each, books.own_spent_cents, own_committed, own_rate, own=True) for each in (operation.limits, own)),
     )
 
 

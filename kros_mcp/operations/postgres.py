@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import anyio
 import psycopg
 from psycopg import AsyncConnection, errors
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.postgres_schema import LOCK, SCHEMA, prepare
+from kros_mcp.operations.postgres_schema import LOCK, SCHEMA, prepare, read_secret
 from kros_mcp.operations.rows import Rows, Work
 from kros_mcp.operations.stored import StoredJournal
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 3.0
 CONNECT_SECONDS = 5
+MIGRATE_SECONDS = 120.0
 _CONNECTIONS = 4
 _LIMITS = (
     "SELECT set_config('lock_timeout', '2000', true), set_config('statement_timeout', '2500', true), "
@@ -29,6 +30,7 @@ _LIMITS = (
 )
 _OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_SECONDS}
 _REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str], ...] = (
+    (PoolTimeout, "The journal's database gave no connection in time; nothing can be spent."),
     (errors.DiskFull, "The journal's disk is full; nothing can be spent until there is room."),
     (errors.ReadOnlySqlTransaction, "The journal cannot be written; nothing can be spent."),
     (
@@ -122,10 +124,7 @@ async def open_postgres(url: str, *, clock: Callable[[], float] | None = None) -
     Raises:
         JournalError: The database cannot be used.
     """
-    with translated():
-        # Not by the pool: it would try again and again, and say only that it could not.
-        async with await AsyncConnection.connect(url, **_OPTIONS) as connection:
-            secret = await prepare(connection)
+    secret = await _open_once(url)
     pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
         url,
         kwargs=_OPTIONS,
@@ -139,6 +138,23 @@ async def open_postgres(url: str, *, clock: Callable[[], float] | None = None) -
     )
     async with pool:
         yield PostgresJournal(pool, secret, clock=clock)
+
+
+async def _open_once(url: str) -> bytes:
+    """Prepare the journal, and give its secret.
+
+    Not by the pool, which would try again and again, and say only that it could not.
+    """
+    with translated():
+        with anyio.fail_after(CONNECT_SECONDS + ANSWER_SECONDS):
+            connection = await AsyncConnection.connect(url, **_OPTIONS)
+        async with connection:
+            with anyio.fail_after(ANSWER_SECONDS):
+                secret = await read_secret(connection)
+            if secret is None:
+                with anyio.fail_after(MIGRATE_SECONDS):
+                    secret = await prepare(connection)
+            return secret
 
 
 def _ours(exc: Exception) -> JournalError:

@@ -42,22 +42,35 @@ CREATE INDEX due ON kros_mcp.operations (account)
     WHERE state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1;
 CREATE TABLE kros_mcp.meta (name TEXT PRIMARY KEY, value BYTEA NOT NULL)
 """
+_PATIENCE = (
+    "SELECT set_config('lock_timeout', '10000', true), set_config('idle_in_transaction_session_timeout', '5000', true)"
+)
+"""A process that freezes while it migrates is ended before those that wait for it give up."""
 MIGRATIONS: tuple[str, ...] = (_BEGINNING,)
 """By the number of the version that each leads to, from 1; one that was published is never changed."""
 
 
-async def prepare(connection: AsyncConnection[Any]) -> bytes:
-    """Bring the tables to this program's version, one process at a time, and read the journal's secret.
+async def read_secret(connection: AsyncConnection[Any]) -> bytes | None:
+    """Read the secret of a journal that is up to date, without writing; None if it has to be prepared.
 
     Raises:
         JournalError: The journal is of a newer version, or the database would lose what it has confirmed.
     """
-    await _require_durable(connection)
+    for name in ("fsync", "synchronous_commit"):
+        [value] = await _row(connection, f"SELECT current_setting('{name}')")
+        if value == "off":
+            raise JournalError(
+                f"The journal's database has {name} off, so a crash could lose what it confirmed; nothing can be spent."
+            )
+    return await _secret(connection) if await _version(connection) == len(MIGRATIONS) else None
+
+
+async def prepare(connection: AsyncConnection[Any]) -> bytes:
+    """Bring the tables to this program's version, one process at a time, and read the journal's secret."""
     async with connection.transaction():
+        await connection.execute(_PATIENCE)
         await connection.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCK,))
         version = await _version(connection)
-        if version > len(MIGRATIONS):
-            raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
         if version == 0:
             await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             await connection.execute(
@@ -70,29 +83,31 @@ async def prepare(connection: AsyncConnection[Any]) -> bytes:
                 f"INSERT INTO {SCHEMA}.migrations VALUES (%s, now())",  # noqa: S608 - a constant
                 (number,),
             )
-        await connection.execute(
-            f"INSERT INTO {SCHEMA}.meta VALUES ('secret', %s) ON CONFLICT DO NOTHING",  # noqa: S608 - a constant
-            (secrets.token_bytes(32),),
-        )
-        [secret] = await _row(connection, f"SELECT value FROM {SCHEMA}.meta WHERE name = 'secret'")  # noqa: S608
+        if version == 0:
+            await connection.execute(
+                f"INSERT INTO {SCHEMA}.meta VALUES ('secret', %s)",  # noqa: S608 - a constant
+                (secrets.token_bytes(32),),
+            )
+        return await _secret(connection)
+
+
+async def _secret(connection: AsyncConnection[Any]) -> bytes:
+    [secret] = await _row(connection, f"SELECT value FROM {SCHEMA}.meta WHERE name = 'secret'")  # noqa: S608
     return bytes(secret)
 
 
 async def _version(connection: AsyncConnection[Any]) -> int:
-    [table] = await _row(connection, f"SELECT to_regclass('{SCHEMA}.migrations')::text")
-    if table is None:
+    # Not to_regclass: having said no once, it may say no again although another session has made the table since.
+    [tables] = await _row(
+        connection,
+        f"SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = '{SCHEMA}' AND tablename = 'migrations'",  # noqa: S608
+    )
+    if not tables:
         return 0
     [version] = await _row(connection, f"SELECT coalesce(max(number), 0) FROM {SCHEMA}.migrations")  # noqa: S608
+    if version > len(MIGRATIONS):
+        raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
     return int(version)
-
-
-async def _require_durable(connection: AsyncConnection[Any]) -> None:
-    for name in ("fsync", "synchronous_commit"):
-        [value] = await _row(connection, f"SELECT current_setting('{name}')")
-        if value == "off":
-            raise JournalError(
-                f"The journal's database has {name} off, so a crash could lose what it confirmed; nothing can be spent."
-            )
 
 
 async def _row(connection: AsyncConnection[Any], sql: str) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ import json
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.commands.journal_check import is_unverified
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
 
@@ -53,17 +52,3 @@ def test_the_doctor_says_where_it_is_and_who_is_missing(command: Command, enviro
     assert "KROS_PRINCIPAL is missing" in without.out
     assert "The journal postgresql:///postgres can" in told.out
     assert PASSWORD not in told.out + told.err + without.out
-
-
-@pytest.mark.parametrize(
-    ("url", "warned"),
-    [
-        ("postgresql://u@db.internal/kros", True),
-        ("postgresql://u@db.internal/kros?sslmode=require", True),
-        ("postgresql://u@db.internal/kros?sslmode=verify-full", False),
-        ("postgresql://u@127.0.0.1:5432/kros", False),
-        ("postgresql:///kros?host=/run/postgresql", False),
-    ],
-)
-def test_a_database_elsewhere_is_warned_of_unless_its_certificate_is_verified(url: str, *, warned: bool) -> None:
-    assert is_unverified(url) is warned

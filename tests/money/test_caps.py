@@ -222,6 +222,19 @@ async def test_a_principals_own_limits_hold_on_a_server_that_does_not_know_them(
     assert len(sim.charges) == 1
 
 
+async def test_a_principals_own_limits_hold_on_another_server_of_the_same_principal_without_them(
+    sim: Simulator,
+) -> None:
+    async with open_bench(sim, principal="p", principal_daily_budget_cents=1_399, confirmation="approver") as bench:
+        operations = [await bench.propose(e164, principal="p") for e164 in OTHER_MOBILES[:2]]
+        for operation in operations:
+            await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        another = desk_with(bench, principal_daily_budget_cents=None)
+        ended = [await execute(another.desk, operation.id, None) for operation in operations]
+    assert [each.error_code for each in ended] == ["", "OVER_OWN_DAILY_BUDGET"]
+    assert [each.limits for each in ended] == [each.limits for each in operations]
+
+
 async def test_a_lowered_limit_of_its_own_holds_for_what_was_proposed_before(sim: Simulator) -> None:
     async with open_bench(sim, principal="p", principal_daily_budget_cents=10_000) as bench:
         operation = await bench.propose(principal="p")

@@ -1,7 +1,7 @@
 """What every backend of the journal keeps."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from bench import Clock, open_journal
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
-from kros_mcp.operations.journal import Filter, Identity, Journal
+from kros_mcp.operations.journal import Filter, Identity, Journal, Move
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
 from kros_mcp.operations.policy import Books
 
@@ -392,6 +392,27 @@ async def test_of_many_claims_on_many_connections_exactly_one_wins(opener: Opene
             for journal in journals * 3:
                 tasks.start_soon(compete, journal, operation)
     assert (len(won), len(lost)) == (1, 17)
+
+
+async def test_of_a_no_and_a_claim_at_once_exactly_one_holds(opener: Opener, clock: Clock) -> None:
+    """Twenty times, as on a server that is mistaken both win only when they overlap."""
+    async with opener() as one, opener() as other:
+        for at in range(20):
+            operation = await one.propose(draft(clock, f"+23480355502{at:02d}"))
+            won: list[str] = []
+
+            async def decide(journal: Journal, name: str, move: Move, *, id_: str = operation.id) -> None:
+                with suppress(OperationError):
+                    await journal.change(id_, move)
+                    won.append(name)  # noqa: B023 - the tasks end before the next round
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(decide, one, "no", lambda row, now: moves.end(row, now, State.DECLINED, reason="no"))
+                tasks.start_soon(decide, other, "yes", lambda row, now: moves.claim(row, now, reserved_cents=1))
+            stored = await one.get(operation.id)
+            assert stored is not None
+            assert {"no": State.DECLINED, "yes": State.SENDING}[won[0]] is stored.state
+            assert len(won) == 1
 
 
 async def test_of_many_principals_who_claim_one_number_exactly_one_wins(opener: Opener, clock: Clock) -> None:

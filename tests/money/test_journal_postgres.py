@@ -3,11 +3,13 @@
 # ruff: noqa: S608 - statements of these tests, in databases of their own
 
 import os
+import random
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,8 +22,9 @@ from postgres_server import PostgresServer
 
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError, SettingsError
 from kros_mcp.operations import moves, postgres, postgres_schema
-from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.backends import open_journal, place
 from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.postgres_address import Address
 
 pytestmark = pytest.mark.anyio
 
@@ -123,10 +126,9 @@ async def test_a_migration_that_fails_changes_nothing(database: Database, monkey
         assert await journal.get(operation.id) == operation
 
 
-@pytest.mark.parametrize("name", ["synchronous_commit"])
-async def test_a_database_that_may_forget_what_it_confirmed_is_refused(database: Database, name: str) -> None:
-    with pytest.raises(JournalError, match=f"{name} off, so a crash could lose"):
-        async with open_journal(with_option(database, name, "off")):
+async def test_a_database_that_may_forget_what_it_confirmed_is_refused(database: Database) -> None:
+    with pytest.raises(JournalError, match="synchronous_commit off, so a crash could lose"):
+        async with open_journal(with_option(database, "synchronous_commit", "off")):
             pass
 
 
@@ -165,6 +167,111 @@ async def test_a_user_who_may_not_make_the_tables_is_told_what_is_lacking(
             pass
 
 
+async def test_who_may_only_read_can_read_the_books_and_spends_nothing(
+    database: Database, postgres_server: PostgresServer
+) -> None:
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose()
+    postgres_server.connection.execute("DROP ROLE IF EXISTS auditor")
+    postgres_server.connection.execute("CREATE ROLE auditor LOGIN")
+    database.run("GRANT USAGE ON SCHEMA kros_mcp TO auditor")
+    database.run("GRANT SELECT ON ALL TABLES IN SCHEMA kros_mcp TO auditor")
+    as_auditor = database.url.replace(f"postgres:{CANARY}@", "auditor@")
+    for url in (as_auditor, with_option(database, "default_transaction_read_only", "on")):
+        async with open_journal(url) as journal:
+            assert await journal.list_operations() == (operation,)
+            with pytest.raises(JournalError, match="nothing can be spent"):
+                await journal.check_writable()
+    database.run("DROP OWNED BY auditor")
+
+
+_FREEZING_AT_THE_START = """
+import anyio, os, signal, sys
+from kros_mcp.errors import JournalError
+from kros_mcp.operations import postgres_schema
+from kros_mcp.operations.backends import open_journal, place
+reading, seen = postgres_schema._version, []
+async def freeze(connection):
+    seen.append(1)
+    if len(seen) == 2:  # the first is read without the lock
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return await reading(connection)
+postgres_schema._version = freeze
+async def main(url):
+    try:
+        async with open_journal(url):
+            pass
+    except JournalError:
+        sys.exit(7)
+anyio.run(main, *sys.argv[1:])
+"""
+
+
+async def test_a_process_frozen_while_it_makes_the_tables_holds_no_other_start_up_for_long(database: Database) -> None:
+    program = [sys.executable, "-c", _FREEZING_AT_THE_START, database.url]
+    async with await anyio.open_process(program, stderr=None) as child:
+        with anyio.fail_after(20):
+            while _state_of(child.pid) != "T":
+                await anyio.lowlevel.checkpoint()
+            async with open_journal(database.url) as journal:
+                await journal.check_writable()
+            os.kill(child.pid, signal.SIGCONT)
+            assert await child.wait() == 7
+
+
+async def test_reads_that_are_cancelled_leave_every_connection_usable(database: Database) -> None:
+    chance = random.Random(7)  # noqa: S311 - must repeat, guards nothing
+    async with open_bench(simulator(), journal_url=database.url) as bench:
+        operation = await bench.propose()
+        journal = bench.desk.journal
+
+        async def read_and_give_up() -> None:
+            for _ in range(60):
+                with anyio.move_on_after(chance.choice([0, 0.0005, 0.001, 0.002, 0.004])), suppress(JournalError):
+                    await journal.get(operation.id)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(read_and_give_up)
+        with anyio.fail_after(postgres.ANSWER_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(12):
+                    tasks.start_soon(journal.get, operation.id)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://kros:4711/{CANARY}@127.0.0.1:1/kros",
+        f"postgresql://kros:/{CANARY}@127.0.0.1/kros",
+        f"postgresql://kros:12#{CANARY}@127.0.0.1/kros",
+        f"postgresql://kros:12?{CANARY}@127.0.0.1/kros",
+        f"postgresql:///kros?password={CANARY}",
+        f"postgresql://[{CANARY}",
+    ],
+)
+def test_where_a_journal_stands_is_told_without_its_password(url: str) -> None:
+    assert CANARY not in place(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "unverified"),
+    [
+        ("postgresql://u@db.internal/kros", True),
+        ("postgresql://u@db.internal/kros?sslmode=require", True),
+        ("postgresql://u@db.internal/kros?sslmode=verify-full", False),
+        ("postgresql:///kros?host=db.internal", True),
+        ("postgresql://127.0.0.1/kros?hostaddr=10.0.0.1", True),
+        ("postgresql://127.0.0.1:5432/kros", False),
+        ("postgresql:///kros?host=/run/postgresql", False),
+    ],
+)
+def test_a_database_elsewhere_counts_as_unverified_unless_its_certificate_is_checked(
+    url: str, *, unverified: bool
+) -> None:
+    assert Address.of(url).is_unverified is unverified
+
+
 async def test_without_the_extra_the_start_stops_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "kros_mcp.operations.postgres")
     monkeypatch.setitem(sys.modules, "psycopg", None)
@@ -197,7 +304,7 @@ async def test_a_database_that_went_away_spends_nothing_and_is_used_again_when_i
     async with open_bench(simulator(), journal_url=database.url) as bench:
         operation = await bench.propose(OTHER_MOBILES[0])
         database.alter("ALLOW_CONNECTIONS false")
-        with pytest.raises(JournalError, match="cannot be reached"):
+        with pytest.raises(JournalError, match="no connection in time"):
             await bench.execute(operation)
         assert (bench.sim.charges, bench.posts()) == ([], [])
         database.alter("ALLOW_CONNECTIONS true")
@@ -287,7 +394,7 @@ _FREEZING = """
 import anyio, os, signal, sys
 from kros_mcp.errors import JournalError
 from kros_mcp.operations import moves
-from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.backends import open_journal, place
 def freeze(operation, now, books):
     os.kill(os.getpid(), signal.SIGSTOP)
     return moves.claim(operation, now, reserved_cents=1)

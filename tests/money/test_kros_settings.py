@@ -102,6 +102,8 @@ def test_a_misspelt_setting_stops_the_start_and_names_the_nearest(
         ("KROS_AUTH_HEADER", "basic"),
         ("KROS_JOURNAL_URL", "mysql://x"),
         ("KROS_JOURNAL_URL", "sqlite:///"),
+        ("KROS_JOURNAL_URL", "postgresql://kros:4711/part@127.0.0.1:1/kros"),
+        ("KROS_JOURNAL_URL", "postgresql://kros:/part@127.0.0.1/kros"),
         ("KROS_CURRENCY", "x" * 21),
         ("KROS_CONFIRMATION", "never"),
         ("KROS_APPROVAL_HOURS", "0"),
