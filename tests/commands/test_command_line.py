@@ -65,7 +65,7 @@ def test_what_is_not_a_command_is_a_usage_error(command: Command, words: tuple[s
     [
         ("operations", "--principal", b"\xff"),
         ("export", "--principal", b"\xff"),
-        ("export", "--output", b"may\xff.csv"),
+        ("export", "--output", b"/nowhere/may\xff.csv"),
         ("approve", b"op_\xff", "--yes", "--reason", "x"),
         ("deny", "op_1", "--yes", "--reason", b"no\xff\x1b[31m"),
         ("settle", b"op_\xff", "done", "--reason", "x"),
