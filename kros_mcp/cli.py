@@ -1,6 +1,7 @@
 """The command line: parse, then import only what that command needs."""
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -35,9 +36,16 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    if not all(map(_is_text, words)):
+        parser.error("an argument is not valid text in UTF-8")
+    arguments = parser.parse_args(words)
     if arguments.simulator and arguments.command is not None:
         parser.error("--simulator goes with the server alone; point a command at `kros-mcp simulator` instead")
+    if arguments.command is not None:
+        # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
+        for name in ("psycopg", "psycopg.pool"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         code = _run(arguments)
     except KrosError as exc:
@@ -58,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         leave(code)
     sys.exit(code)
+
+
+def _is_text(word: str) -> bool:
+    """Tell whether a word came as valid text; Python keeps bytes that are none as lone surrogates."""
+    return word.isascii() or not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _next_step(exc: KrosError) -> str:

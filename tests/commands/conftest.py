@@ -1,3 +1,4 @@
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,16 @@ def environment(monkeypatch: pytest.MonkeyPatch, journal_url: str) -> pytest.Mon
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "100")
     return monkeypatch
+
+
+@pytest.fixture(autouse=True)
+def drivers_log() -> Iterator[None]:
+    """Let other tests see the driver's log, which every command silences for its process."""
+    loggers = [logging.getLogger(name) for name in ("psycopg", "psycopg.pool")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from functools import partial
 import pytest
 from commands_doubles import E164, Command, an_operation, put, run_elsewhere, settled
 
+from kros_mcp.commands.books import choosing, listing
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Channel, State
 
@@ -102,6 +103,10 @@ def test_a_day_is_one_of_utc_from_its_first_second_to_its_last(command: Command,
     assert "2 operations of 2026-05-03" in out
 
 
+def test_the_first_of_all_days_is_named_in_full(command: Command) -> None:
+    assert command("operations", "--day", "0001-01-01").out.startswith("No operations of 0001-01-01, of all accounts")
+
+
 def test_by_default_only_the_account_of_the_key_is_shown_and_the_others_are_counted(
     command: Command, journal_url: str, keyed: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +148,34 @@ def test_what_lies_beyond_the_limit_is_counted_and_how_to_see_it_is_said(command
     assert "not shown" not in command("operations", "--limit", "5").out
 
 
+def test_what_waits_for_a_person_is_counted_only_so_far(
+    command: Command, journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (choosing, listing):
+        monkeypatch.setattr(module, "MOST_COUNTED", 3)
+    monkeypatch.setattr(choosing, "_PAGE", 2)
+    for index in range(3):
+        put(journal_url, an_operation(e164=f"+23420155501{index:02d}"))
+    put(journal_url, an_operation(e164="+2342015550110", channel=Channel.PROMPT))
+
+    told = json.loads(command("operations", "--json").out)
+
+    assert "3 or more wait for a person: kros-mcp approve ID" in command("operations").out
+    assert (told["waiting_for_a_person"], told["waiting_for_a_person_or_more"]) == (3, True)
+
+
+def test_a_limit_that_would_be_refused_is_not_advised(
+    command: Command, journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_MOST_SHOWN", 2)
+    for index in range(3):
+        put(journal_url, an_operation(e164=f"+23420155501{index:02d}"))
+
+    out = command("operations", "--limit", "2").out
+
+    assert "1 more, older ones, are not shown: write all to a file with kros-mcp export" in out
+
+
 def test_the_json_document_has_stable_names_integers_and_times_in_utc(
     command: Command, journal_url: str, keyed: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +193,7 @@ def test_the_json_document_has_stable_names_integers_and_times_in_utc(
         "more": 1,
         "hidden_of_other_accounts": 1,
         "waiting_for_a_person": 0,
+        "waiting_for_a_person_or_more": False,
     }
     [row] = told["operations"]
     assert row["operation_id"] == bought.id
@@ -207,6 +241,8 @@ def test_what_nobody_confirmed_yet_tells_how_the_person_is_asked(
         (("--day", "yesterday"), "2026-05-03"),
         (("--day", "2026-13-01"), "2026-05-03"),
         (("--limit", "0"), "--limit"),
+        (("--limit", "100001"), "--limit"),
+        (("--limit", "99999999999999999999"), "at most 100000. kros-mcp export writes any number."),
     ],
 )
 def test_a_malformed_filter_is_a_usage_error(command: Command, words: tuple[str, ...], said: str) -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,44 @@ def test_what_is_not_a_command_is_a_usage_error(command: Command, words: tuple[s
     assert ran.code == 2
     assert "usage: kros-mcp" in ran.err
     assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("operations", "--principal", b"\xff"),
+        ("export", "--principal", b"\xff"),
+        ("export", "--output", b"/nowhere/may\xff.csv"),
+        ("approve", b"op_\xff", "--yes", "--reason", "x"),
+        ("deny", "op_1", "--yes", "--reason", b"no\xff\x1b[31m"),
+        ("settle", b"op_\xff", "done", "--reason", "x"),
+        ("sip", b"\xff"),
+        (b"\xff",),
+    ],
+)
+def test_what_is_no_text_is_a_usage_error(command: Command, words: tuple[str | bytes, ...]) -> None:
+    ran = command(*map(os.fsdecode, words))
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith("kros-mcp: error: an argument is not valid text in UTF-8\n")
+
+
+def test_text_beyond_ascii_is_taken(command: Command) -> None:
+    assert "asked for by 夜間 📞" in command("operations", "--principal", "夜間 📞").out
+
+
+def test_no_line_of_the_driver_stands_beside_our_sentence() -> None:
+    program = (
+        "import logging; from kros_mcp import cli; from kros_mcp.commands.books import listing\n"
+        "def run(_):\n"
+        "    for name in ('psycopg', 'psycopg.pool', 'kros_mcp'): logging.getLogger(name).warning('raw %s', name)\n"
+        "    return 0\n"
+        "listing.run = run; cli.main(['operations'])"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert (ran.stdout, ran.stderr) == ("", "raw kros_mcp\n")
 
 
 @pytest.mark.anyio

@@ -1,5 +1,6 @@
 import csv
 import io
+import os
 import stat
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from commands_doubles import Command, an_operation, put, settled
+from commands_doubles import Command, an_operation, put, sent, settled
 
 from kros_mcp.commands.books import choosing
 from kros_mcp.operations.journal import Move
@@ -58,7 +59,7 @@ def test_more_than_a_page_comes_whole_and_in_order(
     assert [row["operation_id"] for row in rows(command("export").out)] == ids
 
 
-@pytest.mark.parametrize("begins", ["=1+1", "+1", "-1", "@SUM(A1)"])
+@pytest.mark.parametrize("begins", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)"])
 def test_a_cell_that_begins_like_a_formula_is_guarded_and_a_number_is_not(
     command: Command, journal_url: str, begins: str
 ) -> None:
@@ -110,8 +111,7 @@ def test_what_may_have_been_charged_is_no_amount_and_what_was_not_is_zero(comman
         (0, 500, 500, {"setup_cents": None, "monthly_cents": 700}, "700"),
         (100, 500, 600, {"setup_cents": 50, "monthly_cents": 500}, "550"),
         (None, None, 500, {"setup_cents": None, "monthly_cents": None}, "500"),
-        (None, None, None, {"setup_cents": None, "monthly_cents": 500}, ""),
-        (None, None, None, {"setup_cents": 0, "monthly_cents": 500}, "500"),
+        (None, None, None, {"setup_cents": 0, "monthly_cents": 400}, "400"),
     ],
 )
 def test_what_a_purchase_took_is_what_krosai_reported_where_it_differs(
@@ -129,6 +129,22 @@ def test_what_a_purchase_took_is_what_krosai_reported_where_it_differs(
     [row] = rows(command("export").out)
 
     assert row["charged_cents"] == charged
+
+
+@pytest.mark.parametrize("monthly", [None, 400])
+def test_a_charge_of_which_krosai_states_only_a_part_counts_as_the_guard_counted_it(
+    command: Command, journal_url: str, monthly: int | None
+) -> None:
+    quote = Quote(number(0), "NG", "test", setup_cents=None, monthly_cents=None, due_now_cents=None)
+    reported = {"id": "n", "setup_cents": None, "monthly_cents": monthly}
+    then = (*sent(5_000), *settled(State.DONE, number=reported)[2:])
+    put(journal_url, an_operation(e164=number(0), quote=quote), *then)
+    put(journal_url, an_operation(e164=number(1)), *settled(State.DONE))
+
+    found = rows(command("export").out)
+
+    assert [row["charged_cents"] for row in found] == ["5000", "500"]
+    assert found[0]["charged_amount"] == "50.00"
 
 
 def test_filters_choose_states_principal_and_account(
@@ -182,6 +198,21 @@ def test_a_file_that_is_there_is_left_unless_forced(command: Command, journal_ur
     assert len(rows(path.read_text())) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert {file.name for file in tmp_path.iterdir() if "csv" in file.name} == {"may.csv"}
+
+
+def test_what_a_killed_export_left_behind_does_not_stop_the_next_one(
+    command: Command, journal_url: str, tmp_path: Path
+) -> None:
+    put(journal_url, an_operation())
+    path, left = tmp_path / "may.csv", tmp_path / f".may.csv.{os.getpid()}"
+    path.write_text("old")
+    left.write_text("half")
+
+    ran = command("export", "--output", str(path), "--force")
+
+    assert (ran.code, ran.err) == (0, f"1 operation written to {path}.\n")
+    assert len(rows(path.read_text())) == 1
+    assert left.read_text() == "half"
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])

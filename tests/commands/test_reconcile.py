@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from commands_doubles import Command, Ran, an_operation, put, sent, settled
 
 from kros_mcp.commands.reconciling.comparing import Account, compare
 from kros_mcp.commands.reconciling.history import History, Known
+from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Operation, Request, State
@@ -70,6 +72,99 @@ def test_where_all_agrees_nothing_needs_a_person_and_only_get_was_sent(
     assert sim.charges == charges
 
 
+def own_again(sim: Simulator, number: OwnedNumber, **changes: Any) -> OwnedNumber:
+    """Let KrosAI show a second record of the same number, as after an order that was sent twice."""
+    second = replace(number, id=f"{number.id[:-1]}z", **changes)
+    sim.owned[second.id] = second
+    return second
+
+
+@pytest.mark.parametrize("status", ["active", "pending"])
+def test_a_number_owned_twice_fails_and_both_records_are_named(
+    command: Command, journal_url: str, sim: Simulator, status: str
+) -> None:
+    number = own(sim)
+    second = own_again(sim, number, status=status)
+    bought = record(journal_url, number, *done(number={"id": number.id}))
+
+    ran = command("reconcile")
+
+    text = " ".join(ran.out.split())
+    assert ran.code == 1
+    assert f"{number.e164} is owned twice: KrosAI shows {number.id} and {second.id} in service" in text
+    assert "It may be charged twice" in text
+    assert f"{bought.id} (done)" in text
+    assert "KrosAI shows 2 numbers in service." in text
+    assert "nothing has changed" not in text
+    found = json.loads(command("reconcile", "--json").out)
+    assert (found["numbers_in_service"], found["numbers_inactive"]) == (2, 0)
+    [twice] = [one for one in found["findings"] if one["kind"] == "owned_twice"]
+    assert (twice["mark"], twice["e164"], twice["operation_id"]) == ("fail", number.e164, bought.id)
+
+
+def test_the_purchase_in_doubt_is_named_beside_the_one_that_is_done(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    own_again(sim, number)
+    record(journal_url, number, *done(number={"id": number.id}))
+    failed = record(journal_url, number, *settled(State.FAILED, ago=60))
+
+    assert f"{failed.id} (failed)" in command("reconcile").out
+
+
+def test_only_the_record_that_the_journal_bought_is_held_against_its_settings(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    own_again(sim, number, endpoint_id="ep_other", monthly_cost_cents=900)
+    number.endpoint_id = "ep_support"
+    wanted = Request(inventory_id="inv", endpoint_id="ep_support")
+    record(journal_url, number, *done(number={"id": number.id}), request=wanted)
+
+    assert marks(command("reconcile", "--json")) == {"owned_twice": "fail"}
+
+
+def test_a_number_owned_twice_and_not_by_this_journal_fails_too(command: Command, sim: Simulator) -> None:
+    own_again(sim, own(sim))
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (1, {"owned_twice": "fail", "bought_outside": "warn"})
+    assert ran.out.count('"bought_outside"') == 1
+
+
+def test_a_record_given_up_beside_the_living_one_is_no_second_purchase(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    own_again(sim, number, status="inactive")
+    record(journal_url, number, *done())
+
+    ran = command("reconcile")
+
+    assert ran.code == 0
+    assert "KrosAI shows 1 number in service, and 1 inactive." in ran.out
+    assert "as far as it knows nothing has changed" in ran.out
+
+
+@pytest.mark.parametrize("status", ["suspended", "pending", "porting"])
+def test_a_number_in_service_that_is_not_active_is_warned_of_with_its_status(
+    command: Command, journal_url: str, sim: Simulator, status: str
+) -> None:
+    number = own(sim)
+    number.status = status
+    record(journal_url, number, *done())
+
+    ran = command("reconcile")
+
+    text = " ".join(ran.out.split())
+    assert ran.code == 0
+    assert f"{number.e164} ({number.id}) is not active: KrosAI calls it {status}." in text
+    assert "nothing has changed" not in text
+    assert marks(command("reconcile", "--json")) == {"not_active": "warn"}
+
+
 def test_numbers_bought_outside_are_told_in_one_line_and_fail_nothing(command: Command, sim: Simulator) -> None:
     numbers = [own(sim) for _ in range(3)]
 
@@ -78,6 +173,8 @@ def test_numbers_bought_outside_are_told_in_one_line_and_fail_nothing(command: C
     assert ran.code == 0
     [line] = [line for line in ran.out.splitlines() if "3 numbers are owned" in line]
     assert line.startswith("warn")
+    told = "They were bought in the dashboard, before this server, or through another journal. Nothing to do if you"
+    assert f"{told} know them." in " ".join(ran.out.split())
     for number in numbers:
         assert number.e164 in ran.out
     told = json.loads(command("reconcile", "--json").out)
@@ -112,6 +209,31 @@ def test_an_owned_number_whose_purchase_counts_as_failed_is_grave_unless_it_was_
     assert (grave.code, marks(grave)) == (1, {"owned_though_failed": "fail"})
     assert failed.id in grave.out
     assert (later.code, marks(later)) == (0, {"bought_outside": "warn"})
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Africa/Lagos"])
+@pytest.mark.parametrize("written", ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%SZ"])
+def test_a_date_of_krosai_without_a_zone_is_in_utc_wherever_this_runs(
+    monkeypatch: pytest.MonkeyPatch, zone: str, written: str
+) -> None:
+    then = 1_777_800_000.0
+    failed = replace(an_operation(), state=State.FAILED, sent_at=then, settled_at=then, error_code="NOT_DONE")
+    history = History(numbers={failed.e164: Known(doubtful=failed)})
+
+    def kind(after_seconds: float) -> str:
+        created = datetime.fromtimestamp(then + after_seconds, UTC).strftime(written)
+        number = PhoneNumber(id="pn_1", e164=failed.e164, status="active", created_at=created)
+        [found] = compare(history, Account((number,), complete=True, now=then + DAY))
+        return found.kind
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        kinds = (kind(5), kind(3_700))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert kinds == ("owned_though_failed", "bought_outside")
 
 
 def read_time(operation: Operation) -> float:

@@ -14,6 +14,8 @@ from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings
 
 _PAGE = 1000
+MOST_COUNTED = 1000
+"""Where counting what waits for a person ends; nobody decides on so many one by one."""
 _SHORT = 8  # of 32 hexadecimal characters
 
 
@@ -99,6 +101,14 @@ async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:
 
 
 async def waiting_for_a_person(journal: Journal, choice: Choice) -> int:
-    """Count what an approver has yet to decide, in the accounts shown."""
-    proposed = Filter(account=choice.wanted.account, states=(State.PROPOSED,))
-    return sum([1 async for operation in every(journal, proposed) if operation.channel is Channel.APPROVER])
+    """Count what an approver has yet to decide, in the accounts shown, up to `MOST_COUNTED`.
+
+    The journal has no filter for who is asked. What is asked in a conversation is read too, and expires within
+    ten minutes, so that it is little.
+    """
+    waiting = 0
+    async for operation in every(journal, Filter(account=choice.wanted.account, states=(State.PROPOSED,))):
+        waiting += operation.channel is Channel.APPROVER
+        if waiting >= MOST_COUNTED:
+            break
+    return waiting

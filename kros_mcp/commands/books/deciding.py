@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from kros_mcp.commands.books import person
+from kros_mcp.commands.books import certain, person
 from kros_mcp.commands.books.choosing import account_of, short
 from kros_mcp.commands.stage import paint, wrapped
 from kros_mcp.errors import InvalidArgumentError, OperationError
@@ -75,7 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     decided = anyio.run(_decide, settings, case.operation.id, move)
     if decided.state is State.EXPIRED:
         raise model.past(decided)
-    if approving:
+    if approving and decided.state is not State.CONFIRMED:
+        print(f"Approved. The operation is {decided.state} now; see kros-mcp operations for its outcome.")
+    elif approving:
         print("Approved. The server executes it within two seconds if it runs, else when it is started.")
         print("See kros-mcp operations for its outcome.")
     else:
@@ -108,7 +110,7 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
 
 async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
-        return await journal.change(operation_id, move)
+        return await certain.decide(journal, operation_id, move)
 
 
 def _require_decidable(operation: Operation, *, approving: bool) -> None:

@@ -10,6 +10,7 @@ import io
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ COLUMNS = (
     "not_applied",
 )
 _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last are full-width
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -147,11 +148,8 @@ def _standard_output() -> TextIO:
 @contextmanager
 def _new_file(path: Path, *, force: bool) -> Iterator[TextIO]:
     """Open a file of its owner's alone; what was there is replaced only when the new one is whole."""
-    written = path.with_name(f".{path.name}.{os.getpid()}") if force else path
     try:
-        if force and path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise _unwritable(path)
-        number = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        number, written = _replacing(path) if force else _creating(path)
     except FileExistsError:
         raise KrosError(
             f"{path} is there already and was left as it is.",
@@ -171,6 +169,18 @@ def _new_file(path: Path, *, force: bool) -> Iterator[TextIO]:
     except BaseException:
         written.unlink(missing_ok=True)
         raise
+
+
+def _creating(path: Path) -> tuple[int, Path]:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), path
+
+
+def _replacing(path: Path) -> tuple[int, Path]:
+    """Open a file beside the one to be replaced, under a name that no export killed before has left there."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise _unwritable(path)
+    number, name = tempfile.mkstemp(prefix=".kros-mcp-", suffix=".csv", dir=path.parent)
+    return number, Path(name)
 
 
 def _unwritable(path: Path) -> KrosError:

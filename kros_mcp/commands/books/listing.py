@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from kros_mcp.commands.books import person
-from kros_mcp.commands.books.choosing import Choice, choose, short, waiting_for_a_person
+from kros_mcp.commands.books.choosing import MOST_COUNTED, Choice, choose, short, waiting_for_a_person
 from kros_mcp.commands.books.record import record, why
 from kros_mcp.commands.books.table import Column, drawn, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
@@ -15,9 +15,11 @@ from kros_mcp.krosai.text import clean
 from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
-from kros_mcp.times import bounds, minute
+from kros_mcp.times import bounds, day_of, minute
 
 _LONGEST_NAME = 60
+_MOST_SHOWN = 100_000  # they stand in memory at once; an export streams
+_DAY_LETTERS = 10
 _COLOURS = {
     State.DONE: "green",
     State.FAILED: "yellow",
@@ -63,8 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         KrosError: The journal cannot be used, or a filter is malformed.
     """
     settings = load_settings()
-    if arguments.limit < 1:
-        raise InvalidArgumentError("--limit must be 1 or more.", next_step="")
+    if not 1 <= arguments.limit <= _MOST_SHOWN:
+        raise InvalidArgumentError(
+            f"--limit must be 1 or more, and at most {_MOST_SHOWN}.", next_step="kros-mcp export writes any number."
+        )
     page = anyio.run(_read, settings, arguments)
     if arguments.json:
         print(json.dumps(_document(page, settings), indent=2, ensure_ascii=False))
@@ -99,6 +103,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
         "more": page.more,
         "hidden_of_other_accounts": page.hidden,
         "waiting_for_a_person": page.waiting,
+        "waiting_for_a_person_or_more": page.waiting >= MOST_COUNTED,
     }
 
 
@@ -113,16 +118,15 @@ def _print(page: _Page, settings: Settings) -> None:
         print()
     print(_whose(page, settings))
     if page.more:
-        print(
-            f"{page.more} more, older ones, are not shown: add --limit {page.total}, or write all to a file with "
-            "kros-mcp export --csv."
-        )
+        limit = f"add --limit {page.total}, or " if page.total <= _MOST_SHOWN else ""
+        print(f"{page.more} more, older ones, are not shown: {limit}write all to a file with kros-mcp export --csv.")
     if page.hidden:
         verb, these = ("is", "it") if page.hidden == 1 else ("are", "them")
         print(f"{page.hidden} of other accounts {verb} hidden: --all-accounts shows {these}.")
     if page.waiting:
         verb = "waits" if page.waiting == 1 else "wait"
-        print(f"{page.waiting} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID.")
+        more = " or more" if page.waiting >= MOST_COUNTED else ""
+        print(f"{page.waiting}{more} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID.")
 
 
 def _whose(page: _Page, settings: Settings) -> str:
@@ -150,7 +154,7 @@ def _narrowed(choice: Choice) -> str:
     if wanted.principal is not None:
         parts.append(f" asked for by {clean(wanted.principal)}")
     if wanted.since is not None:
-        parts.append(f" of {minute(wanted.since)[:10]}")
+        parts.append(f" of {day_of(wanted.since).zfill(_DAY_LETTERS)}")  # not every platform pads a year
     return "".join(parts)
 
 

@@ -1,7 +1,7 @@
 """One operation as the books write it down: plain values under stable names.
 
 Cents are integers, times ISO 8601 in UTC; None where there is none. `operations --json` and `export` share
-these names.
+these names. `charged_cents` falls back to `reserved_cents` where a charge is certain and its amount is not.
 """
 
 from typing import Any
@@ -63,9 +63,11 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
 
 
 def charged_cents(operation: Operation) -> int | None:
-    """Say what a purchase took: 0 if nothing, None if that is not known.
+    """Say what a purchase took: 0 if nothing, None if it is not known whether it was charged.
 
-    It is what was quoted, or what KrosAI reported afterwards where that differs; no invoice has been seen.
+    It is what was quoted, or what KrosAI reported afterwards where that differs; no invoice has been seen. Of
+    a purchase that was charged an amount that KrosAI never stated whole, it is `reserved_cents`, which is what
+    the guard counted, so that the sum of a day leaves no purchase out.
     """
     if operation.action is not Action.BUY or operation.charged == "no":
         return 0
@@ -77,8 +79,8 @@ def charged_cents(operation: Operation) -> int | None:
         for name, shown in (("setup_cents", quote.setup_cents), ("monthly_cents", quote.monthly_cents))
     )
     if (setup, monthly) == (quote.setup_cents, quote.monthly_cents):
-        return quote.due_now_cents
-    return None if setup is None or monthly is None else setup + monthly
+        return operation.reserved_cents if quote.due_now_cents is None else quote.due_now_cents
+    return operation.reserved_cents if setup is None or monthly is None else setup + monthly
 
 
 def charged_on(operation: Operation) -> str | None:

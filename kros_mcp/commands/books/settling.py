@@ -5,7 +5,7 @@ from functools import partial
 
 import anyio
 
-from kros_mcp.commands.books import person
+from kros_mcp.commands.books import certain, person
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.operations import moves
 from kros_mcp.operations.backends import open_journal
@@ -36,4 +36,4 @@ async def _settle(settings: Settings, arguments: argparse.Namespace, reason: str
         reason=reason,
     )
     async with open_journal(settings.journal_url) as journal:
-        return await journal.change(arguments.operation_id, move)
+        return await certain.decide(journal, arguments.operation_id, move)

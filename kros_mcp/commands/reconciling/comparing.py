@@ -5,12 +5,13 @@ concluded about what it does not show.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.reconciling.history import History, Known, ended
 from kros_mcp.commands.stage import amount
+from kros_mcp.krosai.text import clean
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Operation, State
@@ -50,15 +51,25 @@ class Account:
     protected: tuple[str, ...] = ()
 
     @property
-    def living(self) -> dict[str, PhoneNumber]:
-        """The numbers that are not inactive, by E.164."""
-        return {number.e164: number for number in self.numbers if number.status != "inactive"}
+    def living(self) -> dict[str, tuple[PhoneNumber, ...]]:
+        """The records that are not inactive, by E.164; more than one is a number bought more than once."""
+        grouped: dict[str, tuple[PhoneNumber, ...]] = {}
+        for number in self.numbers:
+            if number.status != "inactive":
+                grouped[number.e164] = (*grouped.get(number.e164, ()), number)
+        return grouped
+
+    @property
+    def inactive(self) -> tuple[PhoneNumber, ...]:
+        """The records of numbers given up."""
+        return tuple(number for number in self.numbers if number.status == "inactive")
 
 
 def compare(history: History, account: Account) -> list[Difference]:
     """Compare number by number, then tell what is still open."""
-    living = account.living
-    told = [difference for e164 in living for difference in _owned(history.of(e164), living[e164], account)]
+    told: list[Difference] = []
+    for e164, records in account.living.items():
+        told += _living(history.of(e164), records, account)
     told += _absent(history, account)
     named = {difference.operation_id for difference in told}
     told += [_open(operation, account.now) for operation in history.open if operation.id not in named]
@@ -68,6 +79,33 @@ def compare(history: History, account: Account) -> list[Difference]:
 def differs(known: Known, number: PhoneNumber) -> bool:
     """Tell whether a number is not as the journal set it, so that it deserves a closer reading."""
     return known.held is not None and any(getattr(number, name) != value for name, (value, _) in known.settings.items())
+
+
+def _living(known: Known, records: tuple[PhoneNumber, ...], account: Account) -> list[Difference]:
+    """Tell of one E.164: that it is owned twice, how its records stand, and what the journal knows of it."""
+    told = [_twice(known, records)] if len(records) > 1 else []
+    told += [_status(number) for number in records if number.status not in {"active", None}]
+    # The other record was bought some other way, so that it need not be as the journal set its own.
+    bought = known.held.number if known.held is not None else None
+    own = [number for number in records if bought is not None and number.id == bought.get("id")] or records
+    told += [difference for number in own for difference in _owned(known, number, account)]
+    return list(dict.fromkeys(told))
+
+
+def _twice(known: Known, records: tuple[PhoneNumber, ...]) -> Difference:
+    e164, ids = records[0].e164, " and ".join(number.id for number in records)
+    times = {2: "twice"}.get(len(records), f"{len(records)} times")
+    named = [f"{one.id} ({one.state})" for one in (known.held, known.doubtful) if one is not None]
+    ours = f" Its purchases in this journal: {', '.join(named)}." if named else ""
+    what = f"{e164} is owned {times}: KrosAI shows {ids} in service. It may be charged {times}, every month."
+    to_do = f"Look in the KrosAI dashboard which record is needed, and ask KrosAI to take back the rest.{ours}"
+    return Difference("owned_twice", fail(what, to_do), e164, known.held.id if known.held is not None else "")
+
+
+def _status(number: PhoneNumber) -> Difference:
+    what = f"{number.e164} ({number.id}) is not active: KrosAI calls it {clean(number.status or '')}."
+    to_do = "It may cost money and carry no calls: look in the KrosAI dashboard."
+    return Difference("not_active", warn(what, to_do), number.e164)
 
 
 def _owned(known: Known, number: PhoneNumber, account: Account) -> list[Difference]:
@@ -84,10 +122,13 @@ def _owned(known: Known, number: PhoneNumber, account: Account) -> list[Differen
 def _bought_later(operation: Operation, number: PhoneNumber) -> bool:
     """Tell whether KrosAI dates the number well after an operation, so that something else has bought it."""
     try:
-        created = datetime.fromisoformat(number.created_at or "").timestamp()
+        created = datetime.fromisoformat(number.created_at or "")
     except ValueError:
         return False
-    return operation.state in {State.DONE, State.FAILED} and created > ended(operation) + LISTING_LAG_SECONDS
+    if created.tzinfo is None:  # KrosAI's times are in UTC, whether it says so or not
+        created = created.replace(tzinfo=UTC)
+    later = created.timestamp() > ended(operation) + LISTING_LAG_SECONDS
+    return later and operation.state in {State.DONE, State.FAILED}
 
 
 def _outside(other: Operation | None, number: PhoneNumber) -> Difference:
@@ -133,7 +174,7 @@ def _absent(history: History, account: Account) -> list[Difference]:
     if not account.complete:
         return []
     living = account.living
-    inactive = {number.e164 for number in account.numbers} - living.keys()
+    inactive = {number.e164 for number in account.inactive}
     told = []
     for e164, known in history.numbers.items():
         if known.held is not None and e164 not in living:

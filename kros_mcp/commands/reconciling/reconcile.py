@@ -35,8 +35,8 @@ class _Report:
 
     account: str
     read_at: float
-    numbers: int = 0
     living: int = 0
+    inactive: int = 0
     complete: bool = False
     rate: RunRate | None = None
     differences: list[Difference] = field(default_factory=list)
@@ -87,7 +87,8 @@ async def _examine(settings: Settings) -> _Report:
                 owned = await _looked_at_closely(client, history, owned)
         except KrosaiError as exc:
             found.differences.append(_unread("Some numbers", exc))
-        found.numbers, found.living, found.complete = len(owned.numbers), len(owned.living), owned.complete
+        found.living = sum(len(records) for records in owned.living.values())
+        found.inactive, found.complete = len(owned.inactive), owned.complete
         differences = compare(history, owned)
         found.differences += [_extent(found), *_agreeing(history, owned, differences), *differences]
         desk = Desk(settings, journal, client, Inventory(client), account)
@@ -101,16 +102,20 @@ async def _examine(settings: Settings) -> _Report:
 
 
 async def _looked_at_closely(client: KrosClient, history: History, owned: Account) -> Account:
-    """Read each number that seems to differ by itself: a list may leave things out, or lag behind."""
-    living = owned.living.values()
-    closer = await read_each(client, [one.id for one in living if differs(history.of(one.e164), one)])
+    """Read each number that seems to differ, or to be owned twice, by itself: a list may leave things out, or lag."""
+    doubtful = [
+        one.id
+        for e164, records in owned.living.items()
+        for one in records
+        if len(records) > 1 or differs(history.of(e164), one)
+    ]
+    closer = await read_each(client, doubtful)
     numbers = (closer.get(number.id, number) for number in owned.numbers)
     return replace(owned, numbers=tuple(number for number in numbers if number is not None))
 
 
 def _extent(found: _Report) -> Difference:
-    inactive = found.numbers - found.living
-    beside = f", and {inactive} inactive" if inactive else ""
+    beside = f", and {found.inactive} inactive" if found.inactive else ""
     if found.complete:
         numbers = f"{found.living} number{'' if found.living == 1 else 's'}"
         return Difference("read", ok(f"KrosAI shows {numbers} in service{beside}."))
@@ -162,7 +167,8 @@ def _gathered(differences: Sequence[Difference]) -> list[Difference]:
     more = f" and {len(outside) - _SHOWN} more (--json lists them)" if len(outside) > _SHOWN else ""
     finding = warn(
         f"{len(outside)} numbers are owned, and this journal has not bought them: {named}{more}.",
-        outside[0].finding.to_do.replace("It was", "They were").replace("know it", "know them"),
+        "They were bought in the dashboard, before this server, or through another journal. Nothing to do if you "
+        "know them.",
     )
     first = next(at for at, difference in enumerate(differences) if difference.kind == "bought_outside")
     kept = [difference for difference in differences if difference.kind != "bought_outside"]
@@ -177,7 +183,7 @@ def _document(found: _Report, settings: Settings, exit_code: int) -> dict[str, o
         "read_at": utc(found.read_at),
         "complete": found.complete,
         "numbers_in_service": found.living,
-        "numbers_inactive": found.numbers - found.living,
+        "numbers_inactive": found.inactive,
         "monthly_run_rate_cents": rate.monthly_cents if rate else None,
         "run_rate_complete": rate.complete if rate else False,
         "unpriced_numbers": rate.unpriced if rate else None,
