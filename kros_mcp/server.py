@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from kros_mcp import __version__
 from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError
 from kros_mcp.krosai.inventory import Inventory
-from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.operations.model import CODE_SECONDS, State
 from kros_mcp.operations.runner import open_runner
-from kros_mcp.operations.sqlite_file import journal_path, network_file_system
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import Call, Runtime, current_call

@@ -7,17 +7,17 @@ from kros_mcp.errors import InvalidArgumentError
 
 def utc(seconds: float) -> str:
     """Show a time as ISO 8601, to the second."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def minute(seconds: float) -> str:
     """Show a time for a table, to the minute."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    return utc(seconds)[:16].replace("T", " ")
 
 
 def day_of(seconds: float) -> str:
     """Name the day of a time."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+    return utc(seconds)[:10]
 
 
 def bounds(day: str) -> tuple[float, float]:

@@ -28,8 +28,8 @@ from kros_mcp.errors import (
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
-from kros_mcp.operations.backends import place
 from kros_mcp.operations.desk import open_krosai
+from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
 NETWORK_SECONDS = 10.0

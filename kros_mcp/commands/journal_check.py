@@ -7,10 +7,10 @@ from pathlib import Path
 from kros_mcp.commands.books.choosing import account_of
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
 from kros_mcp.errors import KrosError, SettingsError
-from kros_mcp.operations.backends import open_journal, place
 from kros_mcp.operations.journal import Filter, Journal
+from kros_mcp.operations.journals.backends import open_journal, place
+from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.operations.model import Channel, Operation, State
-from kros_mcp.operations.sqlite_file import journal_path, network_file_system
 from kros_mcp.settings import Settings, is_postgres
 
 PRIVATE_MODE = 0o600
@@ -42,7 +42,7 @@ async def check_journal(settings: Settings) -> list[Finding]:
 def _database(settings: Settings) -> list[Finding]:
     found = []
     # It has been opened, so the extra is there.
-    from kros_mcp.operations.postgres_address import Address  # noqa: PLC0415
+    from kros_mcp.operations.journals.postgres_address import Address  # noqa: PLC0415
 
     if Address.of(settings.journal_url or "").is_unverified:
         found.append(

@@ -19,7 +19,9 @@ exit codes:  0 listed   2 usage or settings   3 journal unusable
 """
 _EXPORTING = """\
 RFC 4180 in UTF-8, oldest first, one line for each operation; amounts are whole cents where a name ends in _cents.
-charged_cents is what a purchase took, as quoted or as KrosAI reported it: 0 if nothing, empty while unknown.
+charged_cents is what a purchase took, as quoted or as KrosAI reported it: 0 if nothing, empty while it is not
+known whether it was charged. Where KrosAI states no whole amount of a charge, it is reserved_cents, as the guard
+counted it.
 The sum of charged_cents by charged_on is what each day (UTC) cost; with --by sent whole days are complete.
 A cell that a spreadsheet would take for a formula begins with an apostrophe; e164 keeps its plus sign.
 

@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from postgres_server import open_postgres_server
 
 from kros_mcp.operations import execution, moves
-from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.journals.rows import COLUMNS, encode
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, State, new_operation_id
-from kros_mcp.operations.rows import COLUMNS, encode
 from kros_mcp.settings import Settings
 
 MOST_GROWTH = 1.5

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import anyio
 from anyio.abc import TaskGroup
 
-from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.simulator import open_server
 
 from .approver import Approver

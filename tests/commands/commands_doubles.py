@@ -14,8 +14,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from kros_mcp.operations import moves
-from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.journal import Move
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Quote, Request, new_operation_id
 from kros_mcp.settings import load_settings
 

@@ -9,8 +9,8 @@ from commands_doubles import E164, NARROW_KEY, Command, an_operation, put
 
 from kros_mcp.commands import doctor, findings
 from kros_mcp.operations import moves
+from kros_mcp.operations.journals.sqlite_file import network_file_system
 from kros_mcp.operations.model import Quote, State
-from kros_mcp.operations.sqlite_file import network_file_system
 from kros_mcp.simulator import Simulator
 
 UNREACHABLE = "http://127.0.0.1:1/v1"

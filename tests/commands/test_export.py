@@ -147,6 +147,12 @@ def test_a_charge_of_which_krosai_states_only_a_part_counts_as_the_guard_counted
     assert found[0]["charged_amount"] == "50.00"
 
 
+def test_help_tells_which_amount_stands_for_one_that_krosai_does_not_state(command: Command) -> None:
+    told = " ".join(command("export", "--help").out.split())
+
+    assert "Where KrosAI states no whole amount of a charge, it is reserved_cents" in told
+
+
 def test_filters_choose_states_principal_and_account(
     command: Command, journal_url: str, environment: pytest.MonkeyPatch
 ) -> None:

@@ -12,10 +12,10 @@ from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.journals.postgres import open_postgres
+from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Operation, Request
-from kros_mcp.operations.postgres import open_postgres
 from kros_mcp.operations.proposal import propose_purchase, propose_release
-from kros_mcp.operations.sqlite import open_sqlite
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.simulator import OwnedNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName

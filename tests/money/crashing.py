@@ -20,12 +20,12 @@ import anyio
 import httpx
 from bench import YES, settings_for
 
+from kros_mcp.operations.journals.postgres import PostgresJournal
+from kros_mcp.operations.journals.rows import Work
+from kros_mcp.operations.journals.sqlite import SqliteJournal
+from kros_mcp.operations.journals.stored import StoredJournal
 from kros_mcp.operations.model import Request
-from kros_mcp.operations.postgres import PostgresJournal
 from kros_mcp.operations.proposal import propose_purchase, propose_release
-from kros_mcp.operations.rows import Work
-from kros_mcp.operations.sqlite import SqliteJournal
-from kros_mcp.operations.stored import StoredJournal
 from kros_mcp.server import open_runtime
 
 

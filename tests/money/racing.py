@@ -32,9 +32,9 @@ from kros_mcp.errors import JournalError, KrosError
 from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations import execution, policy, recovery
-from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import execute
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Request
 from kros_mcp.operations.proposal import propose_purchase
 

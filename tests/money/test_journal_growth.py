@@ -13,8 +13,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from growth import ACCOUNT, act, fill_sqlite, year_of
 
-from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio

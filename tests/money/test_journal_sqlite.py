@@ -14,10 +14,10 @@ import pytest
 from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, settings_for, simulator
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations import sqlite_file
-from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journals import sqlite_file
+from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.journals.rows import COLUMNS
 from kros_mcp.operations.model import Limits, State
-from kros_mcp.operations.rows import COLUMNS
 from kros_mcp.server import open_runtime
 from kros_mcp.simulator import transport
 
@@ -175,7 +175,7 @@ async def test_a_journal_that_another_process_locks_can_still_be_opened_and_read
 
 _OPENING = """
 import anyio, json, sys
-from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations import model, moves
 from kros_mcp.errors import OperationError
 def take(operation, now, books):

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
+from kros_mcp.operations.journals.rows import decode, encode
 from kros_mcp.operations.model import (
     CODE_SECONDS,
     IN_FLIGHT,
@@ -22,7 +23,6 @@ from kros_mcp.operations.model import (
     Request,
     State,
 )
-from kros_mcp.operations.rows import decode, encode
 
 ENDED = frozenset(State) - WAITING - IN_FLIGHT
 OUTCOMES = (State.DONE, State.FAILED, State.UNKNOWN)

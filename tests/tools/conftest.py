@@ -5,7 +5,7 @@ import pytest
 from talk import ERAS, Clock
 
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.sqlite import open_sqlite
+from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.simulator import Simulator
 
 

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from talk import Clock, Person, Talk, Told, accept, item_of, open_talk, settings_for, told, wrote
 
-from kros_mcp.operations.sqlite import open_sqlite
+from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.server import build_server, open_runtime
 from kros_mcp.simulator import Simulator
 

@@ -16,9 +16,9 @@ from kros_mcp.errors import InvalidArgumentError, OperationError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
 from kros_mcp.operations import model, moves, policy
-from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.confirmation import sentence
 from kros_mcp.operations.journal import Move, missing
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Environment, Settings, load_settings
 from kros_mcp.times import utc

@@ -12,14 +12,13 @@ from kros_mcp.commands.books.record import record, why
 from kros_mcp.commands.books.table import Column, drawn, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
-from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds, day_of, minute
 
 _LONGEST_NAME = 60
 _MOST_SHOWN = 100_000  # they stand in memory at once; an export streams
-_DAY_LETTERS = 10
 _COLOURS = {
     State.DONE: "green",
     State.FAILED: "yellow",
@@ -154,7 +153,7 @@ def _narrowed(choice: Choice) -> str:
     if wanted.principal is not None:
         parts.append(f" asked for by {clean(wanted.principal)}")
     if wanted.since is not None:
-        parts.append(f" of {day_of(wanted.since).zfill(_DAY_LETTERS)}")  # not every platform pads a year
+        parts.append(f" of {day_of(wanted.since)}")
     return "".join(parts)
 
 

@@ -8,7 +8,7 @@ import anyio
 from kros_mcp.commands.books import certain, person
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.operations import moves
-from kros_mcp.operations.backends import open_journal
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.settings import Settings, load_settings
 

@@ -17,9 +17,9 @@ from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.krosai.owned import read_all_owned, read_each
 from kros_mcp.krosai.patience import within
 from kros_mcp.money import show_cents
-from kros_mcp.operations.backends import open_journal
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.settings import Settings, load_settings

@@ -9,9 +9,9 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from kros_mcp.operations.rows import Rows, Work
-from kros_mcp.operations.sqlite_file import journal_path, open_file, translated
-from kros_mcp.operations.stored import StoredJournal
+from kros_mcp.operations.journals.rows import Rows, Work
+from kros_mcp.operations.journals.sqlite_file import journal_path, open_file, translated
+from kros_mcp.operations.journals.stored import StoredJournal
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.postgres_schema import LOCK, SCHEMA, prepare, read_secret
-from kros_mcp.operations.rows import Rows, Work
-from kros_mcp.operations.stored import StoredJournal
+from kros_mcp.operations.journals.postgres_schema import LOCK, SCHEMA, prepare, read_secret
+from kros_mcp.operations.journals.rows import Rows, Work
+from kros_mcp.operations.journals.stored import StoredJournal
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from typing import TypeVar
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
-from kros_mcp.operations.listing import condition
+from kros_mcp.operations.journals.listing import condition
+from kros_mcp.operations.journals.rows import COLUMNS, Work, decode, encode, marks
 from kros_mcp.operations.model import OPEN, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
-from kros_mcp.operations.rows import COLUMNS, Work, decode, encode, marks
 
 T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0

@@ -5,8 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.sqlite import open_sqlite
-from kros_mcp.operations.sqlite_file import journal_path
+from kros_mcp.operations.journals.sqlite import open_sqlite
+from kros_mcp.operations.journals.sqlite_file import journal_path
 from kros_mcp.settings import is_postgres
 
 
@@ -27,7 +27,7 @@ def place(url: str | None) -> str:
     if url is None or not is_postgres(url):
         return str(journal_path(url) or "memory")
     with suppress(ImportError):
-        from kros_mcp.operations.postgres_address import Address, InvalidAddressError  # noqa: PLC0415 - an extra
+        from kros_mcp.operations.journals.postgres_address import Address, InvalidAddressError  # noqa: PLC0415 - an extra
 
         with suppress(InvalidAddressError):
             return str(Address.of(url))
@@ -38,7 +38,7 @@ def _opened(url: str | None) -> AbstractAsyncContextManager[Journal]:
     if url is None or not is_postgres(url):
         return open_sqlite(url)
     try:
-        from kros_mcp.operations.postgres import open_postgres  # noqa: PLC0415 - an extra, and 100 ms
+        from kros_mcp.operations.journals.postgres import open_postgres  # noqa: PLC0415 - an extra, and 100 ms
     except ImportError as exc:
         raise SettingsError(
             "KROS_JOURNAL_URL names a PostgreSQL database, for which the extra kros-mcp[postgres] is not installed."
