@@ -29,10 +29,13 @@ async def check_journal(settings: Settings) -> list[Finding]:
             rows = await _rows(journal, account_of(settings, journal))
     except KrosError as exc:
         where = "" if place(url) in exc.message else f" ({place(url)})"
+        if isinstance(exc, SettingsError):
+            return [failed(exc)]
         to_do = (
-            "Check KROS_JOURNAL_URL: host, database, user and password, and that the server accepts connections."
+            "Check KROS_JOURNAL_URL, and that the database runs and accepts this user. Another one knows nothing "
+            "of what was spent."
             if is_postgres(url)
-            else "Name a file that can be written, on a local disk with room, in KROS_JOURNAL_URL."
+            else "Make room, or make the file writable. Another file would know nothing of what was spent."
         )
         return [fail(f"{exc.message}{where}", to_do, exc.exit_code)]
     beside = _database(settings) if is_postgres(url) else _file(path, mode_before)

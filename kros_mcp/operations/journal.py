@@ -4,11 +4,12 @@
 a pure move of `model.py` answers the next row, and that is stored; a move that raises stores nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from kros_mcp.errors import OperationError
+from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
 
@@ -130,6 +131,21 @@ class Journal(Protocol):
     async def check_writable(self) -> None:
         """Raise `JournalError` unless a row could be written now."""
         ...
+
+
+@contextmanager
+def of_earlier(operation_id: str | None = None) -> Iterator[None]:
+    """Say of an act begun before, where the journal fails, that its outcome is not known: "unspent" would be a guess.
+
+    Raises:
+        OutcomeUnknownError: In place of a `JournalError`.
+    """
+    try:
+        yield
+    except JournalError as exc:
+        raise OutcomeUnknownError(
+            "The journal cannot be used now, so how this operation ended is not known.", operation_id=operation_id
+        ) from exc
 
 
 def missing(operation_id: str) -> OperationError:

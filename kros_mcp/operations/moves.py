@@ -153,7 +153,7 @@ def recover(operation: Operation, now: float) -> Operation:
             token=taken.token,
             state=State.FAILED,
             error_code="INTERRUPTED",
-            message="The server stopped before the request was sent.",
+            message="The server stopped, or lost its journal, before the request was sent.",
         )
     return settle(
         taken,
@@ -161,7 +161,7 @@ def recover(operation: Operation, now: float) -> Operation:
         token=taken.token,
         state=State.UNKNOWN,
         error_code="INTERRUPTED",
-        message="The server stopped while the request was being sent.",
+        message="The server stopped, or lost its journal, while the request was being sent.",
     )
 
 

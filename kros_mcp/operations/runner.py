@@ -12,12 +12,13 @@ from typing import TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
+from kros_mcp.errors import InternalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai.patience import within
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 ATTEND_EVERY_SECONDS = 1.0
 ASK_SECONDS = 20.0
+READ_SECONDS = 0.5
 DRAIN_SECONDS = 35.0
 _SLOWEST_ASKING_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 300.0
@@ -76,7 +78,11 @@ class Runner:
                 raise run.error
             if run.operation is not None:
                 return run.operation
-            return moves.begun(await self._read(operation_id))
+            with anyio.move_on_after(READ_SECONDS):  # the caller's time is up already
+                return moves.begun(await self._read(operation_id))
+            raise OutcomeUnknownError(
+                "The journal does not answer now, so how this operation ended is not known.", operation_id=operation_id
+            )
         return await self._read(operation_id)
 
     def is_under_way(self, operation_id: str) -> bool:
@@ -227,12 +233,8 @@ class Runner:
 
     async def _read(self, operation_id: str) -> Operation:
         """Read an operation that exists; a journal that cannot be read now says nothing of its outcome."""
-        try:
+        with of_earlier(operation_id):
             operation = await self._desk.journal.get(operation_id)
-        except JournalError as exc:
-            raise OutcomeUnknownError(
-                "The journal cannot be read now, so the outcome is not known.", operation_id=operation_id
-            ) from exc
         assert operation is not None  # noqa: S101 - rows are never deleted
         return operation
 

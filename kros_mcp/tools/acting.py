@@ -23,6 +23,7 @@ from kros_mcp.operations.confirmation import (
     PurchaseAnswer,
     ReleaseAnswer,
 )
+from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.asking import (
@@ -139,7 +140,8 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     here = runtime(ctx)
     operation = await own_operation(ctx, operation_id)
     if operation.state is not State.CANCELLED:
-        operation = await here.desk.journal.change(operation_id, _withdraw)
+        with of_earlier(operation_id):
+            operation = await here.desk.journal.change(operation_id, _withdraw)
     return results.answer(outcomes.acted(operation, here.settings))
 
 

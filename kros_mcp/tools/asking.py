@@ -21,6 +21,7 @@ from kros_mcp.operations.confirmation import (
     ReleaseAnswer,
     question,
 )
+from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Action, Operation, Request, State
 from kros_mcp.operations.proposal import propose_configuration, propose_purchase, propose_release
 from kros_mcp.tools.call import ToolContext, can_ask, current_call, is_answering, is_modern, principal, runtime
@@ -59,8 +60,9 @@ async def purchase_proposal(
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = desk.identity(principal(ctx), Action.BUY)
-            found = await desk.journal.find(identity, e164=e164, inventory_id=inventory_id)
-            return await confirmed_by_code(desk, found, request, confirmation_code)
+            with of_earlier():
+                found = await desk.journal.find(identity, e164=e164, inventory_id=inventory_id)
+                return await confirmed_by_code(desk, found, request, confirmation_code)
         operation = await propose_purchase(desk, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
@@ -74,8 +76,9 @@ async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, co
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = desk.identity(principal(ctx), Action.RELEASE)
-            found = await desk.journal.find(identity, e164=e164, number_id=opaque_id)
-            return await confirmed_by_code(desk, found, request, confirmation_code)
+            with of_earlier():
+                found = await desk.journal.find(identity, e164=e164, number_id=opaque_id)
+                return await confirmed_by_code(desk, found, request, confirmation_code)
         operation = await propose_release(desk, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
@@ -104,8 +107,9 @@ async def configuration_proposal(
         require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
         if confirmation_code:
             identity = desk.identity(principal(ctx), Action.CONFIGURE)
-            found = await desk.journal.find(identity, e164=number.e164)
-            return await confirmed_by_code(desk, found, request, confirmation_code)
+            with of_earlier():
+                found = await desk.journal.find(identity, e164=number.e164)
+                return await confirmed_by_code(desk, found, request, confirmation_code)
         operation = await propose_configuration(desk, principal(ctx), request, number)
     return await _put(ctx, operation)
 

@@ -9,7 +9,7 @@ from mcp.server.mcpserver import Context
 from mcp.types.version import is_version_at_least
 
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.journal import missing
+from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Settings
@@ -76,7 +76,8 @@ async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:
         OperationError: `OPERATION_NOT_FOUND`.
     """
     desk = runtime(ctx).desk
-    operation = await desk.journal.get(operation_id)
+    with of_earlier(operation_id):
+        operation = await desk.journal.get(operation_id)
     if operation is None or (operation.account, operation.principal) != (desk.account, principal(ctx)):
         raise missing(operation_id)
     return operation

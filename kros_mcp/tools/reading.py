@@ -10,8 +10,10 @@ from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import Page, PhoneNumber
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.operations.model import Limits, State
+from kros_mcp.operations.policy import Books
 from kros_mcp.operations.proposal import require_owned
 from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.settings import Settings
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime
 from kros_mcp.tools.parameters import (
@@ -146,10 +148,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     at_least = "at least " if rate.unpriced or not rate.complete else ""
     return results.answer(
         results.Spending(
-            summary=(
-                f"{show_cents(books.spent_cents, settings.currency)} was spent in the last 24 hours, "
-                f"{show_cents(room, settings.currency)} is left, and owned numbers cost {at_least}{monthly} a month."
-            ),
+            summary=f"{_spent(books, limits, settings)} Owned numbers cost {at_least}{monthly} a month.",
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,
@@ -184,6 +183,19 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
         operation = await here.runner.wait(operation.id, min(call.seconds_left, _STILL_SENDING_SECONDS))
     operation = await here.runner.ask(operation, within_seconds=call.seconds_left)
     return results.answer(outcomes.acted(operation, here.settings))
+
+
+def _spent(books: Books, limits: Limits, settings: Settings) -> str:
+    """Say what was spent in 24 hours and what is left, of everybody's budget or of the caller's own."""
+    left = max(0, settings.daily_budget_cents - books.spent_cents)
+    spent, currency = show_cents(books.spent_cents, settings.currency), settings.currency
+    if limits.daily_budget_cents is None:
+        return f"{spent} was spent in the last 24 hours, and {show_cents(left, currency)} is left."
+    own = max(0, limits.daily_budget_cents - books.own_spent_cents)
+    return (
+        f"{spent} was spent by all in the last 24 hours, {show_cents(books.own_spent_cents, currency)} of it by you; "
+        f"{show_cents(min(left, own), currency)} is left for you."
+    )
 
 
 def _said(status: str | None) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import anyio
 import psycopg
 import pytest
-from bench import CANARY, OTHER_MOBILES, Bench, open_bench, simulator
+from bench import CANARY, OTHER_MOBILES, YES, Bench, open_bench, simulator
 from postgres_server import PostgresServer
 
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError, SettingsError
@@ -26,6 +26,8 @@ from kros_mcp.operations.journals import postgres, postgres_schema
 from kros_mcp.operations.journals.backends import open_journal, place
 from kros_mcp.operations.journals.postgres_address import Address
 from kros_mcp.operations.model import Operation, State
+from kros_mcp.server import open_runtime
+from kros_mcp.simulator import transport
 
 pytestmark = pytest.mark.anyio
 
@@ -240,6 +242,25 @@ async def test_reads_that_are_cancelled_leave_every_connection_usable(database: 
                     tasks.start_soon(journal.get, operation.id)
 
 
+async def test_what_keeps_a_database_away_is_told_in_our_own_words(
+    database: Database, postgres_server: PostgresServer
+) -> None:
+    postgres_server.connection.execute("DROP ROLE IF EXISTS locked_out")
+    postgres_server.connection.execute("CREATE ROLE locked_out NOLOGIN")
+    told = {
+        database.url.replace(f"postgres:{CANARY}@", "unknown@"): "does not know this user",
+        database.url.replace(f"postgres:{CANARY}@", "locked_out@"): "refuses this user",
+        database.url.replace(database.name, "nowhere"): "does not exist on its server",
+        "postgresql://127.0.0.1:1/kros": "nothing listens at its address",
+        "postgresql:///kros?host=/nowhere": "nothing listens at its socket",
+        f"{database.url}&nonsense=1": "address or its tables cannot be used",
+    }
+    for url, words in told.items():
+        with pytest.raises(JournalError, match=words):
+            async with open_journal(url):
+                pass
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -340,6 +361,33 @@ async def test_a_database_that_is_lost_after_sending_leaves_the_outcome_unknown_
             sim.faults.let_go()
         database.alter("ALLOW_CONNECTIONS true")
     assert [(failure.charged, failure.operation_id) for failure in failures] == [("unknown", operation.id)]
+    assert len(sim.charges) == 1
+
+
+async def test_an_act_whose_journal_went_away_is_told_in_time_and_as_unknown(database: Database) -> None:
+    sim = simulator()
+    async with (
+        open_bench(sim, journal_url=database.url) as bench,
+        open_runtime(bench.desk.settings, transport=transport(sim), journal=bench.desk.journal) as runtime,
+    ):
+        operation = await bench.propose(OTHER_MOBILES[0])
+        sim.faults.switch_on("hold", on=["purchase"])
+        runtime.runner.start(operation.id, YES)
+        await sim.faults.held()
+        database.alter("ALLOW_CONNECTIONS false")
+        begun = anyio.current_time()
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await runtime.runner.wait(operation.id, 0.5)
+        assert anyio.current_time() - begun < 1.5
+        assert (caught.value.charged, caught.value.operation_id) == ("unknown", operation.id)
+        database.alter("ALLOW_CONNECTIONS true")
+        sim.faults.let_go()
+        with anyio.fail_after(20):
+            while True:
+                with suppress(JournalError):
+                    if (await bench.stored(operation)).state is State.DONE:
+                        break
+                await anyio.lowlevel.checkpoint()
     assert len(sim.charges) == 1
 
 

@@ -41,6 +41,7 @@ def _opened(url: str | None) -> AbstractAsyncContextManager[Journal]:
         from kros_mcp.operations.journals.postgres import open_postgres  # noqa: PLC0415 - an extra, and 100 ms
     except ImportError as exc:
         raise SettingsError(
-            "KROS_JOURNAL_URL names a PostgreSQL database, for which the extra kros-mcp[postgres] is not installed."
+            "KROS_JOURNAL_URL names a PostgreSQL database, for which the extra kros-mcp[postgres] is not installed.",
+            next_step="Install it: uv tool install '.[postgres]', or uv run --extra postgres kros-mcp.",
         ) from exc
     return open_postgres(url)

@@ -41,11 +41,27 @@ _REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str
         errors.InsufficientPrivilege,
         "The journal's database user may not do this (first start: CREATE on the database); nothing can be spent.",
     ),
+    (psycopg.ProgrammingError, "The journal's address or its tables cannot be used; nothing can be spent."),
     (
         (psycopg.OperationalError, psycopg.InterfaceError),
         "The journal's database cannot be reached or refuses this user; nothing can be spent.",
     ),
 )
+
+_REFUSALS = {
+    "authentication failed": "refuses this user or its password",
+    "is not permitted to log in": "refuses this user",
+    "role ": "does not know this user",
+    "database ": "does not exist on its server, or accepts no connections",
+    "could not translate host name": "is on a host whose name is not known here",
+    "failed to resolve host": "is on a host whose name is not known here",
+    "Connection refused": "is not running there: nothing listens at its address",
+    "No such file": "is not running there: nothing listens at its socket",
+    "SSL": "does not speak TLS in the way that sslmode asks for",
+    "certificate": "shows a certificate that sslmode does not accept",
+    "timeout": "did not answer in time",
+}
+"""What libpq says of a connection that it could not make, and what we tell of it; the first that fits."""
 
 
 class PostgresJournal(StoredJournal):
@@ -161,6 +177,10 @@ def _ours(exc: Exception) -> JournalError:
     reason = next((words for kind, words in _REASONS if isinstance(exc, kind)), None)
     if isinstance(exc, TimeoutError):
         reason = "The journal's database did not answer in time; nothing can be spent."
+    elif type(exc) is psycopg.OperationalError:  # a connection that was not made has no code, only words
+        said = str(exc)
+        told = next((told for words, told in _REFUSALS.items() if words in said), None)
+        reason = f"The journal's database {told}; nothing can be spent." if told else reason
     error = JournalError(reason or "The journal cannot be used; nothing can be spent.")
     error.add_note(f"Cause: {type(exc).__name__} {getattr(exc, 'sqlstate', None) or ''}".rstrip())
     return error

@@ -106,7 +106,9 @@ async def _version(connection: AsyncConnection[Any]) -> int:
         return 0
     [version] = await _row(connection, f"SELECT coalesce(max(number), 0) FROM {SCHEMA}.migrations")  # noqa: S608
     if version > len(MIGRATIONS):
-        raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
+        raise JournalError(
+            "The journal was written by a newer kros-mcp; update this one. Another journal would know of no spending."
+        )
     return int(version)
 
 

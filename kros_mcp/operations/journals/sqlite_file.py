@@ -143,7 +143,9 @@ def _require_ours(connection: sqlite3.Connection) -> None:
     if application != APPLICATION_ID and (application or version or filled):
         raise JournalError("KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file.")
     if version > len(MIGRATIONS):
-        raise JournalError("The journal was written by a newer kros-mcp; update this one, or name another journal.")
+        raise JournalError(
+            "The journal was written by a newer kros-mcp; update this one. Another journal would know of no spending."
+        )
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
