@@ -103,13 +103,13 @@ def moved_prices(books: Books) -> str:
     told = []
     if higher:
         told.append(
-            f"the journal has {sum(higher) / 100:,.2f} more for {len(higher)} of them, whose price KrosAI lowered while "
-            "charging: the higher, reserved amount stays counted"
+            f"the journal has {sum(higher) / 100:,.2f} more for {len(higher)} of them, whose price KrosAI "
+            "lowered while charging: the higher, reserved amount stays counted"
         )
     if lower:
         told.append(
-            f"the journal has {sum(lower) / 100:,.2f} less for {len(lower)} of them, whose price KrosAI raised while charging "
-            "and never reported"
+            f"the journal has {sum(lower) / 100:,.2f} less for {len(lower)} of them, whose price KrosAI "
+            "raised while charging and never reported"
         )
     return "; ".join(told)
 
