@@ -56,12 +56,13 @@ exit codes:  0 decided   1 left open, or too late   2 usage or settings   3 jour
 """
 _SETTLING = """\
 Only for what a running server could not find out: look in the KrosAI dashboard first.
+At a terminal it shows the operation, and asks for the outcome's word before it writes anything.
 
 examples:
   kros-mcp operations --state unknown
   kros-mcp settle op_abcdefghijklmnop done --reason "invoice of 3 May shows it"
 
-exit codes:  0 settled   1 its outcome is not unknown   2 usage or settings   3 journal unusable
+exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or settings   3 journal unusable
 """
 
 

@@ -12,7 +12,7 @@ import anyio
 from tests.postgres_server import open_postgres_server
 
 from .campaign import Outcome, run
-from .report import keep, lines, missed, targets
+from .report import LONG_ENOUGH_SECONDS, PROVES_LITTLE, keep, lines, missed, targets
 from .world import Plan
 
 ABOUT = """
@@ -30,7 +30,7 @@ EXIT = """
 exit codes
   0  zero differences, and enough happened
   1  differences; a folder campaign-failure-SEED holds all that is needed to understand them
-  2  wrong usage
+  2  wrong usage, or a journal that cannot be opened or is not empty
   3  zero differences, but less happened than --at-least asks for, so the run proves less
 
 The seed decides every choice and every fault, but not the machine's timing: the same seed gives a similar run,
@@ -113,6 +113,8 @@ def main() -> int:
             print("less happened than was asked for: " + "; ".join(short))
         if outcome.differences:
             print(f"kept in {keep(outcome, arguments.keep, printed)}")
+        if plan.seconds < LONG_ENOUGH_SECONDS:
+            print(PROVES_LITTLE)
     return 1 if outcome.differences else 3 if short else 0
 
 

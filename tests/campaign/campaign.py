@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
 
+from kros_mcp.errors import KrosError
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.simulator import open_server
 
@@ -66,17 +68,28 @@ async def run(plan: Plan, tamper: Tampering | None = None) -> Outcome:
 
 
 @asynccontextmanager
+async def _open_journal(url: str) -> AsyncIterator[Journal]:
+    """Open the journal; what fails later, in the campaign itself, is a fault of another kind."""
+    async with AsyncExitStack() as stack:
+        try:
+            journal = await stack.enter_async_context(open_journal(url))
+        except KrosError as exc:
+            raise ValueError(exc.message) from exc
+        yield journal
+
+
+@asynccontextmanager
 async def open_world(plan: Plan) -> AsyncIterator[World]:
     """Open simulator, journal and diary; servers are started by their connections.
 
     Raises:
-        ValueError: The journal holds operations already.
+        ValueError: The journal cannot be opened, or holds operations already.
     """
     chance = random.Random(plan.seed)  # noqa: S311 - must repeat, guards nothing
     sim = WatchedKrosai(plan.profile_name, plan.seed)
     events = Events(plan.folder / "events.jsonl")
     try:
-        async with open_server(sim) as base_url, open_journal(plan.url) as journal:
+        async with open_server(sim) as base_url, _open_journal(plan.url) as journal:
             if await journal.count():
                 raise ValueError("The journal must be empty, since all that stands in it is compared.")
             book, settings = Book(events), _settings(plan, sim, base_url)

@@ -10,11 +10,14 @@ from pathlib import Path
 from kros_mcp.operations.model import Action, Operation, as_row
 from kros_mcp.simulator.faults import KINDS
 
-from .books import totals
+from .books import Books, totals
 from .campaign import Outcome
 from .shelf import Difference
 
 LONG_ENOUGH_SECONDS = 60.0
+PROVES_LITTLE = (
+    f"A run of less than {LONG_ENOUGH_SECONDS:.0f} seconds proves little: too few servers die at the wrong moment."
+)
 
 
 def targets(wish: str, seconds: float) -> dict[str, int]:
@@ -30,6 +33,8 @@ def targets(wish: str, seconds: float) -> dict[str, int]:
     known = {"purchases", "releases", "configures", "kills", "freezes", "restarts", "each-fault"}
     if unknown := sorted(set(named) - known):
         raise ValueError(f"{unknown[0]!r} is not counted; there are {', '.join(sorted(known))}.")
+    if without := [name for name, least in named.items() if not least.isdecimal()]:
+        raise ValueError(f"{without[0]} needs a whole number, as in {without[0]}=50.")
     return {name: int(least) for name, least in named.items()}
 
 
@@ -84,8 +89,29 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield "The books of purchases"
     for name, (number, cents) in totals(books).items():
         yield f"  {name:<22}{number:>6}{cents / 100:>14,.2f}"
+    if not outcome.differences and (told := moved_prices(books)):
+        yield f"  {told}"
     yield f"  {len(books.answers)} answers about operations held against them"
     yield from _verdict(outcome)
+
+
+def moved_prices(books: Books) -> str:
+    """Explain why books without a difference do not add up to the same; empty if they do."""
+    reserved = {each.id: each.reserved_cents for each in books.operations}
+    apart = [reserved.get(each.idempotency_key or "", each.cents) - each.cents for each in books.charges]
+    higher, lower = [cents for cents in apart if cents > 0], [-cents for cents in apart if cents < 0]
+    told = []
+    if higher:
+        told.append(
+            f"the journal has {sum(higher) / 100:,.2f} more for {len(higher)} of them, whose price KrosAI "
+            "lowered while charging: the higher, reserved amount stays counted"
+        )
+    if lower:
+        told.append(
+            f"the journal has {sum(lower) / 100:,.2f} less for {len(lower)} of them, whose price KrosAI "
+            "raised while charging and never reported"
+        )
+    return "; ".join(told)
 
 
 def _verdict(outcome: Outcome) -> Iterator[str]:

@@ -11,6 +11,7 @@ from kros_mcp.simulator import Charge
 
 from .books import Answer, Books, Confirmation, Holding, Limits, Write
 from .compare import compare
+from .report import moved_prices
 from .watched import Act, PriceMove
 
 BUY, RELEASE, CHANGE = "op_buy", "op_release", "op_change"
@@ -208,3 +209,21 @@ def test_what_may_differ_is_no_difference(allow: Spoil) -> None:
     books = good_books()
     allow(books)
     assert compare(books) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (rewrite(0), ""),
+        (put("charges", 0, cents=600), "1.00 more for 1 of them, whose price KrosAI lowered"),
+        (dearer, "1.00 less for 1 of them, whose price KrosAI raised"),
+        (all_of(dearer, told_dearer), ""),
+    ],
+    ids=["nothing", "a price that fell", "a price that rose and was not reported", "a price that rose, reported"],
+)
+def test_totals_that_differ_without_a_difference_are_explained(spoil: Spoil, says: str) -> None:
+    books = good_books()
+    spoil(books)
+    told = moved_prices(books)
+    assert says in told
+    assert bool(told) == bool(says)

@@ -186,3 +186,59 @@ def test_what_is_decided_elsewhere_while_the_person_thinks_is_not_decided_again(
     assert ran.code == 1
     assert "already declined" in ran.err
     assert read(journal_url, waiting.id).reason == "I was first"
+
+
+@pytest.mark.parametrize(("outcome", "typed"), [("done", "DONE"), ("failed", "failed")])
+def test_at_a_terminal_the_outcome_is_typed_before_it_is_settled(
+    command: Command, journal_url: str, types: list[str], outcome: str, typed: str
+) -> None:
+    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN))
+
+    types += ["yes"]
+    left = command("settle", lost.id, outcome, "--reason=x")
+    assert (left.code, read(journal_url, lost.id).state) == (1, State.UNKNOWN)
+    assert "Nothing was decided; it stays open." in left.out
+    assert "+234 201 555 0100" in left.out
+    assert f"{lost.id}: buy" in left.out
+
+    types += [typed]
+    assert command("settle", lost.id, outcome, "--reason=x").code == 0
+    assert read(journal_url, lost.id).state == outcome
+
+
+def test_at_a_terminal_nothing_is_asked_of_what_cannot_be_settled(
+    command: Command, journal_url: str, types: list[str]
+) -> None:
+    waiting = put(journal_url, an_operation())
+    types += ["never asked for"]
+
+    ran = command("settle", waiting.id, "done", "--reason=x")
+
+    assert (ran.code, ran.out, types.pop()) == (1, "", "never asked for")
+    assert "already proposed" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("word", "answers"),
+    [("approve", []), ("approve", ["approve"]), ("deny", []), ("deny", ["deny"]), ("settle", [])],
+)
+def test_ctrl_c_at_a_question_leaves_it_open_and_says_so(
+    command: Command, journal_url: str, monkeypatch: pytest.MonkeyPatch, word: str, answers: list[str]
+) -> None:
+    typed = iter(answers)
+
+    def break_off(_: str) -> str:
+        for answer in typed:
+            return answer
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(builtins, "input", break_off)
+    then = settled(State.UNKNOWN) if word == "settle" else ()
+    waiting = put(journal_url, an_operation(), *then)
+
+    ran = command(word, waiting.id, *(("done", "--reason=x") if word == "settle" else ()))
+
+    assert (ran.code, ran.err) == (1, "")
+    assert ran.out.endswith("\nNothing was decided; it stays open.\n")
+    assert read(journal_url, waiting.id) == waiting

@@ -237,9 +237,28 @@ def test_an_export_that_fails_leaves_no_half_file_and_loses_no_whole_one(
 
 @pytest.mark.parametrize(
     "words",
-    [("--since", "May"), ("--until", "2026-02-30"), ("--state", "lost"), ("--force",), ("--output", "/nowhere/x.csv")],
+    [
+        ("--since", "May"),
+        ("--until", "2026-02-30"),
+        ("--state", "lost"),
+        ("--force",),
+        ("--output", "/nowhere/x.csv"),
+        ("--since", "2026-05-04", "--until", "2026-05-03"),
+    ],
 )
 def test_a_malformed_export_is_a_usage_error(command: Command, words: tuple[str, ...]) -> None:
     ran = command("export", *words)
 
     assert (ran.code, ran.out) == (2, "")
+
+
+def test_days_that_end_before_they_begin_are_refused_with_a_sentence_and_no_file(
+    command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "may.csv"
+
+    ran = command("export", "--since", "2026-05-04", "--until", "2026-05-03", "--output", str(path))
+
+    assert "--since 2026-05-04 is later than --until 2026-05-03" in ran.err
+    assert not path.exists()
+    assert command("export", "--since", "2026-05-04", "--until", "2026-05-04").code == 0

@@ -211,6 +211,18 @@ def test_an_owned_number_whose_purchase_counts_as_failed_is_grave_unless_it_was_
     assert (later.code, marks(later)) == (0, {"bought_outside": "warn"})
 
 
+def test_a_purchase_settled_as_failed_by_hand_tells_who_said_so_and_why(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    by_hand = partial(moves.settle_by_hand, state=State.FAILED, by="ana", reason="not in the\x1b[2J dashboard")
+    failed = record(journal_url, own(sim), *settled(State.UNKNOWN), by_hand)
+
+    ran = command("reconcile", "--json")
+
+    assert f"{failed.id} counts as failed (Settled by ana: not in the[2J dashboard)." in ran.out
+    assert "no code" not in ran.out
+
+
 @pytest.mark.parametrize("zone", ["America/New_York", "Africa/Lagos"])
 @pytest.mark.parametrize("written", ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%SZ"])
 def test_a_date_of_krosai_without_a_zone_is_in_utc_wherever_this_runs(

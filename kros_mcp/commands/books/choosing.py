@@ -65,15 +65,15 @@ def choose(
 
 
 def states(names: list[str]) -> tuple[State, ...]:
-    """Read the names of states.
+    """Read the names of states, in whatever case.
 
     Raises:
         InvalidArgumentError: One of them is none.
     """
-    wrong = [name for name in names if name not in list(State)]
+    wrong = [name for name in names if name.lower() not in list(State)]
     if wrong:
         raise InvalidArgumentError(f"{wrong[0]!r} is not a state; choose from {', '.join(State)}.", next_step="")
-    return tuple(State(name) for name in names)
+    return tuple(State(name.lower()) for name in names)
 
 
 def account_of(settings: Settings, journal: Journal) -> str | None:
@@ -101,13 +101,14 @@ async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:
 
 
 async def waiting_for_a_person(journal: Journal, choice: Choice) -> int:
-    """Count what an approver has yet to decide, in the accounts shown, up to `MOST_COUNTED`.
+    """Count what an approver has yet to decide, of the accounts and the principal shown, up to `MOST_COUNTED`.
 
     The journal has no filter for who is asked. What is asked in a conversation is read too, and expires within
     ten minutes, so that it is little.
     """
     waiting = 0
-    async for operation in every(journal, Filter(account=choice.wanted.account, states=(State.PROPOSED,))):
+    proposed = Filter(account=choice.wanted.account, principal=choice.wanted.principal, states=(State.PROPOSED,))
+    async for operation in every(journal, proposed):
         waiting += operation.channel is Channel.APPROVER
         if waiting >= MOST_COUNTED:
             break

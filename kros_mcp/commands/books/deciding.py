@@ -10,24 +10,18 @@ from dataclasses import dataclass, replace
 import anyio
 
 from kros_mcp.commands.books import certain, person
-from kros_mcp.commands.books.choosing import account_of, short
-from kros_mcp.commands.stage import paint, wrapped
+from kros_mcp.commands.books.choosing import account_of
+from kros_mcp.commands.books.question import currency, labelled, question
+from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError, OperationError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
 from kros_mcp.operations import model, moves, policy
-from kros_mcp.operations.confirmation import sentence
 from kros_mcp.operations.journal import Move, missing
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
-from kros_mcp.settings import Environment, Settings, load_settings
+from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
-
-_ENVIRONMENTS: dict[Environment, tuple[str, str]] = {
-    "live": ("LIVE: real money", "red"),
-    "test": ("test key", "green"),
-    "simulator": ("simulator", "green"),
-}
 
 
 @dataclass(frozen=True)
@@ -61,28 +55,33 @@ def run(arguments: argparse.Namespace) -> int:
     _show(case, settings)
     word = "approve" if approving else "deny"
     if not arguments.yes and not person.typed(word):
-        print("Nothing was decided; it stays open.")
+        print(person.LEFT_OPEN)
         return 1
     if not reason:
         optional = "Why? It is kept in the journal (Enter for none): "
         required = "Why? It is kept in the journal, and told to whoever asked: "
         answer = person.typed_reason(optional if approving else required, required=not approving)
         if answer is None:
-            print("Nothing was decided; it stays open.")
+            print(person.LEFT_OPEN)
             return 1
         reason = answer
     move = _approval(person.signature(), reason) if approving else _denial(person.signature(), reason)
     decided = anyio.run(_decide, settings, case.operation.id, move)
     if decided.state is State.EXPIRED:
         raise model.past(decided)
-    if approving and decided.state is not State.CONFIRMED:
-        print(f"Approved. The operation is {decided.state} now; see kros-mcp operations for its outcome.")
-    elif approving:
-        print("Approved. The server executes it within two seconds if it runs, else when it is started.")
-        print("See kros-mcp operations for its outcome.")
-    else:
-        print("Denied. Nothing was charged or changed.")
+    print("\n".join(fitted(_said(decided, approving=approving))))
     return 0
+
+
+def _said(decided: Operation, *, approving: bool) -> str:
+    if not approving:
+        return "Denied. Nothing was charged or changed."
+    if decided.state is not State.CONFIRMED:
+        return f"Approved. The operation is {decided.state} now; see kros-mcp operations for its outcome."
+    return (
+        "Approved. The server executes it within two seconds if it runs, else when it is started. "
+        "See kros-mcp operations for its outcome."
+    )
 
 
 def _approval(by: str, reason: str) -> Move:
@@ -126,24 +125,13 @@ def _require_decidable(operation: Operation, *, approving: bool) -> None:
 
 def _show(case: _Case, settings: Settings) -> None:
     operation = case.operation
-    words, colour = _ENVIRONMENTS[operation.quote.environment]
-    other = ""
-    if case.account not in {None, operation.account}:
-        other = "; not the account of this terminal's KROS_API_KEY"
-    label = settings.currency if not other else ""
-    for line in wrapped(sentence(operation, label)):
-        print(line)
-    print()
-    print(f"  Account     {short(operation.account)}, {paint(words, colour)}{other}")
-    print(f"  Operation   {operation.id}: {operation.action} {operation.e164}")
-    print(f"  Asked for   by {clean(operation.principal)} at {utc(operation.created_at)}.")
+    told = [*question(operation, case.account, settings)]
     if operation.state is State.CONFIRMED:
-        print(f"  Approved    by {clean(operation.confirmed_by)}; not executed yet.")
-    print(f"  Open until  {utc(operation.expires_at)}.")
+        told += labelled("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
+    told += labelled("Open until", f"{utc(operation.expires_at)}.")
     if operation.action is Action.BUY:
-        for first, line in zip(("  Spending    ", *[" " * 14] * 9), _spending(case, settings, label), strict=False):
-            print(f"{first}{line}")
-    print()
+        told += labelled("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
+    print("\n".join(told), end="\n\n")
 
 
 def _spending(case: _Case, settings: Settings, label: str) -> list[str]:

@@ -27,6 +27,8 @@ from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds
 
+_Days = tuple[float | None, float | None]
+"""From when on, and before when; None is without a bound."""
 COLUMNS = (
     "operation_id",
     "account",
@@ -74,12 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
     settings = load_settings()
     if arguments.force and not arguments.output:
         raise InvalidArgumentError("--force goes with --output.", next_step="")
+    days = _days(arguments)
     if arguments.output is None:
-        anyio.run(_export, settings, arguments, _standard_output())
+        anyio.run(_export, settings, arguments, days, _standard_output())
         return 0
     path = Path(arguments.output)
     with _new_file(path, force=arguments.force) as file:
-        count = anyio.run(_export, settings, arguments, file)
+        count = anyio.run(_export, settings, arguments, days, file)
     print(f"{count} operation{'' if count == 1 else 's'} written to {path}.", file=sys.stderr)
     return 0
 
@@ -93,26 +96,33 @@ def cells(operation: Operation, currency: str) -> list[str]:
     return [_cell(name, told[name]) for name in COLUMNS]
 
 
-async def _export(settings: Settings, arguments: argparse.Namespace, file: TextIO) -> int:
+def _days(arguments: argparse.Namespace) -> _Days:
     since = bounds(arguments.since)[0] if arguments.since else None
     until = bounds(arguments.until)[1] if arguments.until else None
+    if since is not None and until is not None and since >= until:
+        raise InvalidArgumentError(
+            f"--since {arguments.since} is later than --until {arguments.until}: no day lies between them.",
+            next_step="",
+        )
+    return since, until
+
+
+async def _export(settings: Settings, arguments: argparse.Namespace, days: _Days, file: TextIO) -> int:
     count = 0
     async with open_journal(settings.journal_url) as journal:
         choice = choose(arguments, settings, journal)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        async for operation in _of_days(journal, choice, since, until, sent=arguments.by == "sent"):
+        async for operation in _of_days(journal, choice, days, sent=arguments.by == "sent"):
             writer.writerow(cells(operation, choice.currency(operation, settings.currency)))
             count += 1
     file.flush()
     return count
 
 
-async def _of_days(
-    journal: Journal, choice: Choice, since: float | None, until: float | None, *, sent: bool
-) -> AsyncIterator[Operation]:
+async def _of_days(journal: Journal, choice: Choice, days: _Days, *, sent: bool) -> AsyncIterator[Operation]:
     """Read what was asked for in those days; or what was sent in them, and may have been asked for before."""
-    wanted = choice.wanted
+    wanted, (since, until) = choice.wanted, days
     earliest = since - _LONGEST_WAIT_SECONDS if sent and since is not None else since
     narrowed = Filter(wanted.account, wanted.principal, wanted.states, earliest, until)
     async for operation in every(journal, narrowed):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import anyio
@@ -9,7 +10,7 @@ import anyio
 from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import MOST_COUNTED, Choice, choose, short, waiting_for_a_person
 from kros_mcp.commands.books.record import record, why
-from kros_mcp.commands.books.table import Column, drawn, terminal_columns
+from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.journals.backends import open_journal
@@ -115,22 +116,29 @@ def _print(page: _Page, settings: Settings) -> None:
         ):
             print(line)
         print()
-    print(_whose(page, settings))
+    for told in _below(page, settings):
+        for line in fitted(told):
+            print(line)
+
+
+def _below(page: _Page, settings: Settings) -> Iterator[str]:
+    """Say what was shown, what was not, and what is to be done."""
+    yield _whose(page, settings)
     if page.more:
         limit = f"add --limit {page.total}, or " if page.total <= _MOST_SHOWN else ""
-        print(f"{page.more} more, older ones, are not shown: {limit}write all to a file with kros-mcp export --csv.")
+        yield f"{page.more} more, older ones, are not shown: {limit}write all to a file with kros-mcp export --csv."
     if page.hidden:
         verb, these = ("is", "it") if page.hidden == 1 else ("are", "them")
-        print(f"{page.hidden} of other accounts {verb} hidden: --all-accounts shows {these}.")
+        yield f"{page.hidden} of other accounts {verb} hidden: --all-accounts shows {these}."
     if page.waiting:
         verb = "waits" if page.waiting == 1 else "wait"
         more = " or more" if page.waiting >= MOST_COUNTED else ""
-        print(f"{page.waiting}{more} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID.")
+        yield f"{page.waiting}{more} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID."
 
 
 def _whose(page: _Page, settings: Settings) -> str:
     """Say which operations these are."""
-    narrowed = _narrowed(page.choice)
+    narrowed = _narrowed(page.choice, page.total)
     if not page.total:
         count = f"No operations{narrowed}"
     elif page.more:
@@ -145,16 +153,16 @@ def _whose(page: _Page, settings: Settings) -> str:
     return f"{count}, of account {short(page.choice.account)} ({settings.environment}); {money}."
 
 
-def _narrowed(choice: Choice) -> str:
+def _narrowed(choice: Choice, count: int) -> str:
     wanted = choice.wanted
     parts = []
     if wanted.states:
-        parts.append(f" that are {' or '.join(wanted.states)}")
+        parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(wanted.states)}")
     if wanted.principal is not None:
         parts.append(f" asked for by {clean(wanted.principal)}")
     if wanted.since is not None:
         parts.append(f" of {day_of(wanted.since)}")
-    return "".join(parts)
+    return ",".join(parts)
 
 
 def _row(operation: Operation) -> tuple[str, ...]:
@@ -175,7 +183,9 @@ def _row(operation: Operation) -> tuple[str, ...]:
 
 
 def _confirmed(operation: Operation) -> str:
-    """Say how a person said yes, and who where that is known; or how they were asked."""
+    """Say how a person said yes, and who where that is known; or how they said no; or how they were asked."""
+    if operation.state is State.DECLINED:
+        return f"no ({operation.channel})" if operation.channel else "no"
     if operation.confirmed_at is None:
         waits = operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
         return "waits for approver" if waits else f"asked by {operation.channel}" if operation.channel else ""

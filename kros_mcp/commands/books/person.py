@@ -7,6 +7,7 @@ import sys
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai.text import clean
 
+LEFT_OPEN = "Nothing was decided; it stays open."
 AT_A_TERMINAL = " at a terminal"
 _LONGEST_NAME = 40
 _LONGEST_REASON = 200
@@ -25,16 +26,21 @@ def name() -> str:
 
 def signature() -> str:
     """Name the person for the journal, and whether they sat at a terminal."""
-    return name() + (AT_A_TERMINAL if sys.stdin.isatty() else " by a command without a terminal")
+    return name() + (AT_A_TERMINAL if sits_at_a_terminal() else " by a command without a terminal")
+
+
+def sits_at_a_terminal() -> bool:
+    """Tell whether there is anybody to ask."""
+    return sys.stdin.isatty()
 
 
 def typed(word: str) -> bool:
-    """Let the person type a word to go on.
+    """Let the person type a word to go on; Ctrl-D and Ctrl-C are a no.
 
     Raises:
         KrosError: There is no terminal to type at.
     """
-    if not sys.stdin.isatty():
+    if not sits_at_a_terminal():
         raise KrosError(
             f"There is no terminal to type the word {word!r} at.",
             code="NO_TERMINAL",
@@ -42,7 +48,7 @@ def typed(word: str) -> bool:
         )
     try:
         answer = input(f"Type the word {word} to go on, anything else to leave it open: ")
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         print()
         return False
     return answer.strip().lower() == word
@@ -53,7 +59,7 @@ def typed_reason(question: str, *, required: bool) -> str | None:
     while True:
         try:
             answer = kept(input(question))
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
             print()
             return None
         if answer or not required:

@@ -44,6 +44,27 @@ def terminal_columns() -> int | None:
     return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else None
 
 
+def fitted(text: str, *, first: str = "", rest: str = "") -> list[str]:
+    """Break a text where a word ends, if it goes to a terminal; else it stays one line, for programs to search.
+
+    Args:
+        text: Without colours, which would count as columns.
+        first: Stands before the first line.
+        rest: Stands before the others.
+    """
+    room = terminal_columns()
+    if room is None:
+        return [first + text]
+    return textwrap.wrap(
+        text,
+        room,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def drawn(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int | None) -> list[str]:
     """Draw a table.
 

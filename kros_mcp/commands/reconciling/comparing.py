@@ -148,7 +148,8 @@ def _grave(operation: Operation, now: float) -> Difference:
         what = f"{e164} is owned, and its purchase {by} is just being carried out."
         return Difference("under_way", warn(what, "Run this again in a minute."), e164, by)
     if operation.state is State.FAILED:
-        what = f"{e164} is owned, but its purchase {by} counts as failed ({operation.error_code or 'no code'})."
+        because = (operation.error_code or clean(operation.note) or "no code").rstrip(".")
+        what = f"{e164} is owned, but its purchase {by} counts as failed ({because})."
         to_do = (
             "Unless somebody has bought it another way since, it was charged and stands in no budget: look in the "
             f"KrosAI dashboard. KrosAI knows the order by its Idempotency-Key, {by}."
