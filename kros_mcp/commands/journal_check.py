@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from kros_mcp.commands.books.choosing import account_of
+from kros_mcp.commands.books.choosing import account_of, is_foreign
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journal import Filter, Journal
@@ -28,9 +28,9 @@ async def check_journal(settings: Settings) -> list[Finding]:
             await journal.check_writable()
             rows = await _rows(journal, account_of(settings, journal))
     except KrosError as exc:
-        where = "" if place(url) in exc.message else f" ({place(url)})"
         if isinstance(exc, SettingsError):
             return [failed(exc)]
+        where = "" if place(url) in exc.message else f" ({place(url)})"
         to_do = (
             "Check KROS_JOURNAL_URL, and that the database runs and accepts this user. Another one knows nothing "
             "of what was spent."
@@ -107,7 +107,7 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
         )
     unsettled = Filter(states=(State.UNKNOWN, State.SENDING, State.CONFIRMED))
     of_all = await journal.list_operations(unsettled, limit=_MOST_TOLD)
-    others = [one for one in of_all if account not in {None, one.account}]
+    others = [one for one in of_all if is_foreign(one, account)]
     if others:
         found.append(
             warn(

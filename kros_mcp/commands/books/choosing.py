@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
-from kros_mcp.operations.journal import Filter, Journal
+from kros_mcp.operations.journal import Filter, Journal, missing
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings
 
@@ -30,10 +30,6 @@ class Choice:
     def all_accounts(self) -> bool:
         """Whether the filter lets every account through."""
         return self.wanted.account is None
-
-    def currency(self, operation: Operation, label: str) -> str:
-        """Label an amount; the label of this terminal says nothing of another account's money."""
-        return label if self.account in {None, operation.account} else ""
 
 
 def choose(
@@ -84,9 +80,31 @@ def account_of(settings: Settings, journal: Journal) -> str | None:
         return None
 
 
+def is_foreign(operation: Operation, account: str | None) -> bool:
+    """Tell whether an operation is of another account than that of this terminal's key, if it has one."""
+    return account not in {None, operation.account}
+
+
+def currency(operation: Operation, account: str | None, settings: Settings) -> str:
+    """Label amounts; the label of this terminal says nothing of another account's money."""
+    return "" if is_foreign(operation, account) else settings.currency
+
+
 def short(account: str) -> str:
     """Shorten an account's name for people."""
     return account[:_SHORT]
+
+
+async def require(journal: Journal, operation_id: str) -> Operation:
+    """Read the operation that was named, of whatever account.
+
+    Raises:
+        OperationError: There is no such operation.
+    """
+    operation = await journal.get(operation_id)
+    if operation is None:
+        raise missing(operation_id)
+    return operation
 
 
 async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:

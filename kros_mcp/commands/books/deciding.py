@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import anyio
 
 from kros_mcp.commands.books import certain, person
-from kros_mcp.commands.books.choosing import account_of
-from kros_mcp.commands.books.question import currency, labelled, question
+from kros_mcp.commands.books.choosing import account_of, currency, require
+from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError, OperationError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
 from kros_mcp.operations import model, moves, policy
-from kros_mcp.operations.journal import Move, missing
+from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
@@ -100,9 +100,7 @@ def _denial(by: str, reason: str) -> Move:
 
 async def _read(settings: Settings, operation_id: str) -> _Case:
     async with open_journal(settings.journal_url) as journal:
-        operation = await journal.get(operation_id)
-        if operation is None:
-            raise missing(operation_id)
+        operation = await require(journal, operation_id)
         books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
         return _Case(operation, books, account_of(settings, journal))
 

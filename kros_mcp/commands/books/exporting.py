@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 import anyio
 
-from kros_mcp.commands.books.choosing import Choice, choose, every
+from kros_mcp.commands.books.choosing import Choice, choose, currency, every
 from kros_mcp.commands.books.record import record
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journal import Filter, Journal
@@ -114,7 +114,7 @@ async def _export(settings: Settings, arguments: argparse.Namespace, days: _Days
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         async for operation in _of_days(journal, choice, days, sent=arguments.by == "sent"):
-            writer.writerow(cells(operation, choice.currency(operation, settings.currency)))
+            writer.writerow(cells(operation, currency(operation, choice.account, settings)))
             count += 1
     file.flush()
     return count

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from kros_mcp.commands.books import person
-from kros_mcp.commands.books.choosing import MOST_COUNTED, Choice, choose, short, waiting_for_a_person
+from kros_mcp.commands.books.choosing import MOST_COUNTED, Choice, choose, currency, short, waiting_for_a_person
 from kros_mcp.commands.books.record import record, why
 from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
@@ -97,7 +97,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
         "account": page.choice.account,
         "all_accounts": page.choice.all_accounts,
         "operations": [
-            record(operation, page.choice.currency(operation, settings.currency)) for operation in page.operations
+            record(operation, currency(operation, page.choice.account, settings)) for operation in page.operations
         ],
         "total": page.total,
         "more": page.more,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kros_mcp.commands.books.choosing import short
+from kros_mcp.commands.books.choosing import currency, is_foreign, short
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.commands.stage import paint, wrapped
 from kros_mcp.krosai.text import clean
@@ -19,11 +19,6 @@ _ENVIRONMENTS: dict[Environment, tuple[str, str]] = {
 _LABEL_COLUMNS = 14
 
 
-def currency(operation: Operation, account: str | None, settings: Settings) -> str:
-    """Label amounts; the label of this terminal says nothing of another account's money."""
-    return "" if _is_foreign(operation, account) else settings.currency
-
-
 def question(operation: Operation, account: str | None, settings: Settings) -> Iterator[str]:
     """Write the question as it was asked, whose account it is, and who asked.
 
@@ -35,7 +30,7 @@ def question(operation: Operation, account: str | None, settings: Settings) -> I
     yield from wrapped(sentence(operation, currency(operation, account, settings)))
     yield ""
     words, colour = _ENVIRONMENTS[operation.quote.environment]
-    other = "; not the account of this terminal's KROS_API_KEY" if _is_foreign(operation, account) else ""
+    other = "; not the account of this terminal's KROS_API_KEY" if is_foreign(operation, account) else ""
     for line in labelled("Account", f"{short(operation.account)}, {words}{other}"):
         yield line.replace(words, paint(words, colour), 1)
     yield from labelled("Operation", f"{operation.id}: {operation.action} {operation.e164}")
@@ -49,7 +44,3 @@ def labelled(label: str, *told: str) -> Iterator[str]:
     for text in told:
         yield from fitted(text, first=first, rest=blank)
         first = blank
-
-
-def _is_foreign(operation: Operation, account: str | None) -> bool:
-    return account not in {None, operation.account}

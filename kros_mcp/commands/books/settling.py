@@ -6,12 +6,11 @@ from functools import partial
 import anyio
 
 from kros_mcp.commands.books import certain, person
-from kros_mcp.commands.books.choosing import account_of
+from kros_mcp.commands.books.choosing import account_of, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.operations import model, moves
-from kros_mcp.operations.journal import missing
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.settings import Settings, load_settings
@@ -45,9 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _question(settings: Settings, operation_id: str) -> list[str]:
     async with open_journal(settings.journal_url) as journal:
-        operation = await journal.get(operation_id)
-        if operation is None:
-            raise missing(operation_id)
+        operation = await require(journal, operation_id)
         if operation.state is not State.UNKNOWN:
             raise model.past(operation)
         told = [*question(operation, account_of(settings, journal), settings)]
