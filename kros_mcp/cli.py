@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not all(map(_is_text, words)):
         parser.error("an argument is not valid text in UTF-8")
     arguments = parser.parse_args(words)
-    if arguments.simulator and arguments.command is not None:
+    if arguments.simulator and arguments.command not in {None, "http"}:
         parser.error("--simulator goes with the server alone; point a command at `kros-mcp simulator` instead")
     if arguments.command is not None:
         # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
@@ -89,6 +89,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands import serve  # noqa: PLC0415
 
             return serve.run(simulator=arguments.simulator)
+        case "http":
+            from kros_mcp.commands import http  # noqa: PLC0415
+
+            return http.run(arguments)
         case "demo":
             from kros_mcp.commands import demo  # noqa: PLC0415
 
@@ -97,6 +101,12 @@ def _run(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands import simulator  # noqa: PLC0415
 
             return simulator.run(host=arguments.host, port=arguments.port, profile=arguments.profile)
+        case _:
+            return _run_for_operator(arguments)
+
+
+def _run_for_operator(arguments: argparse.Namespace) -> int:
+    match arguments.command:
         case "doctor":
             from kros_mcp.commands import doctor  # noqa: PLC0415
 
@@ -150,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = usage.add(commands, "demo", "watch a whole conversation against the simulator")
     demo.add_argument("--profile", choices=("reference", "guide"), default="reference", help="which dialect of KrosAI")
     demo.add_argument("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
+
+    usage.add_http(commands)
 
     simulator = usage.add(commands, "simulator", "serve a local KrosAI over HTTP")
     simulator.add_argument("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")

@@ -1,6 +1,7 @@
 """The MCP server: wires the lifespan and the tools, and lets our own words through."""
 
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,20 +11,22 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, InputRequiredResult
+from mcp.types import Tool as MCPTool
 from pydantic import ValidationError
 
 from kros_mcp import __version__
-from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError
+from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError, RefusedError
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
-from kros_mcp.operations.model import CODE_SECONDS, State
+from kros_mcp.operations.model import CODE_SECONDS, Limits, State
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import Call, Runtime, current_call
+from kros_mcp.tools.caller import TOOL_SCOPES, authenticated
 from kros_mcp.tools.parameters import refusal
 from kros_mcp.tools.registry import build_tools
 
@@ -45,12 +48,20 @@ _UNANSWERED = "PROMPT_UNANSWERED"
 class KrosServer(MCPServer[Runtime]):
     """An MCP server whose failures are typed results, never protocol errors."""
 
+    async def list_tools(self) -> list[MCPTool]:
+        """List the tools that the caller may use."""
+        caller = authenticated()
+        return [tool for tool in await super().list_tools() if caller is None or caller.may_use(tool.name)]
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; whatever stops it becomes a result that says what happened to the money."""
         if context is None:
             return await super().call_tool(name, arguments, context)
+        caller = authenticated()
+        if caller is not None and not caller.may_use(name):
+            return results.failure(_not_permitted(name))
         here = context.request_context.lifespan_context
         call = Call(here.settings.answer_within_seconds)
         token = current_call.set(call)
@@ -89,6 +100,15 @@ class KrosServer(MCPServer[Runtime]):
         )
 
 
+def _not_permitted(tool: str) -> RefusedError:
+    needed = " or ".join(sorted(TOOL_SCOPES[tool]))
+    return RefusedError(
+        f"This caller's token does not permit {tool}: it lacks the scope {needed}. Nothing was charged or changed.",
+        code="NOT_PERMITTED",
+        next_step="Tell the person that this agent may not do that; the operator of this server decides what it may.",
+    )
+
+
 async def _left_behind(here: Runtime, failure: KrosError) -> CallToolResult:
     """Tell of a prompt that nobody answered, or of its operation if a yes came another way meanwhile."""
     try:
@@ -102,7 +122,11 @@ async def _left_behind(here: Runtime, failure: KrosError) -> CallToolResult:
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, *, transport: "httpx.AsyncBaseTransport | None" = None, journal: Journal | None = None
+    settings: Settings,
+    *,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+    journal: Journal | None = None,
+    own_limits: Callable[[str], Limits | None] | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the way to KrosAI and the runner, and close them in turn.
 
@@ -110,6 +134,7 @@ async def open_runtime(
         settings: What the environment decides.
         transport: The way to KrosAI. Defaults to the network, or to the simulator where the settings say so.
         journal: An open journal, which stays open. Defaults to the one that the settings name.
+        own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -127,6 +152,7 @@ async def open_runtime(
             client=client,
             inventory=Inventory(client),
             account=settings.account(journal.secret),
+            own_limits=own_limits,
         )
         runner = await stack.enter_async_context(open_runner(desk))
         yield Runtime(settings=settings, desk=desk, runner=runner)
@@ -151,8 +177,13 @@ def build_server(
         lifespan=lambda _: lifespan(settings),
         log_level="WARNING",
         # Longer than any question of ours lasts, so that our own expiry answers a late yes in our own words.
-        request_state_security=RequestStateSecurity.ephemeral(ttl=3 * CODE_SECONDS),
+        request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
     )
+
+
+def state_keys(settings: Settings) -> list[str]:
+    """Keys that seal what clients carry: those of the settings, which replicas share, or one of this process."""
+    return [key.get_secret_value() for key in settings.state_keys] or [secrets.token_urlsafe(32)]
 
 
 def _warn_of_network(settings: Settings) -> None:

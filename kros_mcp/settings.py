@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
+from kros_mcp.service_settings import CommaSeparated, ServiceSettings
 
 PREFIX = "KROS_"
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
@@ -46,7 +47,6 @@ def _whole_cents(value: object) -> object:
 Cents = Annotated[
     int, Field(ge=0, le=2**53 - 1), BeforeValidator(_whole_cents)
 ]  # the most that every JSON reader and SQLite keep exactly
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Environment = Literal["live", "test", "simulator"]
 
 
@@ -58,7 +58,7 @@ class Confirmation(StrEnum):
     APPROVER = "approver"
 
 
-class Settings(BaseSettings):
+class Settings(ServiceSettings):
     """Everything that the environment decides; amounts in cents, times in seconds unless named otherwise."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     currency: str = Field("", max_length=20, description="label of the account's currency, such as USD")
     principal: str = Field("local", min_length=1, max_length=200, description="who acts, on stdio")
     confirmation: Confirmation = Field(Confirmation.CONVERSATION, description="how a person says yes")
+    approval_above_cents: Cents | None = Field(None, description="purchases over this wait for an approver")
     approval_hours: float = Field(24, gt=0, le=24 * 30, description="how long an approver may take")
     answer_within_seconds: float = Field(4, ge=0.5, le=300, description="every tool answers within this")
     # At least as long as a purchase may be on its way: 10 seconds of trying and 30 of waiting for the answer.

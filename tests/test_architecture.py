@@ -11,11 +11,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kros_mcp"
 FLOORS = [
-    ("kros_mcp.errors", "kros_mcp.settings", "kros_mcp.numbering", "kros_mcp.money", "kros_mcp.times", "kros_mcp"),
+    (
+        "kros_mcp.errors",
+        "kros_mcp.settings",
+        "kros_mcp.service_settings",
+        "kros_mcp.numbering",
+        "kros_mcp.money",
+        "kros_mcp.times",
+        "kros_mcp",
+    ),
     ("kros_mcp.krosai",),
     ("kros_mcp.operations",),
     ("kros_mcp.tools",),
     ("kros_mcp.server",),
+    ("kros_mcp.http",),
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]
 MAY_USE_THE_SIMULATOR = {"kros_mcp.server", "kros_mcp.cli", "kros_mcp.commands"}

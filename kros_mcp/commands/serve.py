@@ -61,11 +61,11 @@ def run(*, simulator: bool) -> int:
     try:
         anyio.run(serve)
     except BaseExceptionGroup as group:
-        raise _in_our_words(group) from None
+        raise in_our_words(group) from None
     return 0
 
 
-def _in_our_words(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def in_our_words(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Find what stopped the start among what the task groups wrapped around it; else the whole group."""
     ours: BaseException | None = group.subgroup(KrosError)
     while isinstance(ours, BaseExceptionGroup):

@@ -5,6 +5,16 @@ from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
+_SERVING = """\
+Streamable HTTP at /mcp, both protocol revisions. Who may call stands in KROS_TOKENS_FILE (kros-mcp token makes one),
+or in the JWTs of KROS_OAUTH_ISSUER. TLS is the proxy's in front of it; KROS_PUBLIC_URL says where clients reach it.
+
+examples:
+  kros-mcp http --simulator --no-auth              for the MCP Inspector, on this machine alone
+  KROS_TOKENS_FILE=tokens.toml kros-mcp http --host 0.0.0.0
+
+exit codes:  0 stopped   2 usage or settings   3 journal unusable
+"""
 _LISTING = """\
 Newest first, with who asked, who said yes and why.
 Without KROS_API_KEY no account is named, and the operations of all accounts are shown.
@@ -64,6 +74,27 @@ examples:
 
 exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or settings   3 journal unusable
 """
+
+
+def add_http(commands: Commands) -> None:
+    """Add the HTTP service."""
+    http = add(commands, "http", "serve over HTTP, for many callers", _SERVING)
+    http.add_argument("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
+    http.add_argument("--port", type=int, default=8000, help="on which port (8000)")
+    http.add_argument(
+        "--no-auth", action="store_true", help="let in whoever reaches it; on loopback only, for the MCP Inspector"
+    )
+    http.add_argument(
+        "--stateless",
+        action="store_true",
+        help="keep no sessions, so that any replica answers any legacy client; those then confirm by code alone",
+    )
+    http.add_argument(
+        "--simulator",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="replace KrosAI by a simulator in memory; needs no key",
+    )
 
 
 def add_books(commands: Commands) -> None:

@@ -10,7 +10,7 @@ import anyio
 
 from kros_mcp.errors import ConfirmationError, KrosError, OperationError
 from kros_mcp.krosai.patience import within
-from kros_mcp.operations import moves
+from kros_mcp.operations import moves, policy
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes
@@ -112,7 +112,7 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
     if operation.state is not State.PROPOSED:
         return Standing(operation)
     unanswered = operation.asked_at is not None and not answering
-    if desk.settings.confirmation is Confirmation.APPROVER:
+    if policy.needs_approver(desk.settings, operation):
         channel = Channel.APPROVER
     elif desk.settings.confirmation is Confirmation.PROMPT or (can_ask and not unanswered):
         channel = Channel.PROMPT
@@ -150,8 +150,7 @@ async def conclude(
             slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
             return Conclusion(await _turn_down(desk, operation, State.DECLINED, slip or "The person said no."))
         if answer is None and not standing.code:
-            code = code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
-            return Conclusion(operation, code=code)
+            return Conclusion(operation, code=_code(desk, operation))
         runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
     give_up_at = anyio.current_time() + seconds
     ended = await _outcome(runner, operation, seconds)
@@ -175,8 +174,11 @@ async def requote(desk: Desk, ended: Operation, *, seconds: float) -> Conclusion
     if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
         return Conclusion(operation, ended=ended)
     standing = await choose_channel(desk, operation, can_ask=False, answering=False)
-    code = code_for(desk.journal.secret, standing.operation)
-    return Conclusion(standing.operation, code=code, ended=ended)
+    return Conclusion(standing.operation, code=_code(desk, standing.operation), ended=ended)
+
+
+def _code(desk: Desk, operation: Operation) -> str:
+    return code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
 
 
 async def _outcome(runner: Runner, operation: Operation, seconds: float) -> Operation:

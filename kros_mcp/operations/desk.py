@@ -1,5 +1,6 @@
 """What every act works with: settings, journal, KrosAI, and the account they belong to."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ class Desk:
     client: KrosClient
     inventory: Inventory
     account: str
+    own_limits: Callable[[str], Limits | None] | None = None
+    """What each principal may spend by itself, where several call one server; None for those it does not know."""
 
     def identity(self, principal: str, action: Action) -> Identity:
         """Name who does what in this account."""
@@ -47,6 +50,8 @@ class Desk:
 
     def limits_of(self, principal: str) -> Limits | None:
         """Say what one principal may spend by itself; None where this server does not know them."""
+        if self.own_limits is not None:
+            return self.own_limits(principal)
         if principal != self.settings.principal:
             return None
         return Limits(

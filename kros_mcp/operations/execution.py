@@ -93,6 +93,8 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
             raise model.past(current)
         try:
+            if yes is not None and policy.needs_approver(desk.settings, current):
+                raise _needs_approver(current)
             policy.check(desk.settings, current, books, run_rate, own)
         except RefusedError as exc:
             return moves.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
@@ -101,6 +103,15 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
 
     since = (run_rate.read_at if run_rate else await desk.journal.now()) - policy.LISTING_LAG_SECONDS
     return await desk.journal.claim(operation_id, claim, committed_since=since)
+
+
+def _needs_approver(operation: Operation) -> RefusedError:
+    return RefusedError(
+        f"An approver has to agree to {operation.e164}, and was not asked when this was shown; nothing was charged or "
+        "changed.",
+        code="APPROVAL_NEEDED",
+        next_step="Call again with the same arguments, without confirmation_code, to ask an approver.",
+    )
 
 
 async def _reread(desk: Desk, operation: Operation) -> AvailableNumber | PhoneNumber:

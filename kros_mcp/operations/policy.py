@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
 from kros_mcp.operations.model import Action, Limits, Operation
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Confirmation, Settings
 
 DAY_SECONDS = 86_400.0
 LISTING_LAG_SECONDS = 3_600.0
@@ -102,6 +102,14 @@ def needs_run_rate(settings: Settings, *own: Limits | None) -> bool:
     """Tell whether a purchase is checked against what owned numbers cost a month."""
     caps = (settings.monthly_commitment_cents, *(limits.monthly_commitment_cents for limits in own if limits))
     return any(cap is not None for cap in caps)
+
+
+def needs_approver(settings: Settings, operation: Operation) -> bool:
+    """Tell whether only an approver's yes will do: for everything, or for what costs more than they let through."""
+    if settings.confirmation is Confirmation.APPROVER:
+        return True
+    above = settings.approval_above_cents
+    return above is not None and operation.action is Action.BUY and reserved_cents(settings, operation) > above
 
 
 def reserved_cents(settings: Settings, operation: Operation) -> int:

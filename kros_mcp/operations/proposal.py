@@ -1,6 +1,7 @@
 """From a wish to a stored proposal: re-read, check, and write down exactly what will be shown."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
 from kros_mcp.krosai.inventory import Sighting
@@ -23,7 +24,6 @@ from kros_mcp.operations.model import (
 )
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.spending import read_run_rate
-from kros_mcp.settings import Confirmation
 
 
 async def propose_purchase(desk: Desk, principal: str, request: Request, e164: str) -> Operation:
@@ -214,8 +214,7 @@ async def _propose_for_owned(
 
 async def _draft(desk: Desk, principal: str, action: Action, request: Request, quote: Quote) -> Operation:
     now = await desk.journal.now()
-    approver = desk.settings.confirmation is Confirmation.APPROVER
-    return Operation(
+    draft = Operation(
         id=new_operation_id(),
         account=desk.account,
         principal=principal,
@@ -224,10 +223,12 @@ async def _draft(desk: Desk, principal: str, action: Action, request: Request, q
         request=request,
         quote=quote,
         created_at=now,
-        expires_at=now + (desk.settings.approval_hours * 3600 if approver else CODE_SECONDS),
-        channel=Channel.APPROVER if approver else None,
+        expires_at=now + CODE_SECONDS,
         limits=desk.limits_of(principal) or Limits(),
     )
+    if not policy.needs_approver(desk.settings, draft):
+        return draft
+    return replace(draft, expires_at=now + desk.settings.approval_hours * 3600, channel=Channel.APPROVER)
 
 
 async def _propose(desk: Desk, draft: Operation) -> Operation:

@@ -13,6 +13,7 @@ from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Settings
+from kros_mcp.tools.caller import authenticated
 
 _MODERN = "2026-07-28"
 
@@ -65,8 +66,9 @@ def runtime(ctx: ToolContext) -> Runtime:
 
 
 def principal(ctx: ToolContext) -> str:
-    """Who is calling: the person at this computer on stdio."""
-    return runtime(ctx).settings.principal
+    """Who is calling: whoever the token names over HTTP, else the principal of the settings."""
+    caller = authenticated()
+    return runtime(ctx).settings.principal if caller is None else caller.principal
 
 
 async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:

@@ -8,6 +8,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
 from kros_mcp.tools import acting, reading
+from kros_mcp.tools.caller import TOOL_SCOPES
 
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
@@ -41,6 +42,8 @@ def build_tools() -> list[Tool]:
         guarded = set(tool.resolved_params) >= {"standing"} and len(tool.resolved_params) > 1
         if (tool.name in GUARDED) is not guarded or "standing" in tool.parameters["properties"]:
             raise RuntimeError(f"the guard of {tool.name} is missing")
+        if tool.name not in TOOL_SCOPES:
+            raise RuntimeError(f"no scope is named for {tool.name}")
     return tools
 
 

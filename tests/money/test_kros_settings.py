@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from bench import KEY
+from pydantic import SecretStr
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.settings import Confirmation, Settings, load_settings
@@ -48,6 +50,18 @@ GOOD = [
     ("KROS_PROTECTED_NUMBERS", "+234 803 555 0199", "protected_numbers", ("+2348035550199",)),
     ("KROS_ALLOW_PERMANENT_DELETE", "1", "allow_permanent_delete", True),
     ("KROS_ALLOW_UNPRICED", "yes", "allow_unpriced", True),
+    ("KROS_APPROVAL_ABOVE_CENTS", "300", "approval_above_cents", 300),
+    ("KROS_PUBLIC_URL", "https://numbers.example.com/", "public_url", "https://numbers.example.com"),
+    ("KROS_ALLOWED_HOSTS", "Numbers.example.com, [::2]:8000", "allowed_hosts", ("numbers.example.com", "[::2]:8000")),
+    ("KROS_ALLOWED_ORIGINS", "https://A.example.com", "allowed_origins", ("https://a.example.com",)),
+    ("KROS_REQUESTS_PER_SECOND", "0.5", "requests_per_second", 0.5),
+    ("KROS_STATE_KEYS", f"{'a' * 32},{'b' * 32}", "state_keys", (SecretStr("a" * 32), SecretStr("b" * 32))),
+    ("KROS_TOKENS_FILE", "tokens.toml", "tokens_file", Path("tokens.toml")),
+    ("KROS_OAUTH_ISSUER", "https://id.example.com/", "oauth_issuer", "https://id.example.com/"),
+    ("KROS_OAUTH_AUDIENCE", "authenticated", "oauth_audience", "authenticated"),
+    ("KROS_OAUTH_JWKS_URL", "http://127.0.0.1:9/k", "oauth_jwks_url", "http://127.0.0.1:9/k"),
+    ("KROS_OAUTH_ALGORITHMS", "EdDSA,ES256", "oauth_algorithms", ("EdDSA", "ES256")),
+    ("KROS_OAUTH_SCOPE_CLAIM", "app_metadata.scopes", "oauth_scope_claim", "app_metadata.scopes"),
 ]
 DOCUMENTED = {name for name, *_ in GOOD} | {"KROS_API_KEY"}
 
@@ -120,6 +134,20 @@ def test_a_misspelt_setting_stops_the_start_and_names_the_nearest(
         ("KROS_ALLOWED_COUNTRIES", "NG,Atlantis"),
         ("KROS_PROTECTED_NUMBERS", "0803"),
         ("KROS_ALLOW_UNPRICED", "2"),
+        ("KROS_APPROVAL_ABOVE_CENTS", "3.50"),
+        ("KROS_PUBLIC_URL", "http://numbers.example.com"),
+        ("KROS_PUBLIC_URL", "https://numbers.example.com/mcp"),
+        ("KROS_ALLOWED_HOSTS", "https://numbers.example.com"),
+        ("KROS_ALLOWED_HOSTS", "*"),
+        ("KROS_ALLOWED_ORIGINS", "*"),
+        ("KROS_ALLOWED_ORIGINS", "null"),
+        ("KROS_REQUESTS_PER_SECOND", "-1"),
+        ("KROS_REQUESTS_PER_SECOND", "nan"),
+        ("KROS_STATE_KEYS", f"{'a' * 32},short"),
+        ("KROS_OAUTH_ISSUER", "id.example.com"),
+        ("KROS_OAUTH_ALGORITHMS", "HS256"),
+        ("KROS_OAUTH_ALGORITHMS", "none"),
+        ("KROS_OAUTH_SCOPE_CLAIM", "scope scope"),
     ],
 )
 def test_a_malformed_setting_stops_the_start_with_one_sentence_that_names_it(

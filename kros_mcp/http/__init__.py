@@ -1,0 +1,1 @@
+"""The HTTP service: one server for many callers, each within its rights."""

@@ -1,0 +1,100 @@
+"""The app: doors around everything, and inside them the tools, health and the approvals page."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mcp.server.auth.routes import create_protected_resource_routes
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
+from mcp.server.transport_security import RequestBodyLimitMiddleware
+from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from kros_mcp.http.access import Access
+from kros_mcp.http.doors import Doors, names
+from kros_mcp.http.gate import Gate
+from kros_mcp.http.pace import Pace
+from kros_mcp.operations.journal import Journal
+from kros_mcp.server import build_server, open_runtime
+from kros_mcp.settings import Settings
+from kros_mcp.tools.call import Runtime
+from kros_mcp.tools.caller import IN_CONVERSATION
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_BODY_BYTES = 256 * 1024
+"""Longer bodies are refused with 413; the longest argument of a tool has some hundred characters."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """An open service: its ASGI app, and what the lifespan opened for it."""
+
+    app: ASGIApp
+    runtime: Runtime
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings,
+    access: Access | None,
+    *,
+    loopback: bool = True,
+    stateless: bool = False,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+    journal: Journal | None = None,
+) -> AsyncIterator[Service]:
+    """Open journal, runner and app; on leaving, what is being sent is settled first, within a bound.
+
+    Args:
+        settings: What the environment decides.
+        access: Who may call; None lets everybody in as the principal of the settings.
+        loopback: Whether the service listens on this machine alone.
+        stateless: Keep no session for legacy clients, so that any replica answers any request of theirs.
+        transport: The way to KrosAI. Defaults to what the settings say.
+        journal: An open journal, which stays open. Defaults to the one that the settings name.
+
+    Raises:
+        KrosError: Something cannot be opened; it says what.
+    """
+    opened: list[Runtime] = []
+
+    @asynccontextmanager
+    async def lifespan(settings: Settings) -> AsyncIterator[Runtime]:
+        own_limits = access.own_limits if access else None
+        async with open_runtime(settings, transport=transport, journal=journal, own_limits=own_limits) as runtime:
+            opened.append(runtime)
+            yield runtime
+
+    server = build_server(settings, lifespan)
+    sessions = StreamableHTTPSessionManager(
+        server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
+        stateless=stateless,
+        max_request_body_size=MAX_BODY_BYTES,
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(sessions.run())
+        routes = _routes(settings, access, StreamableHTTPASGIApp(sessions))
+        guarded = Doors(
+            RequestBodyLimitMiddleware(Starlette(routes=routes), MAX_BODY_BYTES), names(settings, loopback=loopback)
+        )
+        yield Service(guarded, opened[0])
+
+
+def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:
+    pace = Pace(settings.requests_per_second, time.monotonic)
+    verifier, resource = (access.verifier, access.resource) if access else (None, None)
+    routes: list[BaseRoute] = [Route("/mcp", Gate(tools, verifier, pace, resource))]
+    if access and access.resource and access.issuers:
+        routes += create_protected_resource_routes(
+            AnyHttpUrl(access.resource),
+            [AnyHttpUrl(issuer) for issuer in access.issuers],
+            scopes_supported=sorted(IN_CONVERSATION),
+            resource_name="KrosAI phone numbers",
+        )
+    return routes

@@ -1,0 +1,41 @@
+"""How a caller without the right token is told, as RFC 6750, RFC 9728 and the MCP specification want it."""
+
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse, Response
+
+from kros_mcp.tools.caller import IN_CONVERSATION, Scope
+
+METADATA_PATH = "/.well-known/oauth-protected-resource"
+
+
+def metadata_url(resource: str) -> str:
+    """Where the metadata of a protected resource stands: between host and path."""
+    url = urlsplit(resource)
+    return f"{url.scheme}://{url.netloc}{METADATA_PATH}{url.path}"
+
+
+def unauthorized(resource: str | None, *, tried: bool) -> Response:
+    """Answer 401: no token came, or none that is valid; why it is not is nobody's business.
+
+    Args:
+        resource: The service's own identifier; None where no authorization server is named.
+        tried: Whether a token came at all.
+    """
+    error = {"error": "invalid_token", "error_description": "The token is missing, malformed, expired or not for this."}
+    challenge = {"error": error["error"]} if tried else {}
+    return _response(401, error, {**challenge, "scope": " ".join(sorted(IN_CONVERSATION))}, resource)
+
+
+def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
+    """Answer 403: the token is valid, and lacks a scope."""
+    error = {"error": "insufficient_scope", "error_description": sentence}
+    return _response(403, error, {"error": error["error"], "scope": scope}, resource)
+
+
+def _response(status: int, error: dict[str, str], challenge: dict[str, str], resource: str | None) -> Response:
+    if resource is not None:
+        challenge = {**challenge, "resource_metadata": metadata_url(resource)}
+    parameters = ", ".join(f'{name}="{value}"' for name, value in challenge.items())
+    headers = {"www-authenticate": f"Bearer {parameters}", "cache-control": "no-store"}
+    return JSONResponse(error, status_code=status, headers=headers)

@@ -1,0 +1,114 @@
+"""In front of `/mcp`: who is calling, how fast, and whether the tool they call is theirs to call.
+
+All of it is decided here, before the SDK reads a word, so that a caller without the right to a tool is told by
+the status of the response, as OAuth clients expect. The server itself looks once more.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import TokenVerifier
+from starlette.authentication import AuthCredentials
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kros_mcp.http.challenge import forbidden, unauthorized
+from kros_mcp.http.pace import Pace
+from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
+from kros_mcp.tools.caller import Scope as Right
+
+_LONGEST_TOKEN = 16_384
+
+
+class Gate:
+    """Lets a request in with a caller, or answers 401, 403 or 429 itself.
+
+    Args:
+        app: What is guarded; it sees the body from its beginning.
+        verifier: Says whose a token is; None lets everybody in as the principal of the settings.
+        pace: How fast each principal may ask.
+        resource: The service's identifier for authorization servers; None where there is none.
+    """
+
+    def __init__(self, app: ASGIApp, verifier: TokenVerifier | None, pace: Pace, resource: str | None) -> None:
+        self._app = app
+        self._verifier = verifier
+        self._pace = pace
+        self._resource = resource
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if self._verifier is None:
+            refused = self._too_fast("")
+            await (refused or self._app)(scope, receive, send)
+            return
+        given = bearer(scope["headers"])
+        token = await self._verifier.verify_token(given) if given else None
+        if not isinstance(token, CallerToken):
+            await unauthorized(self._resource, tried=given is not None)(scope, receive, send)
+            return
+        refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
+        if refused is None:
+            receive, called = await _called_tool(scope, receive)
+            refused = self._without_right(token.caller, called)
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        user = AuthenticatedUser(token)
+        scope["user"], scope["auth"] = user, AuthCredentials(token.scopes)
+        before = auth_context_var.set(user)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            auth_context_var.reset(before)
+
+    def _too_fast(self, principal: str) -> Response | None:
+        seconds = self._pace.wait_seconds(principal)
+        if not seconds:
+            return None
+        error = {"error": "too_many_requests", "error_description": f"Try again in {seconds} seconds."}
+        return JSONResponse(error, status_code=429, headers={"retry-after": str(seconds)})
+
+    def _without_any_right(self, caller: Caller) -> Response | None:
+        if caller.scopes & IN_CONVERSATION:
+            return None
+        return forbidden(self._resource, Right.READ, "The token permits no tool of this service.")
+
+    def _without_right(self, caller: Caller, tool: str) -> Response | None:
+        if not tool or caller.may_use(tool):
+            return None
+        needed = min(TOOL_SCOPES[tool], key=list(Right).index)
+        return forbidden(self._resource, needed, f"{tool} needs the scope {needed}.")
+
+
+def bearer(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Read the bearer token of a request; None if there is none, empty if it cannot be one."""
+    values = [value for name, value in headers if name == b"authorization"]
+    if not values:
+        return None
+    scheme, _, token = values[0].decode("latin-1").partition(" ")
+    usable = len(values) == 1 and scheme.lower() == "bearer" and len(token) <= _LONGEST_TOKEN and token.isascii()
+    return token.strip() if usable else ""
+
+
+async def _called_tool(scope: Scope, receive: Receive) -> tuple[Receive, str]:
+    """Read which tool a request calls, and give back a body that can be read again; empty if it calls none."""
+    if scope["method"] != "POST":
+        return receive, ""
+    message = await receive()  # the limit on bodies has put it into one piece
+    pending = [message]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    try:
+        body: Any = json.loads(message.get("body", b""))
+    except (ValueError, RecursionError):
+        return replay, ""  # the SDK answers what is malformed
+    if not isinstance(body, dict) or body.get("method") != "tools/call" or not isinstance(body.get("params"), dict):
+        return replay, ""
+    name = body["params"].get("name")
+    return replay, name if isinstance(name, str) else ""

@@ -1,0 +1,108 @@
+"""uvicorn, driven by us: one socket, one or several workers, and a shutdown with a bound."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
+
+import uvicorn
+
+from kros_mcp.http.app import open_service
+from kros_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from kros_mcp.http.access import Access
+
+GRACE_SECONDS = 5
+"""How long a request may go on once the service is told to stop; acts that it began go on after that."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+
+def bind(address: Address) -> socket.socket:
+    """Listen at an address.
+
+    Raises:
+        OSError: It cannot be listened at.
+    """
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    # asyncio sends small answers at once only over sockets that say that they are TCP.
+    listener = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(found[4])
+    listener.set_inheritable(True)
+    return listener
+
+
+async def serve(
+    settings: Settings, access: "Access | None", listener: socket.socket, *, loopback: bool, stateless: bool
+) -> None:
+    """Serve until SIGTERM or SIGINT comes, then finish what is under way, within a bound.
+
+    Raises:
+        KrosError: The service cannot be opened.
+    """
+    with _Signals() as signals:
+        async with open_service(settings, access, loopback=loopback, stateless=stateless) as service:
+            config = uvicorn.Config(
+                service.app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+            server = _Server(config)
+            signals.tell(server)
+            await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves signals to us: it would raise them again, and end the process before acts are settled."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Signals:
+    """SIGTERM and SIGINT stop the server, once; they do not interrupt what comes after it."""
+
+    def __init__(self) -> None:
+        self._server: uvicorn.Server | None = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._came = False
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def tell(self, server: uvicorn.Server) -> None:
+        """Stop this server, at once if a signal has come already."""
+        self._server = server
+        server.should_exit = self._came
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._came = True
+        if self._server is not None:
+            self._server.should_exit = True

@@ -1,0 +1,93 @@
+"""The settings that only the HTTP service reads; `settings.py` takes them in, so that one object holds all."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+SHORTEST_KEY = 32
+"""Characters of a key in KROS_STATE_KEYS."""
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+
+
+class ServiceSettings(BaseSettings):
+    """Who may call the HTTP service, under which names it answers, and what its replicas share."""
+
+    public_url: str | None = Field(
+        None, description="where clients reach the service, such as https://numbers.acme.com"
+    )
+    allowed_hosts: CommaSeparated = Field((), description="Host headers answered, beside loopback and the public URL")
+    allowed_origins: CommaSeparated = Field((), description="Origin headers answered, beside the service's own")
+    requests_per_second: float = Field(20, ge=0, le=100_000, description="of one principal at one replica; 0 for any")
+    state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="secrets that replicas share; the first seals, all open"
+    )
+    tokens_file: Path | None = Field(None, description="TOML of who may call, made by kros-mcp token")
+    oauth_issuer: str | None = Field(None, description="whose JWTs are taken")
+    oauth_audience: str | None = Field(None, description="what they are made out to; public URL and /mcp if empty")
+    oauth_jwks_url: str | None = Field(None, description="the issuer's keys; its .well-known/jwks.json if empty")
+    oauth_algorithms: CommaSeparated = Field(("RS256", "ES256"), description="signatures taken")
+    oauth_scope_claim: str = Field("scope", pattern=r"^[\w.:/-]+$", description="where scopes stand; dots go deeper")
+
+    @field_validator("allowed_hosts", "allowed_origins", "oauth_algorithms", "state_keys", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not parts:
+            raise ValueError("names nothing; leave it empty, or separate its values by commas")
+        return parts
+
+    @field_validator("state_keys")
+    @classmethod
+    def _check_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < SHORTEST_KEY for key in value):
+            raise ValueError(
+                f"holds a key shorter than {SHORTEST_KEY} characters; make one with openssl rand -base64 32"
+            )
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:(\d+|\*))?", host.lower()) for host in value):
+            raise ValueError("holds something that is no host, such as numbers.acme.com or numbers.acme.com:8000")
+        return tuple(host.lower() for host in value)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d+)?", origin.lower()) for origin in value):
+            raise ValueError("holds something that is no origin, such as https://numbers.acme.com")
+        return tuple(origin.lower() for origin in value)
+
+    @field_validator("public_url", "oauth_issuer", "oauth_jwks_url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        local = url.scheme == "http" and url.hostname in _LOOPBACK
+        if "@" in value or not url.hostname or url.query or url.fragment or not (url.scheme == "https" or local):
+            raise ValueError("must be an https URL without user, query or fragment; http is taken on loopback only")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).path.strip("/"):
+            raise ValueError("must end with the host or the port; the service answers at /mcp under it")
+        return value.rstrip("/") if value else value
+
+    @field_validator("oauth_algorithms")
+    @classmethod
+    def _check_algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if set(value) - set(_ALGORITHMS):
+            raise ValueError(f"takes signatures by public key only: {', '.join(_ALGORITHMS)}")
+        return value

@@ -1,0 +1,76 @@
+"""Who is calling, what they may do, and what they may spend by themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+
+
+class Scope(StrEnum):
+    """What a token lets its holder do; `APPROVE` goes with no other."""
+
+    READ = "numbers:read"
+    CONFIGURE = "numbers:configure"
+    BUY = "numbers:buy"
+    RELEASE = "numbers:release"
+    APPROVE = "numbers:approve"
+
+
+ACTING = frozenset({Scope.CONFIGURE, Scope.BUY, Scope.RELEASE})
+IN_CONVERSATION = ACTING | {Scope.READ}
+
+TOOL_SCOPES: Mapping[str, frozenset[Scope]] = MappingProxyType(
+    {
+        "list_phone_numbers": frozenset({Scope.READ}),
+        "get_phone_number": frozenset({Scope.READ}),
+        "search_phone_numbers": frozenset({Scope.READ}),
+        "list_endpoints": frozenset({Scope.READ}),
+        "get_spending": frozenset({Scope.READ}),
+        "buy_phone_number": frozenset({Scope.BUY}),
+        "configure_phone_number": frozenset({Scope.CONFIGURE}),
+        "release_phone_number": frozenset({Scope.RELEASE}),
+        "get_operation": IN_CONVERSATION,
+        "cancel_operation": ACTING,
+    }
+)
+"""By tool, the scopes of which any one lets a caller use it."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authenticated caller; operations, codes and budgets belong to the principal."""
+
+    principal: str
+    scopes: frozenset[Scope]
+
+    def may_use(self, tool: str) -> bool:
+        """Tell whether a tool is theirs to call; one that does not exist is nobody's secret."""
+        return tool not in TOOL_SCOPES or bool(TOOL_SCOPES[tool] & self.scopes)
+
+
+class CallerToken(AccessToken):
+    """What the HTTP service makes of a valid bearer token, for the SDK and for us."""
+
+    caller: Caller
+
+
+def authenticated() -> Caller | None:
+    """Who sent the request that is being handled; None on stdio, and over HTTP with `--no-auth`.
+
+    Raises:
+        RuntimeError: The request bears a token that is not ours; it is nobody's, rather than anybody's.
+    """
+    token = get_access_token()
+    if token is None:
+        return None
+    if not isinstance(token, CallerToken):
+        raise RuntimeError("a token of an unknown kind")  # noqa: TRY004 - it would be our own mistake, not the caller's
+    return token.caller
+
+
+def principal_of(issuer: str, subject: str) -> str:
+    """Name a principal by who vouches for it and whom that calls so; no two pairs give one name."""
+    return f"{issuer}|{subject}"
