@@ -157,7 +157,10 @@ def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Find
 
 
 def _confirmation(settings: Settings) -> Finding:
-    return ok(f"A person says yes by {settings.confirmation}: {_MODES[settings.confirmation]}")
+    above, told = settings.approval_above_cents, ""
+    if above is not None and settings.confirmation is not Confirmation.APPROVER:
+        told = f" Purchases over {show_cents(above, settings.currency)} wait for `kros-mcp approve ID`."
+    return ok(f"A person says yes by {settings.confirmation}: {_MODES[settings.confirmation]}{told}")
 
 
 def _caps(settings: Settings) -> list[Finding]:
