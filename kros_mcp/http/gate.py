@@ -4,18 +4,17 @@ All of it is decided here, before the SDK reads a word, so that a caller without
 the status of the response, as OAuth clients expect. The server itself looks once more.
 """
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import TokenVerifier
 from starlette.authentication import AuthCredentials
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp.http.challenge import forbidden, unauthorized
+from kros_mcp.http.envelope import open_envelope
 from kros_mcp.http.pace import Pace
 from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
@@ -42,28 +41,31 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if self._verifier is None:
-            refused = self._too_fast("")
-            await (refused or self._app)(scope, receive, send)
+            await self._let_in(scope, receive, send, self._too_fast(""), None)
             return
         given = bearer(scope["headers"])
         token = await self._verifier.verify_token(given) if given else None
         if not isinstance(token, CallerToken):
             await unauthorized(self._resource, tried=given is not None)(scope, receive, send)
             return
-        refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
-        if refused is None:
-            receive, called = await _called_tool(scope, receive)
-            refused = self._without_right(token.caller, called)
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
         user = AuthenticatedUser(token)
         scope["user"], scope["auth"] = user, AuthCredentials(token.scopes)
         before = auth_context_var.set(user)
         try:
-            await self._app(scope, receive, send)
+            refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
+            await self._let_in(scope, receive, send, refused, token.caller)
         finally:
             auth_context_var.reset(before)
+
+    async def _let_in(
+        self, scope: Scope, receive: Receive, send: Send, refused: Response | None, caller: Caller | None
+    ) -> None:
+        """Hand a request on unless it is refused already, its body is malformed, or it calls another's tool."""
+        if refused is None:
+            envelope = await open_envelope(scope, receive)
+            receive = envelope.receive
+            refused = envelope.refusal or (self._without_right(caller, envelope.tool) if caller else None)
+        await (refused or self._app)(scope, receive, send)
 
     def _too_fast(self, principal: str) -> Response | None:
         seconds = self._pace.wait_seconds(principal)
@@ -92,23 +94,3 @@ def bearer(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     scheme, _, token = values[0].decode("latin-1").partition(" ")
     usable = len(values) == 1 and scheme.lower() == "bearer" and len(token) <= _LONGEST_TOKEN and token.isascii()
     return token.strip() if usable else ""
-
-
-async def _called_tool(scope: Scope, receive: Receive) -> tuple[Receive, str]:
-    """Read which tool a request calls, and give back a body that can be read again; empty if it calls none."""
-    if scope["method"] != "POST":
-        return receive, ""
-    message = await receive()  # the limit on bodies has put it into one piece
-    pending = [message]
-
-    async def replay() -> Message:
-        return pending.pop() if pending else await receive()
-
-    try:
-        body: Any = json.loads(message.get("body", b""))
-    except (ValueError, RecursionError):
-        return replay, ""  # the SDK answers what is malformed
-    if not isinstance(body, dict) or body.get("method") != "tools/call" or not isinstance(body.get("params"), dict):
-        return replay, ""
-    name = body["params"].get("name")
-    return replay, name if isinstance(name, str) else ""
