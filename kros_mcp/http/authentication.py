@@ -43,7 +43,7 @@ def build_access(settings: Settings, *, transport: "httpx.AsyncBaseTransport | N
     return Access(
         verifier=ways,
         own_limits=ways.limits_of,
-        resource=_resource(settings) if issuer else None,
+        resource=f"{settings.public_url}/mcp" if issuer else None,
         issuers=(issuer.issuer,) if issuer else (),
         trouble=ways.trouble,
     )
@@ -72,22 +72,18 @@ class _Ways:
         return (self.tokens.trouble() if self.tokens else None) or (self.issuer.keys.trouble() if self.issuer else None)
 
 
-def _resource(settings: Settings) -> str | None:
-    return f"{settings.public_url}/mcp" if settings.public_url else None
-
-
 def _trusted_issuer(settings: Settings, transport: "httpx.AsyncBaseTransport | None") -> "TrustedIssuer | None":
     issuer = settings.oauth_issuer
     if issuer is None:
         return None
     if "|" in issuer:
         raise SettingsError("KROS_OAUTH_ISSUER is not usable: it holds a |, which parts issuer and subject here.")
-    audience = settings.oauth_audience or _resource(settings)
-    if audience is None:
+    if settings.public_url is None:
         raise SettingsError(
-            "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL or KROS_OAUTH_AUDIENCE: without either, tokens that the issuer "
-            "made out to other services would be taken."
+            "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL, such as https://numbers.acme.com: clients are told for which URL "
+            "to ask the issuer for a token, and only tokens made out to this service are taken."
         )
+    audience = settings.oauth_audience or f"{settings.public_url}/mcp"
     from kros_mcp.http.issuer_keys import IssuerKeys  # noqa: PLC0415 - httpx and PyJWT, which a tokens file needs not
     from kros_mcp.http.oauth import TrustedIssuer  # noqa: PLC0415
 

@@ -20,7 +20,7 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -197,10 +197,10 @@ class TokensFile:
         self._names = {entry.sha256.lower(): name for name, entry in entries.items()}
 
 
-def _entry(name: str, table: Any, path: Path) -> Entry:
+def _entry(name: str, table: object, path: Path) -> Entry:
     if not NAME.fullmatch(name):
         raise SettingsError(
-            f"{path}: {name[:64]!r} is no name of a caller; use up to 64 letters, digits, dots, hyphens and underscores."
+            f"{path}: {name[:64]!r} is no name; use up to 64 letters, digits, dots, hyphens and underscores."
         )
     try:
         entry = Entry.model_validate(table)
