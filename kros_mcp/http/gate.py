@@ -89,13 +89,15 @@ class Gate:
 
 
 def bearer(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
-    """Read the bearer token of a request; None if there is none, empty if it cannot be one."""
-    values = [value for name, value in headers if name == b"authorization"]
-    if not values:
+    """Read the bearer token of a request; None if there is none, empty if what is there cannot be one."""
+    values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+    if len(values) > 1:
+        return ""
+    scheme, _, rest = values[0].partition(" ") if values else ("", "", "")
+    token = rest.strip()
+    if scheme.lower() != "bearer" or not token:
         return None
-    scheme, _, token = values[0].decode("latin-1").partition(" ")
-    usable = len(values) == 1 and scheme.lower() == "bearer" and len(token) <= _LONGEST_TOKEN and token.isascii()
-    return token.strip() if usable else ""
+    return token if len(token) <= _LONGEST_TOKEN and token.isascii() else ""
 
 
 async def _called_tool(scope: Scope, receive: Receive) -> tuple[Receive, str]:
