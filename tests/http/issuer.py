@@ -106,12 +106,16 @@ class Watched(httpx.AsyncBaseTransport):
 
 @dataclass
 class Served:
-    """A service over TCP."""
+    """A service over TCP, or one in this process, for answers that do not come in pieces."""
 
     url: str
     sim: Simulator
     journal: Journal
     upstream: Watched
+    app: Any = None
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app=self.app) if self.app else None)
 
     async def post(self, body: Any, token: str | None = None, **headers: str) -> httpx.Response:
         """Send a body, which is written as JSON unless it is bytes."""
@@ -119,11 +123,11 @@ class Served:
         sent = {"accept": "application/json, text/event-stream", "content-type": "application/json"} | headers
         if token is not None:
             sent["authorization"] = f"Bearer {token}"
-        async with httpx.AsyncClient() as client:
+        async with self._client() as client:
             return await client.post(self.url, content=content, headers=sent)
 
     async def get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient() as client:
+        async with self._client() as client:
             return await client.get(self.url.removesuffix("/mcp") + path)
 
     async def calls(self, tool: str, token: str | None, **arguments: Any) -> httpx.Response:
@@ -169,9 +173,14 @@ class Served:
 
 @asynccontextmanager
 async def open_http(
-    sim: Simulator, issuer: Issuer | None = None, *, clock: Callable[[], float] = time.monotonic, **settings: Any
+    sim: Simulator,
+    issuer: Issuer | None = None,
+    *,
+    tcp: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    **settings: Any,
 ) -> AsyncIterator[Served]:
-    """Serve over TCP in this event loop, in front of a simulated KrosAI."""
+    """Serve in this event loop, in front of a simulated KrosAI."""
     if issuer is not None:
         settings = {"oauth_issuer": URL, "public_url": PUBLIC_URL} | settings
     given = Settings(
@@ -182,9 +191,12 @@ async def open_http(
     async with (
         open_sqlite("sqlite://:memory:") as journal,
         open_service(given, access, transport=upstream, journal=journal) as service,
-        _listening(service.app) as url,
     ):
-        yield Served(url, sim, journal, upstream)
+        if not tcp:
+            yield Served("http://127.0.0.1/mcp", sim, journal, upstream, service.app)
+            return
+        async with _listening(service.app) as url:
+            yield Served(url, sim, journal, upstream)
 
 
 @asynccontextmanager

@@ -165,7 +165,7 @@ async def test_a_tool_beyond_a_tokens_scopes_is_refused_by_its_status(
 async def test_a_caller_sees_only_the_tools_it_may_call(
     sim: Simulator, issuer: Issuer, era: str, scope: str, tools: set[str]
 ) -> None:
-    async with open_http(sim, issuer) as served, served.talks(minted(scope=scope), era) as client:
+    async with open_http(sim, issuer, tcp=True) as served, served.talks(minted(scope=scope), era) as client:
         listed = await client.list_tools()
 
     assert {tool.name for tool in listed.tools} == tools
@@ -210,12 +210,27 @@ async def test_two_tokens_of_one_principal_have_each_their_own_rights_in_one_ses
     sim: Simulator, issuer: Issuer
 ) -> None:
     reads, buys = minted(), minted(scope="numbers:buy")
-    async with open_http(sim, issuer) as served:
+    async with open_http(sim, issuer, tcp=True) as served:
         session = await served.opens_session(reads)
 
         assert await served.tools_in(session, reads) == READING | {"get_operation"}
         assert await served.tools_in(session, buys) == FOLLOWING | {"buy_phone_number"}
         assert await served.tools_in(session, reads) == READING | {"get_operation"}
+
+
+async def test_two_tokens_of_one_principal_have_each_their_own_rights_at_once(
+    sim: Simulator, issuer: Issuer, era: str
+) -> None:
+    async with (
+        open_http(sim, issuer, tcp=True) as served,
+        served.talks(minted(), era) as reader,
+        served.talks(minted(scope="numbers:buy"), era) as buyer,
+    ):
+        seen = [await client.list_tools() for client in (reader, buyer, reader)]
+
+    read, bought, read_again = ({tool.name for tool in listed.tools} for listed in seen)
+    assert read == read_again == READING | {"get_operation"}
+    assert bought == FOLLOWING | {"buy_phone_number"}
 
 
 @pytest.mark.parametrize("claims", [{"sub": "user-2"}, {"client_id": "another-app"}])
@@ -242,7 +257,7 @@ async def test_a_session_ends_with_its_token(sim: Simulator, tmp_path: Path) -> 
 async def test_the_callers_token_never_reaches_krosai(sim: Simulator, issuer: Issuer, era: str) -> None:
     token = minted(scope="numbers:read numbers:buy")
     [item, *_] = sim.inventory.values()
-    async with open_http(sim, issuer) as served, served.talks(token, era) as client:
+    async with open_http(sim, issuer, tcp=True) as served, served.talks(token, era) as client:
         place = {"e164": item.e164, "country": item.country, "type": item.type}
         asked = await client.call_tool("buy_phone_number", place)
         assert asked.structured_content is not None
