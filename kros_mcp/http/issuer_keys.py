@@ -103,7 +103,7 @@ class IssuerKeys:
             self._fetched_at, self._failed = self._clock(), False
             if not self._keys:
                 logger.warning("%s holds no public key, so no token of this issuer is taken", self._url)
-        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the keys there are have to do
             self._failed = True
             logger.warning("the keys at %s cannot be had: %s", self._url, type(exc).__name__)
         finally:

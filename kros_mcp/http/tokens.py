@@ -222,7 +222,7 @@ def _problem(exc: ValidationError) -> str:
         return f"lacks {key}"
     if problem["type"] == "extra_forbidden":
         return f"has the key {key[:40]!r}, which is unknown; known are {', '.join(Entry.model_fields)}"
-    return f"has a {key} that cannot be used: it {_RULES.get(key, 'must be whole cents, 0 or more')}"
+    return f"has an unusable {key}: it {_RULES.get(key, 'must be whole cents, 0 or more')}"
 
 
 def _state_of(path: Path) -> tuple[int, ...] | None:

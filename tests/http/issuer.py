@@ -58,16 +58,20 @@ class Issuer(httpx.AsyncBaseTransport):
     def __init__(self) -> None:
         self.keys = [public_jwk(RSA_KEY, kid="rsa-1", use="sig", alg="RS256"), public_jwk(EC_KEY, kid="ec-1")]
         self.asked: list[httpx.Request] = []
-        self.answer: httpx.Response | httpx.TransportError | None = None
+        self.answer: tuple[int, bytes] | httpx.TransportError | None = None
+        self.asked_once = asyncio.Event()
         self.held: asyncio.Event | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
+        self.asked_once.set()
         if self.held is not None:
             await self.held.wait()
         if isinstance(self.answer, httpx.TransportError):
             raise self.answer
-        return self.answer or httpx.Response(200, stream=httpx.ByteStream(json.dumps({"keys": self.keys}).encode()))
+        status, body = self.answer or (200, json.dumps({"keys": self.keys}).encode())
+        headers = {"location": "http://169.254.169.254/"} if status == 302 else {}
+        return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
 
 def minted(key: Any = RSA_KEY, algorithm: str = "RS256", kid: str | None = "rsa-1", **claims: Any) -> str:

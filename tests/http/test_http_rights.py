@@ -1,9 +1,12 @@
+import hmac
+import json
 import secrets
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from issuer import (
     AUDIENCE,
     CHALLENGED,
@@ -18,6 +21,7 @@ from issuer import (
     open_http,
     tokens_file,
 )
+from jwt.utils import base64url_encode
 from mcp import Client
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -33,14 +37,20 @@ pytestmark = pytest.mark.anyio
 
 READING = {"list_phone_numbers", "get_phone_number", "search_phone_numbers", "list_endpoints", "get_spending"}
 FOLLOWING = {"get_operation", "cancel_operation"}
-HMAC_KEY = "k" * 64
 
 
-def forged(algorithm: str, key: str) -> str:
-    """Sign a token otherwise than with the issuer's private key."""
-    return jwt.encode(
-        jwt.decode(minted(), options={"verify_signature": False}), key, algorithm, headers={"kid": "rsa-1"}
-    )
+def signed_with_the_public_key() -> str:
+    """Make the token that a careless verifier takes: HS256, with the published key as the secret."""
+    claims = jwt.decode(minted(), options={"verify_signature": False})
+    pem = RSA_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "kid": "rsa-1"}, claims)]
+    signed = b".".join(map(base64url_encode, parts))
+    return b".".join([signed, base64url_encode(hmac.digest(pem, signed, "sha256"))]).decode()
+
+
+def not_signed() -> str:
+    claims = jwt.decode(minted(), options={"verify_signature": False})
+    return jwt.encode(claims, "", "none", headers={"kid": "rsa-1"})
 
 
 NOT_LET_IN = {
@@ -53,8 +63,8 @@ NOT_LET_IN = {
     "without an end": lambda: minted(exp=None),
     "not yet valid": lambda: minted(nbf=4_000_000_000),
     "issued in the future": lambda: minted(iat=4_000_000_000),
-    "signed with HS256": lambda: forged("HS256", HMAC_KEY),
-    "not signed": lambda: forged("none", ""),
+    "signed with HS256": signed_with_the_public_key,
+    "not signed": not_signed,
     "signed with an algorithm that is not allowed": lambda: minted(algorithm="RS512"),
     "signed with an algorithm that is not the key's": lambda: minted(EC_KEY, "ES256", "rsa-1"),
     "signed by somebody else": lambda: minted(EC_KEY, "ES256", "ec-1")[:-8] + "AAAAAAAA",
@@ -64,12 +74,12 @@ NOT_LET_IN = {
     "of an empty subject": lambda: minted(sub=""),
     "of a blank subject": lambda: minted(sub="  "),
     "of a subject with a line break": lambda: minted(sub="user-1\nuser-2"),
-    "of a subject that is not text": lambda: jwt.api_jws.encode(b'{"sub":1}', RSA_KEY, "RS256", {"kid": "rsa-1"}),
+    "of a subject that is not text": lambda: minted(sub=1),
     "of a subject without end": lambda: minted(sub="u" * 256),
     "of an approver who could also buy": lambda: minted(scope="numbers:approve numbers:buy"),
     "of no kind": lambda: "krosmcp_" + secrets.token_urlsafe(32),
     "in pieces": lambda: "a.b.c",
-    "of brackets": lambda: f"{'W1' * 3000}.e30.AAAA",
+    "of brackets": lambda: f"{'W1tb' * 3000}.e30.AAAA",
 }
 
 
