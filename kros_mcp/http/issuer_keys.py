@@ -51,6 +51,7 @@ class IssuerKeys:
         self._transport = transport
         self._clock = clock
         self._keys: list[dict[str, Any]] = []
+        self._ready: dict[tuple[str | None, str], jwt.PyJWK] = {}
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
         self._failed = False
@@ -73,7 +74,10 @@ class IssuerKeys:
             await self._refresh(_PATIENCE_SECONDS if self._named(kid) else _FETCH_SECONDS)
         for found in self._named(kid):
             if _is_for(found, algorithm):
-                return jwt.PyJWK(found, algorithm)
+                name = (kid, algorithm)
+                if name not in self._ready:
+                    self._ready[name] = jwt.PyJWK(found, algorithm)
+                return self._ready[name]
         return None
 
     def _named(self, kid: str | None) -> list[dict[str, Any]]:
@@ -100,6 +104,7 @@ class IssuerKeys:
         try:
             async with asyncio.timeout(_FETCH_SECONDS):
                 self._keys = _keys_in(await self._answer())
+            self._ready.clear()
             self._fetched_at, self._failed = self._clock(), False
             if not self._keys:
                 logger.warning("%s holds no public key, so no token of this issuer is taken", self._url)

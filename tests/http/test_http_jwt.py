@@ -132,6 +132,15 @@ async def test_a_key_that_is_not_for_this_signature_proves_nothing(
     assert not await takes(access)
 
 
+async def test_only_the_algorithms_of_the_settings_are_taken(issuer: Issuer, clock: Clock) -> None:
+    issuer.keys = [public_jwk(RSA_KEY, kid="rsa-1")]
+
+    for settings, taken in (({}, "RS256"), ({"oauth_algorithms": ("RS512", "PS256")}, "PS256")):
+        access = access_to(issuer, clock, **settings)
+        for algorithm in ("RS256", "RS384", "PS256"):
+            assert await takes(access, algorithm=algorithm) is (algorithm == taken)
+
+
 async def test_a_short_key_proves_nothing(issuer: Issuer, access: Access) -> None:
     short = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - to be refused
     issuer.keys = [public_jwk(short, kid="rsa-1")]
