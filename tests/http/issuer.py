@@ -140,10 +140,21 @@ class Served:
         return await self.post({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}, token)
 
     @asynccontextmanager
-    async def talks(self, token: str, era: str) -> AsyncIterator[Client]:
+    async def talks(
+        self, token: str, era: str, answers: Any = None, refused: asyncio.Event | None = None
+    ) -> AsyncIterator[Client]:
+        """Talk as an agent; `answers` stands for the person, and `refused` is set once a token is not taken."""
+
+        async def watch(response: httpx2.Response) -> None:
+            if response.status_code == 401 and refused is not None:
+                refused.set()
+
+        headers, hooks = {"authorization": f"Bearer {token}"}, {"response": [watch]}
         async with (
-            httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}) as http,
-            Client(streamable_http_client(self.url, http_client=http), mode=era) as client,
+            httpx2.AsyncClient(headers=headers, event_hooks=hooks) as http,
+            Client(
+                streamable_http_client(self.url, http_client=http), mode=era, elicitation_callback=answers
+            ) as client,
         ):
             yield client
 

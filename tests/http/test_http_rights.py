@@ -1,3 +1,4 @@
+import asyncio
 import hmac
 import json
 import secrets
@@ -25,8 +26,11 @@ from jwt.utils import base64url_encode
 from mcp import Client
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitResult
 
 from kros_mcp.http.pace import Pace
+from kros_mcp.operations.model import State
 from kros_mcp.server import build_server, open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -262,6 +266,34 @@ async def test_a_session_ends_with_its_token(sim: Simulator, tmp_path: Path) -> 
         answer = await served.lists_tools(session, "krosmcp_desk")
 
     assert answer.status_code == 401
+
+
+async def test_a_yes_that_comes_with_a_token_taken_back_buys_nothing(sim: Simulator, tmp_path: Path, era: str) -> None:
+    path, clock, refused = tmp_path / "tokens.toml", Clock(), asyncio.Event()
+    both = [entry("desk", "krosmcp_desk", "buy"), entry("other", "krosmcp_other", "read")]
+    [item, *_] = sim.inventory.values()
+
+    async def says_yes(*_: object) -> ElicitResult:
+        tokens_file(path, both[1])
+        clock.seconds += 1
+        return ElicitResult(action="accept", content={"decision": "buy"})
+
+    async with (
+        open_http(sim, tcp=True, tokens_file=tokens_file(path, *both), clock=clock) as served,
+        served.talks("krosmcp_desk", era, says_yes, refused) as client,
+    ):
+        place = {"e164": item.e164, "country": item.country, "type": item.type}
+        call = asyncio.create_task(client.call_tool("buy_phone_number", place))
+        await refused.wait()
+        [operation] = await served.operations()
+        tokens_file(path, *both)  # so that the client can take its leave
+        clock.seconds += 1
+        call.cancel()
+        with pytest.raises((asyncio.CancelledError, MCPError)):
+            await call
+
+    assert operation.state is State.PROPOSED
+    assert not sim.charges
 
 
 async def test_the_callers_token_never_reaches_krosai(sim: Simulator, issuer: Issuer, era: str) -> None:
