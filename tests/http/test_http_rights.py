@@ -33,7 +33,7 @@ from kros_mcp.http.pace import Pace
 from kros_mcp.operations.model import State
 from kros_mcp.server import build_server, open_runtime
 from kros_mcp.settings import Settings
-from kros_mcp.simulator import Simulator, transport
+from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, caller_token
 from kros_mcp.tools.registry import build_tools
 
@@ -55,6 +55,10 @@ def signed_with_the_public_key() -> str:
 def not_signed() -> str:
     claims = jwt.decode(minted(), options={"verify_signature": False})
     return jwt.encode(claims, "", "none", headers={"kid": "rsa-1"})
+
+
+def place_of(item: InventoryItem) -> dict[str, str]:
+    return {"e164": item.e164, "country": item.country, "type": item.type}
 
 
 NOT_LET_IN = {
@@ -271,36 +275,39 @@ async def test_a_session_ends_with_its_token(sim: Simulator, tmp_path: Path) -> 
 async def test_a_yes_that_comes_with_a_token_taken_back_buys_nothing(sim: Simulator, tmp_path: Path, era: str) -> None:
     path, clock, refused = tmp_path / "tokens.toml", Clock(), asyncio.Event()
     both = [entry("desk", "krosmcp_desk", "buy"), entry("other", "krosmcp_other", "read")]
-    [item, *_] = sim.inventory.values()
+    good, late = list(sim.inventory.values())[:2]
+    prompts: list[object] = []
 
-    async def says_yes(*_: object) -> ElicitResult:
-        tokens_file(path, both[1])
-        clock.seconds += 1
+    async def says_yes(*prompt: object) -> ElicitResult:
+        prompts.append(prompt)
+        if len(prompts) == 2:
+            tokens_file(path, both[1])
+            clock.seconds += 1
         return ElicitResult(action="accept", content={"decision": "buy"})
 
     async with (
         open_http(sim, tcp=True, tokens_file=tokens_file(path, *both), clock=clock) as served,
         served.talks("krosmcp_desk", era, says_yes, refused) as client,
     ):
-        place = {"e164": item.e164, "country": item.country, "type": item.type}
-        call = asyncio.create_task(client.call_tool("buy_phone_number", place))
+        await client.call_tool("buy_phone_number", place_of(good))
+        call = asyncio.create_task(client.call_tool("buy_phone_number", place_of(late)))
         await refused.wait()
-        [operation] = await served.operations()
+        states = {operation.e164: operation.state for operation in await served.operations()}
         tokens_file(path, *both)  # so that the client can take its leave
         clock.seconds += 1
         call.cancel()
         with pytest.raises((asyncio.CancelledError, MCPError)):
             await call
 
-    assert operation.state is State.PROPOSED
-    assert not sim.charges
+    assert states == {good.e164: State.DONE, late.e164: State.PROPOSED}
+    assert [charge.e164 for charge in sim.charges] == [good.e164]
 
 
 async def test_the_callers_token_never_reaches_krosai(sim: Simulator, issuer: Issuer, era: str) -> None:
     token = minted(scope="numbers:read numbers:buy")
     [item, *_] = sim.inventory.values()
     async with open_http(sim, issuer, tcp=True) as served, served.talks(token, era) as client:
-        place = {"e164": item.e164, "country": item.country, "type": item.type}
+        place = place_of(item)
         asked = await client.call_tool("buy_phone_number", place)
         assert asked.structured_content is not None
         code = asked.structured_content["confirmation_code"]
