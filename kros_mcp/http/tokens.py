@@ -177,7 +177,7 @@ class TokensFile:
             return
         self._looked_at = now
         state = _state_of(self._path)
-        if state == self._seen and self._trouble is None:
+        if state == self._seen:
             return
         self._seen = state
         try:
