@@ -137,6 +137,17 @@ def test_a_file_that_cannot_be_added_to_is_left_as_it_is(token: Callable[..., Ra
     assert file.read_text() == text
 
 
+def test_a_hash_that_is_written_in_another_way_is_left_to_its_author(token: Callable[..., Ran], file: Path) -> None:
+    tokens_file(file, OLD.replace('"ab', r'"\u0061b', 1))
+    before = file.read_text()
+
+    code, out, err = token("desk", "--replace")
+
+    assert (code, out) == (2, "")
+    assert "edit it by hand" in err
+    assert file.read_text() == before
+
+
 def test_without_a_file_there_is_nowhere_to_put_it(token: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KROS_TOKENS_FILE")
 
