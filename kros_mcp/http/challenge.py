@@ -1,18 +1,47 @@
 """How a caller without the right token is told, as RFC 6750, RFC 9728 and the MCP specification want it."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from mcp.server.auth.routes import cors_middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from kros_mcp.tools.caller import IN_CONVERSATION, Scope
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
+_RETRY_SECONDS = 5
+# A client lists tools before it calls one: asked to begin with reading alone, it would never learn of the others.
+_TO_BEGIN_WITH = " ".join(sorted(IN_CONVERSATION))
 
 
 def metadata_url(resource: str) -> str:
     """Where the metadata of a protected resource stands: between host and path."""
     url = urlsplit(resource)
     return f"{url.scheme}://{url.netloc}{METADATA_PATH}{url.path}"
+
+
+def metadata_route(resource: str, issuers: Sequence[str]) -> Route:
+    """Serve the metadata of RFC 9728, by which clients find out whom to ask for a token.
+
+    Args:
+        resource: The service's own identifier.
+        issuers: Its authorization servers, letter by letter as they call themselves: clients compare.
+    """
+    metadata = {
+        "resource": resource,
+        "authorization_servers": list(issuers),
+        "scopes_supported": _TO_BEGIN_WITH.split(),
+        "bearer_methods_supported": ["header"],
+        "resource_name": "KrosAI phone numbers",
+    }
+
+    async def answer(_: Request) -> Response:
+        return JSONResponse(metadata, headers={"cache-control": "public, max-age=3600"})
+
+    methods = ["GET", "OPTIONS"]
+    return Route(urlsplit(metadata_url(resource)).path, cors_middleware(answer, methods), methods=methods)
 
 
 def unauthorized(resource: str | None, *, tried: bool) -> Response:
@@ -24,13 +53,26 @@ def unauthorized(resource: str | None, *, tried: bool) -> Response:
     """
     error = {"error": "invalid_token", "error_description": "The token is missing, malformed, expired or not for this."}
     challenge = {"error": error["error"]} if tried else {}
-    return _response(401, error, {**challenge, "scope": " ".join(sorted(IN_CONVERSATION))}, resource)
+    return _response(401, error, {**challenge, "scope": _TO_BEGIN_WITH}, resource)
 
 
 def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
-    """Answer 403: the token is valid, and lacks a scope."""
+    """Answer 403: the token is valid, and lacks a scope.
+
+    Args:
+        resource: The service's own identifier; None where no authorization server is named.
+        scope: The one that would do.
+        sentence: Why, in ASCII without quotation marks.
+    """
     error = {"error": "insufficient_scope", "error_description": sentence}
-    return _response(403, error, {"error": error["error"], "scope": scope}, resource)
+    return _response(403, error, {"error": error["error"], "scope": scope, "error_description": sentence}, resource)
+
+
+def unable() -> Response:
+    """Answer 503: whether the token is good cannot be told at present, so nobody should throw it away."""
+    error = {"error": "temporarily_unavailable", "error_description": "Tokens cannot be checked now. Try again."}
+    headers = {"retry-after": str(_RETRY_SECONDS), "cache-control": "no-store"}
+    return JSONResponse(error, status_code=503, headers=headers)
 
 
 def _response(status: int, error: dict[str, str], challenge: dict[str, str], resource: str | None) -> Response:
