@@ -20,3 +20,5 @@ class Access:
     own_limits: Callable[[str], Limits | None]
     resource: str | None = None
     issuers: tuple[str, ...] = ()
+    still_approves: Callable[[str], bool] | None = None
+    """Whether a principal that signed in as an approver is one still; None where only its token could tell."""

@@ -61,16 +61,14 @@ def day(settings: Settings, operation: Operation, books: Books) -> Day:
         operation: A purchase, with its principal's limits when it was proposed.
         books: The journal's sums for that principal.
     """
-    caps = [settings.max_purchase_cents, operation.limits.max_purchase_cents]
+    caps = (settings.max_purchase_cents, operation.limits.max_purchase_cents)
     return Day(
         wanted_cents=policy.reserved_cents(settings, operation),
         spent_cents=books.spent_cents,
         budget_cents=settings.daily_budget_cents,
         own_spent_cents=books.own_spent_cents,
         own_budget_cents=operation.limits.daily_budget_cents,
-        purchase_cap_cents=settings.max_purchase_cents
-        if own_cap is None
-        else min(settings.max_purchase_cents, own_cap),
+        purchase_cap_cents=min(cap for cap in caps if cap is not None),
     )
 
 
