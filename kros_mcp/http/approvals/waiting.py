@@ -68,6 +68,7 @@ class Case:
     outcome: str
     summary: str
     decided: str
+    decided_at: str
     day: tuple[str, ...] = ()
     month_before: str = ""
     month_after: str = ""
@@ -179,6 +180,7 @@ class Waiting:
             outcome=_ENDED.get(operation.state, "Waiting"),
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
             decided=_decided(operation),
+            decided_at="" if waiting else f"{minute(_decided_at(operation))} UTC",
         )
         return await self._weighed(case, operation, rate) if waiting and purchase else case
 
@@ -224,11 +226,10 @@ def _decided_at(operation: Operation) -> float:
 
 
 def _decided(operation: Operation) -> str:
-    """Say who decided, when and why; empty while nobody has."""
+    """Say who decided and why; empty while nobody has."""
     if operation.state is State.PROPOSED:
         return ""
-    when = f"{minute(_decided_at(operation))} UTC"
     if operation.confirmed_at is None:
-        return f"{clean(operation.message, 500)} ({when})"
+        return clean(operation.message, 500)
     why = f": {clean(operation.reason, 300)}" if operation.reason else ""
-    return f"Approved by {clean(operation.confirmed_by, _LONGEST_NAME)}{why} ({when})"
+    return f"Approved by {clean(operation.confirmed_by, _LONGEST_NAME)}{why}"
