@@ -1,5 +1,6 @@
 """The approvals page: who gets in, what they see, and that a decision is one of theirs, once, on what was shown."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -35,10 +36,12 @@ from kros_mcp.errors import JournalError
 from kros_mcp.http.app import open_service
 from kros_mcp.http.approvals.attempts import Attempts
 from kros_mcp.http.approvals.guard import Guarded
+from kros_mcp.http.approvals.pages import style
 from kros_mcp.operations import moves
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.simulator import Simulator, transport
+from kros_mcp.times import span
 
 pytestmark = pytest.mark.anyio
 
@@ -368,7 +371,7 @@ async def test_the_page_comes_within_two_seconds_and_says_what_krosai_does_not_t
         browser = await a_browser_with(bench, cookie)
         with anyio.fail_after(2.5):
             shown = text_of(await browser.get(f"/approvals/{waiting.id}"))
-        assert "All numbers, every month not known now" in shown
+        assert "All numbers, monthly not known now" in shown
         with anyio.fail_after(1):  # it is not asked again for every page
             assert "not known now" in text_of(await browser.get())
         way.answers = True
@@ -738,3 +741,46 @@ async def test_a_tampered_move_cannot_slip_past_what_the_terminal_forbids() -> N
 
         assert (await browser.post(f"/approvals/{waiting.id}", form)).status_code == 409
         await bench.until(waiting, State.DONE)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+@pytest.mark.parametrize(
+    ("text", "ground", "least"),
+    [
+        *[(text, ground, 4.5) for text in ("ink", "soft", "accent") for ground in ("ground", "panel", "calm")],
+        ("on-accent", "accent", 4.5),
+        ("no", "panel", 4.5),
+        ("live", "live-ground", 4.5),
+        ("warn", "warn-ground", 4.5),
+        ("edge", "panel", 3),
+        ("edge", "ground", 3),
+    ],
+)
+def test_text_stands_out_from_its_ground_in_light_and_in_dark(
+    scheme: int, text: str, ground: str, least: float
+) -> None:
+    blocks = re.findall(r":root \{(.*?)\}", bytes(style().body).decode(), re.DOTALL)
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", blocks[scheme]))
+    low, high = sorted(_luminance(colours[name]) for name in (text, ground))
+    assert (high + 0.05) / (low + 0.05) >= least
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "less than a minute"),
+        (60, "1 minute"),
+        (3599, "59 minutes"),
+        (3600, "1 hour"),
+        (86_400, "24 hours"),
+        (172_800, "2 days"),
+    ],
+)
+def test_the_time_left_is_said_in_its_largest_unit(seconds: float, words: str) -> None:
+    assert span(seconds) == words
