@@ -72,10 +72,16 @@ def day(settings: Settings, operation: Operation, books: Books) -> Day:
     )
 
 
-def month(operation: Operation, books: Books, run_rate: RunRate) -> Month:
-    """Add a purchase to the run rate, with what is bought already but not shown by KrosAI yet."""
-    others = policy.others_committed(books.committed, operation.e164, run_rate)
+def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -> Month:
+    """Add a purchase to what all numbers cost, those included that are bought but not shown by KrosAI yet.
+
+    Args:
+        books: The journal's sums.
+        run_rate: What KrosAI shows.
+        operation: The purchase; without one, nothing is added.
+    """
+    others = policy.others_committed(books.committed, operation.e164 if operation else "", run_rate)
     before = run_rate.monthly_cents + sum(cents or 0 for cents in others.values())
-    monthly = operation.quote.monthly_cents
+    monthly = operation.quote.monthly_cents if operation else 0
     known = run_rate.complete and not run_rate.unpriced and None not in others.values()
     return Month(before, before + (monthly or 0), certain=known and monthly is not None)

@@ -35,9 +35,11 @@ from starlette.routing import Route
 from kros_mcp.errors import JournalError
 from kros_mcp.http.app import open_service
 from kros_mcp.http.approvals.attempts import Attempts
+from kros_mcp.http.approvals.deciding import digest_of
 from kros_mcp.http.approvals.guard import Guarded
 from kros_mcp.http.approvals.pages import style
 from kros_mcp.operations import moves
+from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.simulator import Simulator, transport
@@ -141,6 +143,11 @@ async def test_the_sixth_sign_in_of_a_minute_is_not_even_looked_at() -> None:
 
         bench.pace.now += 40
         assert (await browser.sign_in(NIGHT)).status_code == 200
+
+
+async def test_signing_in_again_and_again_is_no_failure() -> None:
+    async with open_bench() as bench:
+        assert [(await bench.browser().sign_in(NIGHT)).status_code for _ in range(7)] == [200] * 7
 
 
 async def test_five_sign_ins_at_once_are_all_that_an_address_has() -> None:
@@ -342,9 +349,9 @@ async def test_only_what_waits_for_approvers_of_this_account_is_there() -> None:
         assert "Nothing waits" in text_of(await browser.get())
         for operation in (other, asked, gone):
             path = f"/approvals/{operation.id}"
-            form = {"form_token": token, "digest": "x", "decision": "approve"}
+            form = {"form_token": token, "digest": digest_of(operation), "decision": "approve"}
             assert (await browser.get(path)).status_code == (await browser.post(path, form)).status_code == 404
-        assert (await bench.stored(asked)).state is State.PROPOSED
+        assert [(await bench.stored(each)).state for each in (other, asked)] == [State.PROPOSED] * 2
         for path in ("/approvals/op_aaaaaaaaaaaaaaaa", "/approvals/nothing", "/approvals/%2e%2e"):
             assert (await browser.get(path)).status_code == 404
 
@@ -400,8 +407,8 @@ async def test_text_of_others_is_shown_as_text() -> None:
 # ---- deciding
 
 
-async def test_what_is_approved_is_bought_once_and_the_journal_says_by_whom() -> None:
-    async with open_bench() as bench:
+async def test_what_is_approved_is_bought_once_and_the_journal_says_by_whom(journal_url: str) -> None:
+    async with open_journal(journal_url) as journal, open_bench(journal=journal) as bench:
         waiting, browser = await bench.purchase(), await bench.signed_in()
 
         answer = await browser.decide(waiting, "approve", " opens\nin  May ")
@@ -784,3 +791,15 @@ def test_text_stands_out_from_its_ground_in_light_and_in_dark(
 )
 def test_the_time_left_is_said_in_its_largest_unit(seconds: float, words: str) -> None:
     assert span(seconds) == words
+
+
+async def test_a_purchase_that_krosai_has_not_shown_yet_counts_in_what_all_numbers_cost() -> None:
+    async with open_bench() as bench:
+        bought, _ = await bench.purchase(), await bench.purchase(at=1)
+        browser = await bench.signed_in()  # what KrosAI shows now is kept for a while
+        await browser.decide(bought, "approve", "yes")
+        await bench.until(bought, State.DONE)
+
+        shown = text_of(await browser.get())
+        assert "All numbers, monthly 14.00 USD" in shown
+        assert "14.00 USD before, 21.00 USD after" in shown

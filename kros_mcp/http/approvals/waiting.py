@@ -110,7 +110,7 @@ class Waiting:
         rate = await self._rates.now()
         shown = [await self._case(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
         books = await self._books("", rate)
-        budget = desk.settings.daily_budget_cents
+        budget, month = desk.settings.daily_budget_cents, outlook.month(books, rate) if rate else None
         return Overview(
             cases=tuple(shown),
             more=len(waiting) - len(shown),
@@ -118,7 +118,7 @@ class Waiting:
             spent=self._money(books.spent_cents),
             budget=self._money(budget),
             left=self._money(max(0, budget - books.spent_cents)),
-            month=self._month(rate.monthly_cents, certain=rate.complete and not rate.unpriced) if rate else "",
+            month=self._month(month.before_cents, certain=month.certain) if month else "",
         )
 
     async def one(self, operation_id: str, approver: str) -> Case | None:
@@ -201,7 +201,7 @@ class Waiting:
             )
         if day.over_budget:
             warnings.append("More than the day has left: it would be refused.")
-        month = outlook.month(operation, books, rate) if rate else None
+        month = outlook.month(books, rate, operation) if rate else None
         return replace(
             case,
             day=tuple(told),
