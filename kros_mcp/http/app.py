@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from kros_mcp.http.access import Access
+from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.http.challenge import metadata_route
 from kros_mcp.http.doors import Doors, names
 from kros_mcp.http.gate import Gate
@@ -78,6 +79,8 @@ async def open_service(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sessions.run())
         routes = _routes(settings, access, StreamableHTTPASGIApp(sessions))
+        if access:
+            routes += approval_routes(opened[0], access, loopback=loopback)
         guarded = Doors(
             RequestBodyLimitMiddleware(Starlette(routes=routes), MAX_BODY_BYTES), names(settings, loopback=loopback)
         )

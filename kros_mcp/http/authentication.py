@@ -54,6 +54,7 @@ def build_access(
         resource=f"{settings.public_url}/mcp" if issuer else None,
         issuers=(issuer.issuer,) if issuer else (),
         trouble=ways.trouble,
+        still_approves=ways.still_approves,
     )
 
 
@@ -75,6 +76,11 @@ class _Ways:
         if self.issuer and principal.startswith(principal_of(self.issuer.issuer, "")):
             return self.common
         return self.tokens.limits_of(principal) if self.tokens else None
+
+    def still_approves(self, principal: str) -> bool:
+        if self.issuer and principal.startswith(principal_of(self.issuer.issuer, "")):
+            return True  # only its next token can tell
+        return self.tokens is not None and self.tokens.still_approves(principal)
 
     def trouble(self) -> str | None:
         return (self.tokens.trouble() if self.tokens else None) or (self.issuer.keys.trouble() if self.issuer else None)

@@ -158,10 +158,8 @@ class TokensFile:
 
     def limits_of(self, principal: str) -> Limits | None:
         """Say what a principal may spend by itself; None if the file does not name it, or not any more."""
-        self._look()
-        issuer, _, name = principal.partition("|")
-        entry = self._entries.get(name)
-        if entry is None or principal_of(issuer, name) != principal_of(ISSUER, name):
+        entry = self._entry_of(principal)
+        if entry is None:
             return None
         daily, monthly = entry.daily_budget_cents, entry.monthly_commitment_cents
         return Limits(
@@ -170,6 +168,16 @@ class TokensFile:
             monthly_commitment_cents=self._fallback.monthly_commitment_cents if monthly is None else monthly,
             allowed_countries=entry.allowed_countries,
         )
+
+    def still_approves(self, principal: str) -> bool:
+        """Tell whether a principal stands in the file as an approver."""
+        entry = self._entry_of(principal)
+        return entry is not None and Scope.APPROVE in entry.scopes
+
+    def _entry_of(self, principal: str) -> Entry | None:
+        self._look()
+        issuer, _, name = principal.partition("|")
+        return self._entries.get(name) if principal_of(issuer, name) == principal_of(ISSUER, name) else None
 
     def _look(self) -> None:
         now = self._clock()
