@@ -15,6 +15,7 @@ from starlette.authentication import AuthCredentials
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kros_mcp import telemetry
 from kros_mcp.http.challenge import forbidden, unauthorized
 from kros_mcp.http.pace import Pace
 from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
@@ -50,6 +51,7 @@ class Gate:
         if not isinstance(token, CallerToken):
             await unauthorized(self._resource, tried=given is not None)(scope, receive, send)
             return
+        telemetry.caller_is(token.caller.principal)
         refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
         if refused is None:
             receive, called = await _called_tool(scope, receive)
