@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as exc:
         raise SettingsError(f"Nothing can listen at {address.host}:{address.port}: {exc.strerror}.") from exc
     host, port = listener.getsockname()[:2]
-    logger.warning("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
+    logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
 
     async def go() -> None:
         await serve(settings, access, listener, loopback=address.is_loopback, stateless=arguments.stateless)

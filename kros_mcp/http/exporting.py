@@ -121,6 +121,7 @@ def _quieten() -> None:
     theirs = logging.getLogger("opentelemetry")
     theirs.propagate = False
     theirs.handlers = [_Complaints(logging.WARNING)]
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class _Complaints(logging.Handler):

@@ -61,7 +61,17 @@ def configure(level: str) -> None:
     root.addHandler(handler)
     root.setLevel(max(wanted, logging.WARNING))
     # By name, as a level that is set on one of them stands above the root's.
-    for name in ("mcp", "httpx", "httpcore", "uvicorn.access", "asyncio", "jinja2", "opentelemetry"):
+    for name in (
+        "mcp",
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "uvicorn.access",
+        "asyncio",
+        "jinja2",
+        "opentelemetry",
+    ):
         logging.getLogger(name).setLevel(max(wanted, logging.WARNING))
     logging.getLogger("uvicorn").setLevel(max(wanted, logging.INFO))
     logging.getLogger("kros_mcp").setLevel(wanted)

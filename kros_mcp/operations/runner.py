@@ -48,11 +48,12 @@ class Runner:
     """Starts acts, waits for them, and attends to what other processes or earlier ones left."""
 
     def __init__(self, desk: Desk, tasks: TaskGroup) -> None:
+        self.looked_round = anyio.Event()
+        """Set once what was left of earlier acts has been looked after."""
         self._desk = desk
         self._tasks = tasks
         self._runs: dict[str, Run] = {}
         self._closing = False
-        self._has_looked_round = False
         self._attended: dict[str, anyio.Event] = {}
         self._limiter = anyio.CapacityLimiter(_ATTENDED_AT_ONCE)
         self._pauses: dict[str, tuple[float, float]] = {}
@@ -89,8 +90,8 @@ class Runner:
 
     @property
     def is_ready(self) -> bool:
-        """Whether what was left has been looked after at least once, and new acts may begin."""
-        return self._has_looked_round and not self._closing
+        """Whether what was left has been looked after, and new acts may begin."""
+        return self.looked_round.is_set() and not self._closing
 
     def is_under_way(self, operation_id: str) -> bool:
         """Tell whether this process is carrying an act out, its claim stored or not."""
@@ -146,7 +147,7 @@ class Runner:
         while not self._closing:
             try:
                 await self._look_round()
-                self._has_looked_round = True
+                self.looked_round.set()
             except KrosError as exc:
                 logger.warning("attendant: %s", exc.code)
             except Exception:
