@@ -56,12 +56,11 @@ def serving(*arguments: str, **environment: str) -> Iterator[Served]:
     with subprocess.Popen(command, env=clean | environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            log = [process.stderr.readline()]
-            while "Uvicorn running" not in log[-1]:
-                log.append(process.stderr.readline())
-                assert log[-1], log
-            [url] = re.findall(r"http://[0-9.:]+", "".join(log))
-            served = Served(process, url, log)
+            begun = process.stderr.readline()
+            [url] = re.findall(r"http://[0-9.:]+", begun)
+            with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as http:
+                assert http.get(f"{url}/healthz").status_code == 200
+            served = Served(process, url, [begun])
             yield served
             if process.poll() is None:
                 served.stop()
