@@ -12,10 +12,10 @@ from mcp import Client
 from mcp.server.auth.provider import AccessToken
 from seeing_bench import json_log, open_here, serving
 
-from kros_mcp import telemetry
 from kros_mcp.errors import JournalError
 from kros_mcp.http.access import Access
 from kros_mcp.http.logs import JsonFormatter
+from kros_mcp.operations.execution import Yes
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.caller import Caller, CallerToken, Scope
 
@@ -106,13 +106,16 @@ async def test_who_called_is_logged_also_of_a_call_that_is_refused() -> None:
     assert by_id[stranger.headers["x-request-id"]] == (401, None)
 
 
-def test_an_operation_that_runs_names_itself_in_every_line() -> None:
-    before = telemetry.current_operation.set("op_abcdefghijklmnop")
-    try:
-        assert formatted("lease not renewed")["operation_id"] == "op_abcdefghijklmnop"
-    finally:
-        telemetry.current_operation.reset(before)
-    assert formatted("lease not renewed")["operation_id"] is None
+@pytest.mark.anyio
+async def test_what_an_act_logs_names_its_operation_also_outside_of_a_request() -> None:
+    with json_log() as lines:
+        async with open_here(Simulator()) as here:
+            run = here.runtime.runner.start("op_abcdefghijklmnop", Yes("test"))
+            await run.ended.wait()
+            await here.http.get("/nothing")
+    told = {line["logger"]: (line["level"], line["operation_id"]) for line in lines}
+    assert told["kros_mcp.operations.runner"] == ("warning", "op_abcdefghijklmnop")
+    assert told["kros_mcp.access"] == ("info", None)
 
 
 def test_of_a_foreign_exception_kind_and_place_are_told_and_never_its_words() -> None:
