@@ -1,13 +1,16 @@
 """`kros-mcp http`: the service that voice agents call."""
 
 import argparse
-import sys
+import logging
 
 import anyio
 
 from kros_mcp.commands.serve import in_our_words
 from kros_mcp.errors import SettingsError
+from kros_mcp.http import logs
 from kros_mcp.settings import load_settings
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -18,7 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings(simulator=arguments.simulator)
     settings.require_api_key()
+    logs.configure(arguments.log_level)
     from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.http.exporting import exporting  # noqa: PLC0415
     from kros_mcp.http.serving import Address, bind, serve  # noqa: PLC0415
 
     address = Address(arguments.host, arguments.port)
@@ -37,13 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as exc:
         raise SettingsError(f"Nothing can listen at {address.host}:{address.port}: {exc.strerror}.") from exc
     host, port = listener.getsockname()[:2]
-    print(f"kros-mcp: serving http://{f'[{host}]' if ':' in host else host}:{port}/mcp", file=sys.stderr)
+    logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
 
     async def go() -> None:
         await serve(settings, access, listener, loopback=address.is_loopback, stateless=arguments.stateless)
 
     try:
-        anyio.run(go)
+        with exporting():
+            anyio.run(go)
     except BaseExceptionGroup as group:
         raise in_our_words(group) from None
     return 0

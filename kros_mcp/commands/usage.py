@@ -104,6 +104,12 @@ def add_http(commands: Commands) -> None:
         help="keep no sessions, so that any replica answers any legacy client; those then confirm by code alone",
     )
     http.add_argument(
+        "--log-level",
+        choices=("error", "warning", "info", "debug"),
+        default="info",
+        help="which of its own lines it logs, as JSON on standard error (info)",
+    )
+    http.add_argument(
         "--simulator",
         action="store_true",
         default=argparse.SUPPRESS,

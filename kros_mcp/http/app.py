@@ -13,10 +13,12 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from kros_mcp.http.access import Access
+from kros_mcp.http.access_log import AccessLog
 from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.http.challenge import metadata_route
 from kros_mcp.http.doors import Doors, names
 from kros_mcp.http.gate import Gate
+from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
 from kros_mcp.operations.journal import Journal
 from kros_mcp.server import build_server, open_runtime
@@ -81,10 +83,11 @@ async def open_service(
         routes = _routes(settings, access, StreamableHTTPASGIApp(sessions))
         if access:
             routes += approval_routes(opened[0], access, loopback=loopback)
+        routes += Health(opened[0]).routes()
         guarded = Doors(
             RequestBodyLimitMiddleware(Starlette(routes=routes), MAX_BODY_BYTES), names(settings, loopback=loopback)
         )
-        yield Service(guarded, opened[0])
+        yield Service(AccessLog(guarded), opened[0])
 
 
 def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:

@@ -12,6 +12,7 @@ from starlette.authentication import AuthCredentials
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kros_mcp import telemetry
 from kros_mcp.http.access import Access
 from kros_mcp.http.challenge import forbidden, unable, unauthorized
 from kros_mcp.http.envelope import open_envelope
@@ -47,6 +48,7 @@ class Gate:
         if not isinstance(token, CallerToken):
             await self._unknown(self._access, given)(scope, receive, send)
             return
+        telemetry.caller_is(token.caller.principal)
         user = AuthenticatedUser(token)
         scope["user"], scope["auth"] = user, AuthCredentials(token.scopes)
         before = auth_context_var.set(user)
