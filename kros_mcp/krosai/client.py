@@ -54,7 +54,7 @@ class KrosClient:
 
     def warm_up(self) -> None:
         """Load what the first request needs, so that nobody waits for it then."""
-        self._connections.open()
+        self._connections.warm_up()
 
     async def list_owned(
         self, *, status: str = "", country: str = "", limit: int = 20, offset: int = 0
@@ -156,13 +156,13 @@ class KrosClient:
     async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
         # A little longer than the time left, so that the caller's own limit ends the read and not httpx's.
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
-        reading = self._connections.open().reading
-        request = reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
         failure: KrosaiError | None = None
-        try:
-            reply = await exchange(reading, request)
-        except reading_errors() as exc:
-            failure = judge_reading(exc)
+        async with self._connections.reading() as reading:
+            request = reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
+            try:
+                reply = await exchange(reading, request)
+            except reading_errors() as exc:
+                failure = judge_reading(exc)
         if failure is not None:
             raise failure
         return readable(reply)
@@ -178,7 +178,7 @@ class KrosClient:
         query: Mapping[str, str] | None = None,
     ) -> Written:
         flight = Flight(gate)
-        writing = self._connections.open().writing
+        writing = self._connections.writing()
         request = writing.build_request(
             method,
             path,

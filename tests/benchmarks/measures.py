@@ -72,7 +72,9 @@ class Compared:
     @property
     def ratio(self) -> float:
         pairs = zip(self.ours, self.bare, self.again, strict=True)
-        return statistics.median(statistics.median(ours) / statistics.median(bare + again) for ours, bare, again in pairs)
+        return statistics.median(
+            statistics.median(ours) / statistics.median(bare + again) for ours, bare, again in pairs
+        )
 
     @property
     def noise(self) -> float:
