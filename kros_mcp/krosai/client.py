@@ -158,7 +158,8 @@ class KrosClient:
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
         failure: KrosaiError | None = None
         async with self._connections.reading() as reading:
-            request = reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
+            url = self._connections.url(path, query)
+            request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout)
             try:
                 reply = await exchange(reading, request)
             except reading_errors() as exc:
