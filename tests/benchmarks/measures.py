@@ -80,7 +80,9 @@ class Compared:
     def noise(self) -> float:
         """Milliseconds by which half of all rounds of the bare server differ from itself, this way or that."""
         pairs = zip(self.bare, self.again, strict=True)
-        low, _, high = statistics.quantiles((statistics.median(two) - statistics.median(one) for one, two in pairs), n=4)
+        low, _, high = statistics.quantiles(
+            (statistics.median(two) - statistics.median(one) for one, two in pairs), n=4
+        )
         return 1000 * (high - low) / 2
 
     def _difference(self, middle: Callable[[list[float]], float]) -> float:
