@@ -172,3 +172,20 @@ async def rate(
         for at, caller in enumerate(callers):
             tasks.create_task(go_on(caller, at))
     return count / (time.perf_counter() - begun)
+
+
+async def keep_calling(every: list[Reading], callers: list[Caller], calls: int) -> None:
+    """Make so many calls of ours in all, on all connections at once."""
+    left = calls
+
+    async def go_on(caller: Caller, at: int) -> None:
+        nonlocal left
+        for reading in cycle(every[at % len(every) :] + every[: at % len(every)]):
+            if left <= 0:
+                return
+            left -= 1
+            await reading.ours(caller)
+
+    async with asyncio.TaskGroup() as tasks:
+        for at, caller in enumerate(callers):
+            tasks.create_task(go_on(caller, at))

@@ -6,7 +6,7 @@ import json
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from wire import Door, bare_environment
 
 HERE = Path(__file__).parent
 START_SECONDS = 30.0
+Command = Callable[[int], list[str]]
+"""What starts a server at a port."""
 SCOPES = ["numbers:read", "numbers:configure", "numbers:buy", "numbers:release"]
 
 
@@ -29,14 +31,14 @@ class Upstream:
     number_id: str
     e164: str
 
-    def for_ours(self, folder: Path, **settings: str) -> dict[str, str]:
-        """The settings of a kros-mcp with a journal of its own."""
-        journal = folder / f"{secrets.token_hex(4)}.sqlite3"
+    def for_ours(self, journal: Path, **settings: str) -> dict[str, str]:
+        """The settings of a kros-mcp with this journal and no limit that a measurement would reach."""
         return {
             "KROS_API_KEY": self.key,
             "KROS_BASE_URL": self.base_url,
             "KROS_JOURNAL_URL": f"sqlite:///{journal}",
             "KROS_DAILY_BUDGET_CENTS": "100000000",
+            "KROS_REQUESTS_PER_SECOND": "0",
             **settings,
         }
 
@@ -93,10 +95,10 @@ def our_token(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
 
 
 @asynccontextmanager
-async def open_ours(upstream: Upstream, folder: Path, *, token: bool) -> AsyncIterator[Server]:
-    """Start `kros-mcp http` with no limit on requests, for one caller with a token or for anybody."""
-    setting, headers = our_token(folder) if token else ({}, ())
-    settings = upstream.for_ours(folder, KROS_REQUESTS_PER_SECOND="0", **setting)
+async def open_ours(upstream: Upstream, journal: Path, *, token: bool) -> AsyncIterator[Server]:
+    """Start `kros-mcp http` for one caller with a token, or for anybody."""
+    setting, headers = our_token(journal.parent) if token else ({}, ())
+    settings = upstream.for_ours(journal, **setting)
     async with open_http(our_command if token else our_open_command, settings, headers) as server:
         yield server
 
@@ -120,7 +122,7 @@ def bare_command(port: int) -> list[str]:
 
 
 @asynccontextmanager
-async def open_http(command: Any, environment: dict[str, str], headers: tuple[str, ...]) -> AsyncIterator[Server]:
+async def open_http(command: Command, environment: dict[str, str], headers: tuple[str, ...]) -> AsyncIterator[Server]:
     """Start a server over HTTP, and give it once it listens."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
