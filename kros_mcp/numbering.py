@@ -4,6 +4,7 @@ The numbering plan comes from phonenumbers, which is imported at first use: it c
 server that only lists its tools never needs it. Hence the imports inside functions.
 """
 
+import functools
 import re
 from typing import Final
 
@@ -71,6 +72,7 @@ def parse_country(text: str) -> str:
     raise ValueError("A country must be a two-letter ISO 3166-1 code, such as NG, KE or AE.")
 
 
+@functools.lru_cache(maxsize=10_000)
 def spoken(e164: str) -> str:
     """Group a number as it is read aloud, as in "+234 803 555 0123"; never raises.
 

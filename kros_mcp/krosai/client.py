@@ -56,7 +56,7 @@ class KrosClient:
 
     def warm_up(self) -> None:
         """Load what the first request needs, so that nobody waits for it then."""
-        self._connections.open()
+        self._connections.warm_up()
 
     async def list_owned(
         self, *, status: str = "", country: str = "", limit: int = 20, offset: int = 0
@@ -158,14 +158,15 @@ class KrosClient:
     async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
         # A little longer than the time left, so that the caller's own limit ends the read and not httpx's.
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
-        reading = self._connections.open().reading
-        request = reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
         failure: KrosaiError | None = None
-        try:
-            with self.reach.watched():
-                reply = await exchange(reading, request, _route(path))
-        except reading_errors() as exc:
-            failure = judge_reading(exc)
+        async with self._connections.reading() as reading:
+            url = self._connections.url(path, query)
+            request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout)
+            try:
+                with self.reach.watched():
+                    reply = await exchange(reading, request, _route(path))
+            except reading_errors() as exc:
+                failure = judge_reading(exc)
         if failure is not None:
             raise failure
         return readable(reply)
@@ -181,7 +182,7 @@ class KrosClient:
         query: Mapping[str, str] | None = None,
     ) -> Written:
         flight = Flight(gate)
-        writing = self._connections.open().writing
+        writing = self._connections.writing()
         request = writing.build_request(
             method,
             path,

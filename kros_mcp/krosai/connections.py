@@ -1,4 +1,4 @@
-"""The two httpx clients that lead to KrosAI, made when the first request needs them.
+"""The httpx clients that lead to KrosAI, made when the first request needs them.
 
 httpx and its certificates cost 90 ms, which nobody should wait for while a chat window opens: hence the
 imports inside functions.
@@ -6,13 +6,19 @@ imports inside functions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlencode
+
+import anyio
 
 from kros_mcp import __version__
 from kros_mcp.errors import SettingsError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 AuthHeader = Literal["bearer", "x-api-key"]
@@ -20,16 +26,15 @@ AuthHeader = Literal["bearer", "x-api-key"]
 _LONGEST_REQUEST_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Clients:
-    """One httpx client that keeps its connections, for reads, and one that never reuses any, for writes."""
-
-    reading: httpx.AsyncClient
-    writing: httpx.AsyncClient
+_MOST_SPARE: Final = 32
+_IDLE_SECONDS: Final = 55.0  # most servers close a connection after 60
 
 
 class Connections:
-    """Makes the clients once, at first use.
+    """Makes clients as they are needed: some that keep a connection, for reads, and one that never does, for writes.
+
+    httpcore looks at every connection of a pool for every request. So reads share no pool: each takes a client, and
+    with it a connection, of its own, the one used last first, which is warm.
 
     Args:
         base_url: Where the API stands, as in "https://api.krosai.com/v1".
@@ -41,43 +46,71 @@ class Connections:
         self._base_url = base_url
         self._headers = headers
         self._transport = transport
-        self._clients: Clients | None = None
+        self._verify: ssl.SSLContext | bool | None = None
+        self._spare: list[httpx.AsyncClient] = []
+        self._writing: httpx.AsyncClient | None = None
 
-    def open(self) -> Clients:
-        """Answer the clients.
+    def warm_up(self) -> None:
+        """Make what the first request needs.
 
         Raises:
             SettingsError: The address or the environment's proxy cannot be used.
         """
-        if self._clients is None:
-            self._clients = self._make()
-        return self._clients
+        self.writing()
+        if not self._spare:
+            self._spare.append(self._make(keep=True))
+
+    def url(self, path: str, query: Mapping[str, str]) -> str:
+        """Write an address whole, since httpx takes longer to put one together than to send a request there."""
+        return f"{self._base_url.rstrip('/')}{path}{'?' if query else ''}{urlencode(query)}"
+
+    def writing(self) -> httpx.AsyncClient:
+        """Answer the client for writes, which takes a fresh connection for each.
+
+        Raises:
+            SettingsError: As in `warm_up`.
+        """
+        if self._writing is None:
+            self._writing = self._make(keep=False)
+        return self._writing
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Lend a client for one read, which nobody else uses meanwhile.
+
+        Raises:
+            SettingsError: As in `warm_up`.
+        """
+        client = self._spare.pop() if self._spare else self._make(keep=True)
+        try:
+            yield client
+        finally:
+            if len(self._spare) < _MOST_SPARE:
+                self._spare.append(client)
+            else:
+                with anyio.CancelScope(shield=True):
+                    await client.aclose()
 
     async def aclose(self) -> None:
         """Close what was opened."""
-        if self._clients is None:
-            return
-        try:
-            await self._clients.reading.aclose()
-        finally:
-            await self._clients.writing.aclose()
+        async with AsyncExitStack() as stack:
+            for client in (*self._spare, *([self._writing] if self._writing else [])):
+                stack.push_async_callback(client.aclose)
 
-    def _make(self) -> Clients:
+    def _make(self, *, keep: bool) -> httpx.AsyncClient:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        def client(limits: httpx.Limits) -> httpx.AsyncClient:
+        try:
+            if self._verify is None:
+                self._verify = httpx.create_ssl_context() if self._transport is None else True
             return httpx.AsyncClient(
                 base_url=self._base_url,
                 headers=self._headers,
                 timeout=_LONGEST_REQUEST_SECONDS,
-                limits=limits,
+                limits=httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS),
                 transport=self._transport,
-                verify=verify,
+                verify=self._verify,
             )
-
-        try:
-            verify = httpx.create_ssl_context() if self._transport is None else True
-            return Clients(client(httpx.Limits()), client(httpx.Limits(max_keepalive_connections=0)))
         except (ValueError, ImportError, httpx.InvalidURL):
             # Not chained: the foreign error may quote the address with a proxy's password.
             what = "KROS_BASE_URL, or a proxy in the environment, is not a usable address."

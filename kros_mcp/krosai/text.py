@@ -9,6 +9,8 @@ def clean(text: str, limit: int = 60) -> str:
     Names in KrosAI are written by anyone who can reach the dashboard, so they may try to reorder,
     hide or break the lines around them (design.md, "How a person says yes").
     """
+    if text.isascii() and text.isprintable():  # nothing in it to drop, as in nearly every field
+        return " ".join(text.split())[:limit].strip()
     kept = (
         " " if character.isspace() else character
         for character in text

@@ -18,6 +18,7 @@ from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.proposal import propose_purchase
 from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.steps import Tell
 from kros_mcp.settings import Confirmation
 
 TurnedDown = Literal[State.DECLINED, State.CANCELLED]
@@ -131,7 +132,13 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
 
 
 async def conclude(
-    desk: Desk, runner: Runner, standing: Standing, answer: Answer | TurnedDown | None, *, seconds: float
+    desk: Desk,
+    runner: Runner,
+    standing: Standing,
+    answer: Answer | TurnedDown | None,
+    *,
+    seconds: float,
+    tell: Tell | None = None,
 ) -> Conclusion:
     """Do what the answer says, and wait for the outcome at most so long.
 
@@ -142,6 +149,7 @@ async def conclude(
         answer: What the person chose; `DECLINED` or `CANCELLED` for a prompt turned down; None if
             no prompt was shown.
         seconds: How long to wait for the outcome.
+        tell: Hears the steps of the act meanwhile.
     """
     operation = standing.operation
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
@@ -154,7 +162,7 @@ async def conclude(
             return Conclusion(operation, code=_code(desk, operation))
         runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
     give_up_at = anyio.current_time() + seconds
-    ended = await _outcome(runner, operation, seconds)
+    ended = await _outcome(runner, operation, seconds, tell)
     return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
 
 
@@ -182,10 +190,10 @@ def _code(desk: Desk, operation: Operation) -> str:
     return code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
 
 
-async def _outcome(runner: Runner, operation: Operation, seconds: float) -> Operation:
+async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: Tell | None) -> Operation:
     """Wait for an act; whatever stopped it before it began names the operation, whose yes still stands."""
     try:
-        return await runner.wait(operation.id, seconds)
+        return await runner.wait(operation.id, seconds, tell)
     except KrosError as exc:
         exc.operation_id = exc.operation_id or operation.id
         raise

@@ -4,7 +4,7 @@ This is the one place where money is spent and numbers are given up.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,7 @@ from kros_mcp.operations.model import Action, Channel, Operation, Outcome, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.operations.sending import Lease, clock, send, told
 from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.operations.steps import Step
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +46,16 @@ class Yes:
     by: str
 
 
-async def execute(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
+async def execute(
+    desk: Desk, operation_id: str, yes: Yes | None, reach: Callable[[Step], None] = lambda _: None
+) -> Operation:
     """Carry one operation out, from its claim to its outcome.
 
     Args:
         desk: The account's resources.
         operation_id: The operation; `proposed` with a yes, or `confirmed` without.
         yes: The yes that was just given, or None if an approver gave it earlier.
+        reach: Hears of each step; it must neither wait nor raise.
 
     Returns:
         The operation as settled; `failed` if the claim was refused.
@@ -64,9 +68,11 @@ async def execute(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
     operation = await _claim(desk, operation_id, yes)
     if operation.state is not State.SENDING:
         return operation
+    reach(Step.CLAIMED)
     async with _renewed_lease(desk, operation, since) as lease:
         try:
             subject = await _reread(desk, operation)
+            reach(Step.REREAD)
             since = clock()
             operation = await desk.journal.change(
                 operation.id, lambda current, now: moves.mark_sent(current, now, token=lease.token)
@@ -74,8 +80,11 @@ async def execute(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         except KrosError as exc:
             return await _settle(desk, operation, State.FAILED, **told(exc))
         lease.renewed(since)
+        reach(Step.SENDING)
         outcome = await send(desk, operation, subject, lease)
         operation = await _settle_surely(desk, operation, outcome)
+    if operation.state is State.DONE:
+        reach(Step.DONE)
     return await finish_purchase(desk, operation)
 
 

@@ -21,6 +21,7 @@ from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.operations.steps import Steps, Tell
 
 T = TypeVar("T")
 
@@ -42,6 +43,13 @@ class Run:
     ended: anyio.Event = field(default_factory=anyio.Event)
     operation: Operation | None = None
     error: KrosError | None = None
+    steps: Steps = field(default_factory=Steps)
+
+    async def wait(self, tell: Tell | None) -> None:
+        """Wait until it has ended, and tell each of its steps meanwhile."""
+        if tell is not None:
+            await self.steps.follow(tell)
+        await self.ended.wait()
 
 
 class Runner:
@@ -67,8 +75,8 @@ class Runner:
             self._tasks.start_soon(self._carry_out, operation_id, yes, run)
         return run
 
-    async def wait(self, operation_id: str, seconds: float) -> Operation:
-        """Wait for an act, at most so long, and answer the operation as it stands then.
+    async def wait(self, operation_id: str, seconds: float, tell: Tell | None = None) -> Operation:
+        """Wait for an act, at most so long, and answer the operation as it stands then; `tell` hears its steps.
 
         Raises:
             KrosError: The act could not be begun, or its outcome could not be written down.
@@ -76,7 +84,7 @@ class Runner:
         run = self._runs.get(operation_id)
         if run is not None:
             with anyio.move_on_after(seconds):
-                await run.ended.wait()
+                await run.wait(tell)
             if run.error is not None:
                 raise run.error
             if run.operation is not None:
@@ -221,7 +229,7 @@ class Runner:
     async def _carry_out(self, operation_id: str, yes: Yes | None, run: Run) -> None:
         telemetry.current_operation.set(operation_id)
         try:
-            run.operation = await self._executed(operation_id, yes)
+            run.operation = await self._executed(operation_id, yes, run.steps)
         except KrosError as exc:
             logger.warning("operation %s: not carried out: %s", operation_id, exc.code)
             self._pause(operation_id)
@@ -232,11 +240,12 @@ class Runner:
         finally:
             del self._runs[operation_id]
             run.ended.set()
+            run.steps.end()
 
-    async def _executed(self, operation_id: str, yes: Yes | None) -> Operation:
+    async def _executed(self, operation_id: str, yes: Yes | None, steps: Steps) -> Operation:
         """Carry it out; if somebody else has, or it has ended before, answer it as it stands."""
         try:
-            return await execute(self._desk, operation_id, yes)
+            return await execute(self._desk, operation_id, yes, steps.reach)
         except OperationError as exc:
             if exc.code != "TOO_LATE":
                 raise

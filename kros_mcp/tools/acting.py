@@ -59,6 +59,7 @@ from kros_mcp.tools.parameters import (
     Permanent,
     Switch,
 )
+from kros_mcp.tools.progress import progress
 
 
 async def buy_phone_number(
@@ -155,4 +156,5 @@ async def _conclude(ctx: ToolContext, standing: Standing, result: ElicitationRes
     call.about = standing.operation.id
     if standing.ask:
         call.person_answered()
-    return await conclude(here.desk, here.runner, standing, chosen(result), seconds=call.seconds_left)
+    seconds, tell = call.seconds_left, progress(ctx)
+    return await conclude(here.desk, here.runner, standing, chosen(result), seconds=seconds, tell=tell)

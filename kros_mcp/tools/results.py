@@ -246,10 +246,8 @@ def available(number: wire.AvailableNumber) -> AvailableNumber:
 
 def answer(result: Result) -> CallToolResult:
     """Give a result as text and as structured content."""
-    return CallToolResult(
-        content=[TextContent(type="text", text=render(result))],
-        structured_content=result.model_dump(mode="json"),
-    )
+    data = result.model_dump(mode="json")
+    return CallToolResult(content=[TextContent(type="text", text=render(data))], structured_content=data)
 
 
 def failure(exc: KrosError) -> CallToolResult:
@@ -263,18 +261,20 @@ def failure(exc: KrosError) -> CallToolResult:
         next_step=exc.next_step,
         operation_id=exc.operation_id or "",
     )
-    absent = () if exc.operation_id else ("operation_id",)
+    data = result.model_dump(mode="json", exclude=set() if exc.operation_id else {"operation_id"})
     return CallToolResult(
-        content=[TextContent(type="text", text=render(result, leave_out=("message", *absent)))],
-        structured_content=result.model_dump(mode="json", exclude=set(absent)),
+        content=[TextContent(type="text", text=render(data, leave_out=("message",)))],
+        structured_content=data,
         is_error=True,
     )
 
 
-def render(result: Result, *, leave_out: tuple[str, ...] = ()) -> str:
-    """Write a result as text: the spoken sentence, then one line for each field that says something."""
-    lines = [result.summary]
-    for name, value in result.model_dump(mode="json", exclude={"summary", *leave_out}).items():
+def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:
+    """Write a result's data as text: the spoken sentence, then one line for each field that says something."""
+    lines = [data["summary"]]
+    for name, value in data.items():
+        if name == "summary" or name in leave_out:
+            continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{name}:")
             lines.extend(f"{place}. {_flat(item)}" for place, item in enumerate(value, start=1))

@@ -6,7 +6,7 @@ import pytest
 from krosai_doubles import KEY, ORDER, GateShutError, TcpServer, keep_alive_answers, read_request, tcp_server
 
 from kros_mcp.errors import NotSentError, OutcomeUnknownError
-from kros_mcp.krosai import open_client
+from kros_mcp.krosai import KrosClient, open_client
 
 pytestmark = pytest.mark.anyio
 
@@ -111,6 +111,32 @@ async def test_each_write_takes_a_fresh_connection_and_reads_share_one() -> None
         await client.purchase(ORDER, idempotency_key="a")
         await client.purchase(ORDER, idempotency_key="b")
         assert connections == 3
+
+
+async def test_reads_at_once_take_a_connection_each_and_later_ones_take_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kros_mcp.krosai.connections._MOST_SPARE", 2)
+    opened, every = 0, anyio.Event()
+
+    async def meet(server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        if opened == 3:
+            every.set()
+        await every.wait()  # nobody is answered before three connections stand
+        await keep_alive_answers(server, reader, writer)
+
+    async def read_three(client: KrosClient) -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(client.get_number, "pn_1")
+
+    async with tcp_server(meet) as server, open_client(base_url=server.url, api_key=KEY) as client:
+        with anyio.fail_after(5):
+            await read_three(client)
+            await client.get_number("pn_1")
+            assert opened == 3
+            await read_three(client)
+        assert opened == 4  # two of three were kept
 
 
 async def test_cancelling_a_write_passes_through_untouched() -> None:
