@@ -1,13 +1,20 @@
 """`kros-mcp http`: the service that voice agents call."""
 
 import argparse
+import socket
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
 from kros_mcp.commands.serve import in_our_words
 from kros_mcp.errors import SettingsError
-from kros_mcp.settings import load_settings
+from kros_mcp.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from kros_mcp.http.access import Access
+    from kros_mcp.http.serving import Address
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -18,32 +25,66 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings(simulator=arguments.simulator)
     settings.require_api_key()
-    from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - after the settings, which may stop the start
-    from kros_mcp.http.serving import Address, bind, serve  # noqa: PLC0415
+    from kros_mcp.http.serving import Address, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
     address = Address(arguments.host, arguments.port)
-    if arguments.no_auth:
-        if not address.is_loopback:
-            raise SettingsError(
-                f"--no-auth lets everybody in who reaches {address.host}, so it goes with a loopback address only.",
-                next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
-            )
-        settings.require_principal()
-        access = None
-    else:
-        access = build_access(settings)
+    access_of(settings, address, no_auth=arguments.no_auth)
+    if arguments.workers != 1:
+        from kros_mcp.commands import workers  # noqa: PLC0415 - one process needs none of it
+
+        settings = workers.settings_for_all(settings, arguments)
     try:
         listener = bind(address)
     except OSError as exc:
         raise SettingsError(f"Nothing can listen at {address.host}:{address.port}: {exc.strerror}.") from exc
     host, port = listener.getsockname()[:2]
-    print(f"kros-mcp: serving http://{f'[{host}]' if ':' in host else host}:{port}/mcp", file=sys.stderr)
+
+    def announce() -> None:
+        print(f"kros-mcp: serving http://{f'[{host}]' if ':' in host else host}:{port}/mcp", file=sys.stderr)
+
+    if arguments.workers != 1:
+        return workers.run(settings, arguments, listener, announce)
+    serve_here(settings, arguments, listener, announce)
+    return 0
+
+
+def serve_here(
+    settings: Settings, arguments: argparse.Namespace, listener: socket.socket, ready: Callable[[], None]
+) -> None:
+    """Serve in this process until a signal comes.
+
+    Raises:
+        KrosError: The service cannot be opened.
+    """
+    from kros_mcp.http.serving import Address, serve  # noqa: PLC0415 - see above
+
+    address = Address(arguments.host, arguments.port)
+    access = access_of(settings, address, no_auth=arguments.no_auth)
 
     async def go() -> None:
-        await serve(settings, access, listener, loopback=address.is_loopback, stateless=arguments.stateless)
+        loopback, stateless = address.is_loopback, arguments.stateless
+        await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready)
 
     try:
         anyio.run(go)
     except BaseExceptionGroup as group:
         raise in_our_words(group) from None
-    return 0
+
+
+def access_of(settings: Settings, address: "Address", *, no_auth: bool) -> "Access | None":
+    """Say who may call; None lets everybody in.
+
+    Raises:
+        SettingsError: Nobody is known, or everybody would be let in from other machines.
+    """
+    from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - see above
+
+    if not no_auth:
+        return build_access(settings)
+    if not address.is_loopback:
+        raise SettingsError(
+            f"--no-auth lets everybody in who reaches {address.host}, so it goes with a loopback address only.",
+            next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
+        )
+    settings.require_principal()
+    return None

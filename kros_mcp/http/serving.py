@@ -2,7 +2,7 @@
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -49,9 +49,23 @@ def bind(address: Address) -> socket.socket:
 
 
 async def serve(
-    settings: Settings, access: "Access | None", listener: socket.socket, *, loopback: bool, stateless: bool
+    settings: Settings,
+    access: "Access | None",
+    listener: socket.socket,
+    *,
+    loopback: bool,
+    stateless: bool,
+    ready: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT comes, then finish what is under way, within a bound.
+
+    Args:
+        settings: What the environment decides.
+        access: Who may call; None lets everybody in.
+        listener: Where to listen; until all is open nobody is accepted there, so that a proxy asks another replica.
+        loopback: Whether only this machine can reach it.
+        stateless: Keep no session for legacy clients.
+        ready: Called once callers are accepted.
 
     Raises:
         KrosError: The service cannot be opened.
@@ -67,13 +81,22 @@ async def serve(
                 ws="none",
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
-            server = _Server(config)
+            server = _Server(config, ready)
             signals.tell(server)
             await server.serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """A uvicorn that leaves signals to us: it would raise them again, and end the process before acts are settled."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept callers, and tell so."""
+        await super().startup(sockets)
+        self._ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -91,6 +114,7 @@ class _Signals:
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)  # a worker is born with them blocked
         return self
 
     def __exit__(self, *exc_info: object) -> None:
