@@ -8,15 +8,21 @@ from mcp.server.auth.provider import TokenVerifier
 from kros_mcp.operations.model import Limits
 
 
+def _no_trouble() -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Access:
     """How callers are known.
 
     `verifier` answers a `CallerToken` or None, and never raises. `resource` identifies this service to
     authorization servers, and `issuers` are those whose tokens it takes; None and empty without OAuth.
+    `trouble` says in a sentence why good tokens may be refused at present; None while there is no reason.
     """
 
     verifier: TokenVerifier
     own_limits: Callable[[str], Limits | None]
     resource: str | None = None
     issuers: tuple[str, ...] = ()
+    trouble: Callable[[], str | None] = _no_trouble

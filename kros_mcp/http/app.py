@@ -88,8 +88,7 @@ async def open_service(
 
 def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:
     pace = Pace(settings.requests_per_second, time.monotonic)
-    verifier, resource = (access.verifier, access.resource) if access else (None, None)
-    routes: list[BaseRoute] = [Route("/mcp", Gate(tools, verifier, pace, resource))]
+    routes: list[BaseRoute] = [Route("/mcp", Gate(tools, access, pace))]
     if access and access.resource and access.issuers:
         routes += create_protected_resource_routes(
             AnyHttpUrl(access.resource),

@@ -7,6 +7,9 @@ from starlette.responses import JSONResponse, Response
 from kros_mcp.tools.caller import IN_CONVERSATION, Scope
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
+_RETRY_SECONDS = 5
+# A client lists tools before it calls one: asked to begin with reading alone, it would never learn of the others.
+_TO_BEGIN_WITH = " ".join(sorted(IN_CONVERSATION))
 
 
 def metadata_url(resource: str) -> str:
@@ -24,13 +27,26 @@ def unauthorized(resource: str | None, *, tried: bool) -> Response:
     """
     error = {"error": "invalid_token", "error_description": "The token is missing, malformed, expired or not for this."}
     challenge = {"error": error["error"]} if tried else {}
-    return _response(401, error, {**challenge, "scope": " ".join(sorted(IN_CONVERSATION))}, resource)
+    return _response(401, error, {**challenge, "scope": _TO_BEGIN_WITH}, resource)
 
 
 def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
-    """Answer 403: the token is valid, and lacks a scope."""
+    """Answer 403: the token is valid, and lacks a scope.
+
+    Args:
+        resource: The service's own identifier; None where no authorization server is named.
+        scope: The one that would do.
+        sentence: Why, in ASCII without quotation marks.
+    """
     error = {"error": "insufficient_scope", "error_description": sentence}
-    return _response(403, error, {"error": error["error"], "scope": scope}, resource)
+    return _response(403, error, {"error": error["error"], "scope": scope, "error_description": sentence}, resource)
+
+
+def unable() -> Response:
+    """Answer 503: whether the token is good cannot be told at present, so nobody should throw it away."""
+    error = {"error": "temporarily_unavailable", "error_description": "Tokens cannot be checked now. Try again."}
+    headers = {"retry-after": str(_RETRY_SECONDS), "cache-control": "no-store"}
+    return JSONResponse(error, status_code=503, headers=headers)
 
 
 def _response(status: int, error: dict[str, str], challenge: dict[str, str], resource: str | None) -> Response:

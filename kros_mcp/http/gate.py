@@ -10,12 +10,12 @@ from typing import Any
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import TokenVerifier
 from starlette.authentication import AuthCredentials
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kros_mcp.http.challenge import forbidden, unauthorized
+from kros_mcp.http.access import Access
+from kros_mcp.http.challenge import forbidden, unable, unauthorized
 from kros_mcp.http.pace import Pace
 from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
@@ -24,31 +24,30 @@ _LONGEST_TOKEN = 16_384
 
 
 class Gate:
-    """Lets a request in with a caller, or answers 401, 403 or 429 itself.
+    """Lets a request in with a caller, or answers 401, 403, 429 or 503 itself.
 
     Args:
         app: What is guarded; it sees the body from its beginning.
-        verifier: Says whose a token is; None lets everybody in as the principal of the settings.
+        access: Says whose a token is; None lets everybody in as the principal of the settings.
         pace: How fast each principal may ask.
-        resource: The service's identifier for authorization servers; None where there is none.
     """
 
-    def __init__(self, app: ASGIApp, verifier: TokenVerifier | None, pace: Pace, resource: str | None) -> None:
+    def __init__(self, app: ASGIApp, access: Access | None, pace: Pace) -> None:
         self._app = app
-        self._verifier = verifier
+        self._access = access
         self._pace = pace
-        self._resource = resource
+        self._resource = access.resource if access else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if self._verifier is None:
+        if self._access is None:
             refused = self._too_fast("")
             await (refused or self._app)(scope, receive, send)
             return
         given = bearer(scope["headers"])
-        token = await self._verifier.verify_token(given) if given else None
+        token = await self._access.verifier.verify_token(given) if given else None
         if not isinstance(token, CallerToken):
-            await unauthorized(self._resource, tried=given is not None)(scope, receive, send)
+            await self._unknown(self._access, given)(scope, receive, send)
             return
         refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
         if refused is None:
@@ -64,6 +63,11 @@ class Gate:
             await self._app(scope, receive, send)
         finally:
             auth_context_var.reset(before)
+
+    def _unknown(self, access: Access, given: str | None) -> Response:
+        if given and access.trouble():
+            return unable()
+        return unauthorized(self._resource, tried=given is not None)
 
     def _too_fast(self, principal: str) -> Response | None:
         seconds = self._pace.wait_seconds(principal)

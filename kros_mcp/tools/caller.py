@@ -52,9 +52,32 @@ class Caller:
 
 
 class CallerToken(AccessToken):
-    """What the HTTP service makes of a valid bearer token, for the SDK and for us."""
+    """What the HTTP service makes of a valid bearer token, for the SDK and for us; the token itself is not in it."""
 
     caller: Caller
+
+
+def caller_token(
+    issuer: str, subject: str, scopes: frozenset[Scope], *, client_id: str | None = None, expires_at: int | None = None
+) -> CallerToken:
+    """Say who bears a valid token.
+
+    Args:
+        issuer: Who vouches for the caller.
+        subject: What the issuer calls them; with the issuer, it is the principal.
+        scopes: What they may do.
+        client_id: The program that acts for them; the SDK keeps the sessions of two apart. Defaults to the subject.
+        expires_at: Unix time in seconds; None if the token does not expire by itself.
+    """
+    return CallerToken(
+        token="",  # nothing here needs it, and what is not kept can be neither logged nor passed on
+        client_id=client_id or subject,
+        scopes=sorted(scopes),
+        expires_at=expires_at,
+        subject=subject,
+        claims={"iss": issuer},
+        caller=Caller(principal_of(issuer, subject), scopes),
+    )
 
 
 def authenticated() -> Caller | None:
@@ -72,5 +95,5 @@ def authenticated() -> Caller | None:
 
 
 def principal_of(issuer: str, subject: str) -> str:
-    """Name a principal by who vouches for it and whom that calls so; no two pairs give one name."""
+    """Name a principal by who vouches for it and whom that calls so; an issuer without | keeps all pairs apart."""
     return f"{issuer}|{subject}"

@@ -1,0 +1,233 @@
+"""The tokens file: who may call with a token of this service's own, and what they may spend.
+
+    [tokens.support-agent]
+    sha256 = "SHA-256 of the token, 64 hex digits"
+    scopes = ["numbers:read", "numbers:buy"]
+    max_purchase_cents = 500            # this and the rest may be left out
+    daily_budget_cents = 2000
+    monthly_commitment_cents = 5000
+    allowed_countries = ["NG", "KE"]
+
+It holds no token, so reading it lets nobody in; writing to it does.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import stat
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from kros_mcp import numbering
+from kros_mcp.errors import SettingsError
+from kros_mcp.operations.model import Limits
+from kros_mcp.tools.caller import CallerToken, Scope, caller_token, principal_of
+
+logger = logging.getLogger(__name__)
+
+ISSUER = "tokens"
+"""Who vouches for those named in the file; no URL, so that no authorization server can pass for it."""
+LOOK_SECONDS = 1.0
+"""How long a change to the file may go unseen."""
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LONGEST_FILE = 1024 * 1024
+_RULES = {
+    "sha256": "must be the 64 hex digits of the token's SHA-256",
+    "scopes": f"must list at least one of {', '.join(Scope)}",
+    "allowed_countries": 'must list at least one country code, such as "NG"',
+}
+
+
+def _scopes(value: object) -> object:
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError
+    return frozenset(Scope(name) for name in value)
+
+
+def _countries(value: object) -> object:
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError
+    return tuple(numbering.parse_country(name) for name in value)
+
+
+_Cents = Annotated[int | None, Field(ge=0, le=2**53 - 1)]
+
+
+class Entry(BaseModel):
+    """What the file says of one caller; amounts in cents, None where it sets no limit."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern=r"^[0-9a-fA-F]{64}$")
+    scopes: Annotated[frozenset[Scope], BeforeValidator(_scopes)]
+    max_purchase_cents: _Cents = None
+    daily_budget_cents: _Cents = None
+    monthly_commitment_cents: _Cents = None
+    allowed_countries: Annotated[tuple[str, ...], BeforeValidator(_countries)] = ()
+
+
+def parse_tokens(text: str, path: Path) -> dict[str, Entry]:
+    """Read the text of a tokens file, which may be empty.
+
+    Raises:
+        SettingsError: It holds a mistake. The sentence names file and entry, and quotes no value.
+    """
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+        where = re.search(r"at line \d+", str(exc))
+        raise SettingsError(f"{path} is not valid TOML{f' {where[0]}' if where else ''}.") from None
+    tables = content.pop("tokens", {})
+    if content or not isinstance(tables, dict):
+        raise SettingsError(f"{path} must hold nothing but tables [tokens.NAME].")
+    entries = {name: _entry(name, table, path) for name, table in tables.items()}
+    first: dict[str, str] = {}
+    for name, entry in entries.items():
+        other = first.setdefault(entry.sha256.lower(), name)
+        if other != name:
+            raise SettingsError(f"{path}: {other} and {name} have one token; give each a token of its own.")
+    return entries
+
+
+def read_tokens(path: Path) -> dict[str, Entry]:
+    """Read a tokens file that callers are to be known by.
+
+    Raises:
+        SettingsError: It cannot be read, others may write to it, it holds a mistake, or it names nobody.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LONGEST_FILE:
+            raise SettingsError(f"{path} is no tokens file: it must be a file of at most {_LONGEST_FILE} bytes.")
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise SettingsError(f"The tokens file {path} cannot be read: {exc.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not valid TOML: it is not in UTF-8.") from None
+    if os.name == "posix" and found.st_mode & 0o022:
+        raise SettingsError(f"Others may write to {path} and so let anybody in; take that from them: chmod go-w.")
+    entries = parse_tokens(text, path)
+    if not entries:
+        raise SettingsError(f"{path} names nobody; make a token with kros-mcp token.")
+    return entries
+
+
+class TokensFile:
+    """Knows callers by the tokens file, and follows its changes: whoever is removed is out within a second.
+
+    While the file cannot be used nobody is known: its mistake may stand where somebody was being removed.
+
+    Args:
+        path: The file.
+        fallback: Limits where an entry sets none.
+        clock: Seconds that only go forward.
+
+    Raises:
+        SettingsError: The file cannot be used.
+    """
+
+    def __init__(self, path: Path, fallback: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._fallback = fallback
+        self._clock = clock
+        self._looked_at = clock()
+        self._seen = _state_of(path)
+        self._entries: Mapping[str, Entry] = {}
+        self._names: Mapping[str, str] = {}
+        self._trouble: str | None = None
+        self._take(read_tokens(path))
+        if os.name == "posix" and path.stat().st_mode & 0o044:
+            logger.warning("%s can be read by others; it holds hashes only, yet they see who may do what", path)
+
+    def trouble(self) -> str | None:
+        """Say why nobody is known at present; None if the file can be used."""
+        self._look()
+        return self._trouble
+
+    async def verify_token(self, token: str) -> CallerToken | None:
+        """Say who bears a token; None if nobody does."""
+        self._look()
+        name = self._names.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
+        return None if name is None else caller_token(ISSUER, name, self._entries[name].scopes)
+
+    def limits_of(self, principal: str) -> Limits | None:
+        """Say what a principal may spend by itself; None if the file does not name it, or not any more."""
+        self._look()
+        issuer, _, name = principal.partition("|")
+        entry = self._entries.get(name)
+        if entry is None or principal_of(issuer, name) != principal_of(ISSUER, name):
+            return None
+        daily, monthly = entry.daily_budget_cents, entry.monthly_commitment_cents
+        return Limits(
+            max_purchase_cents=entry.max_purchase_cents,
+            daily_budget_cents=self._fallback.daily_budget_cents if daily is None else daily,
+            monthly_commitment_cents=self._fallback.monthly_commitment_cents if monthly is None else monthly,
+            allowed_countries=entry.allowed_countries,
+        )
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        state = _state_of(self._path)
+        if state == self._seen and self._trouble is None:
+            return
+        self._seen = state
+        try:
+            entries = read_tokens(self._path)
+        except SettingsError as exc:
+            if self._trouble != exc.message:
+                logger.error("nobody is let in by token until this is mended: %s", exc.message)  # noqa: TRY400
+            self._trouble = exc.message
+            self._take({})
+            return
+        self._trouble = None
+        self._take(entries)
+        logger.warning("%s has changed; callers named in it now: %d", self._path, len(entries))
+
+    def _take(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
+        self._names = {entry.sha256.lower(): name for name, entry in entries.items()}
+
+
+def _entry(name: str, table: Any, path: Path) -> Entry:
+    if not NAME.fullmatch(name):
+        raise SettingsError(
+            f"{path}: {name[:64]!r} is no name of a caller; use up to 64 letters, digits, dots, hyphens and underscores."
+        )
+    try:
+        entry = Entry.model_validate(table)
+    except ValidationError as exc:
+        sentence = _problem(exc)
+    else:
+        if Scope.APPROVE not in entry.scopes or len(entry.scopes) == 1:
+            return entry
+        sentence = f"may not have {Scope.APPROVE} together with another scope; give the approver a token of their own"
+    raise SettingsError(f"{path}: {name} {sentence}.")
+
+
+def _problem(exc: ValidationError) -> str:
+    problem = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+    if not problem["loc"]:
+        return "must be a table [tokens.NAME]"
+    key = str(problem["loc"][0])
+    if problem["type"] == "missing":
+        return f"lacks {key}"
+    if problem["type"] == "extra_forbidden":
+        return f"has the key {key[:40]!r}, which is unknown; known are {', '.join(Entry.model_fields)}"
+    return f"has a {key} that cannot be used: it {_RULES.get(key, 'must be whole cents, 0 or more')}"
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_mode

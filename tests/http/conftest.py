@@ -1,0 +1,24 @@
+import os
+
+import pytest
+
+from kros_mcp.simulator import Simulator
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.upper().startswith("KROS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def sim() -> Simulator:
+    return Simulator("reference")
+
+
+@pytest.fixture(params=("legacy", "auto"))
+def era(request: pytest.FixtureRequest) -> str:
+    """The two protocol eras: 2025-11-25, and the newest."""
+    return str(request.param)
