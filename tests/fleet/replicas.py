@@ -80,10 +80,11 @@ class Service:
             raise RuntimeError(f"The service did not start: {self.log.read_text(encoding='utf-8')}")
 
     async def watch(self) -> None:
-        """Keep what it writes to stderr, and learn where it serves, until it has ended."""
+        """Keep what it writes to stderr, and learn where it serves, until it has ended; nothing cancels this."""
         assert self.process.stderr is not None
-        await self._read(self.process.stderr)
-        await self.process.wait()
+        with anyio.CancelScope(shield=True):
+            await self._read(self.process.stderr)
+            await self.process.wait()
         self.port = None
         self.serving.set()
         self.ended.set()
