@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kros_mcp.http.serving import Address, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
     address = Address(arguments.host, arguments.port)
-    access_of(settings, address, no_auth=arguments.no_auth)
+    access = access_of(settings, address, no_auth=arguments.no_auth)
     if arguments.workers != 1:
         from kros_mcp.commands import workers  # noqa: PLC0415 - one process needs none of it
 
@@ -44,12 +44,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.workers != 1:
         return workers.run(settings, arguments, listener, announce)
-    serve_here(settings, arguments, listener, announce)
+    serve_here(settings, access, arguments, listener, announce)
     return 0
 
 
 def serve_here(
-    settings: Settings, arguments: argparse.Namespace, listener: socket.socket, ready: Callable[[], None]
+    settings: Settings,
+    access: "Access | None",
+    arguments: argparse.Namespace,
+    listener: socket.socket,
+    ready: Callable[[], None],
 ) -> None:
     """Serve in this process until a signal comes.
 
@@ -58,11 +62,8 @@ def serve_here(
     """
     from kros_mcp.http.serving import Address, serve  # noqa: PLC0415 - see above
 
-    address = Address(arguments.host, arguments.port)
-    access = access_of(settings, address, no_auth=arguments.no_auth)
-
     async def go() -> None:
-        loopback, stateless = address.is_loopback, arguments.stateless
+        loopback, stateless = Address(arguments.host, arguments.port).is_loopback, arguments.stateless
         await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready)
 
     try:

@@ -22,7 +22,7 @@ from types import FrameType
 import anyio
 from pydantic import SecretStr
 
-from kros_mcp.commands.http import serve_here
+from kros_mcp.commands.http import access_of, serve_here
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.server import state_keys
@@ -157,8 +157,11 @@ def _hire(settings: Settings, arguments: argparse.Namespace, listener: socket.so
 def _work(settings: Settings, arguments: argparse.Namespace, listener: socket.socket, told: Connection) -> None:
     """Be a worker, until a signal comes or the parent is gone."""
     threading.Thread(target=_outlive_nobody, daemon=True).start()
+    from kros_mcp.http.serving import Address  # noqa: PLC0415 - uvicorn, which the parent needs not
+
     try:
-        serve_here(settings, arguments, listener, lambda: told.send_bytes(b"ready"))
+        access = access_of(settings, Address(arguments.host, arguments.port), no_auth=arguments.no_auth)
+        serve_here(settings, access, arguments, listener, lambda: told.send_bytes(b"ready"))
     except KrosError as exc:
         print(f"kros-mcp: {exc.message}", file=sys.stderr)
         sys.exit(exc.exit_code)

@@ -1,5 +1,6 @@
 """uvicorn, driven by us: one socket, one or several workers, and a shutdown with a bound."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp.http.app import open_service
 from kros_mcp.settings import Settings
@@ -73,7 +76,7 @@ async def serve(
     with _Signals() as signals:
         async with open_service(settings, access, loopback=loopback, stateless=stateless) as service:
             config = uvicorn.Config(
-                service.app,
+                _Parting(service.app),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -84,6 +87,40 @@ async def serve(
             server = _Server(config, ready)
             signals.tell(server)
             await server.serve(sockets=[listener])
+
+
+class _Parting:
+    """Tells a caller whose request is cut off by the end of the grace that its act goes on all the same."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; it is cancelled from outside in no other case."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except asyncio.CancelledError:
+            if begun:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await _stopping(scope, receive, send)
+
+
+_stopping = JSONResponse(
+    {
+        "error": "stopping",
+        "error_description": "This replica is stopping. What was under way goes on: look it up with get_operation.",
+    },
+    status_code=503,
+    headers={"retry-after": "1"},
+)
 
 
 class _Server(uvicorn.Server):

@@ -34,6 +34,7 @@ def write_tokens(path: Path, names: Iterable[str]) -> Path:
         ),
         encoding="utf-8",
     )
+    path.chmod(0o600)
     return path
 
 
