@@ -48,6 +48,8 @@ class Service:
     frozen: bool = False
     serving: anyio.Event = field(default_factory=anyio.Event)
     ended: anyio.Event = field(default_factory=anyio.Event)
+    """Set once nobody holds its stderr any more, no worker of its either."""
+    wrote: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def url(self) -> str:
@@ -80,6 +82,11 @@ class Service:
         if self.port is None:
             raise RuntimeError(f"The service did not start: {self.log.read_text(encoding='utf-8')}")
 
+    async def says(self, words: str, times: int) -> None:
+        """Wait until it has written these words to stderr so many times."""
+        while self.log.read_text(encoding="utf-8").count(words) < times:
+            await self.wrote.wait()
+
     async def watch(self) -> None:
         """Keep what it writes to stderr, and learn where it serves, until it has ended; nothing cancels this."""
         assert self.process.stderr is not None
@@ -97,6 +104,8 @@ class Service:
                 log.write(chunk)
                 log.flush()
                 told += chunk
+                self.wrote.set()
+                self.wrote = anyio.Event()
                 if self.port is None and (found := _SERVING.search(told)):
                     self.port = int(found[1])
                     self.serving.set()
