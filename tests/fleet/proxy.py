@@ -6,7 +6,7 @@ belongs to its replica, and if that dies the client is told by a 502 or by the e
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -49,6 +49,8 @@ class Proxy:
         """Which replica each request went to."""
         self.last_of: dict[str, int] = {}
         """By client, the replica that its latest request went to."""
+        self.on_answer: Callable[[int, int], None] = lambda _place, _status: None
+        """Called with the replica and the status of each answer."""
         self._sticky, self._patience = sticky, patience_seconds
         self._sessions: dict[str, int] = {}
         self._resting: dict[int, float] = {}
@@ -132,6 +134,7 @@ class Proxy:
             return
         if session := head.get(_SESSION):
             self._sessions[session] = place
+        self.on_answer(place, int(head.first.split()[1]))
         writer.write(head.closing())
         with suppress(OSError):
             while chunk := await from_replica.read(_CHUNK):

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,6 +145,8 @@ class Fleet:
     """What each replica is told by its environment."""
     folder: Path
     services: list[Service | None]
+    on_start: Callable[[int, int], None] = lambda _place, _pid: None
+    """Called with place and process of each that serves."""
     changed: anyio.Event = field(default_factory=anyio.Event)
 
     def __getitem__(self, place: int) -> Service:
@@ -160,6 +162,8 @@ class Fleet:
                 self.services[place] = service
                 await service.serving.wait()
                 self.proxy.ports[place] = service.port
+                if service.port is not None:
+                    self.on_start(place, service.process.pid)
                 self._tell()
                 await service.ended.wait()
                 self.proxy.ports[place] = None
