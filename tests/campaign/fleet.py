@@ -22,7 +22,7 @@ from .events import Events
 from .reach import Reach, Reached, Transport
 
 REPLICAS = 3
-PACE = Pace(kills=0.3, freezes=0.05, restarts=0.05, most_frozen=1)
+PACE = Pace(kills=0.15, freezes=0.04, restarts=0.03, most_frozen=1)
 """Fewer than over stdio, as three processes stand for eight."""
 PRINCIPALS = ("ada", "bola", "chidi", "dayo")
 _ISSUER = "tokens|"

@@ -29,7 +29,7 @@ def targets(wish: str, seconds: float, transport: str = "stdio") -> dict[str, in
     if not wish:
         a_second = {"purchases": 2.5, "kills": 0.33, "freezes": 0.083, "each-fault": 0.083}
         if transport == "http":  # three processes stand for eight
-            a_second = {"purchases": 2, "kills": 0.2, "freezes": 0.025, "each-fault": 0.06}
+            a_second = {"purchases": 1.5, "kills": 0.12, "freezes": 0.025, "each-fault": 0.05}
         return {name: int(rate * seconds) for name, rate in a_second.items()} if seconds >= LONG_ENOUGH_SECONDS else {}
     named = dict(part.partition("=")[::2] for part in wish.split(","))
     known = {"purchases", "releases", "configures", "kills", "freezes", "restarts", "each-fault"}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _LONGEST_HEAD = 64 * 1024
 _CHUNK = 64 * 1024
+_REST = 4
 _SESSION = "mcp-session-id"
 CLIENT = "x-fleet-client"
 """A header by which tests tell their clients apart."""
@@ -40,7 +41,7 @@ class Proxy:
         places: How many replicas there are; `ports` says where each listens, None while it does not.
         sticky: Take a request with an `Mcp-Session-Id` to the replica that gave it out, as long as it listens.
         patience_seconds: How long a replica may take to begin its answer; the client is told 504 then, and the
-            replica gets no more for as long again, unless no other listens.
+            replica gets no more for four times as long, unless no other listens.
     """
 
     def __init__(self, places: int, *, sticky: bool = True, patience_seconds: float = 60) -> None:
@@ -126,7 +127,7 @@ class Proxy:
                 await to_replica.drain()
                 head = await _read_head(from_replica)
         except TimeoutError:
-            self._resting[place] = asyncio.get_running_loop().time() + self._patience
+            self._resting[place] = asyncio.get_running_loop().time() + _REST * self._patience
             writer.write(_answer("504 Gateway Timeout", "The replica does not answer."))
             return
         except (OSError, asyncio.IncompleteReadError):
