@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,7 +37,8 @@ FAULTS = ("lost_reply", "error_after", "error_before", "slow", "rate_limited")
 SHARE_OF_FAULTS = 0.05
 PRINCIPALS = ("support-agent", "sales-agent", "night-desk", "day-desk")
 ERAS: tuple[Era, Era] = ("auto", "legacy")
-LIMITS = Limits(10_000, 2_000_000_000, frozenset({"NG", "KE", "GH", "RW", "AE", "EG"}), frozenset())
+_COUNTRIES = ("NG", "KE", "GH", "RW", "AE", "EG")
+LIMITS = Limits(10_000, 2_000_000_000, frozenset(_COUNTRIES), frozenset())
 LONGEST_SETTLING_SECONDS = 90
 _READS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("search_phone_numbers", {"country": "NG", "limit": 5}),
@@ -52,7 +53,6 @@ class Record:
     """What callers saw, and what people agreed to."""
 
     chance: random.Random
-    for_sale: deque[dict[str, Any]]
     answers: list[Answer] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -89,11 +89,18 @@ class Caller:
 
     async def live(self, ends: float) -> None:
         while time.monotonic() < ends:
-            if self._record.chance.random() < 0.25 and self._record.for_sale:
-                await self._buy(self._record.for_sale.popleft())
+            if self._record.chance.random() < 0.25:
+                await self._find_and_buy()
             else:
                 tool, arguments = self._record.chance.choice(_READS)
                 await self.call(tool, arguments)
+
+    async def _find_and_buy(self) -> None:
+        """Buy a number that a search shows; others may be after the same one."""
+        where = {"country": self._record.chance.choice(_COUNTRIES), "offset": self._record.chance.randrange(80)}
+        found = await self.call("search_phone_numbers", {**where, "limit": 3})
+        if found.get("numbers"):
+            await self._buy({"inventory_id": self._record.chance.choice(found["numbers"])["inventory_id"]})
 
     async def _buy(self, wish: dict[str, Any]) -> None:
         asked = await self.call("buy_phone_number", wish)
@@ -143,9 +150,7 @@ async def run(seconds: float, connections: int, folder: Path, *, seed: int = 1, 
     """
     sim, url = WatchedKrosai("reference", seed), f"sqlite:///{folder}/journal.sqlite3"
     chance = random.Random(seed)  # noqa: S311 - must repeat, guards nothing
-    wishes = [{"e164": i.e164, "country": i.country, "type": i.type} for i in sim.inventory.values()]
-    chance.shuffle(wishes)
-    record = Record(chance, deque(wishes))
+    record = Record(chance)
     async with open_server(sim) as base_url, open_journal(url) as journal:
         settings = _settings(folder, base_url, url)
         async with open_service(words, settings, folder / "service.stderr") as service:
