@@ -93,6 +93,10 @@ def _run(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands import http  # noqa: PLC0415
 
             return http.run(arguments)
+        case "token":
+            from kros_mcp.commands import token  # noqa: PLC0415
+
+            return token.run(arguments)
         case "demo":
             from kros_mcp.commands import demo  # noqa: PLC0415
 
@@ -162,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
 
     usage.add_http(commands)
+    usage.add_token(commands)
 
     simulator = usage.add(commands, "simulator", "serve a local KrosAI over HTTP")
     simulator.add_argument("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")

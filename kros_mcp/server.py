@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult, InputRequiredResult
+from mcp.types import INTERNAL_ERROR, CallToolResult, InputRequiredResult
 from mcp.types import Tool as MCPTool
 from pydantic import ValidationError
 
-from kros_mcp import __version__
+from kros_mcp import __version__, telemetry
 from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError, RefusedError
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations.desk import Desk, open_krosai
@@ -26,7 +27,7 @@ from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import Call, Runtime, current_call
-from kros_mcp.tools.caller import TOOL_SCOPES, authenticated
+from kros_mcp.tools.caller import TOOL_SCOPES, Scope, authenticated
 from kros_mcp.tools.parameters import refusal
 from kros_mcp.tools.registry import build_tools
 from kros_mcp.tools.unopened import tell_unopened
@@ -60,6 +61,14 @@ class KrosServer(MCPServer[Runtime]):
         """Call a tool; whatever stops it becomes a result that says what happened to the money."""
         if context is None:
             return await super().call_tool(name, arguments, context)
+        with telemetry.ToolCall(name if self._tool_manager.get_tool(name) else None) as watched:
+            result = await self._call_tool(name, arguments, context)
+            watched.ended(*_ending(name, result))
+        return result
+
+    async def _call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any]
+    ) -> CallToolResult | InputRequiredResult:
         caller = authenticated()
         if caller is not None and not caller.may_use(name):
             return results.failure(_not_permitted(name))
@@ -99,6 +108,26 @@ class KrosServer(MCPServer[Runtime]):
             "This server failed while handling the call; whether anything was done is in its journal.",
             operation_id=call.about or None,
         )
+
+
+async def _without_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Keep what an unexpected exception says out of the SDK's spans: it may quote a secret."""
+    try:
+        return await call_next(ctx)
+    except (MCPError, ValidationError):  # the SDK shows nothing of theirs but what the client is told
+        raise
+    except Exception:
+        logger.exception("a request failed unexpectedly")
+        raise MCPError(INTERNAL_ERROR, "Internal server error") from None
+
+
+def _ending(tool: str, result: CallToolResult | InputRequiredResult) -> tuple[str, str]:
+    """Name the outcome of a call for the metrics and the log, and its operation if it has one."""
+    if not isinstance(result, CallToolResult):
+        return "prompt_shown", ""
+    told = result.structured_content or {}
+    status = "answered" if TOOL_SCOPES.get(tool) == frozenset({Scope.READ}) else told.get("status")
+    return str(told.get("code") if result.is_error else status), told.get("operation_id") or ""
 
 
 def _not_permitted(tool: str) -> RefusedError:
@@ -177,6 +206,7 @@ def build_server(
         tools=build_tools(),
         lifespan=lambda _: lifespan(settings),
         log_level="WARNING",
+        middleware=[_without_words],
         # Longer than any question of ours lasts, so that our own expiry answers a late yes in our own words.
         request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
     )

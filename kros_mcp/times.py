@@ -33,3 +33,12 @@ def bounds(day: str) -> tuple[float, float]:
         raise InvalidArgumentError(
             f"{day[:20]!r} is not a day; write it as 2026-05-03.", next_step="Days are those of UTC."
         ) from None
+
+
+def span(seconds: float) -> str:
+    """Say how long something lasts, rounded down to its largest unit: "3 hours", "1 minute"."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count = int(seconds // length)
+        if count >= (2 if unit == "day" else 1):
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return "less than a minute"

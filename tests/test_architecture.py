@@ -18,6 +18,7 @@ FLOORS = [
         "kros_mcp.numbering",
         "kros_mcp.money",
         "kros_mcp.times",
+        "kros_mcp.telemetry",
         "kros_mcp",
     ),
     ("kros_mcp.krosai",),

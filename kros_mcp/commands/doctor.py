@@ -43,7 +43,8 @@ _MODES = {
     ),
     Confirmation.PROMPT: "only the client's own prompt; a client that cannot show one is refused.",
     Confirmation.APPROVER: (
-        "nothing happens before `kros-mcp approve ID` at a terminal; a running server then acts within 2 seconds."
+        "nothing happens before `kros-mcp approve ID` at a terminal, or a yes on the page /approvals of "
+        "`kros-mcp http`; a running server then acts within 2 seconds."
     ),
 }
 
@@ -176,7 +177,7 @@ def _caps(settings: Settings) -> list[Finding]:
     deletes = "may delete the record" if settings.allow_permanent_delete else "keeps the record"
     unpriced = "may be bought" if settings.allow_unpriced else "are refused"
     rules = ok(f"Numbers of {countries}; those without a stated price {unpriced}; a release {deletes}.")
-    found = [caps, *_own_caps(settings, show), rules]
+    found = [caps, *_approver(settings, show), *_own_caps(settings, show), rules]
     if settings.protected_numbers:
         found.append(ok(f"Protected from release: {', '.join(settings.protected_numbers)}."))
     if settings.settle_seconds < _SHORTEST_SETTLE_SECONDS:
@@ -195,6 +196,13 @@ def _caps(settings: Settings) -> list[Finding]:
             )
         )
     return found
+
+
+def _approver(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
+    above = settings.approval_above_cents
+    if above is None or settings.confirmation is Confirmation.APPROVER:
+        return []
+    return [ok(f"A purchase over {show(above)} waits for an approver, as under KROS_CONFIRMATION=approver.")]
 
 
 def _own_caps(settings: Settings, show: Callable[[int], str]) -> list[Finding]:

@@ -1,8 +1,8 @@
 """`kros-mcp http`: the service that voice agents call."""
 
 import argparse
+import logging
 import socket
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,14 @@ import anyio
 
 from kros_mcp.commands.serve import in_our_words
 from kros_mcp.errors import SettingsError
+from kros_mcp.http import logs
 from kros_mcp.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from kros_mcp.http.access import Access
     from kros_mcp.http.serving import Address
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings(simulator=arguments.simulator)
     settings.require_api_key()
+    logs.configure(arguments.log_level)
     from kros_mcp.http.serving import Address, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
     address = Address(arguments.host, arguments.port)
@@ -40,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     host, port = listener.getsockname()[:2]
 
     def announce() -> None:
-        print(f"kros-mcp: serving http://{f'[{host}]' if ':' in host else host}:{port}/mcp", file=sys.stderr)
+        logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
 
     if arguments.workers != 1:
         return workers.run(settings, arguments, listener, announce)
@@ -60,14 +64,16 @@ def serve_here(
     Raises:
         KrosError: The service cannot be opened.
     """
-    from kros_mcp.http.serving import Address, serve  # noqa: PLC0415 - see above
+    from kros_mcp.http.exporting import exporting  # noqa: PLC0415 - see above
+    from kros_mcp.http.serving import Address, serve  # noqa: PLC0415
 
     async def go() -> None:
         loopback, stateless = Address(arguments.host, arguments.port).is_loopback, arguments.stateless
         await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready)
 
     try:
-        anyio.run(go)
+        with exporting():
+            anyio.run(go)
     except BaseExceptionGroup as group:
         raise in_our_words(group) from None
 

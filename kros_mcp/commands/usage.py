@@ -16,6 +16,20 @@ examples:
 
 exit codes:  0 stopped   2 usage or settings   3 journal unusable
 """
+_LETTING_IN = """\
+Makes a token, prints it once, and adds its SHA-256 with what its holder may do to the tokens file, which a running
+service reads again by itself. To take a token back, delete its table from the file: within a second it is refused.
+
+scopes:  read, configure, buy, release - what voice agents may do; a tool that is not theirs they do not even see
+         approve - for a person at /approvals, and together with no other
+
+examples:
+  kros-mcp token support-agent --scopes read,buy --daily-budget-cents 2000 --allowed-countries NG,KE
+  kros-mcp token finance --scopes approve --file /etc/kros-mcp/tokens.toml
+  kros-mcp token support-agent --replace | vault kv put secret/support-agent token=-
+
+exit codes:  0 made   1 the name is taken   2 usage or settings
+"""
 _LISTING = """\
 Newest first, with who asked, who said yes and why.
 Without KROS_API_KEY no account is named, and the operations of all accounts are shown.
@@ -98,10 +112,34 @@ def add_http(commands: Commands) -> None:
         help="processes that share the port (1); more than one need --stateless",
     )
     http.add_argument(
+        "--log-level",
+        choices=("error", "warning", "info", "debug"),
+        default="info",
+        help="which of its own lines it logs, as JSON on standard error (info)",
+    )
+    http.add_argument(
         "--simulator",
         action="store_true",
         default=argparse.SUPPRESS,
         help="replace KrosAI by a simulator in memory; needs no key",
+    )
+
+
+def add_token(commands: Commands) -> None:
+    """Add the command that lets somebody in."""
+    token = add(commands, "token", "make a token for a caller of the HTTP service", _LETTING_IN)
+    token.add_argument("name", metavar="NAME", help="who it is for; with tokens| before it, the principal in the books")
+    token.add_argument("--scopes", metavar="SCOPES", help="what it permits, separated by commas")
+    for name, meaning in (
+        ("daily-budget", "in any 24 hours"),
+        ("monthly-commitment", "a month for all numbers it has bought"),
+        ("max-purchase", "for one number: setup plus first month"),
+    ):
+        token.add_argument(f"--{name}-cents", type=int, metavar="N", help=f"its own limit {meaning}")
+    token.add_argument("--allowed-countries", metavar="COUNTRIES", help="where it may buy, such as NG,KE")
+    token.add_argument("--file", metavar="FILE", help="the tokens file; KROS_TOKENS_FILE if left out")
+    token.add_argument(
+        "--replace", action="store_true", help="give NAME a new token in place of its old one; its rights stay"
     )
 
 

@@ -5,6 +5,7 @@ share, reach them through a pipe: neither their command line nor their environme
 """
 
 import argparse
+import logging
 import multiprocessing
 import os
 import signal
@@ -24,9 +25,12 @@ from pydantic import SecretStr
 
 from kros_mcp.commands.http import access_of, serve_here
 from kros_mcp.errors import KrosError, SettingsError
+from kros_mcp.http import logs
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.server import state_keys
 from kros_mcp.settings import MEMORY, Settings
+
+logger = logging.getLogger(__name__)
 
 SHORT_LIFE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 5.0
@@ -132,8 +136,8 @@ class _Crew:
             short = time.monotonic() - worker.began < SHORT_LIFE_SECONDS
             self._pause = min(max(0.1, 2 * self._pause), LONGEST_PAUSE_SECONDS) if short else 0.0
             if not self._stopping:
-                code = worker.process.exitcode
-                print(f"kros-mcp: worker {worker.process.pid} ended with {code}; starting another", file=sys.stderr)
+                process = worker.process
+                logger.warning("worker %s ended with %s; starting another", process.pid, process.exitcode)
         return bool(dead)
 
     def _bury(self) -> None:
@@ -156,6 +160,7 @@ def _hire(settings: Settings, arguments: argparse.Namespace, listener: socket.so
 
 def _work(settings: Settings, arguments: argparse.Namespace, listener: socket.socket, told: Connection) -> None:
     """Be a worker, until a signal comes or the parent is gone."""
+    logs.configure(arguments.log_level)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     from kros_mcp.http.serving import Address  # noqa: PLC0415 - uvicorn, which the parent needs not
 
@@ -163,7 +168,7 @@ def _work(settings: Settings, arguments: argparse.Namespace, listener: socket.so
         access = access_of(settings, Address(arguments.host, arguments.port), no_auth=arguments.no_auth)
         serve_here(settings, access, arguments, listener, lambda: told.send_bytes(b"ready"))
     except KrosError as exc:
-        print(f"kros-mcp: {exc.message}", file=sys.stderr)
+        logger.error("the worker cannot serve: %s", exc.message)  # noqa: TRY400 - our sentence says it all
         sys.exit(exc.exit_code)
 
 

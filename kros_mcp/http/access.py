@@ -12,6 +12,11 @@ def _no_trouble() -> str | None:
     return None
 
 
+def _as_far_as_is_known(principal: str) -> bool:
+    del principal
+    return True
+
+
 @dataclass(frozen=True)
 class Access:
     """How callers are known.
@@ -19,6 +24,7 @@ class Access:
     `verifier` answers a `CallerToken` or None, and never raises. `resource` identifies this service to
     authorization servers, and `issuers` are those whose tokens it takes; None and empty without OAuth.
     `trouble` says in a sentence why good tokens may be refused at present; None while there is no reason.
+    `still_approves` says whether a principal that signed in as an approver may be one still.
     """
 
     verifier: TokenVerifier
@@ -26,3 +32,4 @@ class Access:
     resource: str | None = None
     issuers: tuple[str, ...] = ()
     trouble: Callable[[], str | None] = _no_trouble
+    still_approves: Callable[[str], bool] = _as_far_as_is_known

@@ -6,23 +6,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcp.server.auth.routes import create_protected_resource_routes
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
 from mcp.server.transport_security import RequestBodyLimitMiddleware
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from kros_mcp.http.access import Access
+from kros_mcp.http.access_log import AccessLog
+from kros_mcp.http.approvals.routes import approval_routes
+from kros_mcp.http.challenge import metadata_route
 from kros_mcp.http.doors import Doors, names
 from kros_mcp.http.gate import Gate
+from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
 from kros_mcp.operations.journal import Journal
 from kros_mcp.server import build_server, open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.tools.call import Runtime
-from kros_mcp.tools.caller import IN_CONVERSATION
 
 if TYPE_CHECKING:
     import httpx
@@ -80,20 +81,18 @@ async def open_service(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sessions.run())
         routes = _routes(settings, access, StreamableHTTPASGIApp(sessions))
+        if access:
+            routes += approval_routes(opened[0], access, loopback=loopback)
+        routes += Health(opened[0]).routes()
         guarded = Doors(
             RequestBodyLimitMiddleware(Starlette(routes=routes), MAX_BODY_BYTES), names(settings, loopback=loopback)
         )
-        yield Service(guarded, opened[0])
+        yield Service(AccessLog(guarded), opened[0])
 
 
 def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:
     pace = Pace(settings.requests_per_second, time.monotonic)
     routes: list[BaseRoute] = [Route("/mcp", Gate(tools, access, pace))]
     if access and access.resource and access.issuers:
-        routes += create_protected_resource_routes(
-            AnyHttpUrl(access.resource),
-            [AnyHttpUrl(issuer) for issuer in access.issuers],
-            scopes_supported=sorted(IN_CONVERSATION),
-            resource_name="KrosAI phone numbers",
-        )
+        routes.append(metadata_route(access.resource, access.issuers))
     return routes

@@ -1,5 +1,7 @@
 """Which ways of authentication the settings ask for."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,12 +20,18 @@ if TYPE_CHECKING:
 _PARTS_OF_A_JWT = 3
 
 
-def build_access(settings: Settings, *, transport: "httpx.AsyncBaseTransport | None" = None) -> Access:
+def build_access(
+    settings: Settings,
+    *,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Access:
     """Build what knows the callers.
 
     Args:
         settings: Name a tokens file, an issuer, or both.
         transport: The way to the issuer's keys. Defaults to the network.
+        clock: Seconds that only go forward.
 
     Raises:
         SettingsError: The settings name no way to know them, or one that cannot be used.
@@ -37,15 +45,16 @@ def build_access(settings: Settings, *, transport: "httpx.AsyncBaseTransport | N
         daily_budget_cents=settings.principal_daily_budget_cents,
         monthly_commitment_cents=settings.principal_monthly_commitment_cents,
     )
-    issuer = _trusted_issuer(settings, transport)
-    tokens = TokensFile(settings.tokens_file, common) if settings.tokens_file else None
+    issuer = _trusted_issuer(settings, transport, clock)
+    tokens = TokensFile(settings.tokens_file, common, clock) if settings.tokens_file else None
     ways = _Ways(tokens, issuer, common)
     return Access(
         verifier=ways,
         own_limits=ways.limits_of,
-        resource=_resource(settings) if issuer else None,
+        resource=f"{settings.public_url}/mcp" if issuer else None,
         issuers=(issuer.issuer,) if issuer else (),
         trouble=ways.trouble,
+        still_approves=ways.still_approves,
     )
 
 
@@ -68,28 +77,31 @@ class _Ways:
             return self.common
         return self.tokens.limits_of(principal) if self.tokens else None
 
+    def still_approves(self, principal: str) -> bool:
+        if self.issuer and principal.startswith(principal_of(self.issuer.issuer, "")):
+            return True  # only its next token can tell
+        return self.tokens is not None and self.tokens.still_approves(principal)
+
     def trouble(self) -> str | None:
         return (self.tokens.trouble() if self.tokens else None) or (self.issuer.keys.trouble() if self.issuer else None)
 
 
-def _resource(settings: Settings) -> str | None:
-    return f"{settings.public_url}/mcp" if settings.public_url else None
-
-
-def _trusted_issuer(settings: Settings, transport: "httpx.AsyncBaseTransport | None") -> "TrustedIssuer | None":
+def _trusted_issuer(
+    settings: Settings, transport: "httpx.AsyncBaseTransport | None", clock: Callable[[], float]
+) -> "TrustedIssuer | None":
     issuer = settings.oauth_issuer
     if issuer is None:
         return None
     if "|" in issuer:
         raise SettingsError("KROS_OAUTH_ISSUER is not usable: it holds a |, which parts issuer and subject here.")
-    audience = settings.oauth_audience or _resource(settings)
-    if audience is None:
+    if settings.public_url is None:
         raise SettingsError(
-            "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL or KROS_OAUTH_AUDIENCE: without either, tokens that the issuer "
-            "made out to other services would be taken."
+            "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL, such as https://numbers.acme.com: clients are told for which URL "
+            "to ask the issuer for a token, and only tokens made out to this service are taken."
         )
+    audience = settings.oauth_audience or f"{settings.public_url}/mcp"
     from kros_mcp.http.issuer_keys import IssuerKeys  # noqa: PLC0415 - httpx and PyJWT, which a tokens file needs not
     from kros_mcp.http.oauth import TrustedIssuer  # noqa: PLC0415
 
-    keys = IssuerKeys(settings.oauth_jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", transport)
+    keys = IssuerKeys(settings.oauth_jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", transport, clock)
     return TrustedIssuer(issuer, audience, settings.oauth_algorithms, settings.oauth_scope_claim, keys)

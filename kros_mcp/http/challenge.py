@@ -1,8 +1,12 @@
 """How a caller without the right token is told, as RFC 6750, RFC 9728 and the MCP specification want it."""
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from mcp.server.auth.routes import cors_middleware
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from kros_mcp.tools.caller import IN_CONVERSATION, Scope
 
@@ -16,6 +20,28 @@ def metadata_url(resource: str) -> str:
     """Where the metadata of a protected resource stands: between host and path."""
     url = urlsplit(resource)
     return f"{url.scheme}://{url.netloc}{METADATA_PATH}{url.path}"
+
+
+def metadata_route(resource: str, issuers: Sequence[str]) -> Route:
+    """Serve the metadata of RFC 9728, by which clients find out whom to ask for a token.
+
+    Args:
+        resource: The service's own identifier.
+        issuers: Its authorization servers, letter by letter as they call themselves: clients compare.
+    """
+    metadata = {
+        "resource": resource,
+        "authorization_servers": list(issuers),
+        "scopes_supported": _TO_BEGIN_WITH.split(),
+        "bearer_methods_supported": ["header"],
+        "resource_name": "KrosAI phone numbers",
+    }
+
+    async def answer(_: Request) -> Response:
+        return JSONResponse(metadata, headers={"cache-control": "public, max-age=3600"})
+
+    methods = ["GET", "OPTIONS"]
+    return Route(urlsplit(metadata_url(resource)).path, cors_middleware(answer, methods), methods=methods)
 
 
 def unauthorized(resource: str | None, *, tried: bool) -> Response:

@@ -4,18 +4,18 @@ All of it is decided here, before the SDK reads a word, so that a caller without
 the status of the response, as OAuth clients expect. The server itself looks once more.
 """
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kros_mcp import telemetry
 from kros_mcp.http.access import Access
 from kros_mcp.http.challenge import forbidden, unable, unauthorized
+from kros_mcp.http.envelope import open_envelope
 from kros_mcp.http.pace import Pace
 from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
@@ -41,28 +41,32 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if self._access is None:
-            refused = self._too_fast("")
-            await (refused or self._app)(scope, receive, send)
+            await self._let_in(scope, receive, send, self._too_fast(""), None)
             return
         given = bearer(scope["headers"])
         token = await self._access.verifier.verify_token(given) if given else None
         if not isinstance(token, CallerToken):
             await self._unknown(self._access, given)(scope, receive, send)
             return
-        refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
-        if refused is None:
-            receive, called = await _called_tool(scope, receive)
-            refused = self._without_right(token.caller, called)
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
+        telemetry.caller_is(token.caller.principal)
         user = AuthenticatedUser(token)
         scope["user"], scope["auth"] = user, AuthCredentials(token.scopes)
         before = auth_context_var.set(user)
         try:
-            await self._app(scope, receive, send)
+            refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
+            await self._let_in(scope, receive, send, refused, token.caller)
         finally:
             auth_context_var.reset(before)
+
+    async def _let_in(
+        self, scope: Scope, receive: Receive, send: Send, refused: Response | None, caller: Caller | None
+    ) -> None:
+        """Hand a request on unless it is refused already, its body is malformed, or it calls another's tool."""
+        if refused is None:
+            envelope = await open_envelope(scope, receive)
+            receive = envelope.receive
+            refused = envelope.refusal or (self._without_right(caller, envelope.tool) if caller else None)
+        await (refused or self._app)(scope, receive, send)
 
     def _unknown(self, access: Access, given: str | None) -> Response:
         if given and access.trouble():
@@ -89,30 +93,12 @@ class Gate:
 
 
 def bearer(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
-    """Read the bearer token of a request; None if there is none, empty if it cannot be one."""
-    values = [value for name, value in headers if name == b"authorization"]
-    if not values:
+    """Read the bearer token of a request; None if there is none, empty if what is there cannot be one."""
+    values = [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+    if len(values) > 1:
+        return ""
+    scheme, _, rest = values[0].partition(" ") if values else ("", "", "")
+    token = rest.strip()
+    if scheme.lower() != "bearer" or not token:
         return None
-    scheme, _, token = values[0].decode("latin-1").partition(" ")
-    usable = len(values) == 1 and scheme.lower() == "bearer" and len(token) <= _LONGEST_TOKEN and token.isascii()
-    return token.strip() if usable else ""
-
-
-async def _called_tool(scope: Scope, receive: Receive) -> tuple[Receive, str]:
-    """Read which tool a request calls, and give back a body that can be read again; empty if it calls none."""
-    if scope["method"] != "POST":
-        return receive, ""
-    message = await receive()  # the limit on bodies has put it into one piece
-    pending = [message]
-
-    async def replay() -> Message:
-        return pending.pop() if pending else await receive()
-
-    try:
-        body: Any = json.loads(message.get("body", b""))
-    except (ValueError, RecursionError):
-        return replay, ""  # the SDK answers what is malformed
-    if not isinstance(body, dict) or body.get("method") != "tools/call" or not isinstance(body.get("params"), dict):
-        return replay, ""
-    name = body["params"].get("name")
-    return replay, name if isinstance(name, str) else ""
+    return token if len(token) <= _LONGEST_TOKEN and token.isascii() else ""

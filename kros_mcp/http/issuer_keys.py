@@ -51,13 +51,15 @@ class IssuerKeys:
         self._transport = transport
         self._clock = clock
         self._keys: list[dict[str, Any]] = []
+        self._ready: dict[tuple[str | None, str], jwt.PyJWK] = {}
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
+        self._failed = False
         self._fetching: asyncio.Task[None] | None = None
 
     def trouble(self) -> str | None:
-        """Say why no token can be checked at present; None while there are keys, or nobody has needed them."""
-        if self._tried_at is None or self._is_younger_than(KEPT_SECONDS):
+        """Say why no token can be checked at present; None while there are keys, or nobody has needed any."""
+        if not self._failed or self._is_younger_than(KEPT_SECONDS):
             return None
         return f"The keys at {self._url} cannot be had."
 
@@ -72,7 +74,10 @@ class IssuerKeys:
             await self._refresh(_PATIENCE_SECONDS if self._named(kid) else _FETCH_SECONDS)
         for found in self._named(kid):
             if _is_for(found, algorithm):
-                return jwt.PyJWK(found, algorithm)
+                name = (kid, algorithm)
+                if name not in self._ready:
+                    self._ready[name] = jwt.PyJWK(found, algorithm)
+                return self._ready[name]
         return None
 
     def _named(self, kid: str | None) -> list[dict[str, Any]]:
@@ -99,10 +104,12 @@ class IssuerKeys:
         try:
             async with asyncio.timeout(_FETCH_SECONDS):
                 self._keys = _keys_in(await self._answer())
-            self._fetched_at = self._clock()
+            self._ready.clear()
+            self._fetched_at, self._failed = self._clock(), False
             if not self._keys:
                 logger.warning("%s holds no public key, so no token of this issuer is taken", self._url)
-        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever it was, the keys there are have to do
+            self._failed = True
             logger.warning("the keys at %s cannot be had: %s", self._url, type(exc).__name__)
         finally:
             self._tried_at = self._clock()
@@ -127,7 +134,7 @@ class IssuerKeys:
 def _keys_in(answer: bytes) -> list[dict[str, Any]]:
     document = json.loads(answer)
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
-        raise ValueError("no JWKS")
+        raise ValueError("no JWKS")  # noqa: TRY004 - it is a wrong answer, not a wrong call
     kinds = {kind for kind, _ in _KINDS.values()}
     return [key for key in document["keys"] if isinstance(key, dict) and key.get("kty") in kinds]
 

@@ -97,20 +97,21 @@ class _Parting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; it is cancelled from outside in no other case."""
-        begun = False
+        begun = ended = False
 
         async def noting(message: Message) -> None:
-            nonlocal begun
+            nonlocal begun, ended
             begun = True
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
             await self._app(scope, receive, noting)
         except asyncio.CancelledError:
-            if begun:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-            else:
+            if not begun:
                 await _stopping(scope, receive, send)
+            elif not ended:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 _stopping = JSONResponse(

@@ -20,7 +20,7 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -158,10 +158,8 @@ class TokensFile:
 
     def limits_of(self, principal: str) -> Limits | None:
         """Say what a principal may spend by itself; None if the file does not name it, or not any more."""
-        self._look()
-        issuer, _, name = principal.partition("|")
-        entry = self._entries.get(name)
-        if entry is None or principal_of(issuer, name) != principal_of(ISSUER, name):
+        entry = self._entry_of(principal)
+        if entry is None:
             return None
         daily, monthly = entry.daily_budget_cents, entry.monthly_commitment_cents
         return Limits(
@@ -171,13 +169,23 @@ class TokensFile:
             allowed_countries=entry.allowed_countries,
         )
 
+    def still_approves(self, principal: str) -> bool:
+        """Tell whether a principal stands in the file as an approver."""
+        entry = self._entry_of(principal)
+        return entry is not None and Scope.APPROVE in entry.scopes
+
+    def _entry_of(self, principal: str) -> Entry | None:
+        self._look()
+        issuer, _, name = principal.partition("|")
+        return self._entries.get(name) if principal_of(issuer, name) == principal_of(ISSUER, name) else None
+
     def _look(self) -> None:
         now = self._clock()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
         state = _state_of(self._path)
-        if state == self._seen and self._trouble is None:
+        if state == self._seen:
             return
         self._seen = state
         try:
@@ -197,10 +205,10 @@ class TokensFile:
         self._names = {entry.sha256.lower(): name for name, entry in entries.items()}
 
 
-def _entry(name: str, table: Any, path: Path) -> Entry:
+def _entry(name: str, table: object, path: Path) -> Entry:
     if not NAME.fullmatch(name):
         raise SettingsError(
-            f"{path}: {name[:64]!r} is no name of a caller; use up to 64 letters, digits, dots, hyphens and underscores."
+            f"{path}: {name[:64]!r} is no name; use up to 64 letters, digits, dots, hyphens and underscores."
         )
     try:
         entry = Entry.model_validate(table)
@@ -222,7 +230,7 @@ def _problem(exc: ValidationError) -> str:
         return f"lacks {key}"
     if problem["type"] == "extra_forbidden":
         return f"has the key {key[:40]!r}, which is unknown; known are {', '.join(Entry.model_fields)}"
-    return f"has a {key} that cannot be used: it {_RULES.get(key, 'must be whole cents, 0 or more')}"
+    return f"has an unusable {key}: it {_RULES.get(key, 'must be whole cents, 0 or more')}"
 
 
 def _state_of(path: Path) -> tuple[int, ...] | None:

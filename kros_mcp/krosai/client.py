@@ -20,6 +20,7 @@ from kros_mcp.krosai.envelope import ListKind, read_list, read_object
 from kros_mcp.krosai.filters import agrees, in_area, lies_in
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
 from kros_mcp.krosai.patience import patiently, seconds_left
+from kros_mcp.krosai.reach import Reach
 from kros_mcp.krosai.sending import (
     Flight,
     Gate,
@@ -51,6 +52,7 @@ class KrosClient:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
+        self.reach = Reach()
 
     def warm_up(self) -> None:
         """Load what the first request needs, so that nobody waits for it then."""
@@ -160,7 +162,8 @@ class KrosClient:
         request = reading.build_request("GET", path, params=query, headers=_request_id(), timeout=timeout)
         failure: KrosaiError | None = None
         try:
-            reply = await exchange(reading, request)
+            with self.reach.watched():
+                reply = await exchange(reading, request, _route(path))
         except reading_errors() as exc:
             failure = judge_reading(exc)
         if failure is not None:
@@ -192,7 +195,8 @@ class KrosClient:
         reply: Reply | None = None
         with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
             try:
-                reply = await exchange(writing, request)
+                with self.reach.watched():
+                    reply = await exchange(writing, request, _route(path))
             except Exception as exc:  # after sending, no failure whatever may pass as "nothing happened"
                 if flight.refused(exc):
                     raise
@@ -237,6 +241,12 @@ def _request_id() -> dict[str, str]:
 def _given(**query: str | int) -> dict[str, str]:
     """Keep the query parameters that are given; 0 is given, an empty text is not."""
     return {name: str(value) for name, value in query.items() if value != ""}
+
+
+def _route(path: str) -> str:
+    """Write a path without its id, which is its second segment if it has one."""
+    collection, _, opaque_id = path[1:].partition("/")
+    return f"/{collection}/{{id}}" if opaque_id else path
 
 
 def _segment(opaque_id: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 
+from kros_mcp import telemetry
 from kros_mcp.errors import ConnectionLostError, NotSentError, RateLimitError, ServerError, TooSlowError
 from kros_mcp.krosai.sending import too_slow
 
@@ -56,14 +57,19 @@ class _Patience:
 
     def __init__(self) -> None:
         self._wait_seconds = _FIRST_WAIT_SECONDS
+        self._attempts = 0
 
     def __call__(self, failure: Exception) -> bool | float:
-        if not isinstance(failure, _TRANSIENT):
+        self._attempts += 1
+        if not isinstance(failure, _TRANSIENT) or self._attempts == _ATTEMPTS:
             return False
         asked_for = failure.retry_after_seconds if isinstance(failure, RateLimitError) else None
         wait = max(self._wait_seconds, asked_for or 0.0)
         self._wait_seconds *= 2
-        return wait if wait < seconds_left() else False
+        if wait >= seconds_left():
+            return False
+        telemetry.retried(failure)
+        return wait
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
+from kros_mcp import telemetry
 from kros_mcp.errors import (
     ConnectionLostError,
     KrosaiError,
@@ -121,9 +122,15 @@ def reading_errors() -> tuple[type[Exception], ...]:
     return (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, TooLargeError)
 
 
-async def exchange(client: httpx.AsyncClient, request: httpx.Request) -> Reply:
-    """Send one request and read the whole answer; fails with foreign errors."""
-    response = await client.send(request, stream=True, follow_redirects=False)
+async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str) -> Reply:
+    """Send one request and read the whole answer; fails with foreign errors. `route` is its path without ids."""
+    with telemetry.Upstream(request.method, route, request.url.host, request.url.port) as watched:
+        response = await client.send(request, stream=True, follow_redirects=False)
+        watched.answered(response.status_code)
+        return await _read_whole(response)
+
+
+async def _read_whole(response: httpx.Response) -> Reply:
     content = bytearray()
     try:
         async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_bytes())) as chunks:

@@ -12,6 +12,7 @@ from kros_mcp.errors import ConfirmationError, KrosError, OperationError
 from kros_mcp.krosai.patience import within
 from kros_mcp.operations import moves, policy
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
+from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
@@ -192,7 +193,7 @@ async def _outcome(runner: Runner, operation: Operation, seconds: float) -> Oper
 
 async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str) -> Operation:
     try:
-        return await desk.journal.change(operation.id, lambda current, now: moves.end(current, now, to, reason=reason))
+        return await change_counted(desk, operation.id, lambda current, now: moves.end(current, now, to, reason=reason))
     except OperationError:
         return await desk.journal.get(operation.id) or operation
 

@@ -20,6 +20,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 
 MAX_TRIES = 3
+_VERBS = {Action.BUY: "buy", Action.RELEASE: "release", Action.CONFIGURE: "change"}
 _ENVIRONMENTS = {
     "live": "This is the live account: real money.",
     "test": "This is a test key.",
@@ -100,6 +101,11 @@ def question(operation: Operation, currency: str, *, attempt: int = 1) -> str:
 
 def sentence(operation: Operation, currency: str) -> str:
     """Write what an agent says aloud to ask a person for a yes or a no."""
+    return f"{statement(operation, currency)} Shall I {_VERBS[operation.action]} it?"
+
+
+def statement(operation: Operation, currency: str) -> str:
+    """Write what a person is to know before they say yes or no."""
     where = f" in {operation.quote.country}" if operation.quote.country else ""
     number = f"{spoken(operation.e164)}{where}"
     environment = _ENVIRONMENTS[operation.quote.environment]
@@ -107,15 +113,13 @@ def sentence(operation: Operation, currency: str) -> str:
         cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
         unusual = changes(operation, usual=False)
         then = f" Then: {unusual}." if unusual else ""
-        return f"Buying {number} costs {cost}.{then} {environment} Shall I buy it?"
+        return f"Buying {number} costs {cost}.{then} {environment}"
     if operation.action is Action.RELEASE:
         return (
-            f"Releasing {number} means that calls to it will stop; they now go to {_routed(operation)}. "
-            f"{_finality(operation)} {environment} Shall I release it?"
+            f"Releasing {number} means that calls to it will stop; they now go to {routed(operation)}. "
+            f"{_finality(operation)} {environment}"
         )
-    return (
-        f"{number} is a protected number; the change would be: {changes(operation)}. {environment} Shall I change it?"
-    )
+    return f"{number} is a protected number; the change would be: {changes(operation)}. {environment}"
 
 
 def changes(operation: Operation, *, usual: bool = True) -> str:
@@ -192,14 +196,15 @@ def _particulars(operation: Operation, currency: str) -> list[str]:
         return [*lines, environment, *([f"Then: {wanted}."] if wanted else [])]
     if operation.action is Action.RELEASE:
         return [
-            f"Calls to it will stop; they now go to {_routed(operation)}. {_finality(operation)}",
+            f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)}",
             environment,
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
-    return [f"Then: {changes(operation)}.", f"Now: {_routed(operation)}.", environment]
+    return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", environment]
 
 
-def _routed(operation: Operation) -> str:
+def routed(operation: Operation) -> str:
+    """Say where calls to the number went when the operation was proposed."""
     return operation.quote.routed_to or "no endpoint"
 
 

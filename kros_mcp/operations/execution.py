@@ -22,6 +22,7 @@ from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber
 from kros_mcp.money import show_price
 from kros_mcp.operations import model, moves, policy
+from kros_mcp.operations.counting import change_counted, count_claim
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.journal import missing
@@ -102,7 +103,9 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         return moves.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
 
     since = (run_rate.read_at if run_rate else await desk.journal.now()) - policy.LISTING_LAG_SECONDS
-    return await desk.journal.claim(operation_id, claim, committed_since=since)
+    operation = await desk.journal.claim(operation_id, claim, committed_since=since)
+    count_claim(desk, operation)
+    return operation
 
 
 def _needs_approver(operation: Operation) -> RefusedError:
@@ -168,7 +171,8 @@ async def _settle(desk: Desk, operation: Operation, state: Outcome, **changes: A
     """Write the outcome down; if another process has taken over, its word stands."""
     token = operation.token
     try:
-        return await desk.journal.change(
+        return await change_counted(
+            desk,
             operation.id,
             lambda current, now: moves.settle(current, now, token=token, state=state, **changes),
         )

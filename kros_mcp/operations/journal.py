@@ -4,7 +4,7 @@
 a pure move of `model.py` answers the next row, and that is stored; a move that raises stores nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,6 +42,7 @@ class Filter:
 
 
 EVERYTHING = Filter()
+_PAGE = 1000
 
 
 class Journal(Protocol):
@@ -131,6 +132,17 @@ class Journal(Protocol):
     async def check_writable(self) -> None:
         """Raise `JournalError` unless a row could be written now."""
         ...
+
+
+async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:
+    """Read operations page by page, oldest first, so that a long journal never stands in memory."""
+    after = ""
+    while page := await journal.list_operations(wanted, limit=_PAGE, after=after, oldest_first=True):
+        for operation in page:
+            yield operation
+        after = page[-1].id
+        if len(page) < _PAGE:
+            return
 
 
 @contextmanager

@@ -9,6 +9,7 @@
 The moves themselves stand in `moves.py`. Times are Unix seconds on the journal's clock.
 """
 
+import re
 import secrets
 from base64 import b32encode
 from dataclasses import asdict, dataclass, field, replace
@@ -193,6 +194,11 @@ def past(operation: Operation) -> OperationError:
 def new_operation_id() -> str:
     """An id that nobody can guess: 80 random bits."""
     return "op_" + b32encode(secrets.token_bytes(10)).decode().lower()
+
+
+def is_operation_id(text: str) -> bool:
+    """Tell whether a text could be the id of an operation."""
+    return re.fullmatch(r"op_[a-z2-7]{16}", text) is not None
 
 
 def as_row(operation: Operation) -> dict[str, Any]:

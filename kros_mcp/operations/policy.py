@@ -120,6 +120,12 @@ def reserved_cents(settings: Settings, operation: Operation) -> int:
     return settings.max_purchase_cents if due is None else due
 
 
+def others_committed(committed: Mapping[str, int | None], e164: str, run_rate: RunRate | None) -> dict[str, int | None]:
+    """Leave out of what is committed the number itself, and those that the run rate counts already."""
+    counted = {e164} | (run_rate.e164s if run_rate else frozenset())
+    return {other: cents for other, cents in committed.items() if other not in counted}
+
+
 def _check_release(settings: Settings, operation: Operation) -> None:
     if operation.e164 in settings.protected_numbers:
         raise RefusedError(
@@ -230,9 +236,7 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
     cap, run_rate = bound.limits.monthly_commitment_cents, bound.run_rate
     if cap is None:
         return
-    others = {e164: cents for e164, cents in bound.committed.items() if e164 != operation.e164}
-    if run_rate is not None:
-        others = {e164: cents for e164, cents in others.items() if e164 not in run_rate.e164s}
+    others = others_committed(bound.committed, operation.e164, run_rate)
     monthly = operation.quote.monthly_cents
     known = run_rate is not None and run_rate.complete and not run_rate.unpriced
     if run_rate is None or not known or monthly is None or None in others.values():

@@ -9,6 +9,7 @@ from typing import Any
 
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.operations import moves, routing
+from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, configured, released, soft_released
 from kros_mcp.operations.model import Action, Operation, State
@@ -29,7 +30,7 @@ async def recover(desk: Desk) -> tuple[Operation, ...]:
     due = await desk.journal.due(desk.account)
     for operation in due:
         if moves.is_abandoned(operation, now):
-            await desk.journal.change(operation.id, moves.recover)
+            await change_counted(desk, operation.id, moves.recover)
     abandoned = any(moves.is_abandoned(operation, now) for operation in due)
     return await desk.journal.due(desk.account) if abandoned else due
 
@@ -57,7 +58,7 @@ async def reconcile(desk: Desk, operation: Operation) -> Operation:
             return current
         return moves.settle(current, now, token=claimed.token, **verdict)
 
-    return await desk.journal.change(claimed.id, settle)
+    return await change_counted(desk, claimed.id, settle)
 
 
 async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:

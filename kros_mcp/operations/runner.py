@@ -12,6 +12,7 @@ from typing import TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
+from kros_mcp import telemetry
 from kros_mcp.errors import InternalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai.patience import within
 from kros_mcp.operations import moves, recovery
@@ -47,6 +48,8 @@ class Runner:
     """Starts acts, waits for them, and attends to what other processes or earlier ones left."""
 
     def __init__(self, desk: Desk, tasks: TaskGroup) -> None:
+        self.looked_round = anyio.Event()
+        """Set once what was left of earlier acts has been looked after."""
         self._desk = desk
         self._tasks = tasks
         self._runs: dict[str, Run] = {}
@@ -84,6 +87,11 @@ class Runner:
                 "The journal does not answer now, so how this operation ended is not known.", operation_id=operation_id
             )
         return await self._read(operation_id)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether what was left has been looked after, and new acts may begin."""
+        return self.looked_round.is_set() and not self._closing
 
     def is_under_way(self, operation_id: str) -> bool:
         """Tell whether this process is carrying an act out, its claim stored or not."""
@@ -139,6 +147,7 @@ class Runner:
         while not self._closing:
             try:
                 await self._look_round()
+                self.looked_round.set()
             except KrosError as exc:
                 logger.warning("attendant: %s", exc.code)
             except Exception:
@@ -179,6 +188,7 @@ class Runner:
 
     async def _attend_to(self, operation: Operation) -> None:
         """Ask how it ended, or finish its settings; a failure here holds up no other operation."""
+        telemetry.current_operation.set(operation.id)
         try:
             async with self._limiter:
                 if operation.state is State.UNKNOWN:
@@ -209,6 +219,7 @@ class Runner:
         self._pauses[operation_id] = (anyio.current_time() + pause, pause)
 
     async def _carry_out(self, operation_id: str, yes: Yes | None, run: Run) -> None:
+        telemetry.current_operation.set(operation_id)
         try:
             run.operation = await self._executed(operation_id, yes)
         except KrosError as exc:

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from kros_mcp import telemetry
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
 from kros_mcp.krosai.orders import Changes, Order, Written
 from kros_mcp.krosai.owned import find_owned
@@ -105,6 +106,7 @@ async def _until_sent(
             wait = exc.retry_after_seconds or pause if isinstance(exc, RateLimitError) else pause
             if exc.code == "INTERRUPTED" or clock() + wait >= give_up_at:
                 raise
+            telemetry.retried(exc)
             await anyio.sleep(wait)
             pause *= 2
 

@@ -23,6 +23,7 @@ from kros_mcp.operations.confirmation import (
     PurchaseAnswer,
     ReleaseAnswer,
 )
+from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.tools import outcomes, results
@@ -141,7 +142,7 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     operation = await own_operation(ctx, operation_id)
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
-            operation = await here.desk.journal.change(operation_id, _withdraw)
+            operation = await change_counted(here.desk, operation_id, _withdraw)
     return results.answer(outcomes.acted(operation, here.settings))
 
 

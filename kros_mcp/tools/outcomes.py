@@ -5,7 +5,7 @@ from kros_mcp.money import show_price
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.asking import Conclusion
 from kros_mcp.operations.configuring import Change
-from kros_mcp.operations.confirmation import changes, sentence
+from kros_mcp.operations.confirmation import changes, sentence, statement
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.operations.routing import still_lacking
 from kros_mcp.settings import Settings
@@ -196,12 +196,12 @@ def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str,
 
 
 def _waiting_words(operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
-    asking = sentence(operation, currency)
     if operation.channel is Channel.APPROVER:
         return (
-            f"An approver has been asked. {asking.rsplit('. ', 1)[0]}.",
+            f"An approver has been asked. {statement(operation, currency)}",
             "Tell the person that an approver must agree first, and look again later with get_operation.",
         )
+    asking = sentence(operation, currency)
     if code:
         return asking, _SAY_AND_WAIT
     if operation.channel is Channel.PROMPT:

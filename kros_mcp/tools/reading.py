@@ -152,7 +152,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,
-            max_purchase_cents=settings.max_purchase_cents,
+            max_purchase_cents=_least(settings.max_purchase_cents, limits.max_purchase_cents),
             daily_budget_cents=settings.daily_budget_cents,
             spent_24h_cents=books.spent_cents,
             daily_room_cents=room,
@@ -160,8 +160,9 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             monthly_run_rate_cents=rate.monthly_cents,
             unpriced_numbers=rate.unpriced,
             run_rate_complete=rate.complete,
-            allowed_countries=list(settings.allowed_countries) or ["any"],
+            allowed_countries=_countries(settings.allowed_countries, limits.allowed_countries),
             confirmation=settings.confirmation,
+            approval_above_cents=settings.approval_above_cents,
             own=results.OwnSpending(
                 daily_budget_cents=limits.daily_budget_cents,
                 spent_24h_cents=books.own_spent_cents,
@@ -196,6 +197,17 @@ def _spent(books: Books, limits: Limits, settings: Settings) -> str:
         f"{spent} was spent by all in the last 24 hours, {show_cents(books.own_spent_cents, currency)} of it by you; "
         f"{show_cents(min(left, own), currency)} is left for you."
     )
+
+
+def _least(everybodys: int, own: int | None) -> int:
+    return everybodys if own is None else min(everybodys, own)
+
+
+def _countries(everybodys: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
+    """Name where the caller may buy: where everybody may, and by its own limits too."""
+    if not everybodys or not own:
+        return list(everybodys or own) or ["any"]
+    return [country for country in everybodys if country in own] or ["none"]
 
 
 def _said(status: str | None) -> str:

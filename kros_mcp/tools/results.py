@@ -133,6 +133,7 @@ class Spending(Result):
     run_rate_complete: bool
     allowed_countries: list[str]
     confirmation: str
+    approval_above_cents: int | None
     own: Annotated[OwnSpending | None, WithJsonSchema({})]
 
 

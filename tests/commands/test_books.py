@@ -16,7 +16,7 @@ import pytest
 from commands_doubles import E164, Command, an_operation, put, run_elsewhere, settled
 
 from kros_mcp.commands.books import choosing, listing
-from kros_mcp.operations import moves
+from kros_mcp.operations import journal, moves
 from kros_mcp.operations.model import Action, Channel, State
 
 OTHER = "+2342015550101"
@@ -153,7 +153,7 @@ def test_what_waits_for_a_person_is_counted_only_so_far(
 ) -> None:
     for module in (choosing, listing):
         monkeypatch.setattr(module, "MOST_COUNTED", 3)
-    monkeypatch.setattr(choosing, "_PAGE", 2)
+    monkeypatch.setattr(journal, "_PAGE", 2)
     for index in range(3):
         put(journal_url, an_operation(e164=f"+23420155501{index:02d}"))
     put(journal_url, an_operation(e164="+2342015550110", channel=Channel.PROMPT))

@@ -8,7 +8,20 @@ from commands_doubles import Command, run_elsewhere
 
 from kros_mcp import __version__
 
-COMMANDS = ("demo", "simulator", "doctor", "sip", "operations", "export", "reconcile", "approve", "deny", "settle")
+COMMANDS = (
+    "http",
+    "token",
+    "demo",
+    "simulator",
+    "doctor",
+    "sip",
+    "operations",
+    "export",
+    "reconcile",
+    "approve",
+    "deny",
+    "settle",
+)
 
 
 def test_the_version_is_the_packages(command: Command) -> None:

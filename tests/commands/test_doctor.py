@@ -74,7 +74,12 @@ def test_each_setting_that_differs_is_listed_with_its_value(command: Command, en
 @pytest.mark.usefixtures("pointed")
 @pytest.mark.parametrize(
     ("mode", "meaning"),
-    [("conversation", "could use the code"), ("prompt", "refused"), ("approver", "kros-mcp approve")],
+    [
+        ("conversation", "could use the code"),
+        ("prompt", "refused"),
+        ("approver", "kros-mcp approve"),
+        ("approver", "/approvals"),
+    ],
 )
 def test_the_way_of_confirming_is_explained(
     command: Command, environment: pytest.MonkeyPatch, mode: str, meaning: str
@@ -85,6 +90,13 @@ def test_the_way_of_confirming_is_explained(
 
     assert f"A person says yes by {mode}" in out
     assert meaning in out
+
+
+@pytest.mark.usefixtures("pointed")
+def test_what_waits_for_an_approver_by_its_amount_is_told(command: Command, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("KROS_APPROVAL_ABOVE_CENTS", "1234")
+
+    assert "over 12.34 in the account currency waits for an approver" in " ".join(command("doctor").out.split())
 
 
 def test_a_misspelt_setting_ends_with_two_and_names_the_nearest(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands_doubles import Command, an_operation, put, sent, settled
 
-from kros_mcp.commands.books import choosing
+from kros_mcp.operations import journal
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Quote, State
 
@@ -53,7 +53,7 @@ def test_every_operation_is_one_line_oldest_first_with_plain_names(command: Comm
 def test_more_than_a_page_comes_whole_and_in_order(
     command: Command, journal_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choosing, "_PAGE", 3)
+    monkeypatch.setattr(journal, "_PAGE", 3)
     ids = put_at(journal_url, [MAY_3 + index // 4 for index in range(10)])
 
     assert [row["operation_id"] for row in rows(command("export").out)] == ids

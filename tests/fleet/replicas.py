@@ -16,7 +16,7 @@ from anyio.abc import ByteReceiveStream, Process
 from .proxy import Proxy
 
 EVERYTHING = ("numbers:read", "numbers:configure", "numbers:buy", "numbers:release")
-_SERVING = re.compile(rb"serving http://127\.0\.0\.1:(\d+)/mcp\n")
+_SERVING = re.compile(rb"serving http://127\.0\.0\.1:(\d+)/mcp")
 
 
 def token_of(name: str) -> str:

@@ -70,7 +70,10 @@ async def test_both_workers_answer_and_both_end_with_the_service(sim: Simulator,
         await service.ended.wait()
     assert service.process.returncode == 0
     assert not any(map(is_there, pids))
-    assert (tmp_path / "stderr").read_text().count("\n") == 1
+    written = (tmp_path / "stderr").read_text()
+    assert written.count("kros-mcp: serving") == 1
+    assert "starting another" not in written
+    assert '"exception"' not in written
 
 
 async def test_what_workers_began_their_successors_end_without_any_keys_set(sim: Simulator, tmp_path: Path) -> None:

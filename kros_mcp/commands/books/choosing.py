@@ -5,15 +5,13 @@ named, and all are shown.
 """
 
 import argparse
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
-from kros_mcp.operations.journal import Filter, Journal, missing
+from kros_mcp.operations.journal import Filter, Journal, every, missing
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings
 
-_PAGE = 1000
 MOST_COUNTED = 1000
 """Where counting what waits for a person ends; nobody decides on so many one by one."""
 _SHORT = 8  # of 32 hexadecimal characters
@@ -105,17 +103,6 @@ async def require(journal: Journal, operation_id: str) -> Operation:
     if operation is None:
         raise missing(operation_id)
     return operation
-
-
-async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:
-    """Read operations page by page, oldest first, so that a long journal never stands in memory."""
-    after = ""
-    while page := await journal.list_operations(wanted, limit=_PAGE, after=after, oldest_first=True):
-        for operation in page:
-            yield operation
-        after = page[-1].id
-        if len(page) < _PAGE:
-            return
 
 
 async def waiting_for_a_person(journal: Journal, choice: Choice) -> int:

@@ -5,21 +5,21 @@ so that Ctrl-C works and the journal is not held open meanwhile.
 """
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import anyio
 
-from kros_mcp.commands.books import certain, person
+from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import account_of, currency, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
-from kros_mcp.errors import InvalidArgumentError, OperationError
+from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
-from kros_mcp.operations import model, moves, policy
+from kros_mcp.operations import certain, decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
@@ -44,14 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings()
     approving = arguments.command == "approve"
-    reason = person.kept(arguments.reason)
+    reason = decisions.kept(arguments.reason)
     if arguments.yes and not reason:
         raise InvalidArgumentError(
             "--yes needs --reason: what nobody types at a terminal has to say why.",
             next_step='Add --reason "...", which is kept in the journal.',
         )
     case = anyio.run(_read, settings, arguments.operation_id)
-    _require_decidable(case.operation, approving=approving)
+    decisions.require_decidable(case.operation, approving=approving)
     _show(case, settings)
     word = "approve" if approving else "deny"
     if not arguments.yes and not person.typed(word):
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(person.LEFT_OPEN)
             return 1
         reason = answer
-    move = _approval(person.signature(), reason) if approving else _denial(person.signature(), reason)
+    move = decisions.approval(person.signature(), reason) if approving else decisions.denial(person.signature(), reason)
     decided = anyio.run(_decide, settings, case.operation.id, move)
     if decided.state is State.EXPIRED:
         raise model.past(decided)
@@ -84,20 +84,6 @@ def _said(decided: Operation, *, approving: bool) -> str:
     )
 
 
-def _approval(by: str, reason: str) -> Move:
-    return lambda operation, now: moves.confirm(operation, now, by=by, reason=reason)
-
-
-def _denial(by: str, reason: str) -> Move:
-    def deny(operation: Operation, now: float) -> Operation:
-        told = f"Denied by {by}: {reason}"
-        denied = moves.end(operation, now, State.DECLINED, reason=told)
-        both = f"{operation.reason}; denied: {reason}" if operation.reason else reason
-        return replace(denied, reason=both)
-
-    return deny
-
-
 async def _read(settings: Settings, operation_id: str) -> _Case:
     async with open_journal(settings.journal_url) as journal:
         operation = await require(journal, operation_id)
@@ -108,17 +94,6 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
 async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
         return await certain.decide(journal, operation_id, move)
-
-
-def _require_decidable(operation: Operation, *, approving: bool) -> None:
-    if operation.state not in ({State.PROPOSED} if approving else model.WAITING):
-        raise model.past(operation)
-    if approving and operation.channel is not Channel.APPROVER:
-        raise OperationError(
-            "This operation was put to the person in the conversation, not to an approver.",
-            code="NOT_FOR_APPROVER",
-            next_step="Answer it there, or deny it here.",
-        )
 
 
 def _show(case: _Case, settings: Settings) -> None:
@@ -138,24 +113,17 @@ def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
     def show(cents: int) -> str:
         return show_cents(cents, label).removesuffix(" in the account currency")
 
-    spent, wanted = case.books.spent_cents, policy.reserved_cents(settings, case.operation)
-    day, one = settings.daily_budget_cents, settings.max_purchase_cents
+    day = outlook.day(settings, case.operation, case.books)
     told = [
-        f"{show(spent)} in the last 24 hours, of {show(day)} (KROS_DAILY_BUDGET_CENTS);",
-        f"this would leave {show(max(0, day - spent - wanted))}. Caps are those of this terminal's settings.",
+        f"{show(day.spent_cents)} in the last 24 hours, of {show(day.budget_cents)} (KROS_DAILY_BUDGET_CENTS);",
+        f"this would leave {show(day.left_cents)}. Caps are those of this terminal's settings.",
     ]
-    limits = case.operation.limits
-    own = limits.daily_budget_cents
-    if own is not None:
-        told.append(
-            f"By {clean(case.operation.principal)}: {show(case.books.own_spent_cents)}, of its own {show(own)}."
-        )
-    if limits.max_purchase_cents is not None:
-        one = min(one, limits.max_purchase_cents)
-    left = min(day - spent, day if own is None else own - case.books.own_spent_cents)
-    if wanted > one:
-        told.append(f"More than one purchase may cost, {show(one)}: it would be refused.")
-    if wanted > left:
+    if day.own_budget_cents is not None:
+        own = f"{show(day.own_spent_cents)}, of its own {show(day.own_budget_cents)}"
+        told.append(f"By {clean(case.operation.principal)}: {own}.")
+    if day.over_purchase_cap:
+        told.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
+    if day.over_budget:
         told.append("More than the day has left: it would be refused.")
     if settings.monthly_commitment_cents is not None:
         told.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")

@@ -18,10 +18,10 @@ from typing import Any, TextIO
 
 import anyio
 
-from kros_mcp.commands.books.choosing import Choice, choose, currency, every
+from kros_mcp.commands.books.choosing import Choice, choose, currency
 from kros_mcp.commands.books.record import record
 from kros_mcp.errors import InvalidArgumentError, KrosError
-from kros_mcp.operations.journal import Filter, Journal
+from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings

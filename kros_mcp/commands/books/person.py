@@ -6,11 +6,11 @@ import sys
 
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai.text import clean
+from kros_mcp.operations import decisions
 
 LEFT_OPEN = "Nothing was decided; it stays open."
 AT_A_TERMINAL = " at a terminal"
 _LONGEST_NAME = 40
-_LONGEST_REASON = 200
 
 
 def name() -> str:
@@ -58,18 +58,13 @@ def typed_reason(question: str, *, required: bool) -> str | None:
     """Let the person type a reason; None if they went away without one."""
     while True:
         try:
-            answer = kept(input(question))
+            answer = decisions.kept(input(question))
         except (EOFError, KeyboardInterrupt):
             print()
             return None
         if answer or not required:
             return answer
         question = "Please give a reason (Ctrl-D leaves it open): "
-
-
-def kept(reason: str) -> str:
-    """Make a reason fit for the journal."""
-    return clean(reason, _LONGEST_REASON)
 
 
 def _account() -> str:

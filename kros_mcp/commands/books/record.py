@@ -7,6 +7,7 @@ these names. `charged_cents` falls back to `reserved_cents` where a charge is ce
 from typing import Any
 
 from kros_mcp.krosai.text import clean
+from kros_mcp.operations.counting import charged_cents
 from kros_mcp.operations.model import Action, Operation
 from kros_mcp.times import day_of, utc
 
@@ -60,27 +61,6 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         "not_applied": list(operation.not_applied),
         "settings_pending": operation.settings_pending,
     }
-
-
-def charged_cents(operation: Operation) -> int | None:
-    """Say what a purchase took: 0 if nothing, None if it is not known whether it was charged.
-
-    It is what was quoted, or what KrosAI reported afterwards where that differs; no invoice has been seen. Of
-    a purchase that was charged an amount that KrosAI never stated whole, it is `reserved_cents`, which is what
-    the guard counted, so that the sum of a day leaves no purchase out.
-    """
-    if operation.action is not Action.BUY or operation.charged == "no":
-        return 0
-    if operation.charged == "unknown":
-        return None
-    quote, reported = operation.quote, operation.number or {}
-    setup, monthly = (
-        shown if (told := reported.get(name)) is None else int(told)
-        for name, shown in (("setup_cents", quote.setup_cents), ("monthly_cents", quote.monthly_cents))
-    )
-    if (setup, monthly) == (quote.setup_cents, quote.monthly_cents):
-        return operation.reserved_cents if quote.due_now_cents is None else quote.due_now_cents
-    return operation.reserved_cents if setup is None or monthly is None else setup + monthly
 
 
 def charged_on(operation: Operation) -> str | None:

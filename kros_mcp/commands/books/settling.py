@@ -5,12 +5,12 @@ from functools import partial
 
 import anyio
 
-from kros_mcp.commands.books import certain, person
+from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import account_of, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.operations import model, moves
+from kros_mcp.operations import certain, decisions, model, moves
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.settings import Settings, load_settings
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         KrosError: The journal cannot be used, or the operation is not there or its outcome is not unknown.
     """
     settings = load_settings()
-    reason = person.kept(arguments.reason)
+    reason = decisions.kept(arguments.reason)
     if not reason:
         raise InvalidArgumentError("--reason is empty; say how you know.", next_step="")
     # Without a terminal nobody can be asked, and the reason has to do.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from kros_mcp.commands.books.choosing import every, short
+from kros_mcp.commands.books.choosing import short
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
 from kros_mcp.commands.reconciling.comparing import Account, Difference, compare, differs
 from kros_mcp.commands.reconciling.history import TOLD_OF, History, read_history
@@ -18,7 +18,7 @@ from kros_mcp.krosai.owned import read_all_owned, read_each
 from kros_mcp.krosai.patience import within
 from kros_mcp.money import show_cents
 from kros_mcp.operations.desk import Desk, open_krosai
-from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.spending import read_run_rate

@@ -1,0 +1,158 @@
+"""`kros-mcp token`: makes a token for a caller of the HTTP service, and prints it once."""
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kros_mcp.errors import KrosError, SettingsError
+from kros_mcp.http.tokens import NAME, Entry, parse_tokens
+from kros_mcp.settings import load_settings
+
+PREFIX = "krosmcp_"
+"""How every token begins, so that scanners for secrets know one where it does not belong."""
+_LIMITS = ("max_purchase_cents", "daily_budget_cents", "monthly_commitment_cents")
+_FAMILY = "numbers:"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Add a caller to the tokens file, or give one a new token; the token alone goes to standard output.
+
+    Raises:
+        KrosError: The file cannot be used, the name is taken or not there, or what was asked for is not allowed.
+    """
+    path = _path(arguments)
+    token = PREFIX + secrets.token_urlsafe(32)
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    with _locked(path):
+        text = _text(path)
+        entries = parse_tokens(text, path)
+        changed = (_replaced if arguments.replace else _added)(text, entries, arguments, digest)
+        expected = parse_tokens(changed, path)  # whatever the file would not be read back with is refused here
+        if expected.keys() != entries.keys() | {arguments.name} or expected[arguments.name].sha256 != digest:
+            raise SettingsError(f"{path} is written in a way that cannot be added to; edit it by hand.")
+        _write(path, changed)
+    print(token, flush=True)
+    print(
+        f"kros-mcp: {arguments.name} may use {', '.join(sorted(expected[arguments.name].scopes))}.\n"
+        f"The token above is kept nowhere, so it is not shown again: {path} holds its SHA-256 alone.",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _path(arguments: argparse.Namespace) -> Path:
+    named = Path(arguments.file) if arguments.file else load_settings().tokens_file
+    if named is None:
+        raise SettingsError("There is no tokens file: name one with --file or KROS_TOKENS_FILE.", next_step="")
+    return Path(os.path.realpath(named))  # a link stays one, and the file that it names is changed
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{path} cannot be read as a tokens file.", next_step="Name another --file.") from None
+
+
+def _added(text: str, entries: dict[str, Entry], arguments: argparse.Namespace, digest: str) -> str:
+    name = arguments.name
+    if not NAME.fullmatch(name):
+        raise SettingsError(
+            "A name is made of up to 64 letters, digits, dots, hyphens and underscores.", next_step="Choose another."
+        )
+    if name in entries:
+        raise KrosError(
+            f"{name} has a token already, which was left as it is.",
+            code="NAME_TAKEN",
+            next_step="Add --replace to give it a new one.",
+        )
+    if not arguments.scopes:
+        raise SettingsError("--scopes is missing; say what the token permits.", next_step="See kros-mcp token --help.")
+    lines = [f"[tokens.{_quoted(name)}]", f'sha256 = "{digest}"', f"scopes = {_listed(_full(arguments.scopes))}"]
+    lines += [f"{limit} = {cents}" for limit in _LIMITS if (cents := getattr(arguments, limit)) is not None]
+    if arguments.allowed_countries is not None:
+        lines.append(f"allowed_countries = {_listed(_parts(arguments.allowed_countries.upper()))}")
+    return "\n".join([*([text.rstrip("\n"), ""] if text.strip() else []), *lines, ""])
+
+
+def _replaced(text: str, entries: dict[str, Entry], arguments: argparse.Namespace, digest: str) -> str:
+    given = (arguments.scopes, arguments.allowed_countries, *(getattr(arguments, limit) for limit in _LIMITS))
+    if any(value is not None for value in given):
+        raise SettingsError(
+            "--replace changes the token alone; what it permits is changed in the file.",
+            next_step="Leave the other options out.",
+        )
+    if arguments.name not in entries:
+        raise KrosError(
+            "Nobody of that name is in the tokens file.", code="NO_SUCH_NAME", next_step="Leave out --replace."
+        )
+    # No other entry has this hash; in a comment it may stand as well, and is as old there.
+    return re.sub(re.escape(entries[arguments.name].sha256), digest, text)
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name) if "." in name else name
+
+
+def _listed(values: list[str]) -> str:
+    return json.dumps(values)  # of strings, TOML writes lists as JSON does
+
+
+def _full(scopes: str) -> list[str]:
+    return [scope if scope.startswith(_FAMILY) else _FAMILY + scope for scope in _parts(scopes)]
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one command at a time change files in a folder; the lock ends with the process."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        raise _unwritable(path) from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a whole file in the place of the old one, with its owner and mode; a new one is its owner's alone."""
+    beside: Path | None = None
+    try:
+        number, name = tempfile.mkstemp(prefix=".kros-mcp-", suffix=".toml", dir=path.parent)
+        beside = Path(name)
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            if path.exists():
+                old = path.stat()
+                if (old.st_uid, old.st_gid) != (os.fstat(number).st_uid, os.fstat(number).st_gid):
+                    os.fchown(number, old.st_uid, old.st_gid)
+                os.fchmod(number, old.st_mode & 0o777)
+            file.write(text)
+            file.flush()
+            os.fsync(number)
+        beside.replace(path)
+    except OSError:
+        raise _unwritable(path) from None
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path) -> KrosError:
+    return SettingsError(f"{path} cannot be written; nothing was changed.", next_step="Name another --file.")

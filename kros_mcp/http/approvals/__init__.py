@@ -1,0 +1,1 @@
+"""The approvals page: a person outside the conversation sees what waits, and says yes or no."""

@@ -1,0 +1,242 @@
+"""The routes of the approvals page: sign in, look, decide, sign out. All of it works without JavaScript."""
+
+import hmac
+import logging
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route, Router
+
+from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError, RefusedError
+from kros_mcp.http.access import Access
+from kros_mcp.http.approvals import deciding
+from kros_mcp.http.approvals.attempts import Attempts
+from kros_mcp.http.approvals.guard import Guarded, is_same_origin
+from kros_mcp.http.approvals.pages import page, style
+from kros_mcp.http.approvals.run_rate import RunRates
+from kros_mcp.http.approvals.session import PATH, Session, Sessions
+from kros_mcp.http.approvals.waiting import Waiting
+from kros_mcp.krosai.text import clean
+from kros_mcp.operations import decisions
+from kros_mcp.operations.model import is_operation_id
+from kros_mcp.server import state_keys
+from kros_mcp.settings import Settings
+from kros_mcp.tools.call import Runtime
+from kros_mcp.tools.caller import CallerToken, Scope
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_CREDENTIAL = 16_384
+_MOST_FIELDS = 10
+_SEE_OTHER = 303
+_NOT_SIGNED_IN = "You are not signed in, or no longer. Nothing was decided."
+_WRONG = "That credential does not let anybody approve here."
+_FOREIGN = "That form did not come from this page, so nothing was done. Try again from here."
+_NO_COOKIE = "Your browser kept no session. Away from this machine it does so over https only."
+_SIGNED_OUT = "You are signed out."
+
+
+def approval_routes(
+    runtime: Runtime,
+    access: Access,
+    *,
+    loopback: bool,
+    clock: Callable[[], float] = time.time,
+    pace_clock: Callable[[], float] = time.monotonic,
+) -> list[BaseRoute]:
+    """Build the routes of the page.
+
+    Args:
+        runtime: The open service.
+        access: Who may sign in.
+        loopback: Whether the service listens on this machine alone.
+        clock: Unix seconds, for sessions.
+        pace_clock: Seconds that only go forward, for failed sign-ins.
+    """
+    desk, settings = runtime.desk, runtime.settings
+    secure = is_secure(settings, loopback=loopback)
+    sessions = Sessions(state_keys(settings), desk.account, clock, secure=secure)
+    approvals = Approvals(runtime, access, sessions, Attempts(pace_clock))
+    guarded = Guarded(approvals.router())
+    return [Route(PATH, guarded), Route(f"{PATH}/{{rest:path}}", guarded)]
+
+
+def is_secure(settings: Settings, *, loopback: bool) -> bool:
+    """Tell whether browsers reach the page by https, as they must unless it is on their own machine."""
+    if settings.public_url:
+        return settings.public_url.startswith("https:")
+    return not loopback
+
+
+class Approvals:
+    """Answers the requests of the page."""
+
+    def __init__(self, runtime: Runtime, access: Access, sessions: Sessions, attempts: Attempts) -> None:
+        self._desk = runtime.desk
+        self._public_url = runtime.settings.public_url
+        self._access = access
+        self._sessions = sessions
+        self._attempts = attempts
+        self._waiting = Waiting(runtime.desk, RunRates(runtime.desk))
+
+    def router(self) -> Router:
+        """Lay out the paths."""
+        return Router(
+            redirect_slashes=False,
+            routes=[
+                Route(PATH, self.show_all, methods=["GET"]),
+                Route(f"{PATH}/", self.show_all, methods=["GET"]),
+                Route(PATH, self.sign_in, methods=["POST"]),
+                Route(f"{PATH}/style.css", self.style, methods=["GET"]),
+                Route(f"{PATH}/sign-out", self.sign_out, methods=["POST"]),
+                Route(f"{PATH}/{{operation_id}}", self.show_one, methods=["GET"]),
+                Route(f"{PATH}/{{operation_id}}", self.decide, methods=["POST"]),
+            ],
+        )
+
+    async def style(self, _: Request) -> Response:
+        """Answer the style sheet, to anybody."""
+        return style()
+
+    async def show_all(self, request: Request) -> Response:
+        """Show what waits, or the form to sign in."""
+        session = self._session(request)
+        if session is None:
+            told = {"signed-in": _NO_COOKIE, "signed-out": _SIGNED_OUT}
+            return page("sign_in", None, to="", notice=told.get(request.url.query, ""))
+        try:
+            overview = await self._waiting.overview(session.principal)
+        except KrosError as exc:
+            return page("trouble", session, status=503, sentence=exc.message)
+        return page("list", session, overview=overview, refreshes=request.url.query != "still")
+
+    async def show_one(self, request: Request) -> Response:
+        """Show one operation, with the form to decide on it if it waits."""
+        operation_id = request.path_params["operation_id"]
+        session = self._session(request)
+        if session is None:
+            return page("sign_in", None, to=operation_id if is_operation_id(operation_id) else "")
+        return await self._one(session, operation_id)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Take a credential; whatever is wrong with it is told in one and the same way."""
+        form = await _form(request)
+        to = form.get("to", "") if is_operation_id(form.get("to", "")) else ""
+        if not is_same_origin(request, self._public_url):
+            return page("sign_in", None, status=403, to=to, notice=_FOREIGN)
+        address = request.client.host if request.client else "unknown"
+        seconds = self._attempts.begin(address)
+        if seconds:
+            told = f"Too many sign-ins failed from your address. Try again in {seconds} seconds."
+            refused = page("sign_in", None, status=429, to=to, notice=told)
+            refused.headers["retry-after"] = str(seconds)
+            return refused
+        approver = await self._approver(form.get("credential", "").strip())
+        if approver is None:
+            logger.warning("approvals page: a sign-in from %s was refused", clean(address))
+            return page("sign_in", None, status=403, to=to, notice=_WRONG)
+        self._attempts.succeeded(address)
+        response = _see_other(f"{PATH}/{to}" if to else f"{PATH}?signed-in")
+        self._sessions.begin(response, approver)
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """Let the browser forget the session."""
+        session, form = self._session(request), await _form(request)
+        if session is not None and not self._is_ours(request, session, form):
+            return page("trouble", session, status=403, sentence=_FOREIGN)
+        response = _see_other(f"{PATH}?signed-out")
+        self._sessions.end(response)
+        return response
+
+    async def decide(self, request: Request) -> Response:
+        """Write a decision down, and show what became of the operation."""
+        operation_id = request.path_params["operation_id"]
+        session, form = self._session(request), await _form(request)
+        if session is None:
+            to = operation_id if is_operation_id(operation_id) else ""
+            return page("sign_in", None, status=403, to=to, notice=_NOT_SIGNED_IN)
+        if not self._is_ours(request, session, form):
+            return await self._one(session, operation_id, status=403, notice=_FOREIGN)
+        reason = decisions.kept(form.get("reason", ""))
+        try:
+            await deciding.decide(
+                self._desk,
+                operation_id,
+                approver=session.principal,
+                digest=form.get("digest", ""),
+                approving=_is_yes(form, reason),
+                reason=reason,
+            )
+        except KrosError as exc:
+            told = f"{exc.message} {exc.next_step if exc.code == 'QUOTE_CHANGED' else ''}".strip()
+            return await self._one(session, operation_id, status=_status(exc), notice=told, reason=reason)
+        return _see_other(f"{PATH}/{operation_id}")
+
+    async def _one(
+        self, session: Session, operation_id: str, *, status: int = 200, notice: str = "", reason: str = ""
+    ) -> Response:
+        try:
+            case = await self._waiting.one(operation_id, session.principal) if is_operation_id(operation_id) else None
+        except KrosError as exc:
+            return page("trouble", session, status=503, sentence=notice or exc.message)
+        if case is None:
+            return page("trouble", session, status=404, sentence="Nothing of that name was put to approvers here.")
+        return page("operation", session, status=status, case=case, notice=notice, reason=reason)
+
+    def _session(self, request: Request) -> Session | None:
+        """Open the session of somebody who may still approve, as far as that can be known."""
+        session = self._sessions.of(request)
+        return session if session and self._access.still_approves(session.principal) else None
+
+    def _is_ours(self, request: Request, session: Session, form: dict[str, str]) -> bool:
+        given = form.get("form_token", "").encode()
+        return is_same_origin(request, self._public_url) and hmac.compare_digest(given, session.form_token.encode())
+
+    async def _approver(self, credential: str) -> str | None:
+        """Name whose credential it is, if it is good for approving and for nothing else."""
+        if not credential or len(credential) > _LONGEST_CREDENTIAL or not credential.isascii():
+            return None
+        token = await self._access.verifier.verify_token(credential)
+        if not isinstance(token, CallerToken) or token.caller.scopes != {Scope.APPROVE}:
+            return None
+        return token.caller.principal
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Read a form; empty if the body is none."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        return {}
+    try:
+        return dict(parse_qsl((await request.body()).decode("ascii"), max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        return {}
+
+
+def _is_yes(form: dict[str, str], reason: str) -> bool:
+    decision = form.get("decision")
+    if decision not in {"approve", "deny"}:
+        raise InvalidArgumentError("Choose to approve or to deny; nothing was decided.")
+    if decision == "deny" and not reason:
+        raise InvalidArgumentError("Say why you deny it; the reason is told to whoever asked. Nothing was decided.")
+    return decision == "approve"
+
+
+def _status(exc: KrosError) -> int:
+    match exc:
+        case InvalidArgumentError():
+            return 400
+        case RefusedError():
+            return 403
+        case JournalError():
+            return 503
+        case _:
+            return 404 if exc.code == "OPERATION_NOT_FOUND" else 409
+
+
+def _see_other(path: str) -> Response:
+    return RedirectResponse(path, status_code=_SEE_OTHER)

@@ -1,0 +1,80 @@
+"""The approver's session: a sealed cookie that every replica opens, and that no one else can make or read.
+
+Nothing is stored. A session ends by itself 30 minutes after signing in; signing out makes the browser forget it.
+"""
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from starlette.requests import Request
+from starlette.responses import Response
+
+SESSION_SECONDS = 1800
+PATH = "/approvals"
+_PURPOSE = b"kros-mcp approvals page, session, 1: "
+_LONGEST_COOKIE = 4096
+
+
+@dataclass(frozen=True)
+class Session:
+    """A signed-in approver; the form token stands in every form, so that no other page can post one."""
+
+    principal: str
+    until: float
+    form_token: str
+
+
+class Sessions:
+    """Seals sessions into cookies and opens them.
+
+    Args:
+        keys: Secrets that replicas share; the first seals, all open.
+        account: Whose operations are decided here; a cookie of another account's page is worth nothing.
+        clock: Unix seconds, of one clock for all replicas or nearly so.
+        secure: Whether browsers keep the cookie from connections without https.
+    """
+
+    def __init__(self, keys: Sequence[str], account: str, clock: Callable[[], float], *, secure: bool) -> None:
+        self._fernet = MultiFernet([Fernet(_derived(key, account)) for key in keys])
+        self._clock = clock
+        self._secure = secure
+        self.cookie = "__Secure-kros-approvals" if secure else "kros-approvals"
+        """Its name; `__Host-` would need a path that sends it to the tools as well."""
+
+    def begin(self, response: Response, principal: str) -> None:
+        """Start a session; the browser keeps it."""
+        now = self._clock()
+        session = {"principal": principal, "until": now + SESSION_SECONDS, "form_token": secrets.token_urlsafe(24)}
+        sealed = self._fernet.encrypt_at_time(json.dumps(session).encode(), int(now))
+        self._set(response, sealed.decode(), SESSION_SECONDS)
+
+    def end(self, response: Response) -> None:
+        """Let the browser forget the session."""
+        self._set(response, "", 0)
+
+    def of(self, request: Request) -> Session | None:
+        """Open the session that a request bears; None if it bears none, or one that is over or not ours."""
+        sealed = request.cookies.get(self.cookie, "")
+        if not sealed or len(sealed) > _LONGEST_COOKIE or not sealed.isascii():
+            return None
+        try:
+            session = Session(**json.loads(self._fernet.decrypt(sealed)))
+        except InvalidToken:
+            return None
+        return session if self._clock() < session.until else None
+
+    def _set(self, response: Response, value: str, seconds: int) -> None:
+        response.set_cookie(
+            self.cookie, value, max_age=seconds, path=PATH, secure=self._secure, httponly=True, samesite="strict"
+        )
+
+
+def _derived(key: str, account: str) -> bytes:
+    secret = HKDF(SHA256(), length=32, salt=None, info=_PURPOSE + account.encode()).derive(key.encode())
+    return base64.urlsafe_b64encode(secret)

@@ -1,0 +1,235 @@
+"""What an approver is shown: what waits, what it would cost and leave, and what was decided lately."""
+
+from dataclasses import dataclass, replace
+
+from kros_mcp.http.approvals import deciding
+from kros_mcp.http.approvals.run_rate import RunRates
+from kros_mcp.krosai.text import clean
+from kros_mcp.money import show_cents
+from kros_mcp.numbering import spoken
+from kros_mcp.operations import outlook, policy
+from kros_mcp.operations.confirmation import changes, routed, statement
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.journal import Filter, every
+from kros_mcp.operations.model import OPEN, Action, Operation, State
+from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.settings import Environment
+from kros_mcp.times import minute, span
+from kros_mcp.tools import outcomes
+
+MOST_SHOWN = 50
+MOST_DECIDED = 20
+_LOOKED_THROUGH = 300
+_LONGEST_NAME = 200
+VERBS = {Action.BUY: "Buy", Action.RELEASE: "Release", Action.CONFIGURE: "Change"}
+_ENVIRONMENTS: dict[Environment, str] = {
+    "live": "Live: real money",
+    "test": "Test key",
+    "simulator": "Simulator: no real money",
+}
+_ENDED = {
+    State.CONFIRMED: "Approved",
+    State.SENDING: "Approved, under way",
+    State.DONE: "Approved and done",
+    State.FAILED: "Failed",
+    State.UNKNOWN: "Approved, outcome not known",
+    State.DECLINED: "Denied",
+    State.CANCELLED: "Cancelled",
+    State.EXPIRED: "Expired",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation in words; every text that others wrote is cleaned, and escaped by the template."""
+
+    id: str
+    verb: str
+    number: str
+    e164: str
+    country: str
+    environment: str
+    is_live: bool
+    principal: str
+    statement: str
+    changes: str
+    routed: str
+    now: str
+    monthly: str
+    asked_at: str
+    until: str
+    left: str
+    is_purchase: bool
+    is_release: bool
+    is_waiting: bool
+    is_open: bool
+    is_own: bool
+    digest: str
+    outcome: str
+    summary: str
+    decided: str
+    decided_at: str
+    day: tuple[str, ...] = ()
+    month_before: str = ""
+    month_after: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The list: what waits, soonest to expire first, and what was decided lately, latest first."""
+
+    cases: tuple[Case, ...]
+    more: int
+    decided: tuple[Case, ...]
+    spent: str
+    budget: str
+    left: str
+    month: str
+
+
+class Waiting:
+    """Reads the journal for one account's approvers.
+
+    Args:
+        desk: The account's resources.
+        rates: What owned numbers cost a month.
+    """
+
+    def __init__(self, desk: Desk, rates: RunRates) -> None:
+        self._desk = desk
+        self._rates = rates
+
+    async def overview(self, approver: str) -> Overview:
+        """Show what waits now, to one approver.
+
+        Raises:
+            JournalError: The journal cannot be used.
+        """
+        desk, waiting = self._desk, await self._waiting()
+        rate = await self._rates.now()
+        shown = [await self._case(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
+        books = await self._books("", rate)
+        budget, month = desk.settings.daily_budget_cents, outlook.month(books, rate) if rate else None
+        return Overview(
+            cases=tuple(shown),
+            more=len(waiting) - len(shown),
+            decided=tuple([await self._case(operation, approver, None) for operation in await self._decided()]),
+            spent=self._money(books.spent_cents),
+            budget=self._money(budget),
+            left=self._money(max(0, budget - books.spent_cents)),
+            month=self._month(month.before_cents, certain=month.certain) if month else "",
+        )
+
+    async def one(self, operation_id: str, approver: str) -> Case | None:
+        """Show one operation as it stands; None if there is none that was put to this account's approvers.
+
+        Raises:
+            JournalError: The journal cannot be used.
+        """
+        operation = await self._desk.journal.get(operation_id)
+        if operation is None or not deciding.is_for_approvers(operation, self._desk.account):
+            return None
+        priced = operation.state is State.PROPOSED and operation.action is Action.BUY
+        return await self._case(operation, approver, await self._rates.now() if priced else None)
+
+    async def _waiting(self) -> list[Operation]:
+        """Find what waits for an approver; the journal has no filter for who is asked."""
+        proposed = Filter(account=self._desk.account, states=(State.PROPOSED,))
+        found = [
+            operation
+            async for operation in every(self._desk.journal, proposed)
+            if deciding.is_for_approvers(operation, self._desk.account)
+        ]
+        return sorted(found, key=lambda operation: operation.expires_at)
+
+    async def _decided(self) -> list[Operation]:
+        """Find what was put to an approver and is past deciding, among the newest operations."""
+        past = Filter(account=self._desk.account, states=tuple(_ENDED))
+        newest = await self._desk.journal.list_operations(past, limit=_LOOKED_THROUGH)
+        found = [operation for operation in newest if deciding.is_for_approvers(operation, self._desk.account)]
+        return sorted(found, key=_decided_at, reverse=True)[:MOST_DECIDED]
+
+    async def _case(self, operation: Operation, approver: str, rate: RunRate | None) -> Case:
+        settings, quote, now = self._desk.settings, operation.quote, await self._desk.journal.now()
+        waiting = operation.state is State.PROPOSED
+        purchase = operation.action is Action.BUY
+        case = Case(
+            id=operation.id,
+            verb=VERBS[operation.action],
+            number=spoken(operation.e164),
+            e164=clean(operation.e164),
+            country=clean(quote.country or ""),
+            environment=_ENVIRONMENTS[quote.environment],
+            is_live=quote.environment == "live",
+            principal=clean(operation.principal, _LONGEST_NAME),
+            statement=clean(statement(operation, settings.currency), 1000),
+            changes=clean(changes(operation), 500),
+            routed=clean(routed(operation), 200),
+            now=self._money(quote.due_now_cents),
+            monthly=self._money(quote.monthly_cents),
+            asked_at=f"{minute(operation.created_at)} UTC",
+            until=f"{minute(operation.expires_at)} UTC",
+            left=span(operation.expires_at - now),
+            is_purchase=purchase,
+            is_release=operation.action is Action.RELEASE,
+            is_waiting=waiting,
+            is_open=operation.state in OPEN,
+            is_own=operation.principal == approver,
+            digest=deciding.digest_of(operation),
+            outcome=_ENDED.get(operation.state, "Waiting"),
+            summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
+            decided=_decided(operation),
+            decided_at="" if waiting else f"{minute(_decided_at(operation))} UTC",
+        )
+        return await self._weighed(case, operation, rate) if waiting and purchase else case
+
+    async def _weighed(self, case: Case, operation: Operation, rate: RunRate | None) -> Case:
+        """Add what a purchase would take and leave."""
+        books = await self._books(operation.principal, rate)
+        day = outlook.day(self._desk.settings, operation, books)
+        told = [f"{self._money(day.left_cents)} of {self._money(day.budget_cents)} would be left of these 24 hours"]
+        if day.own_budget_cents is not None:
+            told.append(
+                f"{case.principal} has spent {self._money(day.own_spent_cents)} of its own "
+                f"{self._money(day.own_budget_cents)}"
+            )
+        warnings = []
+        if day.over_purchase_cap:
+            warnings.append(
+                f"More than one purchase may cost, {self._money(day.purchase_cap_cents)}: it would be refused."
+            )
+        if day.over_budget:
+            warnings.append("More than the day has left: it would be refused.")
+        month = outlook.month(books, rate, operation) if rate else None
+        return replace(
+            case,
+            day=tuple(told),
+            month_before=self._month(month.before_cents, certain=month.certain) if month else "",
+            month_after=self._month(month.after_cents, certain=month.certain) if month else "",
+            warnings=tuple(warnings),
+        )
+
+    async def _books(self, principal: str, rate: RunRate | None) -> Books:
+        since = (rate.read_at if rate else await self._desk.journal.now()) - policy.LISTING_LAG_SECONDS
+        return await self._desk.journal.books(self._desk.account, principal, committed_since=since)
+
+    def _money(self, cents: int | None) -> str:
+        return show_cents(cents, self._desk.settings.currency).removesuffix(" in the account currency")
+
+    def _month(self, cents: int, *, certain: bool) -> str:
+        return self._money(cents) if certain else f"at least {self._money(cents)}"
+
+
+def _decided_at(operation: Operation) -> float:
+    return operation.confirmed_at or operation.settled_at or operation.created_at
+
+
+def _decided(operation: Operation) -> str:
+    """Say who decided and why; empty while nobody has."""
+    if operation.state is State.PROPOSED:
+        return ""
+    if operation.confirmed_at is None:
+        return clean(operation.message, 500)
+    why = f": {clean(operation.reason, 300)}" if operation.reason else ""
+    return f"Approved by {clean(operation.confirmed_by, _LONGEST_NAME)}{why}"

@@ -1,0 +1,93 @@
+"""Whether the service is alive and may be sent requests, for load balancers that ask every few seconds.
+
+Whoever reaches the port may ask, so the answers hold codes of ours and times, and however many ask, the journal
+is looked at once in two seconds and KrosAI never: what the last request to it saw is told.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+
+from kros_mcp.errors import KrosError
+from kros_mcp.times import utc
+from kros_mcp.tools.call import Runtime
+
+FRESH_SECONDS = 2.0
+WAIT_SECONDS = 1.0
+WRITABLE = "writable"
+SLOW = "JOURNAL_SLOW"
+_HEADERS = {"cache-control": "no-store"}
+
+
+class Health:
+    """Answers the probes.
+
+    Args:
+        runtime: What is open.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._journal = SLOW
+        self._fresh_until: float | None = None
+        self._one_at_a_time = anyio.Lock()
+        self._is_checking = False
+
+    def routes(self) -> list[BaseRoute]:
+        """Make the routes of both probes."""
+        return [Route("/healthz", self._alive), Route("/readyz", self._ready)]
+
+    async def _alive(self, _request: Request) -> JSONResponse:
+        return JSONResponse({"status": "alive"}, headers=_HEADERS)
+
+    async def _ready(self, _request: Request) -> JSONResponse:
+        found = await self.look()
+        return JSONResponse(found, status_code=200 if found["status"] == "ready" else 503, headers=_HEADERS)
+
+    async def look(self) -> dict[str, Any]:
+        """Say whether requests should come here, and what KrosAI was seen to do, which does not decide it."""
+        is_ready = self._runtime.runner.is_ready
+        journal = await self._look_at_journal() if is_ready else "not looked at"
+        reach = self._runtime.desk.client.reach
+        return {
+            "status": "ready" if is_ready and journal == WRITABLE else "not_ready",
+            "journal": journal,
+            "recovery": "done" if is_ready else "not_done",
+            "krosai": {
+                "state": reach.state,
+                "since": utc(reach.since) if reach.since else None,
+                "seen_at": utc(reach.seen_at) if reach.seen_at else None,
+            },
+        }
+
+    async def _look_at_journal(self) -> str:
+        async with self._one_at_a_time:
+            if self._fresh_until is None or self._clock() >= self._fresh_until:
+                self._journal = await self._write()
+                self._fresh_until = self._clock() + FRESH_SECONDS
+            return self._journal
+
+    async def _write(self) -> str:
+        """Write to the journal; a write that does not end is not joined by another."""
+        if self._is_checking:
+            return SLOW
+        self._is_checking = True
+        try:
+            # In a task of the server's: one that waits for a locked file cannot be cancelled.
+            return await self._runtime.runner.shelter(self._check, WAIT_SECONDS) or SLOW
+        except KrosError as exc:
+            return exc.code
+
+    async def _check(self) -> str:
+        try:
+            await self._runtime.desk.journal.check_writable()
+        finally:
+            self._is_checking = False
+        return WRITABLE

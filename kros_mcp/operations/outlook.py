@@ -1,0 +1,87 @@
+"""What a purchase that waits would leave of the day's money, and what it would make of the month's; pure.
+
+It tells an approver what the guard would say; the guard itself looks again when the purchase is made.
+"""
+
+from dataclasses import dataclass
+
+from kros_mcp.operations import policy
+from kros_mcp.operations.model import Operation
+from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.settings import Settings
+
+
+@dataclass(frozen=True)
+class Day:
+    """The money of 24 hours before a purchase, in cents; None where its principal has no limit of its own."""
+
+    wanted_cents: int
+    spent_cents: int
+    budget_cents: int
+    own_spent_cents: int
+    own_budget_cents: int | None
+    purchase_cap_cents: int
+
+    @property
+    def left_cents(self) -> int:
+        """What everybody's budget would have left after the purchase."""
+        return max(0, self.budget_cents - self.spent_cents - self.wanted_cents)
+
+    @property
+    def over_purchase_cap(self) -> bool:
+        """Whether it costs more than one purchase may."""
+        return self.wanted_cents > self.purchase_cap_cents
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether it takes more than everybody's day, or its principal's own, has left."""
+        left = self.budget_cents - self.spent_cents
+        if self.own_budget_cents is not None:
+            left = min(left, self.own_budget_cents - self.own_spent_cents)
+        return self.wanted_cents > left
+
+
+@dataclass(frozen=True)
+class Month:
+    """What all owned numbers cost a month, before and after a purchase, in cents.
+
+    `certain` is false where a price is not stated or not every number could be read: it is that much at least.
+    """
+
+    before_cents: int
+    after_cents: int
+    certain: bool
+
+
+def day(settings: Settings, operation: Operation, books: Books) -> Day:
+    """Hold a purchase against the money of a day.
+
+    Args:
+        settings: Everybody's caps.
+        operation: A purchase, with its principal's limits when it was proposed.
+        books: The journal's sums for that principal.
+    """
+    caps = (settings.max_purchase_cents, operation.limits.max_purchase_cents)
+    return Day(
+        wanted_cents=policy.reserved_cents(settings, operation),
+        spent_cents=books.spent_cents,
+        budget_cents=settings.daily_budget_cents,
+        own_spent_cents=books.own_spent_cents,
+        own_budget_cents=operation.limits.daily_budget_cents,
+        purchase_cap_cents=min(cap for cap in caps if cap is not None),
+    )
+
+
+def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -> Month:
+    """Add a purchase to what all numbers cost, those included that are bought but not shown by KrosAI yet.
+
+    Args:
+        books: The journal's sums.
+        run_rate: What KrosAI shows.
+        operation: The purchase; without one, nothing is added.
+    """
+    others = policy.others_committed(books.committed, operation.e164 if operation else "", run_rate)
+    before = run_rate.monthly_cents + sum(cents or 0 for cents in others.values())
+    monthly = operation.quote.monthly_cents if operation else 0
+    known = run_rate.complete and not run_rate.unpriced and None not in others.values()
+    return Month(before, before + (monthly or 0), certain=known and monthly is not None)

@@ -1,0 +1,224 @@
+"""What is counted, timed and traced, through OpenTelemetry's API alone: without an SDK it is nothing.
+
+Attributes come from closed lists: tools, codes, actions, environments, routes. No principal, number, id, argument
+or word of KrosAI's is among them. Names are those of the semantic conventions where these have one.
+"""
+
+import functools
+import re
+import sys
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from kros_mcp import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Counter
+
+OTHER: Final = "_OTHER"
+"""Stands for what is on no list, as in the semantic conventions."""
+_SCOPE: Final = "kros-mcp"
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30)
+_MOST_CODES: Final = 100
+_OUTCOME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,40}|[a-z_]{1,24}")
+_HTTP_FAILURE: Final = 400
+
+_outcomes: set[str] = set()
+
+
+@dataclass
+class Request:
+    """What a log tells of the HTTP request in course; filled in as it becomes known."""
+
+    request_id: str
+    principal: str = ""
+    tool: str = ""
+    outcome: str = ""
+    operation_id: str = ""
+
+
+current_request: ContextVar[Request | None] = ContextVar("current_request", default=None)
+current_operation: ContextVar[str] = ContextVar("current_operation", default="")
+"""The operation that the running task carries out or attends to; empty if it does neither."""
+
+
+def caller_is(principal: str) -> None:
+    """Note who sent the request in course."""
+    request = current_request.get()
+    if request is not None:
+        request.principal = principal
+
+
+class ToolCall:
+    """Counts and times one call of a tool; a block that is left without an outcome was abandoned or failed.
+
+    Args:
+        tool: Its name; None for one that does not exist, whose name is the client's own words.
+    """
+
+    __slots__ = ("_outcome", "_since", "_tool")
+
+    def __init__(self, tool: str | None) -> None:
+        self._tool = tool or OTHER
+        self._outcome = ""
+        self._since = 0.0
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self._since = time.perf_counter()
+        if self._tool == OTHER:
+            _forget_the_name(trace.get_current_span())
+        return self
+
+    def ended(self, outcome: str, operation_id: str = "") -> None:
+        """Note the outcome: a status, or the code of a failure."""
+        self._outcome = _known(outcome)
+        request = current_request.get()
+        if request is not None:
+            request.tool, request.outcome = self._tool, self._outcome
+            request.operation_id = operation_id or request.operation_id
+
+    def __exit__(self, kind: type[BaseException] | None, _exc: BaseException | None, _: TracebackType | None) -> None:
+        """End, and count."""
+        if kind is not None:
+            self.ended("INTERNAL" if issubclass(kind, Exception) else "abandoned")
+        if _is_counting():
+            attributes = {"gen_ai.tool.name": self._tool, "kros_mcp.outcome": self._outcome}
+            _instruments().calls.add(1, attributes)
+            _instruments().call_seconds.record(time.perf_counter() - self._since, attributes)
+
+
+class Upstream:
+    """Times one request to KrosAI, with a span for it; neither holds its URL nor what failed with.
+
+    Args:
+        method: Of HTTP.
+        route: The path, with a placeholder for every id.
+        host: Where KrosAI stands.
+        port: There; None is the one of https.
+    """
+
+    __slots__ = ("_attributes", "_since", "_span", "_status")
+
+    def __init__(self, method: str, route: str, host: str, port: int | None) -> None:
+        self._attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "url.template": route,
+            "server.address": host,
+            "server.port": port or 443,
+        }
+        self._status = 0
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        name = f"{self._attributes['http.request.method']} {self._attributes['url.template']}"
+        self._span = _tracer().start_span(name, kind=SpanKind.CLIENT, attributes=self._attributes)
+        self._since = time.perf_counter()
+        return self
+
+    def answered(self, status: int) -> None:
+        """Note the status of the answer."""
+        self._status = status
+
+    def __exit__(self, kind: type[BaseException] | None, _exc: BaseException | None, _: TracebackType | None) -> None:
+        """End, and count."""
+        taken = time.perf_counter() - self._since
+        if self._status:
+            self._attributes["http.response.status_code"] = self._status
+        failed = kind.__name__ if kind is not None else str(self._status) if self._status >= _HTTP_FAILURE else ""
+        if failed:
+            self._attributes["error.type"] = failed
+        if self._span.is_recording():
+            self._span.set_attributes(self._attributes)
+            if failed:
+                self._span.set_status(StatusCode.ERROR)
+        self._span.end()
+        if _is_counting():
+            _instruments().upstream_seconds.record(taken, self._attributes)
+
+
+def retried(failure: Exception) -> None:
+    """Count a request to KrosAI that is sent once more, by what came of the one before."""
+    if _is_counting():
+        _instruments().retries.add(1, {"error.type": type(failure).__name__})
+
+
+def reserved(cents: int, environment: str) -> None:
+    """Count what a purchase that was just claimed may cost at most."""
+    if _is_counting():
+        _instruments().reserved.add(cents, {"kros_mcp.environment": environment})
+
+
+def charged(cents: int, environment: str) -> None:
+    """Count what a purchase cost that has just turned out done."""
+    if _is_counting():
+        _instruments().charged.add(cents, {"kros_mcp.environment": environment})
+
+
+def reached(action: str, state: str, environment: str) -> None:
+    """Count an operation that has just come to a state where it stays, or to `unknown`."""
+    if _is_counting():
+        attributes = {"kros_mcp.action": action, "kros_mcp.state": state, "kros_mcp.environment": environment}
+        _instruments().operations.add(1, attributes)
+
+
+class _Instruments:
+    def __init__(self) -> None:
+        from opentelemetry import metrics  # noqa: PLC0415 - see _is_counting
+
+        meter = metrics.get_meter(_SCOPE, __version__)
+
+        def counter(name: str, unit: str, what: str) -> "Counter":
+            return meter.create_counter(name, unit, what)
+
+        self.calls = counter("kros_mcp.tool.calls", "{call}", "Tool calls by outcome.")
+        self.call_seconds = meter.create_histogram(
+            "kros_mcp.tool.duration", "s", "Time of a tool call.", explicit_bucket_boundaries_advisory=_BUCKETS
+        )
+        self.reserved = counter("kros_mcp.money.reserved", "{cent}", "Cents reserved when purchases were claimed.")
+        self.charged = counter("kros_mcp.money.charged", "{cent}", "Cents of purchases that turned out done.")
+        self.operations = counter("kros_mcp.operations", "{operation}", "Operations by how they ended.")
+        self.retries = counter("kros_mcp.upstream.retries", "{retry}", "Requests to KrosAI that were sent once more.")
+        self.upstream_seconds = meter.create_histogram(
+            "http.client.request.duration",
+            "s",
+            "Time of a request to KrosAI.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+
+
+def _is_counting() -> bool:
+    """Tell whether anybody can have configured metrics; the API of metrics costs the start milliseconds."""
+    return "opentelemetry.metrics" in sys.modules
+
+
+@functools.cache
+def _instruments() -> _Instruments:
+    return _Instruments()
+
+
+@functools.cache
+def _tracer() -> trace.Tracer:
+    return trace.get_tracer(_SCOPE, __version__)
+
+
+def _known(outcome: str) -> str:
+    """Keep an outcome if it looks like one; KrosAI's own codes are among them, and may be anything."""
+    if outcome not in _outcomes:
+        if len(_outcomes) >= _MOST_CODES or not _OUTCOME.fullmatch(outcome):
+            return OTHER
+        _outcomes.add(outcome)
+    return outcome
+
+
+def _forget_the_name(span: trace.Span) -> None:
+    """Take a tool that does not exist out of the SDK's span: its name is the client's own words."""
+    if span.is_recording():
+        span.update_name("tools/call")
+        span.set_attribute("gen_ai.tool.name", OTHER)

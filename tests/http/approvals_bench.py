@@ -1,0 +1,184 @@
+"""An approvals page at a simulator: who may sign in, what waits, and a browser without a screen."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from html import unescape
+from typing import Any
+
+import anyio
+import httpx
+from mcp.server.auth.provider import AccessToken
+from starlette.applications import Starlette
+
+from kros_mcp.http.access import Access
+from kros_mcp.http.approvals.routes import approval_routes
+from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.journals.sqlite import open_sqlite
+from kros_mcp.operations.model import Operation, Request
+from kros_mcp.operations.proposal import propose_purchase, propose_release
+from kros_mcp.server import open_runtime
+from kros_mcp.settings import Settings
+from kros_mcp.simulator import Simulator, transport
+from kros_mcp.tools.call import Runtime
+from kros_mcp.tools.caller import Caller, CallerToken, Scope, principal_of
+
+HERE = "http://127.0.0.1:8000"
+KEY, OTHER_KEY = "k" * 32, "o" * 32
+NIGHT, DAY, BOTH, AGENT = (f"canary{digit * 12}" for digit in "1234")
+AGENT_SCOPES = frozenset({Scope.READ, Scope.BUY, Scope.RELEASE, Scope.CONFIGURE})
+SUPPORT = principal_of("tokens", "support-agent")
+NIGHT_DESK, DAY_DESK = principal_of("tokens", "night-desk"), principal_of("tokens", "day-desk")
+HOLDERS = {
+    NIGHT: ("night-desk", frozenset({Scope.APPROVE})),
+    DAY: ("day-desk", frozenset({Scope.APPROVE})),
+    BOTH: ("both", frozenset({Scope.APPROVE, Scope.READ})),
+    AGENT: ("support-agent", AGENT_SCOPES),
+}
+
+
+class Tokens:
+    """Knows the tokens above."""
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        if token not in HOLDERS:
+            return None
+        name, scopes = HOLDERS[token]
+        return CallerToken(
+            token="",
+            client_id=name,
+            scopes=sorted(scopes),
+            subject=name,
+            claims={"iss": "tokens"},
+            caller=Caller(principal_of("tokens", name), scopes),
+        )
+
+
+class Clock:
+    """Stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def access(**more: Any) -> Access:
+    return Access(Tokens(), own_limits=lambda _: None, **more)
+
+
+def settings_for(sim: Simulator, **chosen: Any) -> Settings:
+    given = {"confirmation": "approver", "currency": "USD", "state_keys": KEY, "public_url": None, **chosen}
+    return Settings(
+        api_key=sim.api_key, base_url="https://simulator.invalid/v1", journal_url="sqlite://:memory:", **given
+    )
+
+
+@dataclass
+class Browser:
+    """Keeps cookies, follows redirects, and says where its forms come from, as browsers do."""
+
+    http: httpx.AsyncClient
+    headers: dict[str, str] = field(default_factory=lambda: {"origin": HERE, "sec-fetch-site": "same-origin"})
+
+    async def get(self, path: str = "/approvals") -> httpx.Response:
+        return await self.http.get(path)
+
+    async def post(self, path: str, form: dict[str, str], **headers: str) -> httpx.Response:
+        return await self.http.post(path, data=form, headers={**self.headers, **headers})
+
+    async def sign_in(self, credential: str = NIGHT, **more: str) -> httpx.Response:
+        return await self.post("/approvals", {"credential": credential, **more})
+
+    async def form(self, operation: Operation) -> dict[str, str]:
+        """Read the hidden fields of the form that decides."""
+        return hidden((await self.get(f"/approvals/{operation.id}")).text)
+
+    async def decide(self, operation: Operation, decision: str, reason: str = "") -> httpx.Response:
+        filled = {**await self.form(operation), "decision": decision, "reason": reason}
+        return await self.post(f"/approvals/{operation.id}", filled)
+
+
+def hidden(html: str) -> dict[str, str]:
+    """Read the hidden fields of the last form of a page."""
+    form = html.rsplit("<form", 1)[-1]
+    return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)}
+
+
+def text_of(response: httpx.Response) -> str:
+    """Read a page as people do."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", response.text)).split())
+
+
+@dataclass
+class Bench:
+    """A service's runtime and its page."""
+
+    sim: Simulator
+    runtime: Runtime
+    clock: Clock
+    pace: Clock
+    app: Starlette
+
+    def browser(self, address: str = "127.0.0.1", base_url: str = HERE) -> Browser:
+        way = httpx.ASGITransport(app=self.app, client=(address, 50_000))
+        return Browser(httpx.AsyncClient(transport=way, base_url=base_url, follow_redirects=True))
+
+    async def signed_in(self, credential: str = NIGHT) -> Browser:
+        browser = self.browser()
+        answer = await browser.sign_in(credential)
+        assert "Signed in as" in answer.text
+        return browser
+
+    async def sealed(self, credential: str = NIGHT) -> str:
+        """Sign in without looking at anything; the cookie."""
+        browser = self.browser()
+        browser.http.follow_redirects = False
+        await browser.sign_in(credential)
+        return browser.http.cookies["kros-approvals"]
+
+    async def purchase(self, principal: str = SUPPORT, at: int = 0, **wanted: Any) -> Operation:
+        """Let somebody ask to buy one of the numbers for sale."""
+        desk = self.runtime.desk
+        page = await desk.inventory.search(country="NG", type="mobile")
+        return await propose_purchase(
+            desk, principal, Request(country="NG", type="mobile", **wanted), page.items[at].e164
+        )
+
+    async def release(self, principal: str = SUPPORT) -> Operation:
+        number = next(iter(self.sim.owned.values()))
+        return await propose_release(self.runtime.desk, principal, Request(number_id=number.id), "")
+
+    async def stored(self, operation: Operation) -> Operation:
+        found = await self.runtime.desk.journal.get(operation.id)
+        assert found is not None
+        return found
+
+    async def until(self, operation: Operation, state: str) -> Operation:
+        """Wait until the running server has brought an operation there."""
+        with anyio.fail_after(10):
+            while (found := await self.stored(operation)).state != state:
+                pass
+        return found
+
+
+@asynccontextmanager
+async def open_bench(
+    sim: Simulator | None = None,
+    *,
+    clock: Clock | None = None,
+    journal: Journal | None = None,
+    loopback: bool = True,
+    who: Access | None = None,
+    way: httpx.AsyncBaseTransport | None = None,
+    **chosen: Any,
+) -> AsyncIterator[Bench]:
+    """Open one replica; give several the same journal, simulator and clock."""
+    sim, clock, pace = sim or Simulator(), clock or Clock(), Clock()
+    async with open_sqlite("sqlite://:memory:", clock=clock) as own:
+        settings = settings_for(sim, **chosen)
+        async with open_runtime(settings, transport=way or transport(sim), journal=journal or own) as runtime:
+            routes = approval_routes(runtime, who or access(), loopback=loopback, clock=clock, pace_clock=pace)
+            yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))

@@ -1,0 +1,158 @@
+"""Probes: they tell the truth, tell strangers nothing, and cost the journal and KrosAI next to nothing."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from seeing_bench import Here, open_here
+
+from kros_mcp.errors import KrosError
+from kros_mcp.http.health import FRESH_SECONDS, Health
+from kros_mcp.krosai.patience import within
+from kros_mcp.server import open_runtime
+from kros_mcp.settings import Settings
+from kros_mcp.simulator import Simulator, transport
+from kros_mcp.tools.call import Runtime
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Unplugged(httpx.AsyncBaseTransport):
+    """Refuse every connection while `out`; else pass requests on."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self.inner = inner
+        self.out = True
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.out:
+            raise httpx.ConnectError("no route", request=request)
+        return await self.inner.handle_async_request(request)
+
+
+@asynccontextmanager
+async def opened(journal: Path, way: httpx.AsyncBaseTransport) -> AsyncIterator[Runtime]:
+    settings = Settings(
+        api_key="kros_test_key", base_url="https://simulator.invalid/v1", journal_url=f"sqlite:///{journal}"
+    )
+    async with open_runtime(settings, transport=way) as runtime:
+        yield runtime
+
+
+async def test_both_probes_answer_without_a_token_and_tell_strangers_nothing() -> None:
+    sim = Simulator()
+    async with open_here(sim) as here:
+        await here.runtime.runner.looked_round.wait()
+        alive, ready = await here.http.get("/healthz"), await here.http.get("/readyz")
+    assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {
+            "status": "ready",
+            "journal": "writable",
+            "recovery": "done",
+            "krosai": {"state": "unknown", "since": None, "seen_at": None},
+        },
+    )
+    assert ready.headers["cache-control"] == "no-store"
+    assert sim.requests == [], "a probe asks KrosAI nothing"
+
+
+async def test_a_foreign_host_gets_no_answer_from_a_probe() -> None:
+    async with open_here(Simulator()) as here:
+        refused = await here.http.get("/readyz", headers={"host": "evil.example"})
+    assert refused.status_code == 421
+
+
+async def test_a_service_that_has_not_looked_round_or_is_closing_is_not_ready(tmp_path: Path) -> None:
+    async with opened(tmp_path / "journal", transport(Simulator())) as runtime:
+        health = Health(runtime)
+        before = await health.look()
+        await runtime.runner.looked_round.wait()
+        between = await health.look()
+    after = await health.look()
+    assert [found["status"] for found in (before, between, after)] == ["not_ready", "ready", "not_ready"]
+    assert (before["recovery"], before["journal"]) == ("not_done", "not looked at")
+
+
+async def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_return(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "journal"
+    async with opened(path, transport(Simulator())) as runtime:
+        await runtime.runner.looked_round.wait()
+        health, other = Health(runtime, clock), sqlite3.connect(path, isolation_level=None)
+        other.execute("ALTER TABLE meta RENAME TO hidden")
+        broken = await health.look()
+        other.execute("ALTER TABLE hidden RENAME TO meta")
+        remembered = await health.look()
+        clock.seconds += FRESH_SECONDS
+        mended = await health.look()
+        other.close()
+    assert (broken["status"], broken["journal"]) == ("not_ready", "JOURNAL_UNUSABLE")
+    assert remembered == broken, "it was not looked at again so soon"
+    assert (mended["status"], mended["journal"]) == ("ready", "writable")
+
+
+async def test_a_locked_journal_is_waited_for_by_one_probe_alone(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "journal"
+    async with opened(path, transport(Simulator())) as runtime:
+        await runtime.runner.looked_round.wait()
+        health, other = Health(runtime, clock), sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        locked = await health.look()
+        clock.seconds += FRESH_SECONDS
+        with anyio.fail_after(0.5):
+            again = await health.look()
+        other.execute("ROLLBACK")
+        other.close()
+        await runtime.runner.drain(10)
+        clock.seconds += FRESH_SECONDS
+        free = await health.look()
+    assert [found["journal"] for found in (locked, again, free)] == ["JOURNAL_SLOW", "JOURNAL_SLOW", "writable"]
+
+
+async def test_krosai_down_is_told_and_does_not_make_the_service_unready(tmp_path: Path) -> None:
+    way = Unplugged(transport(sim := Simulator()))
+    async with opened(tmp_path / "journal", way) as runtime:
+        await runtime.runner.looked_round.wait()
+        health = Health(runtime)
+        with pytest.raises(KrosError), within(0.05):
+            await runtime.desk.client.list_endpoints()
+        down = await health.look()
+        way.out = False
+        with pytest.raises(KrosError):
+            await runtime.desk.client.list_endpoints()  # a key that is not taken is an answer too
+        up = await health.look()
+    assert (down["status"], down["krosai"]["state"]) == ("ready", "unreachable")
+    assert (up["status"], up["krosai"]["state"]) == ("ready", "reachable")
+    assert down["krosai"]["since"]
+    assert len(sim.requests) == 1
+
+
+async def test_a_flood_of_probes_writes_to_the_journal_once(tmp_path: Path) -> None:
+    async with open_here(Simulator(), journal_url=f"sqlite:///{tmp_path}/journal") as here:
+        await here.runtime.runner.looked_round.wait()
+        before = await written(here)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(here.http.get, "/readyz")
+        after = await written(here)
+    assert after - before == 1
+
+
+async def written(here: Here) -> int:
+    """How many rows this connection to the journal has changed."""
+    journal = here.runtime.desk.journal
+    connection = getattr(journal, "_connection")  # noqa: B009 - SQLite alone counts what a connection changed
+    return int(connection.total_changes)

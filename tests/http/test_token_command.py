@@ -1,0 +1,185 @@
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from issuer import tokens_file
+
+from kros_mcp import cli
+from kros_mcp.http.tokens import read_tokens
+
+Ran = tuple[int, str, str]
+OLD = f'# who may call\n[tokens.desk]  # the front desk\nsha256 = "{"ab" * 32}"\nscopes = ["numbers:read"]\n'
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.toml"
+
+
+@pytest.fixture
+def token(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: Path) -> Callable[..., Ran]:
+    monkeypatch.setenv("KROS_TOKENS_FILE", str(file))
+
+    def run(*words: str) -> Ran:
+        with pytest.raises(SystemExit) as left:
+            cli.main(["token", *words])
+        printed = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        return left.value.code, printed.out, printed.err
+
+    return run
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_token_is_printed_once_alone_and_only_its_hash_is_kept(token: Callable[..., Ran], file: Path) -> None:
+    code, out, err = token("desk", "--scopes", "read,numbers:buy")
+
+    made = out.strip()
+    assert code == 0
+    assert re.fullmatch(r"krosmcp_[\w-]{43}\n", out)
+    assert made not in err
+    assert "not shown again" in err
+    assert mode(file) == 0o600
+    assert made not in file.read_text()
+    [(name, entry)] = read_tokens(file).items()
+    assert (name, entry.sha256) == ("desk", hashlib.sha256(made.encode()).hexdigest())
+    assert entry.scopes == {"numbers:read", "numbers:buy"}
+
+
+def test_limits_are_written_as_they_are_given(token: Callable[..., Ran], file: Path) -> None:
+    words = ["--scopes=buy", "--max-purchase-cents=1", "--daily-budget-cents=2", "--monthly-commitment-cents=3"]
+    assert token("voice.agent", *words, "--allowed-countries", "ng, KE")[0] == 0
+
+    entry = read_tokens(file)["voice.agent"]
+    assert (entry.max_purchase_cents, entry.daily_budget_cents, entry.monthly_commitment_cents) == (1, 2, 3)
+    assert entry.allowed_countries == ("NG", "KE")
+
+
+def test_what_stands_in_the_file_stays(token: Callable[..., Ran], file: Path) -> None:
+    tokens_file(file, OLD.rstrip("\n"))
+    file.chmod(0o640)
+
+    assert token("night", "--scopes", "approve")[0] == 0
+
+    assert file.read_text().startswith(OLD + "\n[tokens.night]\n")
+    assert mode(file) == 0o640
+    assert set(read_tokens(file)) == {"desk", "night"}
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_link_stays_a_link(token: Callable[..., Ran], file: Path) -> None:
+    real = tokens_file(file.parent / "real.toml", OLD)
+    file.symlink_to(real)
+
+    assert token("night", "--scopes", "read")[0] == 0
+    assert file.is_symlink()
+    assert set(read_tokens(real)) == {"desk", "night"}
+
+
+def test_a_new_token_takes_the_place_of_the_old_one(token: Callable[..., Ran], file: Path) -> None:
+    tokens_file(file, OLD, '[tokens.night]\nsha256 = "' + "cd" * 32 + '"\nscopes = ["numbers:read"]\n')
+    before = file.read_text()
+
+    code, out, _ = token("desk", "--replace")
+
+    assert code == 0
+    digest = hashlib.sha256(out.strip().encode()).hexdigest()
+    assert file.read_text() == before.replace("ab" * 32, digest)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("desk", "--scopes", "read"), 1, "desk has a token already"),
+        (("night", "--replace"), 1, "Nobody of that name"),
+        (("desk", "--replace", "--scopes", "buy"), 2, "--replace changes the token alone"),
+        (("night",), 2, "--scopes is missing"),
+        (("night", "--scopes", ","), 2, "night has an unusable scopes"),
+        (("night", "--scopes", "read,sell"), 2, "night has an unusable scopes"),
+        (("night", "--scopes", "approve,buy"), 2, "night may not have numbers:approve together with another"),
+        (("night desk", "--scopes", "read"), 2, "A name is made of"),
+        (("night\n[tokens.root]", "--scopes", "read"), 2, "A name is made of"),
+        (("night", "--scopes", 'read"]\n[tokens.root]'), 2, "night has an unusable scopes"),
+        (("night", "--scopes", "buy", "--daily-budget-cents", "-5"), 2, "has an unusable daily_budget_cents"),
+        (("night", "--scopes", "buy", "--allowed-countries", ""), 2, "has an unusable allowed_countries"),
+        (("night", "--scopes", "read", "--file", "/nowhere/tokens.toml"), 2, "cannot be written"),
+    ],
+)
+def test_what_is_refused_changes_nothing_and_makes_no_token(
+    token: Callable[..., Ran], file: Path, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    tokens_file(file, OLD)
+
+    ran = token(*words)
+
+    assert (ran[0], ran[1]) == (code, "")
+    assert sentence in ran[2]
+    assert file.read_text() == OLD
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("text", ["[tokens.desk", 'tokens = {desk = {sha256 = "x"}}', "tokens = {}\n", "[other]\n"])
+def test_a_file_that_cannot_be_added_to_is_left_as_it_is(token: Callable[..., Ran], file: Path, text: str) -> None:
+    tokens_file(file, text)
+
+    code, out, err = token("night", "--scopes", "read")
+
+    assert (code, out) == (2, "")
+    assert str(file) in err
+    assert file.read_text() == text
+
+
+def test_a_hash_that_is_written_in_another_way_is_left_to_its_author(token: Callable[..., Ran], file: Path) -> None:
+    tokens_file(file, OLD.replace('"ab', r'"\u0061b', 1))
+    before = file.read_text()
+
+    code, out, err = token("desk", "--replace")
+
+    assert (code, out) == (2, "")
+    assert "edit it by hand" in err
+    assert file.read_text() == before
+
+
+def test_without_a_file_there_is_nowhere_to_put_it(token: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KROS_TOKENS_FILE")
+
+    code, out, err = token("desk", "--scopes", "read")
+
+    assert (code, out) == (2, "")
+    assert "--file or KROS_TOKENS_FILE" in err
+
+
+def test_commands_at_once_lose_no_token(file: Path) -> None:
+    program = [sys.executable, "-m", "kros_mcp", "token"]
+    environment = {"PATH": os.environ["PATH"], "KROS_TOKENS_FILE": str(file)}
+    started = [
+        subprocess.Popen(
+            [*program, f"agent-{number}", "--scopes", "read"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(3)
+    ]
+    made = {run.communicate(timeout=60)[0].strip() for run in started}
+
+    entries = read_tokens(file)
+    assert {entry.sha256 for entry in entries.values()} == {hashlib.sha256(one.encode()).hexdigest() for one in made}
+    assert len(entries) == 3
+
+
+def test_help_teaches_by_example(token: Callable[..., Ran]) -> None:
+    code, out, _ = token("--help")
+
+    assert code == 0
+    assert "kros-mcp token support-agent --scopes read,buy" in out
+    assert "approve" in out

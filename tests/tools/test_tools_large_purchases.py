@@ -1,0 +1,103 @@
+"""Purchases over KROS_APPROVAL_ABOVE_CENTS wait for an approver, whatever the client could show or say."""
+
+import anyio
+import pytest
+from talk import Clock, Person, accept, item_of, open_talk, wrote
+
+from kros_mcp.operations import moves
+from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.model import Channel, State
+from kros_mcp.simulator import Simulator
+
+pytestmark = pytest.mark.anyio
+PRICE = 500
+
+
+async def approve(journal: Journal, operation_id: str) -> None:
+    await journal.change(operation_id, lambda operation, now: moves.confirm(operation, now, by="approver: night-desk"))
+
+
+@pytest.mark.promise(2)
+async def test_a_purchase_over_the_line_waits_for_an_approver_and_is_then_carried_out(
+    reference: Simulator, journal: Journal, era: str
+) -> None:
+    item, person = item_of(reference), Person(accept("buy"))
+    async with open_talk(reference, era, person, journal=journal, approval_above_cents=PRICE - 1) as talk:
+        asked = await talk.buy(item)
+        assert (asked.outcome, asked["confirmation_code"]) == ("awaiting_approval", None)
+        assert asked["summary"].startswith("An approver has been asked.")
+        assert (person.prompts, wrote(reference)) == ([], [])
+        await approve(journal, asked["operation_id"])
+        with anyio.fail_after(10):
+            while (await talk.call("get_operation", operation_id=asked["operation_id"])).outcome != "done":
+                await anyio.lowlevel.checkpoint()
+    assert [charge.e164 for charge in reference.charges] == [item.e164]
+
+
+async def test_the_line_itself_is_still_the_conversations(reference: Simulator, era: str) -> None:
+    async with open_talk(reference, era, approval_above_cents=PRICE) as talk:
+        asked = await talk.buy(item_of(reference))
+        assert asked.outcome == "confirmation_required"
+        done = await talk.buy(item_of(reference), confirmation_code=asked["confirmation_code"])
+    assert done.outcome == "done"
+
+
+async def test_an_approver_has_as_long_as_the_operator_gives_them(
+    reference: Simulator, journal: Journal, clock: Clock
+) -> None:
+    async with open_talk(reference, journal=journal, approval_above_cents=0, approval_hours=2) as talk:
+        asked = await talk.buy(item_of(reference))
+        operation = await journal.get(asked["operation_id"])
+        assert operation is not None
+        assert (operation.channel, operation.expires_at - clock()) == (Channel.APPROVER, 2 * 3600)
+        clock.seconds += 2 * 3600
+        assert (await talk.call("get_operation", operation_id=operation.id)).outcome == "expired"
+
+
+@pytest.mark.promise(2)
+async def test_a_code_given_out_before_the_line_was_drawn_buys_nothing_over_it(
+    reference: Simulator, journal: Journal, era: str
+) -> None:
+    item = item_of(reference)
+    async with open_talk(reference, era, journal=journal) as talk:
+        code = (await talk.buy(item))["confirmation_code"]
+    async with open_talk(reference, era, journal=journal, approval_above_cents=PRICE - 1) as talk:
+        refused = await talk.buy(item, confirmation_code=code)
+        assert (refused.outcome, refused["charged"], wrote(reference)) == ("APPROVAL_NEEDED", "no", [])
+        assert (await talk.buy(item)).outcome == "awaiting_approval"
+
+
+@pytest.mark.promise(2)
+async def test_a_price_that_rises_over_the_line_asks_an_approver_and_gives_no_code(
+    reference: Simulator, journal: Journal, era: str
+) -> None:
+    item = item_of(reference)
+    async with open_talk(reference, era, journal=journal, approval_above_cents=PRICE) as talk:
+        code = (await talk.buy(item))["confirmation_code"]
+        item.monthly_cost_cents += 1
+        anew = await talk.buy(item, confirmation_code=code)
+        assert (anew.outcome, anew["confirmation_code"]) == ("awaiting_approval", None)
+    assert wrote(reference) == []
+
+
+async def test_an_unstated_price_counts_as_the_most_that_it_may_be(reference: Simulator, journal: Journal) -> None:
+    item = item_of(reference)
+    reference.faults.switch_on("missing_prices", times=None)
+    given = {"allow_unpriced": True, "max_purchase_cents": 900, "approval_above_cents": 899}
+    async with open_talk(reference, journal=journal, **given) as talk:
+        assert (await talk.buy(item)).outcome == "awaiting_approval"
+
+
+async def test_releases_and_changes_stay_with_the_conversation(reference: Simulator, journal: Journal) -> None:
+    async with open_talk(reference, journal=journal, approval_above_cents=0) as talk:
+        owned = next(iter(reference.owned.values()))
+        asked = await talk.call("release_phone_number", number_id=owned.id)
+    assert asked.outcome == "confirmation_required"
+    operation = await journal.get(asked["operation_id"])
+    assert operation is not None
+    assert operation.state is State.PROPOSED
+
+
+async def test_get_spending_tells_where_the_line_is(reference: Simulator) -> None:
+    async with open_talk(reference, approval_above_cents=300) as talk:
+        assert (await talk.call("get_spending"))["approval_above_cents"] == 300
