@@ -1,10 +1,8 @@
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import pytest
 from canaries import SECRET
 
@@ -14,7 +12,7 @@ from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Charge, Simulator, open_server
 from tests.postgres_server import PostgresServer
 
-from .replicas import Fleet, Service, open_fleet, write_tokens
+from .replicas import Fleet, open_fleet, write_tokens
 
 PRINCIPALS = ("night-desk", "day-desk")
 OLD, NEW = "old-key-" * 5, "new-key-" * 5
@@ -35,13 +33,6 @@ class Stage:
         operation = await self.journal.get(operation_id)
         assert operation is not None
         return operation
-
-    async def refuses(self, service: Service) -> None:
-        """Wait until a replica that was told to stop takes no more callers."""
-        with suppress(OSError):
-            while True:
-                async with await anyio.connect_tcp("127.0.0.1", service.port or 0):
-                    await anyio.lowlevel.checkpoint()
 
 
 def settings_of(sim: Simulator, base_url: str, journal_url: str, folder: Path, **settings: str) -> dict[str, str]:

@@ -87,6 +87,13 @@ class Service:
         while self.log.read_text(encoding="utf-8").count(words) < times:
             await self.wrote.wait()
 
+    async def refuses(self) -> None:
+        """Wait until it takes no more callers, having been told to stop."""
+        with suppress(OSError):
+            while True:
+                async with await anyio.connect_tcp("127.0.0.1", self.port or 0):
+                    await anyio.lowlevel.checkpoint()
+
     async def watch(self) -> None:
         """Keep what it writes to stderr, and learn where it serves, until it has ended; nothing cancels this."""
         assert self.process.stderr is not None

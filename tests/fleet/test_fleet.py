@@ -190,7 +190,7 @@ async def test_a_purchase_whose_replica_dies_after_sending_is_settled_by_another
 async def test_a_replica_told_to_stop_settles_what_it_is_sending(stage: Stage, *, long: bool) -> None:
     async with begun(stage) as (operation_id, service, answered):
         service.signal(signal.SIGTERM)
-        await stage.refuses(service)
+        await service.refuses()
         if long:
             await answered.wait()  # its connection has ended; the act has not
         async with open_client(stage.fleet.url, ASKER) as client:

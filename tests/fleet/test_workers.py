@@ -104,22 +104,26 @@ async def test_what_workers_began_their_successors_end_without_any_keys_set(sim:
 
 
 async def test_workers_settle_what_they_are_sending_when_their_parent_is_killed(sim: Simulator, tmp_path: Path) -> None:
-    item = item_of(sim)
-    wish = {"e164": item.e164, "country": item.country, "type": item.type}
-    async with open_workers(sim, tmp_path, KROS_ANSWER_WITHIN_SECONDS="0.5") as service:
+    item, told = item_of(sim), list[str]()
+    async with open_workers(sim, tmp_path) as service:
         pids = workers_of(service)
-        async with open_client(service.url, ASKER) as client:
+        async with open_client(service.url, ASKER) as client, anyio.create_task_group() as tasks:
             talk = Talk(client, sim)
-            asked = await talk.call("buy_phone_number", **wish)
+            asked = await talk.buy(item)
             sim.faults.switch_on("hold", on=["purchase"])
-            told = await talk.call("buy_phone_number", **wish, confirmation_code=asked["confirmation_code"])
-            assert told.outcome == "pending"
-        service.signal(signal.SIGKILL)
-        await service.process.wait()
-        sim.faults.let_go()
+
+            async def confirm() -> None:
+                told.append((await talk.buy(item, confirmation_code=asked["confirmation_code"])).outcome)
+
+            tasks.start_soon(confirm)
+            await sim.faults.held()
+            service.signal(signal.SIGKILL)
+            await service.refuses()
+            sim.faults.let_go()
         await service.ended.wait()
     assert not any(map(is_there, pids))
-    assert [charge.idempotency_key for charge in sim.charges] == [told["operation_id"]]
+    assert told == ["done"]
+    assert [charge.idempotency_key for charge in sim.charges] == [asked["operation_id"]]
 
 
 @pytest.mark.parametrize(
