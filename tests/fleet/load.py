@@ -68,6 +68,7 @@ class Result:
     books: Books
     differences: list[Difference]
     faults: Counter[str]
+    requests: int
     lasted: float
 
     def line(self) -> str:
@@ -77,7 +78,7 @@ class Result:
         return (
             f"{len(seconds)} calls in {self.lasted:.1f} s, {len(seconds) / self.lasted:.0f} calls/s, "
             f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, {len(self.record.unanswered)} without an answer, "
-            f"{self.faults.total()} faults, {len(self.books.charges)} purchases, {len(self.differences)} differences"
+            f"{self.faults.total()} faults in {self.requests} requests to KrosAI, {len(self.books.charges)} purchases, {len(self.differences)} differences"
         )
 
 
@@ -172,7 +173,7 @@ async def run(seconds: float, connections: int, folder: Path, *, seed: int = 1, 
         holdings=holdings_of(sim),
     )
     struck = Counter({name: sim.faults.counts[name] for name in FAULTS})
-    return Result(record, books, compare(books), struck, lasted)
+    return Result(record, books, compare(books), struck, len(sim.requests), lasted)
 
 
 def _settings(folder: Path, base_url: str, journal_url: str) -> dict[str, str]:

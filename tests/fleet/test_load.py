@@ -16,7 +16,8 @@ async def test_many_connections_with_faults_lose_and_duplicate_nothing(tmp_path:
     assert result.differences == [], result.line()
     assert result.record.unanswered == []
     assert result.faults.keys() == set(FAULTS)
-    assert sum(result.faults.values()) > 20
+    assert result.faults.total() >= 5
+    assert len(result.books.charges) >= 5
     by_key = {}
     for charge in result.books.charges:
         assert by_key.setdefault(charge.idempotency_key, charge) is charge
