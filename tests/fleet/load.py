@@ -78,7 +78,8 @@ class Result:
         return (
             f"{len(seconds)} calls in {self.lasted:.1f} s, {len(seconds) / self.lasted:.0f} calls/s, "
             f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, {len(self.record.unanswered)} without an answer, "
-            f"{self.faults.total()} faults in {self.requests} requests to KrosAI, {len(self.books.charges)} purchases, {len(self.differences)} differences"
+            f"{self.faults.total()} faults in {self.requests} requests to KrosAI, "
+            f"{len(self.books.charges)} purchases, {len(self.differences)} differences"
         )
 
 
