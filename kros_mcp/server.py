@@ -30,6 +30,7 @@ from kros_mcp.tools.call import Call, Runtime, current_call
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, authenticated
 from kros_mcp.tools.parameters import refusal
 from kros_mcp.tools.registry import build_tools
+from kros_mcp.tools.unopened import tell_unopened
 
 if TYPE_CHECKING:
     import httpx
@@ -197,7 +198,7 @@ def build_server(
         settings: What the environment decides.
         lifespan: Opens the runtime; tests give their own.
     """
-    return KrosServer(
+    server = KrosServer(
         "kros-mcp",
         title="KrosAI phone numbers",
         version=__version__,
@@ -209,6 +210,8 @@ def build_server(
         # Longer than any question of ours lasts, so that our own expiry answers a late yes in our own words.
         request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
     )
+    server.middleware.insert(0, tell_unopened)  # outside of what opens them
+    return server
 
 
 def state_keys(settings: Settings) -> list[str]:

@@ -4,13 +4,20 @@ import argparse
 import gc
 import importlib.util
 import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
 
 from kros_mcp.commands.serve import in_our_words
 from kros_mcp.errors import SettingsError
 from kros_mcp.http import logs
-from kros_mcp.settings import load_settings
+from kros_mcp.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from kros_mcp.http.access import Access
+    from kros_mcp.http.serving import Address
 
 logger = logging.getLogger(__name__)
 
@@ -33,30 +40,47 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = load_settings(simulator=arguments.simulator)
     settings.require_api_key()
     logs.configure(arguments.log_level)
-    from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - after the settings, which may stop the start
-    from kros_mcp.http.exporting import exporting  # noqa: PLC0415
-    from kros_mcp.http.serving import Address, bind, serve  # noqa: PLC0415
+    from kros_mcp.http.serving import Address, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
     address = Address(arguments.host, arguments.port)
-    if arguments.no_auth:
-        if not address.is_loopback:
-            raise SettingsError(
-                f"--no-auth lets everybody in who reaches {address.host}, so it goes with a loopback address only.",
-                next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
-            )
-        settings.require_principal()
-        access = None
-    else:
-        access = build_access(settings)
+    access = access_of(settings, address, no_auth=arguments.no_auth)
+    if arguments.workers != 1:
+        from kros_mcp.commands import workers  # noqa: PLC0415 - one process needs none of it
+
+        settings = workers.settings_for_all(settings, arguments)
     try:
         listener = bind(address)
     except OSError as exc:
         raise SettingsError(f"Nothing can listen at {address.host}:{address.port}: {exc.strerror}.") from exc
     host, port = listener.getsockname()[:2]
-    logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
+
+    def announce() -> None:
+        logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
+
+    if arguments.workers != 1:
+        return workers.run(settings, arguments, listener, announce)
+    serve_here(settings, access, arguments, listener, announce)
+    return 0
+
+
+def serve_here(
+    settings: Settings,
+    access: "Access | None",
+    arguments: argparse.Namespace,
+    listener: socket.socket,
+    ready: Callable[[], None],
+) -> None:
+    """Serve in this process until a signal comes.
+
+    Raises:
+        KrosError: The service cannot be opened.
+    """
+    from kros_mcp.http.exporting import exporting  # noqa: PLC0415 - see above
+    from kros_mcp.http.serving import Address, serve  # noqa: PLC0415
 
     async def go() -> None:
-        await serve(settings, access, listener, loopback=address.is_loopback, stateless=arguments.stateless)
+        loopback, stateless = Address(arguments.host, arguments.port).is_loopback, arguments.stateless
+        await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready)
 
     try:
         with exporting():
@@ -64,4 +88,22 @@ def _serve(arguments: argparse.Namespace) -> int:
             anyio.run(go, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
     except BaseExceptionGroup as group:
         raise in_our_words(group) from None
-    return 0
+
+
+def access_of(settings: Settings, address: "Address", *, no_auth: bool) -> "Access | None":
+    """Say who may call; None lets everybody in.
+
+    Raises:
+        SettingsError: Nobody is known, or everybody would be let in from other machines.
+    """
+    from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - see above
+
+    if not no_auth:
+        return build_access(settings)
+    if not address.is_loopback:
+        raise SettingsError(
+            f"--no-auth lets everybody in who reaches {address.host}, so it goes with a loopback address only.",
+            next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
+        )
+    settings.require_principal()
+    return None

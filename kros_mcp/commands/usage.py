@@ -12,6 +12,7 @@ or in the JWTs of KROS_OAUTH_ISSUER. TLS is the proxy's in front of it; KROS_PUB
 examples:
   kros-mcp http --simulator --no-auth              for the MCP Inspector, on this machine alone
   KROS_TOKENS_FILE=tokens.toml kros-mcp http --host 0.0.0.0
+  KROS_TOKENS_FILE=tokens.toml kros-mcp http --stateless --workers 4
 
 exit codes:  0 stopped   2 usage or settings   3 journal unusable
 """
@@ -102,6 +103,13 @@ def add_http(commands: Commands) -> None:
         "--stateless",
         action="store_true",
         help="keep no sessions, so that any replica answers any legacy client; those then confirm by code alone",
+    )
+    http.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the port (1); more than one need --stateless",
     )
     http.add_argument(
         "--log-level",

@@ -1,15 +1,18 @@
 """uvicorn, driven by us: one socket, one or several workers, and a shutdown with a bound."""
 
+import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp.http.app import open_service
 from kros_mcp.settings import Settings
@@ -50,9 +53,23 @@ def bind(address: Address) -> socket.socket:
 
 
 async def serve(
-    settings: Settings, access: "Access | None", listener: socket.socket, *, loopback: bool, stateless: bool
+    settings: Settings,
+    access: "Access | None",
+    listener: socket.socket,
+    *,
+    loopback: bool,
+    stateless: bool,
+    ready: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT comes, then finish what is under way, within a bound.
+
+    Args:
+        settings: What the environment decides.
+        access: Who may call; None lets everybody in.
+        listener: Where to listen; until all is open nobody is accepted there, so that a proxy asks another replica.
+        loopback: Whether only this machine can reach it.
+        stateless: Keep no session for legacy clients.
+        ready: Called once callers are accepted.
 
     Raises:
         KrosError: The service cannot be opened.
@@ -60,7 +77,7 @@ async def serve(
     with _Signals() as signals:
         async with open_service(settings, access, loopback=loopback, stateless=stateless) as service:
             config = uvicorn.Config(
-                service.app,
+                _Parting(service.app),
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -68,7 +85,7 @@ async def serve(
                 ws="none",
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
-            server = _Server(config)
+            server = _Server(config, ready)
             signals.tell(server)
             _keep_for_good()
             await server.serve(sockets=[listener])
@@ -81,8 +98,52 @@ def _keep_for_good() -> None:
     gc.freeze()
 
 
+class _Parting:
+    """Tells a caller whose request is cut off by the end of the grace that its act goes on all the same."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; it is cancelled from outside in no other case."""
+        begun = ended = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun, ended
+            begun = True
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except asyncio.CancelledError:
+            if not begun:
+                await _stopping(scope, receive, send)
+            elif not ended:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+_stopping = JSONResponse(
+    {
+        "error": "stopping",
+        "error_description": "This replica is stopping. What was under way goes on: look it up with get_operation.",
+    },
+    status_code=503,
+    headers={"retry-after": "1"},
+)
+
+
 class _Server(uvicorn.Server):
     """A uvicorn that leaves signals to us: it would raise them again, and end the process before acts are settled."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept callers, and tell so."""
+        await super().startup(sockets)
+        self._ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -100,6 +161,7 @@ class _Signals:
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)  # a worker is born with them blocked
         return self
 
     def __exit__(self, *exc_info: object) -> None:

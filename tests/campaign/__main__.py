@@ -3,15 +3,18 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 from tests.postgres_server import open_postgres_server
 
 from .campaign import Outcome, run
+from .fleet import HTTP_KINDS, PACE, over_http
 from .report import LONG_ENOUGH_SECONDS, PROVES_LITTLE, keep, lines, missed, targets
 from .world import Plan
 
@@ -40,7 +43,14 @@ examples
   python -m tests.campaign --seconds 120 --seed 1
   python -m tests.campaign --seconds 30 --seed 7 --profile guide --at-least purchases=50,kills=10
   python -m tests.campaign --seconds 120 --seed 1 --backend postgres
+  python -m tests.campaign --seconds 120 --seed 2 --backend postgres --transport http
 """
+
+
+TRANSPORTS: Mapping[str, Callable[[int], dict[str, Any]]] = {
+    "stdio": lambda _seed: {},
+    "http": lambda seed: {"transport": over_http(stateless=seed // 2 % 2 == 1), "kinds": HTTP_KINDS, "pace": PACE},
+}
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -57,6 +67,13 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=("by seed", "reference", "guide"),
         default="by seed",
         help="which of KrosAI's two documents the simulator follows; odd seeds take reference, even ones guide",
+    )
+    parser.add_argument(
+        "--transport",
+        choices=tuple(TRANSPORTS),
+        default="stdio",
+        help="how clients reach servers: each its own over stdio, or three replicas over HTTP behind a proxy, which "
+        "keep sessions for legacy clients or, with seeds 2, 3, 6, 7, …, keep none (stdio)",
     )
     journal = parser.add_mutually_exclusive_group()
     journal.add_argument(
@@ -80,7 +97,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parsed = parser.parse_args(arguments)
     try:
-        parsed.least = targets(parsed.at_least, parsed.seconds)
+        parsed.least = targets(parsed.at_least, parsed.seconds, parsed.transport)
     except ValueError as exc:
         parser.error(f"--at-least: {exc}")
     return parsed
@@ -100,6 +117,7 @@ def main() -> int:
             profile=arguments.profile,
             journal_url=url,
             agents=arguments.agents,
+            **TRANSPORTS[arguments.transport](arguments.seed),
         )
         try:
             outcome: Outcome = anyio.run(partial(run, plan))

@@ -89,14 +89,17 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
     sim = WatchedKrosai(plan.profile_name, plan.seed)
     events = Events(plan.folder / "events.jsonl")
     try:
-        async with open_server(sim) as base_url, _open_journal(plan.url) as journal:
+        async with AsyncExitStack() as stack:
+            base_url = await stack.enter_async_context(open_server(sim))
+            journal = await stack.enter_async_context(_open_journal(plan.url))
             if await journal.count():
                 raise ValueError("The journal must be empty, since all that stands in it is compared.")
             book, settings = Book(events), _settings(plan, sim, base_url)
+            reach = await stack.enter_async_context(plan.transport(settings, plan.folder, events))
             connections = tuple(
                 Connection(
                     kind,
-                    plan.reach,
+                    reach,
                     settings,
                     Person(kind.name, chance, book, events),
                     chance=chance,

@@ -20,7 +20,6 @@ from .events import Events
 from .people import Book
 from .reach import Reached
 
-MOST_FROZEN = 3
 FREEZE_SECONDS = (LEASE_SECONDS + 1, LEASE_SECONDS + 4)
 
 
@@ -31,6 +30,8 @@ class Pace:
     kills: float = 0.45
     freezes: float = 0.12
     restarts: float = 0.03
+    most_frozen: int = 3
+    """How many servers at once."""
 
 
 class Chaos:
@@ -122,7 +123,7 @@ class Chaos:
         server, seconds = connection.server, self._chance.uniform(*FREEZE_SECONDS)
         frozen = sum(each.server is not None and each.server.frozen for each in self._connections)
         too_late = time.monotonic() + seconds > self._ends
-        if server is None or not server.is_running or frozen >= MOST_FROZEN or too_late:
+        if server is None or not server.is_running or frozen >= self._pace.most_frozen or too_late:
             return
         self._events.note("freeze", by=connection.name, pid=server.pid, seconds=seconds)
         self.counts["begun freezes"] += 1

@@ -23,6 +23,9 @@ from .reach import Reach, Reached
 CALL_SECONDS = 8.0
 """How long a client waits for an answer; longer than a server may take, shorter than one is frozen."""
 _CONNECTION_CLOSED, _TIMED_OUT = -32000, -32001
+_SESSION_LOST = {"Session terminated", "Session not found"}
+_BAD_STATUS = "Server returned an error response"
+"""What a client is told of a session that died with its server, and of a bad status; a fleet looks at statuses."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Connection:
 
     async def _one_life(self) -> None:
         with self._log.open("a", encoding="utf-8") as log:
-            async with self._reach(self._settings, log) as server:
+            async with self._reach(self.name, self._settings, log) as server:
                 self.server = server
                 self._events.note("start", by=self.name, pid=server.pid)
                 answers = self.person.answer if self.kind.prompts else None
@@ -99,12 +102,12 @@ class Connection:
                     async with Client(server.way, mode=self.kind.era, elicitation_callback=answers) as client:
                         self._client = client
                         self._up.set()
-                        await server.process.wait()
+                        await server.ended()
                 finally:
                     self._client, self.server = None, None
                     if self._up.is_set():  # else those who wait go on waiting for the next life
                         self._up = anyio.Event()
-                    self._events.note("end", by=self.name, pid=server.pid, code=server.process.returncode)
+                    self._events.note("end", by=self.name, pid=server.pid, code=server.returncode)
 
     async def up(self) -> None:
         """Wait until it is connected."""
@@ -147,7 +150,9 @@ class Connection:
     def _mind(self, tool: str, exc: MCPError) -> None:
         """A failure is a result and never a protocol error, but for connections that end and broken forms."""
         code, message = exc.error.code, exc.error.message
-        ours = message == BROKEN_FORM
+        ours = message in {BROKEN_FORM, _BAD_STATUS, *_SESSION_LOST}
+        if message in _SESSION_LOST and self.server is not None:
+            self.server.session_lost()
         if code in {_CONNECTION_CLOSED, _TIMED_OUT} or ours:
             self._events.note("no answer", by=self.name, tool=tool, error=message)
         else:

@@ -1,8 +1,7 @@
-"""How a client reaches a server: the one place that knows of processes and transports.
+"""How a client reaches a server of its own: over stdin and stdout of a process; `fleet.py` has the other way.
 
-`open_stdio` starts `python -m kros_mcp` and speaks over its stdin and stdout, as clients do. The SDK's own
-stdio client does the same but keeps the process to itself, and here it must be killed and frozen. Another
-transport is another function of the type `Reach`.
+`open_stdio` starts `python -m kros_mcp` and speaks with it as clients do. The SDK's own stdio client does the
+same but keeps the process to itself, and here it must be killed and frozen.
 """
 
 import os
@@ -11,20 +10,70 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, Protocol, TextIO
 
 import anyio
 from anyio.abc import Process
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
+from .events import Events
+
 STOP_SECONDS = 3.0
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
 
 
+class Reached(Protocol):
+    """A way to a server, and the process that answers there, to be struck."""
+
+    @property
+    def way(self) -> Any:
+        """What the SDK's `Client` takes."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    @property
+    def frozen(self) -> bool: ...
+
+    @property
+    def is_running(self) -> bool: ...
+
+    def kill(self) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def freeze(self) -> None: ...
+
+    def thaw(self) -> None:
+        """Let go on what was frozen through this; nothing if nothing was."""
+
+    def session_lost(self) -> None:
+        """Learn that the server does not know the client any more."""
+
+    async def ended(self) -> None:
+        """Wait until the way leads nowhere, and the client must take another."""
+
+
+Reach = Callable[[str, Mapping[str, str], TextIO], AbstractAsyncContextManager[Reached]]
+"""Opens a way for the client of that name, with the settings that it wants; stderr of its process goes to the file."""
+Transport = Callable[[Mapping[str, str], Path, Events], AbstractAsyncContextManager[Reach]]
+"""Opens, with the settings that all servers share and a folder for logs, whatever all ways have in common."""
+
+
+@asynccontextmanager
+async def over_stdio(_settings: Mapping[str, str], _folder: Path, _events: Events) -> AsyncIterator[Reach]:
+    """Give every client a server process of its own."""
+    yield open_stdio
+
+
 @dataclass
-class Reached:
-    """A server process, and the way to it: what the SDK's `Client` takes."""
+class OwnProcess:
+    """A server process that one client has to itself."""
 
     way: Any
     process: Process
@@ -33,6 +82,10 @@ class Reached:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.returncode
 
     @property
     def is_running(self) -> bool:
@@ -52,6 +105,12 @@ class Reached:
         self.frozen = False
         self._signal(signal.SIGCONT)
 
+    def session_lost(self) -> None:
+        """There are no sessions on stdio."""
+
+    async def ended(self) -> None:
+        await self.process.wait()
+
     def _signal(self, number: signal.Signals) -> None:
         # Not by the process object: that looks whether it has ended, and takes its exit code from asyncio.
         with suppress(ProcessLookupError):
@@ -59,11 +118,8 @@ class Reached:
                 os.kill(self.pid, number)
 
 
-Reach = Callable[[Mapping[str, str], TextIO], AbstractAsyncContextManager[Reached]]
-
-
 @asynccontextmanager
-async def open_stdio(settings: Mapping[str, str], log: TextIO) -> AsyncIterator[Reached]:
+async def open_stdio(_name: str, settings: Mapping[str, str], log: TextIO) -> AsyncIterator[Reached]:
     """Start a server with these settings; what it writes to stderr goes to `log`. It is gone on leaving."""
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
     process = await anyio.open_process(
@@ -72,7 +128,7 @@ async def open_stdio(settings: Mapping[str, str], log: TextIO) -> AsyncIterator[
         stderr=log,
         start_new_session=True,  # a Ctrl-C at the terminal is for the campaign, which then ends them
     )
-    reached = Reached(_open_streams(process), process)
+    reached = OwnProcess(_open_streams(process), process)
     try:
         yield reached
     finally:

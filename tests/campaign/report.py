@@ -20,7 +20,7 @@ PROVES_LITTLE = (
 )
 
 
-def targets(wish: str, seconds: float) -> dict[str, int]:
+def targets(wish: str, seconds: float, transport: str = "stdio") -> dict[str, int]:
     """Read `purchases=300,kills=40,…`; without a wish, what a run of this length should reach.
 
     Raises:
@@ -28,6 +28,8 @@ def targets(wish: str, seconds: float) -> dict[str, int]:
     """
     if not wish:
         a_second = {"purchases": 2.5, "kills": 0.33, "freezes": 0.083, "each-fault": 0.083}
+        if transport == "http":  # three processes stand for eight
+            a_second = {"purchases": 1.5, "kills": 0.12, "freezes": 0.025, "each-fault": 0.05}
         return {name: int(rate * seconds) for name, rate in a_second.items()} if seconds >= LONG_ENOUGH_SECONDS else {}
     named = dict(part.partition("=")[::2] for part in wish.split(","))
     known = {"purchases", "releases", "configures", "kills", "freezes", "restarts", "each-fault"}
@@ -68,7 +70,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield "  " + ", ".join(f"{name} {count}" for name, count in counts(outcome).items() if name != "each-fault")
     noted = world.events.counts
     yield (
-        f"  server processes {noted['start']}, answers {noted['answer']}, "
+        f"  server processes {noted['replica'] or noted['start']}, answers {noted['answer']}, "
         f"calls without an answer {noted['call without an answer']}, requests to KrosAI {len(world.sim.requests)}"
     )
     yield f"  settled {outcome.waited_seconds:.1f} seconds after the faults had ended"

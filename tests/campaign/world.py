@@ -14,7 +14,7 @@ from .clients import KINDS, Connection, Kind
 from .deeds import COUNTRIES
 from .events import Events
 from .people import Book
-from .reach import Reach, open_stdio
+from .reach import Transport, over_stdio
 from .watched import WatchedKrosai
 
 MOST_OPERATIONS = 1_000_000
@@ -35,7 +35,7 @@ class Plan:
     """How many share one client."""
     pace: Pace = field(default_factory=Pace)
     faults: bool = True
-    reach: Reach = open_stdio
+    transport: Transport = over_stdio
     limits: tuple[int, int] = (6_000, 50_000_000)
     """KROS_MAX_PURCHASE_CENTS and KROS_DAILY_BUDGET_CENTS."""
 

@@ -88,7 +88,7 @@ async def test_a_prompt_of_one_caller_answered_by_another_spends_nothing(web: We
         yes = {name: {"action": "accept", "content": {"decision": "buy"}}}
         answer = {**call, "inputResponses": yes, "requestState": question["requestState"]}
         stolen = (await b.post("/mcp", **modern("tools/call", answer, elicits=True))).json()
-        assert "result" not in stolen
+        assert stolen["result"]["structuredContent"]["code"] == "ANSWER_UNREADABLE"
         assert wrote(web.sim) == []
         assert {operation.principal for operation in await journal.list_operations(EVERYTHING, limit=9, after="")} == {
             "tokens|a"
