@@ -5,10 +5,20 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not parts:
+        raise ValueError("names nothing; leave it empty, or separate its values by commas")
+    return parts
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 SHORTEST_KEY = 32
 """Characters of a key in KROS_STATE_KEYS."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -24,7 +34,7 @@ class ServiceSettings(BaseSettings):
     allowed_hosts: CommaSeparated = Field((), description="Host headers answered, beside loopback and the public URL")
     allowed_origins: CommaSeparated = Field((), description="Origin headers answered, beside the service's own")
     requests_per_second: float = Field(20, ge=0, le=100_000, description="of one principal at one replica; 0 for any")
-    state_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    state_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="secrets that replicas share; the first seals, all open"
     )
     tokens_file: Path | None = Field(None, description="TOML of who may call, made by kros-mcp token")
@@ -33,16 +43,6 @@ class ServiceSettings(BaseSettings):
     oauth_jwks_url: str | None = Field(None, description="the issuer's keys; its .well-known/jwks.json if empty")
     oauth_algorithms: CommaSeparated = Field(("RS256", "ES256"), description="signatures taken")
     oauth_scope_claim: str = Field("scope", pattern=r"^[\w.:/-]+$", description="where scopes stand; dots go deeper")
-
-    @field_validator("allowed_hosts", "allowed_origins", "oauth_algorithms", "state_keys", mode="before")
-    @classmethod
-    def _split_list(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = tuple(part.strip() for part in value.split(",") if part.strip())
-        if not parts:
-            raise ValueError("names nothing; leave it empty, or separate its values by commas")
-        return parts
 
     @field_validator("state_keys")
     @classmethod

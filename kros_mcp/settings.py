@@ -130,16 +130,6 @@ class Settings(ServiceSettings):
             raise ValueError("must be sqlite:////absolute/path, sqlite:///relative/path or postgresql://...")
         return value
 
-    @field_validator("allowed_countries", "protected_numbers", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        parts = tuple(part.strip() for part in value.split(",") if part.strip())
-        if not parts:
-            raise ValueError("names nothing; leave it empty, or separate its values by commas")
-        return parts
-
     @field_validator("allowed_countries")
     @classmethod
     def _check_countries(cls, value: tuple[str, ...]) -> tuple[str, ...]:

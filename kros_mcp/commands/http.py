@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NEEDED = ("uvicorn", "jwt", "jinja2")
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve over HTTP until a signal comes.
@@ -39,6 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     settings = load_settings(simulator=arguments.simulator)
     settings.require_api_key()
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise SettingsError(
+            f"The HTTP service needs {' and '.join(missing)}, which this installation lacks.",
+            next_step="Install it with its extra: pip install 'kros-mcp[http]', or '.[http]' in a clone.",
+        )
     logs.configure(arguments.log_level)
     from kros_mcp.http.serving import Address, bind  # noqa: PLC0415 - after the settings, which may stop the start
 

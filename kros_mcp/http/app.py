@@ -83,7 +83,7 @@ async def open_service(
         routes = _routes(settings, access, StreamableHTTPASGIApp(sessions))
         if access:
             routes += approval_routes(opened[0], access, loopback=loopback)
-        routes += Health(opened[0]).routes()
+        routes += Health(opened[0], access).routes()
         guarded = Doors(
             RequestBodyLimitMiddleware(Starlette(routes=routes), MAX_BODY_BYTES), names(settings, loopback=loopback)
         )

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from kros_mcp.errors import KrosError
+from kros_mcp.http.access import Access
 from kros_mcp.times import utc
 from kros_mcp.tools.call import Runtime
 
@@ -29,11 +30,15 @@ class Health:
 
     Args:
         runtime: What is open.
+        access: How callers are known; None where everybody is let in.
         clock: Seconds that only go forward.
     """
 
-    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, runtime: Runtime, access: Access | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._runtime = runtime
+        self._access = access
         self._clock = clock
         self._journal = SLOW
         self._fresh_until: float | None = None
@@ -52,7 +57,7 @@ class Health:
         return JSONResponse(found, status_code=200 if found["status"] == "ready" else 503, headers=_HEADERS)
 
     async def look(self) -> dict[str, Any]:
-        """Say whether requests should come here, and what KrosAI was seen to do, which does not decide it."""
+        """Say whether requests should come here, and what does not decide it: other replicas see the same."""
         is_ready = self._runtime.runner.is_ready
         journal = await self._look_at_journal() if is_ready else "not looked at"
         reach = self._runtime.desk.client.reach
@@ -60,6 +65,7 @@ class Health:
             "status": "ready" if is_ready and journal == WRITABLE else "not_ready",
             "journal": journal,
             "recovery": "done" if is_ready else "not_done",
+            "callers": "unknown" if self._access and self._access.trouble() else "known",
             "krosai": {
                 "state": reach.state,
                 "since": utc(reach.since) if reach.since else None,

@@ -161,7 +161,8 @@ class _Signals:
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)  # a worker is born with them blocked
+        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)  # a worker is born with them blocked
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -22,7 +22,7 @@ from kros_mcp.server import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime
-from kros_mcp.tools.caller import Caller, CallerToken, Scope, principal_of
+from kros_mcp.tools.caller import Scope, caller_token, principal_of
 
 HERE = "http://127.0.0.1:8000"
 KEY, OTHER_KEY = "k" * 32, "o" * 32
@@ -45,14 +45,7 @@ class Tokens:
         if token not in HOLDERS:
             return None
         name, scopes = HOLDERS[token]
-        return CallerToken(
-            token="",
-            client_id=name,
-            scopes=sorted(scopes),
-            subject=name,
-            claims={"iss": "tokens"},
-            caller=Caller(principal_of("tokens", name), scopes),
-        )
+        return caller_token("tokens", name, scopes)
 
 
 class Clock:

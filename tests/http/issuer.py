@@ -3,10 +3,9 @@
 import asyncio
 import hashlib
 import json
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import httpx
 import httpx2
 import jwt
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from listening import open_listening
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -210,32 +209,5 @@ async def open_http(
         if not tcp:
             yield Served("http://127.0.0.1/mcp", sim, journal, upstream, service.app)
             return
-        async with _listening(service.app) as url:
-            yield Served(url, sim, journal, upstream)
-
-
-@asynccontextmanager
-async def _listening(app: Any) -> AsyncIterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        await server.ready.wait()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        finally:
-            server.should_exit = True
-            await task
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.ready.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+        async with open_listening(service.app) as url:
+            yield Served(f"{url}/mcp", sim, journal, upstream)

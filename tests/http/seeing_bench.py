@@ -56,11 +56,11 @@ def serving(*arguments: str, **environment: str) -> Iterator[Served]:
     with subprocess.Popen(command, env=clean | environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
-            begun = process.stderr.readline()
-            [url] = re.findall(r"http://[0-9.:]+", begun)
-            with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as http:
-                assert http.get(f"{url}/healthz").status_code == 200
-            served = Served(process, url, [begun])
+            begun: list[str] = []
+            while not (found := re.findall(r"serving (http://[0-9.:]+)", begun[-1] if begun else "")):
+                begun.append(process.stderr.readline())
+                assert begun[-1], begun  # it has ended instead
+            served = Served(process, found[0], begun)
             yield served
             if process.poll() is None:
                 served.stop()

@@ -7,20 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import anyio
 import pytest
-import uvicorn
 from approvals_bench import NIGHT, NIGHT_DESK, SUPPORT, Bench, Clock, access, settings_for
+from listening import open_listening
 from playwright.async_api import Browser, Page, async_playwright, expect
 from starlette.applications import Starlette
 
 from kros_mcp.http.app import open_service
-from kros_mcp.http.serving import Address, bind
 from kros_mcp.operations import decisions
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, transport
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 
 PICTURES = Path(__file__).parent.parent.parent / "pictures"
 ARGUMENTS = (
@@ -48,14 +46,11 @@ def chromium() -> str:
 async def open_page_server() -> AsyncIterator[tuple[Bench, str]]:
     """Serve the whole app at a free port, with a purchase, one's own, and a release waiting."""
     sim = Simulator()
-    listener = bind(Address("127.0.0.1", 0))
-    async with open_service(settings_for(sim), access(), transport=transport(sim)) as service:
-        server = uvicorn.Server(uvicorn.Config(service.app, log_config=None, access_log=False, lifespan="off"))
-        bench = Bench(sim, service.runtime, Clock(), Clock(), Starlette())
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server._serve, [listener])  # noqa: SLF001 - without its hold on signals
-            yield bench, f"http://127.0.0.1:{listener.getsockname()[1]}/approvals"
-            server.should_exit = True
+    async with (
+        open_service(settings_for(sim), access(), transport=transport(sim)) as service,
+        open_listening(service.app) as url,
+    ):
+        yield Bench(sim, service.runtime, Clock(), Clock(), Starlette()), f"{url}/approvals"
 
 
 @asynccontextmanager

@@ -63,6 +63,7 @@ async def test_both_probes_answer_without_a_token_and_tell_strangers_nothing() -
             "status": "ready",
             "journal": "writable",
             "recovery": "done",
+            "callers": "known",
             "krosai": {"state": "unknown", "since": None, "seen_at": None},
         },
     )
@@ -91,7 +92,7 @@ async def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_return(tmp
     clock, path = Clock(), tmp_path / "journal"
     async with opened(path, transport(Simulator())) as runtime:
         await runtime.runner.looked_round.wait()
-        health, other = Health(runtime, clock), sqlite3.connect(path, isolation_level=None)
+        health, other = Health(runtime, clock=clock), sqlite3.connect(path, isolation_level=None)
         other.execute("ALTER TABLE meta RENAME TO hidden")
         broken = await health.look()
         other.execute("ALTER TABLE hidden RENAME TO meta")
@@ -108,7 +109,7 @@ async def test_a_locked_journal_is_waited_for_by_one_probe_alone(tmp_path: Path)
     clock, path = Clock(), tmp_path / "journal"
     async with opened(path, transport(Simulator())) as runtime:
         await runtime.runner.looked_round.wait()
-        health, other = Health(runtime, clock), sqlite3.connect(path, isolation_level=None)
+        health, other = Health(runtime, clock=clock), sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         locked = await health.look()
         clock.seconds += FRESH_SECONDS

@@ -1,15 +1,13 @@
 """An HTTP service in this event loop, over real TCP, and clients that speak to it."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import httpx
 import httpx2
-import uvicorn
+from listening import open_listening
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.provider import AccessToken
@@ -20,7 +18,7 @@ from kros_mcp.http.app import Service, open_service
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
-from kros_mcp.tools.caller import IN_CONVERSATION, Caller, CallerToken, Scope, principal_of
+from kros_mcp.tools.caller import IN_CONVERSATION, Scope, caller_token, principal_of
 
 MODERN = "2026-07-28"
 
@@ -34,15 +32,7 @@ class Known:
     async def verify_token(self, token: str) -> AccessToken | None:
         if token not in self.scopes:
             return None
-        scopes = self.scopes[token]
-        return CallerToken(
-            token="",
-            client_id=token,
-            scopes=sorted(scopes),
-            subject=token,
-            claims={"iss": "tokens"},
-            caller=Caller(principal_of("tokens", token), scopes),
-        )
+        return caller_token("tokens", token, self.scopes[token])
 
 
 def access_for(*names: str, **limits: Limits) -> Access:
@@ -88,36 +78,13 @@ async def open_web(
 ) -> AsyncIterator[Web]:
     """Serve in this process; its KrosAI is the simulator, in this process too."""
     given = settings_for(sim, **settings)
-    async with open_service(
-        given, access, stateless=stateless, loopback=loopback, transport=transport(sim), journal=journal
-    ) as service:
-        server = _Server(service)
-        running = asyncio.create_task(server.serve())
-        try:
-            await server.ready.wait()
-            port = server.servers[0].sockets[0].getsockname()[1]
-            yield Web(service, f"http://127.0.0.1:{port}", sim)
-        finally:
-            server.should_exit = True
-            with anyio.CancelScope(shield=True):
-                await running
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, service: Service) -> None:
-        config = uvicorn.Config(
-            service.app, port=0, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1
-        )
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets=sockets)
-        self.ready.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    async with (
+        open_service(
+            given, access, stateless=stateless, loopback=loopback, transport=transport(sim), journal=journal
+        ) as service,
+        open_listening(service.app) as url,
+    ):
+        yield Web(service, url, sim)
 
 
 def modern(

@@ -1,0 +1,43 @@
+"""An app in this event loop, reached over TCP as clients reach it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+import uvicorn
+from starlette.types import ASGIApp
+
+from kros_mcp.http.serving import Address, bind
+
+
+@asynccontextmanager
+async def open_listening(app: ASGIApp) -> AsyncIterator[str]:
+    """Serve an app at any free port; yields its URL, without a path."""
+    with bind(Address("127.0.0.1", 0)) as listener:
+        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await server.ready.wait()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            with anyio.CancelScope(shield=True):
+                await running
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that says when it listens, and leaves signals to the test runner."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
