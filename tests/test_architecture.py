@@ -86,7 +86,8 @@ def test_no_file_outgrows_its_room(name: str) -> None:
 def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
     program = (
         "import sys; import kros_mcp.cli, kros_mcp.server; from kros_mcp.tools.registry import build_tools; "
-        "build_tools(); print([name for name in ('httpx', 'stamina', 'phonenumbers', 'platformdirs', "
+        "build_tools(); print([name for name in ('httpx', 'stamina', 'phonenumbers', 'platformdirs', 'jinja2', "
+        "'opentelemetry.metrics', 'opentelemetry.sdk', 'psycopg', 'kros_mcp.http', "
         "'kros_mcp.simulator') if name in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -23,7 +23,6 @@ from types import FrameType
 import anyio
 from pydantic import SecretStr
 
-from kros_mcp.commands.http import access_of, serve_here
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http import logs
 from kros_mcp.operations.journals.backends import open_journal
@@ -162,7 +161,8 @@ def _work(settings: Settings, arguments: argparse.Namespace, listener: socket.so
     """Be a worker, until a signal comes or the parent is gone."""
     logs.configure(arguments.log_level)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
-    from kros_mcp.http.serving import Address  # noqa: PLC0415 - uvicorn, which the parent needs not
+    from kros_mcp.commands.serving import access_of, serve_here  # noqa: PLC0415 - uvicorn, which the parent needs not
+    from kros_mcp.http.serving import Address  # noqa: PLC0415
 
     try:
         access = access_of(settings, Address(arguments.host, arguments.port), no_auth=arguments.no_auth)

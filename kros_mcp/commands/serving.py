@@ -1,0 +1,58 @@
+"""What every process of `kros-mcp http` does: know its callers, and serve until a signal comes."""
+
+import argparse
+import importlib.util
+import socket
+from collections.abc import Callable
+
+import anyio
+
+from kros_mcp.commands.serve import in_our_words
+from kros_mcp.errors import SettingsError
+from kros_mcp.http.access import Access
+from kros_mcp.http.authentication import build_access
+from kros_mcp.http.exporting import exporting
+from kros_mcp.http.serving import Address, serve
+from kros_mcp.settings import Settings
+
+
+def serve_here(
+    settings: Settings,
+    access: Access | None,
+    arguments: argparse.Namespace,
+    listener: socket.socket,
+    ready: Callable[[], None],
+) -> None:
+    """Serve in this process until a signal comes.
+
+    Raises:
+        KrosError: The service cannot be opened.
+    """
+
+    async def go() -> None:
+        loopback, stateless = Address(arguments.host, arguments.port).is_loopback, arguments.stateless
+        await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready)
+
+    try:
+        with exporting():
+            # Quicker than the loop of asyncio itself; `uvicorn[standard]` brings it wherever it exists.
+            anyio.run(go, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
+    except BaseExceptionGroup as group:
+        raise in_our_words(group) from None
+
+
+def access_of(settings: Settings, address: Address, *, no_auth: bool) -> Access | None:
+    """Say who may call; None lets everybody in.
+
+    Raises:
+        SettingsError: Nobody is known, or everybody would be let in from other machines.
+    """
+    if not no_auth:
+        return build_access(settings)
+    if not address.is_loopback:
+        raise SettingsError(
+            f"--no-auth lets everybody in who reaches {address.host}, so it goes with a loopback address only.",
+            next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
+        )
+    settings.require_principal()
+    return None
