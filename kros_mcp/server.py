@@ -111,7 +111,8 @@ class KrosServer(MCPServer[Runtime]):
 
 
 async def _without_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Keep what an unexpected exception says out of the SDK's spans: it may quote a secret."""
+    """Keep what an unexpected exception says out of the SDK's spans, and what a client calls things by."""
+    telemetry.method_is(ctx.method)
     try:
         return await call_next(ctx)
     except (MCPError, ValidationError):  # the SDK shows nothing of theirs but what the client is told
@@ -207,6 +208,7 @@ def build_server(
         lifespan=lambda _: lifespan(settings),
         log_level="WARNING",
         middleware=[_without_words],
+        subscriptions=False,  # nothing here ever changes its lists; a stream that is held open would hold a connection
         # Longer than any question of ours lasts, so that our own expiry answers a late yes in our own words.
         request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
     )

@@ -84,15 +84,16 @@ async def open_service(
         if access:
             routes += approval_routes(opened[0], access, loopback=loopback)
         routes += Health(opened[0], access).routes()
-        guarded = Doors(
-            RequestBodyLimitMiddleware(Starlette(routes=routes), MAX_BODY_BYTES), names(settings, loopback=loopback)
-        )
+        inside = Starlette(routes=routes)
+        inside.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
+        guarded = Doors(RequestBodyLimitMiddleware(inside, MAX_BODY_BYTES), names(settings, loopback=loopback))
         yield Service(AccessLog(guarded), opened[0])
 
 
 def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:
     pace = Pace(settings.requests_per_second, time.monotonic)
-    routes: list[BaseRoute] = [Route("/mcp", Gate(tools, access, pace))]
+    gate = Gate(tools, access, pace)
+    routes: list[BaseRoute] = [Route("/mcp", gate), Route("/mcp/", gate)]
     if access and access.resource and access.issuers:
         routes.append(metadata_route(access.resource, access.issuers))
     return routes

@@ -15,11 +15,15 @@ from starlette.types import Message, Receive, Scope
 
 @dataclass(frozen=True)
 class Envelope:
-    """A body that was looked into; `tool` is the one it calls, empty if none, and `refusal` answers a malformed one."""
+    """A body that was looked into; `tool` is the one it calls, empty if none, and `refusal` answers a malformed one.
+
+    `answers` tells that it answers what the server asked: a prompt, for nothing else is asked.
+    """
 
     receive: Receive
     tool: str = ""
     refusal: Response | None = None
+    answers: bool = False
 
 
 async def open_envelope(scope: Scope, receive: Receive) -> Envelope:
@@ -45,6 +49,8 @@ async def open_envelope(scope: Scope, receive: Receive) -> Envelope:
         jsonrpc_message_adapter.validate_python(body, by_name=False)
     except (ValidationError, RecursionError):
         return Envelope(replay, refusal=_error(INVALID_REQUEST, "The body is not one JSON-RPC 2.0 message."))
+    if "method" not in body:
+        return Envelope(replay, answers=True)
     if body.get("method") != "tools/call" or not isinstance(body.get("params"), dict):
         return Envelope(replay)
     name = body["params"].get("name")

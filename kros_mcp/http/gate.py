@@ -15,12 +15,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kros_mcp import telemetry
 from kros_mcp.http.access import Access
 from kros_mcp.http.challenge import forbidden, unable, unauthorized
-from kros_mcp.http.envelope import open_envelope
+from kros_mcp.http.envelope import Envelope, open_envelope
 from kros_mcp.http.pace import Pace
-from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
+from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
 
 _LONGEST_TOKEN = 16_384
+# Whatever is told, is told in the answer to a POST. A stream that a GET opens would carry nothing, hold a connection
+# for as long as the caller likes, and outlive its token.
+_no_stream = Response(status_code=405, headers={"allow": "POST, DELETE"})
 
 
 class Gate:
@@ -62,10 +65,12 @@ class Gate:
         self, scope: Scope, receive: Receive, send: Send, refused: Response | None, caller: Caller | None
     ) -> None:
         """Hand a request on unless it is refused already, its body is malformed, or it calls another's tool."""
+        if refused is None and scope["method"] == "GET":
+            refused = _no_stream
         if refused is None:
             envelope = await open_envelope(scope, receive)
             receive = envelope.receive
-            refused = envelope.refusal or (self._without_right(caller, envelope.tool) if caller else None)
+            refused = envelope.refusal or (self._without_right(caller, envelope) if caller else None)
         await (refused or self._app)(scope, receive, send)
 
     def _unknown(self, access: Access, given: str | None) -> Response:
@@ -85,7 +90,10 @@ class Gate:
             return None
         return forbidden(self._resource, Right.READ, "The token permits no tool of this service.")
 
-    def _without_right(self, caller: Caller, tool: str) -> Response | None:
+    def _without_right(self, caller: Caller, envelope: Envelope) -> Response | None:
+        tool = envelope.tool
+        if envelope.answers and not caller.scopes & ACTING:
+            return forbidden(self._resource, Right.BUY, "The answer to a prompt needs a scope to act.")
         if not tool or caller.may_use(tool):
             return None
         needed = min(TOOL_SCOPES[tool], key=list(Right).index)

@@ -5,6 +5,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -24,10 +26,12 @@ from issuer import (
 )
 from jwt.utils import base64url_encode
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
+from web import modern
 
 from kros_mcp.http.pace import Pace
 from kros_mcp.operations.model import State
@@ -249,6 +253,64 @@ async def test_two_tokens_of_one_principal_have_each_their_own_rights_at_once(
     read, bought, read_again = ({tool.name for tool in listed.tools} for listed in seen)
     assert read == read_again == READING | {"get_operation"}
     assert bought == FOLLOWING | {"buy_phone_number"}
+
+
+async def test_a_yes_to_a_prompt_buys_nothing_once_the_right_to_act_is_taken_away(
+    sim: Simulator, tmp_path: Path
+) -> None:
+    path, clock, refused = tmp_path / "tokens.toml", Clock(), asyncio.Event()
+    before, after = (entry("desk", "krosmcp_desk", *scopes) for scopes in (("read", "buy"), ("read",)))
+    late = next(iter(sim.inventory.values()))
+
+    async def watch(response: httpx2.Response) -> None:
+        if response.status_code == 403:
+            refused.set()
+
+    async def says_yes(*_: object) -> ElicitResult:
+        tokens_file(path, after)
+        clock.seconds += 1
+        return ElicitResult(action="accept", content={"decision": "buy"})
+
+    headers, hooks = {"authorization": "Bearer krosmcp_desk"}, {"response": [watch]}
+    async with (
+        open_http(sim, tcp=True, tokens_file=tokens_file(path, before), clock=clock) as served,
+        httpx2.AsyncClient(headers=headers, event_hooks=hooks) as http,
+        Client(
+            streamable_http_client(served.url, http_client=http), mode="legacy", elicitation_callback=says_yes
+        ) as client,
+    ):
+        call = asyncio.create_task(client.call_tool("buy_phone_number", place_of(late)))
+        await asyncio.wait_for(refused.wait(), 10)
+        states = [operation.state for operation in await served.operations()]
+        call.cancel()
+        with pytest.raises((asyncio.CancelledError, MCPError)):
+            await call
+
+    assert (states, sim.charges) == ([State.PROPOSED], [])
+
+
+async def test_no_stream_is_held_open_beside_a_call(sim: Simulator, tmp_path: Path) -> None:
+    path = tokens_file(tmp_path / "tokens.toml", entry("desk", "krosmcp_desk", "read"))
+    async with open_http(sim, tokens_file=path) as served:
+        asked = modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        headers = {"authorization": "Bearer krosmcp_desk"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=served.app), headers=headers) as http:
+            listened = await http.post(served.url, **asked)
+            streamed = await http.get(served.url, headers={"accept": "text/event-stream"})
+
+    assert (listened.status_code, streamed.status_code) == (404, 405)
+
+
+async def test_a_slash_too_many_never_leads_to_plain_http(sim: Simulator, tmp_path: Path) -> None:
+    path = tokens_file(tmp_path / "tokens.toml", entry("desk", "krosmcp_desk", "read"))
+    async with (
+        open_http(sim, tokens_file=path, public_url="https://numbers.example") as served,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=served.app)) as http,
+    ):
+        urls = [f"http://numbers.example{path}" for path in ("/mcp/", "/healthz/", "/readyz/")]
+        statuses = [(await http.post(url, content=b"{}")).status_code for url in urls]
+
+    assert statuses == [401, 404, 404]
 
 
 @pytest.mark.parametrize("claims", [{"sub": "user-2"}, {"client_id": "another-app"}])
