@@ -54,5 +54,11 @@ def access_of(settings: Settings, address: Address, *, no_auth: bool) -> Access 
             f"--no-auth lets everybody in who reaches {address.host}, so it goes with a loopback address only.",
             next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
         )
+    if settings.public_url or settings.allowed_hosts or settings.allowed_origins:
+        raise SettingsError(
+            "--no-auth lets everybody in, and KROS_PUBLIC_URL, KROS_ALLOWED_HOSTS or KROS_ALLOWED_ORIGINS would open "
+            "it to others than this machine.",
+            next_step="Unset them, or give callers tokens: kros-mcp token --help.",
+        )
     settings.require_principal()
     return None

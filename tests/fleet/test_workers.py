@@ -144,3 +144,14 @@ def test_workers_that_cannot_be_one_service_are_refused(
         main(["http", "--no-auth", "--port", "0", *words])
     assert left.value.code in {2, 3}
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["KROS_PUBLIC_URL", "KROS_ALLOWED_HOSTS", "KROS_ALLOWED_ORIGINS"])
+def test_without_tokens_it_is_not_opened_to_others_by_name(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, "numbers.acme.com" if name.endswith("HOSTS") else "https://numbers.acme.com")
+    with pytest.raises(SystemExit) as left:
+        main(["http", "--simulator", "--no-auth", "--port", "0"])
+    assert left.value.code == 2
+    assert "--no-auth" in capsys.readouterr().err
