@@ -28,6 +28,22 @@ _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 _MOST_CODES: Final = 100
 _OUTCOME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,40}|[a-z_]{1,24}")
 _HTTP_FAILURE: Final = 400
+_METHODS: Final = frozenset(
+    {
+        "initialize",
+        "notifications/cancelled",
+        "notifications/initialized",
+        "ping",
+        "prompts/get",
+        "prompts/list",
+        "resources/list",
+        "resources/read",
+        "resources/templates/list",
+        "server/discover",
+        "tools/call",
+        "tools/list",
+    }
+)
 
 _outcomes: set[str] = set()
 
@@ -215,6 +231,18 @@ def _known(outcome: str) -> str:
             return OTHER
         _outcomes.add(outcome)
     return outcome
+
+
+def method_is(method: str) -> None:
+    """Take from the SDK's span what are the client's own words: unknown methods, and names of anything but tools."""
+    span = trace.get_current_span()
+    if method == "tools/call" or not span.is_recording():
+        return
+    known = method if method in _METHODS else OTHER
+    span.update_name(known)
+    span.set_attribute("mcp.method.name", known)
+    if method == "prompts/get":
+        span.set_attribute("gen_ai.prompt.name", OTHER)
 
 
 def _forget_the_name(span: trace.Span) -> None:

@@ -185,3 +185,29 @@ async def test_a_collector_that_never_answers_holds_up_neither_calls_nor_the_end
     assert served.process.returncode == 0
     complaints = [line for line in served.lines if line["logger"] == "kros_mcp.http.exporting"]
     assert 1 <= len(complaints) <= 2
+
+
+def test_words_of_a_client_are_no_names_of_spans() -> None:
+    """A method or name that a client made up would stand in every trace, however long it is."""
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
+
+    from kros_mcp import telemetry  # noqa: PLC0415
+
+    kept = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    for method in ("made-up", "tools/list", "prompts/get", "tools/call"):
+        name = {"mcp.method.name": method, "gen_ai.prompt.name": "someone"}
+        with provider.get_tracer("test").start_as_current_span(f"{method} someone", attributes=name):
+            telemetry.method_is(method)
+
+    assert [span.name for span in kept.get_finished_spans()] == [
+        "_OTHER",
+        "tools/list",
+        "prompts/get",
+        "tools/call someone",
+    ]
+    assert dict(kept.get_finished_spans()[0].attributes or {})["mcp.method.name"] == "_OTHER"
+    assert dict(kept.get_finished_spans()[2].attributes or {})["gen_ai.prompt.name"] == "_OTHER"
