@@ -1,6 +1,7 @@
 """The settings that only the HTTP service reads; `settings.py` takes them in, so that one object holds all."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ class ServiceSettings(BaseSettings):
     )
     allowed_hosts: CommaSeparated = Field((), description="Host headers answered, beside loopback and the public URL")
     allowed_origins: CommaSeparated = Field((), description="Origin headers answered, beside the service's own")
+    trusted_proxies: CommaSeparated = Field((), description="addresses whose X-Forwarded-For is believed")
     requests_per_second: float = Field(20, ge=0, le=100_000, description="of one principal at one replica; 0 for any")
     state_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="secrets that replicas share; the first seals, all open"
@@ -66,6 +68,14 @@ class ServiceSettings(BaseSettings):
         if any(not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d+)?", origin.lower()) for origin in value):
             raise ValueError("holds something that is no origin, such as https://numbers.acme.com")
         return tuple(origin.lower() for origin in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ip_network(proxy)) for proxy in value)
+        except ValueError:
+            raise ValueError("holds something that is no address or network, such as 10.0.0.5 or 10.0.0.0/8") from None
 
     @field_validator("public_url", "oauth_issuer", "oauth_jwks_url")
     @classmethod

@@ -12,8 +12,8 @@ def _no_trouble() -> str | None:
     return None
 
 
-def _as_far_as_is_known(principal: str) -> bool:
-    del principal
+def _as_far_as_is_known(principal: str, mark: str) -> bool:
+    del principal, mark
     return True
 
 
@@ -24,7 +24,7 @@ class Access:
     `verifier` answers a `CallerToken` or None, and never raises. `resource` identifies this service to
     authorization servers, and `issuers` are those whose tokens it takes; None and empty without OAuth.
     `trouble` says in a sentence why good tokens may be refused at present; None while there is no reason.
-    `still_approves` says whether a principal that signed in as an approver may be one still.
+    `still_approves` says whether a principal that signed in with a token of that mark may be an approver still.
     """
 
     verifier: TokenVerifier
@@ -32,4 +32,4 @@ class Access:
     resource: str | None = None
     issuers: tuple[str, ...] = ()
     trouble: Callable[[], str | None] = _no_trouble
-    still_approves: Callable[[str], bool] = _as_far_as_is_known
+    still_approves: Callable[[str, str], bool] = _as_far_as_is_known

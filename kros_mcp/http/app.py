@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mcp.server.streamable_http_manager import StreamableHTTPASGIApp, StreamableHTTPSessionManager
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
@@ -20,6 +20,7 @@ from kros_mcp.http.doors import Doors, names
 from kros_mcp.http.gate import Gate
 from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
+from kros_mcp.http.sessions import SessionManager
 from kros_mcp.operations.journal import Journal
 from kros_mcp.server import build_server, open_runtime
 from kros_mcp.settings import Settings
@@ -73,7 +74,7 @@ async def open_service(
             yield runtime
 
     server = build_server(settings, lifespan)
-    sessions = StreamableHTTPSessionManager(
+    sessions = SessionManager(
         server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
         stateless=stateless,
         max_request_body_size=MAX_BODY_BYTES,

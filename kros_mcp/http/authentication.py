@@ -77,10 +77,10 @@ class _Ways:
             return self.common
         return self.tokens.limits_of(principal) if self.tokens else None
 
-    def still_approves(self, principal: str) -> bool:
+    def still_approves(self, principal: str, mark: str) -> bool:
         if self.issuer and principal.startswith(principal_of(self.issuer.issuer, "")):
             return True  # only its next token can tell
-        return self.tokens is not None and self.tokens.still_approves(principal)
+        return self.tokens is not None and self.tokens.still_approves(principal, mark)
 
     def trouble(self) -> str | None:
         return (self.tokens.trouble() if self.tokens else None) or (self.issuer.keys.trouble() if self.issuer else None)

@@ -44,7 +44,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if self._access is None:
-            await self._let_in(scope, receive, send, self._too_fast(""), None)
+            await self._let_in(scope, receive, send, None)
             return
         given = bearer(scope["headers"])
         token = await self._access.verifier.verify_token(given) if given else None
@@ -56,22 +56,24 @@ class Gate:
         scope["user"], scope["auth"] = user, AuthCredentials(token.scopes)
         before = auth_context_var.set(user)
         try:
-            refused = self._too_fast(token.caller.principal) or self._without_any_right(token.caller)
-            await self._let_in(scope, receive, send, refused, token.caller)
+            await self._let_in(scope, receive, send, token.caller)
         finally:
             auth_context_var.reset(before)
 
-    async def _let_in(
-        self, scope: Scope, receive: Receive, send: Send, refused: Response | None, caller: Caller | None
-    ) -> None:
-        """Hand a request on unless it is refused already, its body is malformed, or it calls another's tool."""
-        if refused is None and scope["method"] == "GET":
-            refused = _no_stream
-        if refused is None:
-            envelope = await open_envelope(scope, receive)
-            receive = envelope.receive
-            refused = envelope.refusal or (self._without_right(caller, envelope) if caller else None)
-        await (refused or self._app)(scope, receive, send)
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send, caller: Caller | None) -> None:
+        """Hand a request on, unless its caller has no place left for it, its body is malformed, or it is not theirs."""
+        principal = caller.principal if caller else ""
+        with self._pace.in_course(principal) as has_place:
+            refused = self._too_fast(principal) if has_place else _too_many(1)
+            if refused is None and caller is not None:
+                refused = self._without_any_right(caller)
+            if refused is None and scope["method"] == "GET":
+                refused = _no_stream
+            if refused is None:
+                envelope = await open_envelope(scope, receive)
+                receive = envelope.receive
+                refused = envelope.refusal or (self._without_right(caller, envelope) if caller else None)
+            await (refused or self._app)(scope, receive, send)
 
     def _unknown(self, access: Access, given: str | None) -> Response:
         if given and access.trouble():
@@ -80,10 +82,7 @@ class Gate:
 
     def _too_fast(self, principal: str) -> Response | None:
         seconds = self._pace.wait_seconds(principal)
-        if not seconds:
-            return None
-        error = {"error": "too_many_requests", "error_description": f"Try again in {seconds} seconds."}
-        return JSONResponse(error, status_code=429, headers={"retry-after": str(seconds)})
+        return _too_many(seconds) if seconds else None
 
     def _without_any_right(self, caller: Caller) -> Response | None:
         if caller.scopes & IN_CONVERSATION:
@@ -98,6 +97,11 @@ class Gate:
             return None
         needed = min(TOOL_SCOPES[tool], key=list(Right).index)
         return forbidden(self._resource, needed, f"{tool} needs the scope {needed}.")
+
+
+def _too_many(seconds: int) -> Response:
+    error = {"error": "too_many_requests", "error_description": f"Try again in {seconds} seconds."}
+    return JSONResponse(error, status_code=429, headers={"retry-after": str(seconds)})
 
 
 def bearer(headers: Sequence[tuple[bytes, bytes]]) -> str | None:

@@ -1,10 +1,13 @@
-"""How fast one caller may ask: a bucket for each, filled at a steady rate."""
+"""How fast one caller may ask, by a bucket filled at a steady rate, and how much at once."""
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 BURST_SECONDS = 2.0
+MOST_AT_ONCE = 100
+"""Requests of one caller that may be in course here: open prompts, and calls that KrosAI keeps waiting."""
 _MOST_KEPT = 10_000
 
 
@@ -19,6 +22,7 @@ class Pace:
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
         self._per_second = per_second
         self._clock = clock
+        self._in_course: Counter[str] = Counter()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_seconds(self, caller: str) -> int:
@@ -33,3 +37,17 @@ class Pace:
         if len(self._buckets) > _MOST_KEPT:
             self._buckets.popitem(last=False)
         return 0 if allowed else math.ceil((1 - left) / self._per_second)
+
+    @contextmanager
+    def in_course(self, caller: str) -> Iterator[bool]:
+        """Hold a place for one request as long as it lasts; false if the caller has none left."""
+        if self._in_course[caller] >= MOST_AT_ONCE:
+            yield False
+            return
+        self._in_course[caller] += 1
+        try:
+            yield True
+        finally:
+            self._in_course[caller] -= 1
+            if not self._in_course[caller]:
+                del self._in_course[caller]

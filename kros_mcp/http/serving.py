@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,7 +35,10 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 def bind(address: Address) -> socket.socket:
@@ -83,6 +87,8 @@ async def serve(
                 server_header=False,
                 lifespan="off",
                 ws="none",
+                proxy_headers=bool(settings.trusted_proxies),
+                forwarded_allow_ips=list(settings.trusted_proxies),
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
             server = _Server(config, ready)

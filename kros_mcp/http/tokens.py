@@ -37,6 +37,7 @@ LOOK_SECONDS = 1.0
 """How long a change to the file may go unseen."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LONGEST_FILE = 1024 * 1024
+_MARK = 16
 _RULES = {
     "sha256": "must be the 64 hex digits of the token's SHA-256",
     "scopes": f"must list at least one of {', '.join(Scope)}",
@@ -70,6 +71,11 @@ class Entry(BaseModel):
     daily_budget_cents: _Cents = None
     monthly_commitment_cents: _Cents = None
     allowed_countries: Annotated[tuple[str, ...], BeforeValidator(_countries)] = ()
+
+    @property
+    def mark(self) -> str:
+        """Tells one token from the next that replaces it."""
+        return self.sha256[:_MARK].lower()
 
 
 def parse_tokens(text: str, path: Path) -> dict[str, Entry]:
@@ -112,6 +118,8 @@ def read_tokens(path: Path) -> dict[str, Entry]:
         raise SettingsError(f"{path} is not valid TOML: it is not in UTF-8.") from None
     if os.name == "posix" and found.st_mode & 0o022:
         raise SettingsError(f"Others may write to {path} and so let anybody in; take that from them: chmod go-w.")
+    if os.name == "posix" and found.st_uid not in {0, os.geteuid()}:
+        raise SettingsError(f"{path} is another user's, who may so let anybody in; make it yours: chown.")
     entries = parse_tokens(text, path)
     if not entries:
         raise SettingsError(f"{path} names nobody; make a token with kros-mcp token.")
@@ -154,7 +162,10 @@ class TokensFile:
         """Say who bears a token; None if nobody does."""
         self._look()
         name = self._names.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
-        return None if name is None else caller_token(ISSUER, name, self._entries[name].scopes)
+        if name is None:
+            return None
+        entry = self._entries[name]
+        return caller_token(ISSUER, name, entry.scopes, mark=entry.mark)
 
     def limits_of(self, principal: str) -> Limits | None:
         """Say what a principal may spend by itself; None if the file does not name it, or not any more."""
@@ -169,10 +180,10 @@ class TokensFile:
             allowed_countries=entry.allowed_countries,
         )
 
-    def still_approves(self, principal: str) -> bool:
-        """Tell whether a principal stands in the file as an approver."""
+    def still_approves(self, principal: str, mark: str) -> bool:
+        """Tell whether a principal stands in the file as an approver, with the token that it signed in with."""
         entry = self._entry_of(principal)
-        return entry is not None and Scope.APPROVE in entry.scopes
+        return entry is not None and Scope.APPROVE in entry.scopes and entry.mark == mark
 
     def _entry_of(self, principal: str) -> Entry | None:
         self._look()

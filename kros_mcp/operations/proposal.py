@@ -213,7 +213,12 @@ async def _propose_for_owned(
 
 
 async def _draft(desk: Desk, principal: str, action: Action, request: Request, quote: Quote) -> Operation:
-    now = await desk.journal.now()
+    now, limits = await desk.journal.now(), desk.limits_of(principal)
+    if limits is None and desk.own_limits is not None:
+        raise RefusedError(
+            "The caller is not known to this service any more, nor what it may spend; nothing was charged or changed.",
+            code="NOT_PERMITTED",
+        )
     draft = Operation(
         id=new_operation_id(),
         account=desk.account,
@@ -224,7 +229,7 @@ async def _draft(desk: Desk, principal: str, action: Action, request: Request, q
         quote=quote,
         created_at=now,
         expires_at=now + CODE_SECONDS,
-        limits=desk.limits_of(principal) or Limits(),
+        limits=limits or Limits(),
     )
     if not policy.needs_approver(desk.settings, draft):
         return draft

@@ -55,10 +55,18 @@ class CallerToken(AccessToken):
     """What the HTTP service makes of a valid bearer token, for the SDK and for us; the token itself is not in it."""
 
     caller: Caller
+    mark: str = ""
+    """Tells this token of its holder from earlier and later ones, and is no secret; empty where nothing does."""
 
 
 def caller_token(
-    issuer: str, subject: str, scopes: frozenset[Scope], *, client_id: str | None = None, expires_at: int | None = None
+    issuer: str,
+    subject: str,
+    scopes: frozenset[Scope],
+    *,
+    client_id: str | None = None,
+    expires_at: int | None = None,
+    mark: str = "",
 ) -> CallerToken:
     """Say who bears a valid token.
 
@@ -68,6 +76,7 @@ def caller_token(
         scopes: What they may do.
         client_id: The program that acts for them; the SDK keeps the sessions of two apart. Defaults to the subject.
         expires_at: Unix time in seconds; None if the token does not expire by itself.
+        mark: Tells this token from the holder's earlier and later ones.
     """
     return CallerToken(
         token="",  # nothing here needs it, and what is not kept can be neither logged nor passed on
@@ -77,6 +86,7 @@ def caller_token(
         subject=subject,
         claims={"iss": issuer},
         caller=Caller(principal_of(issuer, subject), scopes),
+        mark=mark,
     )
 
 

@@ -16,7 +16,7 @@ from kros_mcp.http.access import Access
 from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.sqlite import open_sqlite
-from kros_mcp.operations.model import Operation, Request
+from kros_mcp.operations.model import Limits, Operation, Request
 from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.server import open_runtime
 from kros_mcp.settings import Settings
@@ -59,7 +59,7 @@ class Clock:
 
 
 def access(**more: Any) -> Access:
-    return Access(Tokens(), own_limits=lambda _: None, **more)
+    return Access(Tokens(), own_limits=lambda _: Limits(), **more)
 
 
 def settings_for(sim: Simulator, **chosen: Any) -> Settings:

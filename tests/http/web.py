@@ -38,7 +38,9 @@ class Known:
 def access_for(*names: str, **limits: Limits) -> Access:
     """Let these callers in, with every right of a conversation."""
     by_principal = {principal_of("tokens", name): own for name, own in limits.items()}
-    return Access(Known(**dict.fromkeys(names, IN_CONVERSATION)), by_principal.get)
+    return Access(
+        Known(**dict.fromkeys(names, IN_CONVERSATION)), lambda principal: by_principal.get(principal, Limits())
+    )
 
 
 class Web:

@@ -190,20 +190,20 @@ class Approvals:
     def _session(self, request: Request) -> Session | None:
         """Open the session of somebody who may still approve, as far as that can be known."""
         session = self._sessions.of(request)
-        return session if session and self._access.still_approves(session.principal) else None
+        return session if session and self._access.still_approves(session.principal, session.mark) else None
 
     def _is_ours(self, request: Request, session: Session, form: dict[str, str]) -> bool:
         given = form.get("form_token", "").encode()
         return is_same_origin(request, self._public_url) and hmac.compare_digest(given, session.form_token.encode())
 
-    async def _approver(self, credential: str) -> str | None:
-        """Name whose credential it is, if it is good for approving and for nothing else."""
+    async def _approver(self, credential: str) -> CallerToken | None:
+        """Say whose credential it is, if it is good for approving and for nothing else."""
         if not credential or len(credential) > _LONGEST_CREDENTIAL or not credential.isascii():
             return None
         token = await self._access.verifier.verify_token(credential)
         if not isinstance(token, CallerToken) or token.caller.scopes != {Scope.APPROVE}:
             return None
-        return token.caller.principal
+        return token
 
 
 async def _form(request: Request) -> dict[str, str]:

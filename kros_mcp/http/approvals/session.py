@@ -1,19 +1,22 @@
 """The approver's session: a sealed cookie that every replica opens, and that no one else can make or read.
 
-Nothing is stored. A session ends by itself 30 minutes after signing in; signing out makes the browser forget it.
+Nothing is stored. A session ends by itself 30 minutes after signing in, and with the token that it began with;
+signing out makes the browser forget it.
 """
 
 import base64
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from starlette.requests import Request
 from starlette.responses import Response
+
+from kros_mcp.tools.caller import CallerToken
 
 SESSION_SECONDS = 1800
 PATH = "/approvals"
@@ -28,6 +31,8 @@ class Session:
     principal: str
     until: float
     form_token: str
+    mark: str
+    """Of the token that it began with."""
 
 
 class Sessions:
@@ -47,12 +52,15 @@ class Sessions:
         self.cookie = "__Secure-kros-approvals" if secure else "kros-approvals"
         """Its name; `__Host-` would need a path that sends it to the tools as well."""
 
-    def begin(self, response: Response, principal: str) -> None:
-        """Start a session; the browser keeps it."""
+    def begin(self, response: Response, token: CallerToken) -> None:
+        """Start a session with a token that was found good; the browser keeps it."""
         now = self._clock()
-        session = {"principal": principal, "until": now + SESSION_SECONDS, "form_token": secrets.token_urlsafe(24)}
-        sealed = self._fernet.encrypt_at_time(json.dumps(session).encode(), int(now))
-        self._set(response, sealed.decode(), SESSION_SECONDS)
+        until = now + SESSION_SECONDS
+        if token.expires_at is not None:
+            until = min(until, token.expires_at)
+        session = Session(token.caller.principal, until, secrets.token_urlsafe(24), token.mark)
+        sealed = self._fernet.encrypt_at_time(json.dumps(asdict(session)).encode(), int(now))
+        self._set(response, sealed.decode(), max(0, int(until - now)))
 
     def end(self, response: Response) -> None:
         """Let the browser forget the session."""
@@ -65,7 +73,7 @@ class Sessions:
             return None
         try:
             session = Session(**json.loads(self._fernet.decrypt(sealed)))
-        except InvalidToken:
+        except (InvalidToken, TypeError):  # the latter, sealed by a version with other fields
             return None
         return session if self._clock() < session.until else None
 
