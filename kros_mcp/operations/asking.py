@@ -193,7 +193,7 @@ def _code(desk: Desk, operation: Operation) -> str:
 async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: Tell | None) -> Operation:
     """Wait for an act; whatever stopped it before it began names the operation, whose yes still stands."""
     try:
-        return await runner.wait(operation.id, seconds, tell)
+        return await runner.wait(operation.id, seconds, tell, known=operation)
     except KrosError as exc:
         exc.operation_id = exc.operation_id or operation.id
         raise

@@ -181,7 +181,8 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
     operation = await own_operation(ctx, operation_id)
     call = current_call.get()
     if operation.state is State.SENDING or here.runner.is_under_way(operation.id):
-        operation = await here.runner.wait(operation.id, min(call.seconds_left, _STILL_SENDING_SECONDS))
+        seconds = min(call.seconds_left, _STILL_SENDING_SECONDS)
+        operation = await here.runner.wait(operation.id, seconds, known=operation)
     operation = await here.runner.ask(operation, within_seconds=call.seconds_left)
     return results.answer(outcomes.acted(operation, here.settings))
 

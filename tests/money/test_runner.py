@@ -186,3 +186,21 @@ async def test_two_servers_at_one_journal_carry_an_approved_act_out_once(bench: 
         await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
         await until(bench, operation, State.DONE)
     assert len(bench.sim.charges) == len(bench.posts()) == 1
+
+
+async def test_an_act_under_way_is_not_called_unknown_because_the_journal_is_busy(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(bench) as runner:
+        operation = await bench.propose()
+        bench.sim.faults.switch_on("hold", on=["purchase"])
+        runner.start(operation.id, YES)
+        await bench.sim.faults.held()
+        with monkeypatch.context() as patch:
+            patch.setattr(type(bench.desk.journal), "get", lambda *_: anyio.sleep_forever())
+            shown = await runner.wait(operation.id, 0, known=operation)
+            with pytest.raises(OutcomeUnknownError):
+                await runner.wait(operation.id, 0)
+        assert (shown.id, shown.state) == (operation.id, State.SENDING)
+        bench.sim.faults.let_go()
+        assert (await runner.wait(operation.id, LONGEST)).state is State.DONE
