@@ -101,3 +101,24 @@ async def test_releases_and_changes_stay_with_the_conversation(reference: Simula
 async def test_get_spending_tells_where_the_line_is(reference: Simulator) -> None:
     async with open_talk(reference, approval_above_cents=300) as talk:
         assert (await talk.call("get_spending"))["approval_above_cents"] == 300
+
+
+@pytest.mark.promise(2)
+async def test_what_is_put_to_somebody_else_lasts_as_long_as_theirs_do(
+    reference: Simulator, journal: Journal, clock: Clock
+) -> None:
+    """Another server, or this one with other settings, asks an approver in place of the person, or the reverse."""
+    item, line = item_of(reference), {"approval_above_cents": PRICE - 1, "approval_hours": 720}
+    async with open_talk(reference, journal=journal, **line) as talk:
+        assert (await talk.buy(item)).outcome == "awaiting_approval"
+    async with open_talk(reference, journal=journal) as talk:
+        asked = await talk.buy(item)
+        clock.seconds += 601
+        late = await talk.buy(item, confirmation_code=asked["confirmation_code"])
+        assert (late.outcome, wrote(reference)) == ("CODE_EXPIRED", [])
+        assert (await talk.buy(item)).outcome == "confirmation_required"
+        clock.seconds += 599
+    async with open_talk(reference, journal=journal, **line) as talk:
+        assert (await talk.buy(item)).outcome == "awaiting_approval"
+        clock.seconds += 700
+        assert (await talk.buy(item)).outcome == "awaiting_approval"
