@@ -5,9 +5,11 @@ or word of KrosAI's is among them. Names are those of the semantic conventions w
 """
 
 import functools
+import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -46,6 +48,7 @@ _METHODS: Final = frozenset(
 )
 
 _outcomes: set[str] = set()
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -104,10 +107,9 @@ class ToolCall:
         """End, and count."""
         if kind is not None:
             self.ended("INTERNAL" if issubclass(kind, Exception) else "abandoned")
-        if _is_counting():
-            attributes = {"gen_ai.tool.name": self._tool, "kros_mcp.outcome": self._outcome}
-            _instruments().calls.add(1, attributes)
-            _instruments().call_seconds.record(time.perf_counter() - self._since, attributes)
+        attributes = {"gen_ai.tool.name": self._tool, "kros_mcp.outcome": self._outcome}
+        _count(lambda to: to.calls.add(1, attributes))
+        _count(lambda to: to.call_seconds.record(time.perf_counter() - self._since, attributes))
 
 
 class Upstream:
@@ -155,33 +157,28 @@ class Upstream:
             if failed:
                 self._span.set_status(StatusCode.ERROR)
         self._span.end()
-        if _is_counting():
-            _instruments().upstream_seconds.record(taken, self._attributes)
+        _count(lambda to: to.upstream_seconds.record(taken, self._attributes))
 
 
 def retried(failure: Exception) -> None:
     """Count a request to KrosAI that is sent once more, by what came of the one before."""
-    if _is_counting():
-        _instruments().retries.add(1, {"error.type": type(failure).__name__})
+    _count(lambda to: to.retries.add(1, {"error.type": type(failure).__name__}))
 
 
 def reserved(cents: int, environment: str) -> None:
     """Count what a purchase that was just claimed may cost at most."""
-    if _is_counting():
-        _instruments().reserved.add(cents, {"kros_mcp.environment": environment})
+    _count(lambda to: to.reserved.add(cents, {"kros_mcp.environment": environment}))
 
 
 def charged(cents: int, environment: str) -> None:
     """Count what a purchase cost that has just turned out done."""
-    if _is_counting():
-        _instruments().charged.add(cents, {"kros_mcp.environment": environment})
+    _count(lambda to: to.charged.add(cents, {"kros_mcp.environment": environment}))
 
 
 def reached(action: str, state: str, environment: str) -> None:
     """Count an operation that has just come to a state where it stays, or to `unknown`."""
-    if _is_counting():
-        attributes = {"kros_mcp.action": action, "kros_mcp.state": state, "kros_mcp.environment": environment}
-        _instruments().operations.add(1, attributes)
+    attributes = {"kros_mcp.action": action, "kros_mcp.state": state, "kros_mcp.environment": environment}
+    _count(lambda to: to.operations.add(1, attributes))
 
 
 class _Instruments:
@@ -207,6 +204,16 @@ class _Instruments:
             "Time of a request to KrosAI.",
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
+
+
+def _count(note: "Callable[[_Instruments], None]") -> None:
+    """Count, if anybody has configured metrics; what they do with it never stops an act or hides its outcome."""
+    if not _is_counting():
+        return
+    try:
+        note(_instruments())
+    except Exception as exc:  # noqa: BLE001 - whatever a foreign provider fails with
+        logger.debug("a metric could not be counted: %s", type(exc).__name__)
 
 
 def _is_counting() -> bool:

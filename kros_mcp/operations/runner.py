@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 ATTEND_EVERY_SECONDS = 1.0
 ASK_SECONDS = 20.0
 READ_SECONDS = 0.2
-"""How long to look into the journal for an act whose caller's time is up: what a call keeps back of its four seconds."""
+"""How long to look into the journal for an act whose caller's time is up: what a call keeps back of four seconds."""
 DRAIN_SECONDS = 35.0
 _SLOWEST_ASKING_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 300.0
@@ -101,9 +101,7 @@ class Runner:
                 return run.operation
             with anyio.move_on_after(READ_SECONDS):  # the caller's time is up already
                 return moves.begun(await self._read(operation_id))
-            if run.operation is not None:
-                return run.operation
-            if known is not None and run.error is None:
+            if known is not None and self.is_under_way(operation_id):
                 return moves.begun(known)
             raise OutcomeUnknownError(
                 "The journal does not answer now, so how this operation ended is not known.", operation_id=operation_id

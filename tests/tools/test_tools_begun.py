@@ -5,6 +5,7 @@ from mcp.client.context import ClientRequestContext
 from mcp.types import ElicitRequestParams
 from talk import ERAS, ERROR, Person, Reply, Talk, accept, open_talk
 
+from kros_mcp import telemetry
 from kros_mcp.errors import JournalError
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation
@@ -101,3 +102,18 @@ async def test_a_prompt_left_behind_with_no_journal_to_look_in_is_a_typed_failur
         told = await talk.buy(next(iter(reference.inventory.values())))
     assert (told.failed, told["code"], told["charged"]) == (True, "OUTCOME_UNKNOWN", "unknown")
     assert reference.charges == []
+
+
+async def test_metrics_that_fail_neither_stop_a_purchase_nor_hide_its_outcome(
+    reference: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(telemetry, "_is_counting", lambda: True)
+    monkeypatch.setattr(telemetry, "_instruments", broken)
+    item = next(iter(reference.inventory.values()))
+    async with open_talk(reference) as talk:
+        code = (await talk.buy(item))["confirmation_code"]
+        done = await talk.buy(item, confirmation_code=code)
+    assert (done.outcome, done["charged"]) == ("done", "yes")
