@@ -52,6 +52,12 @@ class Run:
             await self.steps.follow(tell)
         await self.ended.wait()
 
+    def outcome(self) -> Operation | None:
+        """Answer the operation as the act has left it, or raise what stopped it; None while it goes on."""
+        if self.error is not None:
+            raise self.error
+        return self.operation
+
 
 class Runner:
     """Starts acts, waits for them, and attends to what other processes or earlier ones left."""
@@ -95,13 +101,13 @@ class Runner:
         if run is not None:
             with anyio.move_on_after(seconds):
                 await run.wait(tell)
-            if run.error is not None:
-                raise run.error
-            if run.operation is not None:
-                return run.operation
+            if (ended := run.outcome()) is not None:
+                return ended
             with anyio.move_on_after(READ_SECONDS):  # the caller's time is up already
                 return moves.begun(await self._read(operation_id))
-            if known is not None and self.is_under_way(operation_id):
+            if (ended := run.outcome()) is not None:  # while the journal was waited for
+                return ended
+            if known is not None:
                 return moves.begun(known)
             raise OutcomeUnknownError(
                 "The journal does not answer now, so how this operation ended is not known.", operation_id=operation_id
