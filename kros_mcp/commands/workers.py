@@ -65,7 +65,7 @@ def run(
     Returns:
         0 if they were told to stop; the exit code of a worker that could not begin.
     """
-    return _Crew(lambda: _hire(settings, arguments, listener), arguments.workers).work(announce)
+    return _Crew(lambda: _hire(settings, arguments, listener), arguments.workers, listener.close).work(announce)
 
 
 async def _open_once(settings: Settings) -> None:
@@ -94,8 +94,8 @@ class _Worker:
 class _Crew:
     """Keeps so many workers at work until a signal comes."""
 
-    def __init__(self, hire: Callable[[], _Worker], size: int) -> None:
-        self._hire, self._size = hire, size
+    def __init__(self, hire: Callable[[], _Worker], size: int, refuse: Callable[[], None]) -> None:
+        self._hire, self._size, self._refuse = hire, size, refuse
         self._workers: list[_Worker] = []
         self._stopping = False
         self._pause = 0.0
@@ -145,6 +145,8 @@ class _Crew:
 
     def _stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         self._stopping = True
+        # Held open here, the socket would take callers whom nobody answers until the last worker has settled.
+        self._refuse()
         for worker in self._workers:
             worker.process.terminate()
 

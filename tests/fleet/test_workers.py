@@ -103,7 +103,10 @@ async def test_what_workers_began_their_successors_end_without_any_keys_set(sim:
     assert len(sim.charges) == 3
 
 
-async def test_workers_settle_what_they_are_sending_when_their_parent_is_killed(sim: Simulator, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_workers_settle_what_they_are_sending_and_refuse_new_callers_when_their_parent_is_stopped(
+    sim: Simulator, tmp_path: Path, number: signal.Signals
+) -> None:
     item, told = item_of(sim), list[str]()
     async with open_workers(sim, tmp_path) as service:
         pids = workers_of(service)
@@ -117,7 +120,7 @@ async def test_workers_settle_what_they_are_sending_when_their_parent_is_killed(
 
             tasks.start_soon(confirm)
             await sim.faults.held()
-            service.signal(signal.SIGKILL)
+            service.signal(number)
             await service.refuses()
             sim.faults.let_go()
         await service.ended.wait()
