@@ -25,6 +25,7 @@ from kros_mcp.errors import (
     SettingsError,
     TooSlowError,
 )
+from kros_mcp.http.tokens import read_tokens
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
@@ -64,6 +65,7 @@ def run() -> int:
 async def _examine(settings: Settings) -> list[Finding]:
     return [
         *_settings(settings),
+        *_callers(settings),
         *await check_journal(settings),
         *await _krosai(settings),
         _confirmation(settings),
@@ -97,6 +99,17 @@ def _key(settings: Settings) -> Finding:
         "KROS_API_KEY is of no known kind (kros_live_..., kros_test_... or a JWT), and treated as live.",
         "Make sure that it was copied whole.",
     )
+
+
+def _callers(settings: Settings) -> list[Finding]:
+    """Say whom the HTTP service would let in; a tokens file that it could not read would let nobody in."""
+    if settings.tokens_file is None:
+        return []
+    try:
+        names = read_tokens(settings.tokens_file)
+    except SettingsError as exc:
+        return [failed(exc)]
+    return [ok(f"The tokens file names {len(names)} {'caller' if len(names) == 1 else 'callers'}.")]
 
 
 async def _krosai(settings: Settings) -> list[Finding]:

@@ -54,6 +54,8 @@ def _database(settings: Settings) -> list[Finding]:
                 "Add sslmode=verify-full to KROS_JOURNAL_URL, and sslrootcert if its authority is your own.",
             )
         )
+    if settings.tokens_file is not None or settings.oauth_issuer is not None:
+        return found  # of the HTTP service, whose callers each act in their own name
     try:
         settings.require_principal()
     except SettingsError as exc:

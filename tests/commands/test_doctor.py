@@ -284,3 +284,18 @@ def test_protected_numbers_read_only_and_caps_at_odds_are_told(
     assert "Of that, for local alone: 0.50 in the account currency in any 24 hours." in spending
     assert lines_of(spending, "warn") == ["warn  One purchase may cost more than a whole day."]
     assert "Read-only: nothing is bought" in reading
+
+
+@pytest.mark.usefixtures("pointed")
+def test_a_damaged_tokens_file_is_told_before_nobody_is_let_in(
+    command: Command, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "tokens.toml"
+    path.write_text("[tokens.agent\n", encoding="utf-8")
+    environment.setenv("KROS_TOKENS_FILE", str(path))
+
+    ran = command("doctor")
+
+    assert ran.code == 2
+    assert lines_of(ran.out, "FAIL")
+    assert "is not valid TOML" in " ".join(ran.out.split())
