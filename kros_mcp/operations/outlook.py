@@ -35,10 +35,12 @@ class Day:
     @property
     def over_budget(self) -> bool:
         """Whether it takes more than everybody's day, or its principal's own, has left."""
-        left = self.budget_cents - self.spent_cents
-        if self.own_budget_cents is not None:
-            left = min(left, self.own_budget_cents - self.own_spent_cents)
-        return self.wanted_cents > left
+        return self.over_own_budget or self.wanted_cents > self.budget_cents - self.spent_cents
+
+    @property
+    def over_own_budget(self) -> bool:
+        """Whether it takes more than its principal's own day has left."""
+        return self.own_budget_cents is not None and self.wanted_cents > self.own_budget_cents - self.own_spent_cents
 
 
 @dataclass(frozen=True)

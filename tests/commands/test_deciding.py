@@ -130,7 +130,7 @@ def test_a_purchase_that_the_caps_would_refuse_is_told_before_it_is_approved(
     shown = command("approve", waiting.id, "--yes", "--reason=x").out
 
     assert "More than one purchase may cost, 4.00" in shown
-    assert "More than the day has left" in shown
+    assert "More than everybody's budget has left" in shown
 
 
 def test_a_principal_with_a_budget_of_its_own_is_held_against_that_too(command: Command, journal_url: str) -> None:
@@ -143,7 +143,7 @@ def test_a_principal_with_a_budget_of_its_own_is_held_against_that_too(command: 
 
     assert "10.00 in the last 24 hours" in shown
     assert "By local: 5.00, of its own 9.00." in shown
-    assert "More than the day has left" in shown
+    assert "More than the budget of local has left" in shown
 
 
 @pytest.mark.parametrize(("kind", "words"), [("live", "LIVE: real money"), ("test", "test key")])

@@ -322,7 +322,7 @@ async def test_what_the_guard_would_refuse_is_said_before_it_is_approved() -> No
 
         assert "tokens|support-agent has spent 0.00 USD of its own 6.00 USD" in shown
         assert "More than one purchase may cost, 6.50 USD: it would be refused." in shown
-        assert "More than the day has left: it would be refused." in shown
+        assert "More than the budget of tokens|support-agent has left for the day: it would be refused." in shown
 
 
 async def test_a_release_shows_where_calls_go_and_that_it_cannot_be_undone() -> None:

@@ -124,7 +124,8 @@ def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
     if day.over_purchase_cap:
         told.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
     if day.over_budget:
-        told.append("More than the day has left: it would be refused.")
+        whose = f"the budget of {clean(case.operation.principal)}" if day.over_own_budget else "everybody's budget"
+        told.append(f"More than {whose} has left for the day: it would be refused.")
     if settings.monthly_commitment_cents is not None:
         told.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")
     return told

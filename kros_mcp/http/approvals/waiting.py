@@ -200,7 +200,8 @@ class Waiting:
                 f"More than one purchase may cost, {self._money(day.purchase_cap_cents)}: it would be refused."
             )
         if day.over_budget:
-            warnings.append("More than the day has left: it would be refused.")
+            whose = f"the budget of {case.principal}" if day.over_own_budget else "everybody's budget"
+            warnings.append(f"More than {whose} has left for the day: it would be refused.")
         month = outlook.month(books, rate, operation) if rate else None
         return replace(
             case,
