@@ -71,7 +71,7 @@ def _begin(signals: list[str], environ: Mapping[str, str]) -> list[Callable[[], 
     except ImportError:
         raise SettingsError(
             "An OTEL_* variable asks for traces or metrics, and what sends them is not installed.",
-            next_step="Run pip install 'kros-mcp[otel]', or set OTEL_SDK_DISABLED=true.",
+            next_step="Install it: uv tool install '.[http,otel]'; or set OTEL_SDK_DISABLED=true.",
         ) from None
     _quieten()
     name = environ.get("OTEL_SERVICE_NAME", "").strip() or "kros-mcp"
