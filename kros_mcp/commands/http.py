@@ -11,7 +11,7 @@ from kros_mcp.settings import load_settings
 
 logger = logging.getLogger(__name__)
 
-_NEEDED = ("uvicorn", "jwt", "jinja2")
+_EXTRA = ("uvicorn", "jwt", "jinja2")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,11 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     settings = load_settings(simulator=arguments.simulator)
     settings.require_api_key()
-    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        raise SettingsError(
-            f"The HTTP service needs {' and '.join(missing)}, which this installation lacks.",
-            next_step="Install it with its extra: pip install 'kros-mcp[http]', or '.[http]' in a clone.",
-        )
+    _require_the_extra()
     logs.configure(arguments.log_level)
     from kros_mcp.commands.serving import access_of, serve_here  # noqa: PLC0415 - after the settings, which may stop the start
     from kros_mcp.http.serving import Address, bind  # noqa: PLC0415
@@ -59,3 +55,13 @@ def _serve(arguments: argparse.Namespace) -> int:
         return workers.run(settings, arguments, listener, announce)
     serve_here(settings, access, arguments, listener, announce)
     return 0
+
+
+def _require_the_extra() -> None:
+    """Stop the start where the extra is missing: what needs it would fail later, the approvals page for one."""
+    lacking = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise SettingsError(
+            f"The HTTP service needs the extra kros-mcp[http], which is not installed ({', '.join(lacking)} missing).",
+            next_step="Install it: uv tool install '.[http]', or uv run --extra http kros-mcp.",
+        )

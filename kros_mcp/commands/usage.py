@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
+_LAST_PORT = 65535
 _SERVING = """\
 Streamable HTTP at /mcp, both protocol revisions. Who may call stands in KROS_TOKENS_FILE (kros-mcp token makes one),
 or in the JWTs of KROS_OAUTH_ISSUER. TLS is the proxy's in front of it; KROS_PUBLIC_URL says where clients reach it.
@@ -91,11 +92,19 @@ exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or
 """
 
 
+def _port(text: str) -> int:
+    """Read a port; getaddrinfo would take 99999 for 34463."""
+    port = int(text)
+    if not 0 <= port <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {_LAST_PORT}, not {text}")
+    return port
+
+
 def add_http(commands: Commands) -> None:
     """Add the HTTP service."""
     http = add(commands, "http", "serve over HTTP, for many callers", _SERVING)
     http.add_argument("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
-    http.add_argument("--port", type=int, default=8000, help="on which port (8000)")
+    http.add_argument("--port", type=_port, default=8000, help="on which port (8000); 0 for any that is free")
     http.add_argument(
         "--no-auth", action="store_true", help="let in whoever reaches it; on loopback only, for the MCP Inspector"
     )

@@ -146,3 +146,20 @@ def test_help_loads_neither_the_sdk_nor_httpx() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert ran.stdout.strip() == "set()"
+
+
+def test_a_port_that_there_is_not_is_a_usage_error(command: Command) -> None:
+    ran = command("http", "--simulator", "--no-auth", "--port", "99999")
+
+    assert ran.code == 2
+    assert "65535" in ran.err
+
+
+def test_the_service_does_not_start_without_its_extra(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kros_mcp.commands.http._EXTRA", ("uvicorn", "not_installed_anywhere"))
+
+    ran = command("http", "--simulator", "--no-auth", "--port", "0")
+
+    assert ran.code == 2
+    assert "not_installed_anywhere" in ran.err
+    assert ".[http]" in ran.err
