@@ -1,9 +1,10 @@
 """How a caller without the right token is told, as RFC 6750, RFC 9728 and the MCP specification want it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from mcp.server.auth.routes import cors_middleware
+from mcp_types import INVALID_REQUEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -51,9 +52,13 @@ def unauthorized(resource: str | None, *, tried: bool) -> Response:
         resource: The service's own identifier; None where no authorization server is named.
         tried: Whether a token came at all.
     """
-    error = {"error": "invalid_token", "error_description": "The token is missing, malformed, expired or not for this."}
-    challenge = {"error": error["error"]} if tried else {}
-    return _response(401, error, {**challenge, "scope": _TO_BEGIN_WITH}, resource)
+    sentence = (
+        "The token is malformed, expired, revoked or not for this service."
+        if tried
+        else "No token came; send one in the header Authorization, after the word Bearer."
+    )
+    challenge = {"error": "invalid_token"} if tried else {}
+    return _response(401, sentence, {**challenge, "scope": _TO_BEGIN_WITH}, resource)
 
 
 def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
@@ -64,20 +69,31 @@ def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
         scope: The one that would do.
         sentence: Why, in ASCII without quotation marks.
     """
-    error = {"error": "insufficient_scope", "error_description": sentence}
-    return _response(403, error, {"error": error["error"], "scope": scope, "error_description": sentence}, resource)
+    challenge = {"error": "insufficient_scope", "scope": scope, "error_description": sentence}
+    return _response(403, sentence, challenge, resource)
 
 
 def unable() -> Response:
     """Answer 503: whether the token is good cannot be told at present, so nobody should throw it away."""
-    error = {"error": "temporarily_unavailable", "error_description": "Tokens cannot be checked now. Try again."}
     headers = {"retry-after": str(_RETRY_SECONDS), "cache-control": "no-store"}
-    return JSONResponse(error, status_code=503, headers=headers)
+    return refusal(503, "Tokens cannot be checked now. Try again.", headers)
 
 
-def _response(status: int, error: dict[str, str], challenge: dict[str, str], resource: str | None) -> Response:
+def too_many(seconds: int) -> Response:
+    """Answer 429: the caller's next request is welcome after so long."""
+    wait = "a second" if seconds == 1 else f"{seconds} seconds"
+    return refusal(429, f"Too many requests. Try again in {wait}.", {"retry-after": str(seconds)})
+
+
+def refusal(status: int, sentence: str, headers: Mapping[str, str]) -> Response:
+    """Refuse a request as a JSON-RPC error: clients of the SDK tell that sentence, and nothing of any other body."""
+    body = {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": sentence}}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def _response(status: int, sentence: str, challenge: dict[str, str], resource: str | None) -> Response:
     if resource is not None:
         challenge = {**challenge, "resource_metadata": metadata_url(resource)}
     parameters = ", ".join(f'{name}="{value}"' for name, value in challenge.items())
     headers = {"www-authenticate": f"Bearer {parameters}", "cache-control": "no-store"}
-    return JSONResponse(error, status_code=status, headers=headers)
+    return refusal(status, sentence, headers)

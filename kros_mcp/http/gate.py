@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.authentication import AuthCredentials
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp import telemetry
 from kros_mcp.http.access import Access
-from kros_mcp.http.challenge import forbidden, unable, unauthorized
+from kros_mcp.http.challenge import forbidden, too_many, unable, unauthorized
 from kros_mcp.http.envelope import Envelope, open_envelope
 from kros_mcp.http.pace import Pace
 from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
@@ -64,7 +64,7 @@ class Gate:
         """Hand a request on, unless its caller has no place left for it, its body is malformed, or it is not theirs."""
         principal = caller.principal if caller else ""
         with self._pace.in_course(principal) as has_place:
-            refused = self._too_fast(principal) if has_place else _too_many(1)
+            refused = self._too_fast(principal) if has_place else too_many(1)
             if refused is None and caller is not None:
                 refused = self._without_any_right(caller)
             if refused is None and scope["method"] == "GET":
@@ -82,7 +82,7 @@ class Gate:
 
     def _too_fast(self, principal: str) -> Response | None:
         seconds = self._pace.wait_seconds(principal)
-        return _too_many(seconds) if seconds else None
+        return too_many(seconds) if seconds else None
 
     def _without_any_right(self, caller: Caller) -> Response | None:
         if caller.scopes & IN_CONVERSATION:
@@ -97,11 +97,6 @@ class Gate:
             return None
         needed = min(TOOL_SCOPES[tool], key=list(Right).index)
         return forbidden(self._resource, needed, f"{tool} needs the scope {needed}.")
-
-
-def _too_many(seconds: int) -> Response:
-    error = {"error": "too_many_requests", "error_description": f"Try again in {seconds} seconds."}
-    return JSONResponse(error, status_code=429, headers={"retry-after": str(seconds)})
 
 
 def bearer(headers: Sequence[tuple[bytes, bytes]]) -> str | None:

@@ -12,10 +12,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 
 import uvicorn
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp.http.app import open_service
+from kros_mcp.http.challenge import refusal
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -129,13 +129,10 @@ class _Parting:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-_stopping = JSONResponse(
-    {
-        "error": "stopping",
-        "error_description": "This replica is stopping. What was under way goes on: look it up with get_operation.",
-    },
-    status_code=503,
-    headers={"retry-after": "1"},
+_stopping = refusal(
+    503,
+    "This replica is stopping. What was under way goes on: look it up with get_operation.",
+    {"retry-after": "1"},
 )
 
 

@@ -168,6 +168,8 @@ async def test_a_tool_beyond_a_tokens_scopes_is_refused_by_its_status(
         answer = await served.calls(tool, minted(scope=scope))
 
         assert answer.status_code == 403
+        # The form in which a client of the SDK hands the sentence on.
+        assert answer.json()["error"]["message"] in answer.headers["www-authenticate"]
         challenge = answer.headers["www-authenticate"]
         assert challenge.startswith(f'Bearer error="insufficient_scope", scope="{needed}", error_description="')
         assert challenge.endswith(f'", resource_metadata="{METADATA}"')
