@@ -80,21 +80,25 @@ async def serve(
     """
     with _Signals() as signals:
         async with open_service(settings, access, loopback=loopback, stateless=stateless) as service:
-            config = uvicorn.Config(
-                _Parting(service.app),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                ws="none",
-                proxy_headers=bool(settings.trusted_proxies),
-                forwarded_allow_ips=list(settings.trusted_proxies),
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-            server = _Server(config, ready)
+            server = _Server(configuration(service.app, settings), ready)
             signals.tell(server)
             _keep_for_good()
             await server.serve(sockets=[listener])
+
+
+def configuration(app: ASGIApp, settings: Settings, *, grace_seconds: int = GRACE_SECONDS) -> uvicorn.Config:
+    """Say how uvicorn serves an app: its logs and its signals are ours, and forwarded addresses a named proxy's."""
+    return uvicorn.Config(
+        _Parting(app),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=grace_seconds,
+    )
 
 
 def _keep_for_good() -> None:

@@ -9,14 +9,15 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from kros_mcp.http.serving import Address, bind
+from kros_mcp.http.serving import Address, bind, configuration
+from kros_mcp.settings import Settings
 
 
 @asynccontextmanager
-async def open_listening(app: ASGIApp) -> AsyncIterator[str]:
+async def open_listening(app: ASGIApp, settings: Settings | None = None) -> AsyncIterator[str]:
     """Serve an app at any free port; yields its URL, without a path."""
     with bind(Address("127.0.0.1", 0)) as listener:
-        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1))
+        server = _Server(configuration(app, settings or Settings(), grace_seconds=1))
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.ready.wait()
