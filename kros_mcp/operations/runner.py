@@ -6,7 +6,6 @@ A client that cancels, disconnects or times out stops none of them.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import anyio
@@ -21,6 +20,7 @@ from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.operations.run import Run
 from kros_mcp.operations.steps import Steps, Tell
 
 T = TypeVar("T")
@@ -35,28 +35,6 @@ DRAIN_SECONDS = 35.0
 _SLOWEST_ASKING_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 300.0
 _ATTENDED_AT_ONCE = 4
-
-
-@dataclass
-class Run:
-    """One act under way in this process; `ended` is set once `operation` or `error` is."""
-
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    operation: Operation | None = None
-    error: KrosError | None = None
-    steps: Steps = field(default_factory=Steps)
-
-    async def wait(self, tell: Tell | None) -> None:
-        """Wait until it has ended, and tell each of its steps meanwhile."""
-        if tell is not None:
-            await self.steps.follow(tell)
-        await self.ended.wait()
-
-    def outcome(self) -> Operation | None:
-        """Answer the operation as the act has left it, or raise what stopped it; None while it goes on."""
-        if self.error is not None:
-            raise self.error
-        return self.operation
 
 
 class Runner:
