@@ -64,6 +64,7 @@ async def serve(
     loopback: bool,
     stateless: bool,
     ready: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT comes, then finish what is under way, within a bound.
 
@@ -74,6 +75,7 @@ async def serve(
         loopback: Whether only this machine can reach it.
         stateless: Keep no session for legacy clients.
         ready: Called once callers are accepted.
+        stopping: Called when a signal has come, before anything is ended.
 
     Raises:
         KrosError: The service cannot be opened.
@@ -91,7 +93,7 @@ async def serve(
                 forwarded_allow_ips=list(settings.trusted_proxies),
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
-            server = _Server(config, ready)
+            server = _Server(config, ready, stopping)
             signals.tell(server)
             _keep_for_good()
             await server.serve(sockets=[listener])
@@ -139,14 +141,20 @@ _stopping = refusal(
 class _Server(uvicorn.Server):
     """A uvicorn that leaves signals to us: it would raise them again, and end the process before acts are settled."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept callers, and tell so."""
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell so, accept nobody any more, and let requests end within the grace."""
+        self._stopping()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
