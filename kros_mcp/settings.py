@@ -95,11 +95,7 @@ class Settings(ServiceSettings):
     @model_validator(mode="before")
     @classmethod
     def _unset_placeholders(cls, data: dict[str, Any]) -> dict[str, Any]:
-        return {
-            name: value
-            for name, value in data.items()
-            if not (isinstance(value, str) and (not value.strip() or _PLACEHOLDER.fullmatch(value.strip())))
-        }
+        return {name: value for name, value in data.items() if not (isinstance(value, str) and _is_unset(value))}
 
     @field_validator("base_url")
     @classmethod
@@ -205,11 +201,7 @@ def load_settings(*, simulator: bool = False) -> Settings:
     Raises:
         SettingsError: A KROS_* variable is malformed or unknown. It names the variable.
     """
-    known = {PREFIX + field.upper() for field in Settings.model_fields if field != "simulator"}
-    for name in os.environ:
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
-            nearest = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)[0]
-            raise SettingsError(f"{name} is not a setting of kros-mcp; the nearest known one is {nearest}.")
+    _refuse_unknown()
     overrides: dict[str, Any] = _SIMULATED if simulator else {}
     try:
         return Settings(**overrides)
@@ -217,6 +209,31 @@ def load_settings(*, simulator: bool = False) -> Settings:
         sentence = _sentence(exc)
     # Raised out here, since the validation error that would hang on it quotes the key.
     raise SettingsError(sentence)
+
+
+def load_tokens_file() -> Path | None:
+    """Read KROS_TOKENS_FILE alone, for those who need no account; what is wrong with other values is not looked at.
+
+    Raises:
+        SettingsError: A KROS_* variable is unknown. It names the variable.
+    """
+    _refuse_unknown()
+    wanted = f"{PREFIX}TOKENS_FILE"
+    given = next((value for name, value in os.environ.items() if name.upper() == wanted), "")
+    return None if _is_unset(given) else Path(given)
+
+
+def _refuse_unknown() -> None:
+    known = {PREFIX + field.upper() for field in Settings.model_fields if field != "simulator"}
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            nearest = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)[0]
+            raise SettingsError(f"{name} is not a setting of kros-mcp; the nearest known one is {nearest}.")
+
+
+def _is_unset(value: str) -> bool:
+    """Tell whether a value is blank, or a placeholder that a client has put nothing in place of."""
+    return not value.strip() or _PLACEHOLDER.fullmatch(value.strip()) is not None
 
 
 def is_postgres(journal_url: str | None) -> bool:

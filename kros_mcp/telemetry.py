@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
@@ -47,6 +47,24 @@ _METHODS: Final = frozenset(
     }
 )
 
+Reason = Literal[
+    "body_too_large",
+    "foreign_form",
+    "foreign_host",
+    "foreign_origin",
+    "insufficient_scope",
+    "invalid_token",
+    "malformed_body",
+    "no_token",
+    "not_signed_in",
+    "own_request",
+    "too_many_requests",
+    "too_many_sign_ins",
+    "tokens_unavailable",
+    "wrong_credential",
+]
+"""Why the HTTP service refused a request; nothing of it is the client's own words."""
+
 _outcomes: set[str] = set()
 logger = logging.getLogger(__name__)
 
@@ -60,6 +78,7 @@ class Request:
     tool: str = ""
     outcome: str = ""
     operation_id: str = ""
+    reason: Reason | None = None
 
 
 current_request: ContextVar[Request | None] = ContextVar("current_request", default=None)
@@ -72,6 +91,13 @@ def caller_is(principal: str) -> None:
     request = current_request.get()
     if request is not None:
         request.principal = principal
+
+
+def refused(reason: Reason) -> None:
+    """Note why the request in course is refused."""
+    request = current_request.get()
+    if request is not None:
+        request.reason = reason
 
 
 class ToolCall:

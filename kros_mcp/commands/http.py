@@ -51,10 +51,17 @@ def _serve(arguments: argparse.Namespace) -> int:
     def announce() -> None:
         logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
 
+    code = 0
     if arguments.workers != 1:
-        return workers.run(settings, arguments, listener, announce)
-    serve_here(settings, access, arguments, listener, announce)
-    return 0
+        code = workers.run(settings, arguments, listener, announce, _tell_the_end)
+    else:
+        serve_here(settings, access, arguments, listener, announce, _tell_the_end)
+    logger.info("kros-mcp: stopped")
+    return code
+
+
+def _tell_the_end() -> None:
+    logger.info("kros-mcp: stopping; what is being sent is settled first")
 
 
 def _require_the_extra() -> None:

@@ -22,8 +22,9 @@ def serve_here(
     arguments: argparse.Namespace,
     listener: socket.socket,
     ready: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> None:
-    """Serve in this process until a signal comes.
+    """Serve in this process until a signal comes; `ready` and `stopping` are called when it is so.
 
     Raises:
         KrosError: The service cannot be opened.
@@ -31,7 +32,7 @@ def serve_here(
 
     async def go() -> None:
         loopback, stateless = Address(arguments.host, arguments.port).is_loopback, arguments.stateless
-        await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready)
+        await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready, stopping=stopping)
 
     try:
         with exporting():

@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kros_mcp import numbering
 from kros_mcp.errors import KrosError, SettingsError
-from kros_mcp.http.tokens import NAME, Entry, parse_tokens
-from kros_mcp.settings import load_settings
+from kros_mcp.http.tokens import MOST_CENTS, NAME, Entry, parse_tokens
+from kros_mcp.settings import load_tokens_file
+from kros_mcp.tools.caller import Scope
 
 PREFIX = "krosmcp_"
 """How every token begins, so that scanners for secrets know one where it does not belong."""
+_HELP = "See kros-mcp token --help."
+_LONGEST_QUOTED = 40
 _LIMITS = ("max_purchase_cents", "daily_budget_cents", "monthly_commitment_cents")
 _FAMILY = "numbers:"
 
@@ -38,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         changed = (_replaced if arguments.replace else _added)(text, entries, arguments, digest)
         expected = parse_tokens(changed, path)  # whatever the file would not be read back with is refused here
         if expected.keys() != entries.keys() | {arguments.name} or expected[arguments.name].sha256 != digest:
-            raise SettingsError(f"{path} is written in a way that cannot be added to; edit it by hand.")
+            raise SettingsError(f"{path} is written in a way that cannot be added to; edit it by hand.", next_step="")
         _write(path, changed)
     print(token, flush=True)
     print(
@@ -50,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _path(arguments: argparse.Namespace) -> Path:
-    named = Path(arguments.file) if arguments.file else load_settings().tokens_file
+    named = Path(arguments.file) if arguments.file else load_tokens_file()
     if named is None:
         raise SettingsError("There is no tokens file: name one with --file or KROS_TOKENS_FILE.", next_step="")
     return Path(os.path.realpath(named))  # a link stays one, and the file that it names is changed
@@ -78,11 +82,13 @@ def _added(text: str, entries: dict[str, Entry], arguments: argparse.Namespace, 
             next_step="Add --replace to give it a new one.",
         )
     if not arguments.scopes:
-        raise SettingsError("--scopes is missing; say what the token permits.", next_step="See kros-mcp token --help.")
-    lines = [f"[tokens.{_quoted(name)}]", f'sha256 = "{digest}"', f"scopes = {_listed(_full(arguments.scopes))}"]
-    lines += [f"{limit} = {cents}" for limit in _LIMITS if (cents := getattr(arguments, limit)) is not None]
+        raise SettingsError("--scopes is missing; say what the token permits.", next_step=_HELP)
+    lines = [f"[tokens.{_quoted(name)}]", f'sha256 = "{digest}"', f"scopes = {_listed(_scopes(arguments.scopes))}"]
+    lines += [
+        f"{limit} = {_cents(limit, cents)}" for limit in _LIMITS if (cents := getattr(arguments, limit)) is not None
+    ]
     if arguments.allowed_countries is not None:
-        lines.append(f"allowed_countries = {_listed(_parts(arguments.allowed_countries.upper()))}")
+        lines.append(f"allowed_countries = {_listed(_countries(arguments.allowed_countries))}")
     return "\n".join([*([text.rstrip("\n"), ""] if text.strip() else []), *lines, ""])
 
 
@@ -109,8 +115,47 @@ def _listed(values: list[str]) -> str:
     return json.dumps(values)  # of strings, TOML writes lists as JSON does
 
 
-def _full(scopes: str) -> list[str]:
-    return [scope if scope.startswith(_FAMILY) else _FAMILY + scope for scope in _parts(scopes)]
+def _scopes(text: str) -> list[str]:
+    """Read the scopes that were asked for, by their short names or their whole ones."""
+    known = {scope.removeprefix(_FAMILY): scope for scope in Scope}
+    names = [part.removeprefix(_FAMILY) for part in _parts(text)]
+    if not names:
+        raise _misused("--scopes", f"name at least one of {', '.join(known)}")
+    for name in names:
+        if name not in known:
+            raise _misused("--scopes", f"{_told(name)} is none of {', '.join(known)}")
+    if "approve" in names and len(set(names)) > 1:
+        raise _misused("--scopes", "approve goes with no other scope; give the approver a token of their own")
+    return [known[name] for name in names]
+
+
+def _countries(text: str) -> list[str]:
+    parts = _parts(text)
+    if not parts:
+        raise _misused("--allowed-countries", "name at least one, by two-letter codes such as NG,KE")
+    return [_country(part) for part in parts]
+
+
+def _country(part: str) -> str:
+    try:
+        return numbering.parse_country(part)
+    except ValueError:
+        sentence = f"{_told(part)} is no country's code; use two-letter codes such as NG,KE"
+        raise _misused("--allowed-countries", sentence) from None
+
+
+def _cents(limit: str, cents: int) -> int:
+    if not 0 <= cents <= MOST_CENTS:
+        raise _misused(f"--{limit.replace('_', '-')}", f"{_told(str(cents))} is no amount; use whole cents, 0 or more")
+    return cents
+
+
+def _misused(option: str, sentence: str) -> SettingsError:
+    return SettingsError(f"{option}: {sentence}.", next_step=_HELP)
+
+
+def _told(value: str) -> str:
+    return ascii(value[:_LONGEST_QUOTED])
 
 
 def _parts(text: str) -> list[str]:

@@ -58,14 +58,26 @@ def settings_for_all(settings: Settings, arguments: argparse.Namespace) -> Setti
 
 
 def run(
-    settings: Settings, arguments: argparse.Namespace, listener: socket.socket, announce: Callable[[], None]
+    settings: Settings,
+    arguments: argparse.Namespace,
+    listener: socket.socket,
+    announce: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> int:
     """Serve with several processes until a signal comes; each settles what it is sending, within a bound.
+
+    Args:
+        settings: What the environment decides, with `settings_for_all`.
+        arguments: Of the command line.
+        listener: Where all of them listen.
+        announce: Called once all accept callers.
+        stopping: Called once a signal has come.
 
     Returns:
         0 if they were told to stop; the exit code of a worker that could not begin.
     """
-    return _Crew(lambda: _hire(settings, arguments, listener), arguments.workers, listener.close).work(announce)
+    crew = _Crew(lambda: _hire(settings, arguments, listener), arguments.workers, listener.close, stopping)
+    return crew.work(announce)
 
 
 async def _open_once(settings: Settings) -> None:
@@ -94,8 +106,10 @@ class _Worker:
 class _Crew:
     """Keeps so many workers at work until a signal comes."""
 
-    def __init__(self, hire: Callable[[], _Worker], size: int, refuse: Callable[[], None]) -> None:
-        self._hire, self._size, self._refuse = hire, size, refuse
+    def __init__(
+        self, hire: Callable[[], _Worker], size: int, refuse: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
+        self._hire, self._size, self._refuse, self._tell_so = hire, size, refuse, stopping
         self._workers: list[_Worker] = []
         self._stopping = False
         self._pause = 0.0
@@ -143,7 +157,9 @@ class _Crew:
         for worker in self._workers:
             worker.process.join()
 
-    def _stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+    def _stop(self, number: int = 0, _frame: FrameType | None = None) -> None:
+        if number and not self._stopping:
+            self._tell_so()
         self._stopping = True
         # Held open here, the socket would take callers whom nobody answers until the last worker has settled.
         self._refuse()
@@ -168,10 +184,14 @@ def _work(settings: Settings, arguments: argparse.Namespace, listener: socket.so
 
     try:
         access = access_of(settings, Address(arguments.host, arguments.port), no_auth=arguments.no_auth)
-        serve_here(settings, access, arguments, listener, lambda: told.send_bytes(b"ready"))
+        serve_here(settings, access, arguments, listener, lambda: told.send_bytes(b"ready"), _say_nothing)
     except KrosError as exc:
         logger.error("the worker cannot serve: %s", exc.message)  # noqa: TRY400 - our sentence says it all
         sys.exit(exc.exit_code)
+
+
+def _say_nothing() -> None:
+    """Leave it to the parent to tell that the service stops, once for all."""
 
 
 def _outlive_nobody() -> None:

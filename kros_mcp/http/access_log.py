@@ -16,13 +16,15 @@ logger = logging.getLogger("kros_mcp.access")
 _HEADER: Final = b"x-request-id"
 _SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LONGEST_PATH: Final = 200
+_TOO_LARGE: Final[telemetry.Reason] = "body_too_large"  # the SDK's limit answers by itself
 _PROBES: Final = ("/healthz", "/readyz")
 
 
 class AccessLog:
     """Answers with `X-Request-Id`, the caller's own if it is sane, and logs the request once it has ended.
 
-    Never the query, a header or a body: method, path, status, time, and the tool and outcome if one was called.
+    Never the query, a header or a body: method, path, status, time, why it was refused if it was, and the tool and
+    outcome if one was called.
     Probes that went well are told at DEBUG.
     """
 
@@ -54,6 +56,7 @@ class AccessLog:
                 "method": method,
                 "path": path,
                 "status": status,
+                "reason": request.reason or (_TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None),
                 "duration_ms": round((time.perf_counter() - begun) * 1000, 1),
                 "tool": request.tool,
                 "outcome": request.outcome,

@@ -1,4 +1,7 @@
-"""How a caller without the right token is told, as RFC 6750, RFC 9728 and the MCP specification want it."""
+"""How a caller without the right token is told, as RFC 6750, RFC 9728 and the MCP specification want it.
+
+What answers a request here notes in its log line why, in a word.
+"""
 
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -9,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from kros_mcp import telemetry
 from kros_mcp.tools.caller import IN_CONVERSATION, Scope
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
@@ -57,6 +61,7 @@ def unauthorized(resource: str | None, *, tried: bool) -> Response:
         if tried
         else "No token came; send one in the header Authorization, after the word Bearer."
     )
+    telemetry.refused("invalid_token" if tried else "no_token")
     challenge = {"error": "invalid_token"} if tried else {}
     return _response(401, sentence, {**challenge, "scope": _TO_BEGIN_WITH}, resource)
 
@@ -69,18 +74,21 @@ def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
         scope: The one that would do.
         sentence: Why, in ASCII without quotation marks.
     """
+    telemetry.refused("insufficient_scope")
     challenge = {"error": "insufficient_scope", "scope": scope, "error_description": sentence}
     return _response(403, sentence, challenge, resource)
 
 
 def unable() -> Response:
     """Answer 503: whether the token is good cannot be told at present, so nobody should throw it away."""
+    telemetry.refused("tokens_unavailable")
     headers = {"retry-after": str(_RETRY_SECONDS), "cache-control": "no-store"}
     return refusal(503, "Tokens cannot be checked now. Try again.", headers)
 
 
 def too_many(seconds: int) -> Response:
     """Answer 429: the caller's next request is welcome after so long."""
+    telemetry.refused("too_many_requests")
     wait = "a second" if seconds == 1 else f"{seconds} seconds"
     return refusal(429, f"Too many requests. Try again in {wait}.", {"retry-after": str(seconds)})
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kros_mcp import telemetry
 from kros_mcp.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -64,8 +65,10 @@ class Doors:
             return
         hosts, origins = _values(scope, b"host"), _values(scope, b"origin")
         if len(hosts) != 1 or not self._known.knows_host(hosts[0]):
+            telemetry.refused("foreign_host")
             await _refused(421, "This service does not answer to that Host.")(scope, receive, send)
         elif len(origins) > 1 or not all(self._known.knows_origin(origin) for origin in origins):
+            telemetry.refused("foreign_origin")
             await _refused(403, "Pages of that Origin may not call this service.")(scope, receive, send)
         else:
             await self._app(scope, receive, send)

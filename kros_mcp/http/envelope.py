@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope
 
+from kros_mcp import telemetry
+
 
 @dataclass(frozen=True)
 class Envelope:
@@ -58,5 +60,6 @@ async def open_envelope(scope: Scope, receive: Receive) -> Envelope:
 
 
 def _error(code: int, sentence: str) -> Response:
+    telemetry.refused("malformed_body")
     body = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": sentence}}
     return JSONResponse(body, status_code=400)

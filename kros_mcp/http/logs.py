@@ -18,7 +18,7 @@ from kros_mcp import telemetry
 from kros_mcp.errors import KrosError
 
 LEVELS: Final = ("error", "warning", "info", "debug")
-_FIELDS: Final = ("method", "path", "status", "duration_ms", "tool", "outcome")
+_FIELDS: Final = ("method", "path", "status", "reason", "duration_ms", "tool", "outcome")
 _LONGEST_MESSAGE: Final = 2_000
 _MOST_FRAMES: Final = 20
 _MOST_CAUSES: Final = 5
@@ -67,13 +67,13 @@ def configure(level: str) -> None:
         "httpx2",
         "httpcore",
         "httpcore2",
+        "uvicorn",  # of a start and a stop we tell ourselves
         "uvicorn.access",
         "asyncio",
         "jinja2",
         "opentelemetry",
     ):
         logging.getLogger(name).setLevel(max(wanted, logging.WARNING))
-    logging.getLogger("uvicorn").setLevel(max(wanted, logging.INFO))
     logging.getLogger("kros_mcp").setLevel(wanted)
     logging.raiseExceptions = False  # what cannot be written is not shown with its arguments instead
     logging.captureWarnings(capture=True)

@@ -64,6 +64,7 @@ async def serve(
     loopback: bool,
     stateless: bool,
     ready: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT comes, then finish what is under way, within a bound.
 
@@ -74,13 +75,14 @@ async def serve(
         loopback: Whether only this machine can reach it.
         stateless: Keep no session for legacy clients.
         ready: Called once callers are accepted.
+        stopping: Called when a signal has come, before anything is ended.
 
     Raises:
         KrosError: The service cannot be opened.
     """
     with _Signals() as signals:
         async with open_service(settings, access, loopback=loopback, stateless=stateless) as service:
-            server = _Server(configuration(service.app, settings), ready)
+            server = _Server(configuration(service.app, settings), ready, stopping)
             signals.tell(server)
             _keep_for_good()
             await server.serve(sockets=[listener])
@@ -143,14 +145,20 @@ _stopping = refusal(
 class _Server(uvicorn.Server):
     """A uvicorn that leaves signals to us: it would raise them again, and end the process before acts are settled."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept callers, and tell so."""
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell so, accept nobody any more, and let requests end within the grace."""
+        self._stopping()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -36,6 +36,7 @@ ISSUER = "tokens"
 LOOK_SECONDS = 1.0
 """How long a change to the file may go unseen."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MOST_CENTS = 2**53 - 1
 _LONGEST_FILE = 1024 * 1024
 _MARK = 16
 _RULES = {
@@ -57,7 +58,7 @@ def _countries(value: object) -> object:
     return tuple(numbering.parse_country(name) for name in value)
 
 
-_Cents = Annotated[int | None, Field(ge=0, le=2**53 - 1)]
+_Cents = Annotated[int | None, Field(ge=0, le=MOST_CENTS)]
 
 
 class Entry(BaseModel):

@@ -28,6 +28,13 @@ class Day:
         return max(0, self.budget_cents - self.spent_cents - self.wanted_cents)
 
     @property
+    def own_left_cents(self) -> int | None:
+        """What its principal's own budget would have left after the purchase; None without one."""
+        if self.own_budget_cents is None:
+            return None
+        return max(0, self.own_budget_cents - self.own_spent_cents - self.wanted_cents)
+
+    @property
     def over_purchase_cap(self) -> bool:
         """Whether it costs more than one purchase may."""
         return self.wanted_cents > self.purchase_cap_cents

@@ -142,8 +142,20 @@ def test_a_principal_with_a_budget_of_its_own_is_held_against_that_too(command: 
     shown = command("deny", waiting.id, "--yes", "--reason=x").out
 
     assert "10.00 in the last 24 hours" in shown
-    assert "By local: 5.00, of its own 9.00." in shown
+    assert "By local: 5.00, of its own 9.00; this would leave 0.00 of that." in shown
     assert "More than the budget of local has left" in shown
+
+
+def test_what_a_purchase_would_leave_of_a_budget_of_its_own_is_told(command: Command, journal_url: str) -> None:
+    limits = Limits(daily_budget_cents=1_300)
+    put(journal_url, an_operation(e164="+2342015550101"), *settled(State.DONE))
+    put(journal_url, an_operation(e164="+2342015550102", principal="other"), *settled(State.DONE))
+    waiting = put(journal_url, an_operation(limits=limits))
+
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
+
+    assert "By local: 5.00, of its own 13.00; this would leave 3.00 of that." in shown
+    assert "refused" not in shown
 
 
 @pytest.mark.parametrize(("kind", "words"), [("live", "LIVE: real money"), ("test", "test key")])

@@ -49,9 +49,10 @@ class Served:
 
 
 @contextmanager
-def serving(*arguments: str, **environment: str) -> Iterator[Served]:
-    """Serve the simulator without authentication at a free port of this machine."""
-    command = [sys.executable, "-m", "kros_mcp", "http", "--simulator", "--no-auth", "--port", "0", *arguments]
+def serving(*arguments: str, simulated: bool = True, **environment: str) -> Iterator[Served]:
+    """Serve the simulator, or what the environment says, without authentication at a free port of this machine."""
+    of_what = ["--simulator"] if simulated else []
+    command = [sys.executable, "-m", "kros_mcp", "http", *of_what, "--no-auth", "--port", "0", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("KROS_", "OTEL_"))}
     with subprocess.Popen(command, env=clean | environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -157,6 +157,27 @@ async def test_an_approver_approves_and_denies_by_keyboard_alone_without_scripts
         await expect(page.get_by_role("alert")).to_contain_text("You are signed out.")
 
 
+async def test_the_page_of_what_was_approved_tells_by_itself_when_it_is_done(chromium: str) -> None:
+    async with open_page_server() as (bench, url), open_browser(chromium) as browser:
+        bench.sim.faults.switch_on("hold", on=["purchase"])
+        waiting = await bench.purchase()
+        page = await new_page(browser)
+        await page.goto(f"{url}/{waiting.id}")
+        await page.get_by_label("Your credential").fill(NIGHT)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("button", name="Approve").click()
+
+        status = page.get_by_role("status")  # from here on nobody touches the page
+        await expect(status).to_contain_text("Approved, under way.", timeout=10_000)
+        await expect(status).to_contain_text("refreshes itself")
+        assert not bench.sim.charges
+        bench.sim.faults.let_go()
+        await expect(status).to_contain_text("Approved and done.", timeout=10_000)
+        await expect(status).not_to_contain_text("refreshes itself")
+        assert await page.locator("meta[http-equiv=refresh]").count() == 0
+        assert len(bench.sim.charges) == 1
+
+
 async def test_every_page_fits_its_screen_and_names_what_it_shows(chromium: str) -> None:
     async with open_page_server() as (bench, url), open_browser(chromium) as browser:
         purchase = await bench.purchase(at=1, allow_outbound=False)

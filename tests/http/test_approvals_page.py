@@ -320,9 +320,20 @@ async def test_what_the_guard_would_refuse_is_said_before_it_is_approved() -> No
         )
         shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
 
-        assert "tokens|support-agent has spent 0.00 USD of its own 6.00 USD" in shown
+        assert "tokens|support-agent has spent 0.00 USD of its own 6.00 USD, and 0.00 USD of that" in shown
         assert "More than one purchase may cost, 6.50 USD: it would be refused." in shown
         assert "More than the budget of tokens|support-agent has left for the day: it would be refused." in shown
+
+
+async def test_what_a_purchase_would_leave_of_its_principals_own_budget_is_shown() -> None:
+    async with open_bench() as bench:
+        waiting = await bench.runtime.desk.journal.propose(an_operation(bench, limits=Limits(daily_budget_cents=1_000)))
+        cents = 1_000 - (waiting.quote.due_now_cents or 0)
+        browser = await bench.signed_in()
+
+        for page in (await browser.get(), await browser.get(f"/approvals/{waiting.id}")):
+            own = f"of its own 10.00 USD, and {cents / 100:.2f} USD of that would be left"
+            assert f"tokens|support-agent has spent 0.00 USD {own}" in text_of(page)
 
 
 async def test_a_release_shows_where_calls_go_and_that_it_cannot_be_undone() -> None:

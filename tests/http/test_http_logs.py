@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -104,6 +105,62 @@ async def test_who_called_is_logged_also_of_a_call_that_is_refused() -> None:
     by_id = {line["request_id"]: (line["status"], line["principal"]) for line in lines if "status" in line}
     assert by_id[refused.headers["x-request-id"]] == (403, "support-agent")
     assert by_id[stranger.headers["x-request-id"]] == (401, None)
+
+
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "buy_phone_number"}}
+BEARING = {"authorization": f"Bearer {SECRET}"}
+REFUSED: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "no_token": (401, "/mcp", {"json": CALL}),
+    "invalid_token": (401, "/mcp", {"json": CALL, "headers": {"authorization": f"Bearer {PRIVATE}"}}),
+    "insufficient_scope": (403, "/mcp", {"json": CALL, "headers": BEARING}),
+    "malformed_body": (400, "/mcp", {"content": PRIVATE, "headers": BEARING}),
+    "body_too_large": (413, "/mcp", {"content": b" " * (256 * 1024 + 1), "headers": BEARING}),
+    "foreign_host": (421, "/mcp", {"headers": {"host": PRIVATE}}),
+    "foreign_origin": (403, "/mcp", {"headers": {"origin": f"https://{PRIVATE}"}}),
+    "foreign_form": (403, "/approvals", {"data": {"credential": PRIVATE}}),
+    "wrong_credential": (
+        403,
+        "/approvals",
+        {"data": {"credential": PRIVATE}, "headers": {"sec-fetch-site": "same-origin"}},
+    ),
+    "not_signed_in": (403, "/approvals/op_abcdefghijklmnop", {"data": {"decision": "approve"}}),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("reason", REFUSED)
+async def test_why_a_request_was_refused_is_logged_in_a_word_of_ours(reason: str) -> None:
+    status, path, sent = REFUSED[reason]
+    with json_log() as lines:
+        async with open_here(Simulator(), Access(OneToken(), lambda _: None)) as here:
+            refused = await here.http.post(path, **sent)
+            await here.http.get("/approvals")
+    told = [(line["status"], line.get("reason")) for line in lines if line["logger"] == "kros_mcp.access"]
+    assert (refused.status_code, told) == (status, [(status, reason), (200, None)])
+    assert PRIVATE not in json.dumps(lines)
+
+
+@pytest.mark.anyio
+async def test_who_asks_too_much_is_told_apart_in_the_log() -> None:
+    with json_log() as lines:
+        async with open_here(Simulator(), Access(OneToken(), lambda _: None), requests_per_second=0.001) as here:
+            while (await here.http.post("/mcp", json=CALL, headers=BEARING)).status_code != 429:
+                pass
+    [last] = [line for line in lines if line.get("status") == 429]
+    assert (last["reason"], last["principal"]) == ("too_many_requests", "support-agent")
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers=2", "--stateless")])
+def test_a_stop_is_logged_once_and_in_our_words_alone(workers: tuple[str, ...], tmp_path: Path) -> None:
+    key = {"KROS_API_KEY": "kros_test_" + SECRET, "KROS_JOURNAL_URL": f"sqlite:///{tmp_path}/journal.sqlite3"}
+    with serving(*workers, simulated=not workers, **(key if workers else {})) as served:
+        pass
+    assert served.process.returncode == 0
+    assert [line["message"] for line in served.lines if line["level"] == "info"] == [
+        f"kros-mcp: serving {served.url}/mcp",
+        "kros-mcp: stopping; what is being sent is settled first",
+        "kros-mcp: stopped",
+    ]
 
 
 @pytest.mark.anyio

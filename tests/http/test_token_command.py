@@ -102,14 +102,21 @@ def test_a_new_token_takes_the_place_of_the_old_one(token: Callable[..., Ran], f
         (("night", "--replace"), 1, "Nobody of that name"),
         (("desk", "--replace", "--scopes", "buy"), 2, "--replace changes the token alone"),
         (("night",), 2, "--scopes is missing"),
-        (("night", "--scopes", ","), 2, "night has an unusable scopes"),
-        (("night", "--scopes", "read,sell"), 2, "night has an unusable scopes"),
-        (("night", "--scopes", "approve,buy"), 2, "night may not have numbers:approve together with another"),
+        (("night", "--scopes", ","), 2, "--scopes: name at least one of read, configure, buy, release, approve."),
+        (("night", "--scopes", "raed"), 2, "--scopes: 'raed' is none of read, configure, buy, release, approve."),
+        (("night", "--scopes", "read,numbers:sell"), 2, "--scopes: 'sell' is none of read,"),
+        (("night", "--scopes", "approve,buy"), 2, "--scopes: approve goes with no other scope"),
         (("night desk", "--scopes", "read"), 2, "A name is made of"),
         (("night\n[tokens.root]", "--scopes", "read"), 2, "A name is made of"),
-        (("night", "--scopes", 'read"]\n[tokens.root]'), 2, "night has an unusable scopes"),
-        (("night", "--scopes", "buy", "--daily-budget-cents", "-5"), 2, "has an unusable daily_budget_cents"),
-        (("night", "--scopes", "buy", "--allowed-countries", ""), 2, "has an unusable allowed_countries"),
+        (("night", "--scopes", 'read"]\n[tokens.root]'), 2, r"""--scopes: 'read"]\n[tokens.root]' is none of"""),
+        (("night", "--scopes", "buy", "--daily-budget-cents", "-5"), 2, "--daily-budget-cents: '-5' is no amount"),
+        (("night", "--scopes", "buy", "--allowed-countries", ""), 2, "two-letter codes such as NG,KE"),
+        (
+            ("night", "--scopes", "buy", "--allowed-countries", "NG,XX"),
+            2,
+            "--allowed-countries: 'XX' is no country's code; use two-letter codes such as NG,KE.",
+        ),
+        (("night", "--scopes", "buy", "--allowed-countries", "Nigeria"), 2, "'Nigeria' is no country's code"),
         (("night", "--scopes", "read", "--file", "/nowhere/tokens.toml"), 2, "cannot be written"),
     ],
 )
@@ -122,6 +129,7 @@ def test_what_is_refused_changes_nothing_and_makes_no_token(
 
     assert (ran[0], ran[1]) == (code, "")
     assert sentence in ran[2]
+    assert "start again" not in ran[2]  # nothing was started
     assert file.read_text() == OLD
     assert list(file.parent.iterdir()) == [file]
 
@@ -155,6 +163,25 @@ def test_without_a_file_there_is_nowhere_to_put_it(token: Callable[..., Ran], mo
 
     assert (code, out) == (2, "")
     assert "--file or KROS_TOKENS_FILE" in err
+
+
+def test_a_token_is_made_whatever_the_key_to_krosai_looks_like(
+    token: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    monkeypatch.setenv("KROS_API_KEY", "your kros_test_ key")
+    monkeypatch.setenv("KROS_JOURNAL_URL", "nowhere")
+
+    assert token("desk", "--scopes", "read")[0] == 0
+    assert set(read_tokens(file)) == {"desk"}
+
+
+def test_a_misspelt_setting_makes_no_token(token: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KROS_TOKEN_FILE", "elsewhere.toml")
+
+    code, out, err = token("desk", "--scopes", "read")
+
+    assert (code, out) == (2, "")
+    assert "the nearest known one is KROS_TOKENS_FILE" in err
 
 
 def test_commands_at_once_lose_no_token(file: Path) -> None:

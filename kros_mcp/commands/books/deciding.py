@@ -110,7 +110,7 @@ def _show(case: _Case, settings: Settings) -> None:
 def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
     """Tell what is spent already and what the caps leave; the server's own caps may be set differently."""
 
-    def show(cents: int) -> str:
+    def show(cents: int | None) -> str:
         return show_cents(cents, label).removesuffix(" in the account currency")
 
     day = outlook.day(settings, case.operation, case.books)
@@ -120,7 +120,9 @@ def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
     ]
     if day.own_budget_cents is not None:
         own = f"{show(day.own_spent_cents)}, of its own {show(day.own_budget_cents)}"
-        told.append(f"By {clean(case.operation.principal)}: {own}.")
+        told.append(
+            f"By {clean(case.operation.principal)}: {own}; this would leave {show(day.own_left_cents)} of that."
+        )
     if day.over_purchase_cap:
         told.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
     if day.over_budget:

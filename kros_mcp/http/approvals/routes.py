@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
+from kros_mcp import telemetry
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError, RefusedError
 from kros_mcp.http.access import Access
 from kros_mcp.http.approvals import deciding
@@ -126,10 +127,12 @@ class Approvals:
         form = await _form(request)
         to = form.get("to", "") if is_operation_id(form.get("to", "")) else ""
         if not is_same_origin(request, self._public_url):
+            telemetry.refused("foreign_form")
             return page("sign_in", None, status=403, to=to, notice=_FOREIGN)
         address = request.client.host if request.client else "unknown"
         seconds = self._attempts.begin(address)
         if seconds:
+            telemetry.refused("too_many_sign_ins")
             told = f"Too many sign-ins failed from your address. Try again in {seconds} seconds."
             refused = page("sign_in", None, status=429, to=to, notice=told)
             refused.headers["retry-after"] = str(seconds)
@@ -137,6 +140,7 @@ class Approvals:
         approver = await self._approver(form.get("credential", "").strip())
         if approver is None:
             logger.warning("approvals page: a sign-in from %s was refused", clean(address))
+            telemetry.refused("wrong_credential")
             return page("sign_in", None, status=403, to=to, notice=_WRONG)
         self._attempts.succeeded(address)
         response = _see_other(f"{PATH}/{to}" if to else f"{PATH}?signed-in")
@@ -147,6 +151,7 @@ class Approvals:
         """Let the browser forget the session."""
         session, form = self._session(request), await _form(request)
         if session is not None and not self._is_ours(request, session, form):
+            telemetry.refused("foreign_form")
             return page("trouble", session, status=403, sentence=_FOREIGN)
         response = _see_other(f"{PATH}?signed-out")
         self._sessions.end(response)
@@ -157,9 +162,11 @@ class Approvals:
         operation_id = request.path_params["operation_id"]
         session, form = self._session(request), await _form(request)
         if session is None:
+            telemetry.refused("not_signed_in")
             to = operation_id if is_operation_id(operation_id) else ""
             return page("sign_in", None, status=403, to=to, notice=_NOT_SIGNED_IN)
         if not self._is_ours(request, session, form):
+            telemetry.refused("foreign_form")
             return await self._one(session, operation_id, status=403, notice=_FOREIGN)
         reason = decisions.kept(form.get("reason", ""))
         try:
@@ -172,6 +179,8 @@ class Approvals:
                 reason=reason,
             )
         except KrosError as exc:
+            if exc.code == "OWN_REQUEST":
+                telemetry.refused("own_request")
             told = f"{exc.message} {exc.next_step if exc.code == 'QUOTE_CHANGED' else ''}".strip()
             return await self._one(session, operation_id, status=_status(exc), notice=told, reason=reason)
         return _see_other(f"{PATH}/{operation_id}")

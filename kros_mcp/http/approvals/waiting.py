@@ -192,7 +192,7 @@ class Waiting:
         if day.own_budget_cents is not None:
             told.append(
                 f"{case.principal} has spent {self._money(day.own_spent_cents)} of its own "
-                f"{self._money(day.own_budget_cents)}"
+                f"{self._money(day.own_budget_cents)}, and {self._money(day.own_left_cents)} of that would be left"
             )
         warnings = []
         if day.over_purchase_cap:
