@@ -23,6 +23,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.operations.model import CODE_SECONDS, Limits, State
+from kros_mcp.operations.run_rates import RunRates
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools import outcomes, results
@@ -194,7 +195,7 @@ async def open_runtime(
             own_limits=own_limits,
         )
         runner = await stack.enter_async_context(open_runner(desk))
-        yield Runtime(settings=settings, desk=desk, runner=runner)
+        yield Runtime(settings=settings, desk=desk, runner=runner, rates=RunRates(desk))
 
 
 def build_server(
