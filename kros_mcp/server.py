@@ -11,7 +11,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.request_state import RequestStateSecurity
 from mcp.shared.exceptions import MCPError
-from mcp.types import INTERNAL_ERROR, CallToolResult, InputRequiredResult
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 from mcp.types import Tool as MCPTool
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.operations.model import CODE_SECONDS, Limits, State
+from kros_mcp.operations.run_rates import RunRates
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools import outcomes, results
@@ -54,6 +55,14 @@ class KrosServer(MCPServer[Runtime]):
         """List the tools that the caller may use."""
         caller = authenticated()
         return [tool for tool in await super().list_tools() if caller is None or caller.may_use(tool.name)]
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Runtime, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """Give a prompt; the SDK takes a name that it does not know for a failure of ours."""
+        if self._prompt_manager.get_prompt(name) is None:
+            raise MCPError(INVALID_PARAMS, f"There is no prompt {name[:60]!r}.")
+        return await super().get_prompt(name, arguments, context)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any] | None = None
@@ -186,7 +195,7 @@ async def open_runtime(
             own_limits=own_limits,
         )
         runner = await stack.enter_async_context(open_runner(desk))
-        yield Runtime(settings=settings, desk=desk, runner=runner)
+        yield Runtime(settings=settings, desk=desk, runner=runner, rates=RunRates(desk))
 
 
 def build_server(

@@ -6,8 +6,9 @@ imports inside functions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import urlencode
 
@@ -34,20 +35,29 @@ class Connections:
     """Makes clients as they are needed: some that keep a connection, for reads, and one that never does, for writes.
 
     httpcore looks at every connection of a pool for every request. So reads share no pool: each takes a client, and
-    with it a connection, of its own, the one used last first, which is warm.
+    with it a connection, of its own, the one used last first, which is warm. Those that nobody has used for so long
+    that KrosAI may have closed the connection are closed here too, when a read ends.
 
     Args:
         base_url: Where the API stands, as in "https://api.krosai.com/v1".
         headers: Sent with every request; they hold the secret.
         transport: Replaces the network, for the simulator and for faults; closed at the end.
+        clock: Seconds that only go forward.
     """
 
-    def __init__(self, base_url: str, headers: dict[str, str], transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        headers: dict[str, str],
+        transport: httpx.AsyncBaseTransport | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._base_url = base_url
         self._headers = headers
         self._transport = transport
         self._verify: ssl.SSLContext | bool | None = None
-        self._spare: list[httpx.AsyncClient] = []
+        self._clock = clock
+        self._spare: list[tuple[httpx.AsyncClient, float]] = []  # each with when it was last used, the latest last
         self._writing: httpx.AsyncClient | None = None
 
     def warm_up(self) -> None:
@@ -58,7 +68,7 @@ class Connections:
         """
         self.writing()
         if not self._spare:
-            self._spare.append(self._make(keep=True))
+            self._spare.append((self._make(keep=True), self._clock()))
 
     def url(self, path: str, query: Mapping[str, str]) -> str:
         """Write an address whole, since httpx takes longer to put one together than to send a request there."""
@@ -81,21 +91,27 @@ class Connections:
         Raises:
             SettingsError: As in `warm_up`.
         """
-        client = self._spare.pop() if self._spare else self._make(keep=True)
+        client = self._spare.pop()[0] if self._spare else self._make(keep=True)
         try:
             yield client
         finally:
-            if len(self._spare) < _MOST_SPARE:
-                self._spare.append(client)
-            else:
-                with anyio.CancelScope(shield=True):
-                    await client.aclose()
+            self._spare.append((client, self._clock()))
+            if outworn := self._outworn():
+                await _close(outworn)
 
     async def aclose(self) -> None:
         """Close what was opened."""
         async with AsyncExitStack() as stack:
-            for client in (*self._spare, *([self._writing] if self._writing else [])):
+            for client in (*(client for client, _ in self._spare), *([self._writing] if self._writing else [])):
                 stack.push_async_callback(client.aclose)
+
+    def _outworn(self) -> list[httpx.AsyncClient]:
+        """Take out the clients that were idle for too long, and of the others the oldest that are too many."""
+        idle_since = self._clock() - _IDLE_SECONDS
+        idle = sum(used < idle_since for _, used in self._spare)
+        count = max(idle, len(self._spare) - _MOST_SPARE)
+        outworn, self._spare = self._spare[:count], self._spare[count:]
+        return [client for client, _ in outworn]
 
     def _make(self, *, keep: bool) -> httpx.AsyncClient:
         import httpx  # noqa: PLC0415  # see the module's docstring
@@ -117,6 +133,14 @@ class Connections:
         except OSError:  # ssl.SSLError is one too
             what = "The certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read."
         raise SettingsError(what)
+
+
+async def _close(clients: list[httpx.AsyncClient]) -> None:
+    """Close clients whatever comes: the read that waits for it has its answer."""
+    with anyio.CancelScope(shield=True):
+        for client in clients:
+            with suppress(Exception):
+                await client.aclose()
 
 
 def headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Reads the account's numbers to the end, and finds one among them (krosai-api.md, section 9, rule 6)."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -11,6 +12,7 @@ from kros_mcp.krosai.walk import LARGEST_PAGE
 from kros_mcp.krosai.wire import PhoneNumber
 
 _AT_ONCE = 5
+_MOST_PAGES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +50,50 @@ async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "",
     def lives(number: PhoneNumber) -> bool:
         return number.e164 == e164 and number.status != "inactive"
 
-    numbers, complete = await _read(client, pages, enough=lives)
-    records = [number for number in numbers if number.e164 == e164]
+    numbers: dict[str, PhoneNumber] = {}
+    complete = await _read(client, pages, numbers, enough=lives)
+    records = [number for number in numbers.values() if number.e164 == e164]
     living = next((number for number in records if lives(number)), None)
     if living is not None:
         return OwnedReading(living, complete=True)
     return OwnedReading(records[0] if records else None, complete)
 
 
-async def read_all_owned(client: KrosClient, *, pages: int = 50) -> tuple[tuple[PhoneNumber, ...], bool]:
+async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> tuple[tuple[PhoneNumber, ...], bool]:
     """Read every owned number; the second value tells whether the end was reached."""
-    return await _read(client, pages, enough=lambda _: False)
+    numbers: dict[str, PhoneNumber] = {}
+    complete = await _read(client, pages, numbers)
+    return tuple(numbers.values()), complete
+
+
+async def read_owned_in_time(client: KrosClient, *, seconds: float) -> tuple[tuple[PhoneNumber, ...], bool]:
+    """Read owned numbers until the end, the end of the time, or a failure; the second value tells if all."""
+    numbers: dict[str, PhoneNumber] = {}
+    complete = False
+    with anyio.move_on_after(seconds), suppress(KrosError):
+        complete = await _read(client, _MOST_PAGES, numbers)
+    return tuple(numbers.values()), complete
 
 
 async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, PhoneNumber | None]:
     """Read numbers one by one, five at once, with all that a list leaves out; None for one that is gone."""
     found: dict[str, PhoneNumber | None] = {}
+    await _read_each(client, number_ids, found)
+    return found
+
+
+async def read_each_in_time(
+    client: KrosClient, number_ids: Iterable[str], *, seconds: float
+) -> dict[str, PhoneNumber | None]:
+    """Read numbers as `read_each` does until the time is over or a read fails; what was not read is left out."""
+    found: dict[str, PhoneNumber | None] = {}
+    with anyio.move_on_after(seconds), suppress(KrosError):
+        await _read_each(client, number_ids, found)
+    return found
+
+
+async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[str, PhoneNumber | None]) -> None:
+    """Read numbers into `found`, which holds what was read so far if this is cancelled or fails."""
     failures: list[KrosError] = []
     limiter = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -80,18 +110,20 @@ async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, 
             tasks.start_soon(read, number_id)
     if failures:
         raise failures[0]
-    return found
 
 
 async def _read(
-    client: KrosClient, pages: int, *, enough: Callable[[PhoneNumber], bool]
-) -> tuple[tuple[PhoneNumber, ...], bool]:
-    """Read page after page until the end, or until one number is enough.
+    client: KrosClient,
+    pages: int,
+    seen: dict[str, PhoneNumber],
+    *,
+    enough: Callable[[PhoneNumber], bool] = lambda _: False,
+) -> bool:
+    """Read page after page into `seen` until the end, which True tells, or until one number is enough.
 
     A page that brings nothing new means that KrosAI ignores `offset`. That is the end if the page had room
     for more, and a list cut short if it had not.
     """
-    seen: dict[str, PhoneNumber] = {}
     offset = 0
     for _ in range(pages):
         page = await client.list_owned(limit=LARGEST_PAGE, offset=offset)
@@ -99,9 +131,9 @@ async def _read(
         seen.update((number.id, number) for number in new)
         offset += page.received
         if any(enough(number) for number in new):
-            return tuple(seen.values()), False
+            return False
         if not page.received or (page.total is not None and offset >= page.total):
-            return tuple(seen.values()), True
+            return True
         if not new:
-            return tuple(seen.values()), page.received < LARGEST_PAGE
-    return tuple(seen.values()), False
+            return page.received < LARGEST_PAGE
+    return False

@@ -1,37 +1,88 @@
 """What numbers cost: the run rate of all owned ones, read from KrosAI."""
 
-from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.owned import read_all_owned, read_each
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import anyio
+
+from kros_mcp.krosai.owned import read_all_owned, read_each, read_each_in_time, read_owned_in_time
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.policy import RunRate
+from kros_mcp.operations.policy import Books, RunRate, others_committed
+
+_Details = Mapping[str, PhoneNumber | None]
 
 
 async def read_run_rate(desk: Desk) -> RunRate:
     """Read the monthly prices of all owned numbers that are not inactive, and who bought them.
 
     Lists may leave the price out; such a number is read by itself.
+
+    Raises:
+        KrosError: A number could not be read.
     """
     read_at = await desk.journal.now()
     numbers, complete = await read_all_owned(desk.client)
-    live = [number for number in numbers if number.status != "inactive"]
-    prices = await _monthly_prices(desk.client, live)
+    details = await read_each(desk.client, _without_price(numbers))
+    return await _run_rate(desk, numbers, details, complete=complete, read_at=read_at)
+
+
+async def read_run_rate_in_time(desk: Desk, *, seconds: float) -> RunRate | None:
+    """Read as much of the run rate as KrosAI tells in that time; None if that is nothing.
+
+    It is good to be shown, not to hold a cap against. What was not read has no price, and makes it incomplete.
+
+    Raises:
+        JournalError: The journal cannot be used.
+    """
+    until = anyio.current_time() + seconds
+    read_at = await desk.journal.now()
+    numbers, ended = await read_owned_in_time(desk.client, seconds=seconds)
+    if not numbers and not ended:
+        return None
+    wanted = _without_price(numbers)
+    details = await read_each_in_time(desk.client, wanted, seconds=until - anyio.current_time())
+    complete = ended and len(details) == len(wanted)
+    return await _run_rate(desk, numbers, details, complete=complete, read_at=read_at)
+
+
+def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
+    """Add what was bought after the run rate was read.
+
+    Args:
+        rate: The run rate, as it was read.
+        books: The journal's sums for the principal, with what is committed since `read_at`.
+        principal: Whose part of it `RunRate.of` is to tell.
+    """
+    committed = {e164: cents for e164, cents in books.committed.items() if e164 in books.bought}
+    new = others_committed(committed, "", rate)
+    own = dict.fromkeys(books.own & new.keys(), principal)
+    return replace(rate, prices=(*rate.prices, *new.items()), buyers={**rate.buyers, **own})
+
+
+def _living(numbers: Sequence[PhoneNumber]) -> list[PhoneNumber]:
+    return [number for number in numbers if number.status != "inactive"]
+
+
+def _without_price(numbers: Sequence[PhoneNumber]) -> list[str]:
+    return [number.id for number in _living(numbers) if number.monthly_cents is None]
+
+
+async def _run_rate(
+    desk: Desk, numbers: Sequence[PhoneNumber], details: _Details, *, complete: bool, read_at: float
+) -> RunRate:
+    live = _living(numbers)
     e164s = [number.e164 for number in live]
     return RunRate(
-        prices=tuple(zip(e164s, prices, strict=True)),
+        prices=tuple(zip(e164s, [_price(number, details) for number in live], strict=True)),
         complete=complete,
         read_at=read_at,
         buyers=await desk.journal.buyers(desk.account, e164s),
     )
 
 
-async def _monthly_prices(client: KrosClient, numbers: list[PhoneNumber]) -> list[int | None]:
-    details = await read_each(client, [number.id for number in numbers if number.monthly_cents is None])
-
-    def price(number: PhoneNumber) -> int | None:
-        if number.id not in details:
-            return number.monthly_cents
-        read = details[number.id]
-        return 0 if read is None else read.monthly_cents  # released since the list was read
-
-    return [price(number) for number in numbers]
+def _price(number: PhoneNumber, details: _Details) -> int | None:
+    if number.id not in details:
+        return number.monthly_cents
+    read = details[number.id]
+    return 0 if read is None else read.monthly_cents  # released since the list was read

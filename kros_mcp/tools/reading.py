@@ -10,9 +10,9 @@ from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import Page, PhoneNumber
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.operations.model import Limits, State
-from kros_mcp.operations.policy import Books
+from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.proposal import require_owned
-from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.operations.spending import with_purchases
 from kros_mcp.settings import Settings
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime
@@ -31,6 +31,7 @@ from kros_mcp.tools.parameters import (
 )
 
 _STILL_SENDING_SECONDS = 1.0
+_RATE_OLDEST_SECONDS = 10.0
 _KNOWN_STATUSES = frozenset({"active", "inactive", "suspended", "pending", "porting"})
 
 
@@ -136,19 +137,18 @@ async def list_endpoints(
 
 async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Spending]:
     """Show spending limits, what was spent in 24 hours, and what owned numbers cost a month."""
-    desk = runtime(ctx).desk
+    here, desk = runtime(ctx), runtime(ctx).desk
     settings = desk.settings
-    with within(current_call.get().seconds_left):
-        rate = await read_run_rate(desk)
+    read = await here.rates.now(seconds=current_call.get().seconds_left, oldest_seconds=_RATE_OLDEST_SECONDS)
+    rate = read or RunRate(prices=(), complete=False, read_at=await desk.journal.now())
     books = await desk.journal.books(desk.account, principal(ctx), committed_since=rate.read_at)
+    rate = with_purchases(rate, books, principal(ctx))
     limits = desk.limits_of(principal(ctx)) or Limits()
     own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
     room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
-    monthly = show_cents(rate.monthly_cents, settings.currency)
-    at_least = "at least " if rate.unpriced or not rate.complete else ""
     return results.answer(
         results.Spending(
-            summary=f"{_spent(books, limits, settings)} Owned numbers cost {at_least}{monthly} a month.",
+            summary=f"{_spent(books, limits, settings)} {_monthly(rate, settings)}",
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,
@@ -198,6 +198,13 @@ def _spent(books: Books, limits: Limits, settings: Settings) -> str:
         f"{spent} was spent by all in the last 24 hours, {show_cents(books.own_spent_cents, currency)} of it by you; "
         f"{show_cents(min(left, own), currency)} is left for you."
     )
+
+
+def _monthly(rate: RunRate, settings: Settings) -> str:
+    if not rate.prices and not rate.complete:
+        return "What owned numbers cost a month could not be read from KrosAI just now."
+    at_least = "at least " if rate.unpriced or not rate.complete else ""
+    return f"Owned numbers cost {at_least}{show_cents(rate.monthly_cents, settings.currency)} a month."
 
 
 def _least(everybodys: int, own: int | None) -> int:

@@ -2,11 +2,13 @@ import asyncio
 import socket
 
 import anyio
+import httpx
 import pytest
-from krosai_doubles import KEY, ORDER, GateShutError, TcpServer, keep_alive_answers, read_request, tcp_server
+from krosai_doubles import KEY, ORDER, OWNED, GateShutError, TcpServer, keep_alive_answers, read_request, tcp_server
 
 from kros_mcp.errors import NotSentError, OutcomeUnknownError
 from kros_mcp.krosai import KrosClient, open_client
+from kros_mcp.krosai.connections import Connections, headers
 
 pytestmark = pytest.mark.anyio
 
@@ -137,6 +139,69 @@ async def test_reads_at_once_take_a_connection_each_and_later_ones_take_those(mo
             assert opened == 3
             await read_three(client)
         assert opened == 4  # two of three were kept
+
+
+async def test_connections_that_nobody_uses_any_more_are_closed_when_a_later_read_ends() -> None:
+    now, burst = 0.0, 8
+    still_open, all_open, one_left = 0, anyio.Event(), anyio.Event()
+
+    async def count(server: TcpServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal still_open
+        still_open += 1
+        if still_open == burst:
+            all_open.set()
+        await all_open.wait()
+        await keep_alive_answers(server, reader, writer)  # until the client closes the connection
+        still_open -= 1
+        if still_open == 1:
+            one_left.set()
+
+    async with tcp_server(count) as server:
+        connections = Connections(server.url, headers(KEY, "bearer", None), None, lambda: now)
+        client = KrosClient(connections)
+        try:
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(burst):
+                        tasks.start_soon(client.get_number, "pn_1")
+                now = 50.0
+                await client.get_number("pn_1")
+                assert still_open == burst  # all may be of use yet
+                now = 56.0
+                await client.get_number("pn_1")
+                await one_left.wait()
+                await client.get_number("pn_1")
+            assert len(server.received) == burst + 3
+            assert still_open == 1  # the one in use is kept, and no other was opened
+        finally:
+            await connections.aclose()
+
+
+async def test_a_connection_that_cannot_be_closed_fails_no_read() -> None:
+    class Clinging(httpx.MockTransport):
+        async def aclose(self) -> None:
+            nonlocal clung
+            clung += 1
+            raise OSError
+
+    now, clung, waiting, both = 0.0, 0, 0, anyio.Event()
+
+    async def meet(_: httpx.Request) -> httpx.Response:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 2:
+            both.set()
+        await both.wait()
+        return httpx.Response(200, json=OWNED)
+
+    client = KrosClient(Connections("https://kros.test/v1", headers(KEY, "bearer", None), Clinging(meet), lambda: now))
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.get_number, "pn_1")
+            tasks.start_soon(client.get_number, "pn_1")
+        now = 100.0
+        assert (await client.get_number("pn_1")).id == "pn_1"
+    assert clung == 1
 
 
 async def test_cancelling_a_write_passes_through_untouched() -> None:

@@ -43,6 +43,10 @@ async def test_every_tool_answers_in_time_when_krosai_does_not(reference: Simula
             result = await talk.call(name, **arguments)
             assert time.monotonic() - began < AT_MOST
             asks_krosai = not name.endswith("_operation")
+            if name == "get_spending":  # the journal's sums need no KrosAI
+                assert (result.failed, result["run_rate_complete"], result["spent_24h_cents"]) == (False, False, 0)
+                assert "could not be read from KrosAI" in result["summary"]
+                return
             assert result.outcome == ("TOO_SLOW" if asks_krosai else "OPERATION_NOT_FOUND"), name
             assert result["charged"] == "no"
 

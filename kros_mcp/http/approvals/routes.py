@@ -17,7 +17,6 @@ from kros_mcp.http.approvals import deciding
 from kros_mcp.http.approvals.attempts import Attempts
 from kros_mcp.http.approvals.guard import Guarded, is_same_origin
 from kros_mcp.http.approvals.pages import page, style
-from kros_mcp.http.approvals.run_rate import RunRates
 from kros_mcp.http.approvals.session import PATH, Session, Sessions
 from kros_mcp.http.approvals.waiting import Waiting
 from kros_mcp.krosai.text import clean
@@ -81,7 +80,7 @@ class Approvals:
         self._access = access
         self._sessions = sessions
         self._attempts = attempts
-        self._waiting = Waiting(runtime.desk, RunRates(runtime.desk))
+        self._waiting = Waiting(runtime.desk, runtime.rates)
 
     def router(self) -> Router:
         """Lay out the paths."""

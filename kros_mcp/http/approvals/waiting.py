@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 from kros_mcp.http.approvals import deciding
-from kros_mcp.http.approvals.run_rate import RunRates
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
 from kros_mcp.numbering import spoken
@@ -13,6 +12,7 @@ from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import OPEN, Action, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.operations.run_rates import RunRates
 from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
 from kros_mcp.tools import outcomes
@@ -21,6 +21,8 @@ MOST_SHOWN = 50
 MOST_DECIDED = 20
 _LOOKED_THROUGH = 300
 _LONGEST_NAME = 200
+_RATE_WITHIN_SECONDS = 2.0
+_RATE_OLDEST_SECONDS = 30.0  # the page asks again by itself
 VERBS = {Action.BUY: "Buy", Action.RELEASE: "Release", Action.CONFIGURE: "Change"}
 _ENVIRONMENTS: dict[Environment, str] = {
     "live": "Live: real money",
@@ -107,7 +109,7 @@ class Waiting:
             JournalError: The journal cannot be used.
         """
         desk, waiting = self._desk, await self._waiting()
-        rate = await self._rates.now()
+        rate = await self._rate()
         shown = [await self._case(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
         books = await self._books("", rate)
         budget, month = desk.settings.daily_budget_cents, outlook.month(books, rate) if rate else None
@@ -131,7 +133,7 @@ class Waiting:
         if operation is None or not deciding.is_for_approvers(operation, self._desk.account):
             return None
         priced = operation.state is State.PROPOSED and operation.action is Action.BUY
-        return await self._case(operation, approver, await self._rates.now() if priced else None)
+        return await self._case(operation, approver, await self._rate() if priced else None)
 
     async def _waiting(self) -> list[Operation]:
         """Find what waits for an approver; the journal has no filter for who is asked."""
@@ -210,6 +212,9 @@ class Waiting:
             month_after=self._month(month.after_cents, certain=month.certain) if month else "",
             warnings=tuple(warnings),
         )
+
+    async def _rate(self) -> RunRate | None:
+        return await self._rates.now(seconds=_RATE_WITHIN_SECONDS, oldest_seconds=_RATE_OLDEST_SECONDS)
 
     async def _books(self, principal: str, rate: RunRate | None) -> Books:
         since = (rate.read_at if rate else await self._desk.journal.now()) - policy.LISTING_LAG_SECONDS
