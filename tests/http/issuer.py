@@ -14,7 +14,7 @@ import httpx
 import httpx2
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from listening import open_listening
+from listening import open_listening, opening
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -159,12 +159,7 @@ class Served:
 
     async def opens_session(self, token: str) -> str:
         """Begin a session of the legacy era, by hand."""
-        introduction = {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "t", "version": "1"},
-        }
-        opened = await self.post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": introduction}, token)
+        opened = await self.post(opening(), token)
         session = str(opened.headers["mcp-session-id"])
         await self.post({"jsonrpc": "2.0", "method": "notifications/initialized"}, token, **{SESSION: session})
         return session

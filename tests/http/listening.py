@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import anyio
 import uvicorn
@@ -11,6 +12,18 @@ from starlette.types import ASGIApp
 
 from kros_mcp.http.serving import Address, bind, configuration
 from kros_mcp.settings import Settings
+
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+def opening(client: str = "tests") -> dict[str, Any]:
+    """The request that opens a session of the legacy protocol."""
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": client, "version": "1"},
+    }
+    return {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from approvals_bench import AGENT, KEY, NIGHT, Tokens
 from issuer import entry, tokens_file
-from listening import open_listening
+from listening import ACCEPT, open_listening, opening
 from talk import Person, accept, item_of, settings_for
 from web import access_for, modern, open_web
 
@@ -21,13 +21,6 @@ from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
 
 pytestmark = pytest.mark.anyio
-OPENING = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}},
-}
-ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
 async def test_one_callers_open_prompts_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,12 +58,12 @@ async def test_one_callers_sessions_leave_room_for_others(monkeypatch: pytest.Mo
         web.client(authorization="Bearer a", **ACCEPT) as a,
         web.client(authorization="Bearer b", **ACCEPT) as b,
     ):
-        opened = [await a.post("/mcp", json=OPENING) for _ in range(3)]
+        opened = [await a.post("/mcp", json=opening()) for _ in range(3)]
         assert [answer.status_code for answer in opened] == [200, 200, 503]
-        assert (await b.post("/mcp", json=OPENING)).status_code == 200
+        assert (await b.post("/mcp", json=opening())).status_code == 200
         ended = await a.delete("/mcp", headers={"mcp-session-id": opened[0].headers["mcp-session-id"]})
         assert ended.status_code == 200
-        assert (await a.post("/mcp", json=OPENING)).status_code == 200
+        assert (await a.post("/mcp", json=opening())).status_code == 200
 
 
 async def test_a_caller_that_is_no_longer_known_proposes_nothing() -> None:

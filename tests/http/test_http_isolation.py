@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from listening import ACCEPT, opening
 from talk import Person, Talk, Told, accept, item_of, wrote
 from web import Web, access_for, modern, open_web
 
@@ -101,23 +102,12 @@ async def test_a_prompt_of_one_caller_answered_by_another_spends_nothing(web: We
 
 @pytest.mark.promise(6)
 async def test_a_session_is_of_the_caller_who_opened_it(web: Web) -> None:
-    opening = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "tests", "version": "1"},
-        },
-    }
-    headers = {"accept": "application/json, text/event-stream"}
     listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
     async with (
-        web.client(authorization="Bearer a", **headers) as a,
-        web.client(authorization="Bearer b", **headers) as b,
+        web.client(authorization="Bearer a", **ACCEPT) as a,
+        web.client(authorization="Bearer b", **ACCEPT) as b,
     ):
-        session = {"mcp-session-id": (await a.post("/mcp", json=opening)).headers["mcp-session-id"]}
+        session = {"mcp-session-id": (await a.post("/mcp", json=opening())).headers["mcp-session-id"]}
         nobodys = {"mcp-session-id": "0" * 32}
         for method in ("POST", "GET", "DELETE"):
             body = {"json": listing} if method == "POST" else {}

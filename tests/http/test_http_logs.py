@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from listening import ACCEPT, opening
 from mcp import Client
 from mcp.server.auth.provider import AccessToken
 from seeing_bench import json_log, open_here, serving
@@ -62,20 +63,7 @@ async def test_a_served_conversation_is_logged_in_json_without_its_secrets(mode:
             sane = await http.get(f"/nothing%0A%1B[2J?token={PRIVATE}", headers=headers)
             odd = await http.get("/healthz", headers={"x-request-id": 'a b"{}' * 30})
             foreign = await http.get("/healthz", headers={"host": "evil.example"})
-            begun = await http.post(
-                "/mcp",
-                json={
-                    "jsonrpc": "2.0",
-                    "id": 1,
-                    "method": "initialize",
-                    "params": {
-                        "protocolVersion": "2025-11-25",
-                        "capabilities": {},
-                        "clientInfo": {"name": PRIVATE, "version": "1"},
-                    },
-                },
-                headers={"accept": "application/json, text/event-stream"},
-            )
+            begun = await http.post("/mcp", json=opening(PRIVATE), headers=ACCEPT)
     session = begun.headers["mcp-session-id"]
     written = "".join(served.log)
     assert [word for word in (PRIVATE, code, number, session) if word in written] == []
