@@ -140,6 +140,9 @@ async def open_stdio(_name: str, settings: Mapping[str, str], log: TextIO) -> As
                 await process.wait()
             reached.kill()
             await process.aclose()
+            # Python before 3.11.4 complains of a pipe to a killed process unless somebody hears of it.
+            with suppress(*_GONE), anyio.move_on_after(STOP_SECONDS):
+                await process.stdin._stream.wait_closed()  # noqa: SLF001 - anyio has no word for it
 
 
 @asynccontextmanager

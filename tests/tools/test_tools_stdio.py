@@ -188,7 +188,7 @@ async def test_a_failure_is_a_result_and_never_a_protocol_error(reference: Simul
             ("nothing_of_the_kind", {}),
             ("buy_phone_number", {"limit": 3}),
             ("list_phone_numbers", {}),
-            ("get_spending", {}),
+            ("list_endpoints", {}),
             ("release_phone_number", {"number_id": "pn_1"}),
         ):
             result = told(name, await talk.client.call_tool(name, arguments))
