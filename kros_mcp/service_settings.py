@@ -30,7 +30,7 @@ class ServiceSettings(BaseSettings):
     """Who may call the HTTP service, under which names it answers, and what its replicas share."""
 
     public_url: str | None = Field(
-        None, description="where clients reach the service, such as https://numbers.acme.com"
+        None, description="where clients reach the service, such as https://numbers.example.com"
     )
     allowed_hosts: CommaSeparated = Field((), description="Host headers answered, beside loopback and the public URL")
     allowed_origins: CommaSeparated = Field((), description="Origin headers answered, beside the service's own")
@@ -59,14 +59,14 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(not re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:(\d+|\*))?", host.lower()) for host in value):
-            raise ValueError("holds something that is no host, such as numbers.acme.com or numbers.acme.com:8000")
+            raise ValueError("holds something that is no host, such as numbers.example.com or numbers.example.com:8000")
         return tuple(host.lower() for host in value)
 
     @field_validator("allowed_origins")
     @classmethod
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d+)?", origin.lower()) for origin in value):
-            raise ValueError("holds something that is no origin, such as https://numbers.acme.com")
+            raise ValueError("holds something that is no origin, such as https://numbers.example.com")
         return tuple(origin.lower() for origin in value)
 
     @field_validator("trusted_proxies")

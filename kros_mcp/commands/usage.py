@@ -12,7 +12,7 @@ or in the JWTs of KROS_OAUTH_ISSUER. TLS is the proxy's in front of it; KROS_PUB
 
 examples:
   kros-mcp http --simulator --no-auth              for the MCP Inspector, on this machine alone
-  KROS_TOKENS_FILE=tokens.toml KROS_PUBLIC_URL=https://numbers.acme.com kros-mcp http --host 0.0.0.0
+  KROS_TOKENS_FILE=tokens.toml KROS_PUBLIC_URL=https://numbers.example.com kros-mcp http --host 0.0.0.0
   KROS_TOKENS_FILE=tokens.toml kros-mcp http --stateless --workers 4
 
 exit codes:  0 stopped   2 usage or settings   3 journal unusable

@@ -96,8 +96,8 @@ def _trusted_issuer(
         raise SettingsError("KROS_OAUTH_ISSUER is not usable: it holds a |, which parts issuer and subject here.")
     if settings.public_url is None:
         raise SettingsError(
-            "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL, such as https://numbers.acme.com: clients are told for which URL "
-            "to ask the issuer for a token, and only tokens made out to this service are taken."
+            "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL, such as https://numbers.example.com: clients are told for which "
+            "URL to ask the issuer for a token, and only tokens made out to this service are taken."
         )
     audience = settings.oauth_audience or f"{settings.public_url}/mcp"
     from kros_mcp.http.issuer_keys import IssuerKeys  # noqa: PLC0415 - httpx and PyJWT, which a tokens file needs not

@@ -153,7 +153,7 @@ def test_workers_that_cannot_be_one_service_are_refused(
 def test_without_tokens_it_is_not_opened_to_others_by_name(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(name, "numbers.acme.com" if name.endswith("HOSTS") else "https://numbers.acme.com")
+    monkeypatch.setenv(name, "numbers.example.com" if name.endswith("HOSTS") else "https://numbers.example.com")
     with pytest.raises(SystemExit) as left:
         main(["http", "--simulator", "--no-auth", "--port", "0"])
     assert left.value.code == 2
