@@ -22,7 +22,7 @@ def _split(value: object) -> object:
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 SHORTEST_KEY = 32
 """Characters of a key in KROS_STATE_KEYS."""
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
@@ -83,7 +83,7 @@ class ServiceSettings(BaseSettings):
         if value is None:
             return None
         url = urlsplit(value)
-        local = url.scheme == "http" and url.hostname in _LOOPBACK
+        local = url.scheme == "http" and url.hostname in LOOPBACK
         if "@" in value or not url.hostname or url.query or url.fragment or not (url.scheme == "https" or local):
             raise ValueError("must be an https URL without user, query or fragment; http is taken on loopback only")
         return value

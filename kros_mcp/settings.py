@@ -22,7 +22,7 @@ from pydantic_settings import SettingsConfigDict
 
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
-from kros_mcp.service_settings import CommaSeparated, ServiceSettings
+from kros_mcp.service_settings import LOOPBACK, CommaSeparated, ServiceSettings
 
 PREFIX = "KROS_"
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
@@ -34,7 +34,6 @@ _SIMULATED: dict[str, Any] = {
     "journal_url": MEMORY,
     "organization_id": None,
 }
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _PLACEHOLDER = re.compile(r"\$\{user_config\.\w+\}")
 
 
@@ -105,7 +104,7 @@ class Settings(ServiceSettings):
         url = urlsplit(value.strip())
         if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
             raise ValueError("must be an https URL without user, query or fragment")
-        if url.scheme == "http" and url.hostname not in _LOOPBACK:
+        if url.scheme == "http" and url.hostname not in LOOPBACK:
             raise ValueError("must be https, since the API key is sent there; http is allowed on loopback only")
         # One spelling for one address: it names the account, and with it the budget.
         default = {"http": 80, "https": 443}[url.scheme]

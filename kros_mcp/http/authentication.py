@@ -73,14 +73,17 @@ class _Ways:
         return caller
 
     def limits_of(self, principal: str) -> Limits | None:
-        if self.issuer and principal.startswith(principal_of(self.issuer.issuer, "")):
+        if self._is_the_issuers(principal):
             return self.common
         return self.tokens.limits_of(principal) if self.tokens else None
 
     def still_approves(self, principal: str, mark: str) -> bool:
-        if self.issuer and principal.startswith(principal_of(self.issuer.issuer, "")):
+        if self._is_the_issuers(principal):
             return True  # only its next token can tell
         return self.tokens is not None and self.tokens.still_approves(principal, mark)
+
+    def _is_the_issuers(self, principal: str) -> bool:
+        return self.issuer is not None and principal.startswith(principal_of(self.issuer.issuer, ""))
 
     def trouble(self) -> str | None:
         return (self.tokens.trouble() if self.tokens else None) or (self.issuer.keys.trouble() if self.issuer else None)

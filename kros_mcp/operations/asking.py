@@ -15,7 +15,7 @@ from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_co
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes
-from kros_mcp.operations.model import CODE_SECONDS, Channel, Operation, Request, State
+from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.proposal import propose_purchase
 from kros_mcp.operations.runner import Runner
 from kros_mcp.operations.steps import Tell
@@ -125,11 +125,11 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
         if current.state is not State.PROPOSED:
             return current
         put = replace(current, channel=channel, asked_at=current.asked_at or now)
-        if (channel is Channel.APPROVER) is (current.channel is Channel.APPROVER):
+        approver = channel is Channel.APPROVER
+        if approver is (current.channel is Channel.APPROVER):
             return put
         # An approver has hours, a question or a code in the conversation minutes, whichever came first.
-        lasts = desk.settings.approval_hours * 3600 if channel is Channel.APPROVER else CODE_SECONDS
-        return replace(put, expires_at=now + lasts)
+        return replace(put, expires_at=now + policy.waiting_seconds(desk.settings, approver=approver))
 
     if operation.channel is not channel or operation.asked_at is None:
         operation = await desk.journal.change(operation.id, put)

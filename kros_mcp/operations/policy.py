@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import Action, Limits, Operation
+from kros_mcp.operations.model import CODE_SECONDS, Action, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings
 
 DAY_SECONDS = 86_400.0
@@ -110,6 +110,11 @@ def needs_approver(settings: Settings, operation: Operation) -> bool:
         return True
     above = settings.approval_above_cents
     return above is not None and operation.action is Action.BUY and reserved_cents(settings, operation) > above
+
+
+def waiting_seconds(settings: Settings, *, approver: bool) -> float:
+    """Say how long a yes may take: an approver's hours, or the minutes of a question or a code."""
+    return settings.approval_hours * 3600 if approver else CODE_SECONDS
 
 
 def reserved_cents(settings: Settings, operation: Operation) -> int:

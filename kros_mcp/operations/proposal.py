@@ -10,7 +10,6 @@ from kros_mcp.krosai.wire import Endpoint, PhoneNumber
 from kros_mcp.operations import policy
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import (
-    CODE_SECONDS,
     DONE_ANSWERED_SECONDS,
     OPEN,
     Action,
@@ -228,12 +227,13 @@ async def _draft(desk: Desk, principal: str, action: Action, request: Request, q
         request=request,
         quote=quote,
         created_at=now,
-        expires_at=now + CODE_SECONDS,
+        expires_at=now + policy.waiting_seconds(desk.settings, approver=False),
         limits=limits or Limits(),
     )
     if not policy.needs_approver(desk.settings, draft):
         return draft
-    return replace(draft, expires_at=now + desk.settings.approval_hours * 3600, channel=Channel.APPROVER)
+    until = now + policy.waiting_seconds(desk.settings, approver=True)
+    return replace(draft, expires_at=until, channel=Channel.APPROVER)
 
 
 async def _propose(desk: Desk, draft: Operation) -> Operation:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+from kros_mcp.service_settings import LOOPBACK
+
 _VERIFIED = frozenset({"verify-ca", "verify-full"})
 
 
@@ -48,5 +49,5 @@ class Address:
     @property
     def is_unverified(self) -> bool:
         """Whether another machine is meant, and its certificate is not verified."""
-        elsewhere = [host for host in self.hosts if not host.startswith("/") and host not in _LOOPBACK]
+        elsewhere = [host for host in self.hosts if not host.startswith("/") and host not in LOOPBACK]
         return bool(elsewhere) and self.sslmode not in _VERIFIED
