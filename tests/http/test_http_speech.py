@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
-from over_tcp import open_http
+from web import open_web
 
 from kros_mcp.simulator import InventoryItem, Simulator
 
@@ -32,8 +32,11 @@ def sim() -> Simulator:
 
 @asynccontextmanager
 async def open_caller(sim: Simulator, era: str, **settings: Any) -> AsyncIterator[Client]:
-    async with open_http(sim, **settings) as url, Client(url, mode=era) as client:
-        yield client
+    async with open_web(sim, **settings) as web, web.talk(era=era) as talk:
+        try:
+            yield talk.client
+        finally:
+            sim.faults.clear()
 
 
 async def call(client: Client, name: str, arguments: Mapping[str, object]) -> dict[str, Any]:
