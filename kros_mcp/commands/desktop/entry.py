@@ -45,7 +45,7 @@ def executable(prefix: Path, scripts: Path) -> Path:
     Raises:
         KrosError: It lies in a cache, which is emptied some day, or is not installed.
     """
-    if any((folder / _CACHE_MARK).exists() or folder.name == ".cache" for folder in prefix.parents):
+    if any((folder / _CACHE_MARK).exists() for folder in prefix.parents):
         raise KrosError(
             "This kros-mcp runs out of a cache (as uvx and uv run --isolated do), where it will not stay.",
             code="NOT_INSTALLED",
