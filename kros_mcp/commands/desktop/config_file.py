@@ -73,11 +73,12 @@ def put_in(config: ConfigFile, name: str, entry: dict[str, Any], *, keep_backup:
     content = {**config.content, SERVERS: {**config.servers, name: entry}}
     backup = config.backup(name)
     try:
+        data = _written(content, config.text)
         config.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (keep_backup and backup.exists()):
             backup.unlink(missing_ok=True)  # so that the new one is its owner's alone, whatever the old one was
             write_whole(backup, b"" if config.text is None else config.path.read_bytes(), mode=_OWNERS_ALONE)
-        write_whole(config.path, _written(content, config.text), mode=_OWNERS_ALONE)
+        write_whole(config.path, data, mode=_OWNERS_ALONE)
     except (OSError, ValueError):
         raise _unwritable(config.path) from None
 
