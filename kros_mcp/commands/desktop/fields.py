@@ -15,7 +15,7 @@ Kind = Literal["string", "number", "boolean"]
 _REQUIRED = "api_key"
 _NOT_OF_THE_ENVIRONMENT = "simulator"
 _KINDS: dict[str, Kind] = {"integer": "number", "number": "number", "boolean": "boolean"}
-_UNITS = {"_cents": " Whole cents: 5000 for 50.00.", "_hours": " Hours.", "_seconds": " Seconds."}
+_UNITS = {"_cents": " In whole cents: 5000 for 50.00.", "_hours": " In hours.", "_seconds": " In seconds."}
 _NO_BOUND = 2**53 - 1  # what JSON can hold, which tells a person nothing
 
 
