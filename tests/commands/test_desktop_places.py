@@ -66,23 +66,23 @@ def test_a_file_in_the_common_place_is_not_hidden_by_a_new_one(tmp_path: Path, w
 def test_a_program_in_a_cache_is_not_named_since_it_will_not_stay(tmp_path: Path) -> None:
     scripts = made(tmp_path / "cache" / "archive-v0" / "abc" / "bin" / "kros-mcp").parent
     made(tmp_path / "cache" / "archive-v0" / "abc" / "lib" / "CACHEDIR.TAG")
-    assert executable(scripts.parent, scripts) == scripts / "kros-mcp"
+    assert executable(scripts.parent, [tmp_path, scripts]) == scripts / "kros-mcp"
 
     (tmp_path / "cache" / "CACHEDIR.TAG").touch()
     with pytest.raises(KrosError, match="runs out of a cache"):
-        executable(scripts.parent, scripts)
+        executable(scripts.parent, [tmp_path, scripts])
 
 
 def test_the_mark_that_uv_puts_into_every_environment_makes_it_no_cache(tmp_path: Path) -> None:
     scripts = made(tmp_path / ".venv" / "Scripts" / "kros-mcp.exe").parent
     (tmp_path / ".venv" / "CACHEDIR.TAG").touch()
 
-    assert executable(tmp_path / ".venv", scripts) == scripts / "kros-mcp.exe"
+    assert executable(tmp_path / ".venv", [scripts]) == scripts / "kros-mcp.exe"
 
 
 def test_without_an_installed_program_there_is_nothing_to_name(tmp_path: Path) -> None:
     with pytest.raises(KrosError, match="no program kros-mcp"):
-        executable(tmp_path, tmp_path / "bin")
+        executable(tmp_path, [tmp_path / "bin"])
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,25 @@ def test_an_older_entry_of_ours_is_replaced_with_word_of_it_and_undo_brings_it_b
     assert "run this again" in ran.out
 
 
+def test_what_an_older_entry_set_is_told_when_it_is_gone_and_what_is_not_ours_stays(
+    command: Command, there: Path, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_MAX_PURCHASE_CENTS", "100")
+    command(*INSTALL)
+    content = json.loads(there.read_text(encoding="utf-8"))
+    content["mcpServers"]["kros"]["env"]["HTTPS_PROXY"] = "http://proxy.example.com:3128"
+    there.write_text(json.dumps(content), encoding="utf-8")
+    environment.delenv("KROS_MAX_PURCHASE_CENTS")
+
+    ran = command(*INSTALL)
+
+    assert "does not set them: KROS_MAX_PURCHASE_CENTS." in ran.out
+    env = servers(there)["kros"]["env"]
+    assert "KROS_MAX_PURCHASE_CENTS" not in env
+    assert env["HTTPS_PROXY"] == "http://proxy.example.com:3128"
+    assert "nothing was written" in command(*INSTALL).out
+
+
 @pytest.mark.parametrize("words", [(), ("--undo",)])
 def test_another_server_of_that_name_is_left_alone(command: Command, there: Path, words: tuple[str, ...]) -> None:
     ran = command(*INSTALL, "--name", "files", *words)

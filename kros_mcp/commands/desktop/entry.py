@@ -3,9 +3,9 @@
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kros_mcp.commands.desktop.fields import described
 from kros_mcp.errors import KrosError
@@ -15,6 +15,7 @@ from kros_mcp.settings import MEMORY, PREFIX, default_journal_path, is_postgres,
 API_KEY = "KROS_API_KEY"
 JOURNAL = "KROS_JOURNAL_URL"
 _REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
+_SCHEMES: tuple[Literal["prefix", "user"], ...] = ("prefix", "user")
 _CACHE_MARK = "CACHEDIR.TAG"
 
 
@@ -29,18 +30,23 @@ def entry(environment: Mapping[str, str], *, simulator: bool) -> dict[str, Any]:
         KrosError: This kros-mcp will not be where it is now for long.
     """
     return {
-        "command": str(executable(Path(sys.prefix), Path(sysconfig.get_path("scripts")))),
+        "command": str(executable(Path(sys.prefix), _programs())),
         "args": ["--simulator"] if simulator else [],
         "env": carried(environment, simulator=simulator),
     }
 
 
-def executable(prefix: Path, scripts: Path) -> Path:
+def _programs() -> list[Path]:
+    """The folders that programs are installed into: the environment's, and the person's own."""
+    return [Path(sysconfig.get_path("scripts", scheme)) for scheme in map(sysconfig.get_preferred_scheme, _SCHEMES)]
+
+
+def executable(prefix: Path, folders: Iterable[Path]) -> Path:
     """Say where this kros-mcp will be found tomorrow too.
 
     Args:
         prefix: The environment that runs.
-        scripts: The folder of its programs.
+        folders: Where its program may be; the first that holds it counts.
 
     Raises:
         KrosError: It lies in a cache, which is emptied some day, or is not installed.
@@ -51,10 +57,11 @@ def executable(prefix: Path, scripts: Path) -> Path:
             code="NOT_INSTALLED",
             next_step="Install it, then run this again: uv tool install . in a clone.",
         )
-    found = next((scripts / name for name in ("kros-mcp", "kros-mcp.exe") if (scripts / name).is_file()), None)
+    named = [folder / name for folder in folders for name in ("kros-mcp", "kros-mcp.exe")]
+    found = next((path for path in named if path.is_file()), None)
     if found is None:
         raise KrosError(
-            f"There is no program kros-mcp in {scripts}, so that Claude Desktop could not start it.",
+            f"There is no program kros-mcp in {named[0].parent}, so that Claude Desktop could not start it.",
             code="NOT_INSTALLED",
             next_step="Install it, then run this again: uv tool install . in a clone.",
         )

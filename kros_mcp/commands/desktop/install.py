@@ -16,13 +16,14 @@ from kros_mcp.commands.desktop.places import config_path
 from kros_mcp.commands.usage import SERVER_NAME
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journals.backends import place
-from kros_mcp.settings import Settings, load_settings
+from kros_mcp.settings import PREFIX, Settings, load_settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _PLACEHOLDER = "put your KrosAI API key here"  # no key holds blanks, so the settings see it for what it is
 _NEXT = """\
 Next:
-  Quit Claude Desktop and start it again; then ask it for a phone number.
+  Quit Claude Desktop by its tray or menu bar (closing the window is not enough) and start it again.
+  One that runs meanwhile may write the file anew without the entry: if it is gone, quit first, then run this again.
   Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow".
   To take it out again: {undo}
 """
@@ -74,6 +75,7 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
     there = config.servers.get(name)
     if there is not None and not is_ours(there):
         raise _not_ours(config, name)
+    wanted = _over(there, wanted)
     if there == wanted:
         print(f"{name} stands in {config.path} already, just so; nothing was written.")
         return
@@ -81,10 +83,23 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
     print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
     if there is not None:
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
+        if gone := sorted(_env(there).keys() - _env(wanted).keys()):
+            print(f"  Set there, and no longer, since this terminal does not set them: {', '.join(gone)}.")
     if config.text is not None:
         print(f"  As it was before: {config.backup(name)}")
     if os.name == "posix" and API_KEY in wanted["env"] and config.path.stat().st_mode & 0o044:
         print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{config.path}'")
+
+
+def _over(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Lay the new entry over an older one, of which stays what is none of ours, such as a proxy's address."""
+    others = {name: value for name, value in _env(there).items() if not name.upper().startswith(PREFIX)}
+    return {**(there or {}), **wanted, "env": {**wanted["env"], **others}}
+
+
+def _env(found: dict[str, Any] | None) -> dict[str, Any]:
+    env = (found or {}).get("env")
+    return env if isinstance(env, dict) else {}
 
 
 def _undo(path: Path, name: str) -> int:
@@ -95,7 +110,7 @@ def _undo(path: Path, name: str) -> int:
     if not is_ours(config.servers[name]):
         raise _not_ours(config, name)
     print(config_file.take_out(config, name))
-    print("Quit Claude Desktop and start it again.")
+    print("Quit Claude Desktop by its tray or menu bar, and start it again.")
     return 0
 
 
