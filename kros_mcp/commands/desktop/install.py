@@ -14,7 +14,7 @@ from kros_mcp.commands.desktop.config_file import SERVERS, ConfigFile
 from kros_mcp.commands.desktop.entry import API_KEY, JOURNAL, entry, is_ours, left_out
 from kros_mcp.commands.desktop.places import config_path
 from kros_mcp.commands.usage import SERVER_NAME
-from kros_mcp.errors import KrosError, SettingsError
+from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Settings, load_settings
 
@@ -37,7 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     name = arguments.name
     if not _NAME.fullmatch(name):
-        raise SettingsError("A server's name is made of up to 32 letters, digits, hyphens and underscores.")
+        raise InvalidArgumentError(
+            "A server's name is made of up to 32 letters, digits, hyphens and underscores.",
+            next_step="Choose another --name.",
+        )
     named = arguments.config
     path = Path(named) if named else config_path(sys.platform, Path.home(), os.environ)
     if arguments.undo:
