@@ -1,5 +1,6 @@
 """`kros-mcp bundle`: the form comes from the settings, and nothing is in the file but what runs."""
 
+import io
 import json
 import os
 import shutil
@@ -133,6 +134,10 @@ def test_nothing_of_the_terminals_environment_is_in_it(
 
 def test_the_same_files_give_the_same_bytes(bundle: dict[str, bytes]) -> None:
     assert packed(bundle) == packed(dict(reversed(bundle.items())))
+    with zipfile.ZipFile(io.BytesIO(packed(bundle))) as written:
+        assert {(entry.date_time, entry.external_attr >> 16) for entry in written.infolist()} == {
+            ((1980, 1, 1, 0, 0, 0), 0o100644)
+        }
 
 
 def test_it_holds_the_package_as_git_knows_it_and_what_starts_it(bundle: dict[str, bytes]) -> None:
