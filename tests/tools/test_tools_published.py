@@ -169,6 +169,12 @@ def test_the_instructions_stay_under_150_tokens() -> None:
     assert tokens(INSTRUCTIONS) < 150
 
 
+def test_the_instructions_tell_the_way_in_the_order_of_going() -> None:
+    steps = ("Search first", "its price", "the person's yes", "with the code only after they agreed", "unknown")
+
+    assert [INSTRUCTIONS.find(step) for step in steps] == sorted(INSTRUCTIONS.index(step) for step in steps)
+
+
 def test_no_definition_changes_unnoticed(tool: dict[str, Any]) -> None:
     """Renew the snapshots with `RENEW_SNAPSHOTS=1 pytest tests/tools/test_tools_published.py`."""
     path = SNAPSHOTS / f"{tool['name']}.json"
