@@ -39,6 +39,10 @@ _SPOKEN_COUNTRIES: Final = {
 }  # fmt: skip  # one country a line reads as the table that it is
 
 
+# Named by krosai-api.md, section 8, as served already.
+_SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
+
+
 def parse_e164(text: str) -> str:
     """Read a phone number in international form, as in "+234 803-555-0123".
 
@@ -70,6 +74,15 @@ def parse_country(text: str) -> str:
     if meant is not None:
         raise ValueError(f"'{code}' is not an ISO country code; say {meant} instead.")
     raise ValueError("A country must be a two-letter ISO 3166-1 code, such as NG, KE or AE.")
+
+
+def countries_like(text: str) -> list[str]:
+    """Name the countries whose code or spoken name begins so, those that KrosAI is known to serve first."""
+    begun = " ".join(text.split()).upper()
+    by_name = [code for name, code in _SPOKEN_COUNTRIES.items() if name.startswith(begun)]
+    by_code = sorted(code for code in _COUNTRIES if code.startswith(begun))
+    served = [code for code in _SERVED if code in by_name or code in by_code]
+    return list(dict.fromkeys([*served, *by_name, *by_code]))
 
 
 @functools.lru_cache(maxsize=10_000)

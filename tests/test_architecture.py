@@ -24,11 +24,11 @@ FLOORS = [
     ("kros_mcp.krosai",),
     ("kros_mcp.operations",),
     ("kros_mcp.tools",),
-    ("kros_mcp.server",),
+    ("kros_mcp.server", "kros_mcp.runtime"),
     ("kros_mcp.http",),
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]
-MAY_USE_THE_SIMULATOR = {"kros_mcp.server", "kros_mcp.cli", "kros_mcp.commands"}
+MAY_USE_THE_SIMULATOR = {"kros_mcp.runtime", "kros_mcp.cli", "kros_mcp.commands"}
 LONGEST_FILE = 300
 
 

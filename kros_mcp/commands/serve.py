@@ -32,7 +32,8 @@ def run(*, simulator: bool) -> int:
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
     settings.require_principal()
-    from kros_mcp.server import build_server, open_runtime  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.runtime import open_runtime  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.server import build_server  # noqa: PLC0415 - after the settings, which may stop the start
 
     lifespans: list[anyio.Event] = []
 

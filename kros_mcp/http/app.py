@@ -22,15 +22,19 @@ from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
 from kros_mcp.http.sessions import SessionManager
 from kros_mcp.operations.journal import Journal
-from kros_mcp.server import build_server, open_runtime
+from kros_mcp.runtime import open_runtime
+from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.tools.call import Runtime
+from kros_mcp.tools.listening import Listening
 
 if TYPE_CHECKING:
     import httpx
 
 MAX_BODY_BYTES = 256 * 1024
 """Longer bodies are refused with 413; the longest argument of a tool has some hundred characters."""
+STREAM_SECONDS = 300.0
+"""How long a caller may listen for changes by one request; a token that is taken away stops the next."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Service:
 
     app: ASGIApp
     runtime: Runtime
+    listening: Listening
 
 
 @asynccontextmanager
@@ -73,7 +78,8 @@ async def open_service(
             opened.append(runtime)
             yield runtime
 
-    server = build_server(settings, lifespan)
+    listening = Listening(STREAM_SECONDS, has_session=False)
+    server = build_server(settings, lifespan, listening)
     sessions = SessionManager(
         server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
         stateless=stateless,
@@ -88,7 +94,7 @@ async def open_service(
         inside = Starlette(routes=routes)
         inside.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
         guarded = Doors(RequestBodyLimitMiddleware(inside, MAX_BODY_BYTES), names(settings, loopback=loopback))
-        yield Service(AccessLog(guarded), opened[0])
+        yield Service(AccessLog(guarded), opened[0], listening)
 
 
 def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:

@@ -82,7 +82,12 @@ async def serve(
     """
     with _Signals() as signals:
         async with open_service(settings, access, loopback=loopback, stateless=stateless) as service:
-            server = _Server(configuration(service.app, settings), ready, stopping)
+
+            def stop() -> None:
+                stopping()
+                service.listening.end()
+
+            server = _Server(configuration(service.app, settings), ready, stop)
             signals.tell(server)
             _keep_for_good()
             await server.serve(sockets=[listener])

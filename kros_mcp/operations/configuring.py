@@ -65,6 +65,8 @@ async def configure(desk: Desk, runner: Runner, number: PhoneNumber, request: Re
                 "KrosAI did not answer in time; whether it changed the number is not known.",
                 next_step="Call get_phone_number later to see its settings.",
             ) from exc
+        finally:
+            desk.changes.of_numbers()
         return Change(before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred)
 
     done = await runner.shelter(change, seconds)

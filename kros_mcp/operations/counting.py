@@ -1,4 +1,4 @@
-"""Counts operations and their money where a transaction that changes their state has been stored.
+"""Counts operations and their money, and tells of them, where a transaction that changes their state is stored.
 
 Each state is counted by the process whose transaction brought it about, so that a fleet counts each once. A
 transaction whose commit was lost sight of is not counted; the journal is what is true.
@@ -25,6 +25,7 @@ async def change_counted(desk: Desk, operation_id: str, move: Move) -> Operation
     operation = await desk.journal.change(operation_id, noted)
     if before and before[-1] is not operation.state:
         count_reached(desk, operation)
+        desk.changes.of(operation)
     return operation
 
 
@@ -34,6 +35,7 @@ def count_claim(desk: Desk, operation: Operation) -> None:
         telemetry.reserved(operation.reserved_cents, desk.settings.environment)
     if operation.state is State.FAILED:
         count_reached(desk, operation)
+    desk.changes.of(operation)
 
 
 def count_reached(desk: Desk, operation: Operation) -> None:

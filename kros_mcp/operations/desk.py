@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
+from kros_mcp.operations.changes import Changes
 from kros_mcp.operations.journal import Identity, Journal
 from kros_mcp.operations.model import Action, Limits, Operation
 from kros_mcp.settings import Settings
@@ -43,6 +44,7 @@ class Desk:
     account: str
     own_limits: Callable[[str], Limits | None] | None = None
     """What each principal may spend by itself, where several call one server; None for those it does not know."""
+    changes: Changes = field(default_factory=Changes)
 
     def identity(self, principal: str, action: Action) -> Identity:
         """Name who does what in this account."""

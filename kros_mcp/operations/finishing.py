@@ -146,7 +146,9 @@ async def _store(
             return told_of
         return replace(told_of, not_applied=not_applied, settings_pending=False)
 
-    return await desk.journal.change(operation.id, store)
+    stored = await desk.journal.change(operation.id, store)
+    desk.changes.of(stored)
+    return stored
 
 
 async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:

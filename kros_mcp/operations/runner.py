@@ -146,6 +146,17 @@ class Runner:
             raise run.error
         return results[0] if results else None
 
+    def beside(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something beside the acts, at most as long as the server lasts; where it fails, that ends it alone."""
+
+        async def carry_on() -> None:
+            try:
+                await work()
+            except Exception:
+                logger.exception("unexpected failure")
+
+        self._tasks.start_soon(carry_on)
+
     async def attend(self) -> None:
         """Look after this account until the runner closes."""
         while not self._closing:
@@ -173,6 +184,7 @@ class Runner:
             elif self._wants_attention(operation, now):
                 self._attended[operation.id] = anyio.Event()
                 self._tasks.start_soon(self._attend_to, operation)
+        await self._desk.changes.look_round(self._desk.journal, self._desk.account)
 
     def close(self) -> None:
         """Begin nothing more."""

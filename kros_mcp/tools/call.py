@@ -1,5 +1,7 @@
 """One tool call: who asks, what is open, and how much of its time is left."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,7 @@ from kros_mcp.operations.run_rates import RunRates
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import authenticated
+from kros_mcp.tools.completing import Completer
 
 _MODERN = "2026-07-28"
 
@@ -30,6 +33,7 @@ class Runtime:
     desk: Desk
     runner: Runner
     rates: RunRates
+    completer: Completer
     asking: set[str] = field(default_factory=set)
 
 
@@ -62,15 +66,31 @@ class Call:
 current_call: ContextVar[Call] = ContextVar("current_call")
 
 
+@contextmanager
+def timed(answer_within_seconds: float) -> Iterator[Call]:
+    """Set the time of what is handled inside."""
+    call = Call(answer_within_seconds)
+    token = current_call.set(call)
+    try:
+        yield call
+    finally:
+        current_call.reset(token)
+
+
 def runtime(ctx: ToolContext) -> Runtime:
     """What the lifespan opened."""
     return ctx.request_context.lifespan_context
 
 
 def principal(ctx: ToolContext) -> str:
-    """Who is calling: whoever the token names over HTTP, else the principal of the settings."""
+    """Who is calling a tool."""
+    return principal_of(runtime(ctx))
+
+
+def principal_of(here: Runtime) -> str:
+    """Who sent the request that is being handled: whoever the token names over HTTP, else the settings' principal."""
     caller = authenticated()
-    return runtime(ctx).settings.principal if caller is None else caller.principal
+    return here.settings.principal if caller is None else caller.principal
 
 
 async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:

@@ -18,7 +18,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Limits, Operation, Request
 from kros_mcp.operations.proposal import propose_purchase, propose_release
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime

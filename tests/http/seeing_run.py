@@ -22,7 +22,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kros_mcp.http import logs
-from kros_mcp.server import build_server, open_runtime
+from kros_mcp.runtime import open_runtime
+from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 

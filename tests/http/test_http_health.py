@@ -13,7 +13,7 @@ from seeing_bench import Here, open_here
 from kros_mcp.errors import KrosError
 from kros_mcp.http.health import FRESH_SECONDS, Health
 from kros_mcp.krosai.patience import within
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime

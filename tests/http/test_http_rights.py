@@ -35,7 +35,8 @@ from web import modern
 
 from kros_mcp.http.pace import Pace
 from kros_mcp.operations.model import State
-from kros_mcp.server import build_server, open_runtime
+from kros_mcp.runtime import open_runtime
+from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, caller_token

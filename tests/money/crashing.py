@@ -26,7 +26,7 @@ from kros_mcp.operations.journals.sqlite import SqliteJournal
 from kros_mcp.operations.journals.stored import StoredJournal
 from kros_mcp.operations.model import Request
 from kros_mcp.operations.proposal import propose_purchase, propose_release
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 
 
 def die() -> NoReturn:

@@ -15,7 +15,7 @@ from kros_mcp.operations import model, moves, recovery
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.proposal import propose_configuration
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import Simulator, open_server, transport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]

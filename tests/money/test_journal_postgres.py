@@ -26,7 +26,7 @@ from kros_mcp.operations.journals import postgres, postgres_schema
 from kros_mcp.operations.journals.backends import open_journal, place
 from kros_mcp.operations.journals.postgres_address import Address
 from kros_mcp.operations.model import Operation, State
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
 
 pytestmark = pytest.mark.anyio

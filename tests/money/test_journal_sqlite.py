@@ -18,7 +18,7 @@ from kros_mcp.operations.journals import sqlite_file
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.rows import COLUMNS
 from kros_mcp.operations.model import Limits, State
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
 
 pytestmark = pytest.mark.anyio

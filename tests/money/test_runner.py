@@ -13,7 +13,7 @@ from kros_mcp.errors import InternalError, KrosError, OutcomeUnknownError
 from kros_mcp.operations import configuring, model, moves
 from kros_mcp.operations.model import Request, State
 from kros_mcp.operations.runner import Runner
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
 
 pytestmark = pytest.mark.anyio

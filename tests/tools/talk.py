@@ -16,7 +16,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ElicitRequestParams, ElicitResult, ErrorData
 
 from kros_mcp.operations.journal import Journal
-from kros_mcp.server import build_server, open_runtime
+from kros_mcp.runtime import open_runtime
+from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.registry import build_tools

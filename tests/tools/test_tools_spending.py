@@ -8,7 +8,7 @@ from talk import Person, accept, item_of, open_talk, settings_for
 
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.run_rates import RunRates
-from kros_mcp.server import open_runtime
+from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import Simulator, transport
 
 pytestmark = pytest.mark.anyio

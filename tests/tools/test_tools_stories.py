@@ -11,7 +11,8 @@ from mcp import Client
 from talk import Clock, Person, Talk, Told, accept, item_of, open_talk, settings_for, told, wrote
 
 from kros_mcp.operations.journals.sqlite import open_sqlite
-from kros_mcp.server import build_server, open_runtime
+from kros_mcp.runtime import open_runtime
+from kros_mcp.server import build_server
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,83 @@
+"""Opens what a server works with: the journal, the way to KrosAI and the runner."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.operations.desk import Desk, open_krosai
+from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
+from kros_mcp.operations.model import Limits
+from kros_mcp.operations.run_rates import RunRates
+from kros_mcp.operations.runner import open_runner
+from kros_mcp.settings import Settings, is_postgres
+from kros_mcp.tools.call import Runtime
+from kros_mcp.tools.completing import Completer
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings,
+    *,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+    journal: Journal | None = None,
+    own_limits: Callable[[str], Limits | None] | None = None,
+) -> AsyncIterator[Runtime]:
+    """Open the journal, the way to KrosAI and the runner, and close them in turn.
+
+    Args:
+        settings: What the environment decides.
+        transport: The way to KrosAI. Defaults to the network, or to the simulator where the settings say so.
+        journal: An open journal, which stays open. Defaults to the one that the settings name.
+        own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
+
+    Raises:
+        KrosError: Something cannot be opened; it says what.
+    """
+    if transport is None and settings.simulator:
+        transport = _simulated()
+    async with AsyncExitStack() as stack:
+        if journal is None:
+            _warn_of_network(settings)
+            journal = await stack.enter_async_context(open_journal(settings.journal_url))
+        client = await stack.enter_async_context(open_krosai(settings, transport))
+        desk = Desk(
+            settings=settings,
+            journal=journal,
+            client=client,
+            inventory=Inventory(client),
+            account=settings.account(journal.secret),
+            own_limits=own_limits,
+        )
+        runner = await stack.enter_async_context(open_runner(desk))
+        yield Runtime(
+            settings=settings,
+            desk=desk,
+            runner=runner,
+            rates=RunRates(desk),
+            completer=Completer(desk, settings.answer_within_seconds),
+        )
+
+
+def _warn_of_network(settings: Settings) -> None:
+    path = None if is_postgres(settings.journal_url) else journal_path(settings.journal_url)
+    if path is not None and (kind := network_file_system(path)):
+        logger.warning(
+            "the journal is on a network file system (%s), where SQLite cannot keep processes apart: name a file on a "
+            "local disk or a PostgreSQL database in KROS_JOURNAL_URL",
+            kind,
+        )
+
+
+def _simulated() -> "httpx.AsyncBaseTransport":
+    from kros_mcp.simulator import Simulator, transport  # noqa: PLC0415 - only with --simulator
+
+    return transport(Simulator(extra_keys={"kros_test_simulator": ("numbers:read", "numbers:write", "endpoints:read")}))
