@@ -1,4 +1,4 @@
-// What the bridges in JavaScript share: the lines that `bridging.py` describes, around either of the TypeScript clients.
+// What the bridges in JavaScript share: the lines that `bridging.py` describes, around one of the TypeScript clients.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
