@@ -1,0 +1,58 @@
+"""The clients that are tried, and what is expected of each.
+
+A client that shows prompts, or marks failures, must go on doing so: what it loses is a failure, never a dash. A new
+client is a script in `bridges` that answers as `bridges/bridging.py` says, and a line here.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+BRIDGES = Path(__file__).parent / "bridges"
+Transport = Literal["stdio", "http"]
+TRANSPORTS: tuple[Transport, ...] = ("stdio", "http")
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A client, and the script that drives it."""
+
+    name: str
+    """As it is called where it is published."""
+    command: Callable[[], list[str]]
+    """Makes the command of its bridge; called when it is about to start, so that it may install what is missing."""
+    prompts: bool
+    """Whether it shows the server's prompts when it is given a handler for them."""
+    marks_failures: bool = True
+    """Whether its model is told apart from the words that a call has failed."""
+    heavy: bool = False
+    """Whether it brings hundreds of megabytes, and is left out by `--quick`."""
+
+
+def in_python(name: str) -> Callable[[], list[str]]:
+    """Say how a bridge in Python is run: in an environment made of what it names at its top, and of that alone."""
+
+    def command() -> list[str]:
+        uv = os.environ.get("UV") or shutil.which("uv")
+        if uv is None:
+            raise FileNotFoundError("uv is needed to give each client an environment of its own: pip install uv")
+        quietly = ["--isolated", "--no-project", "--quiet", "--python", sys.executable]
+        return [uv, "run", *quietly, "--script", str(BRIDGES / f"{name}.py")]
+
+    return command
+
+
+ROSTER: tuple[Bridge, ...] = (
+    Bridge("python-sdk", in_python("python-sdk"), prompts=True),
+    Bridge("openai-agents", in_python("openai-agents"), prompts=False, marks_failures=False),
+    Bridge("pydantic-ai", in_python("pydantic-ai"), prompts=False),
+    Bridge("langchain-mcp-adapters", in_python("langchain-mcp-adapters"), prompts=True),
+    Bridge("google-adk", in_python("google-adk"), prompts=True),
+    Bridge("fastmcp", in_python("fastmcp"), prompts=True),
+    Bridge("livekit-agents", in_python("livekit-agents"), prompts=False, heavy=True),
+    Bridge("pipecat-ai", in_python("pipecat-ai"), prompts=False, marks_failures=False, heavy=True),
+)
