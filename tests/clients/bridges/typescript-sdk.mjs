@@ -6,10 +6,17 @@ const { StdioClientTransport } = load("@modelcontextprotocol/sdk/client/stdio.js
 const { StreamableHTTPClientTransport } = load("@modelcontextprotocol/sdk/client/streamableHttp.js");
 const { ElicitRequestSchema } = load("@modelcontextprotocol/sdk/types.js");
 
+/** Keeps what it is told of the protocol, as the transport for HTTP does. */
+class Stdio extends StdioClientTransport {
+  setProtocolVersion(version) {
+    this.protocolVersion = version;
+  }
+}
+
 await run("@modelcontextprotocol/sdk", {
-  StdioClientTransport,
+  StdioClientTransport: Stdio,
   StreamableHTTPClientTransport,
   connectable: (capabilities) => new Client({ name: "tried", version: "1" }, { capabilities }),
   asking: (client, person) => client.setRequestHandler(ElicitRequestSchema, person),
-  protocol: (client) => client.transport.protocolVersion ?? null, // over stdio it does not say
+  protocol: (client) => client.transport.protocolVersion,
 });
