@@ -171,7 +171,9 @@ class KrosServer(MCPServer[Runtime]):
             return cause
         tool = self._tool_manager.get_tool(name)
         if tool is None:
-            return InvalidArgumentError(f"There is no tool {name[:60]!r}.", code="UNKNOWN_TOOL")
+            return InvalidArgumentError(
+                f"There is no tool {name[:60]!r}.", code="UNKNOWN_TOOL", next_step="Call one of the tools listed here."
+            )
         # Only what the SDK foresees is about the arguments; our own shapes may fail after the money has moved.
         if isinstance(cause, ValidationError) and not isinstance(exc, UnexpectedToolError):
             return InvalidArgumentError(refusal(cause.errors(include_url=False), tool.parameters))
