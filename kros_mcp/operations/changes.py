@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import WAITING, Operation, State
+from kros_mcp.operations.model import Operation, State
 
 logger = logging.getLogger(__name__)
+
+_COUNTED = frozenset({State.SENDING, State.UNKNOWN, State.DONE, State.FAILED})
+"""States in which an amount has been set aside, spent or given back."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Changes:
                 operation_id=operation.id,
                 principal=operation.principal,
                 numbers=operation.state is State.DONE,
-                spending=operation.state not in WAITING,
+                spending=operation.state in _COUNTED,
             )
         )
 

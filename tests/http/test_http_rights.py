@@ -292,16 +292,14 @@ async def test_a_yes_to_a_prompt_buys_nothing_once_the_right_to_act_is_taken_awa
     assert (states, sim.charges) == ([State.PROPOSED], [])
 
 
-async def test_no_stream_is_held_open_beside_a_call(sim: Simulator, tmp_path: Path) -> None:
+async def test_no_stream_is_opened_by_a_get(sim: Simulator, tmp_path: Path) -> None:
     path = tokens_file(tmp_path / "tokens.toml", entry("desk", "krosmcp_desk", "read"))
     async with open_http(sim, tokens_file=path) as served:
-        asked = modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
         headers = {"authorization": "Bearer krosmcp_desk"}
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=served.app), headers=headers) as http:
-            listened = await http.post(served.url, **asked)
             streamed = await http.get(served.url, headers={"accept": "text/event-stream"})
 
-    assert (listened.status_code, streamed.status_code) == (404, 405)
+    assert streamed.status_code == 405
 
 
 async def test_a_slash_too_many_never_leads_to_plain_http(sim: Simulator, tmp_path: Path) -> None:

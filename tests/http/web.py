@@ -9,6 +9,7 @@ import httpx
 import httpx2
 from listening import open_listening
 from mcp import Client
+from mcp.client.session import MessageHandlerFnT
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.provider import AccessToken
 from talk import Person, Talk, settings_for
@@ -52,13 +53,19 @@ class Web:
         self.sim = sim
 
     @asynccontextmanager
-    async def talk(self, name: str = "", era: str = "auto", person: Person | None = None) -> AsyncIterator[Talk]:
+    async def talk(
+        self,
+        name: str = "",
+        era: str = "auto",
+        person: Person | None = None,
+        hear: MessageHandlerFnT | None = None,
+    ) -> AsyncIterator[Talk]:
         """Talk to the service as the MCP SDK's client does."""
         headers = {"authorization": f"Bearer {name}"} if name else {}
         answers = None if person is None else person.answer
         async with httpx2.AsyncClient(headers=headers, timeout=60) as http:
             way = streamable_http_client(f"{self.url}/mcp", http_client=http)
-            async with Client(way, mode=era, elicitation_callback=answers) as client:
+            async with Client(way, mode=era, elicitation_callback=answers, message_handler=hear) as client:
                 yield Talk(client, self.sim)
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ import jsonschema
 from canaries import SECRET
 from mcp import Client, StdioServerParameters
 from mcp.client.context import ClientRequestContext
+from mcp.client.session import MessageHandlerFnT
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult, ElicitRequestParams, ElicitResult, ErrorData
 
@@ -158,6 +159,7 @@ async def open_talk(
     person: Person | None = None,
     *,
     journal: Journal | None = None,
+    hear: MessageHandlerFnT | None = None,
     **settings: Any,
 ) -> AsyncIterator[Talk]:
     """Talk to a server in this process; its KrosAI is the simulator, in this process too."""
@@ -165,13 +167,19 @@ async def open_talk(
         settings_for(sim, **settings), lambda given: open_runtime(given, transport=transport(sim), journal=journal)
     )
     answers = None if person is None else person.answer
-    async with Client(server, mode=era, elicitation_callback=answers) as client:
+    async with Client(server, mode=era, elicitation_callback=answers, message_handler=hear) as client:
         yield Talk(client, sim, server, journal)
 
 
 @asynccontextmanager
 async def open_stdio_talk(
-    sim: Simulator, base_url: str, era: str, person: Person | None = None, **environment: str
+    sim: Simulator,
+    base_url: str,
+    era: str,
+    person: Person | None = None,
+    *,
+    hear: MessageHandlerFnT | None = None,
+    **environment: str,
 ) -> AsyncIterator[Talk]:
     """Talk to a server in a process of its own, over stdio; its KrosAI is the simulator, over TCP."""
     parameters = StdioServerParameters(
@@ -186,7 +194,7 @@ async def open_stdio_talk(
         },
     )
     answers = None if person is None else person.answer
-    async with Client(parameters, mode=era, elicitation_callback=answers) as client:
+    async with Client(parameters, mode=era, elicitation_callback=answers, message_handler=hear) as client:
         yield Talk(client, sim)
 
 
