@@ -45,6 +45,7 @@ examples
   python -m tests.conformance
   python -m tests.conformance --revision 2026-07-28 --keep checks    # each check, with what the service answered
 """
+START_SECONDS = 60.0
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -72,7 +73,8 @@ async def run(revisions: tuple[str, ...], folder: Path) -> dict[str, Verdict]:
     # The suite asks faster than one caller may.
     settings = {"KROS_REQUESTS_PER_SECOND": "0"}
     async with open_service(("--simulator", "--no-auth"), settings, folder / "service.log") as service:
-        await service.served()
+        with anyio.fail_after(START_SECONDS):
+            await service.served()
         return {revision: await try_out(service.url, revision, folder) for revision in revisions}
 
 
@@ -96,8 +98,7 @@ def main() -> int:
         verdicts = anyio.run(run, revisions, folder)
     print(table(verdicts))
     findings = [f"{revision}  {finding}" for revision, came in verdicts.items() for finding in came.findings]
-    if findings:
-        print("", "not as expected:", *findings, sep="\n")
+    print("", *(["not as expected:", *findings] if findings else ["all is as expected"]), sep="\n")
     return 1 if findings else 0
 
 
