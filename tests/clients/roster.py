@@ -60,7 +60,7 @@ ROSTER: tuple[Bridge, ...] = (
     Bridge("pydantic-ai", in_python("pydantic-ai"), prompts=False),
     Bridge("langchain-mcp-adapters", in_python("langchain-mcp-adapters"), prompts=True),
     Bridge("google-adk", in_python("google-adk"), prompts=True),
-    Bridge("fastmcp", in_python("fastmcp"), prompts=True),
+    Bridge("fastmcp", in_python("fastmcp-client"), prompts=True),
     Bridge("livekit-agents", in_python("livekit-agents"), prompts=False, heavy=True),
     Bridge("pipecat-ai", in_python("pipecat-ai"), prompts=False, marks_failures=False, heavy=True),
 )
