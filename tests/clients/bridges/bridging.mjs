@@ -9,6 +9,10 @@ const installed = new URL("../../node/", import.meta.url);
 export const load = createRequire(installed);
 
 console.log = console.error; // standard output is for answers alone
+process.on("uncaughtException", (thrown) => {
+  console.error(`${thrown.stack}\n${thrown.name}: ${thrown.message}`); // the last line is what the runner tells
+  process.exit(1);
+});
 
 /**
  * Serves until told to close.
