@@ -19,7 +19,7 @@ Before the server stands a simulated KrosAI in a process of its own.
   tools          the model is given every tool, with its description
   search         numbers for sale are shown with what they cost
   buy by code    the first call asks, the second one with its code buys at that price
-  buy by prompt  the person says yes in the client's own prompt; – where the client shows none
+  buy by prompt  the person says yes in the client's own prompt; a dash where it shows none
   decline        the person says no there, and nothing is bought
   route          the number's calls go to an endpoint that was found by its name
   release        the first call asks, the second one with its code releases

@@ -79,7 +79,7 @@ async def open_conversation(command: Sequence[str], connect: dict[str, Any], log
             yield conversation
             await conversation.ask({"do": "close"}, ANSWER_SECONDS)
         finally:
-            with anyio.CancelScope(shield=True), suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             with anyio.CancelScope(shield=True):
                 await process.aclose()

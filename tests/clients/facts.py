@@ -88,6 +88,7 @@ def facts_of_text(text: str) -> dict[str, str]:
     facts, above = {"summary": first}, ""
     for line in lines:
         if row := _ROW.fullmatch(line):
+            facts.pop(above, None)  # the list's own line, which says nothing itself
             facts |= _nested(f"{above}.{row[1]}", row[2])
             continue
         above, _, value = line.partition(":")

@@ -29,6 +29,8 @@ class Bridge:
     """Whether it shows the server's prompts when it is given a handler for them."""
     marks_failures: bool = True
     """Whether its model is told apart from the words that a call has failed."""
+    server_per_call: bool = False
+    """Whether, over stdio, it starts a server for each call and waits for its end, which takes some seconds more."""
     heavy: bool = False
     """Whether it brings hundreds of megabytes, and is left out by `--quick`."""
 
@@ -40,8 +42,7 @@ def in_python(name: str) -> Callable[[], list[str]]:
         uv = os.environ.get("UV") or shutil.which("uv")
         if uv is None:
             raise FileNotFoundError("uv is needed to give each client an environment of its own: pip install uv")
-        quietly = ["--isolated", "--no-project", "--quiet", "--python", sys.executable]
-        return [uv, "run", *quietly, "--script", str(BRIDGES / f"{name}.py")]
+        return [uv, "run", "--quiet", "--python", sys.executable, "--script", str(BRIDGES / f"{name}.py")]
 
     return command
 
@@ -57,8 +58,8 @@ ROSTER: tuple[Bridge, ...] = (
     Bridge("typescript-client-legacy", in_node("typescript-client", "legacy"), prompts=True),
     Bridge("typescript-sdk", in_node("typescript-sdk"), prompts=True),
     Bridge("openai-agents", in_python("openai-agents"), prompts=False, marks_failures=False),
-    Bridge("pydantic-ai", in_python("pydantic-ai"), prompts=False),
-    Bridge("langchain-mcp-adapters", in_python("langchain-mcp-adapters"), prompts=True),
+    Bridge("pydantic-ai", in_python("pydantic-ai"), prompts=True),
+    Bridge("langchain-mcp-adapters", in_python("langchain-mcp-adapters"), prompts=True, server_per_call=True),
     Bridge("google-adk", in_python("google-adk"), prompts=True),
     Bridge("fastmcp", in_python("fastmcp-client"), prompts=True),
     Bridge("livekit-agents", in_python("livekit-agents"), prompts=False, heavy=True),

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from .journey import STEPS
 from .trying import Tried
 
-_SIGNS = {"ok": "ok", "none": "–", "failed": "FAILED"}
+_DASH = "\N{EN DASH}"
+_SIGNS = {"ok": "ok", "none": _DASH, "failed": "FAILED"}
 
 
 def lines(rows: Sequence[Tried], seconds: float) -> list[str]:
@@ -42,7 +43,7 @@ def _notes(rows: Sequence[Tried]) -> list[str]:
         for cell in row.cells.values():
             if cell.verdict == "none" and row.name not in reasons.setdefault(cell.reason, []):
                 reasons[cell.reason].append(row.name)
-    notes = [f"–  {reason}: {', '.join(names)}" for reason, names in reasons.items()]
+    notes = [f"{_DASH}  {reason}: {', '.join(names)}" for reason, names in reasons.items()]
     for row in rows:
         notes += [f"FAILED  {row.name} over {row.transport}, {step}: {why}" for step, why in row.failed.items()]
     return [*notes, ""] if notes else []

@@ -78,7 +78,7 @@ async def _try(tried: Tried, bridge: Bridge, settings: Mapping[str, str], folder
             connect = {**way, "prompts": prompts}
             try:
                 async with open_conversation(command, connect, folder / "bridge.stderr") as talk:
-                    await _go(tried, Journey(bridge, krosai, talk), steps, prompts=prompts)
+                    await _go(tried, Journey(bridge, tried.transport, krosai, talk), steps, prompts=prompts)
             except StepError as exc:
                 tried.fill(steps, "failed", str(exc))
 

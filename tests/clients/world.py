@@ -42,10 +42,6 @@ class Krosai:
         """Hold back the next purchase until it is let go."""
         (await self.control.put("faults/hold", json={"on": ["purchase"]})).raise_for_status()
 
-    async def held(self) -> None:
-        """Wait until a request is being held back."""
-        (await self.control.get("held/hold")).raise_for_status()
-
     async def let_go(self) -> None:
         """Switch the holding off, and let go on whatever is held back."""
         (await self.control.delete("faults/hold")).raise_for_status()
@@ -56,7 +52,7 @@ async def open_krosai(folder: Path, settings: Mapping[str, str]) -> AsyncIterato
     """Start `kros-mcp simulator`, and end it on leaving.
 
     Args:
-        folder: Takes its log, and the journal of the server before it.
+        folder: An absolute path; takes its log, and the journal of the server before it.
         settings: What a server before it is told beside.
     """
     with (folder / "simulator.stderr").open("wb") as log:
@@ -67,7 +63,7 @@ async def open_krosai(folder: Path, settings: Mapping[str, str]) -> AsyncIterato
             try:
                 with anyio.fail_after(START_SECONDS):
                     url, key = await _announced(process)
-                journal = f"sqlite:///{folder.absolute() / 'journal.sqlite3'}"
+                journal = f"sqlite:///{folder / 'journal.sqlite3'}"
                 own = {"KROS_BASE_URL": url, "KROS_API_KEY": key, "KROS_JOURNAL_URL": journal}
                 control = f"{url.removesuffix('/v1')}/_simulator/"
                 async with httpx.AsyncClient(base_url=control, trust_env=False, timeout=START_SECONDS) as http:
@@ -88,8 +84,10 @@ async def open_way(transport: Transport, krosai: Krosai, folder: Path) -> AsyncI
     if transport == "stdio":
         yield {"transport": "stdio", "command": str(_PROGRAM), "args": [], "env": dict(krosai.settings)}
         return
-    tokens = {"KROS_TOKENS_FILE": str(write_tokens(folder / "tokens.toml", [_PRINCIPAL]))}
-    async with open_service([], {**krosai.settings, **tokens}, folder / "service.stderr") as service:
+    tokens = str(write_tokens(folder / "tokens.toml", [_PRINCIPAL]))
+    # No model calls as fast as this does: LangChain makes five requests of a call, and would be told to slow down.
+    own = {"KROS_TOKENS_FILE": tokens, "KROS_REQUESTS_PER_SECOND": "0"}
+    async with open_service([], {**own, **krosai.settings}, folder / "service.stderr") as service:
         with anyio.fail_after(START_SECONDS):
             await service.served()
         yield {"transport": "http", "url": service.url, "token": token_of(_PRINCIPAL)}
@@ -106,7 +104,10 @@ async def _announced(process: anyio.abc.Process) -> tuple[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment that a bridge starts in: this one, without what is the project's own."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("KROS_")}
-    own.pop("VIRTUAL_ENV", None)
+    """The environment that a bridge starts in: this one, without what is the project's own.
+
+    Bytecode is kept, whatever is said here: the environments stay, and half of a bridge's start is compiling.
+    """
+    left_out = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+    own = {name: value for name, value in os.environ.items() if not (name.startswith("KROS_") or name in left_out)}
     return own | {"NO_PROXY": "127.0.0.1"}

@@ -18,8 +18,8 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,7 +94,7 @@ async def _called(client: Client, tool: str, arguments: dict[str, Any]) -> Shown
     """Call a tool; what a framework raises is how it tells that a call has failed."""
     try:
         return await client.call(tool, arguments)
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - whatever a framework raises, and however
         traceback.print_exc()
         return Shown(text=str(exc), error=True)
 

@@ -33,6 +33,7 @@ async def connect(way: dict[str, Any], _person: Person) -> AsyncIterator[Client]
                     tool_call_id="call",
                     arguments=arguments,
                     llm=None,
+                    pipeline_worker=None,
                     context=None,
                     result_callback=result,
                 )

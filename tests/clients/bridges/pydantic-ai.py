@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["pydantic-ai-slim[mcp]>=2.68,<3"]
 # ///
-"""Pydantic AI: gives its model the data alone, asks it to try again after failures, shows no prompts as it comes."""
+"""Pydantic AI: gives its model the data alone, and asks it to try again after failures."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +10,15 @@ from importlib.metadata import version
 from typing import Any
 
 from bridging import Client, Person, Shown, run
+from fastmcp.client.elicitation import ElicitResult
 from fastmcp.client.transports import StdioTransport
 from pydantic_ai.mcp import MCPToolset
 
 
 @asynccontextmanager
 async def connect(way: dict[str, Any], person: Person) -> AsyncIterator[Client]:
-    async def answer(message: str, _kind: Any, _params: Any, _context: Any) -> Any:
-        return person.reply(message)
+    async def answer(message: str, _kind: Any, _params: Any, _context: Any) -> ElicitResult[Any]:
+        return ElicitResult(**person.reply(message))
 
     handlers = {"elicitation_handler": answer} if way["prompts"] else {}
     async with _toolset(way, handlers) as toolset:
