@@ -31,7 +31,6 @@ from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
-from web import modern
 
 from kros_mcp.http.pace import Pace
 from kros_mcp.operations.model import State
