@@ -185,3 +185,12 @@ def test_no_definition_changes_unnoticed(tool: dict[str, Any]) -> None:
 
 def test_no_snapshot_is_left_of_a_tool_that_is_gone() -> None:
     assert {path.stem for path in SNAPSHOTS.glob("*.json")} == TOOLS
+
+
+async def test_changes_of_resources_are_declared_and_none_of_lists(reference: Simulator, era: str) -> None:
+    async with open_talk(reference, era) as talk:
+        able = talk.client.server_capabilities
+    assert able.resources is not None
+    assert able.resources.subscribe
+    assert not any(of and of.list_changed for of in (able.tools, able.prompts, able.resources))
+    assert able.completions is not None

@@ -1,0 +1,1 @@
+"""Acceptance against clients that somebody else wrote: each drives the real server, without a model."""
