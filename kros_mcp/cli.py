@@ -21,6 +21,8 @@ _EPILOG = """\
 try it, without an account:
   kros-mcp demo                    watch an agent buy and release a number, safely
   kros-mcp --simulator             serve with KrosAI replaced by a simulator in memory
+use it in Claude Desktop:
+  kros-mcp install claude-desktop --simulator
 run it:
   KROS_API_KEY=kros_test_... kros-mcp
   kros-mcp doctor                  what is set, what is reachable, what to do next
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not all(map(_is_text, words)):
         parser.error("an argument is not valid text in UTF-8")
     arguments = parser.parse_args(words)
-    if arguments.simulator and arguments.command not in {None, "http"}:
+    if arguments.simulator and arguments.command not in {None, "http", "install"}:
         parser.error("--simulator goes with the server alone; point a command at `kros-mcp simulator` instead")
     if arguments.command is not None:
         # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
@@ -119,6 +121,14 @@ def _run_for_operator(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands import sip  # noqa: PLC0415
 
             return sip.run(arguments.number)
+        case "install":
+            from kros_mcp.commands.desktop import install  # noqa: PLC0415
+
+            return install.run(arguments)
+        case "bundle":
+            from kros_mcp.commands.desktop import bundle  # noqa: PLC0415
+
+            return bundle.run(arguments)
         case _:
             return _run_on_journal(arguments)
 
@@ -165,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--profile", choices=("reference", "guide"), default="reference", help="which dialect of KrosAI")
     demo.add_argument("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
 
+    usage.add_desktop(commands)
     usage.add_http(commands)
     usage.add_token(commands)
 

@@ -67,12 +67,14 @@ class Settings(ServiceSettings):
     auth_header: Literal["bearer", "x-api-key"] = Field("bearer", description="how the key is sent")
     organization_id: str | None = Field(None, description="organization to act for; KrosAI's first if empty")
     journal_url: str | None = Field(
-        None, repr=False, description="sqlite:////absolute/path, sqlite:///relative or postgresql://..."
+        None, repr=False, description="sqlite:////absolute/path, sqlite:///relative or postgresql://host/name"
     )
     currency: str = Field("", max_length=20, description="label of the account's currency, such as USD")
     principal: str = Field("local", min_length=1, max_length=200, description="who acts, on stdio")
     confirmation: Confirmation = Field(Confirmation.CONVERSATION, description="how a person says yes")
-    approval_above_cents: Cents | None = Field(None, description="purchases over this wait for an approver")
+    approval_above_cents: Cents | None = Field(
+        None, description="purchases over this wait for an approver; off if empty"
+    )
     approval_hours: float = Field(24, gt=0, le=24 * 30, description="how long an approver may take")
     answer_within_seconds: float = Field(4, ge=0.5, le=300, description="every tool answers within this")
     # At least as long as a purchase may be on its way: 10 seconds of trying and 30 of waiting for the answer.
@@ -81,12 +83,18 @@ class Settings(ServiceSettings):
     max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
     daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")
     monthly_commitment_cents: Cents | None = Field(None, description="run rate of all owned numbers; off if empty")
-    principal_daily_budget_cents: Cents | None = Field(None, description="what this principal may spend in 24 hours")
+    principal_daily_budget_cents: Cents | None = Field(
+        None, description="what this principal may spend in 24 hours; off if empty"
+    )
     principal_monthly_commitment_cents: Cents | None = Field(
         None, description="run rate of what this principal bought; off if empty"
     )
-    allowed_countries: CommaSeparated = Field((), description="where numbers may be bought; all if empty")
-    protected_numbers: CommaSeparated = Field((), description="never released, configured only after a yes")
+    allowed_countries: CommaSeparated = Field(
+        (), description="where numbers may be bought, such as NG,KE; all if empty"
+    )
+    protected_numbers: CommaSeparated = Field(
+        (), description="E.164, comma-separated: never released, changed only after a yes"
+    )
     allow_permanent_delete: bool = Field(default=False, description="let release delete the record too")
     allow_unpriced: bool = Field(default=False, description="let numbers be bought whose price KrosAI does not state")
     simulator: bool = Field(default=False, exclude=True, description="set by --simulator, not by the environment")
@@ -94,7 +102,7 @@ class Settings(ServiceSettings):
     @model_validator(mode="before")
     @classmethod
     def _unset_placeholders(cls, data: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in data.items() if not (isinstance(value, str) and _is_unset(value))}
+        return {name: value for name, value in data.items() if not (isinstance(value, str) and is_unset(value))}
 
     @field_validator("base_url")
     @classmethod
@@ -219,7 +227,7 @@ def load_tokens_file() -> Path | None:
     _refuse_unknown()
     wanted = f"{PREFIX}TOKENS_FILE"
     given = next((value for name, value in os.environ.items() if name.upper() == wanted), "")
-    return None if _is_unset(given) else Path(given)
+    return None if is_unset(given) else Path(given)
 
 
 def _refuse_unknown() -> None:
@@ -230,7 +238,7 @@ def _refuse_unknown() -> None:
             raise SettingsError(f"{name} is not a setting of kros-mcp; the nearest known one is {nearest}.")
 
 
-def _is_unset(value: str) -> bool:
+def is_unset(value: str) -> bool:
     """Tell whether a value is blank, or a placeholder that a client has put nothing in place of."""
     return not value.strip() or _PLACEHOLDER.fullmatch(value.strip()) is not None
 

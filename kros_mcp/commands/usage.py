@@ -5,6 +5,8 @@ from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
+SERVER_NAME = "kros"
+"""What the server is called in Claude Desktop, unless its person says otherwise."""
 _LAST_PORT = 65535
 _SERVING = """\
 Streamable HTTP at /mcp, both protocol revisions. Who may call stands in KROS_TOKENS_FILE (kros-mcp token makes one),
@@ -90,6 +92,31 @@ examples:
 
 exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or settings   3 journal unusable
 """
+_BUNDLING = """\
+Claude Desktop installs the file by a double click, brings Python and all that is needed by itself, asks for the key
+and the limits in a form, and keeps the key as a secret. No key and no setting of this terminal is in the file, so
+that it can be given away.
+
+examples:
+  kros-mcp bundle                                  writes kros.mcpb here
+  kros-mcp bundle ~/Desktop/kros.mcpb --force
+
+exit codes:  0 written   1 the file is there already   2 usage, or it cannot be written
+"""
+_INSTALLING = """\
+Writes one entry into Claude Desktop's own configuration file; other servers and settings stay as they are. The file
+as it was is kept beside it, and --undo puts it back. The entry holds every KROS_* setting of this terminal, so that a
+cap that is set here holds there too, and the key: from KROS_API_KEY, or typed without being shown.
+
+examples:
+  kros-mcp install claude-desktop --simulator      to look around; no key, no money
+  KROS_MAX_PURCHASE_CENTS=1000 kros-mcp install claude-desktop
+  kros-mcp install claude-desktop --print          only shows it; the key is left out
+  kros-mcp install claude-desktop --undo
+
+exit codes:  0 done   1 the name is another server's, or kros-mcp will not stay where it is
+             2 usage, settings, or a file that is not usable; it was left as it was
+"""
 
 
 def _port(text: str) -> int:
@@ -132,6 +159,27 @@ def add_http(commands: Commands) -> None:
         default=argparse.SUPPRESS,
         help="replace KrosAI by a simulator in memory; needs no key",
     )
+
+
+def add_desktop(commands: Commands) -> None:
+    """Add the two ways into Claude Desktop."""
+    install = add(commands, "install", "put this server into Claude Desktop's configuration", _INSTALLING)
+    install.add_argument("client", choices=("claude-desktop",), help="which client")
+    doing = install.add_mutually_exclusive_group()
+    doing.add_argument("--print", action="store_true", dest="show", help="show the entry, and write nothing")
+    doing.add_argument("--undo", action="store_true", help="take the entry out, and put back what was there before")
+    install.add_argument("--name", default=SERVER_NAME, help="what the server is called there (kros)")
+    install.add_argument("--config", metavar="FILE", help="the configuration file, if it is not where it should be")
+    install.add_argument(
+        "--simulator",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="let it run with KrosAI replaced by a simulator in memory; needs no key",
+    )
+
+    bundle = add(commands, "bundle", "write a bundle that Claude Desktop installs by a double click", _BUNDLING)
+    bundle.add_argument("file", nargs="?", default="kros.mcpb", metavar="FILE", help="what to write (kros.mcpb)")
+    bundle.add_argument("--force", action="store_true", help="replace the file if it is there")
 
 
 def add_token(commands: Commands) -> None:

@@ -47,8 +47,16 @@ def in_python(name: str) -> Callable[[], list[str]]:
     return command
 
 
+def in_node(name: str, *arguments: str) -> Callable[[], list[str]]:
+    """Say how a bridge in JavaScript is run: by the project's own Node, with what stands in `tests/node`."""
+    return lambda: [sys.executable, "-m", "tests.node", str(BRIDGES / f"{name}.mjs"), *arguments]
+
+
 ROSTER: tuple[Bridge, ...] = (
     Bridge("python-sdk", in_python("python-sdk"), prompts=True),
+    Bridge("typescript-client", in_node("typescript-client", "auto"), prompts=True),
+    Bridge("typescript-client-legacy", in_node("typescript-client", "legacy"), prompts=True),
+    Bridge("typescript-sdk", in_node("typescript-sdk"), prompts=True),
     Bridge("openai-agents", in_python("openai-agents"), prompts=False, marks_failures=False),
     Bridge("pydantic-ai", in_python("pydantic-ai"), prompts=True),
     Bridge("langchain-mcp-adapters", in_python("langchain-mcp-adapters"), prompts=True, server_per_call=True),

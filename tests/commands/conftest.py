@@ -1,5 +1,6 @@
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import pytest
 import stamina
 from anyio.from_thread import start_blocking_portal
 from commands_doubles import NARROW_KEY, SIP_PASSWORD, Command, Ran
+from desktop_bench import KEY, OTHERS
 
 from kros_mcp import cli
+from kros_mcp.commands.desktop.places import config_path
 from kros_mcp.simulator import Simulator, open_server
 
 
@@ -76,3 +79,20 @@ def no_waits() -> Iterator[None]:
     """Let retries follow each other at once."""
     with stamina.set_testing(True, attempts=5):
         yield
+
+
+@pytest.fixture
+def desktop_config(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
+    """Claude Desktop's configuration file of somebody whose home is here; it is not there yet."""
+    environment.setenv("HOME", str(tmp_path))
+    environment.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    environment.setenv("KROS_API_KEY", KEY)
+    return config_path(sys.platform, tmp_path, os.environ)
+
+
+@pytest.fixture
+def there(desktop_config: Path) -> Path:
+    """The file with other servers and settings in it."""
+    desktop_config.parent.mkdir(parents=True)
+    desktop_config.write_text(OTHERS, encoding="utf-8")
+    return desktop_config

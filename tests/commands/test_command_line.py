@@ -9,6 +9,8 @@ from commands_doubles import Command, run_elsewhere
 from kros_mcp import __version__
 
 COMMANDS = (
+    "install",
+    "bundle",
     "http",
     "token",
     "demo",
@@ -63,6 +65,10 @@ def test_every_command_has_help_of_its_own(command: Command, name: str) -> None:
         ("export", "--by", "settled"),
         ("reconcile", "--fix"),
         ("demo", "--profile", "sandbox"),
+        ("install",),
+        ("install", "another-client"),
+        ("install", "claude-desktop", "--print", "--undo"),
+        ("bundle", "--simulator"),
     ],
 )
 def test_what_is_not_a_command_is_a_usage_error(command: Command, words: tuple[str, ...]) -> None:

@@ -85,6 +85,18 @@ async def test_a_request_without_a_host_or_with_two_is_refused(web: Web) -> None
         assert answer.split()[1] in {b"400", b"421"}, answer
 
 
+async def test_white_space_around_a_header_does_not_belong_to_its_value(web: Web) -> None:
+    url = urlsplit(web.url)
+    request = modern("tools/call", {"name": "get_spending", "arguments": {}}, authorization="Bearer agent")
+    given = {**request["headers"], "host": url.netloc, "connection": "close", "content-length": len(request["content"])}
+    head = "".join(f"{name}: \t {value} \t\r\n" for name, value in given.items())
+    async with await anyio.connect_tcp("127.0.0.1", url.port or 0) as stream:
+        await stream.send(f"POST /mcp HTTP/1.1\r\n{head}\r\n{request['content']}".encode())
+        answer = b"".join([piece async for piece in stream])
+    assert answer.split()[1] == b"200", answer
+    assert b"structuredContent" in answer
+
+
 async def test_its_own_names_are_answered_whatever_their_case_and_port(web: Web) -> None:
     port = urlsplit(web.url).port
     async with web.client(authorization="Bearer agent") as client:

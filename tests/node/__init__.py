@@ -4,6 +4,7 @@ Node itself comes as a wheel, so that nothing has to be installed on the machine
 into `node_modules` beside this file, at the versions that `package.json` here allows.
 """
 
+import fcntl
 import subprocess
 from pathlib import Path
 
@@ -36,11 +37,13 @@ def program(name: str) -> list[str]:
 
 def install() -> None:
     """Install what `package.json` names, unless that is done already."""
-    wanted = (HERE / "package.json").read_text()
-    if _INSTALLED.is_file() and _INSTALLED.read_text() == wanted:
-        return
-    npm = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    # Without scripts: nothing here needs one, and a package of somebody's has none to run on this machine.
-    quietly = ["--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run([node(), str(npm), "install", *quietly], cwd=HERE, check=True, stdout=subprocess.DEVNULL)
-    _INSTALLED.write_text(wanted)
+    with (HERE / "package.json").open() as package:
+        fcntl.flock(package, fcntl.LOCK_EX)  # who comes second waits for the first, and finds it done
+        wanted = package.read()
+        if _INSTALLED.is_file() and _INSTALLED.read_text() == wanted:
+            return
+        npm = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        # Without scripts: nothing here needs one, and a package of somebody's has none to run on this machine.
+        quietly = ["--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+        subprocess.run([node(), str(npm), "install", *quietly], cwd=HERE, check=True, stdout=subprocess.DEVNULL)
+        _INSTALLED.write_text(wanted)

@@ -169,6 +169,12 @@ def test_the_instructions_stay_under_150_tokens() -> None:
     assert tokens(INSTRUCTIONS) < 150
 
 
+def test_the_instructions_tell_the_way_in_the_order_of_going() -> None:
+    steps = ("Search first", "its price", "the person's yes", "with the code only after they agreed", "unknown")
+
+    assert [INSTRUCTIONS.find(step) for step in steps] == sorted(INSTRUCTIONS.index(step) for step in steps)
+
+
 def test_no_definition_changes_unnoticed(tool: dict[str, Any]) -> None:
     """Renew the snapshots with `RENEW_SNAPSHOTS=1 pytest tests/tools/test_tools_published.py`."""
     path = SNAPSHOTS / f"{tool['name']}.json"
@@ -179,3 +185,12 @@ def test_no_definition_changes_unnoticed(tool: dict[str, Any]) -> None:
 
 def test_no_snapshot_is_left_of_a_tool_that_is_gone() -> None:
     assert {path.stem for path in SNAPSHOTS.glob("*.json")} == TOOLS
+
+
+async def test_changes_of_resources_are_declared_and_none_of_lists(reference: Simulator, era: str) -> None:
+    async with open_talk(reference, era) as talk:
+        able = talk.client.server_capabilities
+    assert able.resources is not None
+    assert able.resources.subscribe
+    assert not any(of and of.list_changed for of in (able.tools, able.prompts, able.resources))
+    assert able.completions is not None

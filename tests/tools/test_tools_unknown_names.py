@@ -31,3 +31,13 @@ async def test_a_resource_that_there_is_not_is_the_callers_mistake(
             await talk.client.read_resource("kros://nothing")
     assert told.value.error.code == INVALID_PARAMS
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_tool_that_there_is_not_is_a_failure_that_points_at_those_there_are(
+    reference: Simulator, era: str
+) -> None:
+    async with open_talk(reference, era) as talk:
+        shown = await talk.call("greet" + "x" * 300)
+    assert (shown.outcome, shown["charged"], shown["changed"]) == ("UNKNOWN_TOOL", "no", "no")
+    assert shown["summary"] == f"There is no tool {'greet' + 'x' * 55!r}."
+    assert shown["next_step"] == "Call one of the tools listed here."

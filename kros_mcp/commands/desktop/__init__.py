@@ -1,0 +1,1 @@
+"""Claude Desktop: the bundle that it installs, and the entry in its configuration file."""

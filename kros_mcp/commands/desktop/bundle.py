@@ -1,0 +1,153 @@
+"""`kros-mcp bundle`: one file that Claude Desktop installs by a double click, and no key in it.
+
+It holds the package as it runs here, its README and licence, and a pyproject.toml made of the installed package's own
+metadata, so that a wheel and a clone give the same. Nothing else that lies about comes along.
+"""
+
+import argparse
+import importlib.metadata
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+
+import kros_mcp
+from kros_mcp.commands.desktop.manifest import ICON, PYTHON, STARTS, manifest
+from kros_mcp.commands.desktop.whole import write_whole
+from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.server import build_server
+from kros_mcp.settings import Settings
+
+_NAME = "kros-mcp"
+_SUFFIX = ".mcpb"
+_PACKAGE = Path(kros_mcp.__file__).parent
+_SHIPPED = frozenset({".py", ".typed", ".css", ".html", ".png"})
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows: the same input gives the same bytes
+_MAIN = '''\
+"""What Claude Desktop starts."""
+
+from kros_mcp.cli import main
+
+main()
+'''
+_NEXT = """\
+To install it, double-click it; or in Claude Desktop: Settings, Extensions, Advanced settings, Install Extension.
+Claude Desktop asks for your KrosAI key and your limits there, and needs the network at the first start.
+Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow".
+"""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the bundle, and say what to do with it.
+
+    Raises:
+        KrosError: The file is there already, or cannot be written.
+    """
+    path = Path(arguments.file)
+    if path.suffix != _SUFFIX:
+        raise InvalidArgumentError(f"Claude Desktop opens files that end in {_SUFFIX}, not {path.name}.", next_step="")
+    if path.exists() and not arguments.force:
+        raise KrosError(
+            f"{path} is there already and was left as it is.",
+            code="FILE_EXISTS",
+            next_step="Add --force to replace it.",
+        )
+    told = contents()
+    data = packed(told)
+    try:
+        write_whole(path.resolve(), data, mode=0o644)
+    except OSError:
+        raise InvalidArgumentError(f"{path} cannot be written.", next_step="Name another file.") from None
+    print(f"Written: {path}, {_NAME} {kros_mcp.__version__}, {len(told)} files, {len(data) // 1024} KiB; no key in it.")
+    print(_NEXT, end="")
+    return 0
+
+
+def contents() -> dict[str, bytes]:
+    """Everything that is in the bundle: names inside it, and bytes.
+
+    Raises:
+        KrosError: This kros-mcp is not installed, so that nothing tells what it needs.
+    """
+    try:
+        installed = importlib.metadata.distribution(_NAME)
+    except importlib.metadata.PackageNotFoundError:
+        raise KrosError(
+            "This kros-mcp runs without being installed, so that it cannot tell what a bundle needs.",
+            next_step="Install it, then run this again: uv tool install . in a clone.",
+        ) from None
+    description = installed.metadata["Summary"]
+    # Nothing of this terminal's environment shall show in the bundle, so no settings are read.
+    server = build_server(Settings.model_construct())
+    told = anyio.run(manifest, server, description)
+    return {
+        "manifest.json": (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode(),
+        "pyproject.toml": _project(installed, description).encode(),
+        STARTS: _MAIN.encode(),
+        ICON: (Path(__file__).parent / ICON).read_bytes(),
+        **_documents(installed),
+        **{f"{_PACKAGE.name}/{name}": path.read_bytes() for name, path in _sources().items()},
+    }
+
+
+def packed(told: Mapping[str, bytes]) -> bytes:
+    """Pack files, so that the same files give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(told):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, on every machine, so that the mode counts
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, told[name])
+    return buffer.getvalue()
+
+
+def _sources() -> dict[str, Path]:
+    """The package's own files; caches, journals and whatever else lies beside them are none."""
+    found = {path.relative_to(_PACKAGE): path for path in sorted(_PACKAGE.rglob("*"))}
+    return {
+        name.as_posix(): path
+        for name, path in found.items()
+        if path.suffix in _SHIPPED
+        and path.is_file()
+        and not path.is_symlink()
+        and not any(part.startswith((".", "__pycache__")) for part in name.parts)
+    }
+
+
+def _project(installed: importlib.metadata.Distribution, description: str) -> str:
+    """Say what uv has to install: what the installed package needs, its extras left out.
+
+    It is no package there (it runs from where it lies), so that nothing has to be built on the person's machine.
+    """
+    needed = sorted(one for one in installed.requires or [] if "extra ==" not in one)
+    return "\n".join(
+        (
+            "[project]",
+            f'name = "{_NAME}"',
+            f'version = "{kros_mcp.__version__}"',
+            f"description = {json.dumps(description)}",
+            f'requires-python = "{PYTHON}"',
+            f"dependencies = {json.dumps(needed, indent=2)}",
+            "",
+            "[tool.uv]",
+            "package = false",
+            "",
+        )
+    )
+
+
+def _documents(installed: importlib.metadata.Distribution) -> dict[str, bytes]:
+    """README and licence: a clone's own, which may be newer than what was installed of it, else the installed ones."""
+    clone = _PACKAGE.parent
+    project = clone / "pyproject.toml"
+    if project.is_file() and f'name = "{_NAME}"' in project.read_text(encoding="utf-8"):
+        return {name: (clone / name).read_bytes() for name in ("README.md", "LICENSE")}
+    return {
+        "README.md": installed.metadata["Description"].encode(),
+        "LICENSE": (installed.read_text("licenses/LICENSE") or "").encode(),
+    }

@@ -1,0 +1,107 @@
+"""How Claude Desktop starts this very kros-mcp: the entry that goes into its configuration."""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from kros_mcp.commands.desktop.fields import described
+from kros_mcp.errors import KrosError
+from kros_mcp.operations.journals.sqlite_file import journal_path
+from kros_mcp.settings import MEMORY, PREFIX, default_journal_path, is_postgres, is_unset
+
+API_KEY = "KROS_API_KEY"
+JOURNAL = "KROS_JOURNAL_URL"
+_REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
+_SCHEMES: tuple[Literal["prefix", "user"], ...] = ("prefix", "user")
+_CACHE_MARK = "CACHEDIR.TAG"
+
+
+def entry(environment: Mapping[str, str], *, simulator: bool) -> dict[str, Any]:
+    """Make the entry: absolute paths, string values, and every setting that the terminal has.
+
+    Args:
+        environment: The terminal's variables, found usable before.
+        simulator: KrosAI is replaced by the simulator.
+
+    Raises:
+        KrosError: This kros-mcp will not be where it is now for long.
+    """
+    return {
+        "command": str(executable(Path(sys.prefix), _programs())),
+        "args": ["--simulator"] if simulator else [],
+        "env": carried(environment, simulator=simulator),
+    }
+
+
+def _programs() -> list[Path]:
+    """The folders that programs are installed into: the environment's, and the person's own."""
+    return [Path(sysconfig.get_path("scripts", scheme)) for scheme in map(sysconfig.get_preferred_scheme, _SCHEMES)]
+
+
+def executable(prefix: Path, folders: Iterable[Path]) -> Path:
+    """Say where this kros-mcp will be found tomorrow too.
+
+    Args:
+        prefix: The environment that runs.
+        folders: Where its program may be; the first that holds it counts.
+
+    Raises:
+        KrosError: It lies in a cache, which is emptied some day, or is not installed.
+    """
+    if any((folder / _CACHE_MARK).exists() for folder in prefix.parents):
+        raise KrosError(
+            "This kros-mcp runs out of a cache (as uvx and uv run --isolated do), where it will not stay.",
+            code="NOT_INSTALLED",
+            next_step="Install it, then run this again: uv tool install . in a clone.",
+        )
+    named = [folder / name for folder in folders for name in ("kros-mcp", "kros-mcp.exe")]
+    found = next((path for path in named if path.is_file()), None)
+    if found is None:
+        raise KrosError(
+            f"There is no program kros-mcp in {named[0].parent}, so that Claude Desktop could not start it.",
+            code="NOT_INSTALLED",
+            next_step="Install it, then run this again: uv tool install . in a clone.",
+        )
+    return found.absolute()
+
+
+def carried(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str]:
+    """Pick the settings of the stdio server that are set: a cap that gets lost on the way would be no cap."""
+    given = {name.upper(): value for name, value in environment.items() if not is_unset(value)}
+    wanted = [field.variable for field in described().values()]
+    picked = {
+        name: given[name]
+        for name in sorted(wanted, key=lambda name: name != API_KEY)
+        if name in given and not (simulator and name in _REPLACED_BY_THE_SIMULATOR)
+    }
+    if JOURNAL in picked:
+        picked[JOURNAL] = _from_anywhere(picked[JOURNAL])
+    elif "XDG_STATE_HOME" in environment and not simulator:
+        # Claude Desktop may not have that variable: another journal would be another budget.
+        picked[JOURNAL] = _from_anywhere(f"sqlite:///{default_journal_path()}")
+    return picked
+
+
+def left_out(environment: Mapping[str, str], entry_env: Mapping[str, str]) -> list[str]:
+    """Name the settings that are set here and that Claude Desktop's server does not read."""
+    given = {name.upper() for name, value in environment.items() if not is_unset(value)}
+    return sorted(name for name in given if name.startswith(PREFIX) and name not in entry_env)
+
+
+def is_ours(found: object) -> bool:
+    """Tell whether an entry starts some kros-mcp: its program, or uv or Python with its name."""
+    if not isinstance(found, dict) or not isinstance(found.get("command"), str):
+        return False
+    arguments = found.get("args")
+    words = [word for word in arguments if isinstance(word, str)] if isinstance(arguments, list) else []
+    program = found["command"].replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".exe")
+    return program == "kros-mcp" or bool({"kros-mcp", "kros_mcp"} & set(words))
+
+
+def _from_anywhere(url: str) -> str:
+    """Name a journal so that it is the same file from whichever folder Claude Desktop starts the server."""
+    path = None if is_postgres(url) or url == MEMORY else journal_path(url)
+    return url if path is None else f"sqlite:///{os.path.abspath(path)}"  # noqa: PTH100 - links stay as they are

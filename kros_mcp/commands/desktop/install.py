@@ -1,0 +1,173 @@
+"""`kros-mcp install claude-desktop`: puts this server into Claude Desktop's configuration, and takes it out again."""
+
+import argparse
+import getpass
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from kros_mcp.commands.desktop import config_file
+from kros_mcp.commands.desktop.config_file import SERVERS, ConfigFile
+from kros_mcp.commands.desktop.entry import API_KEY, JOURNAL, entry, is_ours, left_out
+from kros_mcp.commands.desktop.places import config_path
+from kros_mcp.commands.usage import SERVER_NAME
+from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.operations.journals.backends import place
+from kros_mcp.settings import PREFIX, Settings, load_settings
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_PLACEHOLDER = "put your KrosAI API key here"  # no key holds blanks, so the settings see it for what it is
+_NEXT = """\
+Next:
+  Quit Claude Desktop by its tray or menu bar (closing the window is not enough) and start it again.
+  One that runs meanwhile may write the file anew without the entry: if it is gone, quit first, then run this again.
+  Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow".
+  To take it out again: {undo}
+"""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Put the server in, show what would be put in, or take it out.
+
+    Raises:
+        KrosError: A setting or the file is not usable, or the name is somebody else's; nothing was changed.
+    """
+    name = arguments.name
+    if not _NAME.fullmatch(name):
+        raise InvalidArgumentError(
+            "A server's name is made of up to 32 letters, digits, hyphens and underscores.",
+            next_step="Choose another --name.",
+        )
+    named = arguments.config
+    path = Path(named) if named else config_path(sys.platform, Path.home(), os.environ)
+    if arguments.undo:
+        return _undo(path, name)
+    settings = _settings(simulator=arguments.simulator, may_ask=not arguments.show)
+    wanted = entry(os.environ, simulator=arguments.simulator)
+    if arguments.show:
+        return _show(path, name, wanted)
+    _put_in(config_file.read(path), name, wanted)
+    _tell_settings(wanted, settings)
+    print(_NEXT.format(undo=_undoing(arguments)), end="")
+    return 0
+
+
+def _settings(*, simulator: bool, may_ask: bool) -> Settings:
+    """Make sure that the server would start with what this terminal has set; ask for the key if it has none."""
+    settings = load_settings(simulator=simulator)
+    if settings.api_key is None and may_ask:
+        if sys.stdin.isatty():
+            os.environ[API_KEY] = _typed_key()  # of this process alone; so it is checked as any other
+            settings = load_settings()
+        settings.require_api_key()
+    settings.require_principal()
+    return settings
+
+
+def _typed_key() -> str:
+    try:
+        return getpass.getpass("KrosAI API key (it is not shown): ").strip()
+    except (EOFError, KeyboardInterrupt):
+        raise KrosError("No key was given, so nothing was written.", next_step="") from None
+
+
+def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
+    there = config.servers.get(name)
+    if there is not None and not is_ours(there):
+        raise _not_ours(config, name)
+    wanted = _over(there, wanted)
+    if there == wanted:
+        print(f"{name} stands in {config.path} already, just so; nothing was written.")
+        return
+    config_file.put_in(config, name, wanted, keep_backup=there is not None)
+    print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
+    if there is not None:
+        print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
+        if gone := sorted(_env(there).keys() - _env(wanted).keys()):
+            print(f"  Set there, and no longer, since this terminal does not set them: {', '.join(gone)}.")
+    if config.text is not None:
+        print(f"  As it was before: {config.backup(name)}")
+    if os.name == "posix" and API_KEY in wanted["env"] and config.path.stat().st_mode & 0o044:
+        print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{config.path}'")
+
+
+def _over(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Lay the new entry over an older one, of which stays what is none of ours, such as a proxy's address."""
+    others = {name: value for name, value in _env(there).items() if not name.upper().startswith(PREFIX)}
+    return {**(there or {}), **wanted, "env": {**wanted["env"], **others}}
+
+
+def _env(found: dict[str, Any] | None) -> dict[str, Any]:
+    env = (found or {}).get("env")
+    return env if isinstance(env, dict) else {}
+
+
+def _undo(path: Path, name: str) -> int:
+    config = config_file.read(path)
+    if name not in config.servers:
+        print(f"There is no {name} in {config.path}; nothing was changed.")
+        return 0
+    if not is_ours(config.servers[name]):
+        raise _not_ours(config, name)
+    print(config_file.take_out(config, name))
+    print("Quit Claude Desktop by its tray or menu bar, and start it again.")
+    return 0
+
+
+def _not_ours(config: ConfigFile, name: str) -> KrosError:
+    return KrosError(
+        f"The server {name} in {config.path} is not kros-mcp, and was left as it is.",
+        code="NAME_TAKEN",
+        next_step="Choose another --name.",
+    )
+
+
+def _show(path: Path, name: str, wanted: dict[str, Any]) -> int:
+    """Print what would stand in the file, with no secret in it; how to go about it goes to standard error."""
+    env: dict[str, str] = wanted["env"]
+    masked = {variable: _masked(variable, value) for variable, value in env.items()}
+    if "--simulator" not in wanted["args"]:
+        masked = {API_KEY: _PLACEHOLDER, **masked}
+    print(json.dumps({SERVERS: {name: {**wanted, "env": masked}}}, indent=2, ensure_ascii=False))
+    print(f"This would go into {path}; nothing was written.", file=sys.stderr)
+    return 0
+
+
+def _masked(variable: str, value: str) -> str:
+    if variable == API_KEY:
+        return _PLACEHOLDER
+    is_database = variable == JOURNAL and not value.startswith("sqlite:")
+    return f"put the address of {place(value)} here" if is_database else value
+
+
+def _tell_settings(wanted: dict[str, Any], settings: Settings) -> None:
+    """Say with which settings the server will run, and no secret."""
+    env: dict[str, str] = wanted["env"]
+    told = [f"{variable}={_told(variable, value)}" for variable, value in env.items() if variable != API_KEY]
+    if API_KEY in env:
+        money = {"live": "a live key, purchases cost real money", "test": "a test key"}[settings.environment]
+        told.insert(0, f"{API_KEY} ({money})")
+    if settings.simulator:
+        print("  KrosAI is simulated in memory: no key, no money, and all is forgotten when it ends.")
+    print(f"  Settings: {', '.join(told)}; the others have their defaults." if told else "  Settings: the defaults.")
+    if others := left_out(os.environ, env):
+        print(f"  Left out, since it does not read them: {', '.join(others)}.")
+
+
+def _told(variable: str, value: str) -> str:
+    return place(value) if variable == JOURNAL else value
+
+
+def _command(found: dict[str, Any]) -> str:
+    arguments = found.get("args")
+    words = [word for word in arguments if isinstance(word, str)] if isinstance(arguments, list) else []
+    return " ".join([str(found["command"]), *words])
+
+
+def _undoing(arguments: argparse.Namespace) -> str:
+    options = [] if arguments.name == SERVER_NAME else ["--name", arguments.name]
+    options += ["--config", f"'{arguments.config}'"] if arguments.config else []
+    return " ".join(["kros-mcp install claude-desktop --undo", *options])

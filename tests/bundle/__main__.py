@@ -1,0 +1,71 @@
+"""Build the bundle from the clone and from an installed wheel, and try both as Claude Desktop would."""
+
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from subprocess import DEVNULL, run
+
+import anyio
+
+from tests.bundle.desktop import CAP, open_krosai, started, talk, validate_and_unpack
+
+ROOT = Path(__file__).parent.parent.parent
+_COLUMNS = "{:<9} {:>5} {:>4}  {:<9} {:>8}  {:>5}  {:<13} {}"
+
+
+def main() -> int:
+    """Print a line for each; any step that fails ends it with a traceback that says which."""
+    with tempfile.TemporaryDirectory() as name, open_krosai() as (base_url, key):
+        folder = Path(name)
+        built = {"clone": from_clone(folder), "wheel": from_wheel(folder)}
+        print(_COLUMNS.format("from", "files", "KiB", "mcpb", "start", "tools", "search NG", "cap of the form"))
+        for source, bundle in built.items():
+            unpacked = folder / f"{source}-unpacked"
+            manifest = validate_and_unpack(bundle, unpacked)
+            answers = {"api_key": key, "base_url": base_url, "max_purchase_cents": CAP}
+            answered = anyio.run(talk, started(unpacked, answers, folder / source))
+            print(
+                _COLUMNS.format(
+                    source,
+                    files_in(bundle),
+                    bundle.stat().st_size // 1024,
+                    "valid",
+                    f"{answered.seconds:.1f} s",
+                    answered.tools,
+                    f"{answered.numbers} numbers",
+                    "in force" if answered.max_purchase_cents == CAP else "LOST",
+                )
+            )
+            if answered.tools != len(manifest["tools"]) or not answered.numbers or answered.max_purchase_cents != CAP:
+                return 1
+        same = built["clone"].read_bytes() == built["wheel"].read_bytes()
+        print(f"Both are {'the same, byte for byte' if same else 'DIFFERENT'}.")
+    return 0 if same else 1
+
+
+def files_in(bundle: Path) -> int:
+    """Count the files in a bundle."""
+    with zipfile.ZipFile(bundle) as archive:
+        return len(archive.namelist())
+
+
+def from_clone(folder: Path) -> Path:
+    """Write the bundle as somebody in a clone does."""
+    bundle = folder / "clone.mcpb"
+    run(["uv", "run", "--quiet", "kros-mcp", "bundle", str(bundle)], cwd=ROOT, check=True, stdout=DEVNULL)  # noqa: S607
+    return bundle
+
+
+def from_wheel(folder: Path) -> Path:
+    """Build the wheel, install it in an environment of its own, and let that write the bundle."""
+    bundle = folder / "wheel.mcpb"
+    run(["uv", "build", "--quiet", "--wheel", "--out-dir", str(folder)], cwd=ROOT, check=True)  # noqa: S607
+    wheel = next(folder.glob("*.whl"))
+    alone = ["uv", "run", "--quiet", "--isolated", "--no-project", "--with", str(wheel)]
+    run([*alone, "kros-mcp", "bundle", str(bundle)], cwd=folder, check=True, stdout=DEVNULL)
+    return bundle
+
+
+if __name__ == "__main__":
+    sys.exit(main())
