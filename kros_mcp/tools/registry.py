@@ -72,8 +72,7 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in node:
             return inline(definitions[node["$ref"].rsplit("/", 1)[1]])
         if "anyOf" in node:
-            # A value or null. No spelling of that is read by every client, and all read "anything".
-            return {}
+            return _or_null(*(inline(one) for one in node["anyOf"] if one.get("type") != "null"))
         kept = {name: value for name, value in node.items() if name not in _LEFT_OUT}
         if "properties" in kept:
             kept["properties"] = {name: inline(value) for name, value in kept["properties"].items()}
@@ -82,6 +81,17 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
 
     flattened: dict[str, Any] = inline(schema)
     return flattened
+
+
+def _or_null(value: dict[str, Any]) -> dict[str, Any]:
+    """Say "this or null" by a word that limits the values of one type alone, so that null passes.
+
+    Not every client reads `anyOf` or a list of types; and of a field with no word at all, tools that check
+    schemas warn.
+    """
+    if value["type"] == "array":
+        return {"items": value["items"]}
+    return _OR_NULL[value["type"]]
 
 
 def short(schema: dict[str, Any]) -> dict[str, Any]:
@@ -100,10 +110,18 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
         return {
             name: {key: shorten(one) for key, one in value.items()} if name == "properties" else shorten(value)
             for name, value in node.items()
-            if name not in {"additionalProperties", "description", "required"}
+            if name not in _SAID_ELSEWHERE and not (name == "type" and "enum" in node)
         }
 
     return {**shorten(flattened), "required": ["summary"]}
 
 
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})
+# True of all that the results hold: no text there is empty, and cents and counts are 0 or more.
+_OR_NULL: dict[str, dict[str, Any]] = {
+    "string": {"minLength": 1},
+    "integer": {"minimum": 0},
+    "boolean": {"enum": [True, False, None]},
+    "object": {"minProperties": 1},
+}
+_SAID_ELSEWHERE = frozenset({"additionalProperties", "description", "required"})

@@ -134,7 +134,7 @@ class Spending(Result):
     allowed_countries: list[str]
     confirmation: str
     approval_above_cents: int | None
-    own: Annotated[OwnSpending | None, WithJsonSchema({})]
+    own: Annotated[OwnSpending | None, WithJsonSchema({"minProperties": 1})]
 
 
 class Quote(Shape):
@@ -147,7 +147,7 @@ class Quote(Shape):
     environment: Annotated[Literal["live", "test", "simulator"], WithJsonSchema({"type": "string"})]
 
 
-Shown = Annotated[OwnedNumber | None, WithJsonSchema({})]
+Shown = Annotated[OwnedNumber | None, WithJsonSchema({"minProperties": 1})]
 """A number as the list shows it; published without its fields, which five tools would repeat."""
 
 
