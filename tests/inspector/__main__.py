@@ -25,8 +25,9 @@ The official MCP Inspector, version 2, is used on this server the two ways that 
   cli   every tool, prompt and resource is called with `mcp-inspector --cli`, over stdio and over HTTP, in both
         protocol eras: modern (2026-07-28) and legacy (2025-11-25). One story: list, search, spending, endpoints,
         buy by code, route, look up, cancel another purchase, release. `tools/list --strict` must find nothing.
-  web   the Inspector's page is opened in Chromium, in both eras: connect, search, buy with the confirmation form
-        that appears, decline another, release with the number's digits. Each step leaves a numbered picture.
+  web   the Inspector's page is opened in Chromium, in both eras, over stdio: connect, a prompt, a resource that is
+        subscribed to, search, buy with the confirmation form that appears, decline another, release with the
+        number's digits. Each step leaves a numbered picture.
 
 Each has a simulated KrosAI of its own, and each act is compared with what that has charged and changed.
 """

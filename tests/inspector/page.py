@@ -18,7 +18,7 @@ REVISIONS = {"modern": "MCP 2026-07-28", "legacy": "MCP 2025-11-25"}
 _OFFER = re.compile(r"inventory_id (\S+); e164 (\+[0-9]+);")
 _CLOCK = re.compile(r"[0-9]:[0-9]{2}")
 _MARGIN = 20
-_TALLEST = 690
+_TALLEST = 690.0
 # README's pictures do without the button that copies, for which Debian's fonts have no glyph, and without the notice
 # of progress that lies over the result for some seconds.
 _TIDY = "button[aria-label=Copy], [class*=mantine-Notification] { visibility: hidden }"
@@ -34,21 +34,28 @@ class Showing:
 
 async def show(showing: Showing, era: Era, folder: Path) -> tuple[Walk, list[str]]:
     """Tell the story on the page; gives how far it got, and the names of its steps."""
-    showing.pictures.mkdir(parents=True, exist_ok=True)
+    _clear(showing.pictures, era)
     async with (
         open_place("stdio", folder) as place,
         open_web(place, era, folder) as address,
         open_page(showing.chromium) as page,
     ):
-        told = Told(page, place.sim, era, showing.pictures)
-        steps = told.steps(address)
+        story = PageStory(page, place.sim, era, showing.pictures)
+        steps = story.steps(address)
         walked = await walk(steps, seconds=STEP_SECONDS)
         if walked.failed:
-            await told.keep("failed")
+            await story.keep("failed")
     return walked, [name for name, _ in steps]
 
 
-class Told:
+def _clear(pictures: Path, era: Era) -> None:
+    """Take away what an earlier run has left, whose steps may have been others."""
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in pictures.glob(f"inspector-{era}-*.png"):
+        old.unlink()
+
+
+class PageStory:
     """A page on which a number is found, bought and released, and another declined."""
 
     def __init__(self, page: Page, sim: Simulator, era: Era, pictures: Path) -> None:
@@ -68,7 +75,7 @@ class Told:
             ("search", self.search),
             ("the confirmation form appears", self.ask),
             ("the form submitted, the number bought", self.buy),
-            ("the resource told of it", self.told),
+            ("the resource told of it", self.notified),
             ("another purchase declined", self.decline),
             ("release with the last four digits", self.release),
         )
@@ -83,6 +90,7 @@ class Told:
     async def tools(self) -> None:
         await self._go_to("Tools")
         await expect(self._page.get_by_role("heading", name=f"Tools ({len(TOOLS)})")).to_be_visible()
+        await expect(self._page.get_by_role("button", name=TOOLS[-1])).to_be_visible()
         await expect(self._page.get_by_label("Schema portability")).to_have_count(0)
         await self.keep("tools")
 
@@ -136,7 +144,7 @@ class Told:
         must("status: done" in text and "charged: yes" in text, f"the result says {text}")
         self._charged_once()
 
-    async def told(self) -> None:
+    async def notified(self) -> None:
         await self._go_to("Resources")
         await expect(self._subscribed()).to_contain_text(_CLOCK)  # when it was told of a change
         await self._page.get_by_role("button", name="Refresh").click()
