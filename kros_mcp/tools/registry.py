@@ -86,8 +86,8 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
 def _or_null(value: dict[str, Any]) -> dict[str, Any]:
     """Say "this or null" by a word that limits the values of one type alone, so that null passes.
 
-    Not every client reads `anyOf` or a list of types; and of a field with no word at all, tools that check
-    schemas warn.
+    It takes few tokens, and checkers of schemas warn of a field with no word at all, and of a list of types.
+    For a boolean there is no such word; and an enum is left to texts, as Gemini refuses any other.
     """
     if value["type"] == "array":
         return {"items": value["items"]}
@@ -110,7 +110,7 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
         return {
             name: {key: shorten(one) for key, one in value.items()} if name == "properties" else shorten(value)
             for name, value in node.items()
-            if name not in _SAID_ELSEWHERE and not (name == "type" and "enum" in node)
+            if name not in {"additionalProperties", "description", "required"}
         }
 
     return {**shorten(flattened), "required": ["summary"]}
@@ -119,9 +119,8 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})
 # True of all that the results hold: no text there is empty, and cents and counts are 0 or more.
 _OR_NULL: dict[str, dict[str, Any]] = {
-    "string": {"minLength": 1},
+    "string": {"pattern": "."},
     "integer": {"minimum": 0},
-    "boolean": {"enum": [True, False, None]},
+    "boolean": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
     "object": {"minProperties": 1},
 }
-_SAID_ELSEWHERE = frozenset({"additionalProperties", "description", "required"})
