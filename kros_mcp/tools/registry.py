@@ -72,8 +72,7 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
         if "$ref" in node:
             return inline(definitions[node["$ref"].rsplit("/", 1)[1]])
         if "anyOf" in node:
-            # A value or null. No spelling of that is read by every client, and all read "anything".
-            return {}
+            return _or_null(*(inline(one) for one in node["anyOf"] if one.get("type") != "null"))
         kept = {name: value for name, value in node.items() if name not in _LEFT_OUT}
         if "properties" in kept:
             kept["properties"] = {name: inline(value) for name, value in kept["properties"].items()}
@@ -82,6 +81,17 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
 
     flattened: dict[str, Any] = inline(schema)
     return flattened
+
+
+def _or_null(value: dict[str, Any]) -> dict[str, Any]:
+    """Say "this or null" by a word that limits the values of one type alone, so that null passes.
+
+    It takes few tokens, and checkers of schemas warn of a field with no word at all, and of a list of types.
+    For a boolean there is no such word; and an enum is left to texts, as Gemini refuses any other.
+    """
+    if value["type"] == "array":
+        return {"items": value["items"]}
+    return _OR_NULL[value["type"]]
 
 
 def short(schema: dict[str, Any]) -> dict[str, Any]:
@@ -107,3 +117,10 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})
+# True of all that the results hold: no text there is empty, and cents and counts are 0 or more.
+_OR_NULL: dict[str, dict[str, Any]] = {
+    "string": {"pattern": "."},
+    "integer": {"minimum": 0},
+    "boolean": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    "object": {"minProperties": 1},
+}

@@ -26,6 +26,10 @@ Status = Literal[
 ]
 
 
+Changed = Annotated[Known, WithJsonSchema({"type": "string"})]
+"""Published without its words, which are those of `charged` beside it."""
+
+
 class Shape(BaseModel):
     """Frozen, and nothing beyond its fields."""
 
@@ -134,7 +138,7 @@ class Spending(Result):
     allowed_countries: list[str]
     confirmation: str
     approval_above_cents: int | None
-    own: Annotated[OwnSpending | None, WithJsonSchema({})]
+    own: Annotated[OwnSpending | None, WithJsonSchema({"minProperties": 1})]
 
 
 class Quote(Shape):
@@ -147,7 +151,7 @@ class Quote(Shape):
     environment: Annotated[Literal["live", "test", "simulator"], WithJsonSchema({"type": "string"})]
 
 
-Shown = Annotated[OwnedNumber | None, WithJsonSchema({})]
+Shown = Annotated[OwnedNumber | None, WithJsonSchema({"minProperties": 1})]
 """A number as the list shows it; published without its fields, which five tools would repeat."""
 
 
@@ -160,7 +164,7 @@ class Acted(Result):
     expires_at: str | None
     confirmation_code: str | None
     charged: Known
-    changed: Known
+    changed: Changed
     number: Shown
     not_applied: list[str]
     next_step: str
@@ -186,7 +190,7 @@ class Configured(Result):
     expires_at: str | None
     confirmation_code: str | None
     charged: Known
-    changed: Known
+    changed: Changed
     number: Shown
     next_step: str
 
@@ -200,7 +204,7 @@ class Failure(Result):
     code: str
     message: str
     charged: Known
-    changed: Known
+    changed: Changed
     next_step: str
     operation_id: str = ""
 

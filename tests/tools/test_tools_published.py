@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from talk import open_talk
 
+from kros_mcp.krosai import wire
 from kros_mcp.server import INSTRUCTIONS
 from kros_mcp.simulator import Simulator
+from kros_mcp.tools import results
 from kros_mcp.tools.registry import build_tools
 
 pytestmark = pytest.mark.anyio
@@ -150,7 +153,55 @@ def test_the_output_schema_is_an_object_with_a_summary(tool: dict[str, Any]) -> 
     assert schema["type"] == "object"
     assert schema["properties"]["summary"]["type"] == "string"
     assert schema["required"] == ["summary"]
-    assert not {"$ref", "$defs", "anyOf", "oneOf", "allOf", "const", "prefixItems"} & set(keywords(schema))
+    assert not {"$ref", "$defs", "oneOf", "allOf", "const", "prefixItems"} & set(keywords(schema))
+
+
+def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field of a schema, those of nested objects too."""
+    for name, field in schema.get("properties", {}).items():
+        yield name, field
+        yield from fields(field)
+        yield from fields(field.get("items", {}))
+
+
+def test_a_field_that_may_be_null_says_what_else_it_may_be(tool: dict[str, Any]) -> None:
+    """Checkers of schemas warn of a field that says nothing, and of one that names several types."""
+    for name, field in fields(tool["outputSchema"]):
+        assert field, name
+        assert isinstance(field.get("type", ""), str), name
+        kind = set(field) - {"enum"}
+        assert kind in ({"pattern"}, {"minimum"}, {"minProperties"}, {"items"}, {"anyOf"}) or "type" in kind, name
+        assert "enum" not in field or field["type"] == "string", name  # Gemini refuses any other
+        if "anyOf" in field:
+            assert field == {"anyOf": [{"type": "boolean"}, {"type": "null"}]}, name
+
+
+@pytest.mark.parametrize("left_empty", ["", None, -1, [], {}])
+def test_what_krosai_leaves_empty_fits_what_is_published(left_empty: Any) -> None:
+    names = ("country", "type", "status", "endpoint_id", "area_code", "name", "allow_inbound", "capabilities")
+    prices = ("setup_cost_cents", "monthly_cost_cents", "total_cost_cents")
+    raw = {"id": "1", "e164": "+2342015550100", **dict.fromkeys(names + prices, left_empty)}
+    owned = results.owned(wire.read_phone_number(raw))
+    available = results.available(wire.read_available(raw))
+    endpoint = wire.read_endpoint(raw)
+    page: dict[str, Any] = {"summary": "One found.", "total": None, "next_offset": None}
+    for tool, result in (
+        ("list_phone_numbers", results.OwnedNumbers(numbers=[owned], **page)),
+        ("search_phone_numbers", results.AvailableNumbers(numbers=[available], **page)),
+        (
+            "list_endpoints",
+            results.Endpoints(
+                endpoints=[
+                    results.Endpoint(
+                        endpoint_id=endpoint.id, name=endpoint.name, type=endpoint.type, status=endpoint.status
+                    )
+                ],
+                **page,
+            ),
+        ),
+    ):
+        schema = next(one["outputSchema"] for one in published() if one["name"] == tool)
+        jsonschema.validate(result.model_dump(mode="json"), schema)
 
 
 def test_what_a_model_is_shown_fits_in_1700_tokens() -> None:
