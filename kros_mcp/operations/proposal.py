@@ -55,7 +55,7 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
             "This number was not seen in a search lately, so country is needed beside it, a two-letter code such as "
             "NG; nothing was charged.",
             code="NOT_SEEN",
-            next_step="Search again and use an inventory_id from that result, or give country as well.",
+            next_step="Give country as well; or search again and use an inventory_id from that result.",
         )
     endpoint = await require_endpoint(desk, request.endpoint_id)
     sought = Sighting(

@@ -152,3 +152,16 @@ async def test_reading_changes_nothing(sim: Simulator, era: str) -> None:
         await talk.call("get_spending")
     assert state_of(sim) == before
     assert wrote(sim) == []
+
+
+async def test_a_number_that_another_server_found_is_bought_once_its_country_is_given(
+    reference: Simulator, era: str
+) -> None:
+    async with open_talk(reference, era) as talk:
+        found = (await talk.call("search_phone_numbers", country="NG", limit=1))["numbers"][0]
+    async with open_talk(reference, era) as talk:  # as for a client that starts a server for each call
+        refused = await talk.call("buy_phone_number", inventory_id=found["inventory_id"])
+        assert (refused["code"], refused["charged"]) == ("NOT_SEEN", "no")
+        assert refused["next_step"].startswith("Give country as well")
+        asked = await talk.call("buy_phone_number", inventory_id=found["inventory_id"], country="NG")
+        assert (asked["status"], asked["quote"]["e164"]) == ("confirmation_required", found["e164"])
