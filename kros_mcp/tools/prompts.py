@@ -47,12 +47,12 @@ async def tidy_up_numbers(country: _OneCountry = "", keep: _Keep = "") -> str:
 
 async def review_spending(country: _OneCountry = "") -> str:
     """Tell what the account's numbers cost, and what may still be spent; changes nothing."""
-    which = f"in {country}" if country else "by country"
+    which, by_country = (f" in {country}", "") if country else ("", ", by country")
     return (
-        f"What do we spend on phone numbers? Read my spending, and every page of my numbers {which}.\n"
-        "Tell me what they cost a month, the dearest ones, and those whose price KrosAI does not state; then what was "
-        "spent in the last 24 hours, what is left of the limits, and which limits are in force. Amounts are in cents: "
-        "show them as money. Do not add up what is not stated, and change nothing."
+        f"What do we spend on phone numbers? Read my spending, and every page of my numbers{which}.\n"
+        f"Tell me what they cost a month{by_country}, the dearest ones, and those whose price KrosAI does not state; then "
+        "what was spent in the last 24 hours, what is left of the limits, and which limits are in force. Amounts are in "
+        "cents: show them as money. Do not add up what is not stated, and change nothing."
     )
 
 
