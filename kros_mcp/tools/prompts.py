@@ -50,9 +50,9 @@ async def review_spending(country: _OneCountry = "") -> str:
     which, by_country = (f" in {country}", "") if country else ("", ", by country")
     return (
         f"What do we spend on phone numbers? Read my spending, and every page of my numbers{which}.\n"
-        f"Tell me what they cost a month{by_country}, the dearest ones, and those whose price KrosAI does not state; then "
-        "what was spent in the last 24 hours, what is left of the limits, and which limits are in force. Amounts are in "
-        "cents: show them as money. Do not add up what is not stated, and change nothing."
+        f"Tell me what they cost a month{by_country}, the dearest ones, and those whose price KrosAI does not state; "
+        "then what was spent in the last 24 hours, what is left of the limits, and which limits are in force. Amounts "
+        "are in cents: show them as money. Do not add up what is not stated, and change nothing."
     )
 
 
