@@ -19,8 +19,14 @@ from .environments import Environment, interpreter, make_environment, uv
 ROOT = Path(__file__).parent.parent.parent
 OTHER_PYTHONS = ("3.12", "3.13")
 # Quick ones that go through the whole server, and over stdio, and those that look at the files themselves.
-OLDEST_TESTS = ("tests/tools", "tests/krosai")
-SDIST_TESTS = ("tests/test_architecture.py", "tests/test_money.py", "tests/simulator", "tests/packaging")
+OLDEST_TESTS = (
+    "tests/tools/test_tools_stdio.py",
+    "tests/tools/test_tools_progress.py",
+    "tests/tools/test_tools_published.py",
+    "tests/http/test_http_jwt.py",
+    "tests/krosai",
+)
+SDIST_TESTS = ("tests/test_architecture.py", "tests/test_money.py", "tests/packaging")
 NEEDS_THE_REPOSITORY = "test_nothing_of_a_machine_or_a_registry_stands_in_the_repository"
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "bpe-openai")
 
