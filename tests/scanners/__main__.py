@@ -20,12 +20,12 @@ ABOUT = f"""
 Runs scanners that others wrote, each in an environment of its own, against the real server with a simulated KrosAI,
 over stdio and over HTTP with a token, and on the sources. None is given a key, and none asks a service elsewhere.
 
-  cisco-ai-mcp-scanner  YARA's and the schema rules on tools, prompts, resources, instructions; checks of the HTTP service
+  cisco-ai-mcp-scanner  YARA's and the schema rules on tools, prompts, resources, instructions; probes HTTP
   agent-audit           the sources of kros_mcp, and what it takes each tool to be able to do
   agentraas             which tools it takes for risky
 
-Every finding that stays has its reason in {REASONS.name} beside this program. A finding without reason fails, and so does a
-reason without finding, a scanner that looked at nothing, and one that no longer knows a poisoned text.
+Every finding that stays has its reason in {REASONS.name} beside this program. A finding without reason fails, and so
+does a reason without finding, a scanner that looked at nothing, and one that no longer knows a poisoned text.
 """
 EXIT = """
 exit codes
