@@ -12,7 +12,6 @@ from .checks import require
 from .environments import Environment, uv
 
 HELD = "Every claim above was checked against the simulator, and held."
-NARROW_ENCODINGS = ("ascii", "cp437")
 _SERVING = re.compile(r"serving (http://127\.0\.0\.1:\d+)/mcp")
 _START_SECONDS = 60
 _TYPED = """\
