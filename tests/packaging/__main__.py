@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kros_mcp import __version__
-
-from . import installed
-from .archives import STRAYS, check_sdist, check_wheel
-from .checks import Checks, require
-from .environments import Environment, interpreter, make_environment, uv
+from tests.packaging import installed
+from tests.packaging.archives import STRAYS, check_sdist, check_wheel
+from tests.packaging.checks import Checks, require
+from tests.packaging.environments import Environment, interpreter, make_environment, uv
 
 ROOT = Path(__file__).parent.parent.parent
 # Quick ones that go through the whole server and its ways out; and those that look at the files themselves.

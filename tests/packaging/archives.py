@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from .checks import require
+from tests.packaging.checks import require
 
 SHIPPED_FOLDERS = ("kros_mcp", "tests")
 SHIPPED_FILES = ("CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "server.json")

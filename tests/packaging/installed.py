@@ -8,8 +8,8 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from .checks import require
-from .environments import Environment, uv
+from tests.packaging.checks import require
+from tests.packaging.environments import Environment, uv
 
 HELD = "Every claim above was checked against the simulator, and held."
 _SERVING = re.compile(r"serving (http://127\.0\.0\.1:\d+)/mcp")

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from kros_mcp import __version__
-
-from .archives import check_sdist, check_wheel
-from .checks import CheckError, Checks
+from tests.packaging.archives import check_sdist, check_wheel
+from tests.packaging.checks import CheckError, Checks
 
 TRACKED = ("kros_mcp/__init__.py", "kros_mcp/py.typed", "tests/test_one.py", "README.md", "docs/picture.png", ".ci/run")
 INFO = f"kros_mcp-{__version__}.dist-info"

@@ -1,1 +1,0 @@
-"""The package as somebody gets it who has nothing but the built files."""
