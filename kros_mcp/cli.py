@@ -1,6 +1,7 @@
 """The command line: parse, then import only what that command needs."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
         for name in ("psycopg", "psycopg.pool"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        _show_what_the_terminal_can()
     try:
         code = _run(arguments)
     except KrosError as exc:
@@ -73,6 +75,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _is_text(word: str) -> bool:
     """Tell whether a word came as valid text; Python keeps bytes that are none as lone surrogates."""
     return word.isascii() or not any("\ud800" <= character <= "\udfff" for character in word)
+
+
+def _show_what_the_terminal_can() -> None:
+    """Let characters that the terminal's encoding lacks be escaped: a code page must not end a command half-way."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does from the start
 
 
 def _next_step(exc: KrosError) -> str:

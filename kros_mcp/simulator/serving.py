@@ -125,6 +125,7 @@ class _Server(uvicorn.Server):
                 log_config=None,  # the logging of the program it runs in is not its to configure
                 log_level="critical",  # it would report every lost reply as an error
                 lifespan="off",
+                ws="none",
                 timeout_graceful_shutdown=1,
             )
         )

@@ -169,3 +169,19 @@ def test_the_service_does_not_start_without_its_extra(command: Command, monkeypa
     assert ran.code == 2
     assert "not_installed_anywhere" in ran.err
     assert ".[http]" in ran.err
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+async def test_a_character_that_the_terminal_lacks_is_escaped_and_ends_no_command(
+    encoding: str, tmp_path: Path
+) -> None:
+    code, told = await run_elsewhere(
+        "doctor",
+        KROS_PRINCIPAL="desk-日",
+        KROS_JOURNAL_URL=f"sqlite:///{tmp_path}/journal.sqlite3",
+        PYTHONIOENCODING=encoding,
+    )
+
+    assert (code, "Traceback" in told) == (2, False)  # 2 for want of a key
+    assert r"KROS_PRINCIPAL is desk-\u65e5." in told

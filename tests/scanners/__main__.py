@@ -1,0 +1,108 @@
+"""`python -m tests.scanners`: security scanners report nothing about this server that is not explained."""
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio
+
+from tests.fleet.replicas import open_service, token_of, write_tokens
+
+from .findings import Finding, Scan, Verdict, compare, read_reasons
+from .running import SCANNERS, NothingScannedError
+
+REASONS = Path(__file__).with_name("explained.toml")
+CALLER = "scanner"
+ABOUT = f"""
+Runs scanners that others wrote, each in an environment of its own, against the real server with a simulated KrosAI,
+over stdio and over HTTP with a token, and on the sources. None is given a key, and none asks a service elsewhere.
+
+  cisco-ai-mcp-scanner  YARA's and the schema rules on tools, prompts, resources, instructions; probes HTTP
+  agent-audit           the sources of kros_mcp, and what it takes each tool to be able to do
+  agentraas             which tools it takes for risky
+
+Every finding that stays has its reason in {REASONS.name} beside this program. A finding without reason fails, and so
+does a reason without finding, a scanner that looked at nothing, and one that no longer knows a poisoned text.
+"""
+EXIT = """
+exit codes
+  0  every finding is explained, and every explanation is still needed
+  1  one is not, or a scanner did not really scan
+
+examples
+  python -m tests.scanners
+  python -m tests.scanners --only agentraas
+"""
+
+
+def main() -> int:
+    """Run the scanners, compare, and print what must be looked at and the table."""
+    parser = argparse.ArgumentParser(
+        "python -m tests.scanners",
+        description=ABOUT,
+        epilog=EXIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", choices=tuple(SCANNERS), help="one scanner alone")
+    arguments = parser.parse_args()
+    chosen = [arguments.only] if arguments.only else list(SCANNERS)
+    scans, failures = anyio.run(_scan, chosen)
+    reasons = read_reasons(REASONS)
+    held = {scan.scanner: compare(scan.findings, _of(scan.scanner, reasons)) for scan in scans}
+    for verdict in held.values():
+        for finding, times in verdict.unexplained.items():
+            print(f"no reason given ({times}x): {finding}")
+        for finding, times in verdict.stale.items():
+            print(f"no longer found ({times}x): {finding}")
+    print("\n".join([*failures, *_table((scan, held[scan.scanner]) for scan in scans)]))
+    return 0 if not failures and all(verdict.holds for verdict in held.values()) else 1
+
+
+async def _scan(chosen: Iterable[str]) -> tuple[list[Scan], list[str]]:
+    """Run them one after the other beside one service that knows its callers."""
+    scans, failures = [], []
+    with tempfile.TemporaryDirectory(prefix="kros-mcp-scanners-") as name:
+        tokens = write_tokens(Path(name) / "tokens.toml", [CALLER])
+        settings = {"KROS_TOKENS_FILE": str(tokens)}
+        async with open_service(["--simulator"], settings, Path(name) / "service.log") as service:
+            await service.served()
+            for scanner in chosen:
+                try:
+                    scans.append(await anyio.to_thread.run_sync(SCANNERS[scanner], service.url, token_of(CALLER)))
+                except NothingScannedError as exc:
+                    failures.append(f"{scanner} FAILED: {exc}")
+    return scans, failures
+
+
+def _of(scanner: str, reasons: Counter[Finding]) -> Counter[Finding]:
+    return Counter({finding: times for finding, times in reasons.items() if finding.scanner == scanner})
+
+
+def _table(rows: Iterable[tuple[Scan, Verdict]]) -> list[str]:
+    """Lines of a table: scanner, version, what was scanned, findings, explained, unexplained, seconds."""
+    head = ("scanner", "version", "scanned", "findings", "explained", "unexplained", "stale", "seconds")
+    cells = [
+        head,
+        *(
+            (
+                scan.scanner,
+                scan.version,
+                scan.what,
+                str(len(scan.findings)),
+                str(verdict.explained.total()),
+                str(verdict.unexplained.total()),
+                str(verdict.stale.total()),
+                f"{scan.seconds:.0f}",
+            )
+            for scan, verdict in rows
+        ),
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
