@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from tests.packaging.checks import require
 
-SHIPPED_FOLDERS = ("kros_mcp", "tests")
-SHIPPED_FILES = ("CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "server.json")
+SHIPPED_FOLDERS = ("docs", "kros_mcp", "tests")
+SHIPPED_FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml", "server.json")
 ADDED_BY_HATCHLING = (".gitignore", "PKG-INFO")
 EXTRAS = {"http", "otel", "postgres"}
 PYTHONS = ">=3.11"

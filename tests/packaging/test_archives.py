@@ -9,7 +9,7 @@ from kros_mcp import __version__
 from tests.packaging.archives import check_sdist, check_wheel
 from tests.packaging.checks import CheckError, Checks
 
-TRACKED = ("kros_mcp/__init__.py", "kros_mcp/py.typed", "tests/test_one.py", "README.md", "docs/picture.png", ".ci/run")
+TRACKED = ("kros_mcp/__init__.py", "kros_mcp/py.typed", "tests/test_one.py", "README.md", ".ci/run")
 INFO = f"kros_mcp-{__version__}.dist-info"
 METADATA = f"""\
 Metadata-Version: 2.4
