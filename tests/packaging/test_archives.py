@@ -82,7 +82,7 @@ def test_a_wheel_that_differs_is_refused_by_name(tmp_path: Path, change: dict[st
     ("names", "words"),
     [
         ((*SDIST, "tests/node/node_modules/stray/index.js"), "too much: tests/node/node_modules"),
-        ((*SDIST, "docs/picture.png"), "too much: docs/picture.png"),
+        ((*SDIST, "pictures/one.png"), "too much: pictures/one.png"),
         (SDIST[1:], "missing: kros_mcp/__init__.py"),
     ],
 )
