@@ -5,6 +5,7 @@ into `node_modules` beside this file, at the versions that `package.json` here a
 """
 
 import fcntl
+import os
 import subprocess
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def install() -> None:
             return
         npm = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
         # Without scripts: nothing here needs one, and a package of somebody's has none to run on this machine.
-        quietly = ["--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-        subprocess.run([node(), str(npm), "install", *quietly], cwd=HERE, check=True, stdout=subprocess.DEVNULL)
+        quietly = [
+            "--ignore-scripts",
+            "--no-package-lock",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+            "--fetch-retries=1",
+        ]
+        # Where certificates are the machine's own, Python's tools are told by SSL_CERT_FILE, which Node does not read.
+        certificates = {"NODE_EXTRA_CA_CERTS": file} if (file := os.environ.get("SSL_CERT_FILE")) else {}
+        subprocess.run(
+            [node(), str(npm), "install", *quietly],
+            cwd=HERE,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=certificates | os.environ,
+        )
         _INSTALLED.write_text(wanted)
