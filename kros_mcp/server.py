@@ -193,12 +193,30 @@ class KrosServer(MCPServer[Runtime]):
         )
 
 
+class _UnsaidError(MCPError):
+    """An error on its way through the SDK's spans, which show its message; and that may repeat a client's words."""
+
+    def __init__(self, said: MCPError) -> None:
+        super().__init__(said.error.code, "Refused")
+        self.said = said
+
+
+async def _with_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Tell the client what the spans are not told."""
+    try:
+        return await call_next(ctx)
+    except _UnsaidError as exc:
+        raise exc.said from None
+
+
 async def _without_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Keep what an unexpected exception says out of the SDK's spans, and what a client calls things by."""
     telemetry.method_is(ctx.method)
     try:
         return await call_next(ctx)
-    except (MCPError, ValidationError):  # the SDK shows nothing of theirs but what the client is told
+    except MCPError as exc:
+        raise _UnsaidError(exc) from exc
+    except ValidationError:  # of these the SDK shows nothing
         raise
     except Exception:
         logger.exception("a request failed unexpectedly")
@@ -264,7 +282,7 @@ def build_server(
     for prompt in prompts.build_prompts():
         server.add_prompt(prompt)
     server.serve_beside(listening or Listening())
-    server.middleware.insert(0, tell_unopened)  # outside of what opens them
+    server.middleware[:0] = [_with_words, tell_unopened]  # outside of the spans, and of what opens answers
     return server
 
 

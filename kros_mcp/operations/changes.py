@@ -6,7 +6,7 @@ as they happen. Of other processes that share the journal, only the operations t
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -52,9 +52,15 @@ class Changes:
             del self._hearers[key]
 
     @contextmanager
-    def watching(self, operation_ids: Iterable[str]) -> Iterator[None]:
-        """Look after these operations, whichever process carries them out."""
-        watched = Counter(set(operation_ids))
+    def watching(self, operations: Sequence[Operation]) -> Iterator[None]:
+        """Look after these operations, whichever process carries them out.
+
+        Args:
+            operations: As they were just read; whose they are was looked at before.
+        """
+        watched = Counter({operation.id for operation in operations})
+        for operation in operations:
+            self._told.setdefault(operation.id, _shown(operation))
         self._watched += watched
         try:
             yield
@@ -64,7 +70,7 @@ class Changes:
                 if operation_id not in self._watched:
                     self._told.pop(operation_id, None)
 
-    async def look_round(self, journal: Journal, account: str) -> None:
+    async def look_round(self, journal: Journal) -> None:
         """Read the operations that are watched, and tell which have changed since they were looked at last.
 
         Raises:
@@ -72,12 +78,8 @@ class Changes:
         """
         for operation_id in list(self._watched):
             operation = await journal.get(operation_id)
-            if operation is None or operation.account != account or operation_id not in self._watched:
-                continue
-            if operation_id in self._told:
+            if operation is not None and operation_id in self._watched:
                 self.of(operation)
-            else:
-                self._told[operation_id] = _shown(operation)
 
     def of(self, operation: Operation) -> None:
         """Tell of an operation as it stands now; never raises, since money may just have moved."""

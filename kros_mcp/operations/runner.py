@@ -184,7 +184,7 @@ class Runner:
             elif self._wants_attention(operation, now):
                 self._attended[operation.id] = anyio.Event()
                 self._tasks.start_soon(self._attend_to, operation)
-        await self._desk.changes.look_round(self._desk.journal, self._desk.account)
+        await self._desk.changes.look_round(self._desk.journal)
 
     def close(self) -> None:
         """Begin nothing more."""

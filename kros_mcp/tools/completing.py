@@ -14,6 +14,7 @@ from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import Endpoint, PhoneNumber
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.tools.caller import authenticated
 
 MOST: Final = 100
@@ -21,6 +22,8 @@ MOST: Final = 100
 _KEPT_SECONDS: Final = 10.0
 _LONGEST: Final = 100
 _RECENT: Final = 50
+_RECENT_SECONDS: Final = 7 * DAY_SECONDS
+"""How far back operations are offered; without an end, who has few would have the whole journal read."""
 
 T = TypeVar("T")
 
@@ -106,7 +109,8 @@ class Completer:
         return [one.id for one in endpoints if begun in one.id.lower() or begun in (one.name or "").lower()]
 
     async def _operation_ids(self, begun: str, principal: str) -> list[str]:
-        wanted = Filter(account=self._desk.account, principal=principal)
+        since = await self._desk.journal.now() - _RECENT_SECONDS
+        wanted = Filter(account=self._desk.account, principal=principal, since=since)
         recent = await self._desk.journal.list_operations(wanted, limit=_RECENT)
         return [operation.id for operation in recent if begun in operation.id]
 

@@ -28,6 +28,7 @@ from mcp.types import (
 )
 
 from kros_mcp.operations.changes import Change, Changes
+from kros_mcp.operations.model import Operation
 from kros_mcp.tools.call import Runtime, principal_of
 from kros_mcp.tools.resources import NUMBERS, SPENDING, is_readable, operation_of, operation_uri
 
@@ -67,11 +68,11 @@ class Listening:
         changes = here.desk.changes
         # Nothing else here ever changes, so nothing else is acknowledged.
         honored = params.model_copy(update={"notifications": SubscriptionFilter(resource_subscriptions=uris or None)})
-        with anyio.move_on_after(self._seconds()) as scope, changes.watching(_operations(uris)):
+        with anyio.move_on_after(self._seconds()) as scope:
             self._streams[scope] = principal
             try:
-                await changes.look_round(here.desk.journal, here.desk.account)
-                return await ListenHandler(_Bus(changes, principal))(ctx, honored)
+                with changes.watching(await _own(here, uris)):
+                    return await ListenHandler(_Bus(changes, principal))(ctx, honored)
             finally:
                 del self._streams[scope]
         return SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
@@ -136,11 +137,12 @@ class _Session:
         self._serving = False
 
     async def add(self, ctx: Ctx, uri: str) -> None:
+        here = ctx.lifespan_context
+        own = await _own(here, [uri])
         if uri in self._uris:
             return
         if len(self._uris) >= MOST_URIS:
             raise MCPError(INVALID_REQUEST, f"A session may subscribe to {MOST_URIS} resources; unsubscribe from one.")
-        here = ctx.lifespan_context
         changes, principal = here.desk.changes, principal_of(here)
 
         def hear(change: Change) -> None:
@@ -149,9 +151,8 @@ class _Session:
                 self._came.set()
 
         stack = self._uris[uri] = ExitStack()
-        stack.enter_context(changes.watching(_operations([uri])))
+        stack.enter_context(changes.watching(own))
         stack.enter_context(changes.heard_by(hear))
-        await changes.look_round(here.desk.journal, here.desk.account)
         if not self._serving:
             self._serving = True
             here.runner.beside(lambda: self._tell(ctx.session))
@@ -177,8 +178,12 @@ def _readable(uris: list[str]) -> list[str]:
     return [uri for uri in dict.fromkeys(uris) if is_readable(uri)]
 
 
-def _operations(uris: list[str]) -> list[str]:
-    return [operation_id for uri in uris if (operation_id := operation_of(uri))]
+async def _own(here: Runtime, uris: list[str]) -> list[Operation]:
+    """Read those operations among the resources that are the caller's; nobody watches another's, or one that is not."""
+    ids = [operation_id for uri in uris if (operation_id := operation_of(uri))]
+    mine = (here.desk.account, principal_of(here))
+    read = [await here.desk.journal.get(operation_id) for operation_id in ids]
+    return [found for found in read if found is not None and (found.account, found.principal) == mine]
 
 
 def _uris(change: Change, principal: str) -> list[str]:

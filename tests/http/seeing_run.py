@@ -91,6 +91,15 @@ async def converse() -> dict[str, Any]:
         private.append(number_id)
         await call("get_phone_number", number_id=number_id)
         assert (await call(SECRET))["code"] == "UNKNOWN_TOOL"
+        for refused in (
+            client.read_resource(f"kros://operations/{SECRET}"),
+            client.get_prompt(SECRET),
+            client.get_prompt("set_up_number", {SECRET: ""}),
+        ):
+            try:
+                await refused
+            except MCPError as exc:
+                assert SECRET in str(exc)  # noqa: PT017 - no pytest here
         try:
             await client.list_prompts()
         except MCPError as exc:

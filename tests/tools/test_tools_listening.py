@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
+import anyio
 import pytest
 from hearing import Ears, legacy, open_ears
 from mcp.shared.exceptions import MCPError
 from talk import Talk, item_of, open_stdio_talk, open_talk
 
+from kros_mcp.errors import JournalError
 from kros_mcp.operations.changes import Change, Changes
 from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.runner import ATTEND_EVERY_SECONDS
 from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.tools.listening import MOST_STREAMS_OF_ONE, MOST_URIS
 
@@ -95,6 +98,45 @@ async def test_another_principals_operation_is_never_told_of(reference: Simulato
             await b.buy(other, confirmation_code=own["confirmation_code"])
             await ears.until(uri_of(own["operation_id"]))
     assert set(ears.heard) == {uri_of(own["operation_id"])}
+
+
+@pytest.mark.promise(6)
+async def test_listening_does_not_tell_whether_another_principals_operation_exists(
+    reference: Simulator, era: str, journal: Journal
+) -> None:
+    ears = Ears()
+    async with (
+        open_talk(reference, era, journal=journal, principal="a") as a,
+        open_talk(reference, era, journal=journal, principal="b", hear=ears.hear) as b,
+    ):
+        item, other = item_of(reference), item_of(reference, nth=1)
+        asked, own = await a.buy(item), await b.buy(other)
+        uris = [uri_of(one["operation_id"]) for one in (asked, own)]
+        async with open_ears(b.client, SPENDING, NUMBERS, *uris):
+            await a.buy(item, confirmation_code=asked["confirmation_code"])
+            await b.call("cancel_operation", operation_id=own["operation_id"])
+            await ears.until(uris[1])
+            await anyio.sleep(2 * ATTEND_EVERY_SECONDS)
+    assert set(ears.heard) == {uris[1]}
+
+
+async def test_a_subscription_that_failed_is_told_of_once_it_succeeds(
+    reference: Simulator, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_operation_id: str) -> None:
+        raise JournalError("The journal is busy.")
+
+    ears = Ears()
+    async with open_talk(reference, "legacy", journal=journal, hear=ears.hear) as talk:
+        asked = await talk.buy(item_of(reference))
+        uri = uri_of(asked["operation_id"])
+        with monkeypatch.context() as busy:
+            busy.setattr(journal, "get", fail)
+            with legacy(), pytest.raises(MCPError):
+                await talk.client.subscribe_resource(uri)
+        async with open_ears(talk.client, uri):
+            await talk.call("cancel_operation", operation_id=asked["operation_id"])
+            await ears.until(uri)
 
 
 async def test_what_another_process_does_to_a_watched_operation_is_told(

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
-from talk import Talk, item_of, open_talk, wrote
+from talk import Clock, Talk, item_of, open_talk, wrote
 
 from kros_mcp import numbering
 from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.journals.sqlite import open_sqlite
+from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.completing import Kept
 from kros_mcp.tools.registry import build_tools
@@ -122,6 +124,19 @@ async def test_only_ones_own_operations_are_offered(sim: Simulator, era: str, jo
         assert await offered(a, OPERATION, "operation_id", asked["operation_id"][:6]) == [asked["operation_id"]]
     async with open_talk(sim, era, journal=journal, principal="b") as b:
         assert await offered(b, OPERATION, "operation_id", "") == []
+
+
+async def test_only_operations_of_a_week_are_looked_through(sim: Simulator, era: str) -> None:
+    clock = Clock()
+    async with (
+        open_sqlite("sqlite://:memory:", clock=clock) as journal,
+        open_talk(sim, era, journal=journal) as talk,
+    ):
+        asked = await talk.buy(item_of(sim))
+        clock.seconds += 7 * DAY_SECONDS - 1
+        assert await offered(talk, OPERATION, "operation_id", "") == [asked["operation_id"]]
+        clock.seconds += 2
+        assert await offered(talk, OPERATION, "operation_id", "") == []
 
 
 async def test_nothing_is_offered_for_an_argument_that_does_not_exist(talk: Talk) -> None:

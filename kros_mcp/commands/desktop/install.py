@@ -19,6 +19,7 @@ from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Settings, load_settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_KEY = re.compile(r"kros_(live|test)_|eyJ")
 _PLACEHOLDER = "put your KrosAI API key here"  # no key holds blanks, so the settings see it for what it is
 _NEXT = """\
 Next:
@@ -86,7 +87,7 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
     print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
     if there is not None:
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
-        if gone := sorted(_env(there).keys() - _env(wanted).keys()):
+        if gone := sorted((_env(there).keys() | _set_by_words(there)) - _env(wanted).keys()):
             print(f"  Set there, and no longer, since this terminal does not set them: {', '.join(gone)}.")
     if config.text is not None:
         print(f"  As it was before: {config.backup(name)}")
@@ -162,9 +163,20 @@ def _told(variable: str, value: str) -> str:
 
 
 def _command(found: dict[str, Any]) -> str:
+    """Show a command without what its words set: as in `env KROS_API_KEY=... kros-mcp`, it may be a key."""
+    shown = (f"{name}=..." if equals else name for name, equals, _ in _parted(found))
+    return " ".join([str(found["command"]), *("..." if _KEY.match(word) else word for word in shown)])
+
+
+def _set_by_words(found: dict[str, Any]) -> set[str]:
+    """Name the settings that a command's own words set."""
+    return {name for name, equals, _ in _parted(found) if equals and name.startswith(PREFIX)}
+
+
+def _parted(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     arguments = found.get("args")
-    words = [word for word in arguments if isinstance(word, str)] if isinstance(arguments, list) else []
-    return " ".join([str(found["command"]), *words])
+    words = arguments if isinstance(arguments, list) else []
+    return [word.partition("=") for word in words if isinstance(word, str)]
 
 
 def _undoing(arguments: argparse.Namespace) -> str:
