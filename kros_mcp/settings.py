@@ -120,6 +120,13 @@ class Settings(ServiceSettings):
         port = f":{url.port}" if url.port not in {None, default} else ""
         return url._replace(netloc=f"{host}{port}").geturl().rstrip("/")
 
+    @field_validator("organization_id")
+    @classmethod
+    def _check_organization(cls, value: str | None) -> str | None:
+        if value in {"null", "undefined"}:  # what a client's form makes of an empty field: it would be another account
+            raise ValueError("must be an organization's id, or empty for KrosAI's first")
+        return value
+
     @field_validator("journal_url")
     @classmethod
     def _check_journal_url(cls, value: str | None) -> str | None:

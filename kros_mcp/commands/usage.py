@@ -114,7 +114,7 @@ examples:
   kros-mcp install claude-desktop --print          only shows it; the key is left out
   kros-mcp install claude-desktop --undo
 
-exit codes:  0 done   1 the name is another server's, or kros-mcp will not stay where it is
+exit codes:  0 done   1 the name is another server's, a setting there would get lost, or kros-mcp will not stay here
              2 usage, settings, or a file that is not usable; it was left as it was
 """
 

@@ -134,7 +134,7 @@ def test_an_older_entry_of_ours_is_replaced_with_word_of_it_and_undo_brings_it_b
     assert "run this again" in ran.out
 
 
-def test_what_an_older_entry_set_is_told_when_it_is_gone_and_what_is_not_ours_stays(
+def test_no_cap_of_an_older_entry_gets_lost_and_what_is_not_ours_stays(
     command: Command, there: Path, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("KROS_MAX_PURCHASE_CENTS", "100")
@@ -143,12 +143,18 @@ def test_what_an_older_entry_set_is_told_when_it_is_gone_and_what_is_not_ours_st
     content["mcpServers"]["kros"]["env"]["HTTPS_PROXY"] = "http://proxy.example.com:3128"
     there.write_text(json.dumps(content), encoding="utf-8")
     environment.delenv("KROS_MAX_PURCHASE_CENTS")
+    before = there.read_bytes()
 
     ran = command(*INSTALL)
+    assert ran.code == 1
+    assert "sets KROS_MAX_PURCHASE_CENTS, which this terminal does not" in ran.err
+    assert "--undo" in ran.err
+    assert there.read_bytes() == before
 
-    assert "does not set them: KROS_MAX_PURCHASE_CENTS." in ran.out
+    environment.setenv("KROS_MAX_PURCHASE_CENTS", "200")
+    assert command(*INSTALL).code == 0
     env = servers(there)["kros"]["env"]
-    assert "KROS_MAX_PURCHASE_CENTS" not in env
+    assert env["KROS_MAX_PURCHASE_CENTS"] == "200"
     assert env["HTTPS_PROXY"] == "http://proxy.example.com:3128"
     assert "nothing was written" in command(*INSTALL).out
 

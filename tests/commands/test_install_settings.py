@@ -58,19 +58,22 @@ def test_the_key_stands_in_the_file_and_nowhere_else(command: Command, there: Pa
 
 
 def test_no_key_in_the_words_of_an_older_entry_is_shown_and_what_they_set_is_named(
-    command: Command, desktop_config: Path
+    command: Command, desktop_config: Path, environment: pytest.MonkeyPatch
 ) -> None:
     old = "kros_live_of_an_older_entry"
     words = ["env", f"KROS_API_KEY={old}", "KROS_DAILY_BUDGET_CENTS=700", "kros-mcp", old]
     desktop_config.parent.mkdir(parents=True)
     desktop_config.write_text(json.dumps({"mcpServers": {"kros": {"command": "wsl.exe", "args": words}}}))
 
-    ran = command(*INSTALL)
+    refused = command(*INSTALL)
+    assert refused.code == 1
+    assert "sets KROS_DAILY_BUDGET_CENTS, which" in refused.err
 
+    environment.setenv("KROS_DAILY_BUDGET_CENTS", "700")
+    ran = command(*INSTALL)
     assert ran.code == 0
-    assert old not in ran.out + ran.err
     assert "wsl.exe env KROS_API_KEY=... KROS_DAILY_BUDGET_CENTS=... kros-mcp ..." in ran.out
-    assert "since this terminal does not set them: KROS_DAILY_BUDGET_CENTS." in ran.out
+    assert old not in refused.out + refused.err + ran.out + ran.err
 
 
 def test_every_setting_of_the_terminal_that_the_server_reads_goes_in_and_is_named(

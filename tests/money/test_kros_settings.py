@@ -108,6 +108,8 @@ def test_a_misspelt_setting_stops_the_start_and_names_the_nearest(
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("KROS_ORGANIZATION_ID", "null"),
+        ("KROS_ORGANIZATION_ID", "undefined"),
         ("KROS_BASE_URL", "http://api.krosai.com/v1"),
         ("KROS_BASE_URL", "http://127.0.0.1.evil.example/v1"),
         ("KROS_BASE_URL", "ftp://api.krosai.com"),

@@ -14,7 +14,7 @@ from kros_mcp.settings import MEMORY, PREFIX, default_journal_path, is_postgres,
 
 API_KEY = "KROS_API_KEY"
 JOURNAL = "KROS_JOURNAL_URL"
-_REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
+REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
 _SCHEMES: tuple[Literal["prefix", "user"], ...] = ("prefix", "user")
 _CACHE_MARK = "CACHEDIR.TAG"
 
@@ -75,7 +75,7 @@ def carried(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str
     picked = {
         name: given[name]
         for name in sorted(wanted, key=lambda name: name != API_KEY)
-        if name in given and not (simulator and name in _REPLACED_BY_THE_SIMULATOR)
+        if name in given and not (simulator and name in REPLACED_BY_THE_SIMULATOR)
     }
     if JOURNAL in picked:
         picked[JOURNAL] = _from_anywhere(picked[JOURNAL])

@@ -11,7 +11,7 @@ from typing import Any
 
 from kros_mcp.commands.desktop import config_file
 from kros_mcp.commands.desktop.config_file import SERVERS, ConfigFile
-from kros_mcp.commands.desktop.entry import API_KEY, JOURNAL, entry, is_ours, left_out
+from kros_mcp.commands.desktop.entry import API_KEY, JOURNAL, REPLACED_BY_THE_SIMULATOR, entry, is_ours, left_out
 from kros_mcp.commands.desktop.places import config_path
 from kros_mcp.commands.usage import SERVER_NAME
 from kros_mcp.errors import InvalidArgumentError, KrosError
@@ -83,12 +83,17 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
     if there == wanted:
         print(f"{name} stands in {config.path} already, just so; nothing was written.")
         return
+    if there is not None and (lost := _lost(there, wanted)):
+        raise KrosError(
+            f"{name} in {config.path} sets {', '.join(lost)}, which this terminal does not; a cap that gets lost is no "
+            "cap, so nothing was written.",
+            code="SETTINGS_LOST",
+            next_step="Set them here too; or, to do without them, take that entry out first with --undo.",
+        )
     config_file.put_in(config, name, wanted, keep_backup=there is not None)
     print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
     if there is not None:
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
-        if gone := sorted((_env(there).keys() | _set_by_words(there)) - _env(wanted).keys()):
-            print(f"  Set there, and no longer, since this terminal does not set them: {', '.join(gone)}.")
     if config.text is not None:
         print(f"  As it was before: {config.backup(name)}")
     if os.name == "posix" and API_KEY in wanted["env"] and config.path.stat().st_mode & 0o044:
@@ -99,6 +104,12 @@ def _over(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any
     """Lay the new entry over an older one, of which stays what is none of ours, such as a proxy's address."""
     others = {name: value for name, value in _env(there).items() if not name.upper().startswith(PREFIX)}
     return {**(there or {}), **wanted, "env": {**wanted["env"], **others}}
+
+
+def _lost(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Name the settings of an older entry that would be gone."""
+    needless = REPLACED_BY_THE_SIMULATOR if "--simulator" in wanted["args"] else {API_KEY}
+    return sorted((_env(there).keys() | _set_by_words(there)) - _env(wanted).keys() - needless)
 
 
 def _env(found: dict[str, Any] | None) -> dict[str, Any]:
