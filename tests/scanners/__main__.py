@@ -12,7 +12,7 @@ import anyio
 from tests.fleet.replicas import open_service, token_of, write_tokens
 
 from .findings import Finding, Scan, Verdict, compare, read_reasons
-from .running import SCANNERS, NothingScannedError
+from .running import SCANNERS, NothingScannedError, NotTriedError
 
 REASONS = Path(__file__).with_name("explained.toml")
 CALLER = "scanner"
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--only", choices=tuple(SCANNERS), help="one scanner alone")
     arguments = parser.parse_args()
     chosen = [arguments.only] if arguments.only else list(SCANNERS)
-    scans, failures = anyio.run(_scan, chosen)
+    scans, failures, not_tried = anyio.run(_scan, chosen)
     reasons = read_reasons(REASONS)
     held = {scan.scanner: compare(scan.findings, _of(scan.scanner, reasons)) for scan in scans}
     for verdict in held.values():
@@ -57,13 +57,13 @@ def main() -> int:
             print(f"no reason given ({times}x): {finding}")
         for finding, times in verdict.stale.items():
             print(f"no longer found ({times}x): {finding}")
-    print("\n".join([*failures, *_table((scan, held[scan.scanner]) for scan in scans)]))
+    print("\n".join([*failures, *_table((scan, held[scan.scanner]) for scan in scans), *not_tried]))
     return 0 if not failures and all(verdict.holds for verdict in held.values()) else 1
 
 
-async def _scan(chosen: Iterable[str]) -> tuple[list[Scan], list[str]]:
+async def _scan(chosen: Iterable[str]) -> tuple[list[Scan], list[str], list[str]]:
     """Run them one after the other beside one service that knows its callers."""
-    scans, failures = [], []
+    scans, failures, not_tried = [], [], []
     with tempfile.TemporaryDirectory(prefix="kros-mcp-scanners-") as name:
         tokens = write_tokens(Path(name) / "tokens.toml", [CALLER])
         settings = {"KROS_TOKENS_FILE": str(tokens)}
@@ -74,7 +74,9 @@ async def _scan(chosen: Iterable[str]) -> tuple[list[Scan], list[str]]:
                     scans.append(await anyio.to_thread.run_sync(SCANNERS[scanner], service.url, token_of(CALLER)))
                 except NothingScannedError as exc:
                     failures.append(f"{scanner} FAILED: {exc}")
-    return scans, failures
+                except NotTriedError as exc:
+                    not_tried.append(f"{scanner} was not tried: it {exc}")
+    return scans, failures, not_tried
 
 
 def _of(scanner: str, reasons: Counter[Finding]) -> Counter[Finding]:

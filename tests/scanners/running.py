@@ -14,6 +14,9 @@ from .findings import Finding, Scan, function_at
 ROOT = Path(__file__).parent.parent.parent
 SOURCES = ROOT / "kros_mcp"
 _PATIENCE_SECONDS = 300
+_CISCO_NEEDS = (3, 11, 4)
+# A new version may find more, which is for the person to read who raises the bound.
+_VERSIONS = {"cisco-ai-mcp-scanner": ">=4.8,<4.9", "agent-audit": ">=0.20,<0.21", "agentraas": ">=0.14,<0.15"}
 _CLEAN = "PATH", "HOME", "LANG", "TMPDIR"
 
 
@@ -21,8 +24,14 @@ class NothingScannedError(Exception):
     """A scanner ended without having looked at what it was shown."""
 
 
+class NotTriedError(Exception):
+    """A scanner does not run on this Python."""
+
+
 def cisco(url: str, token: str) -> Scan:
     """Cisco's scanner: tools over stdio and HTTP, prompts, resources, instructions, and the HTTP service itself."""
+    if sys.version_info < _CISCO_NEEDS:
+        raise NotTriedError(f"needs Python {'.'.join(map(str, _CISCO_NEEDS))}")
     began = time.perf_counter()
     script = Path(__file__).with_name("cisco.py")
     report = _json(_run("cisco-ai-mcp-scanner", "python", script, _server(), url, token))
@@ -96,7 +105,8 @@ def _stdio() -> tuple[str, str]:
 
 def _run(package: str, *command: str | Path, codes: tuple[int, ...] = (0,)) -> str:
     """Run a program of a package in an environment of its own, without any key; answers its stdout."""
-    own = ["uv", "run", "--isolated", "--no-project", "--quiet", "--with", package]
+    own = ["uv", "run", "--isolated", "--no-project", "--quiet", "--python", sys.executable]
+    own += ["--with", package + _VERSIONS[package]]
     environment = {name: os.environ[name] for name in os.environ if name in _CLEAN or name.startswith(("UV_", "SSL_"))}
     done = subprocess.run(
         [*own, *map(str, command)],
