@@ -58,7 +58,7 @@ def main() -> int:
         for finding, times in verdict.stale.items():
             print(f"no longer found ({times}x): {finding}")
     print("\n".join([*failures, *_table((scan, held[scan.scanner]) for scan in scans), *not_tried]))
-    return 0 if not failures and all(verdict.holds for verdict in held.values()) else 1
+    return 0 if scans and not failures and all(verdict.holds for verdict in held.values()) else 1
 
 
 async def _scan(chosen: Iterable[str]) -> tuple[list[Scan], list[str], list[str]]:
