@@ -153,9 +153,11 @@ class Settings(ServiceSettings):
     @model_validator(mode="after")
     def _check_api_key(self) -> Self:
         key = self.api_key.get_secret_value() if self.api_key else ""
-        if any(character.isspace() or not character.isprintable() for character in key) or not key.isascii():
+        strange = any(character.isspace() or not character.isprintable() or character in "\"'<>" for character in key)
+        if strange or not key.isascii() or "..." in key:
             raise ValueError(
-                "KROS_API_KEY holds blanks or characters that no key has; put the whole key in place of any placeholder"
+                "KROS_API_KEY holds blanks or characters that no key has; put the whole key in place of any "
+                "placeholder, without quotes"
             )
         return self
 

@@ -80,10 +80,10 @@ def _settings(settings: Settings) -> list[Finding]:
         if name not in {"api_key", "simulator"} and (value := getattr(settings, name)) != field.default
     ]
     others = "The other settings have" if chosen else "Every other setting has"
-    return [_key(settings), *map(ok, chosen), ok(f"{others} the default value.")]
+    return [of_key(settings), *map(ok, chosen), ok(f"{others} the default value.")]
 
 
-def _key(settings: Settings) -> Finding:
+def of_key(settings: Settings) -> Finding:
     """Say of which kind the key is; none of its characters but a public prefix is shown."""
     try:
         key = settings.require_api_key()

@@ -189,8 +189,8 @@ def _particulars(operation: Operation, currency: str) -> list[str]:
     environment = _ENVIRONMENTS[operation.quote.environment]
     if operation.action is Action.BUY:
         lines = [
-            f"Now: {show_cents(operation.quote.due_now_cents, currency)}.",
-            f"Every month: {show_cents(operation.quote.monthly_cents, currency)}.",
+            f"Now, first month included: {show_cents(operation.quote.due_now_cents, currency)}.",
+            f"Then every month: {show_cents(operation.quote.monthly_cents, currency)}.",
         ]
         wanted = changes(operation)
         return [*lines, environment, *([f"Then: {wanted}."] if wanted else [])]

@@ -35,7 +35,7 @@ _ACTIONS = {
     "Change the protected number": ("configure", "change", "do not change"),
 }
 _HEADLINE = re.compile(rf"({'|'.join(_ACTIONS)}) .*\((\+\d+)(?:, [A-Z]{{2}})?\)\?")
-_NOW = re.compile(r"^Now: ([\d,]+)\.(\d\d) in the account currency\.$", re.MULTILINE)
+_NOW = re.compile(r"^Now, first month included: ([\d,]+)\.(\d\d) in the account currency\.$", re.MULTILINE)
 _OPERATION = re.compile(r"^Operation (op_\w+), to be answered by ", re.MULTILINE)
 
 

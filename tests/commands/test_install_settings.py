@@ -93,7 +93,7 @@ def test_every_setting_of_the_terminal_that_the_server_reads_goes_in_and_is_name
         "KROS_JOURNAL_URL": f"sqlite:///{tmp_path}/books/journal.sqlite3",
         "KROS_DAILY_BUDGET_CENTS": "700",
     }
-    assert "KROS_API_KEY (a test key)" in ran.out
+    assert "KROS_API_KEY is a test key" in ran.out
     assert "KROS_DAILY_BUDGET_CENTS=700" in ran.out
     assert "Left out, since it does not read them: KROS_TOKENS_FILE." in ran.out
 

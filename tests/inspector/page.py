@@ -127,7 +127,7 @@ class PageStory:
         await self.keep("wish")
         form = await self._asked()
         await expect(form).to_contain_text(e164)
-        await expect(form).to_contain_text("Every month: 5.00")
+        await expect(form).to_contain_text("Then every month: 5.00")
         await expect(form.get_by_role("button", name="Submit")).to_be_disabled()  # nothing is chosen for anybody
         await self.keep("form")
         await self._choose(form, "buy")

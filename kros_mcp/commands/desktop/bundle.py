@@ -77,7 +77,7 @@ def contents() -> dict[str, bytes]:
     except importlib.metadata.PackageNotFoundError:
         raise KrosError(
             "This kros-mcp runs without being installed, so that it cannot tell what a bundle needs.",
-            next_step="Install it, then run this again: uv tool install . in a clone.",
+            next_step="Install it, then run this again: uv tool install . in a clone, or the wheel.",
         ) from None
     description = installed.metadata["Summary"]
     # Nothing of this terminal's environment shall show in the bundle, so no settings are read.

@@ -55,7 +55,7 @@ def executable(prefix: Path, folders: Iterable[Path]) -> Path:
         raise KrosError(
             "This kros-mcp runs out of a cache (as uvx and uv run --isolated do), where it will not stay.",
             code="NOT_INSTALLED",
-            next_step="Install it, then run this again: uv tool install . in a clone.",
+            next_step="Install it, then run this again: uv tool install . in a clone, or the wheel.",
         )
     named = [folder / name for folder in folders for name in ("kros-mcp", "kros-mcp.exe")]
     found = next((path for path in named if path.is_file()), None)
@@ -63,7 +63,7 @@ def executable(prefix: Path, folders: Iterable[Path]) -> Path:
         raise KrosError(
             f"There is no program kros-mcp in {named[0].parent}, so that Claude Desktop could not start it.",
             code="NOT_INSTALLED",
-            next_step="Install it, then run this again: uv tool install . in a clone.",
+            next_step="Install it, then run this again: uv tool install . in a clone, or the wheel.",
         )
     return found.absolute()
 

@@ -13,8 +13,10 @@ from kros_mcp.commands.desktop import config_file
 from kros_mcp.commands.desktop.config_file import SERVERS, ConfigFile
 from kros_mcp.commands.desktop.entry import API_KEY, JOURNAL, REPLACED_BY_THE_SIMULATOR, entry, is_ours, left_out
 from kros_mcp.commands.desktop.places import config_path
+from kros_mcp.commands.doctor import of_key
 from kros_mcp.commands.usage import SERVER_NAME
 from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.money import show_cents
 from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Settings, load_settings
 
@@ -25,8 +27,11 @@ _NEXT = """\
 Next:
   Quit Claude Desktop by its tray or menu bar (closing the window is not enough) and start it again.
   One that runs meanwhile may write the file anew without the entry: if it is gone, quit first, then run this again.
-  Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow".
+{try_key}  Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow".
   To take it out again: {undo}
+"""
+_TRY_KEY = """\
+  The key was not tried: KROS_API_KEY=... kros-mcp doctor tells whether KrosAI takes it.
 """
 
 
@@ -52,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _show(path, name, wanted)
     _put_in(config_file.read(path), name, wanted)
     _tell_settings(wanted, settings)
-    print(_NEXT.format(undo=_undoing(arguments)), end="")
+    try_key = "" if arguments.simulator else _TRY_KEY
+    print(_NEXT.format(try_key=try_key, undo=_undoing(arguments)), end="")
     return 0
 
 
@@ -160,8 +166,10 @@ def _tell_settings(wanted: dict[str, Any], settings: Settings) -> None:
     env: dict[str, str] = wanted["env"]
     told = [f"{variable}={_told(variable, value)}" for variable, value in env.items() if variable != API_KEY]
     if API_KEY in env:
-        money = {"live": "a live key, purchases cost real money", "test": "a test key"}[settings.environment]
-        told.insert(0, f"{API_KEY} ({money})")
+        key, currency = of_key(settings), settings.currency
+        print(f"  {key.what} {key.to_do}".rstrip())
+        most, budget = (show_cents(cap, currency) for cap in (settings.max_purchase_cents, settings.daily_budget_cents))
+        print(f"  At most {most} for one number, {budget} in 24 hours.")
     if settings.simulator:
         print("  KrosAI is simulated in memory: no key, no money, and all is forgotten when it ends.")
     print(f"  Settings: {', '.join(told)}; the others have their defaults." if told else "  Settings: the defaults.")
