@@ -11,6 +11,7 @@ from talk import Talk, item_of, open_stdio_talk, open_talk
 from kros_mcp.operations.changes import Change, Changes
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator, open_server
+from kros_mcp.tools import listening
 from kros_mcp.tools.listening import MOST_STREAMS_OF_ONE, MOST_URIS
 
 pytestmark = pytest.mark.anyio
@@ -159,6 +160,35 @@ async def test_one_client_opens_only_so_many_streams(reference: Simulator) -> No
         with pytest.raises(MCPError, match="Too many streams"):
             await streams.enter_async_context(talk.client.listen(resource_subscriptions=[SPENDING]))
         assert (await talk.call("get_spending"))["spent_24h_cents"] == 0
+
+
+async def test_the_server_has_room_for_only_so_many_streams_and_an_ended_one_makes_room(
+    reference: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MOST_STREAMS", 1)
+    async with open_talk(reference, "auto") as talk:
+        for _ in range(2):
+            async with talk.client.listen(resource_subscriptions=[SPENDING]):
+                with pytest.raises(MCPError, match="Too many streams"):
+                    async with talk.client.listen(resource_subscriptions=[SPENDING]):
+                        pytest.fail("it listens")
+            await talk.call("get_spending")  # by then the server has taken note of the end
+
+
+async def test_who_subscribed_twice_and_unsubscribes_once_is_told_nothing_more(
+    reference: Simulator, ears: Ears
+) -> None:
+    async with open_talk(reference, "legacy", hear=ears.hear) as talk:
+        with legacy():
+            await talk.client.subscribe_resource(SPENDING)
+            async with open_ears(talk.client, SPENDING):
+                pass
+        item = item_of(talk.sim)
+        asked = await talk.buy(item)
+        async with open_ears(talk.client, NUMBERS):
+            await talk.buy(item, confirmation_code=asked["confirmation_code"])
+            await ears.until(NUMBERS)
+    assert set(ears.heard) == {NUMBERS}
 
 
 def test_a_hearer_that_fails_stops_neither_the_act_nor_the_others() -> None:
