@@ -256,6 +256,13 @@ def test_a_file_that_is_there_stays_unless_told(command: Command, tmp_path: Path
     assert os.listdir(tmp_path) == ["kros.mcpb"]  # noqa: PTH208 - hidden ones too
 
 
+def test_what_cannot_be_replaced_leaves_nothing_half_written_beside_it(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "kros.mcpb").mkdir()
+
+    assert command("bundle", str(tmp_path / "kros.mcpb"), "--force").code == 2
+    assert os.listdir(tmp_path) == ["kros.mcpb"]  # noqa: PTH208 - hidden ones too
+
+
 @pytest.mark.parametrize("name", ["kros.zip", "kros", "missing/kros.mcpb"])
 def test_a_file_that_cannot_be_a_bundle_ends_with_two(command: Command, tmp_path: Path, name: str) -> None:
     assert command("bundle", str(tmp_path / name)).code == 2
