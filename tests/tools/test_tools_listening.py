@@ -175,22 +175,6 @@ async def test_the_server_has_room_for_only_so_many_streams_and_an_ended_one_mak
             await talk.call("get_spending")  # by then the server has taken note of the end
 
 
-async def test_who_subscribed_twice_and_unsubscribes_once_is_told_nothing_more(
-    reference: Simulator, ears: Ears
-) -> None:
-    async with open_talk(reference, "legacy", hear=ears.hear) as talk:
-        with legacy():
-            await talk.client.subscribe_resource(SPENDING)
-            async with open_ears(talk.client, SPENDING):
-                pass
-        item = item_of(talk.sim)
-        asked = await talk.buy(item)
-        async with open_ears(talk.client, NUMBERS):
-            await talk.buy(item, confirmation_code=asked["confirmation_code"])
-            await ears.until(NUMBERS)
-    assert set(ears.heard) == {NUMBERS}
-
-
 def test_a_hearer_that_fails_stops_neither_the_act_nor_the_others() -> None:
     changes, heard = Changes(), []
 
