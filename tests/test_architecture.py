@@ -100,7 +100,7 @@ def test_parsing_the_command_line_loads_no_sdk() -> None:
     assert loaded.stdout.strip() == "False False"
 
 
-def test_nothing_of_a_machine_or_a_registry_stands_in_the_repository() -> None:
+def test_no_lock_file_of_a_machines_registry_is_tracked() -> None:
     tracked = subprocess.run(
         ["git", "ls-files"],  # noqa: S607 - whichever git there is
         cwd=ROOT,

@@ -8,7 +8,8 @@ from subprocess import DEVNULL, run
 
 import anyio
 
-from tests.bundle.desktop import CAP, open_krosai, started, talk, validate_and_unpack
+from tests.bundle.desktop import CAP, try_out, validate_and_unpack
+from tests.processes import end_as_by_ctrl_c
 
 ROOT = Path(__file__).parent.parent.parent
 _COLUMNS = "{:<9} {:>5} {:>4}  {:<9} {:>8}  {:>5}  {:<13} {}"
@@ -16,15 +17,15 @@ _COLUMNS = "{:<9} {:>5} {:>4}  {:<9} {:>8}  {:>5}  {:<13} {}"
 
 def main() -> int:
     """Print a line for each; any step that fails ends it with a traceback that says which."""
-    with tempfile.TemporaryDirectory() as name, open_krosai() as (base_url, key):
+    end_as_by_ctrl_c()
+    with tempfile.TemporaryDirectory(prefix="kros-bundle-") as name:
         folder = Path(name)
         built = {"clone": from_clone(folder), "wheel": from_wheel(folder)}
         print(_COLUMNS.format("from", "files", "KiB", "mcpb", "start", "tools", "search NG", "cap of the form"))
         for source, bundle in built.items():
             unpacked = folder / f"{source}-unpacked"
             manifest = validate_and_unpack(bundle, unpacked)
-            answers = {"api_key": key, "base_url": base_url, "max_purchase_cents": CAP}
-            answered = anyio.run(talk, started(unpacked, answers, folder / source))
+            answered = anyio.run(try_out, unpacked, folder / source)
             print(
                 _COLUMNS.format(
                     source,

@@ -4,8 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from kros_mcp.simulator import Simulator, open_server
 from tests.node import HERE as NODE
 from tests.node import node, program
 
@@ -32,29 +32,6 @@ class Talk:
     tools: int
     numbers: int
     max_purchase_cents: int
-
-
-@contextmanager
-def open_krosai() -> Iterator[tuple[str, str]]:
-    """Keep a simulated KrosAI running in a process of its own; yields its address and its key."""
-    process = subprocess.Popen(
-        ["kros-mcp", "simulator", "--port", "0"],  # noqa: S607 - of the environment that this runs in
-        stdout=subprocess.PIPE,
-        text=True,
-        env=_without_settings(os.environ),
-    )
-    try:
-        assert process.stdout is not None
-        told = dict(
-            word.split("=", 1)
-            for line in iter(process.stdout.readline, "Stop it with Ctrl-C.\n")
-            for word in line.split()
-            if "=" in word
-        )
-        yield told["KROS_BASE_URL"], told["KROS_API_KEY"]
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def validate_and_unpack(bundle: Path, folder: Path) -> dict[str, Any]:
@@ -90,13 +67,25 @@ def started(folder: Path, answers: Mapping[str, object], state: Path) -> StdioSe
     config = json.loads(filled.stdout)
     if config is None:
         raise RuntimeError("what the form requires was not filled in")
-    surroundings = {name: value for name, value in _without_settings(os.environ).items() if name != "VIRTUAL_ENV"}
+    surroundings = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "VIRTUAL_ENV" and not name.upper().startswith("KROS_")
+    }
     return StdioServerParameters(
         command=config["command"],
         args=config["args"],
         env={**surroundings, **config["env"], "XDG_STATE_HOME": str(state), "NO_PROXY": "127.0.0.1"},
         cwd="/",
     )
+
+
+async def try_out(folder: Path, state: Path) -> Talk:
+    """Start an unpacked bundle before a simulated KrosAI, with its key, its address and a cap filled in; talk to it."""
+    sim = Simulator()
+    async with open_server(sim) as base_url:
+        answers = {"api_key": sim.api_key, "base_url": base_url, "max_purchase_cents": CAP}
+        return await talk(started(folder, answers, state))
 
 
 async def talk(server: StdioServerParameters) -> Talk:
@@ -121,7 +110,3 @@ async def _call(client: Client, tool: str, **arguments: str) -> dict[str, Any]:
     if result.is_error or result.structured_content is None:
         raise RuntimeError(f"{tool} failed: {result.content}")
     return result.structured_content
-
-
-def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.upper().startswith("KROS_")}

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import anyio
 
+from tests.processes import end_as_by_ctrl_c
+
 from .roster import ROSTER, TRANSPORTS, Bridge, Transport
 from .table import as_json, lines
 from .trying import Tried, try_client
@@ -90,6 +92,7 @@ async def try_all(bridges: Sequence[Bridge], transports: Sequence[Transport], at
 def main() -> int:
     """Try what was asked for; 1 if anything failed."""
     arguments = parsed()
+    end_as_by_ctrl_c()
     began = time.monotonic()
     rows = anyio.run(try_all, arguments.bridges, arguments.transports, arguments.at_once)
     print(as_json(rows) if arguments.json else "\n".join(lines(rows, time.monotonic() - began)))

@@ -1,17 +1,18 @@
 """A conversation with a bridge: one JSON object a line to it, one a line back."""
 
 import json
-import os
-import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
+
+from tests.processes import open_group
 
 from .facts import Shown, StepError, read
 from .world import environment
@@ -71,15 +72,9 @@ async def open_conversation(command: Sequence[str], connect: dict[str, Any], log
         StepError: It could not connect.
     """
     with log.open("ab") as stderr:
-        process = await anyio.open_process(command, stderr=stderr, env=environment(), start_new_session=True)
-        assert process.stdout is not None
-        try:
+        async with open_group(command, env=environment(), stdin=PIPE, stderr=stderr) as process:
+            assert process.stdout is not None
             conversation = Conversation(process, BufferedByteReceiveStream(process.stdout), log, {})
             conversation.client = await conversation.ask({"do": "connect", **connect}, INSTALL_SECONDS)
             yield conversation
             await conversation.ask({"do": "close"}, ANSWER_SECONDS)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with anyio.CancelScope(shield=True):
-                await process.aclose()

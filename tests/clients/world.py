@@ -13,6 +13,7 @@ import anyio
 import httpx
 
 from tests.fleet.replicas import open_service, token_of, write_tokens
+from tests.processes import open_group
 
 from .roster import Transport
 
@@ -56,20 +57,14 @@ async def open_krosai(folder: Path, settings: Mapping[str, str]) -> AsyncIterato
         settings: What a server before it is told beside.
     """
     with (folder / "simulator.stderr").open("wb") as log:
-        process = await anyio.open_process(
-            [str(_PROGRAM), "simulator", "--port", "0"], stdin=None, stderr=log, start_new_session=True
-        )
-        async with process:
-            try:
-                with anyio.fail_after(START_SECONDS):
-                    url, key = await _announced(process)
-                journal = f"sqlite:///{folder / 'journal.sqlite3'}"
-                own = {"KROS_BASE_URL": url, "KROS_API_KEY": key, "KROS_JOURNAL_URL": journal}
-                control = f"{url.removesuffix('/v1')}/_simulator/"
-                async with httpx.AsyncClient(base_url=control, trust_env=False, timeout=START_SECONDS) as http:
-                    yield Krosai({**own, **settings}, http)
-            finally:
-                process.kill()
+        async with open_group([str(_PROGRAM), "simulator", "--port", "0"], stderr=log) as process:
+            with anyio.fail_after(START_SECONDS):
+                url, key = await _announced(process)
+            journal = f"sqlite:///{folder / 'journal.sqlite3'}"
+            own = {"KROS_BASE_URL": url, "KROS_API_KEY": key, "KROS_JOURNAL_URL": journal}
+            control = f"{url.removesuffix('/v1')}/_simulator/"
+            async with httpx.AsyncClient(base_url=control, trust_env=False, timeout=START_SECONDS) as http:
+                yield Krosai({**own, **settings}, http)
 
 
 @asynccontextmanager

@@ -67,6 +67,8 @@ def test_every_line_of_the_form_reaches_its_setting(manifest: dict[str, Any]) ->
         f"KROS_{name.upper()}": f"${{user_config.{name}}}" for name in FORM
     }
     assert list(manifest["user_config"]) == list(FORM)
+    assert "numbers:write" in manifest["user_config"]["api_key"]["description"]
+    assert "shows no prompts" in manifest["user_config"]["confirmation"]["description"]
 
 
 def test_the_key_alone_is_required_and_kept_as_a_secret(manifest: dict[str, Any]) -> None:
@@ -217,6 +219,10 @@ async def test_unpacked_it_serves_by_itself_what_the_manifest_tells_of(
             assert [{"name": tool.name, "description": tool.description} for tool in listed] == told
             prompts = (await client.list_prompts()).prompts
             assert [prompt.name for prompt in prompts] == [prompt["name"] for prompt in manifest["prompts"]]
+            for prompt in manifest["prompts"]:
+                [message] = (await client.get_prompt(prompt["name"], {})).messages
+                assert message.content.type == "text"
+                assert message.content.text == prompt["text"]
             spending = await client.call_tool("get_spending", {})
     assert spending.structured_content is not None
     assert spending.structured_content["max_purchase_cents"] == 700
@@ -247,6 +253,13 @@ def test_a_file_that_is_there_stays_unless_told(command: Command, tmp_path: Path
     assert path.read_text() == "precious"
     assert command("bundle", str(path), "--force").code == 0
     assert zipfile.is_zipfile(path)
+    assert os.listdir(tmp_path) == ["kros.mcpb"]  # noqa: PTH208 - hidden ones too
+
+
+def test_what_cannot_be_replaced_leaves_nothing_half_written_beside_it(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "kros.mcpb").mkdir()
+
+    assert command("bundle", str(tmp_path / "kros.mcpb"), "--force").code == 2
     assert os.listdir(tmp_path) == ["kros.mcpb"]  # noqa: PTH208 - hidden ones too
 
 

@@ -82,6 +82,35 @@ def test_undo_leaves_the_file_byte_for_byte_as_it_was(command: Command, there: P
     assert backups(there) == []
 
 
+@pytest.mark.parametrize(
+    "before", [b"", b"{}", b'{"mcpServers": {}}\n', b'\xef\xbb\xbf{"a": 1}', b'{\r\n\t"a": 1\r\n}\r\n']
+)
+def test_undo_brings_back_every_byte_of_a_file_that_named_no_server(
+    command: Command, desktop_config: Path, before: bytes
+) -> None:
+    desktop_config.parent.mkdir(parents=True)
+    desktop_config.write_bytes(before)
+
+    assert command(*INSTALL).code == 0
+    assert "kros" in servers(desktop_config)
+    assert command(*INSTALL, "--undo").code == 0
+    assert [path.read_bytes() for path in desktop_config.parent.iterdir()] == ([before] if before else [])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "end"])
+def test_what_it_writes_has_the_lines_and_the_end_of_what_was_there(
+    command: Command, there: Path, end: str, last: str
+) -> None:
+    there.write_bytes((OTHERS.replace("\n", end) + (end if last else "")).encode())
+
+    command(*INSTALL)
+
+    written = there.read_bytes().decode()
+    assert written.count("\n") == written.count(end) > 10
+    assert written.endswith(end) is bool(last)
+
+
 def test_undo_takes_out_ours_alone_when_others_came_in_meanwhile(command: Command, there: Path) -> None:
     command(*INSTALL)
     meanwhile = json.loads(there.read_text(encoding="utf-8"))
@@ -228,6 +257,12 @@ def test_a_file_that_was_there_keeps_its_mode_and_its_backup_is_its_owners_alone
 
     assert there.stat().st_mode & 0o777 == 0o644
     assert f"chmod 600 '{there}'" in ran.out
+    for path in backups(there):
+        path.chmod(0o644)
+    command(*INSTALL, "--undo")
+    made = there.with_name(f"{there.name}.before-kros")
+    made.touch(0o644)
+    command(*INSTALL)
     assert [path.stat().st_mode & 0o777 for path in backups(there)] == [0o600]
 
 

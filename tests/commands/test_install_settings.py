@@ -110,6 +110,19 @@ def test_the_journal_is_the_terminals_own_where_its_environment_moves_it(
     assert servers(desktop_config)["kros"]["env"]["KROS_JOURNAL_URL"].startswith("sqlite:////")
 
 
+def test_the_simulator_is_given_nothing_of_the_account_that_it_stands_for(
+    command: Command, desktop_config: Path, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("KROS_BASE_URL", "https://krosai.example.com/v1")
+    environment.setenv("KROS_ORGANIZATION_ID", "org_1")
+    environment.setenv("KROS_MAX_PURCHASE_CENTS", "700")
+    environment.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    command(*INSTALL, "--simulator")
+
+    assert servers(desktop_config)["kros"]["env"] == {"KROS_MAX_PURCHASE_CENTS": "700"}
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("KROS_MAX_PURCHASE_CENT", "1"), ("KROS_MAX_PURCHASE_CENTS", "50.00"), ("KROS_API_KEY", "a b")]
 )

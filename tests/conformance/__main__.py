@@ -11,6 +11,7 @@ import anyio
 
 from tests.fleet.replicas import open_service
 from tests.node import install
+from tests.processes import end_as_by_ctrl_c
 
 from .suite import REVISIONS, expected_failures, try_out
 from .verdict import Verdict, expected_in
@@ -91,6 +92,7 @@ def table(verdicts: Mapping[str, Verdict]) -> str:
 def main() -> int:
     arguments = parsed()
     revisions = (arguments.revision,) if arguments.revision else REVISIONS
+    end_as_by_ctrl_c()
     install()
     with ExitStack() as stack:
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kros-conformance-")))

@@ -1,13 +1,11 @@
 """The official suite, run against a service."""
 
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import anyio
-
 from tests.node import program
+from tests.processes import run_group
 
 from .verdict import Verdict, checks_in, expected_in, verdict
 
@@ -51,8 +49,5 @@ async def try_out(url: str, revision: str, folder: Path) -> Verdict:
 
 async def _say(*arguments: str) -> tuple[int, str]:
     """Run a command of the suite; its exit code and all that it prints."""
-    with anyio.fail_after(_PATIENCE_SECONDS):
-        ended = await anyio.run_process(
-            [*program("conformance"), *arguments], check=False, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    return ended.returncode, ended.stdout.decode()
+    ended = await run_group([*program("conformance"), *arguments], seconds=_PATIENCE_SECONDS)
+    return ended.returncode, ended.stdout + ended.stderr

@@ -12,9 +12,11 @@ from mcp.types import PromptReference
 from talk import item_of
 from web import Known, Web, access_for, open_web
 
+from kros_mcp.http import app
 from kros_mcp.http.access import Access
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator
+from kros_mcp.tools import listening
 from kros_mcp.tools.caller import IN_CONVERSATION, Scope, caller_token
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +85,27 @@ async def test_a_stream_ends_with_its_token() -> None:
             assert [event async for event in stream] == []
 
 
+async def test_a_stream_ends_after_some_minutes_whatever_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "STREAM_SECONDS", 0.1)
+    async with (
+        open_web(Simulator("reference"), access_for("a")) as web,
+        web.talk("a") as talk,
+        talk.client.listen(resource_subscriptions=[SPENDING]) as stream,
+    ):
+        with anyio.fail_after(20):
+            assert [event async for event in stream] == []
+
+
+async def test_one_callers_streams_leave_room_for_anothers(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "MOST_STREAMS_OF_ONE", 1)
+    async with web.talk("a") as a, web.talk("b") as b, a.client.listen(resource_subscriptions=[SPENDING]):
+        async with b.client.listen(resource_subscriptions=[SPENDING]) as stream:
+            assert stream.honored.resource_subscriptions == [SPENDING]
+        with pytest.raises(MCPError, match="Too many streams"):
+            async with a.client.listen(resource_subscriptions=[SPENDING]):
+                pytest.fail("it listens")
+
+
 async def test_a_service_that_stops_ends_every_stream(web: Web) -> None:
     async with web.talk("a") as talk, talk.client.listen(resource_subscriptions=[SPENDING]) as stream:
         web.service.listening.end()
@@ -105,6 +128,13 @@ async def test_a_caller_that_may_not_read_sees_no_resource_and_is_told_nothing()
         assert (
             await talk.client.complete(PromptReference(type="ref/prompt", name=prompt.name), argument)
         ).completion.values == []
+
+
+async def test_a_caller_is_offered_only_countries_where_it_may_buy_itself() -> None:
+    access = access_for("a", a=Limits(allowed_countries=("KE",)))
+    async with open_web(Simulator("reference"), access, allowed_countries=("KE", "AE")) as web, web.talk("a") as talk:
+        ref = PromptReference(type="ref/prompt", name="set_up_number")
+        assert (await talk.client.complete(ref, {"name": "country", "value": ""})).completion.values == ["KE"]
 
 
 async def test_a_legacy_client_is_not_promised_what_it_could_not_be_told(web: Web) -> None:

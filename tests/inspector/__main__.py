@@ -11,6 +11,8 @@ from typing import get_args
 
 import anyio
 
+from tests.processes import end_as_by_ctrl_c
+
 from .cli import Cli
 from .page import Showing, show
 from .places import Era, Transport, open_place
@@ -116,6 +118,7 @@ async def run(given: argparse.Namespace, folder: Path) -> int:
 
 def main() -> int:
     given = parsed()
+    end_as_by_ctrl_c()
     with tempfile.TemporaryDirectory(prefix="kros-inspector-") as folder:
         return anyio.run(partial(run, given, Path(folder)))
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anyio
-
 from tests.node import program
+from tests.processes import run_group
 
 from .places import Era, Place, surroundings
 from .walk import must
@@ -38,9 +37,11 @@ class Cli:
             DiffersError: It ended with another code.
         """
         command = [*self._command, "--method", method, *words]
-        ended = await anyio.run_process(command, check=False, env=self._environment)
-        printed = ended.stderr.decode()
-        must(ended.returncode == exits, f"the Inspector ended with {ended.returncode}, not {exits}: {printed[-500:]}")
+        ended = await run_group(command, env=self._environment)
+        must(
+            ended.returncode == exits,
+            f"the Inspector ended with {ended.returncode}, not {exits}: {ended.stderr[-500:]}",
+        )
         told = json.loads(ended.stdout)
         return Said(told["result"], told.get("schemaFindings", []))
 

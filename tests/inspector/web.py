@@ -1,13 +1,11 @@
 """The Inspector's web page: its server process, and a browser that looks at it."""
 
 import json
-import os
 import secrets
-import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -15,6 +13,7 @@ from anyio.abc import Process
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.node import program
+from tests.processes import open_group
 
 from .places import KROS_MCP, Era, Place, surroundings
 
@@ -41,22 +40,16 @@ async def open_web(place: Place, era: Era, folder: Path) -> AsyncIterator[str]:
         "MCP_INSPECTOR_API_TOKEN": token,
     }
     command = [*program("mcp-inspector"), "--web", "--config", str(config)]
-    process = await anyio.open_process(
-        command, env=environment, stdin=None, stderr=subprocess.STDOUT, start_new_session=True
-    )
-    async with anyio.create_task_group() as tasks:
+    async with (
+        open_group(command, env=environment, stderr=subprocess.STDOUT) as process,
+        anyio.create_task_group() as tasks,
+    ):
         printing = _Printing(process)
         tasks.start_soon(printing.read)
-        try:
-            with anyio.fail_after(_STARTING_SECONDS):
-                await printing.up()
-            yield f"http://127.0.0.1:{port}/?MCP_INSPECTOR_API_TOKEN={token}"
-        finally:
-            with suppress(ProcessLookupError):  # the servers that it started end with it
-                os.killpg(process.pid, signal.SIGKILL)
-            with anyio.CancelScope(shield=True):
-                await printing.ended.wait()
-                await process.aclose()
+        with anyio.fail_after(_STARTING_SECONDS):
+            await printing.up()
+        yield f"http://127.0.0.1:{port}/?MCP_INSPECTOR_API_TOKEN={token}"
+        tasks.cancel_scope.cancel()
 
 
 class _Printing:
@@ -66,18 +59,17 @@ class _Printing:
         self._process = process
         self._printed = b""
         self._is_up = anyio.Event()
-        self.ended = anyio.Event()
+        self._ended = False
 
     async def read(self) -> None:
-        """Read on until it has ended; nothing cancels this."""
+        """Read on until it has ended."""
         assert self._process.stdout is not None
-        with anyio.CancelScope(shield=True):
-            async for chunk in self._process.stdout:
-                self._printed += chunk
-                if b"is up and running" in self._printed:
-                    self._is_up.set()
-            self.ended.set()
-            self._is_up.set()
+        async for chunk in self._process.stdout:
+            self._printed += chunk
+            if b"is up and running" in self._printed:
+                self._is_up.set()
+        self._ended = True
+        self._is_up.set()
 
     async def up(self) -> None:
         """Wait until it says that it serves.
@@ -86,7 +78,7 @@ class _Printing:
             RuntimeError: It ended before.
         """
         await self._is_up.wait()
-        if self.ended.is_set():
+        if self._ended:
             raise RuntimeError(f"the Inspector's page was not served: {self._printed.decode()[-500:]}")
 
 

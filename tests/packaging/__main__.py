@@ -16,6 +16,7 @@ from tests.packaging import installed
 from tests.packaging.archives import STRAYS, check_sdist, check_wheel
 from tests.packaging.checks import Checks, require
 from tests.packaging.environments import Environment, interpreter, make_environment, uv
+from tests.processes import end_as_by_ctrl_c
 
 ROOT = Path(__file__).parent.parent.parent
 # Quick ones that go through the whole server and its ways out; and those that look at the files themselves.
@@ -27,7 +28,7 @@ OLDEST_TESTS = (
     "tests/krosai",
 )
 SDIST_TESTS = ("tests/test_architecture.py", "tests/test_money.py", "tests/packaging")
-NEEDS_THE_REPOSITORY = "test_nothing_of_a_machine_or_a_registry_stands_in_the_repository"
+NEEDS_THE_REPOSITORY = "test_no_lock_file_of_a_machines_registry_is_tracked"
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis", "bpe-openai")
 
 ABOUT = """
@@ -61,6 +62,7 @@ examples
 def main() -> int:
     """Run every check and print the table."""
     arguments = _parsed()
+    end_as_by_ctrl_c()
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="kros-mcp-packaging-") as name:
         folder = Path(name)

@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 
 from tests.fleet.replicas import open_service, token_of, write_tokens
+from tests.processes import end_as_by_ctrl_c
 
 from .findings import Finding, Scan, Verdict, compare, read_reasons
 from .running import SCANNERS, NothingScannedError, NotTriedError
@@ -48,6 +49,7 @@ def main() -> int:
     )
     parser.add_argument("--only", choices=tuple(SCANNERS), help="one scanner alone")
     arguments = parser.parse_args()
+    end_as_by_ctrl_c()
     chosen = [arguments.only] if arguments.only else list(SCANNERS)
     scans, failures, not_tried = anyio.run(_scan, chosen)
     reasons = read_reasons(REASONS)
@@ -71,7 +73,7 @@ async def _scan(chosen: Iterable[str]) -> tuple[list[Scan], list[str], list[str]
             await service.served()
             for scanner in chosen:
                 try:
-                    scans.append(await anyio.to_thread.run_sync(SCANNERS[scanner], service.url, token_of(CALLER)))
+                    scans.append(await SCANNERS[scanner](service.url, token_of(CALLER)))
                 except NothingScannedError as exc:
                     failures.append(f"{scanner} FAILED: {exc}")
                 except NotTriedError as exc:

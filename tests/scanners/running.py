@@ -2,12 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.processes import run_group
 
 from .findings import Finding, Scan, function_at
 
@@ -28,40 +29,40 @@ class NotTriedError(Exception):
     """A scanner does not run on this Python."""
 
 
-def cisco(url: str, token: str) -> Scan:
+async def cisco(url: str, token: str) -> Scan:
     """Cisco's scanner: tools over stdio and HTTP, prompts, resources, instructions, and the HTTP service itself."""
     if sys.version_info < _CISCO_NEEDS:
         raise NotTriedError(f"needs Python {'.'.join(map(str, _CISCO_NEEDS))}")
     began = time.perf_counter()
     script = Path(__file__).with_name("cisco.py")
-    report = _json(_run("cisco-ai-mcp-scanner", "python", script, _server(), url, token))
+    report = _json(await _run("cisco-ai-mcp-scanner", "python", script, _server(), url, token))
     scanned = report["scanned"]
     if not report["sees_poison"]:
         raise NothingScannedError("cisco-ai-mcp-scanner finds nothing in a poisoned text, so its rules are not there.")
     if report["unfinished"]:
         raise NothingScannedError(f"cisco-ai-mcp-scanner did not finish: {', '.join(report['unfinished'])}.")
-    _some("cisco-ai-mcp-scanner", scanned["tool"] and scanned["instructions"])
+    _some("cisco-ai-mcp-scanner", min(scanned.values()))
     what = ", ".join(f"{count} {kind}{'s' if kind != 'instructions' else ''}" for kind, count in scanned.items())
     found = tuple(Finding("cisco-ai-mcp-scanner", rule, place) for rule, place in report["findings"])
     return Scan("cisco-ai-mcp-scanner", report["version"], what, found, time.perf_counter() - began)
 
 
-def agent_audit(_url: str, _token: str) -> Scan:
+async def agent_audit(_url: str, _token: str) -> Scan:
     """agent-audit: the sources, and what it takes each tool to be able to do."""
     began = time.perf_counter()
     everything = ("--severity", "info", "--min-tier", "suppressed", "--format", "json")
-    sources = _json(_run("agent-audit", "agent-audit", "scan", *everything, SOURCES, codes=(0, 1)))
-    tools = _json(_run("agent-audit", "agent-audit", "inspect", "--format", "json", "stdio", "--", *_stdio()))
+    sources = _json(await _run("agent-audit", "agent-audit", "scan", *everything, SOURCES, codes=(0, 1)))
+    tools = _json(await _run("agent-audit", "agent-audit", "inspect", "--format", "json", "stdio", "--", *_stdio()))
     _some("agent-audit", sources["scanned_files"] and tools["tool_count"])
     found = [*map(_of_source, sources["findings"]), *_of_tools(tools)]
     what = f"{sources['scanned_files']} files, {tools['tool_count']} tools"
     return Scan("agent-audit", sources["version"], what, tuple(found), time.perf_counter() - began)
 
 
-def agentraas(_url: str, _token: str) -> Scan:
+async def agentraas(_url: str, _token: str) -> Scan:
     """agentraas: which tools it takes for risky by their names and annotations."""
     began = time.perf_counter()
-    [report] = _json(_run("agentraas", "agentraas", "scan", "--json", "--", *_stdio()))
+    [report] = _json(await _run("agentraas", "agentraas", "scan", "--json", "--", *_stdio()))
     _some("agentraas", len(report["tools"]))
     found = tuple(
         Finding("agentraas", f"{tool['category']}, risk {tool['risk']}", f"tool {tool['name']}")
@@ -69,11 +70,11 @@ def agentraas(_url: str, _token: str) -> Scan:
         if tool["risk"] != "low"
     )
     asked = "from importlib.metadata import version; print(version('agentraas'))"
-    version = _run("agentraas", "python", "-c", asked).strip()
+    version = (await _run("agentraas", "python", "-c", asked)).strip()
     return Scan("agentraas", version, f"{len(report['tools'])} tools", found, time.perf_counter() - began)
 
 
-SCANNERS: dict[str, Callable[[str, str], Scan]] = {
+SCANNERS: dict[str, Callable[[str, str], Awaitable[Scan]]] = {
     "cisco-ai-mcp-scanner": cisco,
     "agent-audit": agent_audit,
     "agentraas": agentraas,
@@ -103,20 +104,13 @@ def _stdio() -> tuple[str, str]:
     return _server(), "--simulator"
 
 
-def _run(package: str, *command: str | Path, codes: tuple[int, ...] = (0,)) -> str:
+async def _run(package: str, *command: str | Path, codes: tuple[int, ...] = (0,)) -> str:
     """Run a program of a package in an environment of its own, without any key; answers its stdout."""
     own = ["uv", "run", "--isolated", "--no-project", "--quiet", "--python", sys.executable]
     own += ["--with", package + _VERSIONS[package]]
     environment = {name: os.environ[name] for name in os.environ if name in _CLEAN or name.startswith(("UV_", "SSL_"))}
-    done = subprocess.run(
-        [*own, *map(str, command)],
-        env={**environment, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE_SECONDS,
-        check=False,
-    )
+    clean = {**environment, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1"}
+    done = await run_group([*own, *command], env=clean, seconds=_PATIENCE_SECONDS)
     if done.returncode not in codes:
         raise NothingScannedError(f"{package} ended with {done.returncode}: {done.stderr[-2000:]}")
     return done.stdout

@@ -14,6 +14,7 @@ from kros_mcp.operations.changes import Change, Changes
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.runner import ATTEND_EVERY_SECONDS
 from kros_mcp.simulator import Simulator, open_server
+from kros_mcp.tools import listening
 from kros_mcp.tools.listening import MOST_STREAMS_OF_ONE, MOST_URIS
 
 pytestmark = pytest.mark.anyio
@@ -201,6 +202,19 @@ async def test_one_client_opens_only_so_many_streams(reference: Simulator) -> No
         with pytest.raises(MCPError, match="Too many streams"):
             await streams.enter_async_context(talk.client.listen(resource_subscriptions=[SPENDING]))
         assert (await talk.call("get_spending"))["spent_24h_cents"] == 0
+
+
+async def test_the_server_has_room_for_only_so_many_streams_and_an_ended_one_makes_room(
+    reference: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MOST_STREAMS", 1)
+    async with open_talk(reference, "auto") as talk:
+        for _ in range(2):
+            async with talk.client.listen(resource_subscriptions=[SPENDING]):
+                with pytest.raises(MCPError, match="Too many streams"):
+                    async with talk.client.listen(resource_subscriptions=[SPENDING]):
+                        pytest.fail("it listens")
+            await talk.call("get_spending")  # by then the server has taken note of the end
 
 
 def test_a_hearer_that_fails_stops_neither_the_act_nor_the_others() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
@@ -64,6 +65,12 @@ async def test_a_prompt_names_what_was_chosen_and_asks_for_what_was_not(talk: Ta
 
 
 @pytest.mark.parametrize("name", ["set_up_number", "tidy_up_numbers", "review_spending"])
+async def test_every_prompt_speaks_of_the_country_that_was_chosen_and_else_of_none(talk: Talk, name: str) -> None:
+    assert " in NG" in await text_of(talk, name, country="NG")
+    assert " in NG" not in await text_of(talk, name)
+
+
+@pytest.mark.parametrize("name", ["set_up_number", "tidy_up_numbers", "review_spending"])
 async def test_a_prompt_asks_for_a_yes_before_anything_is_done(talk: Talk, name: str) -> None:
     text = await text_of(talk, name)
     assert any(words in text for words in ("wait for my answer", "after its own yes", "change nothing"))
@@ -90,6 +97,9 @@ async def test_a_prompt_refuses_what_it_cannot_use_in_a_sentence(
 
 async def test_countries_are_offered_by_code_and_by_name_those_served_first(talk: Talk) -> None:
     assert (await offered(talk, SET_UP, "country", ""))[:3] == ["NG", "KE", "GH"]
+    everything = (await talk.client.complete(SET_UP, {"name": "country", "value": ""})).completion
+    assert everything.has_more
+    assert everything.total == len(numbering.countries_like("")) > len(everything.values)
     assert await offered(talk, SET_UP, "country", "nige") == ["NG"]
     assert (await offered(talk, SET_UP, "country", "k"))[0] == "KE"
 
@@ -157,9 +167,13 @@ async def test_a_reading_is_done_again_once_it_is_ten_seconds_old() -> None:
     async def count() -> int:
         nonlocal read
         read += 1
+        await anyio.lowlevel.checkpoint()
         return read
 
     kept = Kept(count, clock=lambda: now[0])
+    async with anyio.create_task_group() as keystrokes:  # at once
+        for _ in range(3):
+            keystrokes.start_soon(kept.value)
     assert [await kept.value(), await kept.value()] == [1, 1]
     now[0] += 10
     assert await kept.value() == 2

@@ -49,7 +49,7 @@ def read(path: Path) -> ConfigFile:
     """
     real = Path(os.path.realpath(path))
     try:
-        text = real.read_text(encoding="utf-8-sig") if real.exists() else None
+        text = real.read_bytes().decode("utf-8-sig") if real.exists() else None  # its line ends as they are
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"{path} cannot be read, so it was left as it is.", next_step=_ELSEWHERE) from None
     content = _parsed(text, path) if text and text.strip() else {}

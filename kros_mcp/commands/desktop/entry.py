@@ -73,9 +73,7 @@ def carried(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str
     given = {name.upper(): value for name, value in environment.items() if not is_unset(value)}
     wanted = [field.variable for field in described().values()]
     picked = {
-        name: given[name]
-        for name in sorted(wanted, key=lambda name: name != API_KEY)
-        if name in given and not (simulator and name in REPLACED_BY_THE_SIMULATOR)
+        name: given[name] for name in wanted if name in given and not (simulator and name in REPLACED_BY_THE_SIMULATOR)
     }
     if JOURNAL in picked:
         picked[JOURNAL] = _from_anywhere(picked[JOURNAL])

@@ -16,7 +16,6 @@ _REQUIRED = "api_key"
 _NOT_OF_THE_ENVIRONMENT = "simulator"
 _KINDS: dict[str, Kind] = {"integer": "number", "number": "number", "boolean": "boolean"}
 _UNITS = {"_cents": " In whole cents: 5000 for 50.00.", "_hours": " In hours.", "_seconds": " In seconds."}
-_NO_BOUND = 2**53 - 1  # what JSON can hold, which tells a person nothing
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class Described:
     default: str | float | bool | None
     choices: tuple[str, ...]
     least: float | None
-    most: float | None
     secret: bool
     required: bool
 
@@ -59,7 +57,6 @@ def _plain(schema: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _described(name: str, field: FieldInfo, schema: dict[str, Any]) -> Described:
     kind = _KINDS.get(schema.get("type", "string"), "string")
-    most = schema.get("maximum")
     return Described(
         name=name,
         description=_sentence(name, schema),
@@ -67,7 +64,6 @@ def _described(name: str, field: FieldInfo, schema: dict[str, Any]) -> Described
         default=None if schema.get("default") in (None, "", []) else schema["default"],
         choices=tuple(schema.get("enum", ())),
         least=schema.get("minimum"),
-        most=None if most == _NO_BOUND else most,
         secret=schema.get("format") == "password" or not field.repr,
         required=name == _REQUIRED,
     )

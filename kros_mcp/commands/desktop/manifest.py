@@ -109,8 +109,9 @@ def _asked(field: Described) -> dict[str, Any]:
         asked["sensitive"] = True
     if field.default is not None:
         asked["default"] = field.default
-    bounds = {"min": field.least, "max": field.most}
-    return asked | {name: bound for name, bound in bounds.items() if bound is not None}
+    if field.least is not None:
+        asked["min"] = field.least
+    return asked
 
 
 async def _prompt(server: KrosServer, prompt: Prompt) -> dict[str, Any]:
