@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 # The largest integer that JSON readers and SQLite both keep exactly; a price above it is no price.
 _MOST_CENTS = 2**53 - 1
+_UNNAMED = " in the account currency"
 
 
 def cents(value: object) -> int | None:
@@ -27,7 +28,12 @@ def show_cents(amount_cents: int | None, currency: str = "") -> str:
         return "price not stated"
     whole, hundredths = divmod(amount_cents, 100)
     amount = f"{whole:,}.{hundredths:02d}"
-    return f"{amount} {currency}" if currency else f"{amount} in the account currency"
+    return f"{amount} {currency}" if currency else f"{amount}{_UNNAMED}"
+
+
+def show_again(amount_cents: int | None, currency: str = "") -> str:
+    """Say a further amount, where the account currency was spoken of just before."""
+    return show_cents(amount_cents, currency).removesuffix(_UNNAMED)
 
 
 def show_price(due_now_cents: int | None, monthly_cents: int | None, currency: str = "") -> str:
@@ -35,14 +41,14 @@ def show_price(due_now_cents: int | None, monthly_cents: int | None, currency: s
     if due_now_cents is None and monthly_cents is None:
         return "an amount that KrosAI does not state"
     now, monthly = (_plain(amount, currency) for amount in (due_now_cents, monthly_cents))
-    tail = "" if currency else " in the account currency"
+    tail = "" if currency else _UNNAMED
     return f"{now} now, first month included, then {monthly} every month{tail}"
 
 
 def _plain(amount_cents: int | None, currency: str) -> str:
     if amount_cents is None:
         return "an unstated amount"
-    return show_cents(amount_cents, currency).removesuffix(" in the account currency")
+    return show_again(amount_cents, currency)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from kros_mcp.krosai.gather import gather
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import Page, PhoneNumber
-from kros_mcp.money import show_cents, show_price
+from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.proposal import require_owned
@@ -192,11 +192,11 @@ def _spent(books: Books, limits: Limits, settings: Settings) -> str:
     left = max(0, settings.daily_budget_cents - books.spent_cents)
     spent, currency = show_cents(books.spent_cents, settings.currency), settings.currency
     if limits.daily_budget_cents is None:
-        return f"{spent} was spent in the last 24 hours, and {show_cents(left, currency)} is left."
+        return f"{spent} was spent in the last 24 hours, and {show_again(left, currency)} is left."
     own = max(0, limits.daily_budget_cents - books.own_spent_cents)
     return (
-        f"{spent} was spent by all in the last 24 hours, {show_cents(books.own_spent_cents, currency)} of it by you; "
-        f"{show_cents(min(left, own), currency)} is left for you."
+        f"{spent} was spent by all in the last 24 hours, {show_again(books.own_spent_cents, currency)} of it by you; "
+        f"{show_again(min(left, own), currency)} is left for you."
     )
 
 
@@ -204,7 +204,7 @@ def _monthly(rate: RunRate, settings: Settings) -> str:
     if not rate.prices and not rate.complete:
         return "What owned numbers cost a month could not be read from KrosAI just now."
     at_least = "at least " if rate.unpriced or not rate.complete else ""
-    return f"Owned numbers cost {at_least}{show_cents(rate.monthly_cents, settings.currency)} a month."
+    return f"Owned numbers cost {at_least}{show_again(rate.monthly_cents, settings.currency)} a month."
 
 
 def _least(everybodys: int, own: int | None) -> int:

@@ -15,7 +15,7 @@ from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_again
 from kros_mcp.operations import certain, decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
@@ -111,7 +111,7 @@ def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
     """Tell what is spent already and what the caps leave; the server's own caps may be set differently."""
 
     def show(cents: int | None) -> str:
-        return show_cents(cents, label).removesuffix(" in the account currency")
+        return show_again(cents, label)
 
     day = outlook.day(settings, case.operation, case.books)
     told = [

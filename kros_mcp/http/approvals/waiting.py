@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from kros_mcp.http.approvals import deciding
 from kros_mcp.krosai.text import clean
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_again
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import outlook, policy
 from kros_mcp.operations.confirmation import changes, routed, statement
@@ -221,7 +221,7 @@ class Waiting:
         return await self._desk.journal.books(self._desk.account, principal, committed_since=since)
 
     def _money(self, cents: int | None) -> str:
-        return show_cents(cents, self._desk.settings.currency).removesuffix(" in the account currency")
+        return show_again(cents, self._desk.settings.currency)
 
     def _month(self, cents: int, *, certain: bool) -> str:
         return self._money(cents) if certain else f"at least {self._money(cents)}"
