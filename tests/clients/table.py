@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
+from tests.columns import in_columns
+
 from .journey import STEPS
 from .trying import Tried
 
@@ -25,11 +27,7 @@ def lines(rows: Sequence[Tried], seconds: float) -> list[str]:
         + [f"{row.seconds:.1f}"]
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in [heads, *cells]) for column in range(len(heads))]
-    written = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [heads, *cells]
-    ]
-    return [*(line.rstrip() for line in written), "", *_notes(rows), _sum(rows, seconds)]
+    return [*in_columns([heads, *cells]), "", *_notes(rows), _sum(rows, seconds)]
 
 
 def as_json(rows: Iterable[Tried]) -> str:

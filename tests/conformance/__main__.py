@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.columns import in_columns
 from tests.fleet.replicas import open_service
 from tests.node import install
 from tests.processes import end_as_by_ctrl_c
@@ -85,8 +86,7 @@ def table(verdicts: Mapping[str, Verdict]) -> str:
     for revision, came in verdicts.items():
         counts = tuple(map(len, (came.passed, came.hollow, came.expected, came.unexpected)))
         rows.append((revision, *map(str, (came.run, *counts, came.checks))))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(in_columns(rows))
 
 
 def main() -> int:

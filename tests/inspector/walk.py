@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from tests.columns import in_columns
+
 Steps = Sequence[tuple[str, Callable[[], Awaitable[None]]]]
 
 
@@ -56,12 +58,6 @@ async def walk(steps: Steps, *, seconds: float) -> Walk:
 
 def table(title: str, walks: Mapping[str, Walk], steps: Sequence[str]) -> str:
     """Write steps down the side and stories along the top, and below what went wrong."""
-    width = max(map(len, [title, *steps]))
-    rows = [
-        [title.ljust(width), *walks],
-        *([step.ljust(width), *(one.mark(step) for one in walks.values())] for step in steps),
-    ]
-    columns = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(wide) for cell, wide in zip(row, columns, strict=True)).rstrip() for row in rows]
+    lines = in_columns([[title, *walks], *([step, *(one.mark(step) for one in walks.values())] for step in steps)])
     wrong = [f"{name}, {one.failed}: {one.why}" for name, one in walks.items() if one.failed]
     return "\n".join([*lines, *wrong])

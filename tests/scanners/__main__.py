@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.columns import in_columns
 from tests.fleet.replicas import open_service, token_of, write_tokens
 from tests.processes import end_as_by_ctrl_c
 
@@ -104,8 +105,7 @@ def _table(rows: Iterable[tuple[Scan, Verdict]]) -> list[str]:
             for scan, verdict in rows
         ),
     ]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return in_columns(cells)
 
 
 if __name__ == "__main__":
