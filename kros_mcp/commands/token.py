@@ -8,12 +8,12 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kros_mcp import numbering
+from kros_mcp.commands.whole import write_whole
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http.tokens import MOST_CENTS, NAME, Entry, parse_tokens
 from kros_mcp.settings import load_tokens_file
@@ -177,26 +177,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Put a whole file in the place of the old one, with its owner and mode; a new one is its owner's alone."""
-    beside: Path | None = None
     try:
-        number, name = tempfile.mkstemp(prefix=".kros-mcp-", suffix=".toml", dir=path.parent)
-        beside = Path(name)
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            if path.exists():
-                old = path.stat()
-                if (old.st_uid, old.st_gid) != (os.fstat(number).st_uid, os.fstat(number).st_gid):
-                    os.fchown(number, old.st_uid, old.st_gid)
-                os.fchmod(number, old.st_mode & 0o777)
-            file.write(text)
-            file.flush()
-            os.fsync(number)
-        beside.replace(path)
+        write_whole(path, text.encode(), mode=0o600)
     except OSError:
         raise _unwritable(path) from None
-    finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path) -> KrosError:
