@@ -42,7 +42,7 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.tools import completing, outcomes, prompts, resources, results
 from kros_mcp.tools.call import Call, Runtime, principal_of, timed
-from kros_mcp.tools.caller import TOOL_SCOPES, Scope, authenticated
+from kros_mcp.tools.caller import TOOL_SCOPES, Scope, may_use
 from kros_mcp.tools.icon import icon
 from kros_mcp.tools.listening import Listening
 from kros_mcp.tools.parameters import refusal
@@ -86,8 +86,7 @@ class KrosServer(MCPServer[Runtime]):
 
     async def list_tools(self) -> list[MCPTool]:
         """List the tools that the caller may use."""
-        caller = authenticated()
-        return [tool for tool in await super().list_tools() if caller is None or caller.may_use(tool.name)]
+        return [tool for tool in await super().list_tools() if may_use(tool.name)]
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Runtime, Any] | None = None
@@ -152,8 +151,7 @@ class KrosServer(MCPServer[Runtime]):
     async def _call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any]
     ) -> CallToolResult | InputRequiredResult:
-        caller = authenticated()
-        if caller is not None and not caller.may_use(name):
+        if not may_use(name):
             return results.failure(_not_permitted(name))
         here = context.request_context.lifespan_context
         with timed(here.settings.answer_within_seconds) as call:

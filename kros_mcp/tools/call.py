@@ -93,16 +93,27 @@ def principal_of(here: Runtime) -> str:
     return here.settings.principal if caller is None else caller.principal
 
 
+async def find_own(here: Runtime, operation_id: str) -> Operation | None:
+    """Read an operation of the caller's; None for anybody else's, as for one that does not exist.
+
+    Raises:
+        JournalError: The journal cannot be used.
+    """
+    operation = await here.desk.journal.get(operation_id)
+    if operation is None or (operation.account, operation.principal) != (here.desk.account, principal_of(here)):
+        return None
+    return operation
+
+
 async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:
     """Read an operation of the caller's; anybody else's looks like one that does not exist.
 
     Raises:
         OperationError: `OPERATION_NOT_FOUND`.
     """
-    desk = runtime(ctx).desk
     with of_earlier(operation_id):
-        operation = await desk.journal.get(operation_id)
-    if operation is None or (operation.account, operation.principal) != (desk.account, principal(ctx)):
+        operation = await find_own(runtime(ctx), operation_id)
+    if operation is None:
         raise missing(operation_id)
     return operation
 

@@ -104,6 +104,12 @@ def authenticated() -> Caller | None:
     return token.caller
 
 
+def may_use(tool: str) -> bool:
+    """Tell whether a tool is for whoever sent the request that is being handled; without tokens every tool is."""
+    caller = authenticated()
+    return caller is None or caller.may_use(tool)
+
+
 def principal_of(issuer: str, subject: str) -> str:
     """Name a principal by who vouches for it and whom that calls so; an issuer without | keeps all pairs apart."""
     return f"{issuer}|{subject}"

@@ -15,7 +15,7 @@ from kros_mcp.krosai.wire import Endpoint, PhoneNumber
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.policy import DAY_SECONDS
-from kros_mcp.tools.caller import authenticated
+from kros_mcp.tools.caller import may_use
 
 MOST: Final = 100
 """Values that one answer may hold, by the protocol."""
@@ -84,8 +84,7 @@ class Completer:
             KrosError: KrosAI or the journal could not be read.
         """
         tool, offer = self._by_argument.get(argument, ("", None))
-        caller = authenticated()
-        if offer is None or (tool and caller is not None and not caller.may_use(tool)):
+        if offer is None or not may_use(tool):
             return []
         with within(self._seconds):
             return await offer(begun.strip()[:_LONGEST].lower(), principal)

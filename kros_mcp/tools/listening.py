@@ -29,7 +29,7 @@ from mcp.types import (
 
 from kros_mcp.operations.changes import Change, Changes
 from kros_mcp.operations.model import Operation
-from kros_mcp.tools.call import Runtime, principal_of
+from kros_mcp.tools.call import Runtime, find_own, principal_of
 from kros_mcp.tools.resources import NUMBERS, SPENDING, is_readable, operation_of, operation_uri
 
 MOST_STREAMS = 200
@@ -181,9 +181,7 @@ def _readable(uris: list[str]) -> list[str]:
 async def _own(here: Runtime, uris: list[str]) -> list[Operation]:
     """Read those operations among the resources that are the caller's; nobody watches another's, or one that is not."""
     ids = [operation_id for uri in uris if (operation_id := operation_of(uri))]
-    mine = (here.desk.account, principal_of(here))
-    read = [await here.desk.journal.get(operation_id) for operation_id in ids]
-    return [found for found in read if found is not None and (found.account, found.principal) == mine]
+    return [own for operation_id in ids if (own := await find_own(here, operation_id)) is not None]
 
 
 def _uris(change: Change, principal: str) -> list[str]:

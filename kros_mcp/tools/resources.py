@@ -14,7 +14,7 @@ from kros_mcp.errors import KrosError
 from kros_mcp.operations.model import is_operation_id
 from kros_mcp.tools import reading
 from kros_mcp.tools.call import ToolContext
-from kros_mcp.tools.caller import authenticated
+from kros_mcp.tools.caller import may_use
 
 NUMBERS: Final = "kros://numbers"
 SPENDING: Final = "kros://spending"
@@ -58,7 +58,7 @@ def listed() -> list[Resource]:
 
 def templates() -> list[ResourceTemplate]:
     """List the patterns of what the caller may read."""
-    return [template for template in _TEMPLATES if _may("get_operation")]
+    return [template for template in _TEMPLATES if may_use("get_operation")]
 
 
 def operation_uri(operation_id: str) -> str:
@@ -74,7 +74,7 @@ def operation_of(uri: str) -> str:
 
 def is_readable(uri: str) -> bool:
     """Tell whether the caller may read such a resource; of an operation, whether there could be one."""
-    return (found := _found(uri)) is not None and _may(found[0])
+    return (found := _found(uri)) is not None and may_use(found[0])
 
 
 async def read(uri: str, ctx: ToolContext) -> str:
@@ -86,7 +86,7 @@ async def read(uri: str, ctx: ToolContext) -> str:
     """
     missing = ResourceNotFoundError(f"There is no resource {uri[:100]!r}.")
     found = _found(uri)
-    if found is None or not _may(found[0]):
+    if found is None or not may_use(found[0]):
         raise missing
     try:
         result = await found[1](ctx)
@@ -106,8 +106,3 @@ def _found(uri: str) -> tuple[str, _Read] | None:
     if operation_id := operation_of(uri):
         return "get_operation", lambda ctx: reading.get_operation(ctx, operation_id)
     return None
-
-
-def _may(tool: str) -> bool:
-    caller = authenticated()
-    return caller is None or caller.may_use(tool)
