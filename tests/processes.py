@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import IO
 
 import anyio
 from anyio.abc import Process
+
+KROS_MCP = Path(sys.executable).with_name("kros-mcp")
+"""The program of the environment that runs this."""
 
 
 def end_as_by_ctrl_c() -> None:

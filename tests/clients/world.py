@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ import anyio
 import httpx
 
 from tests.fleet.replicas import open_service, token_of, write_tokens
-from tests.processes import open_group
+from tests.processes import KROS_MCP, open_group
 
 from .roster import Transport
 
 _ANNOUNCED = re.compile(rb"KROS_BASE_URL=(\S+) KROS_API_KEY=(\S+)")
-_PROGRAM = Path(sys.executable).with_name("kros-mcp")
 _PRINCIPAL = "tried-client"
 START_SECONDS = 60.0
 
@@ -57,7 +55,7 @@ async def open_krosai(folder: Path, settings: Mapping[str, str]) -> AsyncIterato
         settings: What a server before it is told beside.
     """
     with (folder / "simulator.stderr").open("wb") as log:
-        async with open_group([str(_PROGRAM), "simulator", "--port", "0"], stderr=log) as process:
+        async with open_group([str(KROS_MCP), "simulator", "--port", "0"], stderr=log) as process:
             with anyio.fail_after(START_SECONDS):
                 url, key = await _announced(process)
             journal = f"sqlite:///{folder / 'journal.sqlite3'}"
@@ -77,7 +75,7 @@ async def open_way(transport: Transport, krosai: Krosai, folder: Path) -> AsyncI
         folder: Takes the tokens file and the service's log.
     """
     if transport == "stdio":
-        yield {"transport": "stdio", "command": str(_PROGRAM), "args": [], "env": dict(krosai.settings)}
+        yield {"transport": "stdio", "command": str(KROS_MCP), "args": [], "env": dict(krosai.settings)}
         return
     tokens = str(write_tokens(folder / "tokens.toml", [_PRINCIPAL]))
     # No model calls as fast as this does: LangChain makes five requests of a call, and would be told to slow down.

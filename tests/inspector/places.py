@@ -1,6 +1,5 @@
 """Where the Inspector is let loose: a simulated KrosAI, and this server in front of it."""
 
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,10 +8,10 @@ from typing import Literal
 
 from kros_mcp.simulator import Simulator, open_server
 from tests.fleet.replicas import open_service
+from tests.processes import KROS_MCP
 
 Transport = Literal["stdio", "http"]
 Era = Literal["modern", "legacy"]
-KROS_MCP = Path(sys.executable).with_name("kros-mcp")
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from anyio.abc import Process
 from playwright.async_api import Page, async_playwright, expect
 
 from tests.node import program
-from tests.processes import open_group
+from tests.processes import KROS_MCP, open_group
 
-from .places import KROS_MCP, Era, Place, surroundings
+from .places import Era, Place, surroundings
 
 SERVER = "kros"
 WINDOW = {"width": 1280, "height": 900}

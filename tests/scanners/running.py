@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.processes import run_group
+from tests.processes import KROS_MCP, run_group
 
 from .findings import Finding, Scan, function_at
 
@@ -35,7 +35,7 @@ async def cisco(url: str, token: str) -> Scan:
         raise NotTriedError(f"needs Python {'.'.join(map(str, _CISCO_NEEDS))}")
     began = time.perf_counter()
     script = Path(__file__).with_name("cisco.py")
-    report = _json(await _run("cisco-ai-mcp-scanner", "python", script, _server(), url, token))
+    report = _json(await _run("cisco-ai-mcp-scanner", "python", script, str(KROS_MCP), url, token))
     scanned = report["scanned"]
     if not report["sees_poison"]:
         raise NothingScannedError("cisco-ai-mcp-scanner finds nothing in a poisoned text, so its rules are not there.")
@@ -96,12 +96,8 @@ def _of_tools(report: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("agent-audit", permission, f"tool {tool['name']}")
 
 
-def _server() -> str:
-    return str(Path(sys.executable).with_name("kros-mcp"))
-
-
 def _stdio() -> tuple[str, str]:
-    return _server(), "--simulator"
+    return str(KROS_MCP), "--simulator"
 
 
 async def _run(package: str, *command: str | Path, codes: tuple[int, ...] = (0,)) -> str:
