@@ -1,6 +1,6 @@
 """Reads the account's numbers to the end, and finds one among them (krosai-api.md, section 9, rule 6)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,17 +20,24 @@ class OwnedReading:
     """What looking for an owned number came to.
 
     Args:
-        number: The record, or None if it was not seen. A record that is inactive only if no other was seen.
-        complete: Whether the answer is final. If not, there were pages left, and "not seen" proves nothing.
+        records: Every record of it that was seen, the ended ones too.
+        complete: Whether the answer is final. If not, "not seen" proves nothing.
+        unreadable: Names the records, of whatever number, that could not be read; one of them may be this number's.
     """
 
-    number: PhoneNumber | None
+    records: tuple[PhoneNumber, ...]
     complete: bool
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> PhoneNumber | None:
+        """The record: the living one, or else the first; None if there is none."""
+        return self.living or next(iter(self.records), None)
 
     @property
     def living(self) -> PhoneNumber | None:
-        """The record, unless it is inactive: a number given up."""
-        return None if self.number is None or self.number.status == "inactive" else self.number
+        """The record by which the account owns the number; None if it does not."""
+        return next((record for record in self.records if not record.has_ended), None)
 
 
 async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20) -> OwnedReading:
@@ -43,20 +50,12 @@ async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "",
         raise ValueError("Give either number_id or e164.")
     if number_id:
         try:
-            return OwnedReading(await client.get_number(number_id), complete=True)
+            return OwnedReading((await client.get_number(number_id),), complete=True)
         except NotFoundError:
-            return OwnedReading(None, complete=True)
-
-    def lives(number: PhoneNumber) -> bool:
-        return number.e164 == e164 and number.status != "inactive"
-
+            return OwnedReading((), complete=True)
     numbers: dict[str, PhoneNumber] = {}
-    complete = await _read(client, pages, numbers, enough=lives)
-    records = [number for number in numbers.values() if number.e164 == e164]
-    living = next((number for number in records if lives(number)), None)
-    if living is not None:
-        return OwnedReading(living, complete=True)
-    return OwnedReading(records[0] if records else None, complete)
+    complete = await _read(client, pages, numbers)
+    return OwnedReading(tuple(number for number in numbers.values() if number.e164 == e164), complete)
 
 
 async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> tuple[tuple[PhoneNumber, ...], bool]:
@@ -116,10 +115,8 @@ async def _read(
     client: KrosClient,
     pages: int,
     seen: dict[str, PhoneNumber],
-    *,
-    enough: Callable[[PhoneNumber], bool] = lambda _: False,
 ) -> bool:
-    """Read page after page into `seen` until the end, which True tells, or until one number is enough.
+    """Read page after page into `seen` until the end, which True tells.
 
     A page that brings nothing new means that KrosAI ignores `offset`. That is the end if the page had room
     for more, and a list cut short if it had not.
@@ -130,8 +127,6 @@ async def _read(
         new = [number for number in page.items if number.id not in seen]
         seen.update((number.id, number) for number in new)
         offset += page.received
-        if any(enough(number) for number in new):
-            return False
         if not page.received or (page.total is not None and offset >= page.total):
             return True
         if not new:

@@ -19,6 +19,10 @@ _Record = dict[str, object]
 _LONGEST_ID: Final = 200
 _COUNTRY_LETTERS: Final = 2
 _MOST_CAPABILITIES: Final = 20
+_ENDED: Final = frozenset(
+    {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "ported_out"}
+)
+"""Statuses of a record of a number that the account has no more, or never got; every other word is living."""
 
 
 class SipCredentials:
@@ -75,6 +79,12 @@ class PhoneNumber:
     created_at: str | None = None
     updated_at: str | None = None
     sip: SipCredentials | None = None
+    currency: str | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the account has the number no more by this record, or never got it."""
+        return has_ended(self.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,7 @@ class AvailableNumber:
     setup_cents: int | None = None
     monthly_cents: int | None = None
     due_now_cents: int | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,11 @@ class Page(Generic[T]):
         """Keep the items that fit; `total` and `received` stay KrosAI's."""
         kept = [(item, at) for item, at in zip(self.items, self.positions, strict=True) if fits(item)]
         return Page(tuple(item for item, _ in kept), self.total, self.received, tuple(at for _, at in kept))
+
+
+def has_ended(status: str | None) -> bool:
+    """Whether a record with this status stands for a number that the account has no more, or never got."""
+    return status in _ENDED
 
 
 def read_phone_number(raw: object) -> PhoneNumber:

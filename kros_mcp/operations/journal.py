@@ -97,7 +97,7 @@ class Journal(Protocol):
         ...
 
     async def due(self, account: str) -> tuple[Operation, ...]:
-        """List what needs attention: confirmed, sending, unknown, settings pending."""
+        """List what needs attention: confirmed, sending, unknown, settings pending, or settled and to be looked at."""
         ...
 
     async def books(self, account: str, principal: str, *, committed_since: float) -> Books:

@@ -124,6 +124,29 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """A record of a number as KrosAI's list of owned numbers showed it, in KrosAI's own words."""
+
+    id: str
+    status: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    living: bool = False
+    """Whether the account owned the number by this record then."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What KrosAI showed of a number just before an act on it was sent: what was there before proves nothing.
+
+    `unreadable` names the records of any number that could not be read then.
+    """
+
+    records: tuple[Seen, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Operation:
     """One row of the journal."""
 
@@ -166,6 +189,14 @@ class Operation:
     seen_unsold_at: float | None = None
     limits: Limits = field(default=Limits())
     """What its principal may spend by itself, whichever server carries the operation out."""
+    snapshot: Snapshot | None = None
+    """What stood in the list of owned numbers just before it was sent; None before that, and in older journals."""
+    look_at: float | None = None
+    """When to look at KrosAI next: for the outcome, or after it for a while, as what was said may turn out wrong."""
+    looks: int = 0
+    """How many requests the looking has cost."""
+    corrected_at: float | None = None
+    """When an outcome that had been told was found to be another."""
 
     def to(self, state: State, **changes: Any) -> "Operation":  # noqa: ANN401 - fields of this very class
         """Move to `state` if the model allows it.
@@ -221,8 +252,15 @@ def from_row(row: dict[str, Any]) -> Operation:
             "settings_superseded": tuple(row["settings_superseded"]),
             "accepted": bool(row["accepted"]),
             "not_applied": tuple(row["not_applied"]),
+            "snapshot": _snapshot(row["snapshot"]),
         }
     )
+
+
+def _snapshot(row: dict[str, Any] | None) -> Snapshot | None:
+    if row is None:
+        return None
+    return Snapshot(tuple(Seen(**seen) for seen in row["records"]), tuple(row["unreadable"]))
 
 
 def claims(operation: Operation, known: Known) -> tuple[Known, Known]:

@@ -46,7 +46,18 @@ _PATIENCE = (
     "SELECT set_config('lock_timeout', '10000', true), set_config('idle_in_transaction_session_timeout', '5000', true)"
 )
 """A process that freezes while it migrates is ended before those that wait for it give up."""
-MIGRATIONS: tuple[str, ...] = (_BEGINNING,)
+_EVENTS_AND_LOOKS = """
+ALTER TABLE kros_mcp.operations
+    ADD COLUMN snapshot JSONB, ADD COLUMN look_at DOUBLE PRECISION, ADD COLUMN looks INTEGER NOT NULL DEFAULT 0,
+    ADD COLUMN corrected_at DOUBLE PRECISION;
+CREATE INDEX watched ON kros_mcp.operations (account, look_at) WHERE look_at IS NOT NULL;
+CREATE TABLE kros_mcp.operation_events (
+    operation_id TEXT NOT NULL REFERENCES kros_mcp.operations (id), number INTEGER NOT NULL,
+    at DOUBLE PRECISION NOT NULL, move TEXT NOT NULL, by_whom TEXT NOT NULL, channel TEXT NOT NULL,
+    words TEXT NOT NULL, changes JSONB NOT NULL, PRIMARY KEY (operation_id, number)
+)
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, _EVENTS_AND_LOOKS)
 """By the number of the version that each leads to, from 1; one that was published is never changed."""
 
 

@@ -16,7 +16,7 @@ Work = Generator[Statement, Rows, T]
 """A transaction: yields statements, receives their rows, returns its result."""
 
 COLUMNS = tuple(field.name for field in fields(Operation))
-_JSON = frozenset({"request", "quote", "limits", "number", "not_applied", "settings_superseded"})
+_JSON = frozenset({"request", "quote", "limits", "number", "not_applied", "settings_superseded", "snapshot"})
 
 
 def encode(operation: Operation) -> tuple[object, ...]:

@@ -56,7 +56,19 @@ CREATE INDEX released ON operations (account, e164, settled_at, action, state)
     WHERE action = 'release' AND state = 'done';
 CREATE INDEX by_account ON operations (account, created_at)
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS)
+_EVENTS_AND_LOOKS = """
+ALTER TABLE operations ADD COLUMN snapshot TEXT;
+ALTER TABLE operations ADD COLUMN look_at REAL;
+ALTER TABLE operations ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE operations ADD COLUMN corrected_at REAL;
+CREATE INDEX watched ON operations (account, look_at) WHERE look_at IS NOT NULL;
+CREATE TABLE operation_events (
+    operation_id TEXT NOT NULL REFERENCES operations (id), number INTEGER NOT NULL, at REAL NOT NULL,
+    move TEXT NOT NULL, by_whom TEXT NOT NULL, channel TEXT NOT NULL, words TEXT NOT NULL, changes TEXT NOT NULL,
+    PRIMARY KEY (operation_id, number)
+) STRICT, WITHOUT ROWID
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS, _EVENTS_AND_LOOKS)
 """By the number of the version that each leads to, from 1; one that was published is never changed."""
 
 

@@ -97,9 +97,17 @@ class StoredJournal(ABC):
         return None
 
     async def due(self, account: str) -> tuple[Operation, ...]:
-        """List what needs attention: confirmed, sending, unknown, settings pending."""
-        where = "account = ? AND (state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1)"
-        return await self._look(lambda: self._select(where + " ORDER BY created_at", account, index="due"))
+        """List what needs attention: confirmed, sending, unknown, settings pending, or settled and to be looked at."""
+        open_now = "account = ? AND (state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1)"
+        watched = "account = ? AND look_at <= ? AND state IN ('done', 'failed') AND settings_pending = 0"
+
+        def work() -> Work[tuple[Operation, ...]]:
+            now = yield from self._time()
+            first = yield from self._select(f"{open_now} ORDER BY created_at", account, index="due")
+            then = yield from self._select(f"{watched} ORDER BY look_at", account, now, index="watched")
+            return first + then
+
+        return await self._look(work)
 
     async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
         """Sum what is spent and committed, by everybody and by one principal."""
