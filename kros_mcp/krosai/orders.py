@@ -80,6 +80,7 @@ class Written:
         number: The number in the answer, if it states one with id and E.164.
         e164: The E.164 in the answer, even if no id stands beside it.
         contradicted: Whether the answer named the number and an error, so that it settles nothing.
+        record_status: The status of the record in the answer, if it states one.
     """
 
     status: int
@@ -87,3 +88,4 @@ class Written:
     number: PhoneNumber | None = None
     e164: str | None = None
     contradicted: bool = False
+    record_status: str | None = None

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from kros_mcp.errors import KrosError
+from kros_mcp.krosai.counted import count_request
 
 _TELLING_SECONDS: Final = 2.0
 """Whoever gives a request up after that long without an answer has seen that KrosAI does not answer."""
@@ -28,6 +29,7 @@ class Reach:
     def watched(self) -> Iterator[None]:
         """Watch one request; what it fails with goes through."""
         begun = time.monotonic()
+        count_request()
         try:
             yield
         except KrosError:  # our own gate has stopped it, which tells nothing of KrosAI

@@ -52,4 +52,4 @@ def _written(reply: Reply) -> Written:
         number = read_phone_number(record)
     except ProtocolError:
         return Written(reply.status, reply.form, e164=read_e164(record))
-    return Written(reply.status, reply.form, number, number.e164)
+    return Written(reply.status, reply.form, number, number.e164, record_status=number.status)

@@ -24,6 +24,21 @@ _ENDED: Final = frozenset(
 )
 """Statuses of a record of a number that the account has no more, or never got; every other word is living."""
 
+_PENDING: Final = frozenset(
+    {
+        "pending",
+        "processing",
+        "provisioning",
+        "in_progress",
+        "submitted",
+        "ordered",
+        "queued",
+        "reserved",
+        "requested",
+        "initiated",
+    }
+)
+
 
 class SipCredentials:
     """What a SIP client needs to register; shown by name only, never by value (section 4).
@@ -152,6 +167,11 @@ class Page(Generic[T]):
 def has_ended(status: str | None) -> bool:
     """Whether a record with this status stands for a number that the account has no more, or never got."""
     return status in _ENDED
+
+
+def is_pending(status: str | None) -> bool:
+    """Whether a record with this status stands for an order that is still to be carried out."""
+    return status in _PENDING
 
 
 def read_phone_number(raw: object) -> PhoneNumber:

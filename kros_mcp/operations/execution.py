@@ -18,16 +18,18 @@ from kros_mcp.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
+from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber
+from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended
 from kros_mcp.money import show_price
-from kros_mcp.operations import model, moves, policy
+from kros_mcp.operations import evidence, model, moves, policy
 from kros_mcp.operations.counting import change_counted, count_claim
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.journal import missing
-from kros_mcp.operations.model import Action, Channel, Operation, Outcome, State
+from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Snapshot, State
 from kros_mcp.operations.policy import Books
+from kros_mcp.operations.proposal import already_owned
 from kros_mcp.operations.sending import Lease, clock, send, told
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.operations.steps import Step
@@ -71,11 +73,11 @@ async def execute(
     reach(Step.CLAIMED)
     async with _renewed_lease(desk, operation, since) as lease:
         try:
-            subject = await _reread(desk, operation)
+            subject, snapshot = await _reread(desk, operation)
             reach(Step.REREAD)
             since = clock()
             operation = await desk.journal.change(
-                operation.id, lambda current, now: moves.mark_sent(current, now, token=lease.token)
+                operation.id, lambda current, now: moves.mark_sent(current, now, token=lease.token, snapshot=snapshot)
             )
         except KrosError as exc:
             return await _settle(desk, operation, State.FAILED, **told(exc))
@@ -126,22 +128,31 @@ def _needs_approver(operation: Operation) -> RefusedError:
     )
 
 
-async def _reread(desk: Desk, operation: Operation) -> AvailableNumber | PhoneNumber:
-    """Read again what the act is about; anything that differs from what was shown stops it unspent."""
+async def _reread(desk: Desk, operation: Operation) -> tuple[AvailableNumber | PhoneNumber, Snapshot | None]:
+    """Read again what the act is about; anything that differs from what was shown stops it unspent.
+
+    Returns:
+        What is to be bought, released or changed; and for a purchase what the account shows of the number before.
+    """
     with within(REREAD_SECONDS):
         if operation.action is Action.BUY:
-            return await _reread_for_sale(desk, operation)
-        number = await desk.client.get_number(operation.request.number_id)
-    if number.e164 != operation.e164:
+            item = await _reread_for_sale(desk, operation)
+            return item, await _reread_owned(desk, operation)
+        return await _reread_number(desk, operation), None
+
+
+async def _reread_number(desk: Desk, operation: Operation) -> PhoneNumber:
+    number = await desk.client.get_number(operation.request.number_id)
+    if (number.id, number.e164) != (operation.request.number_id, operation.e164):
         raise OperationError(
             f"KrosAI's record is no longer {operation.e164}; nothing was changed.",
             code="NUMBER_CHANGED",
             next_step="List the phone numbers again before going on.",
         )
-    if operation.action is Action.RELEASE and (number.status == "inactive") != (operation.request.status == "inactive"):
+    if operation.action is Action.RELEASE and number.has_ended != has_ended(operation.request.status):
         raise OperationError(
             f"{operation.e164} was released or taken back by somebody else meanwhile; nothing was changed now.",
-            code="ALREADY_RELEASED" if number.status == "inactive" else "NUMBER_CHANGED",
+            code="ALREADY_RELEASED" if number.has_ended else "NUMBER_CHANGED",
             next_step="List the phone numbers again before going on.",
         )
     if operation.action is Action.RELEASE and (number.endpoint_id or "") != operation.request.routed_endpoint_id:
@@ -174,6 +185,21 @@ async def _reread_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
             next_step="Call again with the same arguments to ask the person at the new price.",
         )
     return item
+
+
+async def _reread_owned(desk: Desk, operation: Operation) -> Snapshot:
+    """Read what the account has of a number just before it is bought: a number that it owns is not bought."""
+    reading = await find_owned(desk.client, e164=operation.e164)
+    if reading.living is not None:
+        raise already_owned(operation.e164)
+    if not reading.complete:
+        raise OperationError(
+            f"KrosAI's list of owned numbers could not be read whole just before buying {operation.e164}, so it may be "
+            "owned already; nothing was charged.",
+            code="OWNED_NOT_READ",
+            next_step="Ask the person whether to try again; it would be a new operation.",
+        )
+    return evidence.snapshot(reading)
 
 
 async def _settle(desk: Desk, operation: Operation, state: Outcome, **changes: Any) -> Operation:  # noqa: ANN401 - fields of Operation

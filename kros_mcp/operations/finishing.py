@@ -11,12 +11,14 @@ from typing import Any
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai.wire import PhoneNumber, has_ended, is_pending
 from kros_mcp.money import show_cents
-from kros_mcp.operations import routing
+from kros_mcp.operations import evidence, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import Operation, Quote, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
+from kros_mcp.operations.schedule import watch_after
+from kros_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -24,23 +26,25 @@ SETTINGS_SECONDS = 30.0
 _NOTHING_WRONG = {"error_code": "", "message": "", "next_step": ""}
 
 
-def bought(operation: Operation, number: PhoneNumber | None, currency: str) -> dict[str, Any]:
+def bought(settings: Settings, operation: Operation, number: PhoneNumber | None, *, seen: bool) -> dict[str, Any]:
     """Say what settles a purchase as done; the fields of `moves.settle`.
 
     Args:
+        settings: For the currency's label, and how long after a purchase to look again.
         operation: The purchase.
         number: As KrosAI shows it; None if it named the E.164 alone.
-        currency: The operator's label, or empty.
+        seen: Whether the account showed it, and not only the answer to the purchase.
     """
     target = routing.still_wanted(operation)
     lacking = routing.names(routing.missing(number, target) if number else target)
     return {
         "state": State.DONE,
         "number": routing.shown(number) if number else None,
-        "note": _difference(operation.quote, number, currency) if number else "",
+        "note": _difference(operation.quote, number, settings.currency) if number else "",
         "reserved_cents": max(operation.reserved_cents, _reported_cents(operation.quote, number)),
         # A list states no price, so that a purchase without one is read back as well.
         "settings_pending": bool(lacking) or number is None or number.monthly_cents is None,
+        "look_after": None if seen and _stays(number) else watch_after(settings.settle_seconds, 0.0),
         **_NOTHING_WRONG,
     }
 
@@ -71,11 +75,16 @@ def soft_released(operation: Operation, number: PhoneNumber | None) -> dict[str,
 def released(operation: Operation, number: PhoneNumber | None) -> bool:
     """Tell whether a release has taken effect, by the record as it stands now.
 
-    A record that was inactive before is released only by its absence.
+    A record that had ended before is released only by its absence.
     """
     if number is None:
         return True
-    return number.e164 == operation.e164 and number.status == "inactive" and operation.request.status != "inactive"
+    return number.e164 == operation.e164 and number.has_ended and not has_ended(operation.request.status or None)
+
+
+def _stays(number: PhoneNumber | None) -> bool:
+    """Whether a number is the account's for good, as far as its record says: not ended, and not still an order."""
+    return number is not None and not number.has_ended and not is_pending(number.status)
 
 
 async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
@@ -139,6 +148,7 @@ async def _store(
         told_of = replace(
             current,
             number=routing.shown(number) if number else current.number,
+            look_at=None if _stays(number) else current.look_at,
             note=current.note or told,
             reserved_cents=max(current.reserved_cents, _reported_cents(operation.quote, number)),
         )
@@ -154,11 +164,12 @@ async def _store(
 async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
     number_id = (operation.number or {}).get("id") or ""
     if not number_id:
-        listed = (await find_owned(desk.client, e164=operation.e164)).number
-        number_id = listed.id if listed is not None and listed.status != "inactive" else ""
-    number = (await find_owned(desk.client, number_id=number_id)).number if number_id else None
-    standing = number is not None and number.e164 == operation.e164 and number.status != "inactive"
-    return number if standing else None
+        listed = evidence.bought(operation, await find_owned(desk.client, e164=operation.e164))
+        number_id = listed.id if listed is not None else ""
+    if not number_id or evidence.was_owned_before(operation, number_id):
+        return None
+    number = (await find_owned(desk.client, number_id=number_id)).living
+    return number if number is not None and number.e164 == operation.e164 else None
 
 
 def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:

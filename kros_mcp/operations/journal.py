@@ -108,6 +108,10 @@ class Journal(Protocol):
         """Name the principal who last bought each number; one that was bought elsewhere is left out."""
         ...
 
+    async def sent_since(self, account: str, e164: str, since: float) -> tuple[Operation, ...]:
+        """List the operations on a number that were sent after a time, on the journal's clock."""
+        ...
+
     async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         ...

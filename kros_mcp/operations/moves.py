@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 from kros_mcp.errors import Known
 from kros_mcp.operations.model import (
+    IN_FLIGHT,
     LEASE_SECONDS,
     MAX_WRONG_CODES,
     WAITING,
     Action,
     Operation,
     Outcome,
+    Snapshot,
     State,
     claims,
     past,
@@ -80,11 +82,18 @@ def renew(operation: Operation, now: float, *, token: int) -> Operation:
     return replace(operation, lease_until=now + LEASE_SECONDS)
 
 
-def mark_sent(operation: Operation, now: float, *, token: int) -> Operation:
-    """Write down that the request is about to leave, under an unexpired token."""
+def mark_sent(operation: Operation, now: float, *, token: int, snapshot: Snapshot | None = None) -> Operation:
+    """Write down that the request is about to leave, under an unexpired token, and what KrosAI showed before it."""
     _require_lease(operation, now, token)
     charged, changed = claims(operation, "unknown")
-    return replace(operation, sent_at=now, lease_until=now + LEASE_SECONDS, charged=charged, changed=changed)
+    return replace(
+        operation,
+        sent_at=now,
+        lease_until=now + LEASE_SECONDS,
+        charged=charged,
+        changed=changed,
+        snapshot=snapshot,
+    )
 
 
 def settle(
@@ -93,20 +102,70 @@ def settle(
     *,
     token: int,
     state: Outcome,
+    look_after: float | None = None,
     **changes: Any,  # noqa: ANN401 - fields of Operation
 ) -> Operation:
     """Write down the outcome; a token that was fenced off changes nothing.
 
+    Args:
+        operation: As it stands.
+        now: The journal's time.
+        token: The fencing token under which it was sent, or looked after.
+        state: The outcome.
+        look_after: In how many seconds to look at KrosAI again; None for never.
+        changes: Further fields of the operation.
+
     Raises:
         OperationError: Another process has taken the operation over.
     """
-    if operation.token != token:
+    if operation.token != token or operation.state not in IN_FLIGHT:
         raise past(operation)
     known: Known = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]  # type: ignore[assignment]
     charged, changed = claims(operation, known)
     ended = None if state is State.UNKNOWN else now
     known_now = {"charged": charged, "changed": changed, **changes}
-    return operation.to(state, settled_at=ended, lease_until=None, **known_now)
+    look_at = None if look_after is None else now + look_after
+    return operation.to(state, settled_at=ended, lease_until=None, look_at=look_at, **known_now)
+
+
+def correct(
+    operation: Operation,
+    now: float,
+    *,
+    state: Literal[State.DONE, State.UNKNOWN],
+    note: str,
+    look_after: float | None = None,
+    **changes: Any,  # noqa: ANN401 - fields of Operation
+) -> Operation:
+    """Write down that an outcome that was told is not what KrosAI shows: a "no" was a yes, or a yes may be none.
+
+    A purchase that was called not bought counts in the books from now on, at the time of its claim.
+
+    Raises:
+        OperationError: It has another outcome by now.
+    """
+    told = {State.DONE: State.FAILED, State.UNKNOWN: State.DONE}[state]
+    if operation.state is not told or operation.sent_at is None:
+        raise past(operation)
+    charged, changed = claims(operation, "yes" if state is State.DONE else "unknown")
+    known_now = {
+        "charged": charged,
+        "changed": changed,
+        "settled_at": now if state is State.DONE else None,
+        "error_code": "",
+        "message": "",
+        "next_step": "",
+        "seen_unsold_at": None,
+        "look_at": None if look_after is None else now + look_after,
+        **changes,
+    }
+    return replace(operation, state=state, corrected_at=now, note=_added(operation.note, note), **known_now)
+
+
+def looked(operation: Operation, now: float, *, look_after: float | None, requests: int) -> Operation:
+    """Write down that KrosAI was looked at, what that cost, and when to look again."""
+    look_at = None if look_after is None else now + look_after
+    return replace(operation, look_at=look_at, looks=operation.looks + requests)
 
 
 def settle_by_hand(
@@ -126,7 +185,8 @@ def settle_by_hand(
         raise past(operation)
     settled = settle(operation, now, token=operation.token, state=state, error_code="", message="", next_step="")
     bought = state is State.DONE and operation.action is Action.BUY
-    return replace(settled, note=f"Settled by {by}: {reason}", settings_pending=bought)
+    told = _added(operation.note, f"Settled by {by}: {reason}")
+    return replace(settled, note=told, settings_pending=bought)
 
 
 def begun(operation: Operation) -> Operation:
@@ -163,6 +223,10 @@ def recover(operation: Operation, now: float) -> Operation:
         error_code="INTERRUPTED",
         message="The server stopped, or lost its journal, while the request was being sent.",
     )
+
+
+def _added(note: str, more: str) -> str:
+    return f"{note} {more}".strip()
 
 
 def _require_lease(operation: Operation, now: float, token: int) -> None:

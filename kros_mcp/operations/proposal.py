@@ -47,8 +47,6 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
     standing = await desk.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
     if standing is not None and await _stands(desk, standing, request):
         return standing
-    if standing is not None and standing.state is State.DONE:
-        await _require_not_owned(desk, standing.e164)
     country = request.country or (seen.country if seen else "")
     if not country:
         raise InvalidArgumentError(
@@ -66,10 +64,14 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
         area_code=seen.area_code if seen else "",
         position=seen.position if seen else None,
     )
+    if number:
+        await _require_not_owned(desk, number)
     found = await desk.inventory.find(sought)
     if found.item is None:
-        raise await _not_for_sale(desk, number or (standing.e164 if standing else ""))
+        raise await _not_for_sale(desk, "" if number or standing is None else standing.e164)
     item = found.item
+    if not number:
+        await _require_not_owned(desk, item.e164)
     quote = Quote(
         e164=item.e164,
         country=item.country or country,
@@ -114,7 +116,7 @@ async def propose_release(desk: Desk, principal: str, request: Request, e164: st
     if standing is not None and await _stands(desk, standing, request):
         return standing
     number = await require_owned(desk, request.number_id, e164)
-    if number.status == "inactive" and not request.permanent:
+    if number.has_ended and not request.permanent:
         raise OperationError(
             f"{number.e164} is already released; nothing was changed.",
             code="ALREADY_RELEASED",
@@ -261,13 +263,18 @@ async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:
     return owned if standing.action is Action.BUY else not owned and reading.complete
 
 
+def already_owned(e164: str) -> OperationError:
+    """Say that the account owns a number that is asked for."""
+    return OperationError(
+        f"{e164} is already owned by this account; nothing was charged now.",
+        code="ALREADY_OWNED",
+        next_step="Use configure_phone_number to change how it is routed.",
+    )
+
+
 async def _require_not_owned(desk: Desk, e164: str) -> None:
     if (await find_owned(desk.client, e164=e164)).living is not None:
-        raise OperationError(
-            f"{e164} is already owned by this account; nothing was charged now.",
-            code="ALREADY_OWNED",
-            next_step="Use configure_phone_number to change how it is routed.",
-        )
+        raise already_owned(e164)
 
 
 async def _not_for_sale(desk: Desk, e164: str) -> OperationError:

@@ -1,21 +1,27 @@
-"""What to make of an operation whose end nobody saw.
+"""What to make of an operation whose end nobody saw, or whose end was told too soon.
 
 Recovery needs no network: an expired lease without `sent_at` is failed, with it unknown. Reconciling
-asks KrosAI, and calls an act done or failed only on evidence; without evidence it stays unknown.
+asks KrosAI, and calls an act done or failed only on evidence; without evidence it stays unknown. What was sent and
+is settled is watched for a day, and corrected where KrosAI shows something else.
 """
 
 from dataclasses import replace
 from typing import Any
 
+import anyio
+
+from kros_mcp.krosai.counted import counted
 from kros_mcp.krosai.owned import find_owned
-from kros_mcp.operations import moves, routing
+from kros_mcp.krosai.wire import PhoneNumber, is_pending
+from kros_mcp.operations import evidence, model, moves, routing, schedule
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.finishing import bought, configured, released, soft_released
+from kros_mcp.operations.journal import Move
+from kros_mcp.operations.looks import Look, look
 from kros_mcp.operations.model import Action, Operation, State
 
 RECONCILE_EVERY_SECONDS = 2.0
-SECOND_READING_SECONDS = 10.0
+NEVER_LISTED = "KrosAI named it as bought, and has not listed it within a day: look in its dashboard."
 
 Verdict = dict[str, Any] | None
 
@@ -49,16 +55,50 @@ async def reconcile(desk: Desk, operation: Operation) -> Operation:
     claimed = await _take_turn(desk, operation)
     if claimed is None:
         return operation
-    verdict = await _VERDICTS[claimed.action](desk, claimed)
-    if verdict is None:
-        return await desk.journal.get(claimed.id) or claimed
+    verdict: Verdict = None
+    with counted() as cost:
+        try:
+            verdict = await _verdict(desk, claimed)
+        finally:
 
-    def settle(current: Operation, now: float) -> Operation:
-        if current.state is not State.UNKNOWN:
-            return current
-        return moves.settle(current, now, token=claimed.token, **verdict)
+            def note(current: Operation, now: float) -> Operation:
+                if current.state is not State.UNKNOWN:
+                    return current
+                age = now - (current.sent_at or now)
+                again = schedule.search_after(current, age, cost.requests)
+                noted = moves.looked(current, now, look_after=again, requests=cost.requests)
+                return noted if verdict is None else moves.settle(noted, now, token=claimed.token, **verdict)
 
-    return await change_counted(desk, claimed.id, settle)
+            with anyio.CancelScope(shield=True):  # a look that took too long must not be begun anew at once
+                settled = await change_counted(desk, claimed.id, note)
+    return settled
+
+
+async def watch(desk: Desk, operation: Operation) -> Operation:
+    """Look again at what was sent and is settled, and correct what KrosAI shows to be otherwise.
+
+    Returns:
+        The operation as it stands then.
+
+    Raises:
+        KrosaiError: KrosAI could not be read; what was told stands.
+    """
+    now = await desk.journal.now()
+    again = schedule.watch_after(desk.settings.settle_seconds, now - (operation.sent_at or now))
+    found: Move = _nothing_new
+    with counted() as cost:
+        try:
+            found = await _watched(desk, operation, last=again is None)
+        finally:
+
+            def note(current: Operation, now: float) -> Operation:
+                if current.state is not operation.state or current.look_at is None:
+                    return current
+                return found(moves.looked(current, now, look_after=again, requests=cost.requests), now)
+
+            with anyio.CancelScope(shield=True):
+                settled = await change_counted(desk, operation.id, note)
+    return settled
 
 
 async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
@@ -75,59 +115,58 @@ async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
     return current if taken else None
 
 
-async def _purchase(desk: Desk, operation: Operation) -> Verdict:
+async def _verdict(desk: Desk, operation: Operation) -> Verdict:
     late = await _late_enough(desk, operation)
     begun = await desk.journal.now()
-    reading = await find_owned(desk.client, e164=operation.e164)
-    if reading.living is not None:
-        return bought(operation, reading.living, desk.settings.currency)
-    if not reading.complete or not late or operation.accepted:
+    seen = await look(desk, operation, late=late)
+    if seen.outcome is not None:
+        return seen.outcome
+    if not late or not seen.conclusive:
         return None
-    found = await desk.find_for_sale(operation)
-    return await _note_unsold(desk, operation, begun, seen=found.item is not None)
+    match operation.action:
+        case Action.BUY:
+            return await _not_bought(desk, operation, seen, begun)
+        case Action.RELEASE:
+            return await _not_released(desk, operation, seen)
+        case Action.CONFIGURE:
+            told = "KrosAI does not show the settings that were asked for, so they were not changed."
+            return None if operation.accepted else _failed(told)
 
 
-async def _note_unsold(desk: Desk, operation: Operation, begun: float, *, seen: bool) -> Verdict:
-    """Keep the first reading that shows the number for sale; the second, ten seconds later, is evidence.
+async def _not_bought(desk: Desk, operation: Operation, seen: Look, begun: float) -> Verdict:
+    """Settle as failed what two readings show for sale, ten seconds apart.
 
-    From the end of the first reading to the beginning (`begun`) of the second.
+    From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted is
+    called failed only where its own record has ended, too.
     """
+    if operation.accepted and evidence.given_up_since(operation, seen.reading) is None:
+        return None
+    for_sale = (await desk.find_for_sale(operation)).item is not None
     first = operation.seen_unsold_at
-    if seen and first is not None:
-        if begun - first < SECOND_READING_SECONDS:
+    if for_sale and first is not None:
+        if begun - first < schedule.SECOND_READING_SECONDS:
             return None
-        return _failed("KrosAI does not list the number as owned and offers it for sale, so it was not bought.")
-    if seen or first is not None:
+        told = "KrosAI does not list the number as owned and offers it for sale, so it was not bought."
+        return _failed(told) | await _watch_on(desk, operation)
+    if for_sale or first is not None:
         await desk.journal.change(
-            operation.id, lambda current, now: replace(current, seen_unsold_at=now if seen else None)
+            operation.id, lambda current, now: replace(current, seen_unsold_at=now if for_sale else None)
         )
     return None
 
 
-async def _release(desk: Desk, operation: Operation) -> Verdict:
-    late = await _late_enough(desk, operation)
-    reading = await find_owned(desk.client, number_id=operation.request.number_id)
-    if released(operation, reading.number):
-        return soft_released(operation, reading.number)
-    number = reading.number
+async def _not_released(desk: Desk, operation: Operation, seen: Look) -> Verdict:
+    number = seen.reading.number
     unchanged = number is not None and (number.e164, number.status or "") == (operation.e164, operation.request.status)
-    if not late or not unchanged or operation.accepted:
+    if not unchanged or operation.accepted:
         return None
-    return _failed("KrosAI still shows the number as it was, so it was not released.")
+    told = "KrosAI still shows the number as it was, so it was not released."
+    return _failed(told) | await _watch_on(desk, operation)
 
 
-async def _configuration(desk: Desk, operation: Operation) -> Verdict:
-    late = await _late_enough(desk, operation)
-    reading = await find_owned(desk.client, number_id=operation.request.number_id)
-    if reading.number is None:
-        return None
-    target = routing.wanted(operation.request)
-    lacking = routing.names(routing.missing(reading.number, target))
-    if not lacking or (late and len(lacking) < len(routing.names(target))):
-        return configured(operation, routing.Applied(reading.number, lacking))
-    if not late or operation.accepted:
-        return None
-    return _failed("KrosAI does not show the settings that were asked for, so they were not changed.")
+async def _watch_on(desk: Desk, operation: Operation) -> dict[str, Any]:
+    now = await desk.journal.now()
+    return {"look_after": schedule.watch_after(desk.settings.settle_seconds, now - (operation.sent_at or now))}
 
 
 async def _late_enough(desk: Desk, operation: Operation) -> bool:
@@ -135,7 +174,7 @@ async def _late_enough(desk: Desk, operation: Operation) -> bool:
     return sent_at is not None and await desk.journal.now() > sent_at + desk.settings.settle_seconds
 
 
-def _failed(message: str) -> Verdict:
+def _failed(message: str) -> dict[str, Any]:
     return {
         "state": State.FAILED,
         "error_code": "NOT_DONE",
@@ -144,4 +183,65 @@ def _failed(message: str) -> Verdict:
     }
 
 
-_VERDICTS = {Action.BUY: _purchase, Action.RELEASE: _release, Action.CONFIGURE: _configuration}
+async def _watched(desk: Desk, operation: Operation, *, last: bool) -> Move:
+    """Return what a look makes of an operation that is done or failed."""
+    match operation.action, operation.state:
+        case Action.BUY, State.DONE:
+            return await _watched_purchase(desk, operation, last=last)
+        case ((Action.BUY | Action.RELEASE), State.FAILED):
+            return await _watched_failure(desk, operation)
+        case _:
+            return _no_more
+
+
+async def _watched_purchase(desk: Desk, operation: Operation, *, last: bool) -> Move:
+    """Look after a purchase that KrosAI named as bought and has not shown for good yet."""
+    reading = await find_owned(desk.client, e164=operation.e164)
+    record = evidence.bought(operation, reading)
+    if record is not None:
+        return _nothing_new if is_pending(record.status) else _seen(record)
+    if await _later(desk, operation):  # given up, or bought again, by another operation since
+        return _no_more
+    if evidence.given_up_since(operation, reading) is not None:
+        note = "KrosAI called it bought, and has ended its record since: whether it was charged is not known."
+        return lambda current, now: moves.correct(current, now, state=State.UNKNOWN, note=note, look_after=0.0)
+    if last and evidence.is_conclusive(operation, reading):
+        return lambda current, _: replace(current, note=f"{current.note} {NEVER_LISTED}".strip())
+    return _nothing_new
+
+
+async def _watched_failure(desk: Desk, operation: Operation) -> Move:
+    """Look after an act that was called not done; what shows it done corrects that."""
+    seen = await look(desk, operation)
+    if seen.outcome is None:
+        return _nothing_new
+    later = await _later(desk, operation)
+    if any(other.state is State.DONE for other in later):  # it may have done what is seen
+        return _no_more
+    if later:
+        return _nothing_new
+    done = f"{'bought' if operation.action is Action.BUY else 'released'} after all"
+    told = {name: value for name, value in seen.outcome.items() if name != "note"}
+    note = f"It was called not done at first; KrosAI shows it {done}. {seen.outcome.get('note', '')}".strip()
+    return lambda current, now: moves.correct(current, now, note=note, **told)
+
+
+async def _later(desk: Desk, operation: Operation) -> tuple[Operation, ...]:
+    """Return the operations on the same number that were sent after this one, and are done or may be."""
+    since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
+    return tuple(other for other in since if other.id != operation.id and other.state in {State.DONE, *model.IN_FLIGHT})
+
+
+def _seen(record: PhoneNumber) -> Move:
+    def move(current: Operation, _: float) -> Operation:
+        return replace(current, look_at=None, number=current.number or routing.shown(record))
+
+    return move
+
+
+def _nothing_new(current: Operation, _: float) -> Operation:
+    return current
+
+
+def _no_more(current: Operation, _: float) -> Operation:
+    return replace(current, look_at=None)

@@ -32,7 +32,6 @@ ASK_SECONDS = 20.0
 READ_SECONDS = 0.2
 """How long to look into the journal for an act whose caller's time is up: what a call keeps back of four seconds."""
 DRAIN_SECONDS = 35.0
-_SLOWEST_ASKING_SECONDS = 30.0
 _LONGEST_PAUSE_SECONDS = 300.0
 _ATTENDED_AT_ONCE = 4
 
@@ -198,18 +197,23 @@ class Runner:
 
     def _wants_attention(self, operation: Operation, now: float) -> bool:
         if operation.state is State.UNKNOWN:
-            return now >= _next_asking(operation, now)
+            return operation.look_at is None or now >= operation.look_at
+        if not operation.settings_pending:
+            return operation.look_at is not None and now >= operation.look_at
         settled_at = operation.settled_at or 0.0
-        return operation.settings_pending and now > settled_at + LEASE_SECONDS and not self._pausing(operation.id)
+        return now > settled_at + LEASE_SECONDS and not self._pausing(operation.id)
 
     async def _attend_to(self, operation: Operation) -> None:
-        """Ask how it ended, or finish its settings; a failure here holds up no other operation."""
+        """Ask how it ended, look again at what is settled, or finish its settings; a failure holds up no other one."""
         telemetry.current_operation.set(operation.id)
         try:
             async with self._limiter:
                 if operation.state is State.UNKNOWN:
                     with within(ASK_SECONDS):
                         await self._reconciled(operation)
+                elif not operation.settings_pending:
+                    with within(ASK_SECONDS):
+                        await recovery.watch(self._desk, operation)
                 elif (await finish_purchase(self._desk, operation)).settings_pending:
                     self._pause(operation.id)
         except KrosError as exc:
@@ -265,14 +269,6 @@ class Runner:
             operation = await self._desk.journal.get(operation_id)
         assert operation is not None  # noqa: S101 - rows are never deleted
         return operation
-
-
-def _next_asking(operation: Operation, now: float) -> float:
-    """When to ask KrosAI again: soon after sending, then ever more rarely, to spare its daily quota."""
-    if operation.checked_at is None or operation.sent_at is None or operation.checked_at > now:
-        return 0.0
-    age = operation.checked_at - operation.sent_at
-    return operation.checked_at + min(max(recovery.RECONCILE_EVERY_SECONDS, age / 4), _SLOWEST_ASKING_SECONDS)
 
 
 @asynccontextmanager

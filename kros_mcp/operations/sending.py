@@ -1,6 +1,7 @@
 """One request under the operation's own key, and what its answer settles.
 
-A request that may have left is never called unsent, and only KrosAI's own word or sight settles it.
+A request that may have left is never called unsent, and what KrosAI says is not yet what happened: a refusal is
+believed only after a look at what the account shows.
 """
 
 import logging
@@ -12,18 +13,30 @@ from typing import Any
 import anyio
 
 from kros_mcp import telemetry
-from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
+from kros_mcp.errors import (
+    ApiError,
+    AuthenticationError,
+    InsufficientBalanceError,
+    KrosError,
+    KycError,
+    NotSentError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    RateLimitError,
+)
 from kros_mcp.krosai.orders import Changes, Order, Written
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber
-from kros_mcp.operations import routing
+from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended, is_pending
+from kros_mcp.operations import evidence, looks, routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.finishing import bought, configured, released, soft_released
+from kros_mcp.operations.finishing import bought, configured
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, State
+from kros_mcp.operations.schedule import watch_after
 
 logger = logging.getLogger(__name__)
 
 NOT_SENT_SECONDS = 10.0
+_SETTLES_AT_ONCE = (KycError, InsufficientBalanceError, AuthenticationError, PermissionDeniedError)
+"""Refusals that come before an order is looked at, so that the account need not be: as the first answer."""
 
 
 class Lease:
@@ -54,11 +67,13 @@ class Lease:
 async def send(
     desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
 ) -> dict[str, Any]:
-    """Send one request under the operation's own key, and say what settles it."""
+    """Send one request under the operation's own key, and return what settles it, as fields of `moves.settle`."""
     try:
-        written = await _until_sent(desk, operation, subject, lease)
+        written = await _until_answered(desk, operation, subject, lease)
+    except _DoneError as exc:
+        return exc.outcome
     except (NotSentError, ApiError) as exc:
-        return {"state": State.FAILED, **told(exc)}
+        return {"state": State.FAILED, **_watched(desk, operation, exc), **told(exc)}
     except KrosError as exc:
         return {"state": State.UNKNOWN, **told(exc)}
     except Exception:
@@ -77,38 +92,104 @@ async def send(
     return {"state": State.UNKNOWN, "accepted": _accepted(operation, written), **told(failure)}
 
 
-def _accepted(operation: Operation, written: Written) -> bool:
-    """Tell whether an answer means that the act can no longer be called failed.
-
-    Settings that are answered with 200 may have gone unheeded, as one dialect does with a spelling that it does
-    not know; only a 202 says that they are to come.
-    """
-    if operation.action is Action.CONFIGURE:
-        return written.status == HTTPStatus.ACCEPTED
-    return written.body != "other"
-
-
 def told(exc: KrosError) -> dict[str, str]:
     """Say what went wrong, in the fields of an operation."""
     return {"error_code": exc.code, "message": exc.message, "next_step": exc.next_step}
 
 
-async def _until_sent(
+class _DoneError(Exception):
+    """KrosAI turned the request away, and the account shows that it was carried out; has what settles it."""
+
+    def __init__(self, outcome: dict[str, Any]) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+def _watched(desk: Desk, operation: Operation, failure: KrosError) -> dict[str, Any]:
+    """Look again later whether what was refused has happened all the same; settings can be seen by anybody."""
+    if operation.action is Action.CONFIGURE or isinstance(failure, NotSentError):
+        return {}
+    return {"look_after": watch_after(desk.settings.settle_seconds, 0.0)}
+
+
+def _accepted(operation: Operation, written: Written) -> bool:
+    """Whether an answer means that the act can no longer be called failed.
+
+    Settings that are answered with 200 may have gone unheeded, as one dialect does with a spelling that it does
+    not know; only a 202 says that they are to come. A record that has ended says that nothing is to come.
+    """
+    if operation.action is Action.CONFIGURE:
+        return written.status == HTTPStatus.ACCEPTED
+    if operation.action is Action.BUY and has_ended(written.record_status):
+        return False
+    return written.body != "other"
+
+
+async def _until_answered(
     desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
 ) -> Written:
-    """Send; try again under the same key only what certainly did not leave or was turned away by a 429."""
+    """Send until KrosAI has answered: again only what certainly did not leave, and once after a 429.
+
+    Raises:
+        NotSentError: It never left.
+        ApiError: KrosAI refused, and the account shows nothing of it.
+        OutcomeUnknownError: Anything else; also a refusal of the repetition, since the first may have been heeded.
+        _DoneError: KrosAI refused, and the account shows it done.
+    """
     give_up_at = clock() + NOT_SENT_SECONDS
     pause = 0.25
+    turned_away: RateLimitError | None = None
     while True:
         try:
             return await _send_once(desk, operation, subject, lease)
-        except (NotSentError, RateLimitError) as exc:
-            wait = exc.retry_after_seconds or pause if isinstance(exc, RateLimitError) else pause
-            if exc.code == "INTERRUPTED" or clock() + wait >= give_up_at:
+        except RateLimitError as exc:
+            await _believe(desk, operation, subject, exc, repeated=turned_away is not None)
+            wait = exc.retry_after_seconds or pause
+            if clock() + wait >= give_up_at:
                 raise
+            turned_away = exc
             telemetry.retried(exc)
-            await anyio.sleep(wait)
-            pause *= 2
+        except NotSentError as exc:
+            wait = pause
+            if exc.code == "INTERRUPTED" or clock() + wait >= give_up_at:
+                raise turned_away or exc from None
+            telemetry.retried(exc)
+        except ApiError as exc:
+            await _believe(desk, operation, subject, exc, repeated=turned_away is not None)
+            raise
+        await anyio.sleep(wait)
+        pause *= 2
+
+
+async def _believe(
+    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, refusal: ApiError, *, repeated: bool
+) -> None:
+    """Return if a refusal can be believed.
+
+    Raises:
+        OutcomeUnknownError: The account could not be looked at, or the first request may have been heeded.
+        _DoneError: The account shows that it was carried out.
+    """
+    definite = isinstance(refusal, _SETTLES_AT_ONCE) or refusal.code == "MISSING_FIELDS"
+    if definite and not repeated:
+        return
+    try:
+        seen = await looks.look(desk, operation)
+    except KrosError as exc:
+        raise OutcomeUnknownError(
+            "KrosAI turned the request away, and could not be read afterwards; whether it acted is not known yet."
+        ) from exc
+    if seen.outcome is not None and not _was_so_before(operation, subject):
+        raise _DoneError(seen.outcome)
+    if repeated or not seen.conclusive:
+        raise OutcomeUnknownError("KrosAI turned the request away; whether it acted before is not known yet.")
+
+
+def _was_so_before(operation: Operation, subject: AvailableNumber | PhoneNumber) -> bool:
+    """Whether a change asks for what the number showed already, so that seeing it proves nothing."""
+    if operation.action is not Action.CONFIGURE or isinstance(subject, AvailableNumber):
+        return False
+    return not routing.names(routing.missing(subject, routing.wanted(operation.request)))
 
 
 async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease) -> Written:
@@ -137,30 +218,36 @@ async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber 
 
 async def _read_outcome(desk: Desk, operation: Operation, written: Written, lease: Lease) -> dict[str, Any]:
     """Read KrosAI's state after a 2xx: a purchase is done only if its number is named or seen owned."""
-    if operation.action is Action.BUY:
-        return await _bought(desk, operation, written)
     if operation.action is Action.CONFIGURE:
         return await _configured(desk, operation, written, lease)
+    if operation.action is Action.BUY and _is_final(operation, written):
+        return bought(desk.settings, operation, written.number, seen=False)
     try:
-        reading = await find_owned(desk.client, number_id=operation.request.number_id)
+        seen = await looks.look(desk, operation)
     except KrosError:
-        if written.body == "other" or written.contradicted or written.status == HTTPStatus.ACCEPTED:
+        unclear = written.body == "other" or written.contradicted or written.status == HTTPStatus.ACCEPTED
+        if operation.action is Action.BUY or unclear:
             raise
         return {"state": State.DONE}
-    if not released(operation, reading.number):
-        raise OutcomeUnknownError("KrosAI accepted the release, and still shows the number as it was.")
-    return soft_released(operation, reading.number)
+    if seen.outcome is not None:
+        return seen.outcome
+    if operation.action is Action.BUY:
+        raise OutcomeUnknownError("KrosAI answered the purchase without plainly naming the number as bought.")
+    raise OutcomeUnknownError("KrosAI accepted the release, and still shows the number as it was.")
 
 
-async def _bought(desk: Desk, operation: Operation, written: Written) -> dict[str, Any]:
-    number = written.number if written.number and written.number.e164 == operation.e164 else None
-    if number is None and written.e164 == operation.e164:
-        return bought(operation, None, desk.settings.currency)
-    if number is None:
-        number = (await find_owned(desk.client, e164=operation.e164)).number
-    if number is None or number.status == "inactive":
-        raise OutcomeUnknownError("KrosAI answered the purchase without plainly naming the number.")
-    return bought(operation, number, desk.settings.currency)
+def _is_final(operation: Operation, written: Written) -> bool:
+    """Whether a 2xx says plainly that the number is bought: named, not by a record owned before, not still to come."""
+    named = written.number.e164 if written.number is not None else written.e164
+    owned_before = written.number is not None and evidence.was_owned_before(operation, written.number.id)
+    to_come = written.status == HTTPStatus.ACCEPTED or is_pending(written.record_status)
+    return (
+        named == operation.e164
+        and not written.contradicted
+        and not owned_before
+        and not to_come
+        and not has_ended(written.record_status)
+    )
 
 
 async def _configured(desk: Desk, operation: Operation, written: Written, lease: Lease) -> dict[str, Any]:

@@ -134,6 +134,11 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
+    async def sent_since(self, account: str, e164: str, since: float) -> tuple[Operation, ...]:
+        """List the operations on a number that were sent after a time, on the journal's clock."""
+        where = "account = ? AND e164 = ? AND sent_at > ?"
+        return await self._look(lambda: self._select(where, account, e164, since, index="by_number"))
+
     async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         where = (
@@ -273,7 +278,12 @@ class StoredJournal(ABC):
         newer = (
             f"account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done' AND NOT EXISTS ({released_since})"
         )
-        bought = yield f"{monthly}{self._by('settled')} WHERE {newer}", (account, committed_since)
+        recent = yield f"{monthly}{self._by('settled')} WHERE {newer}", (account, committed_since)
+        unseen = (
+            "account = ? AND look_at IS NOT NULL AND action = 'buy' AND state = 'done' "
+            f"AND NOT EXISTS ({released_since})"
+        )
+        bought = [*recent, *(yield f"{monthly}{self._by('watched')} WHERE {unseen}", (account,))]
         sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
         today = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
         sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {today}"

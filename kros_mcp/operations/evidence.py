@@ -1,0 +1,60 @@
+"""What KrosAI's list of owned numbers proves of a purchase; pure.
+
+A record that was there before proves nothing. Evidence is a record with a new id, or one that had ended and now
+lives: a number that was given up and bought again may come back under its old id.
+"""
+
+from kros_mcp.krosai.owned import OwnedReading
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.operations.model import Operation, Seen, Snapshot
+
+
+def snapshot(reading: OwnedReading) -> Snapshot:
+    """Keep what was there before an act is sent."""
+    return Snapshot(
+        records=tuple(
+            Seen(
+                id=record.id,
+                status=record.status,
+                created_at=record.created_at,
+                updated_at=record.updated_at,
+                living=not record.has_ended,
+            )
+            for record in reading.records
+        ),
+        unreadable=reading.unreadable,
+    )
+
+
+def bought(operation: Operation, reading: OwnedReading) -> PhoneNumber | None:
+    """Return the record that proves the purchase, or None if none does."""
+    return next(
+        (record for record in reading.records if not record.has_ended and not was_owned_before(operation, record.id)),
+        None,
+    )
+
+
+def given_up_since(operation: Operation, reading: OwnedReading) -> PhoneNumber | None:
+    """Return a record that came into being after the purchase was sent and has ended again, as of a rejected order.
+
+    It proves neither that the purchase was charged nor that it was not.
+    """
+    if operation.snapshot is None:
+        return None
+    before = {seen.id for seen in operation.snapshot.records}
+    return next((record for record in reading.records if record.has_ended and record.id not in before), None)
+
+
+def was_owned_before(operation: Operation, number_id: str) -> bool:
+    """Whether the account owned the number by this record before the purchase was sent, as far as was written down."""
+    before = operation.snapshot
+    return before is not None and any(seen.id == number_id and seen.living for seen in before.records)
+
+
+def is_conclusive(operation: Operation, reading: OwnedReading) -> bool:
+    """Whether what the reading does not show is not there.
+
+    A record that cannot be read may be the one looked for, unless it stood there before.
+    """
+    before = operation.snapshot.unreadable if operation.snapshot else ()
+    return reading.complete and set(reading.unreadable) <= set(before)

@@ -1,0 +1,52 @@
+"""When KrosAI is looked at again for an operation that was sent; pure.
+
+While an outcome is unknown it is looked for ever more rarely, so that a day costs no more than `MOST_REQUESTS`. What
+was sent and is settled is looked at a few times more within a day, since what KrosAI said may not be what happened.
+"""
+
+from typing import Final
+
+from kros_mcp.operations.model import Operation
+
+WATCHED_SECONDS: Final = 86_400.0
+"""How long an outcome that was told is looked at again."""
+MOST_REQUESTS: Final = 60
+"""What finding out the outcome of one operation may cost KrosAI in its first day."""
+SECOND_READING_SECONDS: Final = 10.0
+"""How far apart two readings are that show a number for sale, before that is believed."""
+_SOONEST_SECONDS: Final = 2.0
+_WATCHES: Final = (0.5, 2.5, 15.0, 90.0, 690.0)
+"""When to look again at what is settled: this many times KROS_SETTLE_SECONDS after sending."""
+
+
+def watch_after(settle_seconds: float, age: float) -> float | None:
+    """Return in how many seconds to look again at what is settled; None if it was looked at for long enough.
+
+    Args:
+        settle_seconds: KROS_SETTLE_SECONDS.
+        age: Seconds since it was sent.
+    """
+    times = (min(each * max(settle_seconds, 1.0), WATCHED_SECONDS) for each in _WATCHES)
+    return next((at - age for at in times if at > age), None)
+
+
+def search_after(operation: Operation, age: float, cost: int) -> float:
+    """Return in how many seconds to look again for an outcome that is unknown.
+
+    Half of its age later at least; later still where a look costs much, so that what is left of `MOST_REQUESTS`
+    lasts for the day. After the first day twice as rarely with every look, and once a day in the end.
+
+    Args:
+        operation: The operation, with the requests that were spent on it before this look.
+        age: Seconds since it was sent.
+        cost: How many requests this look took.
+    """
+    age = max(age, _SOONEST_SECONDS)
+    if age >= WATCHED_SECONDS:
+        return min(age, WATCHED_SECONDS)
+    left = (MOST_REQUESTS - operation.looks - cost) // max(cost, 1)
+    if left < 1:
+        return WATCHED_SECONDS - age
+    if operation.seen_unsold_at is not None:
+        return SECOND_READING_SECONDS
+    return max(_SOONEST_SECONDS, age / 2, age * (float((WATCHED_SECONDS / age) ** (1 / left)) - 1))
