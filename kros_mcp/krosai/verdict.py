@@ -9,7 +9,7 @@ from kros_mcp.krosai.refusals import documented_code, read_error
 from kros_mcp.krosai.sending import Reply, outcome_unknown
 from kros_mcp.krosai.wire import read_e164, read_phone_number
 
-_SETTLED: Final = frozenset({400, 401, 402, 403, 404, 422, 429})  # KrosAI says that it did not act
+_SETTLED: Final = frozenset({400, 401, 402, 403, 404, 409, 422, 429})  # KrosAI says that it did not act
 
 
 def readable(reply: Reply) -> Reply:

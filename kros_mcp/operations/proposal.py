@@ -260,7 +260,9 @@ async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:
         return False
     reading = await find_owned(desk.client, e164=standing.e164)
     owned = reading.living is not None
-    return owned if standing.action is Action.BUY else not owned and reading.complete
+    if standing.action is Action.BUY:
+        return owned or standing.look_at is not None  # KrosAI named it as bought, and may list it late
+    return not owned and reading.complete
 
 
 def already_owned(e164: str) -> OperationError:

@@ -1,6 +1,7 @@
 """A way to KrosAI on which requests and answers can be changed."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 
@@ -28,6 +29,17 @@ def answering(answer: httpx.Response, *, acts: bool = False) -> Tamper:
     async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
         if acts:
             await send(request)
+        return answer
+
+    return tamper
+
+
+def acting_then(sim: Simulator, fault: str, **switch: Any) -> Tamper:
+    """Let KrosAI act, and switch one of its faults on for what comes after."""
+
+    async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = await send(request)
+        sim.faults.switch_on(fault, **switch)
         return answer
 
     return tamper

@@ -1,0 +1,300 @@
+"""A number that the account owns is not bought, and a record that was there before proves no purchase."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from bench import Bench, open_bench, simulator
+from tampering import Send, Tampered, answering
+
+from kros_mcp.errors import OperationError
+from kros_mcp.operations import recovery
+from kros_mcp.operations.model import Operation, State
+from kros_mcp.simulator import OwnedNumber, Simulator
+
+pytestmark = pytest.mark.anyio
+LATE = 121.0
+DAY = 86_400.0
+SHOWN = "+2348035550105"
+ENDED = ["inactive", "released", "Deleted", "cancelled", "CANCELED", "Ported Out", "failed", "expired", "rejected"]
+
+
+def a_record(sim: Simulator, e164: str, status: str) -> OwnedNumber:
+    """Put a record of a number that is for sale into the account, as if it had been there for long."""
+    first = next(iter(sim.owned.values()))
+    record = replace(first, id=sim.ids.make("pn"), e164=e164, status=status, endpoint_id=next(iter(sim.endpoints)))
+    sim.owned[record.id] = record
+    return record
+
+
+def refused(status: int, code: str = "") -> httpx.Response:
+    body = {"error": "No"} | ({"code": code} if code else {})
+    return httpx.Response(status, headers={"retry-after": "0.01"}, json=body)
+
+
+async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
+    for _ in range(times):
+        bench.clock.now += LATE
+        operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
+    return operation
+
+
+async def watch_all_day(bench: Bench, operation: Operation) -> Operation:
+    """Look again each time that the server would, until it does no more."""
+    operation = await bench.stored(operation)
+    while operation.look_at is not None and operation.state in {State.DONE, State.FAILED}:
+        bench.clock.now = max(bench.clock.now, operation.look_at)
+        operation = await recovery.watch(bench.desk, operation)
+    return operation
+
+
+@pytest.mark.promise(14)
+async def test_a_number_that_is_owned_and_for_sale_is_refused_when_proposed(bench: Bench) -> None:
+    owned = a_record(bench.sim, SHOWN, "active")
+    before = replace(owned)
+    with pytest.raises(OperationError) as refusal:
+        await bench.propose(SHOWN, endpoint_id=list(bench.sim.endpoints)[1])
+    assert (refusal.value.code, refusal.value.charged) == ("ALREADY_OWNED", "no")
+    assert (owned, bench.sim.charges, bench.posts()) == (before, [], [])
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize("status", ["active", "suspended", "porting", "something new", "pending"])
+async def test_a_number_that_is_owned_just_before_sending_is_not_bought(bench: Bench, status: str) -> None:
+    operation = await bench.propose(SHOWN, endpoint_id=list(bench.sim.endpoints)[1])
+    owned = a_record(bench.sim, SHOWN, status)
+    before = replace(owned)
+    failed = await bench.execute(operation)
+    assert (failed.state, failed.error_code, failed.charged) == (State.FAILED, "ALREADY_OWNED", "no")
+    assert (owned, bench.sim.charges, bench.posts()) == (before, [], [])
+
+
+@pytest.mark.promise(14)
+async def test_two_principals_never_buy_one_number_twice(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        first, second = await bench.propose(SHOWN), await bench.propose(SHOWN, principal="other")
+        item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+        assert (await bench.execute(first)).state is State.DONE
+        sim.inventory[item.id] = item  # KrosAI goes on listing it for sale
+        failed = await bench.execute(second)
+        assert (failed.state, failed.error_code, failed.charged) == (State.FAILED, "ALREADY_OWNED", "no")
+        assert len(sim.charges) == len(bench.posts()) == 1
+
+
+@pytest.mark.promise(14)
+@pytest.mark.parametrize("status", ENDED)
+@pytest.mark.parametrize("answer", [refused(500), refused(409), refused(404, "NUMBER_NOT_AVAILABLE")])
+async def test_an_old_record_that_has_ended_proves_no_purchase(
+    sim: Simulator, status: str, answer: httpx.Response
+) -> None:
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(answer))) as bench:
+        a_record(sim, SHOWN, status)
+        settled = await ask_often(bench, await bench.buy(SHOWN))
+        assert (settled.state, settled.charged, sim.charges) == (State.FAILED, "no", [])
+        assert (await watch_all_day(bench, settled)).state is State.FAILED
+
+
+@pytest.mark.promise(14)
+async def test_an_old_record_that_lives_again_proves_the_purchase(sim: Simulator) -> None:
+    old = a_record(sim, SHOWN, "released")
+
+    async def revive(request: httpx.Request, _send: Send) -> httpx.Response:
+        old.status = "active"
+        raise httpx.ReadError("lost", request=request)
+
+    async with open_bench(sim, way=Tampered(sim, "POST", revive)) as bench:
+        unknown = await bench.buy(SHOWN)
+        done = await ask_often(bench, unknown, 1)
+        assert (unknown.state, done.state, done.charged) == (State.UNKNOWN, State.DONE, "yes")
+        assert done.number is not None
+        assert done.number["id"] == old.id
+
+
+REFUSALS = [refused(429), refused(404, "NUMBER_NOT_AVAILABLE"), refused(400), refused(409), refused(422)]
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+async def test_a_refusal_of_what_was_done_is_found_out_by_a_look(sim: Simulator, answer: httpx.Response) -> None:
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(answer, acts=True))) as bench:
+        done = await bench.buy(SHOWN)
+        assert (done.state, done.charged, len(sim.charges), len(bench.posts())) == (State.DONE, "yes", 1, 1)
+
+
+def hidden(sim: Simulator) -> Callable[[], None]:
+    """Take a number that was bought out of the list, and give back what shows it again."""
+    number = sim.owned_by_e164(SHOWN)
+    assert number is not None
+    del sim.owned[number.id]
+
+    def show() -> None:
+        sim.owned[number.id] = number
+
+    return show
+
+
+class Late:
+    """KrosAI buys, shows the number only later, and answers with what it is given, one after the other."""
+
+    def __init__(self, sim: Simulator, *answers: httpx.Response) -> None:
+        self._sim, self._answers = sim, list(answers)
+        self.show: Callable[[], None] = lambda: None
+
+    async def __call__(self, request: httpx.Request, send: Send) -> httpx.Response:
+        if not self._sim.charges:
+            await send(request)
+            self.show = hidden(self._sim)
+        return self._answers.pop(0)
+
+
+@pytest.mark.parametrize("first", REFUSALS[1:])
+async def test_a_no_that_turns_out_wrong_is_corrected_and_counted(sim: Simulator, first: httpx.Response) -> None:
+    late = Late(sim, first)
+    async with open_bench(sim, way=Tampered(sim, "POST", late)) as bench:
+        failed = await bench.buy(SHOWN)
+        assert (failed.state, failed.charged, failed.look_at is not None) == (State.FAILED, "no", True)
+        books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=0)
+        assert books.spent_cents == 0
+        late.show()
+        corrected = await watch_all_day(bench, failed)
+        assert (corrected.state, corrected.charged, corrected.changed) == (State.DONE, "yes", "yes")
+        assert corrected.corrected_at is not None
+        assert "after all" in corrected.note
+        books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=0)
+        assert (books.spent_cents, len(sim.charges), len(bench.posts())) == (sim.charges[0].cents, 1, 1)
+
+
+async def test_the_refusal_of_a_repetition_stays_unknown_until_the_settling_time_is_over(sim: Simulator) -> None:
+    late = Late(sim, refused(429), refused(404, "NUMBER_NOT_AVAILABLE"))
+    async with open_bench(sim, way=Tampered(sim, "POST", late)) as bench:
+        unknown = await bench.buy(SHOWN)
+        assert (unknown.state, unknown.charged, unknown.reserved_cents) == (State.UNKNOWN, "unknown", 700)
+        late.show()
+        done = await ask_often(bench, unknown, 1)
+        assert (done.state, done.charged, len(sim.charges)) == (State.DONE, "yes", 1)
+
+
+async def test_after_a_429_at_most_one_repetition_is_sent(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("rate_limited", times=None, on=["purchase"], retry_after="0.01")
+        unknown = await bench.execute(operation)
+        assert (unknown.state, len(bench.posts())) == (State.UNKNOWN, 2)
+        settled = await ask_often(bench, unknown)
+        assert (settled.state, settled.charged, sim.charges) == (State.FAILED, "no", [])
+
+
+async def test_a_correction_is_not_made_for_what_a_later_purchase_has_bought(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("refuse", on=["purchase"], status=400)
+        failed = await bench.execute(operation)
+        bench.clock.now += 1
+        again = await bench.execute(await bench.propose(SHOWN))
+        assert (failed.state, again.state, again.charged) == (State.FAILED, State.DONE, "yes")
+        watched = await watch_all_day(bench, failed)
+        assert (watched.state, watched.charged, watched.look_at) == (State.FAILED, "no", None)
+
+
+def record(status: str, **more: Any) -> dict[str, Any]:
+    return {"id": "pn_new", "e164": SHOWN, "country": "NG", "type": "mobile", "status": status, **more}
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_an_order_that_is_pending_is_unknown_until_the_number_is_listed(sim: Simulator, status: int) -> None:
+    answer = httpx.Response(status, json=record("pending"))
+    late = Late(sim, answer)
+    async with open_bench(sim, way=Tampered(sim, "POST", late)) as bench:
+        unknown = await bench.buy(SHOWN)
+        assert (unknown.state, unknown.charged) == (State.UNKNOWN, "unknown")
+        assert (await ask_often(bench, unknown)).state is State.UNKNOWN
+        late.show()
+        done = await ask_often(bench, unknown, 1)
+        assert (done.state, done.charged) == (State.DONE, "yes")
+
+
+@pytest.mark.parametrize("ends", ["rejected", "cancelled", "failed", "expired"])
+async def test_an_order_that_is_listed_as_pending_and_then_ends_is_corrected(sim: Simulator, ends: str) -> None:
+    item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+    made: list[OwnedNumber] = []
+
+    async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
+        made.append(a_record(sim, SHOWN, "pending"))
+        return httpx.Response(202, json=record("pending", id=made[0].id))
+
+    async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
+        done = await bench.buy(SHOWN)
+        assert (done.state, done.charged, done.look_at is not None) == (State.DONE, "yes", True)
+        made[0].status = ends
+        corrected = await watch_all_day(bench, done)
+        assert (corrected.state, corrected.charged) == (State.UNKNOWN, "unknown")
+        assert corrected.corrected_at is not None
+        sim.inventory[item.id] = item
+        settled = await ask_often(bench, corrected)
+        assert (settled.state, settled.charged, sim.charges) == (State.FAILED, "no", [])
+
+
+@pytest.mark.parametrize("status", ["rejected", "cancelled", "failed"])
+@pytest.mark.parametrize("acts", [True, False])
+async def test_a_success_whose_record_has_ended_is_settled_by_what_the_account_shows(
+    sim: Simulator, status: str, *, acts: bool
+) -> None:
+    way = Tampered(sim, "POST", answering(httpx.Response(201, json=record(status)), acts=acts))
+    async with open_bench(sim, way=way) as bench:
+        settled = await ask_often(bench, await bench.buy(SHOWN))
+        assert settled.state is (State.DONE if acts else State.FAILED)
+        assert settled.charged == ("yes" if acts else "no")
+
+
+async def test_a_success_whose_number_is_never_listed_is_done_counted_and_told(sim: Simulator) -> None:
+    answer = httpx.Response(201, json=record("active"))
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(answer))) as bench:
+        done = await bench.buy(SHOWN)
+        assert (done.state, done.charged, done.look_at is not None) == (State.DONE, "yes", True)
+        bench.clock.now += 2 * 3_600
+        books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=bench.clock.now)
+        assert (SHOWN in books.bought, books.spent_cents) == (True, 700)
+        assert (await bench.propose(SHOWN)).id == done.id
+        await recovery.watch(bench.desk, await bench.stored(done))
+        told = await watch_all_day(bench, done)
+        assert (told.state, told.charged) == (State.DONE, "yes")
+        assert recovery.NEVER_LISTED in told.note
+
+
+async def test_what_the_looking_for_one_unknown_purchase_costs_in_a_day_is_bounded(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("error_before", on=["purchase"])
+        unknown = await bench.execute(operation)
+        for item in [item for item in sim.inventory.values() if item.e164 == SHOWN]:
+            del sim.inventory[item.id]
+        before, began = len(sim.requests), bench.clock.now
+        while bench.clock.now < began + DAY:
+            unknown = await recovery.reconcile(bench.desk, await bench.stored(unknown))
+            assert unknown.look_at is not None
+            bench.clock.now = max(bench.clock.now + recovery.RECONCILE_EVERY_SECONDS, unknown.look_at)
+        assert unknown.state is State.UNKNOWN
+        assert 10 <= len(sim.requests) - before <= 60
+
+
+async def test_the_re_read_of_a_record_with_another_id_releases_nothing() -> None:
+    sim = simulator("reference")
+    first = next(iter(sim.owned.values()))
+    other = a_record(sim, "+2348035550177", "active")
+
+    answers_other = False
+
+    async def swap(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = await send(request)
+        if answers_other and request.url.path.endswith(first.id):
+            return httpx.Response(200, json=answer.json() | {"id": other.id})
+        return answer
+
+    async with open_bench(sim, way=Tampered(sim, "GET", swap)) as bench:
+        operation = await bench.propose_release(first)
+        answers_other = True
+        failed = await bench.execute(operation)
+        assert failed.state is State.FAILED
+        assert [seen for seen in sim.requests if seen.method == "DELETE"] == []
+        assert (first.status, other.status) == ("active", "active")
