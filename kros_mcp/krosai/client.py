@@ -181,7 +181,7 @@ class KrosClient:
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Written:
-        flight = Flight(gate)
+        flight = Flight(gate, has_body=body is not None)
         writing = self._connections.writing()
         request = writing.build_request(
             method,

@@ -51,12 +51,14 @@ class Flight:
     """Follows one write, to know for certain whether any of it can have left.
 
     A real connection tells of itself through httpx's `trace` extension; `left` then turns true at the last
-    moment before the first byte of the request, with connection and TLS standing. The CONNECT that opens a
+    moment before the first byte of the request, with connection and TLS standing. The gate is asked then, and again
+    before the body. The CONNECT that opens a
     tunnel through a proxy is not the request. A transport without a trace (in-process) tells nothing.
     """
 
-    def __init__(self, gate: Gate | None) -> None:
+    def __init__(self, gate: Gate | None, *, has_body: bool = False) -> None:
         self._gate = gate
+        self._has_body = has_body
         self._traced = False
         self._left = False
         self._refusal: Exception | None = None
@@ -77,6 +79,10 @@ class Flight:
         if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
             self.ask()
             self._left = True
+        # A process may be frozen between the two parts. Without its body KrosAI cannot act on a request; one that has
+        # none has left whole with its head.
+        if event.endswith(".send_request_body.started") and self._has_body:
+            self.ask()
 
     def refused(self, failure: Exception) -> bool:
         """Tell whether a failure is what the gate raised."""

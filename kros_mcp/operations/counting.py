@@ -64,5 +64,5 @@ def charged_cents(operation: Operation) -> int | None:
         for name, shown in (("setup_cents", quote.setup_cents), ("monthly_cents", quote.monthly_cents))
     )
     if (setup, monthly) == (quote.setup_cents, quote.monthly_cents):
-        return operation.reserved_cents if quote.due_now_cents is None else quote.due_now_cents
+        return (quote.due_now_cents or 0) if quote.is_priced else operation.reserved_cents
     return operation.reserved_cents if setup is None or monthly is None else setup + monthly

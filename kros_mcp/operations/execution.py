@@ -174,8 +174,7 @@ async def _reread_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
             next_step="Search again and offer a number from the new result.",
         )
     item = found.item
-    shown = (quote.setup_cents, quote.monthly_cents, quote.due_now_cents)
-    if (item.setup_cents, item.monthly_cents, item.due_now_cents) != shown:
+    if (item.setup_cents, item.monthly_cents, item.due_now_cents, item.currency or "") != quote.price:
         currency = desk.settings.currency
         raise OperationError(
             f"The price of {operation.e164} has changed since it was shown: it was "

@@ -111,6 +111,18 @@ class Quote:
     endpoint_type: str = ""
     endpoint_trouble: str = ""
     routed_to: str = ""
+    currency: str = ""
+    """The currency that KrosAI's record states, such as NGN; empty where it states none."""
+
+    @property
+    def price(self) -> tuple[object, ...]:
+        """What a person agrees to pay."""
+        return (self.setup_cents, self.monthly_cents, self.due_now_cents, self.currency)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether KrosAI states both what is due now and what is due every month."""
+        return self.due_now_cents is not None and self.monthly_cents is not None
 
 
 @dataclass(frozen=True)
@@ -197,6 +209,11 @@ class Operation:
     """How many requests the looking has cost."""
     corrected_at: float | None = None
     """When an outcome that had been told was found to be another."""
+
+    def asks_the_same(self, other: "Operation") -> bool:
+        """Whether a person who says yes to this one has said yes to the other: same settings, and same price."""
+        same_price = self.action is not Action.BUY or self.quote.price == other.quote.price
+        return same_price and self.request.settings == other.request.settings
 
     def to(self, state: State, **changes: Any) -> "Operation":  # noqa: ANN401 - fields of this very class
         """Move to `state` if the model allows it.

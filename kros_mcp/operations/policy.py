@@ -23,13 +23,15 @@ class RunRate:
     """What all owned numbers cost a month, as KrosAI showed it at `read_at` (journal's clock).
 
     `prices` are E.164 and monthly cents, null where KrosAI does not state them; `complete` is false when not
-    every number could be read. `buyers` names who bought a number through this journal.
+    every number could be read. `buyers` names who bought a number through this journal, `currencies` what the
+    records state; prices in several cannot be added.
     """
 
     prices: tuple[tuple[str, int | None], ...]
     complete: bool
     read_at: float
     buyers: Mapping[str, str] = field(default_factory=dict)
+    currencies: frozenset[str] = frozenset()
 
     @property
     def monthly_cents(self) -> int:
@@ -91,6 +93,7 @@ def check(
     if operation.action is Action.BUY:
         _check_not_bought(operation, books)
         _check_priced(settings, operation)
+        _check_currency(settings, operation)
         for bound in _bounds(settings, operation, books, run_rate, own or Limits()):
             _check_country(bound, operation)
             _check_purchase(settings, bound, operation)
@@ -118,11 +121,11 @@ def waiting_seconds(settings: Settings, *, approver: bool) -> float:
 
 
 def reserved_cents(settings: Settings, operation: Operation) -> int:
-    """What a claim sets aside: the amount due now, or the purchase maximum where KrosAI states none."""
+    """What a claim sets aside: the amount due now, or the purchase maximum where the price is not stated whole."""
     if operation.action is not Action.BUY:
         return 0
-    due = operation.quote.due_now_cents
-    return settings.max_purchase_cents if due is None else due
+    due = operation.quote.due_now_cents or 0
+    return due if operation.quote.is_priced else max(settings.max_purchase_cents, due)
 
 
 def others_committed(committed: Mapping[str, int | None], e164: str, run_rate: RunRate | None) -> dict[str, int | None]:
@@ -190,12 +193,22 @@ def _bounds(
 
 
 def _check_priced(settings: Settings, operation: Operation) -> None:
-    if operation.quote.due_now_cents is None and not settings.allow_unpriced:
+    if not operation.quote.is_priced and not settings.allow_unpriced:
         raise RefusedError(
-            f"KrosAI does not state the price of {operation.e164}, and this server buys no number without one "
-            "(KROS_ALLOW_UNPRICED); nothing was charged.",
+            f"KrosAI does not state what {operation.e164} costs now and every month, and this server buys no number "
+            "without both (KROS_ALLOW_UNPRICED); nothing was charged.",
             code="UNPRICED",
             next_step="Offer a number whose price is stated.",
+        )
+
+
+def _check_currency(settings: Settings, operation: Operation) -> None:
+    stated, label = operation.quote.currency, settings.currency
+    if stated and label and stated not in label.upper().split():
+        raise RefusedError(
+            f"KrosAI states the price of {operation.e164} in {stated}, and this server's limits are in {label} "
+            "(KROS_CURRENCY); nothing was charged.",
+            code="CURRENCY_DIFFERS",
         )
 
 
@@ -213,7 +226,7 @@ def _check_purchase(settings: Settings, bound: _Bound, operation: Operation) -> 
     cap = bound.limits.max_purchase_cents
     wanted = reserved_cents(settings, operation)
     if cap is not None and wanted > cap:
-        costs = "could cost" if operation.quote.due_now_cents is None else "costs"
+        costs = "costs" if operation.quote.is_priced else "could cost"
         raise RefusedError(
             f"{operation.e164} {costs} {_show(settings, wanted)} now, and one purchase may cost at most "
             f"{_show(settings, cap)} ({bound.rule('KROS_MAX_PURCHASE_CENTS')}); nothing was charged.",
@@ -243,7 +256,8 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
         return
     others = others_committed(bound.committed, operation.e164, run_rate)
     monthly = operation.quote.monthly_cents
-    known = run_rate is not None and run_rate.complete and not run_rate.unpriced
+    currencies = {operation.quote.currency, *(run_rate.currencies if run_rate else ())} - {""}
+    known = run_rate is not None and run_rate.complete and not run_rate.unpriced and len(currencies) <= 1
     if run_rate is None or not known or monthly is None or None in others.values():
         raise RefusedError(
             f"A cap on monthly cost is in force ({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}), and the monthly "

@@ -79,6 +79,7 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
         setup_cents=item.setup_cents,
         monthly_cents=item.monthly_cents,
         due_now_cents=item.due_now_cents,
+        currency=item.currency or "",
         endpoint_id=endpoint.id if endpoint else "",
         endpoint_type=_kind(endpoint),
         endpoint_trouble=_trouble(endpoint),
@@ -251,7 +252,8 @@ async def _propose(desk: Desk, draft: Operation) -> Operation:
 async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:
     """Tell whether an earlier operation answers this wish: it is open, or done and still visible."""
     if standing.state is State.PROPOSED:
-        return standing.request.settings == request.settings
+        other_offer = request.inventory_id and request.inventory_id != standing.request.inventory_id
+        return standing.request.settings == request.settings and not other_offer
     if standing.state in OPEN:
         return True
     if standing.state is not State.DONE or standing.request.settings != request.settings:

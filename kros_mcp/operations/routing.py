@@ -15,6 +15,8 @@ from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations.model import Operation, Request
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
+SHOWN_LATER_SECONDS = (0.5, 1.0, 2.0, 2.0)
+"""How long to wait before each further look at a change that KrosAI has accepted and does not show yet."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ async def apply(
 ) -> Applied:
     """PATCH what is missing, read it back, and try once more in the other spelling if it was ignored.
 
+    A change that KrosAI accepts and shows only seconds later is waited for.
+
     Args:
         client: KrosAI.
         number: As it stands now, read from KrosAI.
@@ -86,7 +90,7 @@ async def apply(
     Raises:
         KrosaiError: KrosAI refused, or it is not known whether it changed anything.
     """
-    current, deferred = number, False
+    current, deferred, patched = number, False, False
     spellings: tuple[Spelling, ...] = ("snake", "camel")
     for spelling in spellings:
         lacking = missing(current, target)
@@ -94,20 +98,29 @@ async def apply(
             break
         try:
             written = await _patch(client, number.id, lacking, spelling, f"{key}-{spelling}", gate)
-            deferred = deferred or written.status == HTTPStatus.ACCEPTED
+            deferred, patched = deferred or written.status == HTTPStatus.ACCEPTED, True
         except (ApiError, NotSentError):
             # The other spelling is only a guess: KrosAI may refuse it, and the first PATCH stands.
             if spelling == "snake":
                 raise
             break
-        try:
-            current = await client.get_number(number.id)
-        except KrosError as exc:
-            raise OutcomeUnknownError(
-                "KrosAI accepted the change, and could not be read afterwards.",
-                next_step="Call get_phone_number later to see its settings.",
-            ) from exc
+        current = await _read_back(client, number.id)
+    for pause in SHOWN_LATER_SECONDS if patched else ():
+        if not names(missing(current, target)) or not await go_on():
+            break
+        await anyio.sleep(pause)
+        current = await _read_back(client, number.id)
     return Applied(number=current, not_applied=names(missing(current, target)), deferred=deferred)
+
+
+async def _read_back(client: KrosClient, number_id: str) -> PhoneNumber:
+    try:
+        return await client.get_number(number_id)
+    except KrosError as exc:
+        raise OutcomeUnknownError(
+            "KrosAI accepted the change, and could not be read afterwards.",
+            next_step="Call get_phone_number later to see its settings.",
+        ) from exc
 
 
 async def _patch(

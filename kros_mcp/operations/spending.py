@@ -14,7 +14,7 @@ _Details = Mapping[str, PhoneNumber | None]
 
 
 async def read_run_rate(desk: Desk) -> RunRate:
-    """Read the monthly prices of all owned numbers that are not inactive, and who bought them.
+    """Read the monthly prices of all owned numbers that have not ended, and who bought them.
 
     Lists may leave the price out; such a number is read by itself.
 
@@ -61,7 +61,7 @@ def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
 
 
 def _living(numbers: Sequence[PhoneNumber]) -> list[PhoneNumber]:
-    return [number for number in numbers if number.status != "inactive"]
+    return [number for number in numbers if not number.has_ended]
 
 
 def _without_price(numbers: Sequence[PhoneNumber]) -> list[str]:
@@ -73,11 +73,14 @@ async def _run_rate(
 ) -> RunRate:
     live = _living(numbers)
     e164s = [number.e164 for number in live]
+    read = (details.get(number.id) or number for number in live)
+    currencies = [*(number.currency for number in live), *(number.currency for number in read)]
     return RunRate(
         prices=tuple(zip(e164s, [_price(number, details) for number in live], strict=True)),
         complete=complete,
         read_at=read_at,
         buyers=await desk.journal.buyers(desk.account, e164s),
+        currencies=frozenset(currency for currency in currencies if currency),
     )
 
 

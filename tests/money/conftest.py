@@ -8,6 +8,7 @@ import bench as benches
 import pytest
 from bench import MEMORY, Bench, open_bench, simulator
 
+from kros_mcp.operations import routing
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,11 @@ def new_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], 
 async def bench(sim: Simulator) -> AsyncIterator[Bench]:
     async with open_bench(sim) as opened:
         yield opened
+
+
+@pytest.fixture(autouse=True)
+def _a_late_change_is_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "SHOWN_LATER_SECONDS", (0.0,) * len(routing.SHOWN_LATER_SECONDS))
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,10 @@ Tamper = Callable[[httpx.Request, Send], Awaitable[httpx.Response]]
 class Tampered(httpx.AsyncBaseTransport):
     """Hands each request of one method to `tamper`, which may send it on, and lets the others through."""
 
-    def __init__(self, sim: Simulator, method: str, tamper: Tamper) -> None:
-        self._way, self._method, self._tamper = transport(sim), method, tamper
+    def __init__(
+        self, sim: Simulator, method: str, tamper: Tamper, way: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._way, self._method, self._tamper = way or transport(sim), method, tamper
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != self._method:

@@ -1,5 +1,6 @@
 """A number that the account owns is not bought, and a record that was there before proves no purchase."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import httpx
 import pytest
 from bench import Bench, open_bench, simulator
-from tampering import Send, Tampered, answering
+from tampering import Send, Tamper, Tampered, answering
 
-from kros_mcp.errors import OperationError
-from kros_mcp.operations import recovery
+from kros_mcp.errors import OperationError, RefusedError
+from kros_mcp.krosai.orders import Changes
+from kros_mcp.operations import recovery, routing
+from kros_mcp.operations.counting import charged_cents
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.simulator import OwnedNumber, Simulator
 
@@ -288,7 +291,7 @@ async def test_the_re_read_of_a_record_with_another_id_releases_nothing() -> Non
     async def swap(request: httpx.Request, send: Send) -> httpx.Response:
         answer = await send(request)
         if answers_other and request.url.path.endswith(first.id):
-            return httpx.Response(200, json=answer.json() | {"id": other.id})
+            return httpx.Response(200, json=json.loads(await answer.aread()) | {"id": other.id})
         return answer
 
     async with open_bench(sim, way=Tampered(sim, "GET", swap)) as bench:
@@ -298,3 +301,86 @@ async def test_the_re_read_of_a_record_with_another_id_releases_nothing() -> Non
         assert failed.state is State.FAILED
         assert [seen for seen in sim.requests if seen.method == "DELETE"] == []
         assert (first.status, other.status) == ("active", "active")
+
+
+async def test_a_price_that_is_not_stated_whole_is_no_price(sim: Simulator) -> None:
+    only_a_total = {"total_cost_cents": 0, "setup_cost_cents": None, "monthly_cost_cents": None}
+    async with open_bench(sim, way=Tampered(sim, "GET", with_items(**only_a_total))) as bench:
+        with pytest.raises(RefusedError) as refusal:
+            await bench.propose(SHOWN)
+        assert (refusal.value.code, refusal.value.charged, bench.posts()) == ("UNPRICED", "no", [])
+
+
+async def test_a_price_that_is_not_stated_whole_reserves_the_purchase_maximum_where_it_is_allowed(
+    sim: Simulator,
+) -> None:
+    only_a_total = {"total_cost_cents": 0, "setup_cost_cents": None, "monthly_cost_cents": None}
+    way = Tampered(sim, "GET", with_items(**only_a_total))
+    async with open_bench(sim, way=way, allow_unpriced=True, max_purchase_cents=3_000) as bench:
+        bought = await bench.buy(SHOWN)
+        assert (bought.state, bought.reserved_cents, charged_cents(bought)) == (State.DONE, 3_000, 3_000)
+
+
+async def test_a_price_in_another_currency_than_the_limits_is_refused(sim: Simulator) -> None:
+    way = Tampered(sim, "GET", with_items(currency="NGN"))
+    async with open_bench(sim, way=way, currency="USD") as bench:
+        with pytest.raises(RefusedError) as refusal:
+            await bench.propose(SHOWN)
+        assert (refusal.value.code, refusal.value.charged) == ("CURRENCY_DIFFERS", "no")
+    async with open_bench(sim, way=way, currency="NGN") as bench:
+        assert (await bench.propose(SHOWN)).quote.currency == "NGN"
+
+
+async def test_a_currency_that_appears_between_the_yes_and_the_purchase_stops_it(sim: Simulator) -> None:
+    stated: dict[str, Any] = {}
+
+    async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
+        return await with_items(**stated)(request, send)
+
+    async with open_bench(sim, way=Tampered(sim, "GET", tamper)) as bench:
+        operation = await bench.propose(SHOWN)
+        stated["currency"] = "NGN"
+        failed = await bench.execute(operation)
+        assert (failed.state, failed.error_code, bench.posts()) == (State.FAILED, "PRICE_CHANGED", [])
+
+
+def with_items(**fields: Any) -> Tamper:
+    """Write these fields into every number for sale; None takes one out."""
+
+    async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = await send(request)
+        if request.url.params.get("action") != "available":
+            return answer
+        body = json.loads(await answer.aread())
+        for item in body if isinstance(body, list) else body["available"]:
+            for name, value in fields.items():
+                item.pop(name, None) if value is None else item.update({name: value})
+        return httpx.Response(200, json=body)
+
+    return tamper
+
+
+async def test_a_change_that_shows_seconds_after_its_200_is_applied(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "SHOWN_LATER_SECONDS", (0.0,) * 4)
+    number = next(iter(sim.owned.values()))
+    wanted = not number.allow_outbound
+    reads = 0
+
+    async def not_yet(_request: httpx.Request, _send: Send) -> httpx.Response:
+        return httpx.Response(200, json={"phone_number": {"id": number.id, "e164": number.e164}})
+
+    async def shown_at_the_fifth(request: httpx.Request, send: Send) -> httpx.Response:
+        nonlocal reads
+        reads += 1
+        if reads == 5:
+            number.allow_outbound = wanted
+        return await send(request)
+
+    way = Tampered(sim, "PATCH", not_yet)
+    way = Tampered(sim, "GET", shown_at_the_fifth, way=way)
+    async with open_bench(sim, way=way) as bench:
+        before = await bench.desk.client.get_number(number.id)
+        applied = await routing.apply(bench.desk.client, before, Changes(allow_outbound=wanted), key="k")
+        assert (applied.not_applied, applied.number.allow_outbound) == ((), wanted)

@@ -208,12 +208,10 @@ class StoredJournal(ABC):
         identity = (draft.account, draft.e164, draft.principal, str(draft.action))
         for standing in (yield from self._select(f"{mine} AND state IN ({_OPEN}){self._for_update}", *identity)):
             current = moves.expire(standing, now)
-            if current.state in OPEN and (
-                current.request.settings == draft.request.settings or current.state is not State.PROPOSED
-            ):
+            if current.state in OPEN and (current.state is not State.PROPOSED or current.asks_the_same(draft)):
                 return current
             if current.state is State.PROPOSED:
-                reason = "Replaced by one with other settings."
+                reason = "Replaced by one with other settings or at another price."
                 current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
             yield from self._store(current)
         if (yield from self._in_flight(draft)):
