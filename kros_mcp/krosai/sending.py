@@ -76,13 +76,14 @@ class Flight:
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Hear from httpcore how far the request is."""
         self._traced = True
-        if event.endswith(".send_request_headers.started") and info["request"].method != b"CONNECT":
-            self.ask()
-            self._left = True
+        part = event.rpartition(".send_request_")[2]
+        if part not in {"headers.started", "body.started"} or info["request"].method == b"CONNECT":
+            return
         # A process may be frozen between the two parts. Without its body KrosAI cannot act on a request; one that has
         # none has left whole with its head.
-        if event.endswith(".send_request_body.started") and self._has_body:
+        if part == "headers.started" or self._has_body:
             self.ask()
+        self._left = True
 
     def refused(self, failure: Exception) -> bool:
         """Tell whether a failure is what the gate raised."""
