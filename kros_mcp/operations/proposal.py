@@ -165,7 +165,7 @@ async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
     """Read an owned number by its id or its E.164.
 
     Raises:
-        OperationError: `NUMBER_NOT_OWNED`.
+        OperationError: `NUMBER_NOT_OWNED`, `NUMBER_NOT_FOUND` or `NOT_LISTED_YET`.
     """
     reading = await find_owned(desk.client, number_id="" if e164 else number_id, e164=e164)
     if reading.number is None and not reading.complete:
@@ -174,6 +174,12 @@ async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
             code="NUMBER_NOT_FOUND",
             next_step="Give the number's id instead, as list_phone_numbers shows it.",
         )
+    if reading.number is None and e164 and await _was_just_bought(desk, e164):
+        raise OperationError(
+            f"{e164} was bought through this server, and KrosAI does not list it yet; nothing was changed.",
+            code="NOT_LISTED_YET",
+            next_step="Try again in a few minutes; list_phone_numbers shows it once KrosAI does.",
+        )
     if reading.number is None:
         raise OperationError(
             f"{e164 or number_id} is not among the numbers of this account; nothing was changed.",
@@ -181,6 +187,12 @@ async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
             next_step="Call list_phone_numbers and use an id or an E.164 that stands there.",
         )
     return reading.number
+
+
+async def _was_just_bought(desk: Desk, e164: str) -> bool:
+    """Whether this journal has a purchase of the number that KrosAI's list may not show yet."""
+    since = await desk.journal.now() - policy.LISTING_LAG_SECONDS
+    return e164 in (await desk.journal.books(desk.account, "", committed_since=since)).bought
 
 
 async def _propose_for_owned(

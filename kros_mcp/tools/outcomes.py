@@ -27,7 +27,6 @@ _SAY_AND_WAIT = (
     "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
     "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
 )
-_KEEP_ASKING = "Call get_operation later; never start it anew. The server keeps asking KrosAI."
 _DONE = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGURE: "changed"}
 _LATER = "Call get_operation with this operation_id in a few seconds. Do not start again."
 
@@ -182,7 +181,7 @@ def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str,
             words = (f"{verb.capitalize()} {number} is under way; its outcome is not known yet.", _LATER)
         case State.UNKNOWN:
             lost = f"The answer to {verb} {number} was lost, so it is not known yet whether it happened"
-            words = (f"{lost}; it will not be sent again.", _KEEP_ASKING)
+            words = (f"{lost}; it will not be sent again.", _keep_asking(operation))
         case State.DONE:
             told = "Tell the person what was not applied." if operation.not_applied else "Nothing more to do."
             words = (_done_words(operation, settings.currency), told)
@@ -218,12 +217,20 @@ def _done_words(operation: Operation, currency: str) -> str:
     lacking = _unapplied(operation)
     if operation.action is Action.BUY:
         cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
-        return f"{number} is bought; it costs {cost}.{note}{lacking}"
+        unseen = " KrosAI does not list it among the owned numbers yet." if operation.look_at is not None else ""
+        return f"{number} is bought; it costs {cost}.{unseen}{note}{lacking}"
     if operation.action is Action.RELEASE:
         return f"{number} is released; calls to it no longer arrive.{note}{lacking}"
     if operation.not_applied:
         return f"{number} is not changed as asked.{note}{lacking}"
     return f"{number} is changed: {changes(operation)}.{note}"
+
+
+def _keep_asking(operation: Operation) -> str:
+    again = (
+        f"looks at KrosAI again at {utc(operation.look_at)[11:16]} UTC" if operation.look_at else "keeps asking KrosAI"
+    )
+    return f"Call get_operation later; never start it anew. The server {again}."
 
 
 def _unapplied(operation: Operation) -> str:

@@ -14,7 +14,8 @@ from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.krosai.orders import Changes
 from kros_mcp.operations import recovery, routing
 from kros_mcp.operations.counting import charged_cents
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.proposal import propose_release
 from kros_mcp.simulator import OwnedNumber, Simulator
 
 pytestmark = pytest.mark.anyio
@@ -259,6 +260,13 @@ async def test_a_success_whose_number_is_never_listed_is_done_counted_and_told(s
         books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=bench.clock.now)
         assert (SHOWN in books.bought, books.spent_cents) == (True, 700)
         assert (await bench.propose(SHOWN)).id == done.id
+        for principal in ("local", "other"):
+            with pytest.raises(OperationError) as refusal:
+                await propose_release(bench.desk, principal, Request(), SHOWN)
+            assert refusal.value.code == "NOT_LISTED_YET"
+        with pytest.raises(RefusedError) as refused_twice:
+            await bench.propose(SHOWN, principal="other")
+        assert refused_twice.value.code == "ALREADY_OWNED"
         await recovery.watch(bench.desk, await bench.stored(done))
         told = await watch_all_day(bench, done)
         assert (told.state, told.charged) == (State.DONE, "yes")
