@@ -1,6 +1,7 @@
 """Every tool answers in time, and a price that moved stops the purchase."""
 
 import time
+from typing import Any
 
 import anyio
 import pytest
@@ -9,7 +10,7 @@ from talk import CANCEL, DECLINE, EMPTY, Person, accept, item_of, open_talk, set
 
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.journal import Journal
-from kros_mcp.simulator import Simulator
+from kros_mcp.simulator import OwnedNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 
@@ -105,14 +106,22 @@ async def test_a_lost_reply_is_unknown_and_then_found_out(reference: Simulator, 
     assert len(reference.charges) == 1
 
 
-async def test_an_outcome_that_cannot_be_found_out_yet_is_unknown(reference: Simulator, era: str) -> None:
-    item = item_of(reference)
+async def test_an_outcome_that_cannot_be_found_out_yet_is_unknown(
+    reference: Simulator, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item, buying = item_of(reference), reference.buy
+
+    def buy_and_list_nothing_more(*order: Any) -> OwnedNumber:
+        reference.faults.switch_on("error_before", times=None, on=["list_owned"])
+        return buying(*order)
+
+    monkeypatch.setattr(reference, "buy", buy_and_list_nothing_more)
     async with open_talk(reference, era, answer_within_seconds=IN_TIME) as talk:
         code = (await talk.buy(item))["confirmation_code"]
         reference.faults.switch_on("lost_reply", on=["purchase"])
-        reference.faults.switch_on("error_before", times=None, on=["list_owned"])
         unknown = await talk.buy(item, confirmation_code=code)
         assert (unknown.outcome, unknown["charged"], unknown["changed"]) == ("unknown", "unknown", "unknown")
+        assert "looks at KrosAI again at " in unknown["next_step"]
         repeated = await talk.buy(item, confirmation_code=code)
         assert repeated["operation_id"] == unknown["operation_id"]
         other_settings = await talk.buy(item, allow_outbound=False)
