@@ -6,6 +6,7 @@ imports inside functions.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -16,6 +17,7 @@ import anyio
 
 from kros_mcp import __version__
 from kros_mcp.errors import SettingsError
+from kros_mcp.krosai.proxy import Proxy, find_proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -55,7 +57,8 @@ class Connections:
         self._base_url = base_url
         self._headers = headers
         self._transport = transport
-        self._verify: ssl.SSLContext | bool | None = None
+        self._verify: ssl.SSLContext | None = None
+        self.proxy: Proxy | None = None
         self._clock = clock
         self._spare: list[tuple[httpx.AsyncClient, float]] = []  # each with when it was last used, the latest last
         self._writing: httpx.AsyncClient | None = None
@@ -64,7 +67,7 @@ class Connections:
         """Make what the first request needs.
 
         Raises:
-            SettingsError: The address or the environment's proxy cannot be used.
+            SettingsError: The address, the environment's proxy or its certificates cannot be used.
         """
         self.writing()
         if not self._spare:
@@ -116,23 +119,48 @@ class Connections:
     def _make(self, *, keep: bool) -> httpx.AsyncClient:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        try:
+        proxy = None
+        if self._transport is None:
             if self._verify is None:
-                self._verify = httpx.create_ssl_context() if self._transport is None else True
+                self.proxy = find_proxy(self._base_url)
+                self._verify = certificates()
+            if self.proxy is not None:
+                own = self._verify if self.proxy.is_reached_by_tls else None
+                proxy = httpx.Proxy(self.proxy.url, ssl_context=own)
+        try:
             return httpx.AsyncClient(
                 base_url=self._base_url,
                 headers=self._headers,
                 timeout=_LONGEST_REQUEST_SECONDS,
                 limits=httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS),
                 transport=self._transport,
-                verify=self._verify,
+                verify=True if self._verify is None else self._verify,
+                proxy=proxy,
+                trust_env=False,  # what the environment says is in `proxy` and `verify`
             )
-        except (ValueError, ImportError, httpx.InvalidURL):
-            # Not chained: the foreign error may quote the address with a proxy's password.
-            what = "KROS_BASE_URL, or a proxy in the environment, is not a usable address."
-        except OSError:  # ssl.SSLError is one too
-            what = "The certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read."
+        except (ValueError, httpx.InvalidURL):
+            what = "KROS_BASE_URL is not a usable address."
         raise SettingsError(what)
+
+
+def certificates() -> ssl.SSLContext:
+    """Load the certificate authorities that SSL_CERT_FILE names, or SSL_CERT_DIR, or else those that come with httpx.
+
+    Raises:
+        SettingsError: They cannot be read.
+    """
+    import httpx  # noqa: PLC0415  # see the module's docstring
+
+    try:
+        return httpx.create_ssl_context()
+    except OSError:  # ssl.SSLError is one too
+        source = certificates_source() or "the list that comes with httpx"
+    raise SettingsError(f"The certificate authorities in {source} cannot be read.")
+
+
+def certificates_source() -> str | None:
+    """Return the variable that names the certificate authorities, if one does."""
+    return next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
 
 
 async def _close(clients: list[httpx.AsyncClient]) -> None:
