@@ -119,28 +119,37 @@ class Connections:
     def _make(self, *, keep: bool) -> httpx.AsyncClient:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        proxy = None
-        if self._transport is None:
-            if self._verify is None:
-                self.proxy = find_proxy(self._base_url)
-                self._verify = certificates()
-            if self.proxy is not None:
-                own = self._verify if self.proxy.is_reached_by_tls else None
-                proxy = httpx.Proxy(self.proxy.url, ssl_context=own)
+        if self._transport is None and self._verify is None:
+            self.proxy = find_proxy(self._base_url)
+            self._verify = certificates()
         try:
             return httpx.AsyncClient(
                 base_url=self._base_url,
                 headers=self._headers,
                 timeout=_LONGEST_REQUEST_SECONDS,
-                limits=httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS),
-                transport=self._transport,
-                verify=True if self._verify is None else self._verify,
-                proxy=proxy,
-                trust_env=False,  # what the environment says is in `proxy` and `verify`
+                transport=self._transport or self._network(keep=keep),
             )
         except (ValueError, httpx.InvalidURL):
             what = "KROS_BASE_URL is not a usable address."
         raise SettingsError(what)
+
+    def _network(self, *, keep: bool) -> httpx.AsyncBaseTransport:
+        import httpx  # noqa: PLC0415  # see the module's docstring
+
+        way = None
+        if self.proxy is not None:
+            # A proxy that shows a certificate of its own is trusted by the same authorities.
+            way = httpx.Proxy(self.proxy.url, ssl_context=self._verify if self.proxy.is_reached_by_tls else None)
+        transport = httpx.AsyncHTTPTransport(
+            verify=self._verify or True,
+            limits=httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS),
+            proxy=way,
+        )
+        if self.proxy is None or not self.proxy.is_socks:
+            return transport
+        from kros_mcp.krosai.socks import SocksTransport  # noqa: PLC0415  # an extra
+
+        return SocksTransport(transport)
 
 
 def certificates() -> ssl.SSLContext:

@@ -54,8 +54,9 @@ def not_sent(failure: Exception | None, proxy: Proxy | None) -> NotSentError:
     Returns:
         A PathError where the same obstacle would stop the next request as well.
     """
-    import httpx  # noqa: PLC0415  # 65 ms, and whoever failed has loaded it
     import ssl  # noqa: PLC0415  # the same
+
+    import httpx  # noqa: PLC0415  # 65 ms, and whoever failed has loaded it
 
     for cause in _causes(failure):
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -102,4 +103,4 @@ def _refusal(told: str, proxy: Proxy) -> PathError | None:
 def _causes(failure: BaseException | None) -> Iterator[BaseException]:
     while failure is not None:
         yield failure
-        failure = failure.__cause__
+        failure = failure.__cause__ or failure.__context__  # httpcore cuts the former

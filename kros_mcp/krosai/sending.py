@@ -133,8 +133,7 @@ def reading_errors() -> tuple[type[Exception], ...]:
     """List every class of error with which an exchange can fail, ours not among them."""
     import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
 
-    theirs = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict)
-    return (*theirs, *_socks_errors(), TooLargeError)
+    return (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, TooLargeError)
 
 
 async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str) -> Reply:
@@ -179,17 +178,7 @@ def _never_sent_errors() -> tuple[type[Exception], ...]:
         httpx.ProxyError,
         httpx.UnsupportedProtocol,
         httpx.InvalidURL,
-        *_socks_errors(),
     )
-
-
-def _socks_errors() -> tuple[type[Exception], ...]:
-    """List what httpcore lets through of the library for SOCKS, which speaks only before a request."""
-    try:
-        from socksio import SOCKSError  # noqa: PLC0415  # an extra
-    except ImportError:
-        return ()
-    return (SOCKSError,)
 
 
 def _noted(error: KrosaiError, failure: Exception | None) -> KrosaiError:

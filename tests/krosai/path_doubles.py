@@ -1,7 +1,7 @@
 """What may stand on the way to KrosAI: TLS servers with made certificates, an HTTP proxy, a SOCKS5 proxy."""
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from krosai_doubles import Behaviour, TcpServer, keep_alive_answers
 
 HOST = "kros.test"
-DAY = datetime.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 
 
 class Authority:
@@ -55,7 +55,7 @@ class Authority:
         name: str = "",
         is_authority: bool = False,
     ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         ends = now + days_left * DAY
         own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -102,14 +102,36 @@ async def tls_server(context: ssl.SSLContext, behave: Behaviour = keep_alive_ans
     server = TcpServer()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            await behave(server, reader, writer)
-        await close(writer)
+        await behave(server, reader, writer)
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-    server.port = listening.sockets[0].getsockname()[1]
-    async with listening:
+    async with _listening(serve, context) as server.port:
         yield server
+
+
+@asynccontextmanager
+async def _listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None
+) -> AsyncIterator[int]:
+    """Serve connections on a port of loopback, and leave none behind."""
+    standing: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        standing[task] = writer
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await serve(reader, writer)
+        with suppress(OSError):
+            writer.close()
+            await writer.wait_closed()
+        del standing[task]
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1]
+        for task, writer in standing.items():
+            task.cancel()
+            writer.transport.abort()
+        await asyncio.gather(*standing, return_exceptions=True)
 
 
 @dataclass
@@ -181,13 +203,9 @@ async def open_proxy(
     proxy = ProxyServer(to, **behaves)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
-            await tunnels(proxy, reader, writer)
-        await close(writer)
+        await tunnels(proxy, reader, writer)
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    proxy.port = listening.sockets[0].getsockname()[1]
-    async with listening:
+    async with _listening(serve, tls) as proxy.port:
         yield proxy
 
 
@@ -199,13 +217,9 @@ async def _pass_on(port: int, reader: asyncio.StreamReader, writer: asyncio.Stre
             while data := await source.read(65536):
                 sink.write(data)
                 await sink.drain()
-        await close(sink)
+        sink.close()
 
-    await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-
-
-async def close(writer: asyncio.StreamWriter) -> None:
-    """Close a stream, whatever the other side has done to it."""
-    with suppress(OSError):
-        writer.close()
-        await writer.wait_closed()
+    try:
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
+    finally:
+        inner_writer.transport.abort()
