@@ -161,7 +161,7 @@ def _usable(source: str, value: str) -> Proxy:
     try:
         url = httpx.URL(f"{scheme}://{rest}")
         httpx.Proxy(url)
-        usable = bool(url.host) and (url.port is None or 0 < url.port <= _HIGHEST_PORT)
+        usable = bool(url.host) and (url.port is None or 0 < url.port <= _HIGHEST_PORT) and len(value.split()) == 1
     except (httpx.InvalidURL, ValueError):
         usable = False
     if not usable:

@@ -124,6 +124,7 @@ def test_a_proxy_is_read_in_every_usual_spelling(
         f"socks5://ada:{'correct-horse' * 20}@proxy.test:1080",
         "://",
         "http://",
+        "put the address of http://***@proxy here",
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_named_by_its_variable_and_no_word_of_it(
