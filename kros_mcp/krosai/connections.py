@@ -6,7 +6,6 @@ imports inside functions.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -17,6 +16,7 @@ import anyio
 
 from kros_mcp import __version__
 from kros_mcp.errors import SettingsError
+from kros_mcp.krosai.network import certificates, network
 from kros_mcp.krosai.proxy import Proxy, find_proxy
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Connections:
         self._base_url = base_url
         self._headers = headers
         self._transport = transport
-        self._verify: ssl.SSLContext | None = None
+        self._authorities: ssl.SSLContext | None = None
         self.proxy: Proxy | None = None
         self._clock = clock
         self._spare: list[tuple[httpx.AsyncClient, float]] = []  # each with when it was last used, the latest last
@@ -119,9 +119,6 @@ class Connections:
     def _make(self, *, keep: bool) -> httpx.AsyncClient:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        if self._transport is None and self._verify is None:
-            self.proxy = find_proxy(self._base_url)
-            self._verify = certificates()
         try:
             return httpx.AsyncClient(
                 base_url=self._base_url,
@@ -136,40 +133,11 @@ class Connections:
     def _network(self, *, keep: bool) -> httpx.AsyncBaseTransport:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        way = None
-        if self.proxy is not None:
-            # A proxy that shows a certificate of its own is trusted by the same authorities.
-            way = httpx.Proxy(self.proxy.url, ssl_context=self._verify if self.proxy.is_reached_by_tls else None)
-        transport = httpx.AsyncHTTPTransport(
-            verify=self._verify or True,
-            limits=httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS),
-            proxy=way,
-        )
-        if self.proxy is None or not self.proxy.is_socks:
-            return transport
-        from kros_mcp.krosai.socks import SocksTransport  # noqa: PLC0415  # an extra
-
-        return SocksTransport(transport)
-
-
-def certificates() -> ssl.SSLContext:
-    """Load the certificate authorities that SSL_CERT_FILE names, or SSL_CERT_DIR, or else those that come with httpx.
-
-    Raises:
-        SettingsError: They cannot be read.
-    """
-    import httpx  # noqa: PLC0415  # see the module's docstring
-
-    try:
-        return httpx.create_ssl_context()
-    except OSError:  # ssl.SSLError is one too
-        source = certificates_source() or "the list that comes with httpx"
-    raise SettingsError(f"The certificate authorities in {source} cannot be read.")
-
-
-def certificates_source() -> str | None:
-    """Return the variable that names the certificate authorities, if one does."""
-    return next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
+        if self._authorities is None:
+            self.proxy = find_proxy(self._base_url)
+            self._authorities = certificates()
+        limits = httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS)
+        return network(self.proxy, self._authorities, limits)
 
 
 async def _close(clients: list[httpx.AsyncClient]) -> None:

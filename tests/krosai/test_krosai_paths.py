@@ -253,6 +253,27 @@ async def test_a_socks_proxy_that_speaks_nonsense_or_hangs_up_sent_nothing(
     assert "the proxy in ALL_PROXY" in failure.message
 
 
+@pytest.mark.parametrize("scheme", ["http", "socks5", "https"])
+async def test_a_mute_proxy_sent_nothing_and_its_connection_is_closed(
+    environment: pytest.MonkeyPatch, scheme: str
+) -> None:
+    environment.setattr("kros_mcp.krosai.client._LONGEST_WRITE_SECONDS", 0.05)
+    gone = asyncio.Event()
+
+    async def say_nothing(_: Any, reader: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
+        while await reader.read(4096):
+            pass
+        gone.set()
+
+    async with open_proxy(0, say_nothing) as proxy:
+        environment.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{proxy.port}")
+        async with open_client(base_url=BASE, api_key=KEY) as client:
+            with pytest.raises(NotSentError, match="the proxy in ALL_PROXY"):
+                await buy(client)
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+
 @pytest.mark.parametrize("way", ["http", "socks5"])
 async def test_a_write_that_left_through_a_proxy_and_is_not_answered_is_unknown(
     environment: pytest.MonkeyPatch, authority: Authority, way: str

@@ -87,7 +87,7 @@ def carried(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str
 
 
 def _way(environment: Mapping[str, str]) -> dict[str, str]:
-    """Pick the variables of proxies and certificate authorities, spelt as they are: Claude Desktop passes none on."""
+    """Pick the variables of proxies and certificate authorities, spelt as they are: Claude Desktop may have none."""
     proxies = {name: value for name, value in environment.items() if name.upper() in _WAY and value.strip()}
     file, folders = (environment.get(name, "") for name in _AUTHORITIES)
     absolute = _absolute(file) if file else "", os.pathsep.join(map(_absolute, filter(None, folders.split(os.pathsep))))
