@@ -16,13 +16,13 @@ import anyio
 
 from kros_mcp import __version__
 from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.network import certificates, network
-from kros_mcp.krosai.proxy import Proxy, find_proxy
 
 if TYPE_CHECKING:
     import ssl
 
     import httpx
+
+    from kros_mcp.krosai.proxy import Proxy
 
 AuthHeader = Literal["bearer", "x-api-key"]
 
@@ -132,6 +132,9 @@ class Connections:
 
     def _network(self, *, keep: bool) -> httpx.AsyncBaseTransport:
         import httpx  # noqa: PLC0415  # see the module's docstring
+
+        from kros_mcp.krosai.network import certificates, network  # noqa: PLC0415  # the same
+        from kros_mcp.krosai.proxy import find_proxy  # noqa: PLC0415  # the same
 
         if self._authorities is None:
             self.proxy = find_proxy(self._base_url)

@@ -3,10 +3,8 @@
 httpx reads them for every host at once, and fails on what this host may not even need: an IPv6 range in NO_PROXY, or a
 SOCKS proxy from which the host is exempt. It also blames whatever it was building then, not the variable.
 
-httpx and urllib are imported at first use: hence the imports inside functions.
+It loads httpx, so it is itself loaded when the first request needs it.
 """
-
-from __future__ import annotations
 
 import os
 import re
@@ -15,6 +13,9 @@ from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
 
 from kros_mcp.errors import SettingsError
 
@@ -79,8 +80,6 @@ def find_proxy(base_url: str) -> Proxy | None:
 
 def named_proxy(base_url: str) -> tuple[str, str] | None:
     """Return what names a proxy for such an address, whether or not its host is exempt, and the value there."""
-    from urllib.request import getproxies  # noqa: PLC0415  # see the module's docstring
-
     proxies = getproxies()
     for kind in (urlsplit(base_url).scheme, "all"):
         if (value := proxies.get(kind, "")).strip():
@@ -91,8 +90,6 @@ def named_proxy(base_url: str) -> tuple[str, str] | None:
 
 
 def _is_exempt(source: str, scheme: str, host: str, port: int | None) -> bool:
-    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # see the module's docstring
-
     if _is_loopback(host):
         return True
     if source == _SYSTEM:
@@ -152,8 +149,6 @@ def _is_loopback(host: str) -> bool:
 
 def _usable(source: str, value: str) -> Proxy:
     """Make sure that httpx can use a proxy's address; no error holds any of it, as it may hold a password."""
-    import httpx  # noqa: PLC0415  # see the module's docstring
-
     scheme, separator, rest = value.partition("://")
     if not separator:
         scheme, rest = "http", value
