@@ -10,6 +10,7 @@
     ├── InternalError              a fault of this program in the middle of an act
     └── KrosaiError                KrosAI, or the way to it, failed
         ├── NotSentError           the request certainly never left
+        │   └── PathError          a certificate or a proxy stands in the way until somebody mends it
         ├── OutcomeUnknownError    it left, and no usable answer came back
         ├── TooSlowError           a reading did not end in the time there was
         ├── ConnectionLostError    the connection broke while reading
@@ -134,6 +135,13 @@ class NotSentError(KrosaiError):
 
     code = "UNREACHABLE"
     next_step = "Nothing was ordered. Try again in a moment."
+
+
+class PathError(NotSentError):
+    """A certificate or a proxy on the way to KrosAI turned the request away, and would again; nothing was ordered."""
+
+    code = "PATH_BLOCKED"
+    next_step = "Nothing was ordered. Tell the operator: `kros-mcp doctor`, where this server runs, tells more."
 
 
 class OutcomeUnknownError(KrosaiError):

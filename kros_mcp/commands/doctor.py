@@ -14,12 +14,14 @@ import anyio
 from kros_mcp import __version__
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
 from kros_mcp.commands.journal_check import check_journal
+from kros_mcp.commands.path_check import check_path
 from kros_mcp.errors import (
     AuthenticationError,
     ConnectionLostError,
     KrosError,
     NotFoundError,
     NotSentError,
+    PathError,
     PermissionDeniedError,
     ProtocolError,
     SettingsError,
@@ -67,7 +69,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         *_settings(settings),
         *_callers(settings),
         *await check_journal(settings),
-        *await _krosai(settings),
+        *await _way(settings),
         _confirmation(settings),
         *_caps(settings),
     ]
@@ -112,6 +114,14 @@ def _callers(settings: Settings) -> list[Finding]:
     return [ok(f"The tokens file names {len(names)} {'caller' if len(names) == 1 else 'callers'}.")]
 
 
+async def _way(settings: Settings) -> list[Finding]:
+    """Look at the way to KrosAI, and ask KrosAI if there is one."""
+    found = check_path(settings)
+    if any(finding.mark == "FAIL" for finding in found):
+        return [*found, warn("KrosAI was not asked, since the way there is not usable.", "Correct that first.")]
+    return [*found, *await _krosai(settings)]
+
+
 async def _krosai(settings: Settings) -> list[Finding]:
     if settings.api_key is None:
         return [warn("KrosAI was not asked, since there is no key.", "Set KROS_API_KEY.")]
@@ -146,9 +156,11 @@ def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Find
         return answer
     host, code = settings.base_url, answer.code
     match answer:
+        case PathError():
+            what, to_do = f"{answer.message} ({code})", answer.next_step
         case NotSentError() | TooSlowError() | ConnectionLostError():
             what = f"KrosAI could not be reached at {host} ({code})."
-            to_do = "Check the network, a proxy in the environment, and KROS_BASE_URL."
+            to_do = "Check the network, the proxy if there is one, and KROS_BASE_URL."
         case AuthenticationError():
             what = f"KrosAI refuses the key ({code})."
             to_do = (

@@ -10,6 +10,10 @@ from typing import Any
 import httpx
 import jwt
 
+from kros_mcp.errors import SettingsError
+from kros_mcp.krosai.network import certificates, network
+from kros_mcp.krosai.proxy import find_proxy
+
 logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 300.0
@@ -108,6 +112,9 @@ class IssuerKeys:
             self._fetched_at, self._failed = self._clock(), False
             if not self._keys:
                 logger.warning("%s holds no public key, so no token of this issuer is taken", self._url)
+        except SettingsError as exc:  # of a proxy's or of certificates, which says what to correct
+            self._failed = True
+            logger.warning("the keys at %s cannot be had: %s", self._url, exc)
         except Exception as exc:  # noqa: BLE001 - whatever it was, the keys there are have to do
             self._failed = True
             logger.warning("the keys at %s cannot be had: %s", self._url, type(exc).__name__)
@@ -118,8 +125,9 @@ class IssuerKeys:
     async def _answer(self) -> bytes:
         headers = {"accept": "application/json", "accept-encoding": "identity"}
         body = b""
+        way = self._transport or network(find_proxy(self._url), certificates(), httpx.Limits())
         async with (
-            httpx.AsyncClient(transport=self._transport, headers=headers, timeout=_FETCH_SECONDS) as client,
+            httpx.AsyncClient(transport=way, headers=headers, timeout=_FETCH_SECONDS) as client,
             client.stream("GET", self._url, follow_redirects=False) as response,
         ):
             if response.status_code != httpx.codes.OK:

@@ -166,7 +166,7 @@ class KrosClient:
                 with self.reach.watched():
                     reply = await exchange(reading, request, _route(path))
             except reading_errors() as exc:
-                failure = judge_reading(exc)
+                failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
             raise failure
         return readable(reply)
@@ -181,8 +181,8 @@ class KrosClient:
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Written:
-        flight = Flight(gate, has_body=body is not None)
         writing = self._connections.writing()
+        flight = Flight(gate, has_body=body is not None, proxy=self._connections.proxy)
         request = writing.build_request(
             method,
             path,

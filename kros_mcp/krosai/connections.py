@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from kros_mcp.krosai.proxy import Proxy
+
 AuthHeader = Literal["bearer", "x-api-key"]
 
 _LONGEST_REQUEST_SECONDS: Final = 30.0
@@ -55,7 +57,8 @@ class Connections:
         self._base_url = base_url
         self._headers = headers
         self._transport = transport
-        self._verify: ssl.SSLContext | bool | None = None
+        self._authorities: ssl.SSLContext | None = None
+        self.proxy: Proxy | None = None
         self._clock = clock
         self._spare: list[tuple[httpx.AsyncClient, float]] = []  # each with when it was last used, the latest last
         self._writing: httpx.AsyncClient | None = None
@@ -64,7 +67,7 @@ class Connections:
         """Make what the first request needs.
 
         Raises:
-            SettingsError: The address or the environment's proxy cannot be used.
+            SettingsError: The address, the environment's proxy or its certificates cannot be used.
         """
         self.writing()
         if not self._spare:
@@ -117,22 +120,27 @@ class Connections:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
         try:
-            if self._verify is None:
-                self._verify = httpx.create_ssl_context() if self._transport is None else True
             return httpx.AsyncClient(
                 base_url=self._base_url,
                 headers=self._headers,
                 timeout=_LONGEST_REQUEST_SECONDS,
-                limits=httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS),
-                transport=self._transport,
-                verify=self._verify,
+                transport=self._transport or self._network(keep=keep),
             )
-        except (ValueError, ImportError, httpx.InvalidURL):
-            # Not chained: the foreign error may quote the address with a proxy's password.
-            what = "KROS_BASE_URL, or a proxy in the environment, is not a usable address."
-        except OSError:  # ssl.SSLError is one too
-            what = "The certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read."
+        except (ValueError, httpx.InvalidURL):
+            what = "KROS_BASE_URL is not a usable address."
         raise SettingsError(what)
+
+    def _network(self, *, keep: bool) -> httpx.AsyncBaseTransport:
+        import httpx  # noqa: PLC0415  # see the module's docstring
+
+        from kros_mcp.krosai.network import certificates, network  # noqa: PLC0415  # the same
+        from kros_mcp.krosai.proxy import find_proxy  # noqa: PLC0415  # the same
+
+        if self._authorities is None:
+            self.proxy = find_proxy(self._base_url)
+            self._authorities = certificates()
+        limits = httpx.Limits(max_keepalive_connections=None if keep else 0, keepalive_expiry=_IDLE_SECONDS)
+        return network(self.proxy, self._authorities, limits)
 
 
 async def _close(clients: list[httpx.AsyncClient]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 
 from kros_mcp import telemetry
-from kros_mcp.errors import ConnectionLostError, NotSentError, RateLimitError, ServerError, TooSlowError
+from kros_mcp.errors import ConnectionLostError, NotSentError, PathError, RateLimitError, ServerError, TooSlowError
 from kros_mcp.krosai.sending import too_slow
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class _Patience:
 
     def __call__(self, failure: Exception) -> bool | float:
         self._attempts += 1
-        if not isinstance(failure, _TRANSIENT) or self._attempts == _ATTEMPTS:
+        if not isinstance(failure, _TRANSIENT) or isinstance(failure, PathError) or self._attempts == _ATTEMPTS:
             return False
         asked_for = failure.retry_after_seconds if isinstance(failure, RateLimitError) else None
         wait = max(self._wait_seconds, asked_for or 0.0)

@@ -18,19 +18,20 @@ from kros_mcp import telemetry
 from kros_mcp.errors import (
     ConnectionLostError,
     KrosaiError,
-    NotSentError,
     OutcomeUnknownError,
     ProtocolError,
     TooSlowError,
 )
+from kros_mcp.krosai.obstacles import not_sent
 
 if TYPE_CHECKING:
     import httpx
 
+    from kros_mcp.krosai.proxy import Proxy
+
 Gate = Callable[[], None]
 
 _LONGEST_BODY: Final = 4 * 1024 * 1024  # bytes; a page of 100 numbers is far below 100 KiB
-_NOT_SENT: Final = "KrosAI could not be reached; nothing was sent."
 
 
 class TooLargeError(Exception):
@@ -52,13 +53,19 @@ class Flight:
 
     A real connection tells of itself through httpx's `trace` extension; `left` then turns true at the last
     moment before the first byte of the request, with connection and TLS standing. The gate is asked then, and again
-    before the body. The CONNECT that opens a
-    tunnel through a proxy is not the request. A transport without a trace (in-process) tells nothing.
+    before the body. What opens a tunnel through a proxy, the CONNECT or the words of SOCKS, is not the request. A
+    transport without a trace (in-process) tells nothing.
+
+    Args:
+        gate: Asked last before the request leaves, and again before its body.
+        has_body: Whether the request has one.
+        proxy: What the request goes through.
     """
 
-    def __init__(self, gate: Gate | None, *, has_body: bool = False) -> None:
+    def __init__(self, gate: Gate | None, *, has_body: bool = False, proxy: Proxy | None = None) -> None:
         self._gate = gate
         self._has_body = has_body
+        self._proxy = proxy
         self._traced = False
         self._left = False
         self._refusal: Exception | None = None
@@ -92,7 +99,7 @@ class Flight:
     def judge(self, failure: Exception | None) -> KrosaiError:
         """Say what a write without an answer means; None stands for our own time limit."""
         never_left = not self._left if self._traced else isinstance(failure, _never_sent_errors())
-        error: KrosaiError = NotSentError(_NOT_SENT) if never_left else outcome_unknown()
+        error: KrosaiError = not_sent(failure, self._proxy) if never_left else outcome_unknown()
         return _noted(error, failure)
 
 
@@ -101,13 +108,13 @@ def outcome_unknown() -> OutcomeUnknownError:
     return OutcomeUnknownError("KrosAI gave no usable answer; whether it acted is not known yet.")
 
 
-def judge_reading(failure: Exception) -> KrosaiError:
-    """Say what a read without an answer means; a read never orders anything."""
+def judge_reading(failure: Exception, proxy: Proxy | None = None) -> KrosaiError:
+    """Say what a read without an answer means; a read never orders anything. `proxy` is what it went through."""
     import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
 
     error: KrosaiError
     if isinstance(failure, _never_sent_errors()):
-        error = NotSentError(_NOT_SENT)
+        error = not_sent(failure, proxy)
     elif isinstance(failure, httpx.TimeoutException):
         error = too_slow()
     elif isinstance(failure, httpx.TransportError):

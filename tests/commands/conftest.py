@@ -44,7 +44,8 @@ def environment(monkeypatch: pytest.MonkeyPatch, journal_url: str) -> pytest.Mon
     for name in [name for name in os.environ if name.upper().startswith("KROS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("KROS_JOURNAL_URL", journal_url)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("SSL_CERT_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "100")
     return monkeypatch
 

@@ -13,7 +13,7 @@ from tests.packaging.checks import require
 SHIPPED_FOLDERS = ("docs", "kros_mcp", "tests")
 SHIPPED_FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml", "server.json")
 ADDED_BY_HATCHLING = (".gitignore", "PKG-INFO")
-EXTRAS = {"http", "otel", "postgres"}
+EXTRAS = {"http", "otel", "postgres", "socks"}
 PYTHONS = ">=3.11"
 
 # Planted beside the sources before anything is built: what a working clone collects and nobody may be given.

@@ -21,6 +21,7 @@ Requires-Python: >=3.11
 Provides-Extra: http
 Provides-Extra: otel
 Provides-Extra: postgres
+Provides-Extra: socks
 Description-Content-Type: text/markdown
 
 # kros-mcp

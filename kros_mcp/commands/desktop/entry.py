@@ -15,12 +15,15 @@ from kros_mcp.settings import MEMORY, PREFIX, default_journal_path, is_postgres,
 API_KEY = "KROS_API_KEY"
 JOURNAL = "KROS_JOURNAL_URL"
 REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_WAY = (*PROXIES, "NO_PROXY")
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _SCHEMES: tuple[Literal["prefix", "user"], ...] = ("prefix", "user")
 _CACHE_MARK = "CACHEDIR.TAG"
 
 
 def entry(environment: Mapping[str, str], *, simulator: bool) -> dict[str, Any]:
-    """Make the entry: absolute paths, string values, and every setting that the terminal has.
+    """Make the entry: absolute paths, string values, every setting that the terminal has, and its way to KrosAI.
 
     Args:
         environment: The terminal's variables, found usable before.
@@ -80,7 +83,22 @@ def carried(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str
     elif "XDG_STATE_HOME" in environment and not simulator:
         # Claude Desktop may not have that variable: another journal would be another budget.
         picked[JOURNAL] = _from_anywhere(f"sqlite:///{default_journal_path()}")
-    return picked
+    return picked if simulator else picked | _way(environment)
+
+
+def _way(environment: Mapping[str, str]) -> dict[str, str]:
+    """Pick the variables of proxies and certificate authorities, spelt as they are: Claude Desktop may have none."""
+    proxies = {name: value for name, value in environment.items() if name.upper() in _WAY and value.strip()}
+    file, folders = (environment.get(name, "") for name in _AUTHORITIES)
+    absolute = _absolute(file) if file else "", os.pathsep.join(map(_absolute, filter(None, folders.split(os.pathsep))))
+    return proxies | {name: value for name, value in zip(_AUTHORITIES, absolute, strict=True) if value}
+
+
+def without_login(variable: str, value: str) -> str:
+    """Write a variable's value without the login of a proxy, if it is a proxy's address and holds one."""
+    scheme, separator, rest = value.rpartition("://")
+    _, has_login, place = rest.rpartition("@")
+    return f"{scheme}{separator}***@{place}" if has_login and variable.upper() in PROXIES else value
 
 
 def left_out(environment: Mapping[str, str], entry_env: Mapping[str, str]) -> list[str]:
@@ -102,4 +120,8 @@ def is_ours(found: object) -> bool:
 def _from_anywhere(url: str) -> str:
     """Name a journal so that it is the same file from whichever folder Claude Desktop starts the server."""
     path = None if is_postgres(url) or url == MEMORY else journal_path(url)
-    return url if path is None else f"sqlite:///{os.path.abspath(path)}"  # noqa: PTH100 - links stay as they are
+    return url if path is None else f"sqlite:///{_absolute(path)}"
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - links stay as they are

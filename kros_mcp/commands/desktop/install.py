@@ -11,7 +11,15 @@ from typing import Any
 
 from kros_mcp.commands.desktop import config_file
 from kros_mcp.commands.desktop.config_file import SERVERS, ConfigFile
-from kros_mcp.commands.desktop.entry import API_KEY, JOURNAL, REPLACED_BY_THE_SIMULATOR, entry, is_ours, left_out
+from kros_mcp.commands.desktop.entry import (
+    API_KEY,
+    JOURNAL,
+    REPLACED_BY_THE_SIMULATOR,
+    entry,
+    is_ours,
+    left_out,
+    without_login,
+)
 from kros_mcp.commands.desktop.places import config_path
 from kros_mcp.commands.doctor import of_key
 from kros_mcp.commands.usage import SERVER_NAME
@@ -107,15 +115,21 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
 
 
 def _over(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Lay the new entry over an older one, of which stays what is none of ours, such as a proxy's address."""
-    others = {name: value for name, value in _env(there).items() if not name.upper().startswith(PREFIX)}
+    """Lay the new entry over an older one, of which stays what this terminal does not set and is none of ours."""
+    given = {name.upper() for name in wanted["env"]}  # a proxy's variable counts in either case
+    others = {
+        name: value
+        for name, value in _env(there).items()
+        if not name.upper().startswith(PREFIX) and name.upper() not in given
+    }
     return {**(there or {}), **wanted, "env": {**wanted["env"], **others}}
 
 
 def _lost(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Name the settings of an older entry that would be gone."""
     needless = REPLACED_BY_THE_SIMULATOR if "--simulator" in wanted["args"] else {API_KEY}
-    return sorted((_env(there).keys() | _set_by_words(there)) - _env(wanted).keys() - needless)
+    ours = {name for name in _env(there) if name.upper().startswith(PREFIX)}  # the others stay, or are set anew
+    return sorted((ours | _set_by_words(there)) - _env(wanted).keys() - needless)
 
 
 def _env(found: dict[str, Any] | None) -> dict[str, Any]:
@@ -158,7 +172,8 @@ def _masked(variable: str, value: str) -> str:
     if variable == API_KEY:
         return _PLACEHOLDER
     is_database = variable == JOURNAL and not value.startswith("sqlite:")
-    return f"put the address of {place(value)} here" if is_database else value
+    shown = place(value) if is_database else without_login(variable, value)
+    return value if shown == value else f"put the address of {shown} here"
 
 
 def _tell_settings(wanted: dict[str, Any], settings: Settings) -> None:
@@ -173,12 +188,14 @@ def _tell_settings(wanted: dict[str, Any], settings: Settings) -> None:
     if settings.simulator:
         print("  KrosAI is simulated in memory: no key, no money, and all is forgotten when it ends.")
     print(f"  Settings: {', '.join(told)}; the others have their defaults." if told else "  Settings: the defaults.")
+    if logins := [variable for variable, value in env.items() if without_login(variable, value) != value]:
+        print(f"  A proxy's login is in {', '.join(logins)}, and so in that file now: keep it from others.")
     if others := left_out(os.environ, env):
         print(f"  Left out, since it does not read them: {', '.join(others)}.")
 
 
 def _told(variable: str, value: str) -> str:
-    return place(value) if variable == JOURNAL else value
+    return place(value) if variable == JOURNAL else without_login(variable, value)
 
 
 def _command(found: dict[str, Any]) -> str:
