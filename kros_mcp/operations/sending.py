@@ -21,8 +21,10 @@ from kros_mcp.errors import (
     KycError,
     NotSentError,
     OutcomeUnknownError,
+    PathError,
     PermissionDeniedError,
     RateLimitError,
+    SettingsError,
 )
 from kros_mcp.krosai.orders import Changes, Order, Written
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended, is_pending
@@ -72,7 +74,7 @@ async def send(
         written = await _until_answered(desk, operation, subject, lease)
     except _DoneError as exc:
         return exc.outcome
-    except (NotSentError, ApiError) as exc:
+    except (NotSentError, SettingsError, ApiError) as exc:
         return {"state": State.FAILED, **_watched(desk, operation, exc), **told(exc)}
     except KrosError as exc:
         return {"state": State.UNKNOWN, **told(exc)}
@@ -107,7 +109,7 @@ class _DoneError(Exception):
 
 def _watched(desk: Desk, operation: Operation, failure: KrosError) -> dict[str, Any]:
     """Look again later whether what was refused has happened all the same; settings can be seen by anybody."""
-    if operation.action is Action.CONFIGURE or isinstance(failure, NotSentError):
+    if operation.action is Action.CONFIGURE or not isinstance(failure, ApiError):
         return {}
     return {"look_after": watch_after(desk.settings.settle_seconds, 0.0)}
 
@@ -151,7 +153,8 @@ async def _until_answered(
             telemetry.retried(exc)
         except NotSentError as exc:
             wait = pause
-            if exc.code == "INTERRUPTED" or clock() + wait >= give_up_at:
+            hopeless = exc.code == "INTERRUPTED" or isinstance(exc, PathError)
+            if hopeless or clock() + wait >= give_up_at:
                 raise turned_away or exc from None
             telemetry.retried(exc)
         except ApiError as exc:
