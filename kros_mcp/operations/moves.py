@@ -112,7 +112,7 @@ def settle(
         now: The journal's time.
         token: The fencing token under which it was sent, or looked after.
         state: The outcome.
-        look_after: In how many seconds to look at KrosAI again; None for never.
+        look_after: In how many seconds to look at KrosAI again; None for never, or at once for an outcome not known.
         changes: Further fields of the operation.
 
     Raises:
@@ -124,6 +124,8 @@ def settle(
     charged, changed = claims(operation, known)
     ended = None if state is State.UNKNOWN else now
     known_now = {"charged": charged, "changed": changed, **changes}
+    if state is State.UNKNOWN and look_after is None:
+        look_after = 0.0
     look_at = None if look_after is None else now + look_after
     return operation.to(state, settled_at=ended, lease_until=None, look_at=look_at, **known_now)
 
