@@ -8,7 +8,8 @@ holds when it is stored.
 from dataclasses import replace
 from typing import Any, Literal
 
-from kros_mcp.errors import Known
+from kros_mcp.errors import Known, OperationError
+from kros_mcp.operations import schedule
 from kros_mcp.operations.model import (
     IN_FLIGHT,
     LEASE_SECONDS,
@@ -22,6 +23,7 @@ from kros_mcp.operations.model import (
     claims,
     past,
 )
+from kros_mcp.times import spoken_duration
 
 
 def expire(operation: Operation, now: float) -> Operation:
@@ -177,15 +179,35 @@ def settle_by_hand(
     state: Literal[State.DONE, State.FAILED],
     by: str,
     reason: str,
+    settle_seconds: float,
 ) -> Operation:
-    """A person who has looked at KrosAI says how an unknown operation ended.
+    """A person who has looked at KrosAI says how an unknown operation ended; what KrosAI then shows may correct it.
+
+    Args:
+        operation: As it stands.
+        now: The journal's time.
+        state: How it ended.
+        by: Who says so.
+        reason: How they know.
+        settle_seconds: KROS_SETTLE_SECONDS.
 
     Raises:
-        OperationError: Its outcome is not unknown.
+        OperationError: Its outcome is not unknown, or `STILL_LOOKING`: the server may still find it out by itself.
     """
     if operation.state is not State.UNKNOWN:
         raise past(operation)
-    settled = settle(operation, now, token=operation.token, state=state, error_code="", message="", next_step="")
+    age = now - (operation.sent_at or 0.0)
+    if age < schedule.FOUND_OUT_TIMES * settle_seconds:
+        raise OperationError(
+            f"Operation {operation.id} was sent {spoken_duration(age)} ago, and the server may still find out how it "
+            "ended; nothing was written down.",
+            code="STILL_LOOKING",
+            next_step=f"Look again in {spoken_duration(schedule.FOUND_OUT_TIMES * settle_seconds - age)}.",
+            operation_id=operation.id,
+        )
+    look_after = schedule.watch_after(settle_seconds, age) or settle_seconds
+    nothing_wrong = {"error_code": "", "message": "", "next_step": ""}
+    settled = settle(operation, now, token=operation.token, state=state, look_after=look_after, **nothing_wrong)
     bought = state is State.DONE and operation.action is Action.BUY
     told = _added(operation.note, f"Settled by {by}: {reason}")
     return replace(settled, note=told, settings_pending=bought)

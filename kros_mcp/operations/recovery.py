@@ -21,6 +21,8 @@ from kros_mcp.operations.looks import Look, look
 from kros_mcp.operations.model import Action, Operation, State
 
 RECONCILE_EVERY_SECONDS = 2.0
+_LOOKING_SECONDS = 60.0
+"""For how long a look at something settled is left to the process that has begun it."""
 NEVER_LISTED = "KrosAI named it as bought, and has not listed it within a day: look in its dashboard."
 
 Verdict = dict[str, Any] | None
@@ -83,22 +85,40 @@ async def watch(desk: Desk, operation: Operation) -> Operation:
     Raises:
         KrosaiError: KrosAI could not be read; what was told stands.
     """
-    now = await desk.journal.now()
-    again = schedule.watch_after(desk.settings.settle_seconds, now - (operation.sent_at or now))
-    found: Move = _nothing_new
+    taken = await _take_watch(desk, operation)
+    if taken is None:
+        return operation
+    age = await _age(desk, taken)
+    again = schedule.watch_after(desk.settings.settle_seconds, age)
+    found: Move | None = None
     with counted() as cost:
         try:
-            found = await _watched(desk, operation, last=again is None)
+            found = await _watched(desk, taken, last=again is None)
         finally:
 
             def note(current: Operation, now: float) -> Operation:
-                if current.state is not operation.state or current.look_at is None:
+                if current.state is not taken.state or current.look_at is None:
                     return current
-                return found(moves.looked(current, now, look_after=again, requests=cost.requests), now)
+                look_after = schedule.after_a_failed_look(again, age) if found is None else again
+                noted = moves.looked(current, now, look_after=look_after, requests=cost.requests)
+                return noted if found is None else found(noted, now)
 
             with anyio.CancelScope(shield=True):
-                settled = await change_counted(desk, operation.id, note)
+                settled = await change_counted(desk, taken.id, note)
     return settled
+
+
+async def _take_watch(desk: Desk, operation: Operation) -> Operation | None:
+    """Note that this process looks now; None if another one does, or it is not time yet."""
+    taken = False
+
+    def note(current: Operation, now: float) -> Operation:
+        nonlocal taken
+        taken = current.state is operation.state and current.look_at is not None and current.look_at <= now
+        return replace(current, look_at=now + _LOOKING_SECONDS) if taken else current
+
+    current = await desk.journal.change(operation.id, note)
+    return current if taken else None
 
 
 async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
@@ -165,13 +185,17 @@ async def _not_released(desk: Desk, operation: Operation, seen: Look) -> Verdict
 
 
 async def _watch_on(desk: Desk, operation: Operation) -> dict[str, Any]:
-    now = await desk.journal.now()
-    return {"look_after": schedule.watch_after(desk.settings.settle_seconds, now - (operation.sent_at or now))}
+    return {"look_after": schedule.watch_after(desk.settings.settle_seconds, await _age(desk, operation))}
 
 
 async def _late_enough(desk: Desk, operation: Operation) -> bool:
-    sent_at = operation.sent_at
-    return sent_at is not None and await desk.journal.now() > sent_at + desk.settings.settle_seconds
+    return operation.sent_at is not None and await _age(desk, operation) > desk.settings.settle_seconds
+
+
+async def _age(desk: Desk, operation: Operation) -> float:
+    """Return for how many seconds an operation has been sent."""
+    now = await desk.journal.now()
+    return now - (now if operation.sent_at is None else operation.sent_at)
 
 
 def _failed(message: str) -> dict[str, Any]:

@@ -12,9 +12,12 @@ WATCHED_SECONDS: Final = 86_400.0
 """How long an outcome that was told is looked at again."""
 MOST_REQUESTS: Final = 60
 """What finding out the outcome of one operation may cost KrosAI in its first day."""
+FOUND_OUT_TIMES: Final = 5.0
+"""For how many times KROS_SETTLE_SECONDS after sending a server may still find an outcome out by itself."""
 SECOND_READING_SECONDS: Final = 10.0
 """How far apart two readings are that show a number for sale, before that is believed."""
 _SOONEST_SECONDS: Final = 2.0
+_AFTER_FAILURE_SECONDS: Final = 3_600.0
 _WATCHES: Final = (0.5, 2.5, 15.0, 90.0, 690.0)
 """When to look again at what is settled: this many times KROS_SETTLE_SECONDS after sending."""
 
@@ -28,6 +31,16 @@ def watch_after(settle_seconds: float, age: float) -> float | None:
     """
     times = (min(each * max(settle_seconds, 1.0), WATCHED_SECONDS) for each in _WATCHES)
     return next((at - age for at in times if at > age), None)
+
+
+def after_a_failed_look(again: float | None, age: float) -> float | None:
+    """Return in how many seconds to look again where KrosAI could not be read; an hour later after the last look.
+
+    Args:
+        again: As `watch_after` says.
+        age: Seconds since it was sent.
+    """
+    return _AFTER_FAILURE_SECONDS if again is None and age < 2 * WATCHED_SECONDS else again
 
 
 def search_after(operation: Operation, age: float, cost: int) -> float:

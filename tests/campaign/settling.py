@@ -78,7 +78,9 @@ async def _settle_by_hand(world: World, operation: Operation) -> None:
     """Do what README tells a person to do then: look at KrosAI's invoices, and write down what they show."""
     charged = any(charge.idempotency_key == operation.id for charge in world.sim.charges)
     state = State.DONE if charged else State.FAILED
-    move = partial(moves.settle_by_hand, state=state, by="the campaign", reason="the invoices show it")
+    move = partial(
+        moves.settle_by_hand, state=state, by="the campaign", reason="the invoices show it", settle_seconds=0
+    )
     try:
         await world.journal.change(operation.id, move)
         world.events.note("settled by hand", operation_id=operation.id, state=state)

@@ -214,7 +214,9 @@ def test_an_owned_number_whose_purchase_counts_as_failed_is_grave_unless_it_was_
 def test_a_purchase_settled_as_failed_by_hand_tells_who_said_so_and_why(
     command: Command, journal_url: str, sim: Simulator
 ) -> None:
-    by_hand = partial(moves.settle_by_hand, state=State.FAILED, by="ana", reason="not in the\x1b[2J dashboard")
+    by_hand = partial(
+        moves.settle_by_hand, state=State.FAILED, by="ana", reason="not in the\x1b[2J dashboard", settle_seconds=0
+    )
     failed = record(journal_url, own(sim), *settled(State.UNKNOWN), by_hand)
 
     ran = command("reconcile", "--json")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from tampering import Send, Tamper, Tampered, answering
 
 from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.krosai.orders import Changes
-from kros_mcp.operations import recovery, routing
+from kros_mcp.operations import moves, recovery, routing
 from kros_mcp.operations.counting import charged_cents
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.proposal import propose_release
@@ -267,7 +268,6 @@ async def test_a_success_whose_number_is_never_listed_is_done_counted_and_told(s
         with pytest.raises(RefusedError) as refused_twice:
             await bench.propose(SHOWN, principal="other")
         assert refused_twice.value.code == "ALREADY_OWNED"
-        await recovery.watch(bench.desk, await bench.stored(done))
         told = await watch_all_day(bench, done)
         assert (told.state, told.charged) == (State.DONE, "yes")
         assert recovery.NEVER_LISTED in told.note
@@ -392,3 +392,27 @@ async def test_a_change_that_shows_seconds_after_its_200_is_applied(
         before = await bench.desk.client.get_number(number.id)
         applied = await routing.apply(bench.desk.client, before, Changes(allow_outbound=wanted), key="k")
         assert (applied.not_applied, applied.number.allow_outbound) == ((), wanted)
+
+
+async def test_a_person_settles_nothing_while_the_server_may_still_find_it_out(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("lost_reply", on=["purchase"])
+        unknown = await bench.execute(operation)
+        by_hand = partial(
+            moves.settle_by_hand,
+            state=State.FAILED,
+            by="user-1",
+            reason="not in the dashboard",
+            settle_seconds=bench.desk.settings.settle_seconds,
+        )
+        with pytest.raises(OperationError) as refusal:
+            await bench.desk.journal.change(unknown.id, by_hand)
+        assert refusal.value.code == "STILL_LOOKING"
+        bench.clock.now += 5 * LATE
+        settled = await bench.desk.journal.change(unknown.id, by_hand)
+        assert (settled.state, settled.charged, settled.look_at is not None) == (State.FAILED, "no", True)
+        corrected = await watch_all_day(bench, settled)
+        assert (corrected.state, corrected.charged, len(sim.charges)) == (State.DONE, "yes", 1)
+        assert "not in the dashboard" in corrected.note
+        assert corrected.corrected_at is not None

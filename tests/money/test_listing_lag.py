@@ -91,7 +91,9 @@ async def test_a_purchase_settled_by_hand_gets_its_settings_once_it_is_listed(si
         unknown = await bench.execute(operation)
         settled = await bench.desk.journal.change(
             unknown.id,
-            lambda current, now: moves.settle_by_hand(current, now, state=State.DONE, by="user-1", reason="looked"),
+            lambda current, now: moves.settle_by_hand(
+                current, now, state=State.DONE, by="user-1", reason="looked", settle_seconds=0
+            ),
         )
         number = sim.owned_by_e164(settled.e164)
         assert number is not None
@@ -110,7 +112,9 @@ async def test_a_purchase_that_is_not_listed_for_an_hour_says_that_its_settings_
         unknown = await bench.buy(allow_outbound=False)
         settled = await bench.desk.journal.change(
             unknown.id,
-            lambda current, now: moves.settle_by_hand(current, now, state=State.DONE, by="user-1", reason="looked"),
+            lambda current, now: moves.settle_by_hand(
+                current, now, state=State.DONE, by="user-1", reason="looked", settle_seconds=0
+            ),
         )
         bench.clock.now += HOUR + 1.0
         finished = await finish_purchase(bench.desk, settled)

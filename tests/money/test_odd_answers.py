@@ -34,7 +34,9 @@ async def test_a_success_that_names_another_number_is_never_called_failed_by_wha
         assert (await ask_often(bench, unknown)).state is State.UNKNOWN
         ended = await bench.desk.journal.change(
             unknown.id,
-            lambda current, now: moves.settle_by_hand(current, now, state=State.FAILED, by="user-1", reason="looked"),
+            lambda current, now: moves.settle_by_hand(
+                current, now, state=State.FAILED, by="user-1", reason="looked", settle_seconds=0
+            ),
         )
         assert (ended.state, ended.charged, sim.charges) == (State.FAILED, "no", [])
 

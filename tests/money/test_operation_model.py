@@ -130,7 +130,7 @@ class Life(RuleBasedStateMachine):
     @rule(state=st.sampled_from([State.DONE, State.FAILED]))
     def is_settled_by_hand(self, state: Any) -> None:
         unknown = self.operation.state is State.UNKNOWN
-        assert self.move(moves.settle_by_hand, state=state, by="p", reason="seen") is unknown
+        assert self.move(moves.settle_by_hand, state=state, by="p", reason="seen", settle_seconds=0) is unknown
         if unknown:
             self.evidence = {State.DONE: "yes", State.FAILED: "no"}[state]
 
@@ -205,8 +205,10 @@ def test_an_act_that_may_be_on_its_way_is_never_called_free() -> None:
 def test_a_purchase_settled_by_hand_still_gets_its_settings() -> None:
     sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
     lost = moves.settle(sent, 0.0, token=1, state=State.UNKNOWN)
-    assert moves.settle_by_hand(lost, 1.0, state=State.DONE, by="ops", reason="seen").settings_pending
-    assert not moves.settle_by_hand(lost, 1.0, state=State.FAILED, by="ops", reason="seen").settings_pending
+    assert moves.settle_by_hand(lost, 1.0, state=State.DONE, by="ops", reason="seen", settle_seconds=0).settings_pending
+    assert not moves.settle_by_hand(
+        lost, 1.0, state=State.FAILED, by="ops", reason="seen", settle_seconds=0
+    ).settings_pending
 
 
 requests = st.builds(

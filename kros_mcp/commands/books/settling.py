@@ -59,6 +59,7 @@ async def _settle(settings: Settings, arguments: argparse.Namespace, reason: str
         state=State.DONE if arguments.outcome == "done" else State.FAILED,
         by=person.name(),
         reason=reason,
+        settle_seconds=settings.settle_seconds,
     )
     async with open_journal(settings.journal_url) as journal:
         return await certain.decide(journal, arguments.operation_id, move)
