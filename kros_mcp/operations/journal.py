@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
+from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
 
@@ -55,10 +56,14 @@ class Journal(Protocol):
         """Give the journal's time, in Unix seconds."""
         ...
 
-    async def propose(self, draft: Operation) -> Operation:
+    async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:
         """Store a draft, or answer the open operation that is the same.
 
         One that waits with other settings is cancelled in its favour.
+
+        Args:
+            draft: The operation.
+            by: Who asks for it; it stands in the event that is stored with every move.
 
         Raises:
             OperationError: `NUMBER_BUSY`, the number is being acted on; `ASKED_TOO_OFTEN`, three prompts
@@ -66,15 +71,20 @@ class Journal(Protocol):
         """
         ...
 
-    async def change(self, operation_id: str, move: Move) -> Operation:
-        """Run one move in a transaction.
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
+        """Run one move in a transaction, and store its event with it.
+
+        Args:
+            operation_id: The operation.
+            move: Answers the next row.
+            by: Who makes the move.
 
         Raises:
             OperationError: There is no such operation, or the move is not allowed.
         """
         ...
 
-    async def claim(self, operation_id: str, move: Claim, *, committed_since: float) -> Operation:
+    async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
         """Run a move that also needs the books, in one transaction with the sums it sees.
 
         A number that another operation of the account is acting on fails this one with `NUMBER_BUSY`.
@@ -83,7 +93,12 @@ class Journal(Protocol):
             operation_id: The operation to claim.
             move: Answers the claimed operation, or the failed one.
             committed_since: Purchases settled after this time count as committed.
+            by: Who has just said yes; the server, where that was said before.
         """
+        ...
+
+    async def events(self, operation_id: str) -> tuple[Event, ...]:
+        """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
         ...
 
     async def get(self, operation_id: str) -> Operation | None:
@@ -112,7 +127,7 @@ class Journal(Protocol):
         """List the operations on a number that were sent after a time, on the journal's clock."""
         ...
 
-    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
+    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         ...
 

@@ -93,7 +93,7 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
 
 async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
-        return await certain.decide(journal, operation_id, move)
+        return await certain.decide(journal, operation_id, move, by=person.by())
 
 
 def _show(case: _Case, settings: Settings) -> None:

@@ -61,4 +61,4 @@ async def _settle(settings: Settings, arguments: argparse.Namespace, reason: str
         reason=reason,
     )
     async with open_journal(settings.journal_url) as journal:
-        return await certain.decide(journal, arguments.operation_id, move)
+        return await certain.decide(journal, arguments.operation_id, move, by=person.by())

@@ -74,6 +74,7 @@ class PostgresJournal(StoredJournal):
     """
 
     _table = f"{SCHEMA}.operations"
+    _events = f"{SCHEMA}.operation_events"
     _meta = f"{SCHEMA}.meta"
     _for_update = " FOR UPDATE"
 
