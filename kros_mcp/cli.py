@@ -159,6 +159,10 @@ def _run_on_journal(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands.books import settling  # noqa: PLC0415
 
             return settling.run(arguments)
+        case "adopt":
+            from kros_mcp.commands.books import adopting  # noqa: PLC0415
+
+            return adopting.run(arguments)
         case _:
             from kros_mcp.commands.books import deciding  # noqa: PLC0415
 

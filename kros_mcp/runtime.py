@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.operations.accounts import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
@@ -54,7 +55,7 @@ async def open_runtime(
             journal=journal,
             client=client,
             inventory=Inventory(client),
-            account=settings.account(journal.secret),
+            account=await account_in(settings, journal),
             own_limits=own_limits,
         )
         runner = await stack.enter_async_context(open_runner(desk))

@@ -92,6 +92,18 @@ examples:
 
 exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or settings   3 journal unusable
 """
+_ADOPTING = """\
+For a KROS_API_KEY that replaces another of the same KrosAI account. Without KROS_ORGANIZATION_ID the key names the
+account, so that a new one begins with empty budgets and does not look after what is unknown under the old one.
+After this it does. It is all or nothing, each operation tells of it, and it cannot be undone.
+
+examples:
+  kros-mcp operations --all-accounts
+  kros-mcp adopt 1f3a9c2e
+  kros-mcp adopt 1f3a9c2e --yes --reason "key rotated on 3 May"
+
+exit codes:  0 handed over   1 left as it is, or refused   2 usage or settings   3 journal unusable
+"""
 _BUNDLING = """\
 Claude Desktop installs the file by a double click, brings Python and all that is needed by itself, asks for the key
 and the limits in a form, and keeps the key as a secret. No key and no setting of this terminal is in the file, so
@@ -238,6 +250,11 @@ def add_decisions(commands: Commands) -> None:
     settle.add_argument("operation_id", metavar="ID")
     settle.add_argument("outcome", choices=("done", "failed"))
     settle.add_argument("--reason", required=True, help="how you know; kept in the journal")
+
+    adopting = add(commands, "adopt", "hand the operations of a replaced key to this one", _ADOPTING)
+    adopting.add_argument("former", metavar="FORMER", help="the former account's name, or how it begins")
+    adopting.add_argument("--reason", default="", help="why; kept in the journal")
+    adopting.add_argument("--yes", action="store_true", help="ask nothing at the terminal; needs --reason")
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
+from kros_mcp.settings import Environment
 
 Move = Callable[[Operation, float], Operation]
 Claim = Callable[[Operation, float, Books], Operation]
@@ -129,6 +130,31 @@ class Journal(Protocol):
 
     async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
+        ...
+
+    async def accounts(self) -> dict[str, int]:
+        """Count the operations of each account, whoever it is."""
+        ...
+
+    async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:
+        """Hand all operations of one account to another, in one transaction, each with an event.
+
+        What is only proposed under both is cancelled under one.
+
+        Args:
+            former: The account whose operations they are.
+            account: Whose they become.
+            environment: Of that account.
+            by: Who hands them over.
+            words: Why.
+
+        Returns:
+            How many operations were handed over.
+
+        Raises:
+            OperationError: Nothing was handed over: `NOTHING_TO_ADOPT`, `OTHER_ENVIRONMENT`, or `NUMBER_BUSY` where
+                a number is being acted on under both.
+        """
         ...
 
     async def list_operations(

@@ -88,7 +88,7 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
     async with open_journal(settings.journal_url) as journal:
         operation = await require(journal, operation_id)
         books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
-        return _Case(operation, books, account_of(settings, journal))
+        return _Case(operation, books, await account_of(settings, journal))
 
 
 async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import events, moves
+from kros_mcp.operations import accounts, events, moves
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
 from kros_mcp.operations.journals.listing import condition
@@ -29,6 +29,7 @@ from kros_mcp.operations.journals.rows import (
 )
 from kros_mcp.operations.model import OPEN, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
+from kros_mcp.settings import Environment
 
 T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0
@@ -52,6 +53,10 @@ class StoredJournal(ABC):
     @abstractmethod
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
         """Run a transaction that writes; anybody who cancels it waits until it has ended."""
+
+    async def _transact_long(self, work: Callable[[], Work[T]]) -> T:
+        """Run a transaction that may take minutes."""
+        return await self._transact(work)
 
     @abstractmethod
     async def _look(self, work: Callable[[], Work[T]]) -> T:
@@ -174,6 +179,39 @@ class StoredJournal(ABC):
                 yield from self._stored(operation, replace(operation, settings_superseded=chosen), now, by)
 
         await self._transact(supersede)
+
+    async def accounts(self) -> dict[str, int]:
+        """Count the operations of each account, whoever it is."""
+
+        def work() -> Work[dict[str, int]]:
+            rows = yield f"SELECT account, count(*) FROM {self._table} GROUP BY account ORDER BY account", ()
+            return {account: int(count) for account, count in rows}
+
+        return await self._look(work)
+
+    async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:
+        """Hand all operations of one account to another, in one transaction, each with an event."""
+
+        def work() -> Work[int]:
+            for name in sorted((former, account)):
+                yield from self._alone(name)
+            now = yield from self._time()
+            open_now = f"account IN (?, ?) AND state IN ({_OPEN}) ORDER BY id{self._for_update}"
+            standing = yield from self._select(open_now, former, account)
+            for before, after in accounts.make_room(standing, former, now):
+                yield from self._stored(before, after, now, by)
+            event, count, last = events.adopted(account, now, by, words), 0, ""
+            page = f"account = ? AND id > ? ORDER BY id LIMIT {_MANY}{self._for_update}"
+            while rows := (yield from self._select(page, former, last)):
+                accounts.require_environment(rows, environment)
+                yield from self._tell_all(rows, event)
+                count, last = count + len(rows), rows[-1].id
+            if not count:
+                raise accounts.nothing_to_adopt()
+            yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
+            return count
+
+        return await self._transact_long(work)
 
     async def list_operations(
         self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
@@ -335,8 +373,7 @@ class StoredJournal(ABC):
         for event in events.between(before, after, now, by):
             number = yield from self._tell(after.id, event)
             if number == 1:  # its row is older than its events
-                carried = (after.id, 0, *encode_event(events.carried_over(before, now)))
-                yield f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES ({marks(carried)})", carried
+                yield from self._insert_events([(after.id, 0, *encode_event(events.carried_over(before, now)))])
         return after
 
     def _tell(self, operation_id: str, event: Event) -> Work[int]:
@@ -346,3 +383,21 @@ class StoredJournal(ABC):
         sql = f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES ({values}) RETURNING number"
         [(number,)] = yield sql, (operation_id, operation_id, *encode_event(event))
         return int(number)
+
+    def _tell_all(self, operations: Sequence[Operation], event: Event) -> Work[None]:
+        """Store an event that many operations have in common."""
+        ids = [operation.id for operation in operations]
+        sql = f"SELECT operation_id, max(number) FROM {self._events} WHERE operation_id IN ({marks(ids)}) GROUP BY 1"
+        last: dict[str, int] = dict((yield sql, ids))
+        told = encode_event(event)
+        rows = [(id_, last.get(id_, 0) + 1, *told) for id_ in ids]
+        carried = [operation for operation in operations if operation.id not in last]
+        rows += [(row.id, 0, *encode_event(events.carried_over(row, event.at))) for row in carried]
+        yield from self._insert_events(rows)
+
+    def _insert_events(self, rows: Sequence[tuple[object, ...]]) -> Work[None]:
+        values = ", ".join([f"({marks(_EVENT)})"] * len(rows))
+        yield (
+            f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES {values}",
+            [each for row in rows for each in row],
+        )
