@@ -31,6 +31,7 @@ async def open_runtime(
     transport: "httpx.AsyncBaseTransport | None" = None,
     journal: Journal | None = None,
     own_limits: Callable[[str], Limits | None] | None = None,
+    names_callers: Callable[[], bool] | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the way to KrosAI and the runner, and close them in turn.
 
@@ -39,6 +40,7 @@ async def open_runtime(
         transport: The way to KrosAI. Defaults to the network, or to the simulator where the settings say so.
         journal: An open journal, which stays open. Defaults to the one that the settings name.
         own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
+        names_callers: Whether a tokens file says who is known, and can be read now. Defaults to no.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -57,6 +59,7 @@ async def open_runtime(
             inventory=Inventory(client),
             account=await account_in(settings, journal),
             own_limits=own_limits,
+            names_callers=names_callers,
         )
         runner = await stack.enter_async_context(open_runner(desk))
         yield Runtime(

@@ -106,6 +106,7 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
             raise model.past(current)
         try:
+            _require_known(desk, current)
             if yes is not None and policy.needs_approver(desk.settings, current):
                 raise _needs_approver(current)
             policy.check(desk.settings, current, books, run_rate, own)
@@ -119,6 +120,20 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
     operation = await desk.journal.claim(operation_id, claim, committed_since=since, by=by)
     count_claim(desk, operation)
     return operation
+
+
+def _require_known(desk: Desk, operation: Operation) -> None:
+    """Raise where this server knows the principal no more; what it cannot tell is left to one that can."""
+    known = desk.knows(operation.principal)
+    if known is None:
+        raise OperationError(
+            "Who asked for this is not known to this server; nothing was charged or changed.", code="NOT_PERMITTED"
+        )
+    if not known:
+        raise RefusedError(
+            "Whoever asked for this is not known to this service any more; nothing was charged or changed.",
+            code="NOT_PERMITTED",
+        )
 
 
 def _needs_approver(operation: Operation) -> RefusedError:

@@ -51,7 +51,7 @@ async def decide(
 
     Raises:
         OperationError: `OPERATION_NOT_FOUND`, `TOO_LATE` or `QUOTE_CHANGED`; nothing was decided.
-        RefusedError: `OWN_REQUEST`; nothing was decided.
+        RefusedError: `OWN_REQUEST` or `NOT_PERMITTED`; nothing was decided.
         JournalError: It was not decided, or that is not known, which the message then says.
     """
     chosen = (decisions.approval if approving else decisions.denial)(approver + SIGNED_WHERE, reason)
@@ -64,6 +64,12 @@ async def decide(
             raise RefusedError(
                 "You asked for this yourself, so another approver has to decide; nothing was decided.",
                 code="OWN_REQUEST",
+            )
+        if approving and desk.knows(operation.principal) is False:
+            raise RefusedError(
+                "Whoever asked for this is not known to this service any more, so it would not be carried out; nothing "
+                "was decided.",
+                code="NOT_PERMITTED",
             )
         if not hmac.compare_digest(digest_of(operation).encode(), digest.encode()):
             raise OperationError(
