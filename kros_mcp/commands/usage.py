@@ -34,16 +34,18 @@ examples:
 exit codes:  0 made   1 the name is taken   2 usage or settings
 """
 _LISTING = """\
-Newest first, with who asked, who said yes and why.
+Newest first, with who asked, who said yes and why. With an ID: when what happened to it, by whom, through which
+channel and in which words.
 Without KROS_API_KEY no account is named, and the operations of all accounts are shown.
 "now" and "a month" are the price that was shown; the state says whether it was paid.
 
 examples:
   kros-mcp operations --state unknown --state sending
+  kros-mcp operations op_abcdefghijklmnop
   kros-mcp operations --day 2026-05-03 --principal night-desk
   kros-mcp operations --json --limit 1000 | jq '.operations[] | select(.charged == "unknown")'
 
-exit codes:  0 listed   2 usage or settings   3 journal unusable
+exit codes:  0 listed   1 there is no such operation   2 usage or settings   3 journal unusable
 """
 _EXPORTING = """\
 RFC 4180 in UTF-8, oldest first, one line for each operation; amounts are whole cents where a name ends in _cents.
@@ -215,6 +217,7 @@ def add_token(commands: Commands) -> None:
 def add_books(commands: Commands) -> None:
     """Add the commands that read the books."""
     listing = add(commands, "operations", "list what was asked for, and how it ended", _LISTING)
+    listing.add_argument("operation_id", nargs="?", metavar="ID", help="tell the story of this one, move by move")
     _add_filters(listing)
     listing.add_argument("--day", metavar="YYYY-MM-DD", help="only what was asked for on this day (UTC)")
     listing.add_argument("--limit", type=int, default=50, help="how many at most (50)", metavar="N")
