@@ -73,7 +73,6 @@ _FIELDS: tuple[tuple[MoveName, tuple[str, ...]], ...] = (
 )
 """Which move a change of fields alone is, where the state stays; the first that fits."""
 _SERVERS_OWN = frozenset({MoveName.CLAIMED, MoveName.SENT, MoveName.UNKNOWN, MoveName.EXPIRED})
-_WORDS = ("message", "note", "reason")
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def between(before: Operation, after: Operation, at: float, by: By) -> tuple[Eve
     move = _move(before, after, changes, by)
     whose = SERVER if move in _SERVERS_OWN else by
     channel = str(after.channel or "") if move is MoveName.ASKED else whose.channel
-    return (Event(at, move, whose.who, channel, _words(after, changes), changes),)
+    return (Event(at, move, whose.who, channel, _words(before, after, changes), changes),)
 
 
 def fold(events: Iterable[Event]) -> Operation:
@@ -165,8 +164,10 @@ def _move(before: Operation, after: Operation, changes: dict[str, Any], by: By) 
     return next((move for move, names in _FIELDS if any(name in changes for name in names)), MoveName.NOTED)
 
 
-def _words(after: Operation, changes: dict[str, Any]) -> str:
-    return next((words for name in _WORDS if name in changes and (words := getattr(after, name))), "")
+def _words(before: Operation, after: Operation, changes: dict[str, Any]) -> str:
+    """Give the words that a move brought; a note is added to those before it."""
+    told = {"message": after.message, "note": after.note.removeprefix(before.note).strip(), "reason": after.reason}
+    return next((words for name, words in told.items() if name in changes and words), "")
 
 
 def _changes(before: Operation, after: Operation) -> dict[str, Any]:

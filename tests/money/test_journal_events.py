@@ -193,11 +193,10 @@ async def test_a_denial_and_a_settling_by_hand_keep_who_and_why(journal: Journal
 async def test_an_outcome_that_turns_out_another_is_a_correction(journal: Journal, clock: Clock) -> None:
     failed = await settle(journal, await journal.propose(draft(clock)), State.FAILED)
 
-    def correct(row: Operation, now: float) -> Operation:
-        return replace(row, state=State.DONE, charged="yes", corrected_at=now, note="KrosAI shows it.")
-
-    await journal.change(failed.id, correct)
+    await journal.change(failed.id, lambda row, _: replace(row, note="Dearer."))
+    await journal.change(failed.id, partial(moves.correct, state=State.DONE, note="KrosAI shows it now."))
     assert (await told(journal, failed))[-1] == ("corrected", "server", "")
+    assert [event.words for event in await journal.events(failed.id)][-2:] == ["Dearer.", "KrosAI shows it now."]
     await agree(journal, failed)
 
 
