@@ -201,20 +201,15 @@ class Settings(ServiceSettings):
             secret: The journal's own random key, so that names differ from journal to journal.
 
         Returns:
-            32 hexadecimal characters. With an organization they are the same for the same base URL, environment and
-            organization, whatever the key; without one, for the same base URL and API key. A JWT stands for its
-            issuer and subject, since the token itself changes by the hour.
+            32 hexadecimal characters: of base URL, environment and organization; without an organization, of base
+            URL and API key. A JWT stands for its issuer and subject, since the token itself changes by the hour.
         """
         if self.organization_id:
             return _named(secret, "organization", self.base_url, self.environment, self.organization_id)
         return _named(secret, self.base_url, "", _identity(self.require_api_key()))
 
     def former_account(self, secret: bytes) -> str | None:
-        """Name this account as versions did that took the key for a part of it; None if its name is the same still.
-
-        Args:
-            secret: The journal's own random key.
-        """
+        """Name this account as versions did that took the key for a part of it; None if its name is the same still."""
         if not self.organization_id:
             return None
         return _named(secret, self.base_url, self.organization_id, _identity(self.require_api_key()))

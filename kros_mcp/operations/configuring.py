@@ -10,7 +10,7 @@ from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.events import By
+from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.model import Request, new_operation_id
 from kros_mcp.operations.proposal import check_may_write, require_endpoint, require_owned
 from kros_mcp.operations.runner import Runner
@@ -45,7 +45,7 @@ async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNu
 
 
 async def configure(
-    desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, principal: str, seconds: float
+    desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float, by: By = SERVER
 ) -> Change:
     """Apply settings to a number that is not protected, in a task that the server owns.
 
@@ -54,13 +54,13 @@ async def configure(
         runner: Owns the task, so that a client that goes away does not cut it in half.
         number: As `require_changeable` read it.
         request: The settings wanted.
-        principal: Who asks for it.
         seconds: How long to wait; after that it goes on by itself.
+        by: Who asks for it.
     """
     target = routing.wanted(request)
 
     async def change() -> Change:
-        await desk.journal.settings_changed(desk.account, number.e164, routing.names(target), by=By(principal, "tool"))
+        await desk.journal.settings_changed(desk.account, number.e164, routing.names(target), by=by)
         try:
             with within(_LONGEST_CHANGE_SECONDS):
                 applied = await routing.apply(desk.client, number, target, key=new_operation_id())

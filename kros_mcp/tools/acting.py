@@ -134,7 +134,12 @@ async def configure_phone_number(
         allow_outbound=flag(allow_outbound),
     )
     change = await configuring.configure(
-        here.desk, here.runner, standing, request, seconds=current_call.get().seconds_left, principal=principal(ctx)
+        here.desk,
+        here.runner,
+        standing,
+        request,
+        seconds=current_call.get().seconds_left,
+        by=By(principal(ctx), "tool"),
     )
     return results.answer(outcomes.changed(change))
 
