@@ -144,9 +144,9 @@ def _run_for_operator(arguments: argparse.Namespace) -> int:
 def _run_on_journal(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "operations":
-            from kros_mcp.commands.books import listing  # noqa: PLC0415
+            from kros_mcp.commands.books import listing, timeline  # noqa: PLC0415
 
-            return listing.run(arguments)
+            return listing.run(arguments) if arguments.operation_id is None else timeline.run(arguments)
         case "export":
             from kros_mcp.commands.books import exporting  # noqa: PLC0415
 
@@ -159,6 +159,10 @@ def _run_on_journal(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands.books import settling  # noqa: PLC0415
 
             return settling.run(arguments)
+        case "adopt":
+            from kros_mcp.commands.books import adopting  # noqa: PLC0415
+
+            return adopting.run(arguments)
         case _:
             from kros_mcp.commands.books import deciding  # noqa: PLC0415
 

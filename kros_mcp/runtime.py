@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.operations.accounts import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
@@ -30,6 +31,7 @@ async def open_runtime(
     transport: "httpx.AsyncBaseTransport | None" = None,
     journal: Journal | None = None,
     own_limits: Callable[[str], Limits | None] | None = None,
+    names_callers: Callable[[], bool] | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the way to KrosAI and the runner, and close them in turn.
 
@@ -38,6 +40,7 @@ async def open_runtime(
         transport: The way to KrosAI. Defaults to the network, or to the simulator where the settings say so.
         journal: An open journal, which stays open. Defaults to the one that the settings name.
         own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
+        names_callers: Whether a tokens file says who is known, and can be read now. Defaults to no.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -54,8 +57,9 @@ async def open_runtime(
             journal=journal,
             client=client,
             inventory=Inventory(client),
-            account=settings.account(journal.secret),
+            account=await account_in(settings, journal),
             own_limits=own_limits,
+            names_callers=names_callers,
         )
         runner = await stack.enter_async_context(open_runner(desk))
         yield Runtime(

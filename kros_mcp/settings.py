@@ -201,11 +201,18 @@ class Settings(ServiceSettings):
             secret: The journal's own random key, so that names differ from journal to journal.
 
         Returns:
-            32 hexadecimal characters, the same for the same base URL, organization and API key. A JWT
-            stands for its issuer and subject, since the token itself changes by the hour.
+            32 hexadecimal characters: of base URL, environment and organization; without an organization, of base
+            URL and API key. A JWT stands for its issuer and subject, since the token itself changes by the hour.
         """
-        identity = [self.base_url, self.organization_id or "", _identity(self.require_api_key())]
-        return hmac.new(secret, json.dumps(identity).encode(), hashlib.sha256).hexdigest()[:32]
+        if self.organization_id:
+            return _named(secret, "organization", self.base_url, self.environment, self.organization_id)
+        return _named(secret, self.base_url, "", _identity(self.require_api_key()))
+
+    def former_account(self, secret: bytes) -> str | None:
+        """Name this account as versions did that took the key for a part of it; None if its name is the same still."""
+        if not self.organization_id:
+            return None
+        return _named(secret, self.base_url, self.organization_id, _identity(self.require_api_key()))
 
 
 def load_settings(*, simulator: bool = False) -> Settings:
@@ -262,6 +269,10 @@ def default_journal_path() -> Path:
     import platformdirs  # noqa: PLC0415 - 12 ms that only this needs
 
     return Path(platformdirs.user_state_dir("kros-mcp", appauthor=False)) / "journal.sqlite3"
+
+
+def _named(secret: bytes, *parts: str) -> str:
+    return hmac.new(secret, json.dumps(parts).encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _identity(api_key: str) -> str:

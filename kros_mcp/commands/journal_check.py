@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from kros_mcp.commands.books.choosing import account_of, is_foreign
+from kros_mcp.commands.books.choosing import account_of, is_foreign, short
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journal import Filter, Journal
@@ -26,7 +26,7 @@ async def check_journal(settings: Settings) -> list[Finding]:
     try:
         async with open_journal(url) as journal:
             await journal.check_writable()
-            rows = await _rows(journal, account_of(settings, journal))
+            rows = await _rows(journal, await account_of(settings, journal))
     except KrosError as exc:
         if isinstance(exc, SettingsError):
             return [failed(exc)]
@@ -114,8 +114,9 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
         found.append(
             warn(
                 f"Not settled, of other accounts (another key, organization or address): {_listed(others)}.",
-                "Only a server with that account's settings looks after them. Where the outcome is unknown and the key "
-                "is gone, look in the dashboard and run kros-mcp settle ID done|failed --reason ...",
+                "Only a server with that account's settings looks after them. If this key has replaced theirs, run "
+                f"kros-mcp adopt {' or '.join(sorted({short(one.account) for one in others}))}; else look in the "
+                "dashboard and run kros-mcp settle ID done|failed --reason ...",
             )
         )
     return found

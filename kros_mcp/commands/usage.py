@@ -34,16 +34,18 @@ examples:
 exit codes:  0 made   1 the name is taken   2 usage or settings
 """
 _LISTING = """\
-Newest first, with who asked, who said yes and why.
+Newest first, with who asked, who said yes and why. With an ID: when what happened to it, by whom, through which
+channel and in which words.
 Without KROS_API_KEY no account is named, and the operations of all accounts are shown.
 "now" and "a month" are the price that was shown; the state says whether it was paid.
 
 examples:
   kros-mcp operations --state unknown --state sending
+  kros-mcp operations op_abcdefghijklmnop
   kros-mcp operations --day 2026-05-03 --principal night-desk
   kros-mcp operations --json --limit 1000 | jq '.operations[] | select(.charged == "unknown")'
 
-exit codes:  0 listed   2 usage or settings   3 journal unusable
+exit codes:  0 listed   1 there is no such operation   2 usage or settings   3 journal unusable
 """
 _EXPORTING = """\
 RFC 4180 in UTF-8, oldest first, one line for each operation; amounts are whole cents where a name ends in _cents.
@@ -91,6 +93,18 @@ examples:
   kros-mcp settle op_abcdefghijklmnop done --reason "invoice of 3 May shows it"
 
 exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or settings   3 journal unusable
+"""
+_ADOPTING = """\
+For a KROS_API_KEY that replaces another of the same KrosAI account. Without KROS_ORGANIZATION_ID the key names the
+account, so that a new one begins with empty budgets and does not look after what is unknown under the old one.
+After this it does. It is all or nothing, each operation tells of it, and it cannot be undone.
+
+examples:
+  kros-mcp operations --all-accounts
+  kros-mcp adopt 1f3a9c2e
+  kros-mcp adopt 1f3a9c2e --yes --reason "key rotated on 3 May"
+
+exit codes:  0 handed over   1 left as it is, or refused   2 usage or settings   3 journal unusable
 """
 _BUNDLING = """\
 Claude Desktop installs the file by a double click, brings Python and all that is needed by itself, asks for the key
@@ -203,6 +217,7 @@ def add_token(commands: Commands) -> None:
 def add_books(commands: Commands) -> None:
     """Add the commands that read the books."""
     listing = add(commands, "operations", "list what was asked for, and how it ended", _LISTING)
+    listing.add_argument("operation_id", nargs="?", metavar="ID", help="tell the story of this one, move by move")
     _add_filters(listing)
     listing.add_argument("--day", metavar="YYYY-MM-DD", help="only what was asked for on this day (UTC)")
     listing.add_argument("--limit", type=int, default=50, help="how many at most (50)", metavar="N")
@@ -238,6 +253,11 @@ def add_decisions(commands: Commands) -> None:
     settle.add_argument("operation_id", metavar="ID")
     settle.add_argument("outcome", choices=("done", "failed"))
     settle.add_argument("--reason", required=True, help="how you know; kept in the journal")
+
+    adopting = add(commands, "adopt", "hand the operations of a replaced key to this one", _ADOPTING)
+    adopting.add_argument("former", metavar="FORMER", help="the former account's name, or how it begins")
+    adopting.add_argument("--reason", default="", help="why; kept in the journal")
+    adopting.add_argument("--yes", action="store_true", help="ask nothing at the terminal; needs --reason")
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

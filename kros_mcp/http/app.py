@@ -73,8 +73,13 @@ async def open_service(
 
     @asynccontextmanager
     async def lifespan(settings: Settings) -> AsyncIterator[Runtime]:
-        own_limits = access.own_limits if access else None
-        async with open_runtime(settings, transport=transport, journal=journal, own_limits=own_limits) as runtime:
+        async with open_runtime(
+            settings,
+            transport=transport,
+            journal=journal,
+            own_limits=access.own_limits if access else None,
+            names_callers=access.names_callers if access else None,
+        ) as runtime:
             opened.append(runtime)
             yield runtime
 

@@ -54,6 +54,7 @@ def build_access(
         resource=f"{settings.public_url}/mcp" if issuer else None,
         issuers=(issuer.issuer,) if issuer else (),
         trouble=ways.trouble,
+        names_callers=ways.names_callers,
         still_approves=ways.still_approves,
     )
 
@@ -76,6 +77,9 @@ class _Ways:
         if self._is_the_issuers(principal):
             return self.common
         return self.tokens.limits_of(principal) if self.tokens else None
+
+    def names_callers(self) -> bool:
+        return self.tokens is not None and self.tokens.trouble() is None
 
     def still_approves(self, principal: str, mark: str) -> bool:
         if self._is_the_issuers(principal):

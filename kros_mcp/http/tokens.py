@@ -26,13 +26,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
-from kros_mcp.operations.model import Limits
+from kros_mcp.operations.model import TOKENS, Limits
 from kros_mcp.tools.caller import CallerToken, Scope, caller_token, principal_of
 
 logger = logging.getLogger(__name__)
 
-ISSUER = "tokens"
-"""Who vouches for those named in the file; no URL, so that no authorization server can pass for it."""
+ISSUER = TOKENS
 LOOK_SECONDS = 1.0
 """How long a change to the file may go unseen."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

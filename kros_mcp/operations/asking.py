@@ -14,6 +14,7 @@ from kros_mcp.operations import moves, policy
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import PERSON
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.proposal import propose_purchase
@@ -206,7 +207,9 @@ async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: T
 
 async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str) -> Operation:
     try:
-        return await change_counted(desk, operation.id, lambda current, now: moves.end(current, now, to, reason=reason))
+        return await change_counted(
+            desk, operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=PERSON
+        )
     except OperationError:
         return await desk.journal.get(operation.id) or operation
 

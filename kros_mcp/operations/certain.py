@@ -5,12 +5,19 @@ while the person believes that nothing happened.
 """
 
 from kros_mcp.errors import JournalError
+from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Journal, Move
 from kros_mcp.operations.model import Operation, State
 
 
-async def decide(journal: Journal, operation_id: str, move: Move) -> Operation:
+async def decide(journal: Journal, operation_id: str, move: Move, *, by: By) -> Operation:
     """Run the move that decides; after an error the operation is read again.
+
+    Args:
+        journal: Where the operation stands.
+        operation_id: Which.
+        move: The decision.
+        by: Who decides, and where.
 
     Returns:
         The operation as decided; where the answer was lost, as it stands now.
@@ -26,7 +33,7 @@ async def decide(journal: Journal, operation_id: str, move: Move) -> Operation:
         return tried[-1]
 
     try:
-        return await journal.change(operation_id, deciding)
+        return await journal.change(operation_id, deciding, by=by)
     except JournalError:
         # Before the move has run, nothing of it can be stored.
         found = await _found(journal, operation_id, tried[-1]) if tried else None

@@ -10,6 +10,7 @@ from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import routing
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.model import Request, new_operation_id
 from kros_mcp.operations.proposal import check_may_write, require_endpoint, require_owned
 from kros_mcp.operations.runner import Runner
@@ -43,7 +44,9 @@ async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNu
     return await desk.client.get_number(number.id) if e164 else number
 
 
-async def configure(desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float) -> Change:
+async def configure(
+    desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float, by: By = SERVER
+) -> Change:
     """Apply settings to a number that is not protected, in a task that the server owns.
 
     Args:
@@ -52,11 +55,12 @@ async def configure(desk: Desk, runner: Runner, number: PhoneNumber, request: Re
         number: As `require_changeable` read it.
         request: The settings wanted.
         seconds: How long to wait; after that it goes on by itself.
+        by: Who asks for it.
     """
     target = routing.wanted(request)
 
     async def change() -> Change:
-        await desk.journal.settings_changed(desk.account, number.e164, routing.names(target))
+        await desk.journal.settings_changed(desk.account, number.e164, routing.names(target), by=by)
         try:
             with within(_LONGEST_CHANGE_SECONDS):
                 applied = await routing.apply(desk.client, number, target, key=new_operation_id())

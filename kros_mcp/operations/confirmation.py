@@ -16,6 +16,7 @@ from kros_mcp.errors import ConfirmationError
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations import moves
+from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 
@@ -155,7 +156,7 @@ async def check_code(journal: Journal, operation: Operation, given: str) -> None
         return
     counted = operation
     if operation.state is State.PROPOSED:
-        counted = await journal.change(operation.id, moves.wrong_code)
+        counted = await journal.change(operation.id, moves.wrong_code, by=By(operation.principal, "code"))
     declined = counted.state is State.DECLINED
     raise ConfirmationError(
         f"That is not the confirmation code of operation {operation.id}"

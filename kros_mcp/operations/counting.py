@@ -6,11 +6,12 @@ transaction whose commit was lost sight of is not counted; the journal is what i
 
 from kros_mcp import telemetry
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import WAITING, Action, Operation, State
 
 
-async def change_counted(desk: Desk, operation_id: str, move: Move) -> Operation:
+async def change_counted(desk: Desk, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
     """Run a move in a transaction, and count the state that it has led to.
 
     Raises:
@@ -22,7 +23,7 @@ async def change_counted(desk: Desk, operation_id: str, move: Move) -> Operation
         before.append(current.state)
         return move(current, now)
 
-    operation = await desk.journal.change(operation_id, noted)
+    operation = await desk.journal.change(operation_id, noted, by=by)
     if before and before[-1] is not operation.state:
         count_reached(desk, operation)
         desk.changes.of(operation)

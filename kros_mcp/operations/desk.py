@@ -9,7 +9,7 @@ from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.operations.changes import Changes
 from kros_mcp.operations.journal import Identity, Journal
-from kros_mcp.operations.model import Action, Limits, Operation
+from kros_mcp.operations.model import TOKENS, Action, Limits, Operation
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Desk:
     account: str
     own_limits: Callable[[str], Limits | None] | None = None
     """What each principal may spend by itself, where several call one server; None for those it does not know."""
+    names_callers: Callable[[], bool] | None = None
+    """Whether the tokens file can be read now, and so says who is known; None where there is none."""
     changes: Changes = field(default_factory=Changes)
 
     def identity(self, principal: str, action: Action) -> Identity:
@@ -60,6 +62,15 @@ class Desk:
             daily_budget_cents=self.settings.principal_daily_budget_cents,
             monthly_commitment_cents=self.settings.principal_monthly_commitment_cents,
         )
+
+    def knows(self, principal: str) -> bool | None:
+        """Tell whether this server still knows who asked; None where it cannot, and has to leave what they asked for.
+
+        A token's holder is known by the tokens file. That a JWT's subject is still let in cannot be known here.
+        """
+        if not principal.startswith(f"{TOKENS}|") or self.limits_of(principal) is not None:
+            return True
+        return False if self.names_callers is not None and self.names_callers() else None
 
     async def find_for_sale(self, operation: Operation, *, seconds: float = 2.5) -> InventoryReading:
         """Read the number of a purchase again, starting where it was seen."""

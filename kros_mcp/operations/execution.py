@@ -25,6 +25,7 @@ from kros_mcp.money import show_price
 from kros_mcp.operations import evidence, model, moves, policy
 from kros_mcp.operations.counting import change_counted, count_claim
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import PERSON, SERVER, By
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Snapshot, State
@@ -105,6 +106,7 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
             raise model.past(current)
         try:
+            _require_known(desk, current)
             if yes is not None and policy.needs_approver(desk.settings, current):
                 raise _needs_approver(current)
             policy.check(desk.settings, current, books, run_rate, own)
@@ -114,9 +116,24 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         return moves.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
 
     since = (run_rate.read_at if run_rate else await desk.journal.now()) - policy.LISTING_LAG_SECONDS
-    operation = await desk.journal.claim(operation_id, claim, committed_since=since)
+    by = SERVER if yes is None else PERSON if yes.by == PERSON.channel else By(operation.principal, "code")
+    operation = await desk.journal.claim(operation_id, claim, committed_since=since, by=by)
     count_claim(desk, operation)
     return operation
+
+
+def _require_known(desk: Desk, operation: Operation) -> None:
+    """Raise where this server knows the principal no more; what it cannot tell is left to one that can."""
+    known = desk.knows(operation.principal)
+    if known is None:
+        raise OperationError(
+            "Who asked for this is not known to this server; nothing was charged or changed.", code="NOT_PERMITTED"
+        )
+    if not known:
+        raise RefusedError(
+            "Whoever asked for this is not known to this service any more; nothing was charged or changed.",
+            code="NOT_PERMITTED",
+        )
 
 
 def _needs_approver(operation: Operation) -> RefusedError:

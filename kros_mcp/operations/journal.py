@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
+from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
+from kros_mcp.settings import Environment
 
 Move = Callable[[Operation, float], Operation]
 Claim = Callable[[Operation, float, Books], Operation]
@@ -55,10 +57,14 @@ class Journal(Protocol):
         """Give the journal's time, in Unix seconds."""
         ...
 
-    async def propose(self, draft: Operation) -> Operation:
+    async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:
         """Store a draft, or answer the open operation that is the same.
 
         One that waits with other settings is cancelled in its favour.
+
+        Args:
+            draft: The operation.
+            by: Who asks for it; it stands in the event that is stored with every move.
 
         Raises:
             OperationError: `NUMBER_BUSY`, the number is being acted on; `ASKED_TOO_OFTEN`, three prompts
@@ -66,15 +72,20 @@ class Journal(Protocol):
         """
         ...
 
-    async def change(self, operation_id: str, move: Move) -> Operation:
-        """Run one move in a transaction.
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
+        """Run one move in a transaction, and store its event with it.
+
+        Args:
+            operation_id: The operation.
+            move: Answers the next row.
+            by: Who makes the move.
 
         Raises:
             OperationError: There is no such operation, or the move is not allowed.
         """
         ...
 
-    async def claim(self, operation_id: str, move: Claim, *, committed_since: float) -> Operation:
+    async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
         """Run a move that also needs the books, in one transaction with the sums it sees.
 
         A number that another operation of the account is acting on fails this one with `NUMBER_BUSY`.
@@ -83,7 +94,12 @@ class Journal(Protocol):
             operation_id: The operation to claim.
             move: Answers the claimed operation, or the failed one.
             committed_since: Purchases settled after this time count as committed.
+            by: Who has just said yes; the server, where that was said before.
         """
+        ...
+
+    async def events(self, operation_id: str) -> tuple[Event, ...]:
+        """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
         ...
 
     async def get(self, operation_id: str) -> Operation | None:
@@ -112,8 +128,33 @@ class Journal(Protocol):
         """List the operations on a number that were sent after a time, on the journal's clock."""
         ...
 
-    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
+    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
+        ...
+
+    async def accounts(self) -> dict[str, int]:
+        """Count the operations of each account, whoever it is."""
+        ...
+
+    async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:
+        """Hand all operations of one account to another, in one transaction, each with an event.
+
+        What is only proposed under both is cancelled under one.
+
+        Args:
+            former: The account whose operations they are.
+            account: Whose they become.
+            environment: Of that account.
+            by: Who hands them over.
+            words: Why.
+
+        Returns:
+            How many operations were handed over.
+
+        Raises:
+            OperationError: Nothing was handed over: `NOTHING_TO_ADOPT`, `OTHER_ENVIRONMENT`, or `NUMBER_BUSY` where
+                a number is being acted on under both.
+        """
         ...
 
     async def list_operations(

@@ -6,7 +6,7 @@ It tells an approver what the guard would say; the guard itself looks again when
 from dataclasses import dataclass
 
 from kros_mcp.operations import policy
-from kros_mcp.operations.model import Operation
+from kros_mcp.operations.model import TOKENS, Operation
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.settings import Settings
 
@@ -94,3 +94,20 @@ def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -
     monthly = operation.quote.monthly_cents if operation else 0
     known = run_rate.complete and not run_rate.unpriced and None not in others.values()
     return Month(before, before + (monthly or 0), certain=known and monthly is not None)
+
+
+def asker(principal: str, *, known: bool | None) -> str:
+    """Say in a sentence what an approver is to know of who asks; empty where there is nothing.
+
+    Args:
+        principal: Who asks.
+        known: Whether the tokens file that names them still does; None where that cannot be told.
+    """
+    if known is None:
+        return "Only a service that still knows them carries this out; whether one does is not known here."
+    if not known:
+        return "The tokens file does not name them any more, so this would not be carried out."
+    issuer, parted, _ = principal.partition("|")
+    if parted and issuer != TOKENS:
+        return "They signed in through an identity provider; whether it would still let them in is not known here."
+    return ""

@@ -9,6 +9,7 @@ from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.wire import Endpoint, PhoneNumber
 from kros_mcp.operations import policy
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import By
 from kros_mcp.operations.model import (
     DONE_ANSWERED_SECONDS,
     OPEN,
@@ -258,7 +259,7 @@ async def _propose(desk: Desk, draft: Operation) -> Operation:
     since = (run_rate.read_at if run_rate else draft.created_at) - policy.LISTING_LAG_SECONDS
     books = await desk.journal.books(desk.account, draft.principal, committed_since=since)
     policy.check(desk.settings, draft, books, run_rate)
-    return await desk.journal.propose(draft)
+    return await desk.journal.propose(draft, by=By(draft.principal, "tool"))
 
 
 async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:

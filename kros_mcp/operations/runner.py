@@ -178,7 +178,8 @@ class Runner:
             if operation.id in self._runs or operation.id in self._attended or self._closing:
                 continue
             if operation.state is State.CONFIRMED:
-                if not self._desk.settings.read_only and not self._pausing(operation.id):
+                known = self._desk.knows(operation.principal) is not None  # else it is another server's
+                if known and not self._desk.settings.read_only and not self._pausing(operation.id):
                     self.start(operation.id, None)
             elif self._wants_attention(operation, now):
                 self._attended[operation.id] = anyio.Event()

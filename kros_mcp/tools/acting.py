@@ -24,6 +24,7 @@ from kros_mcp.operations.confirmation import (
     ReleaseAnswer,
 )
 from kros_mcp.operations.counting import change_counted
+from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.tools import outcomes, results
@@ -44,6 +45,7 @@ from kros_mcp.tools.call import (
     ToolContext,
     current_call,
     own_operation,
+    principal,
     runtime,
 )
 from kros_mcp.tools.parameters import (
@@ -132,7 +134,12 @@ async def configure_phone_number(
         allow_outbound=flag(allow_outbound),
     )
     change = await configuring.configure(
-        here.desk, here.runner, standing, request, seconds=current_call.get().seconds_left
+        here.desk,
+        here.runner,
+        standing,
+        request,
+        seconds=current_call.get().seconds_left,
+        by=By(principal(ctx), "tool"),
     )
     return results.answer(outcomes.changed(change))
 
@@ -143,7 +150,7 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     operation = await own_operation(ctx, operation_id)
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
-            operation = await change_counted(here.desk, operation_id, _withdraw)
+            operation = await change_counted(here.desk, operation_id, _withdraw, by=By(operation.principal, "tool"))
     return results.answer(outcomes.acted(operation, here.settings))
 
 

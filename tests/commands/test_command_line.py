@@ -23,6 +23,7 @@ COMMANDS = (
     "approve",
     "deny",
     "settle",
+    "adopt",
 )
 
 
@@ -60,6 +61,7 @@ def test_every_command_has_help_of_its_own(command: Command, name: str) -> None:
         ("sip",),
         ("approve",),
         ("settle", "op_1", "done"),
+        ("adopt",),
         ("settle", "op_1", "maybe", "--reason=x"),
         ("operations", "--limit", "many"),
         ("export", "--by", "settled"),

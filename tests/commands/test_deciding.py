@@ -4,6 +4,7 @@ import pwd
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
@@ -254,3 +255,37 @@ def test_ctrl_c_at_a_question_leaves_it_open_and_says_so(
     assert (ran.code, ran.err) == (1, "")
     assert ran.out.endswith("\nNothing was decided; it stays open.\n")
     assert read(journal_url, waiting.id) == waiting
+
+
+@pytest.mark.parametrize(
+    ("principal", "named", "sentence"),
+    [
+        ("local", None, ""),
+        ("tokens|desk", "desk", ""),
+        ("tokens|desk", "night", "The tokens file does not name them any more, so this would not be carried out."),
+        ("tokens|desk", None, "Only a service that still knows them carries this out"),
+        ("https://issuer.example|user-1", None, "They signed in through an identity provider"),
+    ],
+)
+def test_before_deciding_the_person_sees_whether_who_asked_is_known_still(
+    command: Command,
+    journal_url: str,
+    environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    principal: str,
+    named: str | None,
+    sentence: str,
+) -> None:
+    if named:
+        file = tmp_path / "tokens.toml"
+        file.write_text(f'[tokens.{named}]\nsha256 = "{"0" * 64}"\nscopes = ["numbers:buy"]\n', encoding="utf-8")
+        file.chmod(0o600)
+        environment.setenv("KROS_TOKENS_FILE", str(file))
+    waiting = put(journal_url, an_operation(principal=principal))
+
+    shown = " ".join(command("deny", waiting.id, "--yes", "--reason=x").out.split())
+
+    assert sentence in shown
+    for other in ("tokens file", "service that still knows", "identity provider"):
+        assert (other in shown) == (other in sentence)

@@ -11,6 +11,7 @@ from commands_doubles import Command, an_operation, put, read, settled
 from kros_mcp.commands.books import deciding, settling
 from kros_mcp.errors import JournalError
 from kros_mcp.operations import moves
+from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.journal import Journal, Move
 from kros_mcp.operations.journals import backends
 from kros_mcp.operations.model import Operation, State
@@ -29,21 +30,22 @@ class LoseAnswer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.journal, name)
 
-    async def change(self, operation_id: str, move: Move) -> Operation:
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
         self.changes += 1
         if self.changes > 1:
-            return await self.journal.change(operation_id, move)
-        await self.decide(operation_id, move)
+            return await self.journal.change(operation_id, move, by=by)
+        await self.decide(operation_id, move, by)
         raise JournalError(LOST)
 
-    async def decide(self, operation_id: str, move: Move) -> None:
-        await self.journal.change(operation_id, move)
+    async def decide(self, operation_id: str, move: Move, by: By) -> None:
+        await self.journal.change(operation_id, move, by=by)
 
 
 class RollBack(LoseAnswer):
     """Run the decision, store nothing, and drop the answer."""
 
-    async def decide(self, operation_id: str, move: Move) -> None:
+    async def decide(self, operation_id: str, move: Move, by: By) -> None:
+        del by
         operation = await self.journal.get(operation_id)
         assert operation is not None
         self.decided = move(operation, await self.journal.now())
@@ -52,10 +54,10 @@ class RollBack(LoseAnswer):
 class CommitLate(RollBack):
     """Drop the answer while the decision is still being committed; whoever waits for the row sees it."""
 
-    async def change(self, operation_id: str, move: Move) -> Operation:
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
         if self.changes:
             await self.journal.change(operation_id, lambda _, __: self.decided)
-        return await super().change(operation_id, move)
+        return await super().change(operation_id, move, by=by)
 
 
 class GoAway(LoseAnswer):
@@ -70,25 +72,25 @@ class GoAway(LoseAnswer):
 class StayLocked(RollBack):
     """Drop the answer, and let nobody wait for the row to its end."""
 
-    async def change(self, operation_id: str, move: Move) -> Operation:
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
         if self.changes:
             raise JournalError(LOST)
-        return await super().change(operation_id, move)
+        return await super().change(operation_id, move, by=by)
 
 
 class Execute(LoseAnswer):
     """Commit the decision, drop the answer, and let a server claim the operation at once."""
 
-    async def decide(self, operation_id: str, move: Move) -> None:
-        await super().decide(operation_id, move)
+    async def decide(self, operation_id: str, move: Move, by: By) -> None:
+        await super().decide(operation_id, move, by)
         await self.journal.change(operation_id, lambda found, now: moves.claim(found, now, reserved_cents=500))
 
 
 class BreakBefore(LoseAnswer):
     """Fail before the decision has run."""
 
-    async def decide(self, operation_id: str, move: Move) -> None:
-        del operation_id, move
+    async def decide(self, operation_id: str, move: Move, by: By) -> None:
+        del operation_id, move, by
 
     async def get(self, operation_id: str) -> Operation | None:
         assert not self.changes, "nothing of it can be stored, so that nothing is to be read"

@@ -172,6 +172,13 @@ async def open_bench(
     sim, clock, pace = sim or Simulator(), clock or Clock(), Clock()
     async with open_sqlite("sqlite://:memory:", clock=clock) as own:
         settings = settings_for(sim, **chosen)
-        async with open_runtime(settings, transport=way or transport(sim), journal=journal or own) as runtime:
-            routes = approval_routes(runtime, who or access(), loopback=loopback, clock=clock, pace_clock=pace)
+        who = who or access()
+        async with open_runtime(
+            settings,
+            transport=way or transport(sim),
+            journal=journal or own,
+            own_limits=who.own_limits,
+            names_callers=who.names_callers,
+        ) as runtime:
+            routes = approval_routes(runtime, who, loopback=loopback, clock=clock, pace_clock=pace)
             yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))

@@ -1,6 +1,8 @@
 """Every KROS_* variable, from the environment to the frozen object."""
 
 import base64
+import hashlib
+import hmac
 import json
 import os
 import subprocess
@@ -225,10 +227,29 @@ def test_an_account_is_a_key_at_an_address_for_an_organization() -> None:
     first = account("kros_live_a")
     assert account("kros_live_b") != first
     assert account("kros_live_a", organization_id="o") != first
+    assert "kros_live_a" not in first
     assert account("kros_live_a", base_url="https://api.krosai.com/api/v1") != first
     assert account("kros_live_a", base_url="https://API.krosai.com/v1/") == first
     assert "kros_live_a" not in first
     assert Settings(api_key="kros_live_a").account(b"other journal") != first
+
+
+def test_an_account_with_an_organization_keeps_its_name_whatever_the_key() -> None:
+    first = account("kros_live_a", organization_id="o")
+    assert account("kros_live_b", organization_id="o") == first
+    assert account("kros_test_a", organization_id="o") != first
+    assert account("kros_live_a", organization_id="p") != first
+    assert account("kros_live_a", organization_id="o", base_url="https://api.krosai.com/api/v1") != first
+
+
+def test_the_name_that_an_account_had_before_is_known() -> None:
+    """As journals of today have it, whose names held the key beside the organization."""
+    of_today = ["https://api.krosai.com/v1", "o", "kros_live_a"]
+    name = hmac.new(b"secret", json.dumps(of_today).encode(), hashlib.sha256).hexdigest()[:32]
+    assert Settings(api_key="kros_live_a", organization_id="o").former_account(b"secret") == name
+    without = ["https://api.krosai.com/v1", "", "kros_live_a"]
+    assert account("kros_live_a") == hmac.new(b"secret", json.dumps(without).encode(), hashlib.sha256).hexdigest()[:32]
+    assert Settings(api_key="kros_live_a").former_account(b"secret") is None
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "..", "a.!!.c", "a." + base64.b64encode(b"[1]").decode() + ".c"])

@@ -8,6 +8,7 @@ import argparse
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
+from kros_mcp.operations.accounts import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings
@@ -30,7 +31,7 @@ class Choice:
         return self.wanted.account is None
 
 
-def choose(
+async def choose(
     arguments: argparse.Namespace,
     settings: Settings,
     journal: Journal,
@@ -47,7 +48,7 @@ def choose(
         since: Asked for at this time or later, in Unix seconds.
         until: Asked for before this time.
     """
-    account = account_of(settings, journal)
+    account = await account_of(settings, journal)
     wanted = Filter(
         account=None if arguments.all_accounts else account,
         principal=arguments.principal,
@@ -70,10 +71,10 @@ def states(names: list[str]) -> tuple[State, ...]:
     return tuple(State(name.lower()) for name in names)
 
 
-def account_of(settings: Settings, journal: Journal) -> str | None:
+async def account_of(settings: Settings, journal: Journal) -> str | None:
     """Name the account of the environment's key; None without a key."""
     try:
-        return settings.account(journal.secret)
+        return await account_in(settings, journal)
     except SettingsError:
         return None
 

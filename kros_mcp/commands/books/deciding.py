@@ -13,13 +13,13 @@ from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import account_of, currency, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
-from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.errors import InvalidArgumentError, SettingsError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import certain, decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.model import TOKENS, Action, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
@@ -88,23 +88,39 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
     async with open_journal(settings.journal_url) as journal:
         operation = await require(journal, operation_id)
         books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
-        return _Case(operation, books, account_of(settings, journal))
+        return _Case(operation, books, await account_of(settings, journal))
 
 
 async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
-        return await certain.decide(journal, operation_id, move)
+        return await certain.decide(journal, operation_id, move, by=person.by())
 
 
 def _show(case: _Case, settings: Settings) -> None:
     operation = case.operation
     told = [*question(operation, case.account, settings)]
+    if asker := outlook.asker(operation.principal, known=_knows(settings, operation.principal)):
+        told += labelled("", asker)
     if operation.state is State.CONFIRMED:
         told += labelled("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
     told += labelled("Open until", f"{utc(operation.expires_at)}.")
     if operation.action is Action.BUY:
         told += labelled("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
     print("\n".join(told), end="\n\n")
+
+
+def _knows(settings: Settings, principal: str) -> bool | None:
+    """Tell whether this terminal's tokens file names a principal that is to stand there; None where it cannot."""
+    if not principal.startswith(f"{TOKENS}|"):
+        return True
+    if settings.tokens_file is None:
+        return None
+    from kros_mcp.http.tokens import read_tokens  # noqa: PLC0415 - heavy, and most have none
+
+    try:
+        return principal.removeprefix(f"{TOKENS}|") in read_tokens(settings.tokens_file)
+    except SettingsError:
+        return None
 
 
 def _spending(case: _Case, settings: Settings, label: str) -> list[str]:

@@ -110,7 +110,7 @@ def _days(arguments: argparse.Namespace) -> _Days:
 async def _export(settings: Settings, arguments: argparse.Namespace, days: _Days, file: TextIO) -> int:
     count = 0
     async with open_journal(settings.journal_url) as journal:
-        choice = choose(arguments, settings, journal)
+        choice = await choose(arguments, settings, journal)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         async for operation in _of_days(journal, choice, days, sent=arguments.by == "sent"):

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _read(settings: Settings, arguments: argparse.Namespace) -> _Page:
     since, until = bounds(arguments.day) if arguments.day else (None, None)
     async with open_journal(settings.journal_url) as journal:
-        choice = choose(arguments, settings, journal, since=since, until=until)
+        choice = await choose(arguments, settings, journal, since=since, until=until)
         operations = await journal.list_operations(choice.wanted, limit=arguments.limit)
         total = await journal.count(choice.wanted)
         return _Page(

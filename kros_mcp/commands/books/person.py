@@ -7,6 +7,7 @@ import sys
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import decisions
+from kros_mcp.operations.events import By
 
 LEFT_OPEN = "Nothing was decided; it stays open."
 AT_A_TERMINAL = " at a terminal"
@@ -27,6 +28,11 @@ def name() -> str:
 def signature() -> str:
     """Name the person for the journal, and whether they sat at a terminal."""
     return name() + (AT_A_TERMINAL if sits_at_a_terminal() else " by a command without a terminal")
+
+
+def by() -> By:
+    """Say who decides, and whether at a terminal, as an event keeps it."""
+    return By(name(), "terminal" if sits_at_a_terminal() else "command")
 
 
 def sits_at_a_terminal() -> bool:

@@ -47,7 +47,7 @@ async def _question(settings: Settings, operation_id: str) -> list[str]:
         operation = await require(journal, operation_id)
         if operation.state is not State.UNKNOWN:
             raise model.past(operation)
-        told = [*question(operation, account_of(settings, journal), settings)]
+        told = [*question(operation, await account_of(settings, journal), settings)]
         if operation.sent_at is not None:
             told += labelled("Sent", f"at {utc(operation.sent_at)}; its outcome is unknown.")
         return told
@@ -62,4 +62,4 @@ async def _settle(settings: Settings, arguments: argparse.Namespace, reason: str
         settle_seconds=settings.settle_seconds,
     )
     async with open_journal(settings.journal_url) as journal:
-        return await certain.decide(journal, arguments.operation_id, move)
+        return await certain.decide(journal, arguments.operation_id, move, by=person.by())

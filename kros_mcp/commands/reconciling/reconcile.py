@@ -17,6 +17,7 @@ from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.krosai.owned import read_all_owned, read_each
 from kros_mcp.krosai.patience import within
 from kros_mcp.money import show_cents
+from kros_mcp.operations.accounts import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.journals.backends import open_journal
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _examine(settings: Settings) -> _Report:
     async with open_journal(settings.journal_url) as journal, open_krosai(settings) as client:
-        account = settings.account(journal.secret)
+        account = await account_in(settings, journal)
         found = _Report(account, read_at=await journal.now())
         owned: Account | None = None
         # KrosAI first: what the journal does meanwhile is young then, and judged as such.

@@ -8,6 +8,7 @@ from hashlib import sha256
 from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.operations import certain, decisions, model
 from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Channel, Operation, State
 
@@ -50,7 +51,7 @@ async def decide(
 
     Raises:
         OperationError: `OPERATION_NOT_FOUND`, `TOO_LATE` or `QUOTE_CHANGED`; nothing was decided.
-        RefusedError: `OWN_REQUEST`; nothing was decided.
+        RefusedError: `OWN_REQUEST` or `NOT_PERMITTED`; nothing was decided.
         JournalError: It was not decided, or that is not known, which the message then says.
     """
     chosen = (decisions.approval if approving else decisions.denial)(approver + SIGNED_WHERE, reason)
@@ -64,6 +65,12 @@ async def decide(
                 "You asked for this yourself, so another approver has to decide; nothing was decided.",
                 code="OWN_REQUEST",
             )
+        if approving and desk.knows(operation.principal) is False:
+            raise RefusedError(
+                "Whoever asked for this is not known to this service any more, so it would not be carried out; nothing "
+                "was decided.",
+                code="NOT_PERMITTED",
+            )
         if not hmac.compare_digest(digest_of(operation).encode(), digest.encode()):
             raise OperationError(
                 "What was asked for is not what you were shown; nothing was decided.",
@@ -72,7 +79,7 @@ async def decide(
             )
         return chosen(operation, now)
 
-    decided = await certain.decide(desk.journal, operation_id, move)
+    decided = await certain.decide(desk.journal, operation_id, move, by=By(approver, "page"))
     if not is_for_approvers(decided, desk.account):  # expired ones never reach the move
         raise missing(operation_id)
     if decided.state is State.EXPIRED:

@@ -53,6 +53,7 @@ class Case:
     environment: str
     is_live: bool
     principal: str
+    asker: str
     statement: str
     changes: str
     routed: str
@@ -66,6 +67,7 @@ class Case:
     is_waiting: bool
     is_open: bool
     is_own: bool
+    is_unknown: bool
     digest: str
     outcome: str
     summary: str
@@ -155,7 +157,7 @@ class Waiting:
     async def _case(self, operation: Operation, approver: str, rate: RunRate | None) -> Case:
         settings, quote, now = self._desk.settings, operation.quote, await self._desk.journal.now()
         waiting = operation.state is State.PROPOSED
-        purchase = operation.action is Action.BUY
+        purchase, known = operation.action is Action.BUY, self._desk.knows(operation.principal)
         case = Case(
             id=operation.id,
             verb=VERBS[operation.action],
@@ -165,6 +167,7 @@ class Waiting:
             environment=_ENVIRONMENTS[quote.environment],
             is_live=quote.environment == "live",
             principal=clean(operation.principal, _LONGEST_NAME),
+            asker=outlook.asker(operation.principal, known=known) if waiting else "",
             statement=clean(statement(operation, settings.currency), 1000),
             changes=clean(changes(operation), 500),
             routed=clean(routed(operation), 200),
@@ -178,6 +181,7 @@ class Waiting:
             is_waiting=waiting,
             is_open=operation.state in OPEN,
             is_own=operation.principal == approver,
+            is_unknown=known is False,
             digest=deciding.digest_of(operation),
             outcome=_ENDED.get(operation.state, "Waiting"),
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),

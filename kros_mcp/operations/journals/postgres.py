@@ -28,6 +28,7 @@ _LIMITS = (
     "SELECT set_config('lock_timeout', '2000', true), set_config('statement_timeout', '2500', true), "
     "set_config('idle_in_transaction_session_timeout', '5000', true)"
 )
+_LONG_LIMITS = _LIMITS.replace("2500", str(int(MIGRATE_SECONDS * 1000)))
 _OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_SECONDS}
 _REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str], ...] = (
     (PoolTimeout, "The journal's database gave no connection in time; nothing can be spent."),
@@ -74,6 +75,7 @@ class PostgresJournal(StoredJournal):
     """
 
     _table = f"{SCHEMA}.operations"
+    _events = f"{SCHEMA}.operation_events"
     _meta = f"{SCHEMA}.meta"
     _for_update = " FOR UPDATE"
 
@@ -102,9 +104,15 @@ class PostgresJournal(StoredJournal):
                 return await _drive(connection, work())
 
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
-        with translated(), anyio.fail_after(ANSWER_SECONDS, shield=True):
+        return await self._transact_within(ANSWER_SECONDS, _LIMITS, work)
+
+    async def _transact_long(self, work: Callable[[], Work[T]]) -> T:
+        return await self._transact_within(MIGRATE_SECONDS, _LONG_LIMITS, work)
+
+    async def _transact_within(self, seconds: float, limits: str, work: Callable[[], Work[T]]) -> T:
+        with translated(), anyio.fail_after(seconds, shield=True):
             async with self._pool.connection() as connection, connection.transaction():
-                await connection.execute(_LIMITS)
+                await connection.execute(limits)
                 return await _drive(connection, work())
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from kros_mcp.operations import model
+from kros_mcp.operations.events import Event
 from kros_mcp.operations.model import Operation
 
 T = TypeVar("T")
@@ -16,6 +17,7 @@ Work = Generator[Statement, Rows, T]
 """A transaction: yields statements, receives their rows, returns its result."""
 
 COLUMNS = tuple(field.name for field in fields(Operation))
+EVENT_COLUMNS = ("at", "move", "by_whom", "channel", "words", "changes")
 _JSON = frozenset({"request", "quote", "limits", "number", "not_applied", "settings_superseded", "snapshot"})
 
 
@@ -33,6 +35,18 @@ def decode(values: tuple[Any, ...]) -> Operation:
     return model.from_row(
         {name: json.loads(value) if name in _JSON and isinstance(value, str) else value for name, value in row.items()}
     )
+
+
+def encode_event(event: Event) -> tuple[object, ...]:
+    """The values of an event, in the order of `EVENT_COLUMNS`."""
+    changes = json.dumps(event.changes)
+    return (event.at, str(event.move), event.who, event.channel, event.words, changes)
+
+
+def decode_event(values: tuple[Any, ...]) -> Event:
+    """The event that `encode_event` was given."""
+    at, move, who, channel, words, changes = values
+    return Event(at, move, who, channel, words, json.loads(changes) if isinstance(changes, str) else changes)
 
 
 def marks(values: Sequence[object]) -> str:

@@ -66,7 +66,7 @@ CREATE TABLE operation_events (
     operation_id TEXT NOT NULL REFERENCES operations (id), number INTEGER NOT NULL, at REAL NOT NULL,
     move TEXT NOT NULL, by_whom TEXT NOT NULL, channel TEXT NOT NULL, words TEXT NOT NULL, changes TEXT NOT NULL,
     PRIMARY KEY (operation_id, number)
-) STRICT, WITHOUT ROWID
+) STRICT
 """
 MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS, _EVENTS_AND_LOOKS)
 """By the number of the version that each leads to, from 1; one that was published is never changed."""

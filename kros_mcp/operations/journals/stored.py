@@ -13,19 +13,30 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import moves
+from kros_mcp.operations import accounts, events, moves
+from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
 from kros_mcp.operations.journals.listing import condition
-from kros_mcp.operations.journals.rows import COLUMNS, Work, decode, encode, marks
+from kros_mcp.operations.journals.rows import (
+    COLUMNS,
+    EVENT_COLUMNS,
+    Work,
+    decode,
+    decode_event,
+    encode,
+    encode_event,
+    marks,
+)
 from kros_mcp.operations.model import OPEN, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
+from kros_mcp.settings import Environment
 
 T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0
 MAX_PROMPTS_TURNED_DOWN = 3
-SUPERSEDED = "SUPERSEDED"
 _MANY = 500
 _NEWEST_FIRST = "created_at DESC, rowid DESC"
+_EVENT = ("operation_id", "number", *EVENT_COLUMNS)
 _OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
 
 
@@ -34,6 +45,7 @@ class StoredJournal(ABC):
 
     secret: bytes
     _table = "operations"
+    _events = "operation_events"
     _meta = "meta"
     _for_update = ""
     """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
@@ -41,6 +53,10 @@ class StoredJournal(ABC):
     @abstractmethod
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
         """Run a transaction that writes; anybody who cancels it waits until it has ended."""
+
+    async def _transact_long(self, work: Callable[[], Work[T]]) -> T:
+        """Run a transaction that may take minutes."""
+        return await self._transact(work)
 
     @abstractmethod
     async def _look(self, work: Callable[[], Work[T]]) -> T:
@@ -62,17 +78,27 @@ class StoredJournal(ABC):
         """Give the journal's time, in Unix seconds."""
         return await self._look(self._time)
 
-    async def propose(self, draft: Operation) -> Operation:
+    async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:
         """Store a draft, or answer the open operation that is the same."""
-        return await self._transact(lambda: self._propose(draft))
+        return await self._transact(lambda: self._propose(draft, by))
 
-    async def change(self, operation_id: str, move: Move) -> Operation:
-        """Run one move in a transaction."""
-        return await self._transact(lambda: self._change(operation_id, move))
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
+        """Run one move in a transaction, and store its event with it."""
+        return await self._transact(lambda: self._change(operation_id, move, by))
 
-    async def claim(self, operation_id: str, move: Claim, *, committed_since: float) -> Operation:
+    async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
         """Run a move that also needs the books, in one transaction with the sums it sees."""
-        return await self._transact(lambda: self._claim(operation_id, move, committed_since))
+        return await self._transact(lambda: self._claim(operation_id, move, committed_since, by))
+
+    async def events(self, operation_id: str) -> tuple[Event, ...]:
+        """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
+        sql = f"SELECT {', '.join(EVENT_COLUMNS)} FROM {self._events} WHERE operation_id = ? ORDER BY number"
+
+        def work() -> Work[tuple[Event, ...]]:
+            rows = yield sql, (operation_id,)
+            return tuple(decode_event(row) for row in rows)
+
+        return await self._look(work)
 
     async def get(self, operation_id: str) -> Operation | None:
         """Read one operation, expired if its time has come."""
@@ -139,7 +165,7 @@ class StoredJournal(ABC):
         where = "account = ? AND e164 = ? AND sent_at > ?"
         return await self._look(lambda: self._select(where, account, e164, since, index="by_number"))
 
-    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...]) -> None:
+    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         where = (
             "account = ? AND e164 = ? AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"
@@ -147,11 +173,45 @@ class StoredJournal(ABC):
 
         def supersede() -> Work[None]:
             yield from self._alone(account)
+            now = yield from self._time()
             for operation in (yield from self._select(where + self._for_update, account, e164)):
                 chosen = tuple(sorted({*operation.settings_superseded, *names}))
-                yield from self._store(replace(operation, settings_superseded=chosen))
+                yield from self._stored(operation, replace(operation, settings_superseded=chosen), now, by)
 
         await self._transact(supersede)
+
+    async def accounts(self) -> dict[str, int]:
+        """Count the operations of each account, whoever it is."""
+
+        def work() -> Work[dict[str, int]]:
+            rows = yield f"SELECT account, count(*) FROM {self._table} GROUP BY account ORDER BY account", ()
+            return {account: int(count) for account, count in rows}
+
+        return await self._look(work)
+
+    async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:
+        """Hand all operations of one account to another, in one transaction, each with an event."""
+
+        def work() -> Work[int]:
+            for name in sorted((former, account)):
+                yield from self._alone(name)
+            now = yield from self._time()
+            open_now = f"account IN (?, ?) AND state IN ({_OPEN}) ORDER BY id{self._for_update}"
+            standing = yield from self._select(open_now, former, account)
+            for before, after in accounts.make_room(standing, former, now):
+                yield from self._stored(before, after, now, by)
+            event, count, last = events.adopted(account, now, by, words), 0, ""
+            page = f"account = ? AND id > ? ORDER BY id LIMIT {_MANY}{self._for_update}"
+            while rows := (yield from self._select(page, former, last)):
+                accounts.require_environment(rows, environment)
+                yield from self._tell_all(rows, event)
+                count, last = count + len(rows), rows[-1].id
+            if not count:
+                raise accounts.nothing_to_adopt()
+            yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
+            return count
+
+        return await self._transact_long(work)
 
     async def list_operations(
         self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
@@ -201,7 +261,7 @@ class StoredJournal(ABC):
             return await self.change(found[0].id, moves.expire)
         return found[0] if found else None
 
-    def _propose(self, draft: Operation) -> Work[Operation]:
+    def _propose(self, draft: Operation, by: By) -> Work[Operation]:
         yield from self._alone(draft.account)
         now = yield from self._time()
         mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
@@ -213,7 +273,7 @@ class StoredJournal(ABC):
             if current.state is State.PROPOSED:
                 reason = "Replaced by one with other settings or at another price."
                 current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
-            yield from self._store(current)
+            yield from self._stored(standing, current, now, by)
         if (yield from self._in_flight(draft)):
             raise busy(draft.e164)
         turned_down = (
@@ -229,15 +289,16 @@ class StoredJournal(ABC):
             )
         sql = f"INSERT INTO {self._table} ({', '.join(COLUMNS)}) VALUES ({marks(COLUMNS)})"
         yield sql, encode(draft)
+        yield from self._tell(draft.id, events.proposed(draft, now, by))
         return draft
 
-    def _change(self, operation_id: str, move: Move) -> Work[Operation]:
+    def _change(self, operation_id: str, move: Move, by: By) -> Work[Operation]:
         stored, current, now = yield from self._taken(operation_id)
         if current.state is not State.EXPIRED:
             current = move(current, now)
-        return (yield from self._stored(stored, current))
+        return (yield from self._stored(stored, current, now, by))
 
-    def _claim(self, operation_id: str, move: Claim, committed_since: float) -> Work[Operation]:
+    def _claim(self, operation_id: str, move: Claim, committed_since: float, by: By) -> Work[Operation]:
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too
             yield from self._alone(found[0].account)
@@ -250,7 +311,7 @@ class StoredJournal(ABC):
             else:
                 books = yield from self._books(current.account, current.principal, now, committed_since)
                 current = move(current, now, books)
-        return (yield from self._stored(stored, current))
+        return (yield from self._stored(stored, current, now, by))
 
     def _taken(self, operation_id: str) -> Work[tuple[Operation, Operation, float]]:
         """Read a row that is about to change: as it is stored, as it stands now, and the time."""
@@ -305,11 +366,38 @@ class StoredJournal(ABC):
         rows = yield f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE {where}", values
         return tuple(decode(row) for row in rows)
 
-    def _stored(self, before: Operation, after: Operation) -> Work[Operation]:
+    def _stored(self, before: Operation, after: Operation, now: float, by: By) -> Work[Operation]:
         if after != before:
-            yield from self._store(after)
+            assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
+            yield f"UPDATE {self._table} SET {assignments} WHERE id = ?", (*encode(after), after.id)
+        for event in events.between(before, after, now, by):
+            number = yield from self._tell(after.id, event)
+            if number == 1:  # its row is older than its events
+                yield from self._insert_events([(after.id, 0, *encode_event(events.carried_over(before, now)))])
         return after
 
-    def _store(self, operation: Operation) -> Work[None]:
-        assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
-        yield f"UPDATE {self._table} SET {assignments} WHERE id = ?", (*encode(operation), operation.id)
+    def _tell(self, operation_id: str, event: Event) -> Work[int]:
+        """Store an event behind the others of its operation, whose row is locked; answer which it is."""
+        place = f"(SELECT coalesce(max(number), 0) + 1 FROM {self._events} WHERE operation_id = ?)"
+        values = f"?, {place}, {marks(EVENT_COLUMNS)}"
+        sql = f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES ({values}) RETURNING number"
+        [(number,)] = yield sql, (operation_id, operation_id, *encode_event(event))
+        return int(number)
+
+    def _tell_all(self, operations: Sequence[Operation], event: Event) -> Work[None]:
+        """Store an event that many operations have in common."""
+        ids = [operation.id for operation in operations]
+        sql = f"SELECT operation_id, max(number) FROM {self._events} WHERE operation_id IN ({marks(ids)}) GROUP BY 1"
+        last: dict[str, int] = dict((yield sql, ids))
+        told = encode_event(event)
+        rows = [(id_, last.get(id_, 0) + 1, *told) for id_ in ids]
+        carried = [operation for operation in operations if operation.id not in last]
+        rows += [(row.id, 0, *encode_event(events.carried_over(row, event.at))) for row in carried]
+        yield from self._insert_events(rows)
+
+    def _insert_events(self, rows: Sequence[tuple[object, ...]]) -> Work[None]:
+        values = ", ".join([f"({marks(_EVENT)})"] * len(rows))
+        yield (
+            f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES {values}",
+            [each for row in rows for each in row],
+        )

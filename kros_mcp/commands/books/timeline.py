@@ -1,0 +1,142 @@
+"""`kros-mcp operations ID`: the story of one operation, move by move. Needs no API key."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from kros_mcp.commands.books.choosing import account_of, currency, require, short
+from kros_mcp.commands.books.record import record
+from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
+from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.krosai.text import clean
+from kros_mcp.operations import events
+from kros_mcp.operations.events import Event, MoveName
+from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.model import Operation
+from kros_mcp.settings import Settings, load_settings
+from kros_mcp.times import utc
+
+_LONGEST = 500
+_LONGEST_NAME = 200
+_COLOURS = {
+    MoveName.DONE: "green",
+    MoveName.FAILED: "yellow",
+    MoveName.UNKNOWN: "red",
+    MoveName.CORRECTED: "red",
+    MoveName.WRONG_CODE: "yellow",
+}
+_COLUMNS = (
+    Column("when (UTC)"),
+    Column("what", colours={move.replace("_", " "): colour for move, colour in _COLOURS.items()}),
+    Column("by", least=8),
+    Column("through", leaves=True, below="through "),
+    Column("words", least=24, leaves=True),
+)
+
+
+@dataclass(frozen=True)
+class _Story:
+    """One operation, and what happened to it; `account` is that of this terminal's key."""
+
+    operation: Operation
+    events: tuple[Event, ...]
+    account: str | None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what happened to one operation, oldest first.
+
+    Raises:
+        KrosError: The journal cannot be used, there is no such operation, or a filter was given with it.
+    """
+    settings = load_settings()
+    if arguments.state or arguments.principal is not None or arguments.all_accounts or arguments.day:
+        raise InvalidArgumentError(
+            "The ID of one operation goes with --json alone.", next_step="Leave out the ID, or the filters."
+        )
+    story = anyio.run(_read, settings, arguments.operation_id)
+    if arguments.json:
+        print(json.dumps(_document(story, settings), indent=2, ensure_ascii=False))
+    else:
+        _print(story)
+    return 0
+
+
+async def _read(settings: Settings, operation_id: str) -> _Story:
+    async with open_journal(settings.journal_url) as journal:
+        operation = await require(journal, operation_id)
+        told = await journal.events(operation_id)
+        if not told:  # of a journal that is older than events, and not moved since
+            told = (events.carried_over(operation, operation.created_at),)
+        return _Story(operation, told, await account_of(settings, journal))
+
+
+def _document(story: _Story, settings: Settings) -> dict[str, Any]:
+    operation = story.operation
+    return {
+        "operation": record(operation, currency(operation, story.account, settings)),
+        "events": [
+            {
+                "at": utc(event.at),
+                "move": clean(event.move),
+                "by": clean(event.who, _LONGEST_NAME),
+                "through": clean(event.channel) or None,
+                "words": clean(event.words, _LONGEST) or None,
+                "changes": _cleaned(event.changes),
+            }
+            for event in story.events
+        ],
+    }
+
+
+def _print(story: _Story) -> None:
+    operation = story.operation
+    said = (
+        f"{operation.id}: {operation.action} {clean(operation.e164)}, {operation.quote.environment}, of account "
+        f"{short(operation.account)}. It is {operation.state}; charged: {operation.charged}, "
+        f"changed: {operation.changed}."
+    )
+    print("\n".join(fitted(said)), end="\n\n")
+    for line in drawn(_COLUMNS, [_row(event) for event in story.events], terminal_columns()):
+        print(line)
+
+
+def _row(event: Event) -> tuple[str, ...]:
+    return (
+        utc(event.at).replace("T", " ").removesuffix("Z"),
+        clean(event.move).replace("_", " "),
+        clean(event.who, _LONGEST_NAME),
+        clean(event.channel),
+        _words(event),
+    )
+
+
+def _words(event: Event) -> str:
+    """Give the words that a move came with, and what it says of settings."""
+    changes = event.changes
+    told = [clean(event.words, _LONGEST)]
+    if changes.get("error_code"):
+        told.append(f"({clean(str(changes['error_code']))})")
+    if changes.get("settings_superseded"):
+        told.append(f"Chosen anew: {_listed(changes['settings_superseded'])}.")
+    if changes.get("not_applied"):
+        told.append(f"Not applied: {_listed(changes['not_applied'])}.")
+    if event.move == MoveName.SETTINGS and changes.get("settings_pending") is False:
+        told.append("Its settings are finished.")
+    return " ".join(text for text in told if text)
+
+
+def _listed(names: list[Any]) -> str:
+    return clean(", ".join(map(str, names)), _LONGEST)
+
+
+def _cleaned(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Take out of every text what could deceive whoever reads it."""
+    if isinstance(value, dict):
+        return {clean(str(name)): _cleaned(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(each) for each in value]
+    return clean(value, _LONGEST) if isinstance(value, str) else value

@@ -1,0 +1,191 @@
+"""The story of an operation: one event for each of its moves; pure.
+
+An event says when, which move, by whom, through which channel and in which words, and which fields of the row it
+changed. Folding the events of an operation in their order gives its row again, but for `BOOKKEEPING`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from kros_mcp.operations import model
+from kros_mcp.operations.model import Limits, Operation, State
+
+SUPERSEDED = "SUPERSEDED"
+"""The error code of an operation that was cancelled in favour of one with other settings."""
+BOOKKEEPING = frozenset({"lease_until", "checked_at", "seen_unsold_at", "look_at", "looks"})
+"""Fields that tell no story: who holds an operation now, and when KrosAI was or will be asked about it."""
+
+
+@dataclass(frozen=True)
+class By:
+    """Who makes a move, and through which channel: tool, prompt, code, page, terminal or command."""
+
+    who: str
+    channel: str
+
+
+SERVER = By("server", "")
+PERSON = By("person", "prompt")
+"""Whoever answers the client's own prompt; a client does not say who that is."""
+
+
+class MoveName(StrEnum):
+    """Which move an event tells of."""
+
+    CARRIED_OVER = "carried_over"
+    PROPOSED = "proposed"
+    ASKED = "asked"
+    WRONG_CODE = "wrong_code"
+    CONFIRMED = "confirmed"
+    CLAIMED = "claimed"
+    SENT = "sent"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    SETTINGS = "settings"
+    NOTED = "noted"
+    SETTLED_BY_HAND = "settled_by_hand"
+    CORRECTED = "corrected"
+    ADOPTED = "adopted"
+
+
+_STATES = {
+    State.CONFIRMED: MoveName.CONFIRMED,
+    State.SENDING: MoveName.CLAIMED,
+    State.DONE: MoveName.DONE,
+    State.FAILED: MoveName.FAILED,
+    State.UNKNOWN: MoveName.UNKNOWN,
+    State.DECLINED: MoveName.DECLINED,
+    State.CANCELLED: MoveName.CANCELLED,
+    State.EXPIRED: MoveName.EXPIRED,
+}
+_FIELDS: tuple[tuple[MoveName, tuple[str, ...]], ...] = (
+    (MoveName.WRONG_CODE, ("wrong_codes",)),
+    (MoveName.SENT, ("sent_at",)),
+    (MoveName.ASKED, ("channel", "asked_at", "expires_at")),
+    (MoveName.SETTINGS, ("settings_pending", "settings_superseded", "not_applied")),
+)
+"""Which move a change of fields alone is, where the state stays; the first that fits."""
+_SERVERS_OWN = frozenset({MoveName.CLAIMED, MoveName.SENT, MoveName.UNKNOWN, MoveName.EXPIRED})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One move of an operation; never changed once it is stored.
+
+    `changes` are the fields of the row that it changed, as plain values; `at` is Unix seconds on the journal's clock.
+    `move` is a `MoveName`.
+    """
+
+    at: float
+    move: str
+    who: str
+    channel: str
+    words: str
+    changes: dict[str, Any]
+
+
+def proposed(operation: Operation, at: float, by: By) -> Event:
+    """Tell of a new operation, and hold its whole row."""
+    return Event(at, MoveName.PROPOSED, by.who, by.channel, "", _whole(operation))
+
+
+def carried_over(operation: Operation, at: float) -> Event:
+    """Hold the row of an operation that is older than its events, as it stood before the first of them."""
+    words = "Events were not kept before this."
+    return Event(at, MoveName.CARRIED_OVER, SERVER.who, SERVER.channel, words, _whole(operation))
+
+
+def adopted(account: str, at: float, by: By, words: str) -> Event:
+    """Tell that an operation was handed over to another account."""
+    return Event(at, MoveName.ADOPTED, by.who, by.channel, words, {"account": account})
+
+
+def between(before: Operation, after: Operation, at: float, by: By) -> tuple[Event, ...]:
+    """Tell what has happened between two states of a row; nothing if only bookkeeping changed.
+
+    A yes that is claimed at once, or refused by the claim, is an event of its own: the person's, before the server's.
+
+    Args:
+        before: As it was stored.
+        after: As it is stored now.
+        at: When, in Unix seconds.
+        by: Who made the move. What only a server does is the server's, whoever caused it.
+    """
+    if before.state is State.PROPOSED and after.state in {State.SENDING, State.FAILED} and by != SERVER:
+        claimed = after.state is State.SENDING
+        named = {"confirmed_at": after.confirmed_at, "confirmed_by": after.confirmed_by, "state": State.CONFIRMED}
+        agreed = replace(before, **named) if claimed else before  # type: ignore[arg-type]  # fields of Operation
+        yes = Event(at, MoveName.CONFIRMED, by.who, by.channel, after.reason, _changes(before, agreed))
+        return (yes, *between(agreed, after, at, SERVER))
+    changes = _changes(before, after)
+    if not changes:
+        return ()
+    move = _move(before, after, changes, by)
+    whose = SERVER if move in _SERVERS_OWN else by
+    channel = str(after.channel or "") if move is MoveName.ASKED else whose.channel
+    return (Event(at, move, whose.who, channel, _words(before, after, changes), changes),)
+
+
+def fold(events: Iterable[Event]) -> Operation:
+    """Put the row together again that events came to.
+
+    Args:
+        events: All of one operation, in their order.
+    """
+    row = dict(_USUAL)
+    for event in events:
+        row |= event.changes
+    return model.from_row(row)
+
+
+def without_bookkeeping(operation: Operation) -> Operation:
+    """Leave out of a row what its events do not tell."""
+    bare = {name: value for name, value in _USUAL.items() if name in BOOKKEEPING}
+    return replace(operation, **bare)
+
+
+def _move(before: Operation, after: Operation, changes: dict[str, Any], by: By) -> MoveName:
+    if after.account != before.account:
+        return MoveName.ADOPTED
+    if "corrected_at" in changes:
+        return MoveName.CORRECTED
+    if before.state is State.UNKNOWN and "state" in changes and by != SERVER:
+        return MoveName.SETTLED_BY_HAND
+    if "state" in changes:
+        superseded = after.state is State.CANCELLED and after.error_code == SUPERSEDED
+        return MoveName.SUPERSEDED if superseded else _STATES[after.state]
+    return next((move for move, names in _FIELDS if any(name in changes for name in names)), MoveName.NOTED)
+
+
+def _words(before: Operation, after: Operation, changes: dict[str, Any]) -> str:
+    """Give the words that a move brought; a note is added to those before it."""
+    told = {"message": after.message, "note": after.note.removeprefix(before.note).strip(), "reason": after.reason}
+    return next((words for name, words in told.items() if name in changes and words), "")
+
+
+def _changes(before: Operation, after: Operation) -> dict[str, Any]:
+    told = [name for name in _NAMES if getattr(before, name) != getattr(after, name)]
+    row = model.as_row(after) if told else {}
+    return {name: row[name] for name in told}
+
+
+def _whole(operation: Operation) -> dict[str, Any]:
+    """Give all of a row that is not as in every new operation."""
+    row = model.as_row(operation)
+    return {name: row[name] for name in _NAMES if name not in _USUAL or row[name] != _USUAL[name]}
+
+
+_NAMES = tuple(field.name for field in fields(Operation) if field.name not in BOOKKEEPING)
+_USUAL: dict[str, Any] = {
+    field.name: asdict(field.default) if isinstance(field.default, Limits) else field.default
+    for field in fields(Operation)
+    if field.default is not MISSING
+}
+"""What stands in the row of every new operation that its events need not tell."""
