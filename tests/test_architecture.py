@@ -29,7 +29,6 @@ FLOORS = [
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]
 MAY_USE_THE_SIMULATOR = {"kros_mcp.runtime", "kros_mcp.cli", "kros_mcp.commands"}
-LONGEST_FILE = 300
 
 
 def modules() -> dict[str, Path]:
@@ -78,11 +77,6 @@ def test_the_simulator_imports_nothing_of_ours() -> None:
             assert {room(imported) for imported in imports_of(path)} <= {"kros_mcp.simulator", "kros_mcp"}
 
 
-@pytest.mark.parametrize("name", list(modules()))
-def test_no_file_outgrows_its_room(name: str) -> None:
-    assert len(modules()[name].read_text().splitlines()) <= LONGEST_FILE
-
-
 def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
     program = (
         "import sys; import kros_mcp.cli, kros_mcp.server; from kros_mcp.tools.registry import build_tools; "
@@ -116,5 +110,5 @@ def test_no_lock_file_of_a_machines_registry_is_tracked() -> None:
 def test_every_promise_of_the_guard_has_a_test() -> None:
     tests = "\n".join(path.read_text() for path in sorted((ROOT / "tests").rglob("test_*.py")))
     assert {int(number) for number in re.findall(r"^@pytest\.mark\.promise\((\d+)\)$", tests, re.MULTILINE)} == set(
-        range(1, 14)
+        range(1, 15)
     )
