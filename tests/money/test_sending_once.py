@@ -1,13 +1,16 @@
 """Nothing is sent twice, late, or without a journal; and nothing sent is ever called unspent."""
 
+from typing import Any
+
 import anyio
 import pytest
 from bench import Bench, Clock, open_bench
 
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
+from kros_mcp.krosai.sending import Flight
 from kros_mcp.operations import execution, recovery, sending
 from kros_mcp.operations.model import LEASE_SECONDS, State
-from kros_mcp.simulator import Simulator
+from kros_mcp.simulator import Simulator, open_server
 
 pytestmark = pytest.mark.anyio
 
@@ -195,3 +198,26 @@ async def test_an_act_of_another_account_is_not_carried_out(sim: Simulator) -> N
         with pytest.raises(KrosError) as caught:
             await execution.execute(stranger, operation.id, execution.Yes(by="test"))
         assert (caught.value.code, sim.charges) == ("OPERATION_NOT_FOUND", [])
+
+
+@pytest.mark.promise(1)
+async def test_a_server_that_is_frozen_between_head_and_body_buys_nothing(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen_seconds, following = 0.0, Flight.trace
+
+    async def freeze_after_the_head(self: Flight, event: str, info: Any) -> None:
+        nonlocal frozen_seconds
+        await following(self, event, info)
+        if event.endswith(".send_request_headers.complete"):
+            frozen_seconds = LEASE_SECONDS + 1
+
+    now = sending.clock
+    monkeypatch.setattr(sending, "clock", lambda: now() + frozen_seconds)
+    monkeypatch.setattr(Flight, "trace", freeze_after_the_head)
+    async with open_server(sim) as base_url, open_bench(sim, base_url=base_url) as bench:
+        failed = await bench.buy()
+        assert (failed.state, failed.error_code, failed.charged) == (State.FAILED, "INTERRUPTED", "no")
+        assert failed.sent_at is not None
+        await sim.settled()
+        assert sim.charges == []
