@@ -1,5 +1,6 @@
 """Times as people and models read them: always UTC. Seconds are Unix seconds."""
 
+import math
 from datetime import UTC, date, datetime, time, timedelta
 
 from kros_mcp.errors import InvalidArgumentError
@@ -42,3 +43,24 @@ def span(seconds: float) -> str:
         if count >= (2 if unit == "day" else 1):
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return "less than a minute"
+
+
+def spoken_duration(seconds: float) -> str:
+    """Say how long to wait, rounded up so that nobody comes too early: "3 seconds", "2 minutes", "an hour", "a day"."""
+    whole = max(1, math.ceil(seconds))
+    if whole < 90:  # noqa: PLR2004 - shorter than this, people count in seconds
+        return _counted(whole, "second")
+    minutes = math.ceil(whole / 60)
+    if minutes != 60 and minutes < 90:  # noqa: PLR2004 - the same for minutes
+        return _counted(minutes, "minute")
+    hours = math.ceil(minutes / 60)
+    if hours == 1:
+        return "an hour"
+    if hours != 24 and hours < 48:  # noqa: PLR2004 - and for hours
+        return _counted(hours, "hour")
+    days = math.ceil(hours / 24)
+    return "a day" if days == 1 else _counted(days, "day")
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
