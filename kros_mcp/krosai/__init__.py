@@ -5,10 +5,12 @@ from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
 from kros_mcp.krosai.owned import OwnedReading, find_owned, read_all_owned
+from kros_mcp.krosai.pages import Page, Unreadable
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.sending import Gate
+from kros_mcp.krosai.sip import SipCredentials
 from kros_mcp.krosai.text import clean
-from kros_mcp.krosai.wire import AvailableNumber, Endpoint, Page, PhoneNumber, SipCredentials
+from kros_mcp.krosai.wire import AvailableNumber, Endpoint, PhoneNumber
 
 __all__ = [
     "AuthHeader",
@@ -26,6 +28,7 @@ __all__ = [
     "Sighting",
     "SipCredentials",
     "Spelling",
+    "Unreadable",
     "Written",
     "clean",
     "find_owned",
