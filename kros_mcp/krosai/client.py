@@ -11,24 +11,24 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 import anyio
 
 from kros_mcp.errors import (
     ApiError,
-    InvalidArgumentError,
     KrosaiError,
     NotFoundError,
     NumberNotAvailableError,
     ProtocolError,
 )
+from kros_mcp.krosai.addresses import given, route, segment
 from kros_mcp.krosai.connections import AuthHeader, Connections, headers
+from kros_mcp.krosai.endpoints import find_endpoint
 from kros_mcp.krosai.envelope import ListKind, read_list, read_object
 from kros_mcp.krosai.filters import agrees, in_area, lies_in
 from kros_mcp.krosai.last_reading import LastReading
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
-from kros_mcp.krosai.pages import LARGEST_PAGE, Page
+from kros_mcp.krosai.pages import Page
 from kros_mcp.krosai.patience import patiently, seconds_left
 from kros_mcp.krosai.reach import Reach
 from kros_mcp.krosai.sending import (
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 
 _LONGEST_WRITE_SECONDS: Final = 30.0
 _LONGEST_ATTEMPT_SECONDS: Final = 10.0
-_MOST_ENDPOINT_PAGES: Final = 20
 _NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
 
@@ -78,7 +77,7 @@ class KrosClient:
 
         Only the guide knows the filters, so whatever contradicts them is dropped here as well.
         """
-        query = _given(action="assigned", status=status, country=country, limit=limit, offset=offset)
+        query = given(action="assigned", status=status, country=country, limit=limit, offset=offset)
         raw, total = await self._list("/phone-numbers", query, "owned")
         page = Page.read(raw, read_phone_number, total=total, offset=offset)
         return page.where(
@@ -98,7 +97,7 @@ class KrosClient:
 
         Only the guide knows `area_code`, so whatever contradicts a filter is dropped here as well.
         """
-        query = _given(action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset)
+        query = given(action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset)
         try:
             raw, total = await self._list("/phone-numbers", query, "available")
         except (NotFoundError, NumberNotAvailableError) as exc:
@@ -120,14 +119,14 @@ class KrosClient:
         Raises:
             ProtocolError: The answer cannot be read, or is another record than the one asked for.
         """
-        reply = await self._read(f"/phone-numbers/{_segment(number_id)}")
+        reply = await self._read(f"/phone-numbers/{segment(number_id)}")
         number = read_phone_number(read_object(reply.body, "number"))
         _require_same(number.id, number_id)
         return number
 
     async def list_endpoints(self, *, limit: int = 50, offset: int = 0) -> Page[Endpoint]:
         """Read one page of the places where calls can be routed (section 6)."""
-        raw, total = await self._list("/endpoints", _given(limit=limit, offset=offset), "endpoints")
+        raw, total = await self._list("/endpoints", given(limit=limit, offset=offset), "endpoints")
         return Page.read(raw, read_endpoint, total=total, offset=offset)
 
     async def get_endpoint(self, endpoint_id: str) -> Endpoint:
@@ -138,7 +137,7 @@ class KrosClient:
         """
         if self._serves_single_endpoints:
             try:
-                reply = await self._read(f"/endpoints/{_segment(endpoint_id)}")
+                reply = await self._read(f"/endpoints/{segment(endpoint_id)}")
             except ApiError as exc:
                 if exc.status not in _NO_SUCH_ROUTE:
                     raise
@@ -146,7 +145,7 @@ class KrosClient:
                 endpoint = read_endpoint(read_object(reply.body, "endpoint"))
                 _require_same(endpoint.id, endpoint_id)
                 return endpoint
-        endpoint = await self._find_endpoint(endpoint_id)
+        endpoint = await find_endpoint(self.list_endpoints, endpoint_id)
         self._serves_single_endpoints = False
         return endpoint
 
@@ -176,39 +175,16 @@ class KrosClient:
         gate: Gate | None = None,
     ) -> Written:
         """Set a number's endpoint and flags (section 2.5); errors and `gate` as in `purchase`."""
-        path = f"/phone-numbers/{_segment(number_id)}"
+        path = f"/phone-numbers/{segment(number_id)}"
         return await self._write("PATCH", path, idempotency_key, gate, body=changes.body(spelling))
 
     async def release_number(
         self, number_id: str, *, permanent: bool, idempotency_key: str, gate: Gate | None = None
     ) -> Written:
         """Give a number up (section 2.6), softly unless `permanent`; errors and `gate` as in `purchase`."""
-        path = f"/phone-numbers/{_segment(number_id)}"
+        path = f"/phone-numbers/{segment(number_id)}"
         query = {} if permanent else {"action": "release"}
         return await self._write("DELETE", path, idempotency_key, gate, query=query)
-
-    async def _find_endpoint(self, endpoint_id: str) -> Endpoint:
-        """Find an endpoint in the list, page after page."""
-        seen: set[str] = set()
-        offset = 0
-        for _ in range(_MOST_ENDPOINT_PAGES):
-            try:
-                page = await self.list_endpoints(limit=LARGEST_PAGE, offset=offset)
-            except NotFoundError as exc:
-                raise ProtocolError("KrosAI shows no list of endpoints.") from exc
-            new = {endpoint.id: endpoint for endpoint in page.items if endpoint.id not in seen}
-            if endpoint_id in new:
-                return new[endpoint_id]
-            seen |= new.keys()
-            offset += page.received
-            whole = page.received > LARGEST_PAGE or (page.total is not None and offset >= page.total)
-            if whole or not page.received or (not new and page.received < LARGEST_PAGE):
-                raise NotFoundError("KrosAI knows no such endpoint in this account.", status=HTTPStatus.NOT_FOUND)
-            if not new:
-                break
-        raise ProtocolError(
-            "KrosAI's list of endpoints could not be read to its end, and what was read lacks this one."
-        )
 
     async def _list(self, path: str, query: Mapping[str, str], kind: ListKind) -> tuple[list[object], int | None]:
         reply = await self._read(path, query)
@@ -226,7 +202,7 @@ class KrosClient:
             request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout)
             try:
                 with self.reach.watched():
-                    reply = await exchange(reading, request, _route(path))
+                    reply = await exchange(reading, request, route(path))
             except reading_errors() as exc:
                 failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
@@ -259,7 +235,7 @@ class KrosClient:
         with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
             try:
                 with self.reach.watched():
-                    reply = await exchange(writing, request, _route(path))
+                    reply = await exchange(writing, request, route(path))
             except Exception as exc:  # after sending, no failure whatever may pass as "nothing happened"
                 if flight.refused(exc):
                     raise
@@ -315,22 +291,3 @@ def _require_same(answered: str, asked: str) -> None:
 
 def _request_id() -> dict[str, str]:
     return {"x-request-id": str(uuid.uuid4())}
-
-
-def _given(**query: str | int) -> dict[str, str]:
-    """Keep the query parameters that are given; 0 is given, an empty text is not."""
-    return {name: str(value) for name, value in query.items() if value != ""}
-
-
-def _route(path: str) -> str:
-    """Write a path without its id, which is its second segment if it has one."""
-    collection, _, opaque_id = path[1:].partition("/")
-    return f"/{collection}/{{id}}" if opaque_id else path
-
-
-def _segment(opaque_id: str) -> str:
-    """Encode an id as one segment of a path, whatever it holds (section 2, "IDs")."""
-    segment = quote(opaque_id, safe="", errors="replace")
-    if segment in {"", ".", ".."}:
-        raise InvalidArgumentError("That is not an id.")
-    return segment

@@ -153,12 +153,12 @@ async def test_a_full_page_with_nothing_after_it_is_read_again() -> None:
 
 
 async def test_a_reading_that_shows_all_of_an_earlier_one_counts_at_once_for_a_quarter_of_an_hour() -> None:
-    now = 0.0
+    at = [0.0]
     account = Account(numbers(0, 150))
     async with speaking_to(account) as client:
-        client.last_owned = LastReading(clock=lambda: now)
+        client.last_owned = LastReading(clock=lambda: at[0])
         await find_owned(client, e164=e164(999))
-        for now, readings in ((899.0, 1), (1_800.0, 2), (1_801.0, 1)):
+        for at[0], readings in ((899.0, 1), (1_800.0, 2), (1_801.0, 1)):
             account.asked.clear()
             assert (await find_owned(client, e164=e164(999))).complete
             assert account.asked.count(0) == readings
