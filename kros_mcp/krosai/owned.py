@@ -26,8 +26,8 @@ class OwnedReading:
 
     Args:
         records: Every record of it that was seen, the ended ones too.
-        complete: Whether the answer is final: a living record was seen, or the list held still while it was read to
-            its end. If not, "not seen" proves nothing.
+        complete: Whether these are all: the list held still while it was read to its end. If not, "not seen" proves
+            nothing. A living record that was seen is owned all the same.
         unreadable: Names the records, of whatever number, that could not be read; one of them may be this number's.
     """
 
@@ -150,8 +150,8 @@ async def _read_settled(
         numbers |= reading.numbers
         if reading.ended:
             client.last_owned.keep(reading.ids)
-        complete = any(map(enough, reading.numbers.values())) or (reading.ended and reading.holds_against(before))
-        if complete or not reading.ended:
+        complete = reading.ended and reading.holds_against(before)
+        if complete or not reading.ended or any(map(enough, reading.numbers.values())):
             break
         before = reading.ids
     return OwnedNumbers(tuple(numbers.values()), complete, tuple(reading.unreadable))
