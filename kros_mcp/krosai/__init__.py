@@ -4,7 +4,7 @@ from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
-from kros_mcp.krosai.owned import OwnedReading, find_owned, read_all_owned
+from kros_mcp.krosai.owned import OwnedNumbers, OwnedReading, find_owned, read_all_owned
 from kros_mcp.krosai.pages import Page, Unreadable
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.sending import Gate
@@ -22,6 +22,7 @@ __all__ = [
     "InventoryReading",
     "KrosClient",
     "Order",
+    "OwnedNumbers",
     "OwnedReading",
     "Page",
     "PhoneNumber",

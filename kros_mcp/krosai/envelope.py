@@ -98,7 +98,7 @@ def read_code(body: object) -> str | None:
     return next((code for code in candidates if isinstance(code, str) and _CODE.fullmatch(code)), None)
 
 
-def is_error(body: object) -> bool:
+def is_error(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
     """Whether an answer says that it is an error, whatever its HTTP status.
 
     A word or a figure that a record may have as well, such as the status of an endpoint, counts only in an answer
@@ -111,7 +111,7 @@ def is_error(body: object) -> bool:
     if _is_failure(body.get("code")) and not isinstance(body.get("code"), str):
         return True
     inner = body.get("data")
-    if isinstance(inner, dict) and not inner.get("id") and is_error(inner):
+    if depth and isinstance(inner, dict) and not inner.get("id") and is_error(inner, depth - 1):
         return True
     words = (body.get(name) for name in ("status", "code", "statusCode", "status_code"))
     return any(_is_failure(word) for word in words) and _is_bare(body)

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kros_mcp.errors import ProtocolError
+from kros_mcp.errors import ApiError, OutcomeUnknownError, ProtocolError
 from kros_mcp.krosai import clean
 from kros_mcp.krosai.envelope import read_list, read_object
 from kros_mcp.krosai.pages import Page
+from kros_mcp.krosai.sending import Reply
+from kros_mcp.krosai.verdict import settled
 from kros_mcp.krosai.wire import has_ended, is_pending, read_available, read_endpoint, read_phone_number
 
 LISTS = ["phone_numbers", "numbers", "available", "inventory", "data", "items", "results", "list"]
@@ -101,6 +103,26 @@ def test_no_record_whatever_raises_anything_but_a_protocol_error(raw: Any) -> No
                 read(record)
             except ProtocolError:
                 continue
+
+
+@unhurried
+@given(json_values, st.sampled_from(["POST", "PATCH", "DELETE"]), st.sampled_from([200, 202, 400, 409, 500]))
+def test_an_answer_to_a_write_whatever_it_holds_is_written_refused_or_unknown(
+    body: Any, method: str, status: int
+) -> None:
+    names = ("status", "code", "errors", "error", "data", "success", "id", "statusCode")
+    for answer in (body, dict.fromkeys(names, body), *({name: body} for name in names)):
+        try:
+            assert settled(Reply(status, {}, "json", answer), method).status == status < 300
+        except (ApiError, OutcomeUnknownError):
+            continue
+
+
+def test_an_answer_wrapped_without_end_breaks_nothing() -> None:
+    body: Any = {"status": "failed"}
+    for _ in range(900):
+        body = {"data": body, "items": [body]}
+    assert settled(Reply(200, {}, "json", body), "POST").number is None
 
 
 @pytest.mark.parametrize("body", [{}, {"phone_numbers": None}, {"data": {}}, {"endpoints": []}, None, "[]", 0])
