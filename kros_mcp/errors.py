@@ -23,7 +23,7 @@
             ├── NumberNotAvailableError    the number is no longer for sale
             ├── NotFoundError              no such number or endpoint
             ├── InvalidRequestError        KrosAI finds the request malformed
-            ├── RateLimitError             too many requests; has `retry_after_seconds`
+            ├── RateLimitError             too many requests
             └── ServerError                KrosAI failed on its own side
 
 Each error says what happened to the money (`charged`) and to the account (`changed`): no, yes or
@@ -173,10 +173,18 @@ class ProtocolError(KrosaiError):
 
 
 class ApiError(KrosaiError):
-    """KrosAI answered with an error; `status` is the HTTP status it came with."""
+    """KrosAI answered with an error.
+
+    Args:
+        message: As in `KrosError`, and so are `code` and `next_step`.
+        status: The HTTP status it came with.
+
+    `retry_after_seconds` is how long KrosAI wants to be left alone; None where it does not say.
+    """
 
     code = "KROSAI_ERROR"
     exit_code = 1
+    retry_after_seconds: float | None = None
 
     def __init__(self, message: str, *, status: int, code: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message, code=code, next_step=next_step)
@@ -237,7 +245,6 @@ class RateLimitError(ApiError):
 
     code = "RATE_LIMIT_EXCEEDED"
     next_step = "Wait a few seconds, then try again."
-    retry_after_seconds: float | None = None
 
 
 class ServerError(ApiError):

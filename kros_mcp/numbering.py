@@ -39,6 +39,14 @@ _SPOKEN_COUNTRIES: Final = {
 }  # fmt: skip  # one country a line reads as the table that it is
 
 
+# Territories with a code and a numbering plan of their own that are served together with a country of the same
+# calling code.
+_SOLD_AS: Final = {
+    "GG": "GB", "IM": "GB", "JE": "GB", "AS": "US", "GU": "US", "MP": "US", "PR": "US", "VI": "US",
+    "AX": "FI", "SJ": "NO", "CC": "AU", "CX": "AU", "VA": "IT", "BL": "GP", "MF": "GP", "YT": "RE", "EH": "MA",
+}  # fmt: skip  # a table
+
+
 # Named by krosai-api.md, section 8, as served already.
 _SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
 
@@ -109,15 +117,69 @@ def last_four(e164: str) -> str:
     return e164[-4:]
 
 
+def read_country(code: str) -> str | None:
+    """Return the ISO code that a record's country means; None for a code that names no country, as "EU"."""
+    country = code.upper()
+    country = "GB" if country == "UK" else country
+    return country if country in _COUNTRIES else None
+
+
 def country_of(e164: str) -> str | None:
-    """Name the country that the numbering plan gives a number to; None where it does not say."""
+    """Return the country that the numbering plan gives a number to; None where that is not exactly one."""
+    countries = plan_countries(e164)
+    return next(iter(countries)) if len(countries) == 1 else None
+
+
+@functools.lru_cache(maxsize=10_000)
+def plan_countries(e164: str) -> frozenset[str]:
+    """Return the ISO countries in whose numbering plan a number may lie.
+
+    Several for a number that countries share, as +1 800, and for one that no plan knows: all that have its calling
+    code. None for a code that belongs to no country, as +979.
+    """
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
 
     try:
-        country = phonenumbers.region_code_for_number(phonenumbers.parse(e164))
+        number = phonenumbers.parse(e164)
     except phonenumbers.NumberParseException:
-        return None
-    return country if country in _COUNTRIES else None
+        return frozenset()
+    regions = phonenumbers.region_codes_for_country_code(number.country_code or 0)
+    valid = [region for region in regions if phonenumbers.is_valid_number_for_region(number, region)]
+    return frozenset(valid or regions) & _COUNTRIES
+
+
+def is_international(e164: str) -> bool:
+    """Whether a number's calling code belongs to no country, as +800, +882 or +979; also one that nobody has."""
+    import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
+
+    try:
+        code = phonenumbers.parse(e164).country_code or 0
+    except phonenumbers.NumberParseException:
+        return True
+    return not any(region.isalpha() for region in phonenumbers.region_codes_for_country_code(code))
+
+
+def own_country(stated: str | None, e164: str) -> str | None:
+    """Return the country that a number belongs to; None where that is not certain.
+
+    Args:
+        stated: The country in KrosAI's record, as `read_country` gives it, or None. It counts unless the numbering
+            plan contradicts it.
+        e164: The number, which decides where nothing is stated.
+    """
+    if stated is None:
+        return country_of(e164)
+    return stated if stated in plan_countries(e164) else None
+
+
+def may_lie_in(e164: str, country: str) -> bool:
+    """Whether the numbering plan allows that a number is offered as one of a country.
+
+    A number with an international code may be offered anywhere, and one of a small territory as one of the country
+    whose calling code it shares.
+    """
+    countries = plan_countries(e164)
+    return not countries or country in countries or any(_SOLD_AS.get(one) == country for one in countries)
 
 
 def matches_area_code(e164: str, country: str, area_code: str) -> bool:

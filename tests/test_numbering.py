@@ -7,7 +7,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kros_mcp import numbering
-from kros_mcp.numbering import country_of, last_four, matches_area_code, parse_country, parse_e164, spoken
+from kros_mcp.numbering import (
+    country_of,
+    is_international,
+    last_four,
+    matches_area_code,
+    may_lie_in,
+    own_country,
+    parse_country,
+    parse_e164,
+    plan_countries,
+    read_country,
+    spoken,
+)
 
 
 @pytest.mark.parametrize("text", ["+2348035550123", " +234 803-555-0123 ", "+234 (803) 555\u20110123"])
@@ -118,6 +130,94 @@ def test_a_number_tells_its_country_and_its_last_digits() -> None:
     assert country_of("+9991234567") is None
     assert country_of("nonsense") is None
     assert last_four("+2348035550123") == "0123"
+
+
+SHARED = "+18665551234"
+GUERNSEY = "+441481960194"
+CANADIAN = "+16135550123"
+UNKNOWN_TO_ITS_PLAN = "+2341234567"
+INTERNATIONAL = ["+979123456789", "+882345123456", "+883510012345678", "+80012345678", "+8811234567890"]
+
+
+@pytest.mark.parametrize(
+    ("e164", "country"),
+    [
+        ("+14155551234", "US"),
+        (CANADIAN, "CA"),
+        ("+18005551234", None),
+        (SHARED, None),
+        (GUERNSEY, "GG"),
+        ("+442079460958", "GB"),
+        ("+212528812345", None),
+        (UNKNOWN_TO_ITS_PLAN, "NG"),
+        *((e164, None) for e164 in INTERNATIONAL),
+    ],
+)
+def test_the_plan_names_a_country_only_where_it_is_exactly_one(e164: str, country: str | None) -> None:
+    assert country_of(e164) == country
+
+
+def test_a_shared_number_may_belong_to_every_country_of_its_plan() -> None:
+    assert {"US", "CA", "JM"} <= plan_countries(SHARED)
+    assert plan_countries(CANADIAN) == {"CA"}
+    assert plan_countries("+441000000") == {"GB", "GG", "IM", "JE"}  # the plan does not know it
+    assert not any(plan_countries(e164) for e164 in [*INTERNATIONAL, "nonsense"])
+
+
+def test_a_code_that_belongs_to_no_country_is_international() -> None:
+    assert all(is_international(e164) for e164 in [*INTERNATIONAL, "+9991234567"])
+    assert not any(is_international(e164) for e164 in [SHARED, GUERNSEY, UNKNOWN_TO_ITS_PLAN, "+38344123456"])
+
+
+@pytest.mark.parametrize(
+    ("stated", "e164", "country"),
+    [
+        (None, "+2348035550123", "NG"),
+        ("NG", "+2348035550123", "NG"),
+        ("KE", "+2348035550123", None),
+        ("NG", UNKNOWN_TO_ITS_PLAN, "NG"),
+        ("KE", UNKNOWN_TO_ITS_PLAN, None),
+        ("CA", SHARED, "CA"),
+        ("NG", SHARED, None),
+        (None, SHARED, None),
+        ("US", CANADIAN, None),
+        ("GB", GUERNSEY, None),
+        (None, GUERNSEY, "GG"),
+        *(("NG", e164, None) for e164 in INTERNATIONAL),
+        *((None, e164, None) for e164 in INTERNATIONAL),
+        ("NG", "+9991234567", None),
+    ],
+)
+def test_a_stated_country_counts_unless_the_plan_contradicts_it(
+    stated: str | None, e164: str, country: str | None
+) -> None:
+    assert own_country(stated, e164) == country
+
+
+@pytest.mark.parametrize(
+    ("e164", "country", "may"),
+    [
+        (SHARED, "CA", True),
+        (SHARED, "NG", False),
+        (GUERNSEY, "GB", True),
+        (GUERNSEY, "GG", True),
+        (GUERNSEY, "JE", False),
+        ("+442079460958", "GG", False),
+        (CANADIAN, "US", False),
+        ("+17875551234", "US", True),
+        ("+254722555001", "NG", False),
+        ("+979123456789", "NG", True),
+    ],
+)
+def test_a_number_may_be_offered_where_its_plan_does_not_rule_it_out(e164: str, country: str, may: bool) -> None:
+    assert may_lie_in(e164, country) is may
+
+
+@pytest.mark.parametrize(
+    ("code", "country"), [("ng", "NG"), ("UK", "GB"), ("uk", "GB"), ("EU", None), ("XX", None), ("NGA", None)]
+)
+def test_a_record_s_country_is_an_iso_code_or_says_nothing(code: str, country: str | None) -> None:
+    assert read_country(code) == country
 
 
 def test_importing_these_rooms_loads_nothing_heavy() -> None:

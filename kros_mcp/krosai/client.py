@@ -9,16 +9,26 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 import anyio
 
-from kros_mcp.errors import InvalidArgumentError, KrosaiError
+from kros_mcp.errors import (
+    ApiError,
+    KrosaiError,
+    NotFoundError,
+    NumberNotAvailableError,
+    ProtocolError,
+)
+from kros_mcp.krosai.addresses import given, route, segment
 from kros_mcp.krosai.connections import AuthHeader, Connections, headers
+from kros_mcp.krosai.endpoints import find_endpoint
 from kros_mcp.krosai.envelope import ListKind, read_list, read_object
 from kros_mcp.krosai.filters import agrees, in_area, lies_in
+from kros_mcp.krosai.last_reading import LastReading
 from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
+from kros_mcp.krosai.pages import Page
 from kros_mcp.krosai.patience import patiently, seconds_left
 from kros_mcp.krosai.reach import Reach
 from kros_mcp.krosai.sending import (
@@ -33,7 +43,6 @@ from kros_mcp.krosai.verdict import readable, settled
 from kros_mcp.krosai.wire import (
     AvailableNumber,
     Endpoint,
-    Page,
     PhoneNumber,
     read_available,
     read_endpoint,
@@ -45,6 +54,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WRITE_SECONDS: Final = 30.0
 _LONGEST_ATTEMPT_SECONDS: Final = 10.0
+_NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
 
 class KrosClient:
@@ -53,6 +63,8 @@ class KrosClient:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self.reach = Reach()
+        self.last_owned = LastReading()
+        self._serves_single_endpoints = True
 
     def warm_up(self) -> None:
         """Load what the first request needs, so that nobody waits for it then."""
@@ -65,9 +77,9 @@ class KrosClient:
 
         Only the guide knows the filters, so whatever contradicts them is dropped here as well.
         """
-        query = _given(action="assigned", status=status, country=country, limit=limit, offset=offset)
+        query = given(action="assigned", status=status, country=country, limit=limit, offset=offset)
         raw, total = await self._list("/phone-numbers", query, "owned")
-        page = Page.of((read_phone_number(item) for item in raw), total=total, offset=offset)
+        page = Page.read(raw, read_phone_number, total=total, offset=offset)
         return page.where(
             lambda number: agrees(number.status, status) and lies_in(number.country, number.e164, country)
         )
@@ -85,9 +97,14 @@ class KrosClient:
 
         Only the guide knows `area_code`, so whatever contradicts a filter is dropped here as well.
         """
-        query = _given(action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset)
-        raw, total = await self._list("/phone-numbers", query, "available")
-        page = Page.of((read_available(item) for item in raw), total=total, offset=offset)
+        query = given(action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset)
+        try:
+            raw, total = await self._list("/phone-numbers", query, "available")
+        except (NotFoundError, NumberNotAvailableError) as exc:
+            if exc.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise _not_served(country, type) from exc
+        page = Page.read(raw, read_available, total=total, offset=offset)
         return page.where(
             lambda number: (
                 agrees(number.type, type)
@@ -97,19 +114,40 @@ class KrosClient:
         )
 
     async def get_number(self, number_id: str) -> PhoneNumber:
-        """Read one number with everything KrosAI tells of it (section 2.3)."""
-        reply = await self._read(f"/phone-numbers/{_segment(number_id)}")
-        return read_phone_number(read_object(reply.body, "number"))
+        """Read one number with everything KrosAI tells of it (section 2.3).
+
+        Raises:
+            ProtocolError: The answer cannot be read, or is another record than the one asked for.
+        """
+        reply = await self._read(f"/phone-numbers/{segment(number_id)}")
+        number = read_phone_number(read_object(reply.body, "number"))
+        _require_same(number.id, number_id)
+        return number
 
     async def list_endpoints(self, *, limit: int = 50, offset: int = 0) -> Page[Endpoint]:
         """Read one page of the places where calls can be routed (section 6)."""
-        raw, total = await self._list("/endpoints", _given(limit=limit, offset=offset), "endpoints")
-        return Page.of((read_endpoint(item) for item in raw), total=total, offset=offset)
+        raw, total = await self._list("/endpoints", given(limit=limit, offset=offset), "endpoints")
+        return Page.read(raw, read_endpoint, total=total, offset=offset)
 
     async def get_endpoint(self, endpoint_id: str) -> Endpoint:
-        """Read one endpoint (section 6)."""
-        reply = await self._read(f"/endpoints/{_segment(endpoint_id)}")
-        return read_endpoint(read_object(reply.body, "endpoint"))
+        """Read one endpoint (section 6), from the list where KrosAI serves none by itself.
+
+        Raises:
+            NotFoundError: A list that was read to its end does not hold it.
+        """
+        if self._serves_single_endpoints:
+            try:
+                reply = await self._read(f"/endpoints/{segment(endpoint_id)}")
+            except ApiError as exc:
+                if exc.status not in _NO_SUCH_ROUTE:
+                    raise
+            else:
+                endpoint = read_endpoint(read_object(reply.body, "endpoint"))
+                _require_same(endpoint.id, endpoint_id)
+                return endpoint
+        endpoint = await find_endpoint(self.list_endpoints, endpoint_id)
+        self._serves_single_endpoints = False
+        return endpoint
 
     async def purchase(self, order: Order, *, idempotency_key: str, gate: Gate | None = None) -> Written:
         """Buy a number (section 2.4). Spends money.
@@ -137,14 +175,14 @@ class KrosClient:
         gate: Gate | None = None,
     ) -> Written:
         """Set a number's endpoint and flags (section 2.5); errors and `gate` as in `purchase`."""
-        path = f"/phone-numbers/{_segment(number_id)}"
+        path = f"/phone-numbers/{segment(number_id)}"
         return await self._write("PATCH", path, idempotency_key, gate, body=changes.body(spelling))
 
     async def release_number(
         self, number_id: str, *, permanent: bool, idempotency_key: str, gate: Gate | None = None
     ) -> Written:
         """Give a number up (section 2.6), softly unless `permanent`; errors and `gate` as in `purchase`."""
-        path = f"/phone-numbers/{_segment(number_id)}"
+        path = f"/phone-numbers/{segment(number_id)}"
         query = {} if permanent else {"action": "release"}
         return await self._write("DELETE", path, idempotency_key, gate, query=query)
 
@@ -164,7 +202,7 @@ class KrosClient:
             request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout)
             try:
                 with self.reach.watched():
-                    reply = await exchange(reading, request, _route(path))
+                    reply = await exchange(reading, request, route(path))
             except reading_errors() as exc:
                 failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
@@ -197,14 +235,14 @@ class KrosClient:
         with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
             try:
                 with self.reach.watched():
-                    reply = await exchange(writing, request, _route(path))
+                    reply = await exchange(writing, request, route(path))
             except Exception as exc:  # after sending, no failure whatever may pass as "nothing happened"
                 if flight.refused(exc):
                     raise
                 failure = flight.judge(exc)
         if reply is None:
             raise failure or flight.judge(None)
-        return settled(reply)
+        return settled(reply, method)
 
 
 @asynccontextmanager
@@ -235,24 +273,21 @@ async def open_client(
         await connections.aclose()
 
 
+def _not_served(country: str, kind: str) -> NotFoundError:
+    """Make the error for a search that was answered as not found."""
+    what = f"{kind.replace('_', '-')} numbers" if kind else "numbers"
+    return NotFoundError(
+        f"KrosAI serves no such country or type: {what} in {country}.",
+        status=HTTPStatus.NOT_FOUND,
+        code="NOT_SERVED",
+        next_step="Search in another country or for another type.",
+    )
+
+
+def _require_same(answered: str, asked: str) -> None:
+    if answered != asked:
+        raise ProtocolError("KrosAI answered with another record than the one asked for; nothing was changed.")
+
+
 def _request_id() -> dict[str, str]:
     return {"x-request-id": str(uuid.uuid4())}
-
-
-def _given(**query: str | int) -> dict[str, str]:
-    """Keep the query parameters that are given; 0 is given, an empty text is not."""
-    return {name: str(value) for name, value in query.items() if value != ""}
-
-
-def _route(path: str) -> str:
-    """Write a path without its id, which is its second segment if it has one."""
-    collection, _, opaque_id = path[1:].partition("/")
-    return f"/{collection}/{{id}}" if opaque_id else path
-
-
-def _segment(opaque_id: str) -> str:
-    """Encode an id as one segment of a path, whatever it holds (section 2, "IDs")."""
-    segment = quote(opaque_id, safe="", errors="replace")
-    if segment in {"", ".", ".."}:
-        raise InvalidArgumentError("That is not an id.")
-    return segment

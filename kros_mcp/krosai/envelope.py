@@ -20,12 +20,19 @@ _ARRAYS_OF: Final[dict[ListKind, tuple[str, ...]]] = {
     "available": _ARRAYS,
     "endpoints": ("endpoints", "data", "items", "results", "list"),
 }
+_LISTS: Final = ("endpoints", *_ARRAYS)
 _OBJECTS: Final[dict[ObjectKind, tuple[str, ...]]] = {
     "number": ("data", "phone_number", "number", "phoneNumber"),
     "endpoint": ("data", "endpoint"),
 }
 _TOTALS: Final = ("total", "totalCount", "total_count")
 _DEEPEST_WRAPPER: Final = 3
+_DEEPEST_NAME: Final = 6
+_INTEGER: Final = re.compile(r"-?[0-9]{1,9}")
+_HTTP_ERRORS: Final = range(400, 600)
+_FAILURES: Final = frozenset(
+    {"error", "fail", "failed", "failure", "rejected", "declined", "denied", "refused", "invalid", "unsuccessful"}
+)
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,40}")
 
 
@@ -69,32 +76,73 @@ def names_number(record: dict[str, object]) -> bool:
     return any(isinstance(record.get(name), str) for name in NUMBER_NAMES)
 
 
+def names_number_anywhere(body: object, depth: int = _DEEPEST_NAME) -> bool:
+    """Whether an answer states a phone number in any of its objects and lists."""
+    if depth == 0:
+        return False
+    if isinstance(body, dict):
+        return names_number(body) or any(names_number_anywhere(value, depth - 1) for value in body.values())
+    return isinstance(body, list) and any(names_number_anywhere(value, depth - 1) for value in body)
+
+
 def read_code(body: object) -> str | None:
-    """Find KrosAI's error code: in `code`, in `error.code`, or an `error` in capitals.
+    """Find KrosAI's error code: in `code`, in `error.code`, an `error` in capitals, or the same in `errors`.
 
     Only what looks like a code is given; other text of an error is never passed on, as it may carry secrets.
     """
     if not isinstance(body, dict):
         return None
-    error = body.get("error")
-    inner = error.get("code") if isinstance(error, dict) else error
-    for candidate in (body.get("code"), inner):
-        if isinstance(candidate, str) and _CODE.fullmatch(candidate):
-            return candidate
-    return None
+    several = body.get("errors")
+    errors = [body.get("error"), *(several if isinstance(several, list) else [several])]
+    candidates = [body.get("code"), *(error.get("code") if isinstance(error, dict) else error for error in errors)]
+    return next((code for code in candidates if isinstance(code, str) and _CODE.fullmatch(code)), None)
 
 
-def is_error(body: object) -> bool:
-    """Tell whether an answer says that it is an error, whatever its HTTP status."""
+def is_error(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
+    """Whether an answer says that it is an error, whatever its HTTP status.
+
+    A word or a figure that a record may have as well, such as the status of an endpoint, counts only in an answer
+    that holds neither a record nor a list with anything in it.
+    """
     if not isinstance(body, dict):
         return False
-    return body.get("success") is False or bool(body.get("error"))
+    if body.get("success") is False or body.get("error") or _is_filled(body.get("errors")):
+        return True
+    if _is_failure(body.get("code")) and not isinstance(body.get("code"), str):
+        return True
+    inner = body.get("data")
+    if depth and isinstance(inner, dict) and not inner.get("id") and is_error(inner, depth - 1):
+        return True
+    words = (body.get(name) for name in ("status", "code", "statusCode", "status_code"))
+    return any(_is_failure(word) for word in words) and _is_bare(body)
 
 
-def read_retry_after(body: object) -> float | None:
-    """Find `retry_after` in an error's body, in seconds."""
+def read_retry_after(body: object) -> float | str | None:
+    """Find `retry_after` in an error's body: seconds, or a text that holds them."""
     value = body.get("retry_after") if isinstance(body, dict) else None
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+
+
+def _is_filled(errors: object) -> bool:
+    return isinstance(errors, list | dict | str) and bool(errors)
+
+
+def _is_failure(value: object) -> bool:
+    """Whether a status or code is a failure: a negative number, one of HTTP's errors, or a word for it."""
+    if isinstance(value, str):
+        if not _INTEGER.fullmatch(value):
+            return value.strip().lower() in _FAILURES
+        value = int(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and (value < 0 or value in _HTTP_ERRORS)
+
+
+def _is_bare(body: dict[str, object]) -> bool:
+    """Whether an answer carries nothing: no record, and no list with anything in it."""
+    inner = body.get("data")
+    for place in (body, inner) if isinstance(inner, dict) else (body,):
+        if place.get("id") or any(isinstance(place.get(name), list) and place[name] for name in _LISTS):
+            return False
+    return not names_number_anywhere(body)
 
 
 def _array(body: object, names: tuple[str, ...]) -> list[object] | None:

@@ -5,7 +5,7 @@ it stays.
 """
 
 from kros_mcp.krosai.wire import AvailableNumber
-from kros_mcp.numbering import country_of, matches_area_code
+from kros_mcp.numbering import matches_area_code, may_lie_in
 
 
 def agrees(stated: str | None, wanted: str) -> bool:
@@ -14,9 +14,10 @@ def agrees(stated: str | None, wanted: str) -> bool:
 
 
 def lies_in(stated: str | None, e164: str, country: str) -> bool:
-    """Tell whether a number does not contradict a country: by its own word, else by its E.164."""
-    known = stated or country_of(e164)
-    return not country or known is None or known == country.upper()
+    """Whether a number does not contradict a country: by its own word, else by its numbering plan."""
+    if not country:
+        return True
+    return stated == country.upper() if stated else may_lie_in(e164, country.upper())
 
 
 def in_area(number: AvailableNumber, country: str, area_code: str) -> bool:

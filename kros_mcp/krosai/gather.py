@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from kros_mcp.krosai.walk import LARGEST_PAGE
-from kros_mcp.krosai.wire import Page
+from kros_mcp.krosai.pages import LARGEST_PAGE, Page, Unreadable
 
 T = TypeVar("T")
 
@@ -25,12 +24,14 @@ class Gathered(Generic[T]):
         positions: KrosAI's offset of each item.
         total: How many there are in all; None if KrosAI does not say, or if anything was dropped here.
         next_offset: KrosAI's next unread item; None at the end.
+        unreadable: The records among those read that could not be read.
     """
 
     items: tuple[T, ...]
     positions: tuple[int, ...]
     total: int | None
     next_offset: int | None
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 async def gather(read: Callable[[int, int], Awaitable[Page[T]]], *, limit: int, offset: int) -> Gathered[T]:
@@ -42,20 +43,23 @@ async def gather(read: Callable[[int, int], Awaitable[Page[T]]], *, limit: int, 
         offset: KrosAI's offset to begin at.
     """
     found: dict[int, T] = {}
+    unreadable: list[Unreadable] = []
     begin, size, dropped = offset, limit, False
     for _ in range(_MOST_PAGES):
         page = await read(size, offset)
         if found and page.items and page.items[0] == next(iter(found.values())):  # KrosAI ignores `offset`
             found |= {begin + at - offset: item for at, item in zip(page.positions, page.items, strict=True)}
-            return Gathered(tuple(found.values())[:limit], tuple(found)[:limit], None, None)
+            return Gathered(tuple(found.values())[:limit], tuple(found)[:limit], None, None, tuple(unreadable))
         wanted = limit - len(found)
         taken = dict(zip(page.positions[:wanted], page.items[:wanted], strict=True))
         found |= taken
-        dropped = dropped or len(page.items) < page.received
+        as_sent = len(page.items) + len(page.unreadable) == page.received
+        dropped = dropped or not as_sent
         cut_short = len(page.items) > wanted
         following = page.positions[wanted] if cut_short else offset + page.received
+        unreadable += [record for record in page.unreadable if record.position < following]
         end = _is_end(page, size, following) and not cut_short
-        if end or len(found) == limit or len(page.items) == page.received:
+        if end or len(found) == limit or as_sent:
             break
         offset, size = following, LARGEST_PAGE
     return Gathered(
@@ -63,6 +67,7 @@ async def gather(read: Callable[[int, int], Awaitable[Page[T]]], *, limit: int, 
         positions=tuple(found),
         total=None if dropped else page.total,
         next_offset=None if end else following,
+        unreadable=tuple(unreadable),
     )
 
 

@@ -14,8 +14,12 @@ import anyio
 
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.gather import Gathered, gather
+from kros_mcp.krosai.pages import Page
 from kros_mcp.krosai.walk import Walk
-from kros_mcp.krosai.wire import AvailableNumber, Page
+from kros_mcp.krosai.wire import AvailableNumber
+
+Price = tuple[int | None, int | None, int | None]
+"""Setup, monthly and due now, in cents."""
 
 _MOST_SIGHTINGS: Final = 5_000
 
@@ -26,11 +30,13 @@ class Sighting:
 
     Args:
         inventory_id: KrosAI's id of the item, or empty if unknown.
-        e164: The number, or empty if unknown. It decides; the id counts only without it.
+        e164: The number, or empty if unknown. An item of another number is never the one that is sought.
         country: Where it was searched for.
         type: The filter of that search, or empty.
         area_code: The filter of that search, or empty.
         position: KrosAI's offset of the item in that search; None if it was never seen.
+        price: What the item cost then; None for any price. It tells two items of one number apart where their ids
+            have changed.
     """
 
     inventory_id: str = ""
@@ -39,10 +45,15 @@ class Sighting:
     type: str = ""
     area_code: str = ""
     position: int | None = None
+    price: Price | None = None
 
-    def fits(self, item: AvailableNumber) -> bool:
-        """Tell whether an item is the one that was seen."""
+    def is_of(self, item: AvailableNumber) -> bool:
+        """Whether an item is of the number that is sought, or has its id if the number is unknown."""
         return item.e164 == self.e164 if self.e164 else item.inventory_id == self.inventory_id
+
+    def is_exactly(self, item: AvailableNumber) -> bool:
+        """Whether an item is of that number and has the id that is sought, if one is."""
+        return self.is_of(item) and self.inventory_id in ("", item.inventory_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +111,30 @@ class Inventory:
 
         page = await gather(read, limit=limit, offset=offset)
         sought = Sighting(country=country, type=type, area_code=area_code)
+        numbers: set[str] = set()
         for item, position in zip(page.items, page.positions, strict=True):
-            self._remember(sought, item, position)
+            self._remember(sought, item, position, only_by_id=item.e164 in numbers)
+            numbers.add(item.e164)
         return page
 
     def seen(self, *, inventory_id: str = "", e164: str = "") -> Sighting | None:
-        """Recall where a number was last seen; None if it never was, or too long ago."""
-        at, sighting = self._by_e164.get(e164) or self._by_id.get(inventory_id) or (0.0, None)
+        """Recall where an item was last seen, or the first item of a number; None if never, or too long ago.
+
+        With both an id and a number, they have to be of one item.
+        """
+        at, sighting = (self._by_id.get(inventory_id) if inventory_id else self._by_e164.get(e164)) or (0.0, None)
         if sighting is None or self._now() - at > self._remember_seconds:
             return None
-        if inventory_id and sighting.inventory_id != inventory_id:
-            return None
-        return sighting
+        return None if e164 and sighting.e164 != e164 else sighting
 
     async def find(self, sought: Sighting, *, pages: int = 10, seconds: float = 2.5) -> InventoryReading:
         """Read the list again until the item is seen, both ends are reached, or pages or seconds run out.
 
-        An error while reading a page comes out as it is.
+        Where its id is not there any more, as ids may change from search to search, the item is the first of that
+        number at that price, or else the first of that number. An error while reading a page comes out as it is.
         """
         walk = Walk(sought.position)
+        others: list[tuple[AvailableNumber, int]] = []
         with anyio.move_on_after(seconds):
             for _ in range(pages):
                 if walk.over:
@@ -132,16 +148,35 @@ class Inventory:
                     offset=offset,
                 )
                 for item, position in zip(page.items, page.positions, strict=True):
-                    if sought.fits(item):
-                        self._remember(sought, item, position)
-                        return InventoryReading(item, position, walk.complete)
+                    if sought.is_exactly(item):
+                        return self._found(sought, item, position, walk)
+                    if sought.is_of(item):
+                        others.append((item, position))
                 walk.saw(page)
+        at_that_price = (other for other in others if sought.price in (None, _price(other[0])))
+        if (best := next(at_that_price, others[0] if others else None)) is not None:
+            return self._found(sought, *best, walk)
         return InventoryReading(None, None, walk.complete)
 
-    def _remember(self, sought: Sighting, item: AvailableNumber, position: int) -> None:
-        sighting = replace(sought, inventory_id=item.inventory_id, e164=item.e164, position=position)
-        for memory, key in ((self._by_e164, item.e164), (self._by_id, item.inventory_id)):
+    def _found(self, sought: Sighting, item: AvailableNumber, position: int, walk: Walk) -> InventoryReading:
+        self._remember(sought, item, position)
+        return InventoryReading(item, position, walk.complete)
+
+    def _remember(self, sought: Sighting, item: AvailableNumber, position: int, *, only_by_id: bool = False) -> None:
+        sighting = replace(
+            sought, inventory_id=item.inventory_id, e164=item.e164, position=position, price=_price(item)
+        )
+        keys = (
+            [(self._by_id, item.inventory_id)]
+            if only_by_id
+            else [(self._by_id, item.inventory_id), (self._by_e164, item.e164)]
+        )
+        for memory, key in keys:
             memory[key] = (self._now(), sighting)
             memory.move_to_end(key)
             if len(memory) > _MOST_SIGHTINGS:
                 memory.popitem(last=False)
+
+
+def _price(item: AvailableNumber) -> Price:
+    return item.setup_cents, item.monthly_cents, item.due_now_cents

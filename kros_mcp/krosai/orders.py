@@ -80,7 +80,8 @@ class Written:
         number: The number in the answer, if it states one with id and E.164.
         e164: The E.164 in the answer, even if no id stands beside it.
         contradicted: Whether the answer named the number and an error, so that it settles nothing.
-        record_status: The status of the record in the answer, if it states one.
+        record_status: The status of the record in the answer, as one word. One that is pending or has ended
+            (`wire.is_pending`, `wire.has_ended`) means that the order is not carried out, or not yet.
     """
 
     status: int

@@ -1,6 +1,10 @@
-"""Reads the account's numbers to the end, and finds one among them (krosai-api.md, section 9, rule 6)."""
+"""Reads the account's numbers to the end, and finds one among them (krosai-api.md, section 9, rule 6).
 
-from collections.abc import Iterable
+A list of several pages may change while it is read: a record that vanishes from a page already read moves another
+one there, unseen. So a reading counts only if it held still.
+"""
+
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -8,11 +12,12 @@ import anyio
 
 from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.walk import LARGEST_PAGE
+from kros_mcp.krosai.pages import LARGEST_PAGE
 from kros_mcp.krosai.wire import PhoneNumber
 
 _AT_ONCE = 5
 _MOST_PAGES = 50
+_MOST_READINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class OwnedReading:
 
     Args:
         records: Every record of it that was seen, the ended ones too.
-        complete: Whether the answer is final. If not, "not seen" proves nothing.
+        complete: Whether these are all: the list held still while it was read to its end. If not, "not seen" proves
+            nothing. A living record that was seen is owned all the same.
         unreadable: Names the records, of whatever number, that could not be read; one of them may be this number's.
     """
 
@@ -40,6 +46,21 @@ class OwnedReading:
         return next((record for record in self.records if not record.has_ended), None)
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedNumbers:
+    """The owned numbers as a list shows them.
+
+    Args:
+        numbers: Every record that was seen, the ended ones too.
+        complete: Whether these are all: the list held still while it was read to its end.
+        unreadable: Names the records that could not be read: by their id, else by their place as "entry 3".
+    """
+
+    numbers: tuple[PhoneNumber, ...]
+    complete: bool
+    unreadable: tuple[str, ...] = ()
+
+
 async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20) -> OwnedReading:
     """Find one owned number by its id (with everything KrosAI tells of it) or by its E.164 (as listed).
 
@@ -53,25 +74,29 @@ async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "",
             return OwnedReading((await client.get_number(number_id),), complete=True)
         except NotFoundError:
             return OwnedReading((), complete=True)
-    numbers: dict[str, PhoneNumber] = {}
-    complete = await _read(client, pages, numbers)
-    return OwnedReading(tuple(number for number in numbers.values() if number.e164 == e164), complete)
+
+    def lives(number: PhoneNumber) -> bool:
+        return number.e164 == e164 and not number.has_ended
+
+    read = await _read_settled(client, pages, enough=lives)
+    records = tuple(number for number in read.numbers if number.e164 == e164)
+    return OwnedReading(records, read.complete, read.unreadable)
 
 
-async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> tuple[tuple[PhoneNumber, ...], bool]:
-    """Read every owned number; the second value tells whether the end was reached."""
-    numbers: dict[str, PhoneNumber] = {}
-    complete = await _read(client, pages, numbers)
-    return tuple(numbers.values()), complete
+async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> OwnedNumbers:
+    """Read every owned number."""
+    return await _read_settled(client, pages)
 
 
-async def read_owned_in_time(client: KrosClient, *, seconds: float) -> tuple[tuple[PhoneNumber, ...], bool]:
-    """Read owned numbers until the end, the end of the time, or a failure; the second value tells if all."""
-    numbers: dict[str, PhoneNumber] = {}
-    complete = False
+async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedNumbers:
+    """Read owned numbers until the end, the end of the time, or a failure.
+
+    The list is read once, so that `complete` tells no more than that its end was reached.
+    """
+    reading = _Reading()
     with anyio.move_on_after(seconds), suppress(KrosError):
-        complete = await _read(client, _MOST_PAGES, numbers)
-    return tuple(numbers.values()), complete
+        await reading.read(client, _MOST_PAGES)
+    return OwnedNumbers(tuple(reading.numbers.values()), reading.ended, tuple(reading.unreadable))
 
 
 async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, PhoneNumber | None]:
@@ -111,24 +136,76 @@ async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[
         raise failures[0]
 
 
-async def _read(
-    client: KrosClient,
-    pages: int,
-    seen: dict[str, PhoneNumber],
-) -> bool:
-    """Read page after page into `seen` until the end, which True tells.
+async def _read_settled(
+    client: KrosClient, pages: int, *, enough: Callable[[PhoneNumber], bool] = lambda _: False
+) -> OwnedNumbers:
+    """Read the list until it held still, at most three times, or until a number is seen that is `enough`."""
+    numbers: dict[tuple[str, str], PhoneNumber] = {}
+    before = client.last_owned.ids()
+    reading = _Reading()
+    complete = False
+    for _ in range(_MOST_READINGS):
+        reading = _Reading()
+        await reading.read(client, pages)
+        numbers |= reading.numbers
+        if reading.ended:
+            client.last_owned.keep(reading.ids)
+        complete = reading.ended and reading.holds_against(before)
+        if complete or not reading.ended or any(map(enough, reading.numbers.values())):
+            break
+        before = reading.ids
+    return OwnedNumbers(tuple(numbers.values()), complete, tuple(reading.unreadable))
 
-    A page that brings nothing new means that KrosAI ignores `offset`. That is the end if the page had room
-    for more, and a list cut short if it had not.
-    """
-    offset = 0
-    for _ in range(pages):
-        page = await client.list_owned(limit=LARGEST_PAGE, offset=offset)
-        new = [number for number in page.items if number.id not in seen]
-        seen.update((number.id, number) for number in new)
-        offset += page.received
-        if not page.received or (page.total is not None and offset >= page.total):
+
+class _Reading:
+    """One reading of the list from its start, page after page."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[str, str], PhoneNumber] = {}
+        """By id and E.164."""
+        self.unreadable: dict[str, None] = {}
+        self.ended = False
+        self._totals: set[int] = set()
+        self._in_one_page = True
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """What tells the records apart that were seen: their ids, and the names of the unreadable ones."""
+        return frozenset(number_id for number_id, _ in self.numbers) | self.unreadable.keys()
+
+    def holds_against(self, before: frozenset[str] | None) -> bool:
+        """Whether no record can have moved unseen from a page that was to come to one that was read already.
+
+        Args:
+            before: What an earlier reading showed, or None.
+        """
+        if self._totals == {len(self.ids)} or (self._in_one_page and not self._totals):
             return True
-        if not new:
-            return page.received < LARGEST_PAGE
-    return False
+        return before is not None and len(self._totals) <= 1 and before <= self.ids
+
+    async def read(self, client: KrosClient, pages: int) -> None:
+        """Read until the end, which `ended` tells, or so many pages.
+
+        A page that brings nothing new means that KrosAI ignores `offset`. That is the end if the page had room
+        for more, and a list cut short if it had not.
+        """
+        offset = 0
+        had_ids = True
+        for _ in range(pages):
+            page = await client.list_owned(limit=LARGEST_PAGE, offset=offset)
+            ids = {number.id for number in page.items} | {one.id for one in page.unreadable if one.id is not None}
+            repeated = ids <= self.ids and (bool(ids) or not had_ids)
+            if page.total is not None:
+                self._totals.add(page.total)
+            if page.received and repeated:
+                self.ended = page.received < LARGEST_PAGE
+                return
+            if page.received:
+                self._in_one_page = offset == 0 and page.received < LARGEST_PAGE
+            self.numbers |= {(number.id, number.e164): number for number in page.items}
+            self.unreadable |= dict.fromkeys(one.name for one in page.unreadable)
+            offset += page.received
+            had_ids = bool(ids)
+            if not page.received or (page.total is not None and offset >= page.total):
+                self.ended = True
+                return

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 
 from kros_mcp import telemetry
-from kros_mcp.errors import ConnectionLostError, NotSentError, PathError, RateLimitError, ServerError, TooSlowError
+from kros_mcp.errors import (
+    ApiError,
+    ConnectionLostError,
+    NotSentError,
+    PathError,
+    RateLimitError,
+    ServerError,
+    TooSlowError,
+)
 from kros_mcp.krosai.sending import too_slow
 
 if TYPE_CHECKING:
@@ -63,7 +71,7 @@ class _Patience:
         self._attempts += 1
         if not isinstance(failure, _TRANSIENT) or isinstance(failure, PathError) or self._attempts == _ATTEMPTS:
             return False
-        asked_for = failure.retry_after_seconds if isinstance(failure, RateLimitError) else None
+        asked_for = failure.retry_after_seconds if isinstance(failure, ApiError) else None
         wait = max(self._wait_seconds, asked_for or 0.0)
         self._wait_seconds *= 2
         if wait >= seconds_left():

@@ -25,6 +25,7 @@ from kros_mcp.errors import (
     ServerError,
 )
 from kros_mcp.krosai.envelope import is_error, read_code, read_retry_after
+from kros_mcp.times import spoken_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ _BY_STATUS: Final[Mapping[int, Refusal]] = {
     429: Refusal(RateLimitError, "KrosAI wants fewer requests at the moment."),
 }
 _KYC: Final = Refusal(KycError, "The account's identity verification stands in the way.")
+_FIRST_REDIRECT: Final = 300
 _FIRST_SERVER_STATUS: Final = 500
 
 
@@ -143,9 +145,12 @@ def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiErro
     if succeeded and code is None and not is_error(body):
         return None
     refusal = REFUSALS[code] if code is not None else _undocumented(status, read_code(body))
-    error = refusal.error(refusal.heard, status=status, code=code or read_code(body), next_step=refusal.next_step)
-    if isinstance(error, RateLimitError):
-        error.retry_after_seconds = _retry_after(headers.get("retry-after"), body)
+    heard, next_step, wait = refusal.heard, refusal.next_step, None
+    if issubclass(refusal.error, RateLimitError | ServerError) and (wait := _retry_after(headers, body)):
+        alone = f"wants to be left alone for {spoken_duration(wait)}"
+        heard, next_step = f"{heard} It {alone}.", f"KrosAI {alone}; try again after that."
+    error = refusal.error(heard, status=status, code=code or read_code(body), next_step=next_step)
+    error.retry_after_seconds = wait
     return error
 
 
@@ -164,21 +169,35 @@ def _undocumented(status: int, code: str | None) -> Refusal:
         return _BY_STATUS[status]
     if status >= _FIRST_SERVER_STATUS:
         return Refusal(ServerError, "KrosAI failed on its own side.")
+    if status < _FIRST_REDIRECT:
+        return Refusal(ApiError, "KrosAI answered with an error, and does not say which.")
     return Refusal(ApiError, f"KrosAI answered with an error of no known kind (HTTP status {status}).")
 
 
-def _retry_after(header: str | None, body: object) -> float | None:
-    """Read how many seconds KrosAI wants to be left alone: whole, fractional, or until a date."""
-    seconds = read_retry_after(body) if header is None else _seconds_or_date(header)
-    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+def _retry_after(headers: Mapping[str, str], body: object) -> float | None:
+    """Read how many seconds KrosAI wants to be left alone, from the header or else from the body."""
+    now = _moment(headers.get("date"))
+    stated = (_seconds(value, now) for value in (headers.get("retry-after"), read_retry_after(body)))
+    return next((seconds for seconds in stated if seconds is not None), None)
 
 
-def _seconds_or_date(header: str) -> float | None:
+def _seconds(value: float | str | None, now: float | None) -> float | None:
+    """Take whole or fractional seconds, or a date against KrosAI's own clock; None for anything else."""
+    if value is None:
+        return None
     try:
-        return float(header)
+        seconds = float(value)
+    except OverflowError:
+        return None
     except ValueError:
-        pass
+        until = _moment(str(value))
+        return None if until is None else max(0.0, until - (time.time() if now is None else now))
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _moment(date: str | None) -> float | None:
+    """Read an HTTP date as Unix seconds; None where it is none."""
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+        return None if date is None else parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError, OSError):
         return None

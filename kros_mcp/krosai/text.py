@@ -1,6 +1,15 @@
 """Text that came from KrosAI, made safe to show."""
 
+import re
 import unicodedata
+from typing import Final
+
+_ID: Final = re.compile(r"[!-~]{1,200}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be an opaque id: 1 to 200 printable ASCII characters, no blanks."""
+    return _ID.fullmatch(text) is not None
 
 
 def clean(text: str, limit: int = 60) -> str:

@@ -1,10 +1,7 @@
 """The order in which the pages of a list are read outward from a place (krosai-api.md, section 9, rule 6)."""
 
-from typing import Final
-
-from kros_mcp.krosai.wire import AvailableNumber, Page
-
-LARGEST_PAGE: Final = 100  # items, KrosAI's largest page
+from kros_mcp.krosai.pages import LARGEST_PAGE, Page
+from kros_mcp.krosai.wire import AvailableNumber
 
 
 class Walk:

@@ -1,35 +1,37 @@
 """The records of KrosAI, read leniently: aliases accepted, extras ignored, what is missing is None.
 
 Field names and their aliases are those of krosai-api.md, sections 2, 3, 4, 6 and 9. A record without its
-identity (an id, and for a number its E.164) is a ProtocolError, also inside a list: a list with a hole in it
-would make an owned number look as if it were not owned.
+identity (an id, and for a number its E.164) is a ProtocolError. A list shows the others, and names such a record:
+it may be the one that is looked for.
 """
 
-from collections.abc import Callable, Iterable
+import re
 from dataclasses import dataclass
-from typing import Final, Generic, NoReturn, TypeVar
+from typing import Final
 
 from kros_mcp.errors import ProtocolError
 from kros_mcp.krosai.envelope import NUMBER_NAMES
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai.sip import SipCredentials, read_sip
+from kros_mcp.krosai.text import clean, is_id
 from kros_mcp.money import Price, cents
-from kros_mcp.numbering import parse_e164
+from kros_mcp.numbering import parse_e164, read_country
 
 _Record = dict[str, object]
-_LONGEST_ID: Final = 200
-_COUNTRY_LETTERS: Final = 2
+_LONGEST_INTEGER: Final = 10**200
 _MOST_CAPABILITIES: Final = 20
+_WORD_BREAK: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NO_LETTER: Final = re.compile(r"[^a-z]")
+_CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
 _ENDED: Final = frozenset(
-    {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "ported_out"}
+    {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "portedout"}
 )
 """Statuses of a record of a number that the account has no more, or never got; every other word is living."""
-
 _PENDING: Final = frozenset(
     {
         "pending",
         "processing",
         "provisioning",
-        "in_progress",
+        "inprogress",
         "submitted",
         "ordered",
         "queued",
@@ -38,43 +40,7 @@ _PENDING: Final = frozenset(
         "initiated",
     }
 )
-
-
-class SipCredentials:
-    """What a SIP client needs to register; shown by name only, never by value (section 4).
-
-    The shape is not documented, so the values stay as KrosAI sent them. `repr`, `str`, copies, `asdict`
-    and pickling give nothing away; `reveal` is for the person at the terminal.
-    """
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: dict[str, object]) -> None:
-        self._values = dict(values)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The names of what KrosAI sent, in its order."""
-        return tuple(clean(name) for name in self._values)
-
-    def reveal(self) -> dict[str, object]:
-        """Give the values themselves. Never call this where a model or a log can see the result."""
-        return dict(self._values)
-
-    def __repr__(self) -> str:
-        return f"SipCredentials(fields={self.fields!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SipCredentials) and self._values == other._values
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._values))
-
-    def __deepcopy__(self, memo: object) -> "SipCredentials":
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("SIP credentials are not written down.")
+"""Statuses of an order that is not decided yet: it may still be turned down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,50 +94,14 @@ class Endpoint:
     status: str | None = None
 
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """One page of a list.
-
-    Args:
-        items: What is left after filtering here.
-        total: How many there are in all, if KrosAI says so.
-        received: How many items KrosAI sent, before filtering here. The next offset is this much further.
-        positions: KrosAI's offset of each item in `items`.
-    """
-
-    items: tuple[T, ...]
-    total: int | None
-    received: int
-    positions: tuple[int, ...]
-
-    @classmethod
-    def of(cls, items: Iterable[T], *, total: int | None, offset: int) -> "Page[T]":
-        """Make a page of all that KrosAI sent from `offset` on.
-
-        A total below what is already on the table is not a total, and is dropped.
-        """
-        every = tuple(items)
-        end = offset + len(every)
-        stated = None if total is None or (every and total < end) else total
-        return cls(every, stated, len(every), tuple(range(offset, end)))
-
-    def where(self, fits: Callable[[T], bool]) -> "Page[T]":
-        """Keep the items that fit; `total` and `received` stay KrosAI's."""
-        kept = [(item, at) for item, at in zip(self.items, self.positions, strict=True) if fits(item)]
-        return Page(tuple(item for item, _ in kept), self.total, self.received, tuple(at for _, at in kept))
-
-
 def has_ended(status: str | None) -> bool:
-    """Whether a record with this status stands for a number that the account has no more, or never got."""
-    return status in _ENDED
+    """Whether a record with this status, in any spelling, is of a number that is gone, or was never got."""
+    return _letters(status) in _ENDED
 
 
 def is_pending(status: str | None) -> bool:
-    """Whether a record with this status stands for an order that is still to be carried out."""
-    return status in _PENDING
+    """Whether an order with this status, in any spelling, may still be turned down."""
+    return _letters(status) in _PENDING
 
 
 def read_phone_number(raw: object) -> PhoneNumber:
@@ -194,15 +124,15 @@ def read_phone_number(raw: object) -> PhoneNumber:
         monthly_cents=price.monthly_cents,
         created_at=_text(record.get("created_at", record.get("createdAt"))),
         updated_at=_text(record.get("updated_at", record.get("updatedAt"))),
-        sip=_sip(record),
+        sip=read_sip(record),
+        currency=_currency(record),
     )
 
 
 def read_available(raw: object) -> AvailableNumber:
     """Read a number for sale; ProtocolError without an inventory id and an E.164."""
     record = _record(raw)
-    names = ("inventory_id", "inventoryId", "id")
-    inventory_id = next((found for name in names if (found := _identifier(record.get(name)))), None)
+    inventory_id = _first_id(record, "inventory_id", "inventoryId", "id")
     e164 = read_e164(record)
     if inventory_id is None or e164 is None:
         raise ProtocolError("KrosAI sent a number for sale without a usable inventory id and E.164 number.")
@@ -217,6 +147,7 @@ def read_available(raw: object) -> AvailableNumber:
         setup_cents=price.setup_cents,
         monthly_cents=price.monthly_cents,
         due_now_cents=price.due_now_cents,
+        currency=_currency(record),
     )
 
 
@@ -246,19 +177,36 @@ def read_e164(record: _Record) -> str | None:
     return None
 
 
+def _letters(status: str | None) -> str:
+    """Take the bare letters of a word, which every spelling of it has in common."""
+    return _NO_LETTER.sub("", (status or "").lower())
+
+
 def _record(raw: object) -> _Record:
     if not isinstance(raw, dict):
         raise ProtocolError("KrosAI sent an entry that is not an object.")
     return raw
 
 
+def read_id(raw: object) -> str | None:
+    """Find the id of a record of any kind; None if it has no usable one."""
+    return _first_id(raw, "id", "inventory_id", "inventoryId") if isinstance(raw, dict) else None
+
+
+def read_status(record: _Record) -> str | None:
+    """Find the status of a record, as one word; None if it states none."""
+    return _word(record.get("status"))
+
+
+def _first_id(record: _Record, *names: str) -> str | None:
+    return next((found for name in names if (found := _identifier(record.get(name)))), None)
+
+
 def _identifier(value: object) -> str | None:
-    """Take an opaque id (text or integer); one that cannot stand in a URL or a sentence is none."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(cents(value)) if cents(value) is not None else None
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
-        return None
-    return value if value == clean(value, _LONGEST_ID) and " " not in value else None
+    """Take an opaque id exactly as it is: printable ASCII without blanks, or an integer of any size as text."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LONGEST_INTEGER:
+        value = str(value)
+    return value if isinstance(value, str) and is_id(value) else None
 
 
 def _text(value: object) -> str | None:
@@ -268,19 +216,21 @@ def _text(value: object) -> str | None:
 
 
 def _word(value: object) -> str | None:
-    """Take a word of an open set (types, statuses) in one spelling: "Toll-Free" is "toll_free"."""
+    """Take a word of an open set (types, statuses) in one spelling: "Toll-Free" and "tollFree" are "toll_free"."""
     text = _text(value)
-    return None if text is None else text.lower().replace("-", "_").replace(" ", "_")
+    return None if text is None else _WORD_BREAK.sub("_", text).lower().replace("-", "_").replace(" ", "_")
 
 
 def _country(value: object) -> str | None:
-    """Take a two-letter country code; anything else says nothing, and would stand in what a person is asked."""
+    """Take an ISO country code; anything else says nothing, and would stand in what a person is asked."""
     text = _text(value)
-    return (
-        text.upper()
-        if text is not None and len(text) == _COUNTRY_LETTERS and text.isascii() and text.isalpha()
-        else None
-    )
+    return read_country(text) if text is not None else None
+
+
+def _currency(record: _Record) -> str | None:
+    """Take a currency of three letters, in capitals; anything else says nothing."""
+    stated = (record.get(name) for name in ("currency", "currency_code", "currencyCode"))
+    return next((text.upper() for text in stated if isinstance(text, str) and _CURRENCY.fullmatch(text)), None)
 
 
 def _flag(record: _Record, *names: str) -> bool | None:
@@ -317,13 +267,3 @@ def _capabilities(value: object) -> dict[str, bool] | None:
         return None
     named = ((_word(name), has) for name, has in value.items() if isinstance(has, bool))
     return dict([(name, has) for name, has in named if name is not None][:_MOST_CAPABILITIES])
-
-
-def _sip(record: _Record) -> SipCredentials | None:
-    """Collect everything whose name begins with "sip"; a `sip_credentials` object is laid open."""
-    values: _Record = {}
-    for name, value in record.items():
-        if not name.lower().startswith("sip") or value is None:
-            continue
-        values.update(value if isinstance(value, dict) else {name: value})
-    return SipCredentials(values) if values else None

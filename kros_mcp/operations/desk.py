@@ -75,11 +75,14 @@ class Desk:
     async def find_for_sale(self, operation: Operation, *, seconds: float = 2.5) -> InventoryReading:
         """Read the number of a purchase again, starting where it was seen."""
         place = operation.request
+        quote = operation.quote
         sought = Sighting(
+            inventory_id=place.inventory_id,
             e164=operation.e164,
             country=place.country,
             type=place.type,
             area_code=place.area_code,
             position=place.position,
+            price=(quote.setup_cents, quote.monthly_cents, quote.due_now_cents),
         )
         return await self.inventory.find(sought, seconds=seconds)

@@ -64,6 +64,7 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
         type=request.type or (seen.type if seen else ""),
         area_code=seen.area_code if seen else "",
         position=seen.position if seen else None,
+        price=seen.price if seen else None,
     )
     if number:
         await _require_not_owned(desk, number)
@@ -166,28 +167,29 @@ async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
     """Read an owned number by its id or its E.164.
 
     Raises:
-        OperationError: `NUMBER_NOT_OWNED`, `NUMBER_NOT_FOUND` or `NOT_LISTED_YET`.
+        OperationError: `NUMBER_NOT_OWNED`; `NUMBER_NOT_FOUND` or `NOT_LISTED_YET` where that is not certain.
     """
     reading = await find_owned(desk.client, number_id="" if e164 else number_id, e164=e164)
-    if reading.number is None and not reading.complete:
-        raise OperationError(
-            f"{e164 or number_id} was not found in what KrosAI shows of this account's numbers; nothing was changed.",
-            code="NUMBER_NOT_FOUND",
-            next_step="Give the number's id instead, as list_phone_numbers shows it.",
-        )
-    if reading.number is None and e164 and await _was_just_bought(desk, e164):
+    if reading.number is not None:
+        return reading.number
+    if e164 and await _was_just_bought(desk, e164):
         raise OperationError(
             f"{e164} was bought through this server, and KrosAI does not list it yet; nothing was changed.",
             code="NOT_LISTED_YET",
             next_step="Try again in a few minutes; list_phone_numbers shows it once KrosAI does.",
         )
-    if reading.number is None:
+    if not reading.complete or reading.unreadable:
         raise OperationError(
-            f"{e164 or number_id} is not among the numbers of this account; nothing was changed.",
-            code="NUMBER_NOT_OWNED",
-            next_step="Call list_phone_numbers and use an id or an E.164 that stands there.",
+            f"{e164 or number_id} was not found in what KrosAI shows of this account's numbers; nothing was changed.",
+            code="NUMBER_NOT_FOUND",
+            next_step="Give the number's id instead, as list_phone_numbers shows it.",
         )
-    return reading.number
+    plus = " If it is a phone number, write it with its plus sign and country code." if number_id.isdigit() else ""
+    raise OperationError(
+        f"{e164 or number_id} is not among the numbers of this account; nothing was changed.{plus}",
+        code="NUMBER_NOT_OWNED",
+        next_step="Call list_phone_numbers and use an id or an E.164 that stands there.",
+    )
 
 
 async def _was_just_bought(desk: Desk, e164: str) -> bool:

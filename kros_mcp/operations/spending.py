@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import anyio
 
-from kros_mcp.krosai.owned import read_all_owned, read_each, read_each_in_time, read_owned_in_time
+from kros_mcp.krosai.owned import OwnedNumbers, read_all_owned, read_each, read_each_in_time, read_owned_in_time
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.policy import Books, RunRate, others_committed
@@ -22,9 +22,9 @@ async def read_run_rate(desk: Desk) -> RunRate:
         KrosError: A number could not be read.
     """
     read_at = await desk.journal.now()
-    numbers, complete = await read_all_owned(desk.client)
-    details = await read_each(desk.client, _without_price(numbers))
-    return await _run_rate(desk, numbers, details, complete=complete, read_at=read_at)
+    owned = await read_all_owned(desk.client)
+    details = await read_each(desk.client, _without_price(owned.numbers))
+    return await _run_rate(desk, owned, details, complete=owned.complete, read_at=read_at)
 
 
 async def read_run_rate_in_time(desk: Desk, *, seconds: float) -> RunRate | None:
@@ -37,13 +37,13 @@ async def read_run_rate_in_time(desk: Desk, *, seconds: float) -> RunRate | None
     """
     until = anyio.current_time() + seconds
     read_at = await desk.journal.now()
-    numbers, ended = await read_owned_in_time(desk.client, seconds=seconds)
-    if not numbers and not ended:
+    owned = await read_owned_in_time(desk.client, seconds=seconds)
+    if not owned.numbers and not owned.complete:
         return None
-    wanted = _without_price(numbers)
+    wanted = _without_price(owned.numbers)
     details = await read_each_in_time(desk.client, wanted, seconds=until - anyio.current_time())
-    complete = ended and len(details) == len(wanted)
-    return await _run_rate(desk, numbers, details, complete=complete, read_at=read_at)
+    complete = owned.complete and len(details) == len(wanted)
+    return await _run_rate(desk, owned, details, complete=complete, read_at=read_at)
 
 
 def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
@@ -68,15 +68,14 @@ def _without_price(numbers: Sequence[PhoneNumber]) -> list[str]:
     return [number.id for number in _living(numbers) if number.monthly_cents is None]
 
 
-async def _run_rate(
-    desk: Desk, numbers: Sequence[PhoneNumber], details: _Details, *, complete: bool, read_at: float
-) -> RunRate:
-    live = _living(numbers)
+async def _run_rate(desk: Desk, owned: OwnedNumbers, details: _Details, *, complete: bool, read_at: float) -> RunRate:
+    live = _living(owned.numbers)
     e164s = [number.e164 for number in live]
     read = (details.get(number.id) or number for number in live)
     currencies = [*(number.currency for number in live), *(number.currency for number in read)]
+    prices = list(zip(e164s, [_price(number, details) for number in live], strict=True))
     return RunRate(
-        prices=tuple(zip(e164s, [_price(number, details) for number in live], strict=True)),
+        prices=(*prices, *((name, None) for name in owned.unreadable)),
         complete=complete,
         read_at=read_at,
         buyers=await desk.journal.buyers(desk.account, e164s),

@@ -62,6 +62,9 @@ async def purchase_proposal(
             identity = desk.identity(principal(ctx), Action.BUY)
             with of_earlier():
                 found = await desk.journal.find(identity, e164=e164, inventory_id=inventory_id)
+                if found is None and (sighting := desk.inventory.seen(inventory_id=inventory_id)) is not None:
+                    # KrosAI may have given the number another id since, under which it was proposed.
+                    found = await desk.journal.find(identity, e164=sighting.e164)
                 return await confirmed_by_code(desk, found, request, confirmation_code)
         operation = await propose_purchase(desk, principal(ctx), request, e164)
     return await _put(ctx, operation)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from kros_mcp import numbering
+from kros_mcp.krosai.text import is_id
 
-_ID = re.compile(r"[!-~]{1,200}")
 _TYPES = ("local", "mobile", "toll_free")
 
 
@@ -35,17 +35,13 @@ def _read(parse: Callable[[str], str]) -> BeforeValidator:
 
 
 def _identifier(text: str) -> str:
-    if not _ID.fullmatch(text):
+    if not is_id(text):
         raise ValueError("must be an id exactly as an earlier result showed it")
     return text
 
 
 def _number_or_id(text: str) -> str:
-    if text.startswith("+"):
-        return numbering.parse_e164(text)
-    if text.lstrip("0").isdigit() and len(text) >= 7:  # noqa: PLR2004 - the shortest E.164
-        raise ValueError("must be an id from list_phone_numbers, or an E.164 number with its plus sign")
-    return _identifier(text)
+    return numbering.parse_e164(text) if text.startswith("+") else _identifier(text)
 
 
 def _type(text: str) -> str:

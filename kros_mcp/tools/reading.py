@@ -1,13 +1,16 @@
 """Tools that only read."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult
 
 from kros_mcp.krosai.gather import gather
 from kros_mcp.krosai.owned import find_owned
+from kros_mcp.krosai.pages import Page, Unreadable
 from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import Page, PhoneNumber
+from kros_mcp.krosai.text import clean
+from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import Books, RunRate
@@ -30,6 +33,7 @@ from kros_mcp.tools.parameters import (
     e164_or_id,
 )
 
+_NAMED = 5
 _STILL_SENDING_SECONDS = 1.0
 _RATE_OLDEST_SECONDS = 10.0
 _KNOWN_STATUSES = frozenset({"active", "inactive", "suspended", "pending", "porting"})
@@ -49,10 +53,11 @@ async def list_phone_numbers(
     of = f" of {page.total}" if page.total is not None else ""
     return results.answer(
         results.OwnedNumbers(
-            summary=f"{_count(len(page.items), 'phone number')}{of} found.",
+            summary=f"{_count(len(page.items), 'phone number')}{of} found.{_unreadable(page.unreadable)}",
             numbers=[results.owned(number) for number in page.items],
             total=page.total,
             next_offset=page.next_offset,
+            unreadable=len(page.unreadable),
         )
     )
 
@@ -216,6 +221,16 @@ def _countries(everybodys: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
     if not everybodys or not own:
         return list(everybodys or own) or ["any"]
     return [country for country in everybodys if country in own] or ["none"]
+
+
+def _unreadable(records: Sequence[Unreadable]) -> str:
+    """Name the records that could not be read, by their id or by their place in the list."""
+    if not records:
+        return ""
+    named = ", ".join(clean(record.name) for record in records[:_NAMED])
+    more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
+    which = f"One more record, {named}," if len(records) == 1 else f"{len(records)} more records, {named}{more},"
+    return f" {which} could not be read."
 
 
 def _said(status: str | None) -> str:

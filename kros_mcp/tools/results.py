@@ -83,11 +83,12 @@ class Endpoint(Shape):
 
 
 class OwnedNumbers(Result):
-    """A page of owned numbers."""
+    """A page of owned numbers; `unreadable` counts the records on it that state no number yet."""
 
     numbers: list[OwnedNumber]
     total: int | None
     next_offset: int | None
+    unreadable: int
 
 
 class AvailableNumbers(Result):

@@ -298,6 +298,31 @@ def test_a_bought_number_that_is_inactive_is_missing_and_said_to_be_inactive(
     assert "KrosAI shows it as inactive" in " ".join(ran.out.split())
 
 
+@pytest.mark.parametrize("status", ["Released", "ported_out", "cancelled"])
+def test_a_bought_number_that_has_ended_by_any_word_is_missing(
+    command: Command, journal_url: str, sim: Simulator, status: str
+) -> None:
+    number = own(sim)
+    number.status = status
+    record(journal_url, number, *settled(State.DONE, ago=60))
+
+    ran = command("reconcile")
+
+    assert ran.code == 1
+    assert f"KrosAI shows it as {status.lower()}" in " ".join(ran.out.split())
+
+
+def test_no_number_is_missing_while_a_record_cannot_be_read(command: Command, journal_url: str, sim: Simulator) -> None:
+    number = own(sim)
+    record(journal_url, number, *done())
+    number.e164 = ""
+
+    ran = command("reconcile")
+
+    assert f"cannot be read: {number.id}." in " ".join(ran.out.split())
+    assert marks(command("reconcile", "--json")) == {"unreadable": "warn", "unpriced": "warn"}
+
+
 def test_a_number_that_was_released_is_not_missing_and_may_not_live_on(
     command: Command, journal_url: str, sim: Simulator
 ) -> None:

@@ -129,3 +129,81 @@ async def test_a_sighting_fades_and_the_memory_is_bounded(monkeypatch: pytest.Mo
         assert inventory.seen(inventory_id="inv_9") is not None
         now = 901.0
         assert inventory.seen(inventory_id="inv_9") is None
+
+
+E164 = "+2348035550123"
+CHEAP, DEAR, DEAREST = 500, 900, 1_500
+
+
+def priced(inventory_id: str, monthly: int, e164: str = E164) -> dict[str, Any]:
+    return {"id": inventory_id, "e164": e164, "country": "NG", "setup_cost_cents": 0, "monthly_cost_cents": monthly}
+
+
+def at_price(monthly: int) -> tuple[int, int, int]:
+    return (0, monthly, monthly)
+
+
+async def found_for(shelf: Shelf, **wanted: Any) -> tuple[str, int | None] | None:
+    async with speaking_to(shelf) as client:
+        reading = await Inventory(client).find(Sighting(country="NG", **wanted), seconds=60)
+    return (reading.item.inventory_id, reading.item.monthly_cents) if reading.item else None
+
+
+def shelf_of(*records: dict[str, Any]) -> Shelf:
+    shelf = Shelf(0)
+    shelf.items = list(records)
+    return shelf
+
+
+@pytest.mark.parametrize(("asked", "monthly"), [("a", CHEAP), ("b", DEAR)])
+async def test_of_two_items_of_one_number_the_one_asked_for_is_found_at_its_price(asked: str, monthly: int) -> None:
+    shelf = shelf_of(priced("a", CHEAP), priced("b", DEAR))
+    for price in (None, at_price(monthly), at_price(DEAREST)):
+        assert await found_for(shelf, inventory_id=asked, e164=E164, price=price) == (asked, monthly)
+
+
+async def test_where_ids_have_changed_the_item_at_the_price_that_was_seen_is_found() -> None:
+    shelf = shelf_of(priced("x", CHEAP), priced("y", DEAR), priced("z", DEAR))
+    assert await found_for(shelf, inventory_id="b", e164=E164, price=at_price(DEAR)) == ("y", DEAR)
+
+
+async def test_where_only_another_price_is_left_that_item_is_found_and_its_price_told() -> None:
+    shelf = shelf_of(priced("x", CHEAP), priced("y", DEAREST))
+    assert await found_for(shelf, inventory_id="b", e164=E164, price=at_price(DEAR)) == ("x", CHEAP)
+
+
+async def test_by_its_number_alone_the_first_item_is_found() -> None:
+    shelf = shelf_of(priced("x", DEAR), priced("y", CHEAP))
+    assert await found_for(shelf, e164=E164) == ("x", DEAR)
+    assert len(shelf.asked) == 1
+
+
+async def test_an_id_that_names_another_number_now_is_not_the_item() -> None:
+    shelf = shelf_of(priced("a", CHEAP, "+2348035550199"), priced("x", CHEAP))
+    assert await found_for(shelf, inventory_id="a", e164=E164) == ("x", CHEAP)
+    assert await found_for(shelf_of(priced("a", CHEAP, "+2348035550199")), inventory_id="a", e164=E164) is None
+
+
+async def test_reading_goes_on_for_the_id_and_stops_as_soon_as_it_is_seen() -> None:
+    others = [item(number) for number in range(250)]
+    shelf = shelf_of(priced("a", CHEAP), *others[:150], priced("b", DEAR), *others[150:])
+    assert await found_for(shelf, inventory_id="b", e164=E164, price=at_price(DEAR)) == ("b", DEAR)
+    assert len(shelf.asked) == 2
+    shelf = shelf_of(priced("a", DEAR), *others)
+    assert await found_for(shelf, inventory_id="b", e164=E164, price=at_price(DEAR)) == ("a", DEAR)
+    assert [offset for offset, _ in shelf.asked] == [0, 100, 200, 251]
+
+
+async def test_both_items_of_one_number_are_remembered_with_their_prices() -> None:
+    async with speaking_to(shelf_of(priced("a", CHEAP), priced("b", DEAR))) as client:
+        inventory = Inventory(client)
+        await inventory.search(country="NG")
+        seen = {name: inventory.seen(inventory_id=name, e164=E164) for name in ("a", "b", "c")}
+        first = inventory.seen(e164=E164)
+    assert [(one.inventory_id, one.price) if one else None for one in seen.values()] == [
+        ("a", at_price(CHEAP)),
+        ("b", at_price(DEAR)),
+        None,
+    ]
+    assert first is not None
+    assert first.inventory_id == "a"

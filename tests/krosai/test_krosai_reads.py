@@ -24,6 +24,7 @@ from kros_mcp.errors import (
     AuthenticationError,
     ConnectionLostError,
     KrosaiError,
+    NotFoundError,
     NotSentError,
     ProtocolError,
     RateLimitError,
@@ -143,6 +144,43 @@ async def test_a_retry_after_may_be_a_date() -> None:
     assert 990 < (caught.value.retry_after_seconds or 0) <= 1000
 
 
+async def test_a_date_counts_against_the_clock_of_krosai() -> None:
+    skewed = time.time() - 86_400
+    headers = {"date": formatdate(skewed, usegmt=True), "retry-after": formatdate(skewed + 120, usegmt=True)}
+    async with speaking_to(Script(httpx.Response(503, headers=headers))) as client:
+        with within(4), pytest.raises(ServerError) as caught:
+            await client.list_owned()
+    assert caught.value.retry_after_seconds == 120
+
+
+@pytest.mark.parametrize("stated", [90.5, "90.5"])
+async def test_an_unreadable_header_leaves_the_word_to_the_body(stated: object) -> None:
+    limited = httpx.Response(429, headers={"retry-after": "soon"}, json={"error": "x", "retry_after": stated})
+    async with speaking_to(Script(limited)) as client:
+        with within(4), pytest.raises(RateLimitError) as caught:
+            await client.list_owned()
+    assert caught.value.retry_after_seconds == 90.5
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 599])
+async def test_krosai_is_left_alone_for_as_long_as_it_asks_and_the_figure_is_told(status: int) -> None:
+    script = Script(httpx.Response(status, headers={"retry-after": "120"}))
+    async with speaking_to(script) as client:
+        with within(4), pytest.raises((RateLimitError, ServerError)) as caught:
+            await client.list_owned()
+    assert len(script.requests) == 1
+    assert caught.value.message.endswith(" It wants to be left alone for 2 minutes.")
+    assert caught.value.next_step == "KrosAI wants to be left alone for 2 minutes; try again after that."
+
+
+async def test_a_short_wait_of_an_outage_is_waited_for() -> None:
+    script = Script(httpx.Response(503, headers={"retry-after": "0.25"}), [])
+    began = time.monotonic()
+    async with speaking_to(script) as client:
+        await client.list_owned()
+    assert time.monotonic() - began >= 0.25
+
+
 @pytest.mark.usefixtures("no_waits")
 @pytest.mark.parametrize("nonsense", ["soon", "-1", "nan", "inf", "1e999", "Mon, 99 Foo 2026"])
 async def test_a_senseless_retry_after_is_none(nonsense: str) -> None:
@@ -225,11 +263,123 @@ async def test_an_area_code_is_matched_by_field_or_by_number() -> None:
     assert [number.inventory_id for number in page.items] == ["a", "c"]
 
 
-async def test_one_unreadable_entry_spoils_the_list() -> None:
-    for bad in ({"id": "x"}, {"e164": "+2348035550123"}, None, {"id": "x", "e164": "2348035550123"}):
-        async with speaking_to(Script([OWNED, bad])) as client:
-            with pytest.raises(ProtocolError):
-                await client.list_owned()
+@pytest.mark.parametrize("bad", [{"id": "x"}, {"e164": "+2348035550123"}, None, {"id": "x", "e164": "2348035550123"}])
+async def test_an_unreadable_entry_spoils_no_list(bad: object) -> None:
+    async with speaking_to(Script([FOR_SALE, bad])) as client:
+        for page in (await client.list_owned(), await client.list_available(country="NG")):
+            assert ([number.e164 for number in page.items], page.received) == (["+2348035550123"], 2)
+            assert len(page.unreadable) == 1
+    async with speaking_to(Script([{"id": "ep"}, {"name": "no id"}])) as client:
+        endpoints = await client.list_endpoints()
+    assert ([endpoint.id for endpoint in endpoints.items], len(endpoints.unreadable)) == (["ep"], 1)
+
+
+async def test_one_number_that_cannot_be_read_is_told() -> None:
+    async with speaking_to(Script({"id": "pn_1", "e164": None, "status": "pending"})) as client:
+        with pytest.raises(ProtocolError):
+            await client.get_number("pn_1")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"items": [], "errors": [{"message": "odd"}]},
+        {"items": [], "status": "error"},
+        {"items": [], "code": 503},
+        {"data": {"items": [], "errors": "odd"}},
+        {"items": [FOR_SALE], "errors": ["half of it"]},
+    ],
+)
+async def test_a_search_answered_with_an_error_inside_is_told_and_not_called_empty(body: object) -> None:
+    async with speaking_to(Script(body)) as client:
+        with pytest.raises(ApiError):
+            await client.list_available(country="NG")
+
+
+async def test_an_endpoint_in_trouble_is_no_error_of_the_answer() -> None:
+    async with speaking_to(Script({"id": "ep_1", "name": "x", "status": "error", "errors": []})) as client:
+        assert (await client.get_endpoint("ep_1")).status == "error"
+
+
+@pytest.mark.parametrize("body", [{"error": "no"}, {"code": "NUMBER_NOT_AVAILABLE"}])
+@pytest.mark.parametrize(("kind", "said"), [("toll_free", "toll-free numbers in KE"), ("", "numbers in KE")])
+async def test_a_search_answered_as_not_found_names_the_country_and_the_type(
+    body: object, kind: str, said: str
+) -> None:
+    async with speaking_to(Script(httpx.Response(404, json=body))) as client:
+        with pytest.raises(NotFoundError, match=f"no such country or type: {said}") as caught:
+            await client.list_available(country="KE", type=kind)
+    assert caught.value.next_step.startswith("Search")
+
+
+async def test_a_number_of_a_shared_plan_is_shown_wherever_it_may_lie() -> None:
+    stated: dict[str, object] = {"id": "eu", "country": "EU"}
+    shelf = [
+        {"id": "shared", "e164": "+18665551234"},
+        {"id": "guernsey", "e164": "+441481960194"},
+        {"id": "uk", "e164": "+442079460958", "country": "UK"},
+        stated | {"e164": "+442079460959"},
+        {"id": "nigerian", "e164": "+2348035550123"},
+        {"id": "american", "e164": "+14155551234"},
+    ]
+    async with speaking_to(Script(shelf)) as client:
+        canadian = await client.list_available(country="CA")
+        british = await client.list_available(country="GB")
+    assert [(item.inventory_id, item.country) for item in canadian.items] == [("shared", None)]
+    assert [(item.inventory_id, item.country) for item in british.items] == [
+        ("guernsey", None),
+        ("uk", "GB"),
+        ("eu", None),
+    ]
+
+
+ENDPOINTS = [{"id": f"ep_{n}", "name": f"agent {n}"} for n in range(250)]
+
+
+class WithoutSingleEndpoints:
+    """A KrosAI that serves endpoints as a list alone."""
+
+    def __init__(self, *, status: int = 404, heeds_offset: bool = True) -> None:
+        self.status = status
+        self.heeds_offset = heeds_offset
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.path.removeprefix("/v1"))
+        if request.url.path != "/v1/endpoints":
+            return httpx.Response(self.status, json={"error": "Not found"})
+        offset = int(request.url.params["offset"]) if self.heeds_offset else 0
+        return httpx.Response(200, json=ENDPOINTS[offset : offset + int(request.url.params["limit"])])
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_where_no_single_endpoint_is_served_the_list_decides(status: int) -> None:
+    krosai = WithoutSingleEndpoints(status=status)
+    async with speaking_to(krosai) as client:
+        with pytest.raises(NotFoundError):
+            await client.get_endpoint("ep_none")
+        assert (await client.get_endpoint("ep_170")).name == "agent 170"
+        assert krosai.asked == ["/endpoints/ep_none", *["/endpoints"] * 4, "/endpoints/ep_170", *["/endpoints"] * 2]
+        krosai.asked.clear()
+        assert (await client.get_endpoint("ep_1")).name == "agent 1"
+        assert krosai.asked == ["/endpoints"]
+        with pytest.raises(NotFoundError):
+            await client.get_endpoint("ep_none")
+
+
+async def test_a_list_of_endpoints_that_is_cut_short_proves_no_absence() -> None:
+    async with speaking_to(WithoutSingleEndpoints(heeds_offset=False)) as client:
+        with pytest.raises(ProtocolError):
+            await client.get_endpoint("ep_170")
+    async with speaking_to(Script(httpx.Response(404))) as client:
+        with pytest.raises(ProtocolError):
+            await client.get_endpoint("ep_170")
+
+
+async def test_an_endpoint_with_another_id_than_asked_for_is_refused() -> None:
+    async with speaking_to(Script({"id": "ep_2"})) as client:
+        with pytest.raises(ProtocolError, match="another record"):
+            await client.get_endpoint("ep_1")
 
 
 async def test_the_key_appears_in_no_repr_no_log_and_no_complaint(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kros_mcp.errors import ProtocolError
+from kros_mcp.errors import ApiError, OutcomeUnknownError, ProtocolError
 from kros_mcp.krosai import clean
 from kros_mcp.krosai.envelope import read_list, read_object
-from kros_mcp.krosai.wire import Page, read_available, read_endpoint, read_phone_number
+from kros_mcp.krosai.pages import Page
+from kros_mcp.krosai.sending import Reply
+from kros_mcp.krosai.verdict import settled
+from kros_mcp.krosai.wire import has_ended, is_pending, read_available, read_endpoint, read_phone_number
 
 LISTS = ["phone_numbers", "numbers", "available", "inventory", "data", "items", "results", "list"]
 E164 = "+2348035550123"
@@ -102,6 +105,26 @@ def test_no_record_whatever_raises_anything_but_a_protocol_error(raw: Any) -> No
                 continue
 
 
+@unhurried
+@given(json_values, st.sampled_from(["POST", "PATCH", "DELETE"]), st.sampled_from([200, 202, 400, 409, 500]))
+def test_an_answer_to_a_write_whatever_it_holds_is_written_refused_or_unknown(
+    body: Any, method: str, status: int
+) -> None:
+    names = ("status", "code", "errors", "error", "data", "success", "id", "statusCode")
+    for answer in (body, dict.fromkeys(names, body), *({name: body} for name in names)):
+        try:
+            assert settled(Reply(status, {}, "json", answer), method).status == status < 300
+        except (ApiError, OutcomeUnknownError):
+            continue
+
+
+def test_an_answer_wrapped_without_end_breaks_nothing() -> None:
+    body: Any = {"status": "failed"}
+    for _ in range(900):
+        body = {"data": body, "items": [body]}
+    assert settled(Reply(200, {}, "json", body), "POST").number is None
+
+
 @pytest.mark.parametrize("body", [{}, {"phone_numbers": None}, {"data": {}}, {"endpoints": []}, None, "[]", 0])
 def test_a_list_of_numbers_without_a_list_is_a_protocol_error(body: object) -> None:
     with pytest.raises(ProtocolError):
@@ -114,12 +137,102 @@ def test_a_number_with_its_endpoint_inside_is_the_number() -> None:
     assert read_endpoint(read_object({"data": {"endpoint": {"id": "ep_1"}}}, "endpoint")).id == "ep_1"
 
 
-@pytest.mark.parametrize("bad", [None, "", "a b", "x\n", "\u202ex", "\ud800", "x" * 201, True, 1.5, -1, {}, []])
+@pytest.mark.parametrize(
+    "bad", [None, "", "a b", " a", "x\n", "\u202ex", "\u00e9", "\ud800", "x" * 201, True, 1.5, 10**200, {}, []]
+)
 def test_an_id_that_cannot_be_one_makes_the_record_unreadable(bad: object) -> None:
     with pytest.raises(ProtocolError):
         read_phone_number({"id": bad, "e164": E164})
     with pytest.raises(ProtocolError):
         read_endpoint({"id": bad})
+
+
+@pytest.mark.parametrize(
+    ("stated", "taken"),
+    [
+        ("1293384261075731499", "1293384261075731499"),
+        (1293384261075731499, "1293384261075731499"),
+        (2**53 + 1, "9007199254740993"),
+        (10**199, "1" + "0" * 199),
+        (0, "0"),
+        ("x" * 200, "x" * 200),
+        ("a,b/%2F?#<>&~!\"'", "a,b/%2F?#<>&~!\"'"),
+    ],
+)
+def test_an_id_is_taken_exactly_as_it_is(stated: object, taken: str) -> None:
+    body = json.loads(json.dumps({"id": stated, "e164": E164, "endpoint_id": stated}))
+    number = read_phone_number(body)
+    assert (number.id, number.endpoint_id) == (taken, taken)
+    assert read_available(body).inventory_id == taken
+    assert read_endpoint(body).id == taken
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "portedOut",
+        "Ported Out",
+        "PORTED-OUT",
+        "ported_out",
+        "CANCELLED",
+        "canceled",
+        "Released",
+        "INACTIVE",
+        " Failed ",
+    ],
+)
+def test_an_ended_status_is_ended_in_any_spelling(status: str) -> None:
+    assert has_ended(status)
+    assert read_phone_number({"id": "x", "e164": E164, "status": status}).has_ended
+    assert not is_pending(status)
+
+
+@pytest.mark.parametrize("status", ["active", "suspended", "porting", "portingOut", "out", "", None, "failing"])
+def test_every_other_word_is_living(status: str | None) -> None:
+    assert not has_ended(status)
+    assert not is_pending(status)
+
+
+@pytest.mark.parametrize("status", ["pending", "inProgress", "IN PROGRESS", "in-progress", "Ordered", "queued"])
+def test_an_order_that_is_not_decided_is_pending_in_any_spelling(status: str) -> None:
+    assert is_pending(status)
+    assert not has_ended(status)
+
+
+@pytest.mark.parametrize(
+    ("raw", "currency"),
+    [
+        ({"currency": "ngn"}, "NGN"),
+        ({"currency_code": "USD"}, "USD"),
+        ({"currencyCode": "Eur"}, "EUR"),
+        ({"currency": "naira", "currency_code": "NGN"}, "NGN"),
+        ({"currency": "\u20a6\u20a6\u20a6"}, None),
+        ({"currency": 566}, None),
+        ({"currency": "US$"}, None),
+        ({}, None),
+    ],
+)
+def test_a_currency_is_three_letters_or_is_not_stated(raw: dict[str, object], currency: str | None) -> None:
+    record = {"id": "i", "e164": E164} | raw
+    assert read_phone_number(record).currency == read_available(record).currency == currency
+
+
+@pytest.mark.parametrize(("stated", "country"), [("UK", "GB"), ("uk", "GB"), ("EU", None), ("XK", None), ("KE", "KE")])
+def test_a_country_that_is_no_iso_code_says_nothing(stated: str, country: str | None) -> None:
+    assert read_available({"id": "i", "e164": E164, "country": stated}).country == country
+
+
+def test_an_unreadable_record_is_named_and_hides_no_other() -> None:
+    raw = [{"id": "a", "e164": E164}, {"id": 7, "e164": None}, None, {"id": "x y", "e164": E164}]
+    page = Page.read(raw, read_phone_number, total=24, offset=20)
+    assert ([number.id for number in page.items], page.positions) == (["a"], (20,))
+    assert [(one.name, one.position, one.id) for one in page.unreadable] == [
+        ("7", 21, "7"),
+        ("entry 23", 22, None),
+        ("entry 24", 23, None),
+    ]
+    assert (page.total, page.received) == (24, 4)
+    assert page.where(lambda _: False).unreadable == page.unreadable
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ async def test_even_a_defect_below_us_leaves_the_outcome_unknown() -> None:
         await buy(RuntimeError(KEY))
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422, 429])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 422, 429])
 async def test_a_refusal_by_status_is_certain(status: int) -> None:
     with pytest.raises(ApiError) as caught:
         await buy(httpx.Response(status, json={"error": "no"}))
@@ -54,32 +54,119 @@ async def test_a_refusal_by_status_is_certain(status: int) -> None:
     assert caught.value.charged == "no"
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308, 405, 408, 409, 410, 418, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 405, 408, 410, 418, 500, 502, 503, 504])
 async def test_any_other_status_leaves_the_outcome_unknown(status: int) -> None:
     with pytest.raises(OutcomeUnknownError) as caught:
         await buy(httpx.Response(status, json={"error": "no"}, headers={"location": BASE}))
     assert caught.value.charged == "unknown"
 
 
-@pytest.mark.parametrize("status", [200, 302, 409, 500])
-async def test_a_documented_code_decides_whatever_the_status(status: int) -> None:
+@pytest.mark.parametrize("status", [200, 400, 405, 409, 410, 451])
+async def test_a_documented_code_is_a_refusal_where_the_status_is_none_of_an_outage(status: int) -> None:
     with pytest.raises(InsufficientBalanceError):
         await buy(httpx.Response(status, json={"error": "x", "code": "INSUFFICENT_BALANCE"}))
 
 
+@pytest.mark.parametrize("status", [302, 408, 500, 503, 599])
+async def test_an_outage_or_a_redirect_settles_nothing_whatever_its_body_says(status: int) -> None:
+    with pytest.raises(OutcomeUnknownError):
+        await buy(httpx.Response(status, json={"error": "x", "code": "NUMBER_NOT_AVAILABLE"}))
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"success": False}, "KROSAI_ERROR"),
+        ({"error": "odd"}, "KROSAI_ERROR"),
+        ({"error": {"message": "odd"}}, "KROSAI_ERROR"),
+        ({"error": "ODD_CODE"}, "ODD_CODE"),
+        ({"errors": ["odd"]}, "KROSAI_ERROR"),
+        ({"errors": {"balance": "odd"}, "data": None}, "KROSAI_ERROR"),
+        ({"errors": "odd", "items": []}, "KROSAI_ERROR"),
+        ({"errors": [{"code": "INSUFFICIENT_BALANCE"}]}, "INSUFFICIENT_BALANCE"),
+        ({"errors": ["KYC_PENDING"]}, "KYC_PENDING"),
+        ({"errors": {"code": "NUMBER_NOT_AVAILABLE"}}, "NUMBER_NOT_AVAILABLE"),
+        ({"data": {"errors": ["odd"]}}, "KROSAI_ERROR"),
+        ({"code": -404}, "KROSAI_ERROR"),
+        ({"code": 422, "message": "odd"}, "KROSAI_ERROR"),
+        ({"code": "409"}, "KROSAI_ERROR"),
+        ({"statusCode": 400}, "KROSAI_ERROR"),
+        ({"status": "failed"}, "KROSAI_ERROR"),
+        ({"status": "Error", "data": {}}, "KROSAI_ERROR"),
+        ({"status": "failure", "reasons": ["odd"]}, "KROSAI_ERROR"),
+        ({"id": "ord_1", "status": "rejected"}, "KROSAI_ERROR"),
+        ({"data": {"id": "ord_1", "status": "Cancelled"}}, "KROSAI_ERROR"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_an_error_inside_a_success_that_names_no_number_is_a_refusal(
+    body: object, code: str, status: int
+) -> None:
+    with pytest.raises(ApiError) as caught:
+        await buy(httpx.Response(status, json=body))
+    assert (caught.value.code, caught.value.charged, caught.value.status) == (code, "no", status)
+
+
 @pytest.mark.parametrize(
     "body",
-    [{"success": False}, {"error": "odd"}, {"error": {"message": "odd"}}, {"error": "ODD_CODE"}],
+    [{"errors": []}, {"errors": None}, {"errors": {}}, {"error": None}, {"code": 0}, {"code": 200}, {"status": 201}],
 )
-async def test_a_success_that_says_error_leaves_the_outcome_unknown(body: object) -> None:
-    with pytest.raises(OutcomeUnknownError):
-        await buy(body)
+async def test_nothing_under_the_name_of_an_error_is_no_error(body: dict[str, object]) -> None:
+    assert (await buy(OWNED | body)).e164 == OWNED["e164"]
+    assert not (await buy(body)).contradicted
 
 
-@pytest.mark.parametrize("trouble", [{"error": {"message": "odd"}}, {"code": "KYC_PENDING"}, {"success": False}])
+@pytest.mark.parametrize(
+    "trouble",
+    [{"error": {"message": "odd"}}, {"code": "KYC_PENDING"}, {"success": False}, {"errors": ["odd"]}, {"code": -404}],
+)
 async def test_a_success_that_names_the_number_and_an_error_is_neither_believed_nor_refused(trouble: object) -> None:
     written = await buy(OWNED | trouble)  # type: ignore[operator]
     assert (written.contradicted, written.number, written.e164) == (True, None, None)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": ["odd"], "phone_numbers": [OWNED]},
+        {"success": False, "data": {"order": {"numbers": [{"phone_number": "+2348035550123"}]}}},
+        {"errors": [{"code": "NUMBER_NOT_AVAILABLE", "number": "+2348035550123"}]},
+    ],
+)
+async def test_a_number_anywhere_in_the_answer_keeps_an_error_from_being_a_refusal(body: object) -> None:
+    assert (await buy(body)).contradicted
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (OWNED | {"status": "Ported Out"}, "ported_out"),
+        (OWNED | {"status": "failed"}, "failed"),
+        ({"status": "success", "data": OWNED | {"status": "pending"}}, "pending"),
+        ({"status": "failed", "data": OWNED}, "failed"),
+        ({"data": {"id": "ord_1", "status": "inProgress"}}, "in_progress"),
+        ({"status": "processing"}, "processing"),
+        (OWNED, None),
+        ([], None),
+    ],
+)
+async def test_the_status_of_the_record_in_a_success_is_told(body: object, status: str | None) -> None:
+    written = await buy(body)
+    assert (written.record_status, written.contradicted) == (status, False)
+
+
+@pytest.mark.parametrize("status", ["released", "inactive", "deleted", "cancelled"])
+async def test_a_record_that_has_ended_is_what_a_release_was_to_come_to(status: str) -> None:
+    async with speaking_to(Script({"id": "pn_1", "status": status}, {"status": status})) as client:
+        for _ in range(2):
+            written = await client.release_number("pn_1", permanent=False, idempotency_key="a")
+            assert written.record_status == status
+
+
+async def test_a_release_that_failed_inside_a_success_is_a_refusal() -> None:
+    async with speaking_to(Script({"status": "failed"})) as client:
+        with pytest.raises(ApiError):
+            await client.release_number("pn_1", permanent=False, idempotency_key="a")
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ async def test_a_purchase_charges_once_what_was_shown_and_its_settings_are_as_as
     assert wired.posts()[0].body["totalCostCents"] == operation.quote.due_now_cents
 
 
-@pytest.mark.parametrize("status", [400, 409, 500, 503])
+@pytest.mark.parametrize("status", [400, 405, 409])
 @pytest.mark.parametrize("code", sorted(set(REFUSALS) - {"RATE_LIMIT_EXCEEDED", "CONCURRENT_LIMIT_EXCEEDED"}))
-async def test_a_documented_code_fails_unspent_whatever_its_status(code: str, status: int) -> None:
+async def test_a_documented_code_fails_unspent_unless_krosai_is_failing(code: str, status: int) -> None:
     async with open_bench(simulator()) as bench:
         operation = await bench.propose()
         bench.sim.faults.switch_on("refuse", on=["purchase"], status=status, code=code)
@@ -49,6 +49,15 @@ async def test_a_documented_code_fails_unspent_whatever_its_status(code: str, st
         assert (failed.state, failed.charged, failed.error_code) == (State.FAILED, "no", code)
         assert bench.sim.charges == []
         assert len(bench.posts()) == 1
+
+
+@pytest.mark.parametrize("status", [408, 500, 503])
+async def test_a_documented_code_in_a_failure_of_krosai_s_own_settles_nothing(bench: Bench, status: int) -> None:
+    operation = await bench.propose()
+    bench.sim.faults.switch_on("refuse", on=["purchase"], status=status, code="NUMBER_NOT_AVAILABLE")
+    unknown = await bench.execute(operation)
+    assert (unknown.state, unknown.charged) == (State.UNKNOWN, "unknown")
+    assert len(bench.posts()) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 409, 422])
@@ -116,10 +125,17 @@ async def test_an_empty_success_counts_only_if_the_number_is_seen_owned(
         assert len(sim.charges) == int(acts)
 
 
-async def test_a_success_that_says_it_is_none_is_unknown(sim: Simulator) -> None:
-    answer = httpx.Response(200, json={"success": False, "error": "try later"})
-    async with open_bench(sim, way=Answers(sim, answer, acts=True)) as bench:
-        assert (await bench.buy()).charged == "unknown"
+@pytest.mark.parametrize(
+    "body", [{"success": False, "error": "try later"}, {"errors": ["no"]}, {"code": -404}, {"status": "failed"}]
+)
+@pytest.mark.parametrize("acts", [True, False])
+async def test_a_success_that_says_it_is_none_is_a_refusal_unless_the_account_shows_the_number(
+    sim: Simulator, body: object, acts: bool
+) -> None:
+    answer = httpx.Response(200, json=body)
+    async with open_bench(sim, way=Answers(sim, answer, acts=acts)) as bench:
+        assert (await bench.buy()).charged == ("yes" if acts else "no")
+        assert len(sim.charges) == int(acts)
 
 
 async def test_a_success_that_names_the_number_alone_is_done(sim: Simulator) -> None:

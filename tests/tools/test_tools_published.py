@@ -186,7 +186,7 @@ def test_what_krosai_leaves_empty_fits_what_is_published(left_empty: Any) -> Non
     endpoint = wire.read_endpoint(raw)
     page: dict[str, Any] = {"summary": "One found.", "total": None, "next_offset": None}
     for tool, result in (
-        ("list_phone_numbers", results.OwnedNumbers(numbers=[owned], **page)),
+        ("list_phone_numbers", results.OwnedNumbers(numbers=[owned], unreadable=0, **page)),
         ("search_phone_numbers", results.AvailableNumbers(numbers=[available], **page)),
         (
             "list_endpoints",

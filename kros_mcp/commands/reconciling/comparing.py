@@ -39,30 +39,32 @@ class Account:
     """What KrosAI shows of the account.
 
     Args:
-        numbers: Every number that was read, inactive ones too.
+        numbers: Every number that was read, ended ones too.
         complete: Whether the list was read to its end.
         now: When, on the journal's clock.
         protected: KROS_PROTECTED_NUMBERS.
+        unreadable: Names the records that could not be read; any of them may be a number that is missed.
     """
 
     numbers: tuple[PhoneNumber, ...]
     complete: bool
     now: float
     protected: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     @property
     def living(self) -> dict[str, tuple[PhoneNumber, ...]]:
-        """The records that are not inactive, by E.164; more than one is a number bought more than once."""
+        """The records that have not ended, by E.164; more than one is a number bought more than once."""
         grouped: dict[str, tuple[PhoneNumber, ...]] = {}
         for number in self.numbers:
-            if number.status != "inactive":
+            if not number.has_ended:
                 grouped[number.e164] = (*grouped.get(number.e164, ()), number)
         return grouped
 
     @property
     def inactive(self) -> tuple[PhoneNumber, ...]:
         """The records of numbers given up."""
-        return tuple(number for number in self.numbers if number.status == "inactive")
+        return tuple(number for number in self.numbers if number.has_ended)
 
 
 def compare(history: History, account: Account) -> list[Difference]:
@@ -172,20 +174,20 @@ def _not_given_up(operation: Operation, now: float) -> Difference:
 
 def _absent(history: History, account: Account) -> list[Difference]:
     """Tell of numbers that were bought, not given up, and are not there."""
-    if not account.complete:
+    if not account.complete or account.unreadable:
         return []
     living = account.living
-    inactive = {number.e164 for number in account.inactive}
+    ended_as = {number.e164: clean(number.status or "") for number in account.inactive}
     told = []
     for e164, known in history.numbers.items():
         if known.held is not None and e164 not in living:
-            told.append(_missing(known, known.held, account.now, inactive=e164 in inactive))
+            told.append(_missing(known, known.held, account.now, ended_as=ended_as.get(e164, "")))
     return told
 
 
-def _missing(known: Known, bought: Operation, now: float, *, inactive: bool) -> Difference:
+def _missing(known: Known, bought: Operation, now: float, *, ended_as: str) -> Difference:
     e164 = bought.e164
-    shown = "KrosAI shows it as inactive" if inactive else "KrosAI does not show it"
+    shown = f"KrosAI shows it as {ended_as}" if ended_as else "KrosAI does not show it"
     what = f"{e164} was bought by {bought.id} on {day_of(ended(bought))} and not released since, and {shown}."
     other = known.elsewhere
     if known.giving_up is not None:
@@ -194,7 +196,7 @@ def _missing(known: Known, bought: Operation, now: float, *, inactive: bool) -> 
         return Difference("missing", finding, e164, by)
     if other is not None and ended(other) >= ended(bought):
         finding = warn(what, f"Under another key of this journal {other.id} did this: {other.action}.")
-    elif not inactive and _is_young(bought, now):
+    elif not ended_as and _is_young(bought, now):
         finding = warn(what, "KrosAI's list may lag behind by an hour. Run this again later.")
     else:
         finding = fail(what, "Somebody gave it up outside this journal, or KrosAI withdrew it: look in the dashboard.")

@@ -71,8 +71,8 @@ async def _examine(settings: Settings) -> _Report:
         # KrosAI first: what the journal does meanwhile is young then, and judged as such.
         try:
             with within(READING_SECONDS):
-                numbers, complete = await read_all_owned(client)
-            owned = Account(numbers, complete, found.read_at, settings.protected_numbers)
+                read = await read_all_owned(client)
+            owned = Account(read.numbers, read.complete, found.read_at, settings.protected_numbers, read.unreadable)
         except KrosaiError as exc:
             found.differences.append(_unread("The owned numbers", exc))
         history = await read_history(
@@ -91,7 +91,12 @@ async def _examine(settings: Settings) -> _Report:
         found.living = sum(len(records) for records in owned.living.values())
         found.inactive, found.complete = len(owned.inactive), owned.complete
         differences = compare(history, owned)
-        found.differences += [_extent(found), *_agreeing(history, owned, differences), *differences]
+        found.differences += [
+            _extent(found),
+            *_unreadable(owned),
+            *_agreeing(history, owned, differences),
+            *differences,
+        ]
         desk = Desk(settings, journal, client, Inventory(client), account)
         try:
             with within(READING_SECONDS):
@@ -122,6 +127,17 @@ def _extent(found: _Report) -> Difference:
         return Difference("read", ok(f"KrosAI shows {numbers} in service{beside}."))
     what = f"KrosAI's list was not read to its end; {found.living} numbers in service were seen{beside}."
     return Difference("incomplete", fail(what, "What it does not show is not called missing. Run this again."))
+
+
+def _unreadable(owned: Account) -> list[Difference]:
+    """Name the records that could not be read."""
+    if not owned.unreadable:
+        return []
+    named = ", ".join(owned.unreadable[:_SHOWN])
+    more = f" and {len(owned.unreadable) - _SHOWN} more" if len(owned.unreadable) > _SHOWN else ""
+    what = f"Of {len(owned.unreadable)} of the account's records the number cannot be read: {named}{more}."
+    to_do = "No number is called missing meanwhile. Run this again later, or look in the KrosAI dashboard."
+    return [Difference("unreadable", warn(what, to_do))]
 
 
 def _agreeing(history: History, owned: Account, differences: Sequence[Difference]) -> list[Difference]:
