@@ -7,6 +7,7 @@ from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError,
 from kros_mcp.krosai.inventory import Sighting
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.wire import Endpoint, PhoneNumber
+from kros_mcp.numbering import own_country
 from kros_mcp.operations import policy
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import By
@@ -76,7 +77,7 @@ async def propose_purchase(desk: Desk, principal: str, request: Request, e164: s
         await _require_not_owned(desk, item.e164)
     quote = Quote(
         e164=item.e164,
-        country=item.country or country,
+        country=own_country(item.country, item.e164),
         environment=desk.settings.environment,
         setup_cents=item.setup_cents,
         monthly_cents=item.monthly_cents,

@@ -16,7 +16,7 @@ from kros_mcp.krosai.orders import Changes
 from kros_mcp.operations import moves, recovery, routing
 from kros_mcp.operations.counting import charged_cents
 from kros_mcp.operations.model import Operation, Request, State
-from kros_mcp.operations.proposal import propose_release
+from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.simulator import OwnedNumber, Simulator
 
 pytestmark = pytest.mark.anyio
@@ -416,3 +416,37 @@ async def test_a_person_settles_nothing_while_the_server_may_still_find_it_out(s
         assert (corrected.state, corrected.charged, len(sim.charges)) == (State.DONE, "yes", 1)
         assert "not in the dashboard" in corrected.note
         assert corrected.corrected_at is not None
+
+
+@pytest.mark.parametrize(
+    ("e164", "stated", "country"),
+    [
+        ("+97912345678", None, None),
+        ("+88213300655", "NG", None),
+        ("+8835100123456", None, None),
+        ("+18662345678", None, None),
+        ("+447911123456", None, "GB"),
+        ("+2348035550150", "UK", None),
+        ("+2348035550150", "EU", "NG"),
+        ("+2348035550150", None, "NG"),
+    ],
+)
+@pytest.mark.parametrize("allowed", [("NG",), ()])
+async def test_the_number_s_own_country_decides_and_never_the_one_that_was_asked_for(
+    e164: str, stated: str | None, country: str | None, allowed: tuple[str, ...]
+) -> None:
+    sim = simulator()
+    item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+    item.e164 = e164
+    way = Tampered(sim, "GET", with_items(country=stated))
+    async with open_bench(sim, way=way, allowed_countries=allowed) as bench:
+        request = Request(country="NG", type="mobile", inventory_id=item.id)
+        elsewhere = country == "GB" or stated == "UK"  # then KrosAI has ignored the filter
+        if elsewhere or (allowed and country not in allowed):
+            with pytest.raises((RefusedError, OperationError)) as refusal:
+                await propose_purchase(bench.desk, "local", request, "")
+            assert refusal.value.code in {"COUNTRY_NOT_ALLOWED", "NOT_SEEN"}
+        else:
+            proposed = await propose_purchase(bench.desk, "local", request, "")
+            assert proposed.quote.country == country
+        assert bench.posts() == []
