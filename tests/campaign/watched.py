@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp.simulator import InventoryItem, OwnedNumber, Simulator
-from kros_mcp.simulator.faults import WRITES, Params
+from kros_mcp.simulator.faults import Params
+from kros_mcp.simulator.kinds import WRITES
 from kros_mcp.simulator.profiles import ProfileName
 
 KEY = "kros_test_campaign"

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from kros_mcp.simulator.faults import KINDS, READS, WRITES
+from kros_mcp.simulator.kinds import KINDS, READS, WRITES
 
 from .events import Events
 from .watched import WatchedKrosai
