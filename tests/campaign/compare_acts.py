@@ -13,6 +13,7 @@ NAMES = ("endpoint_id", "allow_inbound", "allow_outbound")
 
 def compare_acts(shelf: Shelf) -> Iterator[Difference]:
     yield from _releases(shelf)
+    yield from _others(shelf)
     yield from _protected(shelf)
     yield from _settings_of_purchases(shelf)
 
@@ -44,6 +45,15 @@ def _release(shelf: Shelf, key: str, acts: list[Act]) -> Iterator[Difference]:
     if operation.state is not State.DONE or operation.changed != "yes":
         told = f"{e164} was given up; the journal says {operation.state}, changed {operation.changed}."
         yield Difference("release that the journal denies", key, told)
+
+
+def _others(shelf: Shelf) -> Iterator[Difference]:
+    """No operation changes another number than its own."""
+    for act in shelf.books.acts:
+        operation = shelf.operations.get(operation_id_of(act.key))
+        if act.kind == "change" and act.had_effect and operation is not None and operation.e164 != act.e164:
+            told = f"{act.e164} was changed, {operation.e164} was shown."
+            yield Difference("wrong number changed", operation.id, told)
 
 
 def _protected(shelf: Shelf) -> Iterator[Difference]:

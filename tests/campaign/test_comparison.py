@@ -180,6 +180,7 @@ DIFFERENCES: list[tuple[str, Spoil]] = [
     ("wrong number released", limit(protected=frozenset({PROTECTED, GIVEN_UP}))),
     ("release that the journal denies", rewrite(1, state=State.FAILED, changed="no")),
     ("done without a release", take("acts", 1)),
+    ("wrong number changed", put("acts", 0, e164=GIVEN_UP)),
     ("change without a confirmation", take("confirmations", 2)),
     ("change without a confirmation", put("acts", 2, key="op_of_nobody-snake")),
     ("change that the journal denies", rewrite(2, state=State.FAILED, changed="no")),

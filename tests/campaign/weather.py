@@ -21,7 +21,7 @@ from typing import Any
 
 import anyio
 
-from kros_mcp.simulator.kinds import KINDS, READS, WRITES
+from kros_mcp.simulator.kinds import READS, WRITES
 
 from .events import Events
 from .watched import WatchedKrosai
@@ -86,7 +86,7 @@ _ERRORS = ({"errors": [{"message": "Refused"}]}, {"code": -404}, {"status": "fai
 _EITHER = (True, False)
 
 SPELLS: Mapping[str, Spell] = {
-    "stolen_number": Spell(0.02, 0.06),
+    "stolen_number": Spell(0.02, 0.12),
     "price_moves": Spell(0.01, 0.05, params=_price_moves),
     "lost_reply": Spell(0.04, 0.2),
     "error_after": Spell(0.04, 0.15),
@@ -95,7 +95,7 @@ SPELLS: Mapping[str, Spell] = {
     "hold": Spell(0.02, 0.08, (_ORDERS, tuple(WRITES), tuple(READS)), _picks(after=_EITHER)),
     "rate_limited": Spell(0.01, 0.04, params=_picks(retry_after=("0.2", "1.5", "12"))),
     "unavailable": Spell(0.01, 0.03, (None, tuple(READS)), _unavailable),
-    "refuse": Spell(0.02, 0.06, (tuple(WRITES), _ORDERS), lambda chance: chance.choice(_REFUSALS)),
+    "refuse": Spell(0.02, 0.12, (tuple(WRITES), _ORDERS), lambda chance: chance.choice(_REFUSALS)),
     "ignore_snake_case": Spell(0.1, 0.5),
     "ignore_camel_case": Spell(0.1, 0.9),
     "missing_prices": Spell(0.02, 0.06),
@@ -108,10 +108,10 @@ SPELLS: Mapping[str, Spell] = {
     "error_in_success": Spell(0.04, 0.15, (("purchase",), tuple(WRITES)), _picks(body=_ERRORS, commits=_EITHER)),
     "pending_order": Spell(0.04, 0.15, params=_pending),
     "ended_in_answer": Spell(0.04, 0.15, params=_picks(status=("rejected", "cancelled", "failed"), commits=_EITHER)),
-    "never_listed": Spell(0.04, 0.15, params=_picks(seconds=(1.0, 4.0, 4.0, None))),
+    "never_listed": Spell(0.05, 0.2, params=_picks(seconds=(1.0, 4.0, 4.0, None))),
     "stays_for_sale": Spell(0.1, 0.4, params=_picks(seconds=(5.0, None), charges=_EITHER)),
     "old_id_again": Spell(0.5, 1.0),
-    "late_change": Spell(0.05, 0.3, params=lambda chance: {"seconds": chance.uniform(0.3, 3)}),
+    "late_change": Spell(0.1, 0.5, params=lambda chance: {"seconds": chance.uniform(0.3, 3)}),
     "ended_word": Spell(0.4, 1.0, params=_picks(status=("released", "Ported Out", "Cancelled", "deleted", "expired"))),
     "total_only": Spell(0.01, 0.04, params=_picks(cents=(0, 700))),
     "states_currency": Spell(0.01, 0.04),
@@ -160,10 +160,11 @@ class Weather:
 
     def _change(self) -> None:
         faults = self._sim.faults
-        if len(faults.switches) >= len(KINDS) // 2:
-            faults.switch_off(self._chance.choice(sorted(faults.switches)))
+        if len(faults.switches) >= max(len(self._names) // 2, 1):
+            on = sorted(faults.switches)
+            faults.switch_off(self._chance.choices(on, weights=[1 + faults.counts[name] for name in on])[0])
         names = self._names
-        rarity = [1 / (1 + faults.counts[name]) for name in names]
+        rarity = [1 / (1 + faults.counts[name]) ** 2 for name in names]
         name = self._chance.choices(names, weights=rarity)[0]
         self._switch_on(name, rare=faults.counts[name] <= min(faults.counts[each] for each in names))
 
