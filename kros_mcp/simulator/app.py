@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import anyio
@@ -19,9 +20,11 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from kros_mcp.simulator.acts import Answer, Call, perform
-from kros_mcp.simulator.faults import WRITES, Faults
-from kros_mcp.simulator.gate import Gate, TooManyRequestsError
+from kros_mcp.simulator.acts import perform
+from kros_mcp.simulator.calls import Answer, Call
+from kros_mcp.simulator.faults import Faults, Params
+from kros_mcp.simulator.gate import Gate, TooManyRequestsError, number_or_text
+from kros_mcp.simulator.kinds import WRITES
 from kros_mcp.simulator.state import Account, RefusalError
 
 _HTML = "<!doctype html><html><head><title>KrosAI</title></head><body><h1>We'll be right back</h1></body></html>"
@@ -58,6 +61,8 @@ class Service:
     gate: Gate
     requests: list[Seen]
     honours_idempotency: bool
+    on_request: Callable[[Seen], None] = lambda _: None
+    """Called with each API request as it arrives."""
     _answered: dict[tuple[object, ...], Answer] = field(default_factory=dict)
     _in_course: int = 0
     _watchers: list[anyio.Event] = field(default_factory=list)
@@ -74,6 +79,7 @@ class Service:
             at=self.account.now(),
         )
         self.requests.append(seen)
+        self.on_request(seen)
         with self._counted():
             response = self.stamped(request, await self._respond(request, operation, seen.body, raw))
         seen.status = None if isinstance(response, DroppedResponse) else response.status_code
@@ -90,6 +96,7 @@ class Service:
         """Add the headers that every answer carries."""
         response.headers["x-request-id"] = request.headers.get("x-request-id") or str(uuid.uuid4())
         response.headers.update(self.gate.headers())
+        response.headers.setdefault("Date", _http_date(self.account.now()))
         return response
 
     async def _respond(self, request: Request, operation: str, body: object, raw: bytes) -> Response:
@@ -111,13 +118,26 @@ class Service:
 
     def _refuse(self, operation: str) -> None:
         if limited := self.faults.strike("rate_limited", operation):
-            raise TooManyRequestsError(str(limited["retry_after"]))
+            raise self._asking_to_wait(RefusalError(429, "Rate limit exceeded", "RATE_LIMIT_EXCEEDED"), limited)
+        if away := self.faults.strike("unavailable", operation):
+            raise self._asking_to_wait(RefusalError(503, "Service unavailable"), away)
         if refused := self.faults.strike("refuse", operation):
             raise RefusalError(refused["status"], refused["error"], refused["code"])
         if self.faults.strikes("error_before", operation):
             raise RefusalError(500, "Internal server error")
 
+    def _asking_to_wait(self, refusal: RefusalError, wish: Params) -> RefusalError:
+        if wish["retry_after"] is not None:
+            refusal.headers["Retry-After"] = str(wish["retry_after"])
+        in_body = wish["retry_after"] if wish["in_body"] is None else wish["in_body"]
+        if in_body not in {None, ""}:
+            refusal.fields["retry_after"] = number_or_text(str(in_body))
+        refusal.headers["Date"] = _http_date(self.account.now() + wish["clock_seconds"])
+        return refusal
+
     def _act(self, request: Request, operation: str, body: object, raw: bytes) -> Answer:
+        if wrong := self.faults.strike("error_in_success", operation, commits=False):
+            return Answer(200, wrong["body"])
         key = request.headers.get("idempotency-key")
         call = Call(operation, request.path_params.get("id", ""), request.query_params, body, key)
         if key is None or operation not in WRITES or not self.honours_idempotency:
@@ -131,8 +151,8 @@ class Service:
     def _spoilt(self, operation: str, response: Response) -> Response:
         if self.faults.strikes("lost_reply", operation):
             return DroppedResponse()
-        if self.faults.strikes("error_after", operation):
-            return JSONResponse({"error": "Internal server error"}, 500)
+        if denied := self._denied(operation):
+            return denied
         if self.faults.strikes("html_page", operation):
             return HTMLResponse(_HTML, 200)
         status = response.status_code if response.body else 200
@@ -142,6 +162,18 @@ class Service:
             half = bytes(response.body)[: max(len(response.body) // 2, 1)] or b'{"success'
             return Response(half, status, media_type="application/json")
         return response
+
+    def _denied(self, operation: str) -> Response | None:
+        """Make the error, if any, by which what was done is answered."""
+        if self.faults.strikes("error_after", operation):
+            return _refused(RefusalError(500, "Internal server error"))
+        if limited := self.faults.strike("commits_then_429", operation):
+            return _refused(TooManyRequestsError(str(limited["retry_after"])))
+        if refused := self.faults.strike("commits_then_refuses", operation):
+            return _refused(RefusalError(refused["status"], refused["error"], refused["code"]))
+        if wrong := self.faults.strike("error_in_success", operation, commits=True):
+            return JSONResponse(wrong["body"], 200)
+        return None
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -202,18 +234,9 @@ def _written(answer: Answer) -> Response:
     return Response(status_code=answer.status) if answer.body is None else JSONResponse(answer.body, answer.status)
 
 
+def _http_date(at: float) -> str:
+    return formatdate(at, usegmt=True)
+
+
 def _refused(refusal: RefusalError) -> Response:
-    body: dict[str, object] = {"error": refusal.error}
-    if refusal.code is not None:
-        body["code"] = refusal.code
-    if not isinstance(refusal, TooManyRequestsError):
-        return JSONResponse(body, refusal.status)
-    body["retry_after"] = _number_or_text(refusal.retry_after)
-    return JSONResponse(body, refusal.status, headers={"Retry-After": refusal.retry_after})
-
-
-def _number_or_text(retry_after: str) -> float | str:
-    try:
-        return float(retry_after)
-    except ValueError:
-        return retry_after
+    return JSONResponse(refusal.fields, refusal.status, headers=refusal.headers)

@@ -38,6 +38,11 @@ class InventoryItem:
     monthly_cost_cents: int
     capabilities: dict[str, bool] = field(default_factory=dict)
 
+    @property
+    def due_now_cents(self) -> int:
+        """Setup and first month."""
+        return self.setup_cost_cents + self.monthly_cost_cents
+
 
 RANGES: tuple[NumberRange, ...] = (
     NumberRange("NG", "local", "+23420155501", "201", 500, 0),

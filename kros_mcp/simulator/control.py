@@ -4,6 +4,8 @@ No authentication, so only callers on the same machine are answered.
 """
 
 import ipaddress
+import json
+import textwrap
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
@@ -14,9 +16,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from kros_mcp.simulator.app import Service
-from kros_mcp.simulator.faults import KINDS
+from kros_mcp.simulator.kinds import KIND_GROUPS, KINDS
 from kros_mcp.simulator.profiles import Kyc
 
+_NAME_WIDTH = max(map(len, KINDS))
 _Handler = Callable[[Request], Awaitable[Response]]
 
 _PAGE = """The KrosAI simulator, profile {profile}. API under /v1.
@@ -28,7 +31,7 @@ State
   GET    /_simulator/state
   PUT    /_simulator/state            {{"balance_cents": 0, "kyc": "pending"}}; kyc: {kyc}
 
-Faults
+Switches for faults
   PUT    /_simulator/faults/NAME      {{"times": 1, "probability": 1, "on": ["purchase"]}}
                                       and parameters of the fault; times null: until switched off
   DELETE /_simulator/faults/NAME
@@ -123,6 +126,7 @@ def _set_state(service: Service, wanted: Mapping[str, Any]) -> None:
 
 def _state(service: Service) -> dict[str, Any]:
     account = service.account
+    account.catch_up()
     return {
         "profile": account.profile.name,
         "organization_id": account.organization_id,
@@ -138,14 +142,20 @@ def _state(service: Service) -> dict[str, Any]:
 
 
 def _page(service: Service, keys: Mapping[str, str]) -> str:
+    switches = service.faults.switches
     faults = []
-    for name, kind in KINDS.items():
-        parameters = "".join(f" {key}={value!r}" for key, value in kind.defaults.items())
-        on = "ON  " if name in service.faults.switches else "    "
-        faults.append(f"  {on}{name:18} {kind.says}{parameters and f' ({parameters.strip()})'}")
+    for heading, kinds in KIND_GROUPS.items():
+        faults.append(heading)
+        for name, kind in kinds.items():
+            on = "ON  " if name in switches else "    "
+            parameters = ", ".join(f"{key}={json.dumps(value)}" for key, value in kind.defaults.items())
+            says = f"{kind.says} ({parameters})" if parameters else kind.says
+            first = f"  {on}{name:{_NAME_WIDTH}} "
+            faults.append(textwrap.fill(says, 118, initial_indent=first, subsequent_indent=" " * len(first)))
+        faults.append("")
     return _PAGE.format(
         profile=service.account.profile.name,
         keys="\n".join(f"  {what:10} {key}" for what, key in keys.items()),
         kyc=", ".join(get_args(Kyc)),
-        faults="\n".join(faults),
+        faults="\n".join(faults).rstrip(),
     )

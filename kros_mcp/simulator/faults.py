@@ -1,4 +1,4 @@
-"""The named ways in which the simulated KrosAI goes wrong, and the switches for them.
+"""The switches for the named ways in which the simulated KrosAI goes wrong; `kinds.py` names them.
 
 A fault is switched on by name for the next `times` requests that it fits, and strikes where the
 pipeline of `app.py` and the acts of `acts.py` ask for it. Every choice by chance comes from one seeded
@@ -7,58 +7,15 @@ generator.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import anyio
 
+from kros_mcp.simulator.kinds import KINDS, OPERATIONS, Kind
+
 Params = dict[str, Any]
-
-READS: Final = frozenset({"list_owned", "search", "get", "list_endpoints", "get_endpoint"})
-WRITES: Final = frozenset({"purchase", "update", "release"})
-OPERATIONS: Final = READS | WRITES
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a fault does, the operations it strikes unless told others, and its parameters."""
-
-    says: str
-    strikes: frozenset[str] = OPERATIONS
-    defaults: Mapping[str, object] = field(default_factory=dict)
-
-
-KINDS: Mapping[str, Kind] = {
-    "stolen_number": Kind("someone else takes the number just before it is bought", frozenset({"purchase"})),
-    "price_moves": Kind(
-        "the monthly price changes by `cents`, from then on: at=search before the answer, for every "
-        "number that fits the search; at=purchase just before charging",
-        frozenset({"search", "purchase"}),
-        {"cents": 100, "at": "purchase"},
-    ),
-    "lost_reply": Kind("the write commits, then the connection drops without an answer", WRITES),
-    "error_after": Kind("a 500 without a code after the write commits", WRITES),
-    "error_before": Kind("a 500 without a code before anything is done"),
-    "slow": Kind("waits `seconds` before acting, or after it", defaults={"seconds": 1.0, "after": False}),
-    "hold": Kind("waits until let go, before acting or after it", defaults={"after": False}),
-    "rate_limited": Kind("429 with this Retry-After; nothing is done", defaults={"retry_after": "1.5"}),
-    "refuse": Kind("exactly this error; nothing is done", defaults={"status": 400, "code": None, "error": "Refused"}),
-    "ignore_snake_case": Kind(
-        "endpoint_id, allow_inbound and allow_outbound go unheeded", frozenset({"purchase", "update"})
-    ),
-    "ignore_camel_case": Kind(
-        "endpointId, allowInbound and allowOutbound go unheeded", frozenset({"purchase", "update"})
-    ),
-    "missing_prices": Kind("answers carry no prices", frozenset({"search", "get"})),
-    "hostile_names": Kind(
-        "endpoints carry names that try to misuse whoever reads them",
-        frozenset({"list_endpoints", "get_endpoint", "get"}),
-    ),
-    "malformed_body": Kind("the answer is cut in its middle; its status stays"),
-    "unknown_shape": Kind("the answer is JSON that fits no rule; its status stays"),
-    "html_page": Kind("a web page with status 200 in place of the answer"),
-}
 
 
 @dataclass

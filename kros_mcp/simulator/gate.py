@@ -33,7 +33,16 @@ class TooManyRequestsError(RefusalError):
 
     def __init__(self, retry_after: str) -> None:
         super().__init__(429, "Rate limit exceeded", "RATE_LIMIT_EXCEEDED")
-        self.retry_after = retry_after
+        self.headers["Retry-After"] = retry_after
+        self.fields["retry_after"] = number_or_text(retry_after)
+
+
+def number_or_text(retry_after: str) -> float | str:
+    """Return a Retry-After as it stands in a body: seconds as a number, a date as text."""
+    try:
+        return float(retry_after)
+    except ValueError:
+        return retry_after
 
 
 @dataclass

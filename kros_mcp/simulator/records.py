@@ -5,6 +5,7 @@ The fields are those of krosai-api.md sections 2.1, 2.3 and 6; the SIP credentia
 
 import random
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,7 @@ class Ids:
     def __init__(self, seed: int, *, prefixed: bool) -> None:
         self._bits = random.Random(f"{seed}/ids")  # noqa: S311 - must repeat, guards nothing
         self._prefixed = prefixed
+        self._integers: set[str] = set()
 
     def make(self, prefix: str) -> str:
         """Make the next id; `prefix` is used by the guide alone."""
@@ -71,6 +73,36 @@ class Ids:
         """Make a UUID in either profile."""
         return str(uuid.UUID(int=self._bits.getrandbits(128), version=4))
 
+    def digits(self, *, integer: bool) -> str:
+        """Make an id of 19 digits, above 2^53; `shown` writes it as text or as an integer."""
+        made = str(10**18 + self._bits.getrandbits(62))
+        if integer:
+            self._integers.add(made)
+        return made
+
+    def shown(self, made: str) -> str | int:
+        """Return an id as it stands in an answer."""
+        return int(made) if made in self._integers else made
+
     def hex(self, digits: int) -> str:
         """Make that many hexadecimal digits."""
         return f"{self._bits.getrandbits(4 * digits):0{digits}x}"
+
+
+def first_endpoints(ids: Ids, at: str) -> Iterator[SimEndpoint]:
+    """Yield the endpoints that an account has from the start, made at this time."""
+    for name, kind, status, config in (
+        ("Support agent", "elevenlabs", "active", {"elevenlabs_agent_id": "agent_sim_support"}),
+        ("Order line", "webhook", "active", {}),
+        (
+            "Night desk",
+            "livekit",
+            "error",
+            {"livekit_sip_trunk_id": "ST_sim_night", "livekit_sip_uri": "sip:night.livekit.invalid"},
+        ),
+    ):
+        endpoint = SimEndpoint(ids.make("ep"), name, kind, status, at, at, provider_config=config)
+        if kind == "webhook":
+            endpoint.url = "https://orders.example.com/krosai"
+            endpoint.secret = f"whsec_{ids.hex(24)}"
+        yield endpoint

@@ -126,6 +126,7 @@ class _Server(uvicorn.Server):
                 log_level="critical",  # it would report every lost reply as an error
                 lifespan="off",
                 ws="none",
+                date_header=False,  # the application tells the time of the simulated KrosAI
                 timeout_graceful_shutdown=1,
             )
         )

@@ -1,11 +1,12 @@
 """The account that the simulator keeps: its money, its numbers, its endpoints, its inventory.
 
 Pure Python and synchronous, so that every act is one indivisible step. No HTTP and no faults: those
-are in `app.py` and `faults.py`.
+are in `app.py` and `faults.py`. What happens later than it is answered waits in `later.py`.
 """
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from kros_mcp.simulator.catalogue import (
@@ -15,20 +16,24 @@ from kros_mcp.simulator.catalogue import (
     item_of,
     stock,
 )
+from kros_mcp.simulator.later import Later
+from kros_mcp.simulator.offers import Offers
 from kros_mcp.simulator.profiles import Kyc, Profile
-from kros_mcp.simulator.records import Charge, Ids, OwnedNumber, SimEndpoint
+from kros_mcp.simulator.records import Charge, Ids, OwnedNumber, SimEndpoint, first_endpoints
 
 _T = TypeVar("_T")
+LIVING = frozenset({"active", "suspended", "porting", "pending"})
+"""Statuses of a number that the account owns; every other one is of a record that has ended."""
 
 
 class RefusalError(Exception):
-    """KrosAI answers with an error; nothing was done."""
+    """KrosAI answers with an error; nothing was done. Further `headers` and `fields` of the body may be added."""
 
     def __init__(self, status: int, error: str, code: str | None = None) -> None:
         super().__init__(error)
         self.status = status
-        self.error = error
-        self.code = code
+        self.headers: dict[str, str] = {}
+        self.fields: dict[str, object] = {"error": error, "code": code} if code is not None else {"error": error}
 
 
 class Account:
@@ -63,9 +68,8 @@ class Account:
         self.organization_id = self.ids.uuid()
         self.charges: list[Charge] = []
         self.owned: dict[str, OwnedNumber] = {}
-        self.endpoints: dict[str, SimEndpoint] = {}
         self._sip_password = sip_password
-        self._seed_endpoints()
+        self.endpoints = {each.id: each for each in first_endpoints(self.ids, self.timestamp())}
         self._seed_owned()
         reserved = {number.e164 for number in self.owned.values()}
         items = stock(
@@ -75,6 +79,31 @@ class Account:
             except_for=reserved,
         )
         self.inventory: dict[str, InventoryItem] = {item.id: item for item in items}
+        self.offers = Offers()
+        self.later = Later(now)
+        self.hidden_until: dict[str, float] = {}
+        """Until when owned numbers are neither listed nor found, in Unix seconds by id."""
+
+    @cached_property
+    def unready_id(self) -> str:
+        """The id of the record that has no number yet."""
+        return self.ids.make("pn")
+
+    def catch_up(self) -> None:
+        """Do what is due by now, and take what is no longer owned or no longer to be shown off the sale."""
+        self.later.catch_up()
+        for item_id, relisted in tuple(self.offers.relisted.items()):
+            number = self.owned.get(relisted.number_id)
+            if number is None or number.status not in LIVING or relisted.until <= self.now():
+                del self.offers.relisted[item_id]
+                self.inventory.pop(item_id, None)
+
+    def listed(self) -> list[OwnedNumber]:
+        """Return the records that KrosAI shows."""
+        return [number for number in self.owned.values() if self._is_shown(number)]
+
+    def _is_shown(self, number: OwnedNumber) -> bool:
+        return self.hidden_until.get(number.id, 0.0) <= self.now()
 
     def owned_by_e164(self, e164: str) -> OwnedNumber | None:
         """Find an owned number by its E.164, an active one before a released one."""
@@ -87,7 +116,10 @@ class Account:
         Raises:
             RefusalError: 404 without a code, which neither document gives.
         """
-        return _found(self.owned, number_id)
+        number = _found(self.owned, number_id)
+        if not self._is_shown(number):
+            raise missing()
+        return number
 
     def endpoint(self, endpoint_id: str) -> SimEndpoint:
         """Find an endpoint by its id.
@@ -120,20 +152,35 @@ class Account:
         status = self.profile.not_available_status
         return RefusalError(status, "The requested number is no longer available", "NUMBER_NOT_AVAILABLE")
 
-    def buy(self, item: InventoryItem, idempotency_key: str | None) -> OwnedNumber:
-        """Charge setup and first month of an item, and own it.
+    def require_credit(self, cents: int) -> None:
+        """Check that the credit is enough.
 
         Raises:
             RefusalError: INSUFFICIENT_BALANCE.
         """
-        cents = item.setup_cost_cents + item.monthly_cost_cents
         if self.balance_cents < cents:
             status = self.profile.insufficient_balance_status
             raise RefusalError(status, "Insufficient balance", "INSUFFICIENT_BALANCE")
-        self.balance_cents -= cents
-        self.charges.append(Charge(item.e164, cents, self.now(), idempotency_key))
+
+    def charge(self, item: InventoryItem, idempotency_key: str | None) -> None:
+        """Take setup and first month of an item.
+
+        Raises:
+            RefusalError: INSUFFICIENT_BALANCE.
+        """
+        self.require_credit(item.due_now_cents)
+        self.balance_cents -= item.due_now_cents
+        self.charges.append(Charge(item.e164, item.due_now_cents, self.now(), idempotency_key))
+
+    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> OwnedNumber:
+        """Charge setup and first month of an item, and own it; `number_id` is its record's, if not a new one.
+
+        Raises:
+            RefusalError: INSUFFICIENT_BALANCE.
+        """
+        self.charge(item, idempotency_key)
         del self.inventory[item.id]
-        return self._own(item, "active")
+        return self.own(item, "active", number_id=number_id)
 
     def change(self, number: OwnedNumber, settings: Mapping[str, Any]) -> None:
         """Set `endpoint_id`, `allow_inbound` and `allow_outbound`, as far as they are given."""
@@ -141,35 +188,47 @@ class Account:
             setattr(number, name, value)
         number.updated_at = self.timestamp()
 
-    def release(self, number: OwnedNumber) -> None:
-        """Release softly: the record stays, inactive."""
-        number.status = "inactive"
+    def release(self, number: OwnedNumber, status: str = "inactive") -> None:
+        """Release softly: the record stays, with a status that says so."""
+        number.status = status
         number.updated_at = self.timestamp()
 
     def delete(self, number: OwnedNumber) -> None:
         """Remove the record; the number is for sale again where the profile says so."""
         del self.owned[number.id]
         if self.profile.returns_to_pool:
-            item = InventoryItem(
-                id=self.ids.make("inv"),
-                e164=number.e164,
-                country=number.country,
-                type=number.type,
-                area_code=number.area_code,
-                setup_cost_cents=number.setup_cost_cents,
-                monthly_cost_cents=number.monthly_cost_cents,
-                capabilities=capabilities_of(number.type),
-            )
-            self.inventory[item.id] = item
+            self.offer_again(number)
+
+    def offer_again(self, number: OwnedNumber) -> InventoryItem:
+        """Put a number up for sale, under a new id."""
+        item = InventoryItem(
+            id=self.ids.make("inv"),
+            e164=number.e164,
+            country=number.country,
+            type=number.type,
+            area_code=number.area_code,
+            setup_cost_cents=number.setup_cost_cents,
+            monthly_cost_cents=number.monthly_cost_cents,
+            capabilities=capabilities_of(number.type),
+        )
+        self.inventory[item.id] = item
+        return item
 
     def timestamp(self) -> str:
         """Tell the time as KrosAI writes it."""
-        return datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return written_time(self.now())
 
-    def _own(self, item: InventoryItem, status: str) -> OwnedNumber:
+    def own(self, item: InventoryItem, status: str, *, number_id: str = "") -> OwnedNumber:
+        """Keep a record of a number, without a charge."""
+        number = self.record(item, status, number_id=number_id)
+        self.owned[number.id] = number
+        return number
+
+    def record(self, item: InventoryItem, status: str, *, number_id: str = "") -> OwnedNumber:
+        """Make the record of a number as if bought now, without keeping it; `number_id` if not a new one."""
         at = self.timestamp()
-        number = OwnedNumber(
-            id=self.ids.make("pn"),
+        return OwnedNumber(
+            id=number_id or self.ids.make("pn"),
             e164=item.e164,
             country=item.country,
             type=item.type,
@@ -184,8 +243,6 @@ class Account:
             updated_at=at,
             area_code=item.area_code,
         )
-        self.owned[number.id] = number
-        return number
 
     def _sip(self, e164: str) -> dict[str, Any]:
         """Make SIP credentials; their shape is INVENTED, see krosai-api.md section 4."""
@@ -198,35 +255,27 @@ class Account:
             "transport": "udp",
         }
 
-    def _seed_endpoints(self) -> None:
-        at = self.timestamp()
-        for name, kind, status, config in (
-            ("Support agent", "elevenlabs", "active", {"elevenlabs_agent_id": "agent_sim_support"}),
-            ("Order line", "webhook", "active", {}),
-            (
-                "Night desk",
-                "livekit",
-                "error",
-                {"livekit_sip_trunk_id": "ST_sim_night", "livekit_sip_uri": "sip:night.livekit.invalid"},
-            ),
-        ):
-            endpoint = SimEndpoint(self.ids.make("ep"), name, kind, status, at, at, provider_config=config)
-            if kind == "webhook":
-                endpoint.url = "https://orders.example.com/krosai"
-                endpoint.secret = f"whsec_{self.ids.hex(24)}"
-            self.endpoints[endpoint.id] = endpoint
-
     def _seed_owned(self) -> None:
         statuses = ["active", "inactive"]
         if self.profile.name == "guide":
             statuses += ["suspended", "porting"]
         for end, status in zip(range(99, 0, -1), statuses, strict=False):
-            self._own(item_of(OWNED_RANGE, f"{OWNED_RANGE.prefix}{end:02d}", ""), status)
+            self.own(item_of(OWNED_RANGE, f"{OWNED_RANGE.prefix}{end:02d}", ""), status)
         first = next(iter(self.owned.values()))
         first.endpoint_id = next(iter(self.endpoints))
 
 
+def missing() -> RefusalError:
+    """Make the 404 without a code, which neither document gives."""
+    return RefusalError(404, "Resource not found")
+
+
 def _found(things: Mapping[str, _T], thing_id: str) -> _T:
     if thing_id not in things:
-        raise RefusalError(404, "Resource not found")
+        raise missing()
     return things[thing_id]
+
+
+def written_time(at: float) -> str:
+    """Write Unix seconds as KrosAI does."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

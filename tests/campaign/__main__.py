@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from kros_mcp.simulator.kinds import KINDS
 from tests.postgres_server import open_postgres_server
 
 from .campaign import Outcome, run
@@ -91,6 +92,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         "By default in proportion to the seconds (for 120: 300 purchases, 39 kills, 9 freezes, each fault 9 "
         "times), and nothing below 60 seconds",
     )
+    parser.add_argument(
+        "--without", default="", metavar="FAULT,…", help="faults to leave out, to find out which one a difference is of"
+    )
     parser.add_argument("--agents", type=int, default=3, help="how many agents share each of the 8 clients (default 3)")
     parser.add_argument(
         "--keep", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR", help="where a failed run is kept"
@@ -100,6 +104,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         parsed.least = targets(parsed.at_least, parsed.seconds, parsed.transport)
     except ValueError as exc:
         parser.error(f"--at-least: {exc}")
+    parsed.without = frozenset(filter(None, parsed.without.split(",")))
+    if unknown := sorted(parsed.without - set(KINDS)):
+        parser.error(f"--without: there is no fault {unknown[0]}; there are {', '.join(KINDS)}")
     return parsed
 
 
@@ -117,6 +124,7 @@ def main() -> int:
             profile=arguments.profile,
             journal_url=url,
             agents=arguments.agents,
+            without=arguments.without,
             **TRANSPORTS[arguments.transport](arguments.seed),
         )
         try:

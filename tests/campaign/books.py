@@ -4,13 +4,13 @@ What people confirmed stands in `confirmations`, what the journal says in `opera
 `charges`, `acts` and `writes`. `answers` is what the clients were told.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kros_mcp.operations.model import Operation
-from kros_mcp.simulator import Charge, Seen, Simulator
+from kros_mcp.simulator import Charge, Seen
 
-from .watched import Act, PriceMove
+from .watched import Act, OwnedOrder, PriceMove, WatchedKrosai, settings_of
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Holding:
     e164: str
     status: str
     settings: tuple[object, ...]
+    shown: bool = True
+    """Whether KrosAI will ever show it."""
 
 
 @dataclass
@@ -83,6 +85,9 @@ class Books:
     charges: list[Charge] = field(default_factory=list)
     acts: list[Act] = field(default_factory=list)
     price_moves: list[PriceMove] = field(default_factory=list)
+    owned_orders: list[OwnedOrder] = field(default_factory=list)
+    struck: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """The faults that struck the writes of each operation."""
     writes: list[Write] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     holdings: list[Holding] = field(default_factory=list)
@@ -97,9 +102,9 @@ def writes_of(requests: Iterable[Seen]) -> list[Write]:
     ]
 
 
-def holdings_of(sim: Simulator) -> list[Holding]:
+def holdings_of(sim: WatchedKrosai) -> list[Holding]:
     return [
-        Holding(each.e164, each.status, (each.endpoint_id, each.allow_inbound, each.allow_outbound))
+        Holding(each.e164, each.status, settings_of(each), shown=not sim.hidden_for_ever(each.e164))
         for each in sim.owned.values()
     ]
 

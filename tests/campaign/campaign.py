@@ -136,7 +136,7 @@ async def _let_loose(world: World, chance: random.Random, tasks: TaskGroup) -> N
     sim.on_hold = chaos.write_held
     tasks.start_soon(chaos.strike)
     if plan.faults:
-        weather = Weather(sim, chance, events)
+        weather = Weather(sim, chance, events, without=plan.without)
         tasks.start_soon(weather.blow)
         tasks.start_soon(weather.let_go)
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from kros_mcp.operations.model import Action, Operation, State
 
 from .shelf import Difference, Shelf
-from .watched import Act
+from .watched import Act, operation_id_of
 
 NAMES = ("endpoint_id", "allow_inbound", "allow_outbound")
 
 
 def compare_acts(shelf: Shelf) -> Iterator[Difference]:
     yield from _releases(shelf)
+    yield from _others(shelf)
     yield from _protected(shelf)
     yield from _settings_of_purchases(shelf)
 
@@ -46,6 +47,15 @@ def _release(shelf: Shelf, key: str, acts: list[Act]) -> Iterator[Difference]:
         yield Difference("release that the journal denies", key, told)
 
 
+def _others(shelf: Shelf) -> Iterator[Difference]:
+    """No operation changes another number than its own."""
+    for act in shelf.books.acts:
+        operation = shelf.operations.get(operation_id_of(act.key))
+        if act.kind == "change" and act.had_effect and operation is not None and operation.e164 != act.e164:
+            told = f"{act.e164} was changed, {operation.e164} was shown."
+            yield Difference("wrong number changed", operation.id, told)
+
+
 def _protected(shelf: Shelf) -> Iterator[Difference]:
     """Protected numbers change only by a confirmed change that the journal calls done."""
     for act in shelf.books.acts:
@@ -68,22 +78,17 @@ def _protected(shelf: Shelf) -> Iterator[Difference]:
 
 def _settings_of_purchases(shelf: Shelf) -> Iterator[Difference]:
     """What a purchase was to set is set, or told as not applied; unless somebody has chosen anew."""
-    holdings = {each.e164: each for each in shelf.books.holdings}
+    holdings = {each.e164: each for each in shelf.books.holdings if each.status == "active" and each.shown}
     for operation in shelf.books.operations:
         if operation.action is not Action.BUY or operation.state is not State.DONE or operation.settings_pending:
             continue
         holding = holdings.get(operation.e164)
         others = {operation_id_of(act.key) for act in shelf.books.acts if act.e164 == operation.e164} - {operation.id}
-        if holding is None or others or holding.status != "active":
+        if holding is None or others:
             continue
         if lacking := _lacking(operation, holding.settings):
             told = f"{operation.e164} has {holding.settings}; not applied is only {operation.not_applied}: {lacking}."
             yield Difference("settings other than confirmed", operation.id, told)
-
-
-def operation_id_of(key: str) -> str:
-    """The operation behind a request's key: a PATCH derives its own from it."""
-    return key.split("-", 1)[0]
 
 
 def _lacking(operation: Operation, settings: tuple[object, ...]) -> list[str]:

@@ -8,6 +8,8 @@ What must hold of `charged` and `changed` in an answer about an operation:
   is for ever: KrosAI never did it by this operation, neither before nor after.
 - "no" in an answer that leaves it open (a question, an approval awaited, a prompt that broke) speaks of that
   moment: the request had not reached KrosAI before the call began. It may be sent after.
+- Either is pardoned if KrosAI denied in its answer what it did, or did otherwise later, and the operation was
+  corrected since: the server told what it was told, went on looking, and wrote the truth down.
 - A failure that is about the call alone (a wrong code, other settings) says nothing of the operation.
 """
 
@@ -17,8 +19,8 @@ from collections.abc import Iterator
 from kros_mcp.operations.model import Action
 
 from .books import Answer
-from .compare_acts import operation_id_of
 from .shelf import Difference, Shelf
+from .watched import operation_id_of
 
 ABOUT_THE_CALL = frozenset({"WRONG_CODE", "SETTINGS_DIFFER", "NO_CODE_ISSUED"})
 LEAVES_OPEN = frozenset(
@@ -37,6 +39,8 @@ def compare_answers(shelf: Shelf) -> Iterator[Difference]:
             yield Difference("told of an operation that is none", answer.operation_id, _told(answer, "?", "?"))
             continue
         if answer.outcome in ABOUT_THE_CALL:
+            continue
+        if shelf.was_denied(operation) and (operation.corrected_at or 0) >= answer.asked_at:
             continue
         money = "yes" if shelf.charges.get(answer.operation_id) else "no"
         account = "yes" if answer.operation_id in happened else "no"

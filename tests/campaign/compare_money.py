@@ -10,10 +10,13 @@ from kros_mcp.simulator import Charge
 from .shelf import Difference, Shelf
 
 BY_HAND = "Settled by "
+MOST_ORDERS = 2
+"""How many POSTs may leave under one key: after a 429 and a look, one more."""
 
 
 def compare_money(shelf: Shelf) -> Iterator[Difference]:
     yield from _charges(shelf)
+    yield from _owned_already(shelf)
     yield from _operations(shelf)
     yield from _confirmations(shelf)
     yield from _writes(shelf)
@@ -37,6 +40,19 @@ def _charges(shelf: Shelf) -> Iterator[Difference]:
             told = f"{operation.e164} was charged; the journal says {operation.state}, charged {operation.charged}."
             yield Difference("charge that the journal denies", key, told)
         yield from _cents(shelf, operation, first)
+
+
+def _owned_already(shelf: Shelf) -> Iterator[Difference]:
+    """No number is ordered that the account owns, nor charged a second time before it was given up."""
+    for order in shelf.books.owned_orders:
+        yield Difference("bought though owned", order.key, f"{order.e164} was ordered, and the account owned it.")
+    charged: dict[str, Charge] = {}
+    for charge in sorted(shelf.books.charges, key=lambda each: each.at):
+        before = charged.get(charge.e164)
+        if before is not None and not shelf.was_given_up(charge.e164, before.at, charge.at):
+            told = f"{charge.e164} was charged, and had been by {before.idempotency_key} without being given up since."
+            yield Difference("bought though owned", charge.idempotency_key or "", told)
+        charged[charge.e164] = charge
 
 
 def _cents(shelf: Shelf, operation: Operation, charge: Charge) -> Iterator[Difference]:
@@ -78,10 +94,13 @@ def _operations(shelf: Shelf) -> Iterator[Difference]:
             told = f"{operation.action} {operation.e164} is still {operation.state} long after the faults have ended."
             yield Difference("not settled", operation.id, told)
         given_up = shelf.was_given_up(operation.e164, operation.created_at)
-        if operation.settings_pending and not given_up:
+        if operation.settings_pending and not given_up and operation.e164 not in shelf.never_shown:
             yield Difference("settings never finished", operation.id, f"{operation.e164}: settings still pending.")
         if operation.action is Action.BUY and operation.state is State.DONE and not shelf.charges.get(operation.id):
             yield Difference("done without a charge", operation.id, f"{operation.e164} is called bought.")
+        if operation.corrected_at is not None and not shelf.was_denied(operation):
+            told = f"{operation.e164}: nothing that KrosAI answered was otherwise than it seemed."
+            yield Difference("corrected without a reason", operation.id, told)
 
 
 def _confirmations(shelf: Shelf) -> Iterator[Difference]:
@@ -97,14 +116,17 @@ def _confirmations(shelf: Shelf) -> Iterator[Difference]:
 
 
 def _writes(shelf: Shelf) -> Iterator[Difference]:
-    """Nothing leaves without a yes; and after an answer other than 429 nothing leaves under that key again."""
-    arrived = Counter[str]()
+    """Nothing leaves without a yes; after an answer other than 429 nothing leaves again, after 429 one order."""
+    arrived, orders = Counter[str](), Counter[str]()
     for write in sorted(shelf.books.writes, key=lambda each: each.at):
         if not shelf.confirmed.get(write.key):
             yield Difference("sent without a confirmation", write.key, f"{write.method} arrived at KrosAI.")
         if arrived[write.key]:
             yield Difference("sent twice", write.key, f"A second {write.method} arrived at KrosAI.")
         arrived[write.key] += write.status != 429
+        orders[write.key] += write.method == "POST"
+        if orders[write.key] > MOST_ORDERS:
+            yield Difference("ordered again and again", write.key, f"It is order {orders[write.key]} under that key.")
 
 
 def _caps(shelf: Shelf) -> Iterator[Difference]:

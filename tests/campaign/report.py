@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kros_mcp.operations.model import Action, Operation, as_row
-from kros_mcp.simulator.faults import KINDS
+from kros_mcp.simulator.kinds import KINDS
 
 from .books import Books, totals
 from .campaign import Outcome
@@ -52,7 +52,7 @@ def counts(outcome: Outcome) -> dict[str, int]:
         "kills": struck["kills"],
         "freezes": struck["freezes"],
         "restarts": struck["restarts"],
-        "each-fault": min(faults[name] for name in KINDS),
+        "each-fault": min(faults[name] for name in KINDS if name not in outcome.world.plan.without),
     }
 
 
@@ -77,7 +77,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield "Faults that struck"
     faults = sorted((name, world.sim.faults.counts[name]) for name in KINDS)
     for start in range(0, len(faults), 4):
-        yield "  " + "  ".join(f"{name:<18}{count:>5}" for name, count in faults[start : start + 4])
+        yield "  " + "  ".join(f"{name:<21}{count:>5}" for name, count in faults[start : start + 4])
     yield "Outcomes in the journal"
     for action in Action:
         states = Counter(str(each.state) for each in books.operations if each.action is action)
@@ -137,12 +137,15 @@ def history(outcome: Outcome, operation: Operation) -> Iterator[str]:
             (operation.created_at, f"proposed by {operation.principal}: {operation.action} {operation.e164}"),
             (operation.claimed_at, f"claimed, token {operation.token} in the end"),
             (operation.sent_at, "written down as sent"),
+            (operation.corrected_at, "corrected"),
             (operation.settled_at, f"settled as {operation.state}: {operation.error_code or operation.message}"),
         )
         if at is not None
     ]
     told += [(each.at, f"yes by {each.by}, {each.how}") for each in books.confirmations if each.operation_id == key]
     told += [(each.at, f"{each.method} arrived, answered {each.status}") for each in books.writes if each.key == key]
+    if faults := sorted(books.struck.get(key, ())):
+        told.append((operation.sent_at or operation.created_at, f"struck by {', '.join(faults)}"))
     told += [(each.at, f"CHARGED {each.cents}") for each in books.charges if each.idempotency_key == key]
     told += [
         (each.at, f"{each.kind}: {each.before} to {each.after}") for each in books.acts if each.key.startswith(key)

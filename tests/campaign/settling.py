@@ -1,6 +1,7 @@
 """After the storm: everything calms down, and the campaign waits until nothing is open any more."""
 
 import time
+from collections.abc import Container
 from functools import partial
 
 import anyio
@@ -51,9 +52,25 @@ async def _still_open(world: World) -> list[Operation]:
     except KrosError as exc:
         world.events.note("journal not read", code=exc.code)
         return await _still_open(world)
+    world.sim.catch_up()
     # Settings of a number that was given up meanwhile stay pending for as long as KrosAI may only list it late.
     given_up = {act.e164 for act in world.sim.acts if act.kind == "release"}
-    return [each for each in operations if each.state in OPEN or (each.settings_pending and each.e164 not in given_up)]
+    charged = {charge.idempotency_key for charge in world.sim.charges}
+    return [
+        each
+        for each in operations
+        if each.state in OPEN
+        or _is_to_be_corrected(each, charged)
+        or (each.settings_pending and each.e164 not in given_up and not world.sim.hidden_for_ever(each.e164))
+    ]
+
+
+def _is_to_be_corrected(operation: Operation, charged: Container[str | None]) -> bool:
+    """Whether the journal says of a purchase what KrosAI made other, or has not made true yet."""
+    if operation.action is not Action.BUY:
+        return False
+    ended = operation.state in {State.DONE, State.FAILED}
+    return ended and (operation.state is State.DONE) != (operation.id in charged)
 
 
 async def _look_up(world: World, operation: Operation) -> None:
@@ -68,10 +85,11 @@ async def _look_up(world: World, operation: Operation) -> None:
 def _is_beyond_evidence(world: World, operation: Operation) -> bool:
     """Tell whether KrosAI can never show how a purchase ended.
 
-    The number is neither owned nor for sale: somebody else took it, and the server died before it heard so.
+    The number is neither owned nor for sale: somebody else took it, and the server died before it heard so. Or it
+    is owned and never listed.
     """
-    shown = {number.e164 for number in (*world.sim.owned.values(), *world.sim.inventory.values())}
-    return operation.state is State.UNKNOWN and operation.action is Action.BUY and operation.e164 not in shown
+    unknown = operation.state is State.UNKNOWN and operation.action is Action.BUY
+    return unknown and not world.sim.shows(operation.e164)
 
 
 async def _settle_by_hand(world: World, operation: Operation) -> None:

@@ -1,11 +1,25 @@
 """The books sorted by operation, and the shape of a difference."""
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
+from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Charge
 
 from .books import Books, Confirmation
+
+DENYING = frozenset(
+    {
+        "commits_then_429",
+        "commits_then_refuses",
+        "ended_in_answer",
+        "error_in_success",
+        "never_listed",
+        "pending_order",
+    }
+)
+"""Faults after which even a server that looks may say what it must correct."""
 
 
 @dataclass(frozen=True)
@@ -30,5 +44,11 @@ class Shelf:
         for charge in books.charges:
             self.charges[charge.idempotency_key or ""].append(charge)
 
-    def was_given_up(self, e164: str, since: float) -> bool:
-        return any(act.kind == "release" and act.e164 == e164 and act.at >= since for act in self.books.acts)
+        self.never_shown = {each.e164 for each in books.holdings if not each.shown}
+
+    def was_denied(self, operation: Operation) -> bool:
+        """Whether KrosAI's answer to a write of the operation did not say what became of it, or lists it late."""
+        return not DENYING.isdisjoint(self.books.struck.get(operation.id, ()))
+
+    def was_given_up(self, e164: str, since: float, until: float = math.inf) -> bool:
+        return any(act.kind == "release" and act.e164 == e164 and since <= act.at <= until for act in self.books.acts)

@@ -16,6 +16,14 @@ def test_a_target_without_a_number_is_told_in_a_sentence(wish: str, capsys: pyte
     assert "--at-least: purchases needs a whole number, as in purchases=50." in capsys.readouterr().err
 
 
+def test_a_fault_to_leave_out_that_is_none_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parsed(["--without", "slow,hold"]).without == {"slow", "hold"}
+    with pytest.raises(SystemExit) as left:
+        parsed(["--without", "slow,rain"])
+    assert left.value.code == 2
+    assert "--without: there is no fault rain; there are " in capsys.readouterr().err
+
+
 def test_a_journal_that_cannot_be_opened_is_told_and_is_no_difference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

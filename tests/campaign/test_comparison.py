@@ -12,10 +12,11 @@ from kros_mcp.simulator import Charge
 from .books import Answer, Books, Confirmation, Holding, Limits, Write
 from .compare import compare
 from .report import moved_prices
-from .watched import Act, PriceMove
+from .watched import Act, OwnedOrder, PriceMove
 
 BUY, RELEASE, CHANGE = "op_buy", "op_release", "op_change"
 BOUGHT, GIVEN_UP, PROTECTED = "+2348035550101", "+2348035550102", "+2348035550103"
+SHOWN = Quote(BOUGHT, "NG", "test", setup_cents=0, monthly_cents=700, due_now_cents=700)
 SETTINGS = ("ep_1", True, False)
 Spoil = Callable[[Books], Any]
 
@@ -37,9 +38,8 @@ def operation(operation_id: str, action: Action, e164: str, **fields: Any) -> Op
 
 def good_books() -> Books:
     """One purchase, one release and one change of a protected number, each as it should be."""
-    quote = Quote(BOUGHT, "NG", "test", setup_cents=0, monthly_cents=700, due_now_cents=700)
     number = {"monthly_cents": 700}
-    bought = operation(BUY, Action.BUY, BOUGHT, quote=quote, charged="yes", reserved_cents=700, number=number)
+    bought = operation(BUY, Action.BUY, BOUGHT, quote=SHOWN, charged="yes", reserved_cents=700, number=number)
     return Books(
         limits=Limits(6000, 100_000, frozenset({"NG"}), frozenset({PROTECTED})),
         confirmations=[
@@ -117,6 +117,28 @@ told_dearer = rewrite(
     reserved_cents=800,
 )
 
+told_no = add("answers", answer(BUY, "failed", charged="no", changed="no", asked_at=30.0))
+rejected = all_of(take("charges", 0), take("acts", 0), rewrite(0, state=State.FAILED, charged="no", changed="no"))
+given_back = Act("release", "op_back", BOUGHT, "pn_1", 26.0, ("active",), ("inactive",))
+
+
+again = [
+    operation("op_again", Action.BUY, BOUGHT, quote=SHOWN, charged="yes", reserved_cents=700),
+    operation("op_back", Action.RELEASE, BOUGHT),
+]
+agreed = [
+    Confirmation("op_again", "buy", BOUGHT, 700, "prompt", "ada", 24.5),
+    Confirmation("op_back", "release", BOUGHT, None, "code", "ada", 23.5),
+]
+
+
+def struck(*faults: str) -> Spoil:
+    def spoil(books: Books) -> None:
+        books.struck = {BUY: frozenset(faults)}
+
+    return spoil
+
+
 DIFFERENCES: list[tuple[str, Spoil]] = [
     ("charge without an operation", add("charges", Charge(BOUGHT, 700, 25.0, None))),
     ("charge without an operation", put("charges", 0, idempotency_key=RELEASE)),
@@ -133,6 +155,12 @@ DIFFERENCES: list[tuple[str, Spoil]] = [
     ("price difference not told", all_of(dearer, told_dearer, add("price_moves", moved), rewrite(0, note=""))),
     ("budget counts too little", all_of(dearer, told_dearer, add("price_moves", moved), rewrite(0, reserved_cents=7))),
     ("difference told that is none", rewrite(0, note="KrosAI now reports 8.00.")),
+    ("bought though owned", add("owned_orders", OwnedOrder(BUY, BOUGHT, 22.0))),
+    ("bought though owned", add("charges", Charge(BOUGHT, 700, 25.0, "op_other"))),
+    ("bought though owned", all_of(add("charges", Charge(BOUGHT, 700, 25.0, "op_other")), add("acts", given_back))),
+    ("corrected without a reason", rewrite(0, corrected_at=40.0)),
+    ("corrected without a reason", all_of(rewrite(0, corrected_at=40.0), struck("lost_reply", "late_change"))),
+    ("ordered again and again", all_of(*(add("writes", Write("POST", BUY, at, 429)) for at in (20.0, 21.0)))),
     ("not settled", rewrite(0, state=State.UNKNOWN)),
     ("not settled", rewrite(1, state=State.SENDING)),
     ("settings never finished", rewrite(0, settings_pending=True)),
@@ -152,10 +180,16 @@ DIFFERENCES: list[tuple[str, Spoil]] = [
     ("wrong number released", limit(protected=frozenset({PROTECTED, GIVEN_UP}))),
     ("release that the journal denies", rewrite(1, state=State.FAILED, changed="no")),
     ("done without a release", take("acts", 1)),
+    ("wrong number changed", put("acts", 0, e164=GIVEN_UP)),
     ("change without a confirmation", take("confirmations", 2)),
     ("change without a confirmation", put("acts", 2, key="op_of_nobody-snake")),
     ("change that the journal denies", rewrite(2, state=State.FAILED, changed="no")),
     ("done without the change", put("acts", 2, after=(None, True, True))),
+    ("told no, and it happened", all_of(told_no, struck("commits_then_refuses"))),
+    ("told no, and it happened", all_of(told_no, rewrite(0, corrected_at=40.0))),
+    ("told no, and it happened", all_of(told_no, struck("commits_then_429"), rewrite(0, corrected_at=29.0))),
+    ("told yes, and it never happened", all_of(rejected, struck("pending_order"))),
+    ("told yes, and it never happened", all_of(rejected, rewrite(0, corrected_at=40.0))),
     ("told of an operation that is none", add("answers", answer("op_none", "done", charged="no", changed="no"))),
     ("told no, and it happened", add("answers", answer(BUY, "failed", charged="no", changed="no", asked_at=11.0))),
     ("told no, and it happened", add("answers", answer(BUY, "PRICE_CHANGED", charged="no", changed="no"))),
@@ -193,6 +227,16 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
             rewrite(0, settings_pending=True),
             add("acts", Act("release", RELEASE, BOUGHT, "pn_1", 22.9, ("active",), ("active",))),
         ),
+        all_of(told_no, struck("commits_then_refuses"), rewrite(0, corrected_at=40.0)),
+        all_of(rejected, struck("pending_order"), rewrite(0, corrected_at=40.0)),
+        all_of(rewrite(0, settings_pending=True), put("holdings", 0, shown=False)),
+        all_of(add("holdings", Holding(BOUGHT, "released", (None, True, False)))),
+        all_of(
+            add("charges", Charge(BOUGHT, 700, 25.0, "op_again")),
+            add("acts", Act("release", "op_back", BOUGHT, "pn_1", 24.0, ("active",), ("inactive",))),
+            add("operations", *again),
+            add("confirmations", *agreed),
+        ),
     ],
     ids=[
         "a price that moved in the purchase, and told",
@@ -203,6 +247,11 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
         "a second yes to the same operation",
         "a setting told as not applied",
         "settings of a number that was given up meanwhile",
+        "a no that KrosAI itself had said, corrected since",
+        "a yes to an order that KrosAI rejected later, corrected since",
+        "settings of a number that KrosAI never lists",
+        "settings that stand in an old record",
+        "a number given up and bought again",
     ],
 )
 def test_what_may_differ_is_no_difference(allow: Spoil) -> None:

@@ -1,11 +1,14 @@
 """The simulated KrosAI with a notebook: what was truly done, by which request, whatever was answered.
 
 The simulator's own `charges` and `requests` stay the book of what was charged and what arrived. Noted beside
-them is what neither tells: releases and changes with the request that caused them, and moves of prices.
+them is what neither tells: releases and changes with the request that caused them, moves of prices, orders of
+numbers that were owned already, and which faults struck whose writes.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,14 +16,21 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kros_mcp.simulator import InventoryItem, OwnedNumber, Simulator
-from kros_mcp.simulator.faults import WRITES, Params
+from kros_mcp.simulator import InventoryItem, OwnedNumber, Seen, Simulator
+from kros_mcp.simulator.buying import selected
+from kros_mcp.simulator.faults import Params
+from kros_mcp.simulator.kinds import WRITES
 from kros_mcp.simulator.profiles import ProfileName
 
 KEY = "kros_test_campaign"
 SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
 PROTECTED = 6
 """How many numbers the account owns from the start that are protected."""
+ABROAD = 92
+"""How many it owns in a country where nobody buys, so that its list soon has a second page."""
+MOST_OLD_RECORDS = 120
+SHIFT_REST_SECONDS = 4.0
+"""How long after a page shifted no other does; two readings that leave out the same record look like the truth."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,15 @@ class PriceMove:
 
 
 @dataclass(frozen=True)
+class OwnedOrder:
+    """A purchase that was asked for although the account owned the number, by the key of its request."""
+
+    key: str
+    e164: str
+    at: float
+
+
+@dataclass(frozen=True)
 class _Request:
     key: str
     query: dict[str, list[str]]
@@ -79,15 +98,21 @@ class WatchedKrosai(Simulator):
         )
         self.acts: list[Act] = []
         self.price_moves: list[PriceMove] = []
+        self.owned_orders: list[OwnedOrder] = []
+        self.struck: defaultdict[str, set[str]] = defaultdict(set)
+        """The faults that struck writes, by the operation whose writes they were."""
+        self._shifted_at = 0.0
         self.on_hold: Callable[[str], None] = lambda _: None
         self.app = _noting_requests(self.app)
         self._striking = self.faults.strike
         self.faults.strike = self._strike
-        self.protected = tuple(self._own_protected())
+        self._service.on_request = self._arrived
+        self.protected = tuple(self._own_more(self.for_sale("GH")[:PROTECTED]))
+        tuple(self._own_more(self.for_sale("EG")[:ABROAD]))
 
-    def release(self, number: OwnedNumber) -> None:
+    def release(self, number: OwnedNumber, status: str = "inactive") -> None:
         before = (number.status,)
-        super().release(number)
+        super().release(number, status)
         self._note("release", number, before, (number.status,))
 
     def delete(self, number: OwnedNumber) -> None:
@@ -102,9 +127,34 @@ class WatchedKrosai(Simulator):
     def for_sale(self, country: str) -> list[InventoryItem]:
         return [item for item in self.inventory.values() if item.country == country]
 
+    def hidden_for_ever(self, e164: str) -> bool:
+        """Whether the account owns the number, and KrosAI never shows it."""
+        return any(each.e164 == e164 and math.isinf(self.hidden_until.get(each.id, 0)) for each in self.owned.values())
+
+    def shows(self, e164: str) -> bool:
+        """Whether KrosAI shows what became of a number, now or later."""
+        known = any(number.e164 == e164 for number in (*self.owned.values(), *self.inventory.values()))
+        return known and not self.hidden_for_ever(e164)
+
+    def _arrived(self, seen: Seen) -> None:
+        if seen.method != "POST" or not isinstance(seen.body, dict):
+            return
+        self.catch_up()
+        item = selected(self, seen.body)
+        if item is not None and item.id in self.offers.relisted:
+            self.owned_orders.append(OwnedOrder(seen.headers.get("idempotency-key", ""), item.e164, time.time()))
+
     def _strike(self, name: str, operation: str, **when: object) -> Params | None:
+        if name == "shifting_pages" and time.monotonic() < self._shifted_at + SHIFT_REST_SECONDS:
+            return None
+        if name == "old_records" and self.faults.counts[name] >= MOST_OLD_RECORDS:
+            return None
         struck = self._striking(name, operation, **when)
         request = _current.get(_OUTSIDE)
+        if struck is not None and name == "shifting_pages":
+            self._shifted_at = time.monotonic()
+        if struck is not None and operation in WRITES:
+            self.struck[operation_id_of(request.key)].add(name)
         if struck is not None and name == "price_moves":
             moved = PriceMove(time.time(), request.key, request.asked("country"), request.asked("type"))
             self.price_moves.append(moved)
@@ -116,13 +166,19 @@ class WatchedKrosai(Simulator):
         key = _current.get(_OUTSIDE).key
         self.acts.append(Act(kind, key, number.e164, number.id, time.time(), before, after))
 
-    def _own_protected(self) -> list[str]:
+    def _own_more(self, items: Iterable[InventoryItem]) -> Iterator[str]:
+        """Own numbers from the start; yields them."""
         first = next(iter(self.owned.values()))
-        for item in self.for_sale("GH")[:PROTECTED]:
+        for item in items:
             del self.inventory[item.id]
             number = replace(first, id=self.ids.make("pn"), e164=item.e164, country=item.country, type=item.type)
             self.owned[number.id] = number
             yield number.e164
+
+
+def operation_id_of(key: str) -> str:
+    """The operation behind a request's key: a PATCH derives its own from it."""
+    return key.split("-", 1)[0]
 
 
 def settings_of(number: OwnedNumber) -> tuple[object, ...]:

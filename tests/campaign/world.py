@@ -35,6 +35,8 @@ class Plan:
     """How many share one client."""
     pace: Pace = field(default_factory=Pace)
     faults: bool = True
+    without: frozenset[str] = frozenset()
+    """Faults that are left out."""
     transport: Transport = over_stdio
     limits: tuple[int, int] = (6_000, 50_000_000)
     """KROS_MAX_PURCHASE_CENTS and KROS_DAILY_BUDGET_CENTS."""
@@ -70,6 +72,8 @@ class World:
             charges=list(self.sim.charges),
             acts=list(self.sim.acts),
             price_moves=list(self.sim.price_moves),
+            owned_orders=list(self.sim.owned_orders),
+            struck={key: frozenset(faults) for key, faults in self.sim.struck.items()},
             writes=writes_of(self.sim.requests),
             answers=[answer for each in self.connections for answer in each.answers],
             holdings=holdings_of(self.sim),

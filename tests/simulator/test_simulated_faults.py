@@ -4,28 +4,12 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from market import SEARCH, buy, first_item, listed
 
-from kros_mcp.simulator import InventoryItem, Simulator, transport
-from kros_mcp.simulator.faults import KINDS
+from kros_mcp.simulator import Simulator, transport
+from kros_mcp.simulator.kinds import KINDS
 
 pytestmark = pytest.mark.anyio
-
-SEARCH = {"action": "available", "country": "NG"}
-
-
-def first_item(sim: Simulator) -> InventoryItem:
-    return next(iter(sim.inventory.values()))
-
-
-async def buy(client: httpx.AsyncClient, item: InventoryItem, **fields: Any) -> httpx.Response:
-    body = {"inventory_id": item.id, **fields}
-    return await client.post("/phone-numbers", json=body, headers={"Idempotency-Key": item.id})
-
-
-def listed(answer: httpx.Response) -> list[dict[str, Any]]:
-    body = answer.json()
-    found: list[dict[str, Any]] = next(iter(body.values())) if isinstance(body, dict) else body
-    return found
 
 
 async def test_a_stolen_number_is_gone_and_not_charged(sim: Simulator, client: httpx.AsyncClient) -> None:
