@@ -441,7 +441,7 @@ async def test_the_number_s_own_country_decides_and_never_the_one_that_was_asked
     way = Tampered(sim, "GET", with_items(country=stated))
     async with open_bench(sim, way=way, allowed_countries=allowed) as bench:
         request = Request(country="NG", type="mobile", inventory_id=item.id)
-        elsewhere = country == "GB" or stated == "UK"  # then KrosAI has ignored the filter
+        elsewhere = stated == "UK" or not e164.startswith(("+234", "+97", "+88"))  # KrosAI has ignored the filter
         if elsewhere or (allowed and country not in allowed):
             with pytest.raises((RefusedError, OperationError)) as refusal:
                 await propose_purchase(bench.desk, "local", request, "")
