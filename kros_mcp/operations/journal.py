@@ -54,7 +54,14 @@ class Journal(Protocol):
     """Random bytes of this journal, from which codes and account names are derived."""
 
     async def now(self) -> float:
-        """Give the journal's time, in Unix seconds."""
+        """Give the journal's time, in Unix seconds; a clock that steps neither hurries it nor turns it back."""
+        ...
+
+    async def waited(self, operation: Operation) -> float:
+        """Say how many seconds have certainly passed since an operation was sent; 0 if it was not.
+
+        What an earlier boot of the machine sent counts from this process's first look at the journal.
+        """
         ...
 
     async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:

@@ -40,7 +40,7 @@ async def test_the_journal_and_all_beside_it_are_readable_by_their_owner_alone(p
         await journal.check_writable()
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
         assert set(modes.values()) == {0o600}
-        assert "journal.sqlite3-wal" in modes
+        assert set(modes) == {"journal.sqlite3", "journal.sqlite3-journal"}
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
@@ -53,13 +53,15 @@ async def test_a_journal_of_a_newer_version_is_refused(path: Path, url: str) -> 
             pass
 
 
-async def test_a_journal_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(
-    path: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as older:
-        older.setattr(sqlite_file, "MIGRATIONS", sqlite_file.MIGRATIONS[:1])
-        async with open_journal(url) as journal:
-            secret = journal.secret
+async def test_a_journal_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(path: Path, url: str) -> None:
+    secret = bytes(range(32))
+    path.parent.mkdir()
+    for statement in sqlite_file.MIGRATIONS[0].split(";"):
+        _run(path, statement)
+    _run(path, "INSERT INTO meta VALUES ('secret', ?)", secret)
+    _run(path, f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")
+    _run(path, "PRAGMA user_version = 1")
+    _run(path, "PRAGMA journal_mode = WAL")
     row = {name: "" for name in COLUMNS if name not in LATER}
     row |= dict.fromkeys(("created_at", "wrong_codes", "reserved_cents", "token", "settings_pending", "accepted"), 0)
     row |= {"id": "op_old", "state": "done", "action": "buy", "request": "{}", "not_applied": "[]"}

@@ -16,6 +16,8 @@ from kros_mcp.errors import OperationError
 from kros_mcp.operations import accounts, events, moves
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
+from kros_mcp.operations.journals import progress
+from kros_mcp.operations.journals.clock import Progress, Timekeeper
 from kros_mcp.operations.journals.listing import condition
 from kros_mcp.operations.journals.rows import (
     COLUMNS,
@@ -47,8 +49,13 @@ class StoredJournal(ABC):
     _table = "operations"
     _events = "operation_events"
     _meta = "meta"
+    _progress = "progress"
     _for_update = ""
     """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
+
+    def __init__(self, keeper: Timekeeper) -> None:
+        self._keeper = keeper
+        self._watch = progress.Watch()
 
     @abstractmethod
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
@@ -77,6 +84,13 @@ class StoredJournal(ABC):
     async def now(self) -> float:
         """Give the journal's time, in Unix seconds."""
         return await self._look(self._time)
+
+    async def waited(self, operation: Operation) -> float:
+        """Say how many seconds have certainly passed since an operation was sent; 0 if it was not."""
+        if operation.sent_at is None:
+            return 0.0
+        now = await self.now()
+        return max(0.0, self._keeper.waited(operation.sent_at, now))
 
     async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:
         """Store a draft, or answer the open operation that is the same."""
@@ -254,12 +268,34 @@ class StoredJournal(ABC):
     async def _first(self, where: str, *values: object) -> Operation | None:
         def work() -> Work[tuple[tuple[Operation, ...], float]]:
             found = yield from self._select(where, *values)
+            if not found:  # which an earlier journal in place of this one would say of everything new
+                yield from self._same()
             return found, (yield from self._time())
 
         found, now = await self._look(work)
         if found and moves.expire(found[0], now) != found[0]:
             return await self.change(found[0].id, moves.expire)
         return found[0] if found else None
+
+    def _guarded(self, work: Work[T]) -> Work[tuple[T, int]]:
+        """Run a transaction that writes, if this is still the journal that was opened, and note how far it has come.
+
+        Returns:
+            The result, and how far the journal has come with it.
+        """
+        come_so_far = yield from self._same()
+        self._keeper.adopt(come_so_far)
+        result, wrote = yield from progress.observed(work)
+        if wrote:
+            yield from progress.advance(self._progress, self._keeper.moment())
+        return result, come_so_far.moves + wrote
+
+    def _same(self) -> Work[Progress]:
+        """Read how far the journal has come, and raise unless it is still the one that was opened."""
+        seen = self._watch.moves
+        come_so_far = yield from progress.read(self._progress)
+        self._watch.require(come_so_far, seen)
+        return come_so_far
 
     def _propose(self, draft: Operation, by: By) -> Work[Operation]:
         yield from self._alone(draft.account)
