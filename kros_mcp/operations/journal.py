@@ -185,6 +185,22 @@ class Journal(Protocol):
         """Raise `JournalError` unless a row could be written now."""
         ...
 
+    async def mark_restored(self, *, by: By = SERVER) -> int:
+        """Write down that the journal was put back from a copy; nothing is spent until `enter`.
+
+        Returns:
+            How many operations that has ended: what waited is expired, and what was being sent unknown.
+        """
+        ...
+
+    async def lacks_since(self, account: str) -> float | None:
+        """Say after which time an account's purchases may be missing since a restore; None if none are."""
+        ...
+
+    async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
+        """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
+        ...
+
 
 async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:
     """Read operations page by page, oldest first, so that a long journal never stands in memory."""

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import accounts, events, moves
+from kros_mcp.operations import accounts, events, moves, restoring
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
-from kros_mcp.operations.journals import progress
+from kros_mcp.operations.journals import progress, restored
 from kros_mcp.operations.journals.clock import Progress, Timekeeper
 from kros_mcp.operations.journals.listing import condition
 from kros_mcp.operations.journals.rows import (
@@ -265,6 +265,40 @@ class StoredJournal(ABC):
 
         await self._transact(work)
 
+    async def mark_restored(self, *, by: By = SERVER) -> int:
+        """Write down that the journal was put back from a copy, and give how many operations that has ended."""
+
+        def work() -> Work[int]:
+            now = yield from self._time()
+            restless = f"state IN ('proposed', 'confirmed', 'sending'){self._for_update}"
+            found = yield from self._select(restless)
+            for operation in found:
+                yield from self._stored(operation, restoring.ended(operation, now), now, by)
+            yield from restored.begin_anew(self._progress, self._meta)
+            return len(found)
+
+        return await self._transact(work)
+
+    async def lacks_since(self, account: str) -> float | None:
+        """Say after which time an account's purchases may be missing since a restore; None if none are."""
+        return await self._look(lambda: restored.lacking_since(self._progress, self._meta, account))
+
+    async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
+        """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
+
+        def work() -> Work[bool]:
+            yield from self._alone(account)
+            now = yield from self._time()
+            if (yield from restored.lacking_since(self._progress, self._meta, account)) is None:
+                return False
+            for operation in bought:
+                yield from self._insert(operation)
+                yield from self._tell(operation.id, events.entered(operation, now, by))
+            yield from restored.complete(self._meta, account)
+            return True
+
+        return await self._transact(work)
+
     async def _first(self, where: str, *values: object) -> Operation | None:
         def work() -> Work[tuple[tuple[Operation, ...], float]]:
             found = yield from self._select(where, *values)
@@ -299,6 +333,7 @@ class StoredJournal(ABC):
 
     def _propose(self, draft: Operation, by: By) -> Work[Operation]:
         yield from self._alone(draft.account)
+        yield from restored.require_complete(self._progress, self._meta, draft.account)
         now = yield from self._time()
         mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
         identity = (draft.account, draft.e164, draft.principal, str(draft.action))
@@ -323,8 +358,7 @@ class StoredJournal(ABC):
                 code="ASKED_TOO_OFTEN",
                 next_step="Do not ask again now; go on with something else.",
             )
-        sql = f"INSERT INTO {self._table} ({', '.join(COLUMNS)}) VALUES ({marks(COLUMNS)})"
-        yield sql, encode(draft)
+        yield from self._insert(draft)
         yield from self._tell(draft.id, events.proposed(draft, now, by))
         return draft
 
@@ -338,6 +372,7 @@ class StoredJournal(ABC):
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too
             yield from self._alone(found[0].account)
+            yield from restored.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
         if current.state is not State.EXPIRED:
             if (yield from self._in_flight(current)):
@@ -437,3 +472,6 @@ class StoredJournal(ABC):
             f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES {values}",
             [each for row in rows for each in row],
         )
+
+    def _insert(self, operation: Operation) -> Work[None]:
+        yield f"INSERT INTO {self._table} ({', '.join(COLUMNS)}) VALUES ({marks(COLUMNS)})", encode(operation)
