@@ -25,8 +25,10 @@ async def check_journal(settings: Settings) -> list[Finding]:
     path = None if is_postgres(url) else journal_path(url)
     mode_before = _mode(path)
     try:
-        async with open_journal(url) as journal:
-            await journal.check_writable()
+        async with open_journal(url, read_only=settings.read_only) as journal:
+            only_reads = journal.only_reads
+            if not only_reads:
+                await journal.check_writable()
             account = await account_of(settings, journal)
             rows = [*await _restored(journal, account), *await _rows(journal, account)]
     except KrosError as exc:
@@ -41,7 +43,8 @@ async def check_journal(settings: Settings) -> list[Finding]:
         )
         return [fail(f"{exc.message}{where}", to_do, exc.exit_code)]
     beside = _database(settings) if is_postgres(url) else _file(path, mode_before)
-    return [ok(f"The journal {place(url)} can be written."), *beside, *rows]
+    can = "can be read, and this server only reads" if only_reads else "can be written"
+    return [ok(f"The journal {place(url)} {can}."), *beside, *rows]
 
 
 async def _restored(journal: Journal, account: str | None) -> list[Finding]:

@@ -52,6 +52,8 @@ class Journal(Protocol):
 
     secret: bytes
     """Random bytes of this journal, from which codes and account names are derived."""
+    only_reads: bool
+    """Whether it was opened without the right to write: whatever would write raises `JournalError`."""
 
     async def now(self) -> float:
         """Give the journal's time, in Unix seconds; a clock that steps neither hurries it nor turns it back."""

@@ -9,7 +9,6 @@ is written down as being ahead, for everybody. A step while no process of this b
 that has passed; so what was sent before a process looked for the first time settles counting from that look.
 """
 
-import ctypes
 import os
 import sys
 import time
@@ -44,6 +43,8 @@ def boot_id() -> str:
 
 
 def _on_macos() -> str:
+    import ctypes  # noqa: PLC0415 - there alone
+
     text, size = ctypes.create_string_buffer(64), ctypes.c_size_t(64)
     system = ctypes.CDLL(None)
     if system.sysctlbyname(b"kern.bootsessionuuid", text, ctypes.byref(size), None, 0) != 0:

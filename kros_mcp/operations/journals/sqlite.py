@@ -12,7 +12,13 @@ import anyio.to_thread
 from kros_mcp.operations.journals import progress, refused
 from kros_mcp.operations.journals.clock import GivenTime, Machine, MachineTime
 from kros_mcp.operations.journals.rows import Rows, Work
-from kros_mcp.operations.journals.sqlite_file import BUSY_SECONDS, journal_path, open_file, translated
+from kros_mcp.operations.journals.sqlite_file import (
+    BUSY_SECONDS,
+    journal_path,
+    open_file,
+    open_file_to_read,
+    translated,
+)
 from kros_mcp.operations.journals.stored import StoredJournal
 
 T = TypeVar("T")
@@ -179,6 +185,28 @@ async def open_sqlite(
         except BaseException:
             journal.close()
             raise
+        return journal
+
+    journal = await anyio.to_thread.run_sync(opened)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+@asynccontextmanager
+async def open_sqlite_to_read(path: Path) -> AsyncIterator[SqliteJournal]:
+    """Open a journal's file without the right to write; of an earlier version's a copy in memory, as it stands now.
+
+    Raises:
+        JournalError: The file cannot be read, or is no whole journal that this version knows.
+    """
+
+    def opened() -> SqliteJournal:
+        connection, secret = open_file_to_read(path)
+        journal = SqliteJournal(connection, secret, path, MachineTime(Machine()))
+        journal.only_reads = True
+        journal.begin()
         return journal
 
     journal = await anyio.to_thread.run_sync(opened)

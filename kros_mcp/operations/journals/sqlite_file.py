@@ -112,6 +112,31 @@ def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
     return _open_existing(path)
 
 
+def open_file_to_read(path: Path) -> tuple[sqlite3.Connection, bytes]:
+    """Open a journal that cannot be written; one of an earlier version is copied into memory and migrated there.
+
+    Raises:
+        JournalError: The file cannot be read, or is no whole journal that this version knows; the code says which.
+    """
+    if path.stat().st_size == 0:
+        raise refused.empty(path)
+    with translated():
+        connection = connect(address(path, "ro"))
+        try:
+            require_ours(connection, path)
+        except sqlite3.OperationalError:  # a log cannot be read where none can be made: the file alone then
+            connection.close()
+            connection = connect(f"{address(path, 'ro')}&immutable=1")
+            require_ours(connection, path)
+        if connection.execute("PRAGMA user_version").fetchone()[0] < len(MIGRATIONS):
+            with closing(connection) as earlier:
+                connection = connect(":memory:")
+                earlier.backup(connection)
+        secret = prepare(connection)
+        connection.execute("PRAGMA query_only = ON")
+        return connection, secret
+
+
 def beside(path: Path) -> tuple[Path, ...]:
     """Name the files that SQLite may keep beside a journal."""
     return tuple(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))

@@ -46,6 +46,7 @@ class StoredJournal(ABC):
     """A journal in a table; a backend says where the table is, what the time is, and how to run a transaction."""
 
     secret: bytes
+    only_reads = False
     _table = "operations"
     _events = "operation_events"
     _meta = "meta"
@@ -307,9 +308,9 @@ class StoredJournal(ABC):
             return found, (yield from self._time())
 
         found, now = await self._look(work)
-        if found and moves.expire(found[0], now) != found[0]:
+        if found and moves.expire(found[0], now) != found[0] and not self.only_reads:
             return await self.change(found[0].id, moves.expire)
-        return found[0] if found else None
+        return moves.expire(found[0], now) if found else None
 
     def _guarded(self, work: Work[T]) -> Work[tuple[T, int]]:
         """Run a transaction that writes, if this is still the journal that was opened, and note how far it has come.
