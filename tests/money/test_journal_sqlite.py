@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, settings_for, simulator
+from older import SECRET, make_older
 
 from kros_mcp.errors import JournalError
 from kros_mcp.operations.journals import sqlite_file
@@ -53,28 +54,19 @@ async def test_a_journal_of_a_newer_version_is_refused(path: Path, url: str) -> 
             pass
 
 
-async def test_a_journal_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(path: Path, url: str) -> None:
-    secret = bytes(range(32))
-    path.parent.mkdir()
-    for statement in sqlite_file.MIGRATIONS[0].split(";"):
-        _run(path, statement)
-    _run(path, "INSERT INTO meta VALUES ('secret', ?)", secret)
-    _run(path, f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")
-    _run(path, "PRAGMA user_version = 1")
-    _run(path, "PRAGMA journal_mode = WAL")
+async def test_a_journal_of_an_older_version_is_brought_up_to_date_and_keeps_its_rows(url: str) -> None:
     row = {name: "" for name in COLUMNS if name not in LATER}
     row |= dict.fromkeys(("created_at", "wrong_codes", "reserved_cents", "token", "settings_pending", "accepted"), 0)
     row |= {"id": "op_old", "state": "done", "action": "buy", "request": "{}", "not_applied": "[]"}
     row |= {"quote": '{"e164": "+1", "country": null, "environment": "test"}', "settings_superseded": "[]"}
     row |= dict.fromkeys(("settled_at", "sent_at", "asked_at", "confirmed_at", "claimed_at", "lease_until"))
     row |= dict.fromkeys(("number", "checked_at", "seen_unsold_at", "channel")) | {"expires_at": 1}
-    marks = ", ".join("?" * len(row))
-    _run(path, f"INSERT INTO operations ({', '.join(row)}) VALUES ({marks})", *row.values())  # noqa: S608 - the columns
+    make_older(url, row)
     for _ in range(2):
         async with open_journal(url) as journal:
             found = await journal.get("op_old")
             assert found is not None
-            assert (found.state, found.limits, journal.secret) == (State.DONE, Limits(), secret)
+            assert (found.state, found.limits, journal.secret) == (State.DONE, Limits(), SECRET)
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"])
