@@ -137,6 +137,8 @@ def _run_for_operator(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands.desktop import bundle  # noqa: PLC0415
 
             return bundle.run(arguments)
+        case "backup" | "restore":
+            return _run_on_copies(arguments)
         case _:
             return _run_on_journal(arguments)
 
@@ -167,6 +169,16 @@ def _run_on_journal(arguments: argparse.Namespace) -> int:
             from kros_mcp.commands.books import deciding  # noqa: PLC0415
 
             return deciding.run(arguments)
+
+
+def _run_on_copies(arguments: argparse.Namespace) -> int:
+    if arguments.command == "backup":
+        from kros_mcp.commands import backup  # noqa: PLC0415
+
+        return backup.run(arguments)
+    from kros_mcp.commands import restore  # noqa: PLC0415
+
+    return restore.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,4 +217,5 @@ def _parser() -> argparse.ArgumentParser:
 
     usage.add_books(commands)
     usage.add_decisions(commands)
+    usage.add_copies(commands)
     return parser

@@ -50,7 +50,7 @@ async def open_runtime(
     async with AsyncExitStack() as stack:
         if journal is None:
             _warn_of_network(settings)
-            journal = await stack.enter_async_context(open_journal(settings.journal_url))
+            journal = await stack.enter_async_context(open_journal(settings.journal_url, read_only=settings.read_only))
         client = await stack.enter_async_context(open_krosai(settings, transport))
         desk = Desk(
             settings=settings,

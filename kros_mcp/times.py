@@ -1,7 +1,11 @@
-"""Times as people and models read them: always UTC. Seconds are Unix seconds."""
+"""Times as people and models read them: always UTC. Seconds are Unix seconds.
+
+And seconds since the machine was started, on a clock that nobody can set.
+"""
 
 import math
-from datetime import UTC, date, datetime, time, timedelta
+import time
+from datetime import UTC, date, datetime, timedelta
 
 from kros_mcp.errors import InvalidArgumentError
 
@@ -28,7 +32,7 @@ def bounds(day: str) -> tuple[float, float]:
         InvalidArgumentError: That is not a day such as 2026-05-03.
     """
     try:
-        begins = datetime.combine(date.fromisoformat(day), time(), UTC)
+        begins = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
         return begins.timestamp(), (begins + timedelta(days=1)).timestamp()
     except (ValueError, OverflowError):
         raise InvalidArgumentError(
@@ -64,3 +68,10 @@ def spoken_duration(seconds: float) -> str:
 
 def _counted(count: int, unit: str) -> str:
     return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
+def boot_clock() -> float:
+    """Give seconds on a clock that goes on while the machine is suspended, and that setting the time does not move."""
+    # Linux counts sleep in CLOCK_BOOTTIME, macOS in CLOCK_MONOTONIC (but not in time.monotonic), Windows always.
+    asleep_too = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+    return time.monotonic() if asleep_too is None else time.clock_gettime(asleep_too)

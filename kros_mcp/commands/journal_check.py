@@ -9,6 +9,7 @@ from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journal import Filter, Journal
 from kros_mcp.operations.journals.backends import open_journal, place
+from kros_mcp.operations.journals.refused import REMEDIES, restored
 from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings, is_postgres
@@ -24,14 +25,17 @@ async def check_journal(settings: Settings) -> list[Finding]:
     path = None if is_postgres(url) else journal_path(url)
     mode_before = _mode(path)
     try:
-        async with open_journal(url) as journal:
-            await journal.check_writable()
-            rows = await _rows(journal, await account_of(settings, journal))
+        async with open_journal(url, read_only=settings.read_only) as journal:
+            only_reads = journal.only_reads
+            if not only_reads:
+                await journal.check_writable()
+            account = await account_of(settings, journal)
+            rows = [*await _restored(journal, account), *await _rows(journal, account)]
     except KrosError as exc:
         if isinstance(exc, SettingsError):
             return [failed(exc)]
         where = "" if place(url) in exc.message else f" ({place(url)})"
-        to_do = (
+        to_do = REMEDIES.get(exc.code) or (
             "Check KROS_JOURNAL_URL, and that the database runs and accepts this user. Another one knows nothing "
             "of what was spent."
             if is_postgres(url)
@@ -39,7 +43,15 @@ async def check_journal(settings: Settings) -> list[Finding]:
         )
         return [fail(f"{exc.message}{where}", to_do, exc.exit_code)]
     beside = _database(settings) if is_postgres(url) else _file(path, mode_before)
-    return [ok(f"The journal {place(url)} can be written."), *beside, *rows]
+    can = "can be read, and this server only reads" if only_reads else "can be written"
+    return [ok(f"The journal {place(url)} {can}."), *beside, *rows]
+
+
+async def _restored(journal: Journal, account: str | None) -> list[Finding]:
+    if account is None or await journal.lacks_since(account) is None:
+        return []
+    error = restored()
+    return [fail(error.message, REMEDIES[error.code], error.exit_code)]
 
 
 def _database(settings: Settings) -> list[Finding]:

@@ -64,7 +64,8 @@ exit codes:  0 written   1 the file is there already   2 usage or settings   3 j
 _RECONCILING = """\
 Reads all numbers of KROS_API_KEY's account and tells: numbers that this journal has not bought; purchases that
 KrosAI does not show; settings and prices that differ; outcomes still unknown; what all numbers cost a month.
-It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle.
+It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle. After a
+kros-mcp restore it enters what was bought since the copy was taken.
 
 examples:
   kros-mcp reconcile
@@ -105,6 +106,28 @@ examples:
   kros-mcp adopt 1f3a9c2e --yes --reason "key rotated on 3 May"
 
 exit codes:  0 handed over   1 left as it is, or refused   2 usage or settings   3 journal unusable
+"""
+_BACKING_UP = """\
+Takes the copy while servers run; the file is whole, new, and readable by you alone. It holds phone numbers, names and
+amounts, and no key. A copy of the journal's file by other programs is good only while nothing writes.
+Of a journal in PostgreSQL it says which pg_dump line takes the copy.
+
+examples:
+  kros-mcp backup /backups/kros-2026-05-03.sqlite3
+
+exit codes:  0 written   1 the file is there already, or PostgreSQL   2 usage or settings   3 journal unusable
+"""
+_RESTORING = """\
+End the servers first. What waited for a yes is expired then, what was being sent is unknown, and nothing is spent until
+kros-mcp reconcile has entered what was bought after the copy was taken, for each key that uses the journal. The journal
+as it was is kept beside the restored one.
+For a journal in PostgreSQL it says which pg_restore line to run; afterwards run kros-mcp restore --after-pg-restore.
+
+examples:
+  kros-mcp restore /backups/kros-2026-05-03.sqlite3
+  kros-mcp reconcile
+
+exit codes:  0 restored   1 left as it was, or PostgreSQL   2 usage or settings   3 journal unusable
 """
 _BUNDLING = """\
 Claude Desktop installs the file by a double click, brings Python and all that is needed by itself, asks for the key
@@ -258,6 +281,18 @@ def add_decisions(commands: Commands) -> None:
     adopting.add_argument("former", metavar="FORMER", help="the former account's name, or how it begins")
     adopting.add_argument("--reason", default="", help="why; kept in the journal")
     adopting.add_argument("--yes", action="store_true", help="ask nothing at the terminal; needs --reason")
+
+
+def add_copies(commands: Commands) -> None:
+    """Add the commands that copy the journal, and put a copy back."""
+    backup = add(commands, "backup", "copy the journal to a new file", _BACKING_UP)
+    backup.add_argument("file", metavar="FILE", help="the new file")
+    restore = add(commands, "restore", "put a copy of the journal back", _RESTORING)
+    restore.add_argument("file", nargs="?", metavar="FILE", help="the copy")
+    restore.add_argument("--yes", action="store_true", help="ask nothing at the terminal")
+    restore.add_argument(
+        "--after-pg-restore", action="store_true", help="the copy has been put back into PostgreSQL by pg_restore"
+    )
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

@@ -82,7 +82,7 @@ def run(
 
 async def _open_once(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(open_journal(settings.journal_url))
+        await stack.enter_async_context(open_journal(settings.journal_url, read_only=settings.read_only))
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from kros_mcp.tools.call import Runtime
 FRESH_SECONDS = 2.0
 WAIT_SECONDS = 1.0
 WRITABLE = "writable"
+READABLE = "readable"
+"""Of a server that only reads, and may not write into its journal."""
 SLOW = "JOURNAL_SLOW"
 _HEADERS = {"cache-control": "no-store"}
 
@@ -62,7 +64,7 @@ class Health:
         journal = await self._look_at_journal() if is_ready else "not looked at"
         reach = self._runtime.desk.client.reach
         return {
-            "status": "ready" if is_ready and journal == WRITABLE else "not_ready",
+            "status": "ready" if is_ready and journal in {WRITABLE, READABLE} else "not_ready",
             "journal": journal,
             "recovery": "done" if is_ready else "not_done",
             "callers": "unknown" if self._access and self._access.trouble() else "known",
@@ -93,7 +95,11 @@ class Health:
 
     async def _check(self) -> str:
         try:
-            await self._runtime.desk.journal.check_writable()
+            desk = self._runtime.desk
+            if desk.journal.only_reads:
+                await desk.journal.lacks_since(desk.account)
+                return READABLE
+            await desk.journal.check_writable()
         finally:
             self._is_checking = False
         return WRITABLE

@@ -35,6 +35,7 @@ class MoveName(StrEnum):
     """Which move an event tells of."""
 
     CARRIED_OVER = "carried_over"
+    ENTERED = "entered"
     PROPOSED = "proposed"
     ASKED = "asked"
     WRONG_CODE = "wrong_code"
@@ -94,6 +95,11 @@ class Event:
 def proposed(operation: Operation, at: float, by: By) -> Event:
     """Tell of a new operation, and hold its whole row."""
     return Event(at, MoveName.PROPOSED, by.who, by.channel, "", _whole(operation))
+
+
+def entered(operation: Operation, at: float, by: By) -> Event:
+    """Tell of a purchase that a restored journal did not know, and hold its whole row."""
+    return Event(at, MoveName.ENTERED, by.who, by.channel, operation.note, _whole(operation))
 
 
 def carried_over(operation: Operation, at: float) -> Event:

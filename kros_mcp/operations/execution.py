@@ -31,9 +31,10 @@ from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Snapshot, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.operations.proposal import already_owned
-from kros_mcp.operations.sending import Lease, clock, send, told
+from kros_mcp.operations.sending import Lease, send, told
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.operations.steps import Step
+from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)
 

@@ -52,9 +52,18 @@ class Journal(Protocol):
 
     secret: bytes
     """Random bytes of this journal, from which codes and account names are derived."""
+    only_reads: bool
+    """Whether it was opened without the right to write: whatever would write raises `JournalError`."""
 
     async def now(self) -> float:
-        """Give the journal's time, in Unix seconds."""
+        """Give the journal's time, in Unix seconds; a clock that steps neither hurries it nor turns it back."""
+        ...
+
+    async def waited(self, operation: Operation) -> float:
+        """Say how many seconds have certainly passed since an operation was sent; 0 if it was not.
+
+        What an earlier boot of the machine sent counts from this process's first look at the journal.
+        """
         ...
 
     async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:
@@ -176,6 +185,22 @@ class Journal(Protocol):
 
     async def check_writable(self) -> None:
         """Raise `JournalError` unless a row could be written now."""
+        ...
+
+    async def mark_restored(self, *, by: By = SERVER) -> int:
+        """Write down that the journal was put back from a copy; nothing is spent until `enter`.
+
+        Returns:
+            How many operations that has ended: what waited is expired, and what was being sent unknown.
+        """
+        ...
+
+    async def lacks_since(self, account: str) -> float | None:
+        """Say after which time an account's purchases may be missing since a restore; None if none are."""
+        ...
+
+    async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
+        """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
         ...
 
 

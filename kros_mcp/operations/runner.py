@@ -102,7 +102,7 @@ class Runner:
 
     async def ask(self, operation: Operation, *, within_seconds: float = ASK_SECONDS) -> Operation:
         """Reconcile an unknown operation now; unknown it stays if KrosAI cannot be read in time."""
-        if operation.state is not State.UNKNOWN or operation.id in self._runs:
+        if operation.state is not State.UNKNOWN or operation.id in self._runs or self._desk.journal.only_reads:
             return operation
         attended = self._attended.get(operation.id)
         if attended is None:
@@ -172,7 +172,8 @@ class Runner:
                 self._desk.client.warm_up()
 
     async def _look_round(self) -> None:
-        due = await recovery.recover(self._desk)
+        # Where nothing can be written, what is left is another server's to look after.
+        due = () if self._desk.journal.only_reads else await recovery.recover(self._desk)
         now = await self._desk.journal.now()
         for operation in due:
             if operation.id in self._runs or operation.id in self._attended or self._closing:

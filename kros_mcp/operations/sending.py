@@ -6,7 +6,6 @@ believed only after a look at what the account shows.
 
 import logging
 import math
-import time
 from http import HTTPStatus
 from typing import Any
 
@@ -33,6 +32,7 @@ from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, configured
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, State
 from kros_mcp.operations.schedule import watch_after
+from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)
 
@@ -260,10 +260,3 @@ async def _configured(desk: Desk, operation: Operation, written: Written, lease:
     if applied.not_applied and (applied.deferred or written.status == HTTPStatus.ACCEPTED):
         raise OutcomeUnknownError("KrosAI accepted the change, and does not show it yet.")
     return configured(operation, applied)
-
-
-def clock() -> float:
-    """Give seconds on a clock that goes on while the machine is suspended."""
-    # Linux counts sleep in CLOCK_BOOTTIME, macOS in CLOCK_MONOTONIC (but not in time.monotonic), Windows always.
-    asleep_too = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-    return time.monotonic() if asleep_too is None else time.clock_gettime(asleep_too)

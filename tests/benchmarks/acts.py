@@ -3,11 +3,11 @@
 Purchases go through the SDK's own client, as agents make them; with a prompt, the client answers at once.
 """
 
+import sqlite3
 import statistics
-import struct
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,9 @@ async def measure_buying(upstream: Upstream, ours: Client, bare: Client, journal
 
 
 def commits_in(journal: Path) -> int:
-    """Count the transactions in a journal's write-ahead log: frames that state the size of the whole file."""
-    content = journal.with_name(f"{journal.name}-wal").read_bytes()
-    page_size, salt = struct.unpack(">I", content[8:12])[0], content[16:24]
-    frames = range(32, len(content), 24 + page_size)
-    return sum(content[at + 4 : at + 8] != bytes(4) and content[at + 8 : at + 16] == salt for at in frames)
+    """Read how many transactions have stored something in a journal."""
+    with closing(sqlite3.connect(journal)) as connection:
+        return int(connection.execute("SELECT moves FROM progress").fetchone()[0])
 
 
 @dataclass(frozen=True)

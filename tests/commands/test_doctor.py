@@ -1,5 +1,7 @@
 import os
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,7 @@ from commands_doubles import E164, NARROW_KEY, Command, an_operation, put
 
 from kros_mcp.commands import doctor, findings
 from kros_mcp.operations import moves
-from kros_mcp.operations.journals.sqlite_file import network_file_system
+from kros_mcp.operations.journals.sqlite_file import APPLICATION_ID, network_file_system
 from kros_mcp.operations.model import Quote, State
 from kros_mcp.simulator import Simulator
 
@@ -299,3 +301,44 @@ def test_a_damaged_tokens_file_is_told_before_nobody_is_let_in(
     assert ran.code == 2
     assert lines_of(ran.out, "FAIL")
     assert "is not valid TOML" in " ".join(ran.out.split())
+
+
+@pytest.mark.usefixtures("pointed")
+@pytest.mark.parametrize(
+    ("kind", "told", "remedy"),
+    [
+        ("empty", "is empty", "delete the file and start again"),
+        ("foreign", "not a journal of kros-mcp", "Name another file"),
+        ("newer", "written by a newer kros-mcp", "Update kros-mcp here"),
+        ("damaged", "damaged or not a journal", "kros-mcp restore FILE"),
+        ("gone", "journal.sqlite3-journal beside it", "Put the file back where it was"),
+        ("another's log", "do not belong together", "Put the file back that belongs to the log"),
+    ],
+)
+def test_each_mishap_of_the_journals_file_has_its_own_remedy(
+    command: Command, tmp_path: Path, kind: str, told: str, remedy: str
+) -> None:
+    path = tmp_path / "journal.sqlite3"
+    if kind == "empty":
+        path.touch()
+    elif kind == "gone":
+        path.with_name("journal.sqlite3-journal").touch()
+    elif kind == "damaged":
+        path.write_bytes(b"no database at all " * 300)
+    elif kind == "another's log":
+        put(f"sqlite:///{path}", an_operation())
+        path.with_name("journal.sqlite3-wal").write_bytes(b"a log of another file")
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE operations (x)")
+            connection.execute("CREATE TABLE meta (x)")
+            if kind == "newer":
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute("PRAGMA user_version = 99")
+
+    ran = command("doctor")
+
+    text = " ".join(ran.out.split())
+    assert ran.code == 3
+    assert told in text
+    assert remedy in text

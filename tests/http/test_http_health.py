@@ -105,6 +105,20 @@ async def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_return(tmp
     assert (mended["status"], mended["journal"]) == ("ready", "writable")
 
 
+async def test_a_journal_whose_file_was_exchanged_makes_the_service_unready_for_good(tmp_path: Path) -> None:
+    clock, path = Clock(), tmp_path / "journal"
+    async with opened(path, transport(Simulator())) as runtime:
+        await runtime.runner.looked_round.wait()
+        health = Health(runtime, clock=clock)
+        kept = path.rename(tmp_path / "kept")
+        moved = await health.look()
+        clock.seconds += FRESH_SECONDS
+        kept.rename(path)
+        back = await health.look()
+    for found in (moved, back):
+        assert (found["status"], found["journal"]) == ("not_ready", "JOURNAL_REPLACED")
+
+
 async def test_a_locked_journal_is_waited_for_by_one_probe_alone(tmp_path: Path) -> None:
     clock, path = Clock(), tmp_path / "journal"
     async with opened(path, transport(Simulator())) as runtime:
@@ -149,7 +163,7 @@ async def test_a_flood_of_probes_writes_to_the_journal_once(tmp_path: Path) -> N
             for _ in range(50):
                 tasks.start_soon(here.http.get, "/readyz")
         after = await written(here)
-    assert after - before == 1
+    assert after - before == 2, "a row of its own, and how far the journal has come"
 
 
 async def written(here: Here) -> int:

@@ -10,14 +10,14 @@ from typing import Any
 import anyio
 import pytest
 from bench import Clock, open_bench, simulator
+from older import make_older
 from test_journal_contract import Opener, claim, clock, draft, journal, opener, settle
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import events, execution, moves
 from kros_mcp.operations.events import BOOKKEEPING, PERSON, By, MoveName, fold, without_bookkeeping
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals import postgres_schema, sqlite_file
-from kros_mcp.operations.journals.rows import COLUMNS, Work, encode, marks
+from kros_mcp.operations.journals.rows import COLUMNS, encode
 from kros_mcp.operations.model import Action, Channel, Operation, Seen, Snapshot, State
 from kros_mcp.operations.policy import Books
 
@@ -239,21 +239,12 @@ async def test_the_row_of_an_operation_that_is_older_than_its_events_comes_first
 
 
 async def test_a_journal_of_a_version_without_events_is_opened_and_tells_its_operations_from_then_on(
-    opener: Opener, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, journal_url: str, clock: Clock
 ) -> None:
-    with monkeypatch.context() as older:
-        older.setattr(sqlite_file, "MIGRATIONS", sqlite_file.MIGRATIONS[:2])
-        older.setattr(postgres_schema, "MIGRATIONS", postgres_schema.MIGRATIONS[:1])
-        async with opener() as journal:
-            row = dict(zip(COLUMNS, encode(replace(draft(clock), state=State.UNKNOWN, token=1)), strict=True))
-            for name in ("snapshot", "look_at", "looks", "corrected_at"):
-                del row[name]
-
-            def insert() -> Work[None]:
-                table, values = journal._table, tuple(row.values())  # type: ignore[attr-defined]  # noqa: SLF001
-                yield f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks(values)})", values  # noqa: S608
-
-            await journal._transact(insert)  # type: ignore[attr-defined]  # noqa: SLF001 - as the older version did
+    row = dict(zip(COLUMNS, encode(replace(draft(clock), state=State.UNKNOWN, token=1)), strict=True))
+    for name in ("snapshot", "look_at", "looks", "corrected_at"):
+        del row[name]
+    make_older(journal_url, row, version=2)
     async with opener() as journal:
         [old] = await journal.list_operations()
         await journal.change(old.id, lambda row, now: moves.settle(row, now, token=1, state=State.DONE))

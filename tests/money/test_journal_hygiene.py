@@ -44,18 +44,21 @@ class FullDisk:
         self._connection.execute("PRAGMA max_page_count = 1000000")
 
 
+_SECTOR = 512
+"""Less than SQLite writes down before it changes a file."""
+
+
 class FailingDisk:
     """Every write that would make a file longer is refused by the kernel."""
 
     says = "has no room for more; nothing can be spent"
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        del connection
-        self._log = path.with_name(f"{path.name}-wal")
+        del connection, path
         self._soft, self._hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(self) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self._log.stat().st_size, self._hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (_SECTOR, self._hard))
 
     def free(self) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (self._soft, self._hard))
@@ -162,4 +165,4 @@ async def test_the_files_of_a_journal_are_its_owners_alone_whatever_the_umask(tm
         async with open_bench(simulator(), journal_url=f"sqlite:///{tmp_path}/state/journal.sqlite3") as bench:
             await bench.buy()
             files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "state").iterdir()}
-    assert files == dict.fromkeys(("journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm"), 0o600)
+    assert files == dict.fromkeys(("journal.sqlite3", "journal.sqlite3-journal"), 0o600)

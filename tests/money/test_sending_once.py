@@ -6,6 +6,7 @@ import anyio
 import pytest
 from bench import Bench, Clock, open_bench
 
+from kros_mcp import times
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
 from kros_mcp.krosai.sending import Flight
 from kros_mcp.operations import execution, recovery, sending
@@ -50,7 +51,7 @@ async def test_a_process_that_freezes_between_journal_and_wire_sends_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspended = 0.0
-    awake = sending.clock
+    awake = times.boot_clock
     for module in (execution, sending):
         monkeypatch.setattr(module, "clock", lambda: awake() + suspended)
     operation = await bench.propose()
@@ -77,13 +78,13 @@ def test_a_lease_is_measured_on_a_clock_that_goes_on_while_the_machine_sleeps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
-    monkeypatch.setattr(sending.time, "clock_gettime", lambda clock: asked.append(clock) or 5.0)
-    assert sending.clock() == 5.0
-    assert asked == [sending.time.CLOCK_BOOTTIME]
+    monkeypatch.setattr(times.time, "clock_gettime", lambda clock: asked.append(clock) or 5.0)
+    assert times.boot_clock() == 5.0
+    assert asked == [times.time.CLOCK_BOOTTIME]
 
 
 async def test_a_lost_lease_forbids_sending_at_once() -> None:
-    lease = sending.Lease(1, sending.clock())
+    lease = sending.Lease(1, times.boot_clock())
     lease.require()
     lease.lose()
     with pytest.raises(KrosError, match="nothing was sent"):

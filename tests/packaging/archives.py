@@ -21,7 +21,7 @@ STRAYS = (
     ".env",
     "kros_mcp/.env",
     "kros_mcp/journal.sqlite3",
-    "kros_mcp/journal.sqlite3-wal",
+    "kros_mcp/journal.sqlite3-journal",
     "kros_mcp/__pycache__/stray.cpython-311.pyc",
     "tests/.env",
     "tests/journal.sqlite3",

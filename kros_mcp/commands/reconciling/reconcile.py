@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import short
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
 from kros_mcp.commands.reconciling.comparing import Account, Difference, compare, differs
@@ -17,10 +18,12 @@ from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.krosai.owned import read_all_owned, read_each
 from kros_mcp.krosai.patience import within
 from kros_mcp.money import show_cents
+from kros_mcp.operations import restoring
 from kros_mcp.operations.accounts import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
-from kros_mcp.operations.journal import Filter, every
+from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.journals.refused import restored
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.settings import Settings, load_settings
@@ -88,6 +91,11 @@ async def _examine(settings: Settings) -> _Report:
                 owned = await _looked_at_closely(client, history, owned)
         except KrosaiError as exc:
             found.differences.append(_unread("Some numbers", exc))
+        if (entered := await _completed(settings, journal, client, account, owned)) is not None:
+            found.differences.append(entered)
+            history = await read_history(
+                every(journal, Filter(states=TOLD_OF)), account=account, environment=settings.environment
+            )
         found.living = sum(len(records) for records in owned.living.values())
         found.inactive, found.complete = len(owned.inactive), owned.complete
         differences = compare(history, owned)
@@ -118,6 +126,45 @@ async def _looked_at_closely(client: KrosClient, history: History, owned: Accoun
     closer = await read_each(client, doubtful)
     numbers = (closer.get(number.id, number) for number in owned.numbers)
     return replace(owned, numbers=tuple(number for number in numbers if number is not None))
+
+
+async def _completed(
+    settings: Settings, journal: Journal, client: KrosClient, account: str, owned: Account
+) -> Difference | None:
+    """Enter what was bought after the copy from which the journal was restored, so that its budgets count it."""
+    copied_at = await journal.lacks_since(account)
+    if copied_at is None:
+        return None
+    if not owned.complete:
+        return Difference(
+            "restored", fail(restored().message, "Run this again until KrosAI's list is read to its end.")
+        )
+    new = [
+        number
+        for e164, records in owned.living.items()
+        for number in records
+        if restoring.unknown_to(await journal.sent_since(account, e164, 0.0), number, copied_at)
+    ]
+    try:
+        with within(READING_SECONDS):
+            closer = await read_each(client, [number.id for number in new])
+    except KrosaiError as exc:
+        return Difference("restored", fail(f"{restored().message} {exc.message}", "Run this again.", exc.exit_code))
+    now, most = await journal.now(), settings.max_purchase_cents
+    bought = [
+        restoring.entered(
+            closer.get(number.id) or number,
+            now,
+            account=account,
+            environment=settings.environment,
+            unpriced_cents=most,
+        )
+        for number in new
+    ]
+    await journal.enter(account, bought, by=person.by())
+    named = ", ".join(operation.e164 for operation in bought) or "none"
+    what = f"The journal was restored from a copy; bought since, and entered now: {named}."
+    return Difference("entered", warn(what, "This account can be spent from again; who asked for these is not known."))
 
 
 def _extent(found: _Report) -> Difference:

@@ -1,24 +1,54 @@
 """Which journal a URL names."""
 
+import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
-from kros_mcp.errors import SettingsError
+from kros_mcp.errors import JournalError, SettingsError
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.sqlite import open_sqlite
+from kros_mcp.operations.journals.sqlite import open_sqlite, open_sqlite_to_read
 from kros_mcp.operations.journals.sqlite_file import journal_path
-from kros_mcp.settings import is_postgres
+from kros_mcp.settings import MEMORY, is_postgres
+
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_journal(url: str | None) -> AsyncIterator[Journal]:
+async def open_journal(url: str | None, *, read_only: bool = False) -> AsyncIterator[Journal]:
     """Open the journal that a URL names; the user's own file if it names none.
+
+    Args:
+        url: As in KROS_JOURNAL_URL.
+        read_only: Make do with a journal that cannot be written; in place of a file that is not there, one in memory.
 
     Raises:
         JournalError: It cannot be opened, or is of a newer version of this program.
         SettingsError: What it needs is not installed.
     """
-    async with _opened(url) as journal:
+    async with _opened_to_read(url) if read_only else _opened(url) as journal:
+        yield journal
+
+
+@asynccontextmanager
+async def _opened_to_read(url: str | None) -> AsyncIterator[Journal]:
+    path = None if is_postgres(url) else journal_path(url)
+    if path is not None and not path.exists():
+        logger.warning("there is no journal %s yet, and this server only reads: it begins with an empty one", path)
+        url = MEMORY
+    async with AsyncExitStack() as stack:
+        try:
+            journal = await stack.enter_async_context(_opened(url))
+            await journal.check_writable()
+        except JournalError as exc:
+            if exc.code != JournalError.code:
+                raise
+            logger.warning("the journal cannot be written, and is only read: %s", exc.message)
+            if path is not None:
+                await stack.aclose()
+                journal = await stack.enter_async_context(open_sqlite_to_read(path))
+            else:
+                journal = await stack.enter_async_context(_opened(url))
+                journal.only_reads = True
         yield journal
 
 

@@ -5,7 +5,7 @@ Works through a pooler that hands out connections by the transaction: nothing is
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -14,6 +14,8 @@ from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from kros_mcp.errors import JournalError
+from kros_mcp.operations.journals import progress
+from kros_mcp.operations.journals.clock import GivenTime, Machine, SharedTime
 from kros_mcp.operations.journals.postgres_schema import LOCK, SCHEMA, prepare, read_secret
 from kros_mcp.operations.journals.rows import Rows, Work
 from kros_mcp.operations.journals.stored import StoredJournal
@@ -71,26 +73,45 @@ class PostgresJournal(StoredJournal):
     Args:
         pool: Open, and to a database that `prepare` has seen.
         secret: The journal's own, as `prepare` gives it.
-        clock: Answers Unix seconds. Defaults to the database's time.
+        keeper: Makes the journal's time of the database's, or gives another.
     """
 
     _table = f"{SCHEMA}.operations"
     _events = f"{SCHEMA}.operation_events"
     _meta = f"{SCHEMA}.meta"
+    _progress = f"{SCHEMA}.progress"
     _for_update = " FOR UPDATE"
 
-    def __init__(
-        self, pool: AsyncConnectionPool[Any], secret: bytes, *, clock: Callable[[], float] | None = None
-    ) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], secret: bytes, keeper: SharedTime | GivenTime) -> None:
+        super().__init__(keeper)
         self.secret = secret
         self._pool = pool
-        self._clock = clock
+        self._time_of = keeper
+
+    async def now(self) -> float:
+        """Give the journal's time; a step of the database's clock that is noticed is written down for everybody."""
+        now = await super().now()
+        if isinstance(self._time_of, SharedTime) and self._time_of.correction is not None:
+            with suppress(JournalError):  # it may be locked, or not ours to write
+                await self._transact(self._corrected)
+        return now
 
     def _time(self) -> Work[float]:
-        if self._clock is not None:
-            return self._clock()
-        [(now,)] = yield "SELECT extract(epoch FROM clock_timestamp())::float8", ()
-        return float(now)
+        if isinstance(self._time_of, GivenTime):
+            return self._time_of.now()
+        asked, seen = self._time_of.asked(), self._watch.moves
+        shown = f"extract(epoch FROM clock_timestamp())::float8, {progress.COLUMNS}"
+        rows = yield f"SELECT {shown} FROM {self._progress}", ()  # noqa: S608 - constants
+        come_so_far = progress.decode([row[1:] for row in rows])
+        self._watch.look(come_so_far, seen)
+        return self._time_of.look(rows[0][0], come_so_far, asked)
+
+    def _corrected(self) -> Work[None]:
+        """Write down what the database's clock is ahead, unless another process has done so since."""
+        correction = self._time_of.correction if isinstance(self._time_of, SharedTime) else None
+        if correction is not None:
+            before, now = correction
+            yield f"UPDATE {self._progress} SET ahead = ? WHERE ahead = ?", (now, before)  # noqa: S608 - constants
 
     def _alone(self, account: str) -> Work[None]:
         yield f"SELECT pg_advisory_xact_lock({LOCK}, hashtext(?))", (account,)
@@ -113,7 +134,14 @@ class PostgresJournal(StoredJournal):
         with translated(), anyio.fail_after(seconds, shield=True):
             async with self._pool.connection() as connection, connection.transaction():
                 await connection.execute(limits)
-                return await _drive(connection, work())
+                result, moves = await _drive(connection, self._guarded(self._correcting(work())))
+        self._watch.reached(moves)
+        return result
+
+    def _correcting(self, work: Work[T]) -> Work[T]:
+        result = yield from work
+        yield from self._corrected()
+        return result
 
 
 async def _drive(connection: AsyncConnection[Any], work: Work[T]) -> T:
@@ -138,12 +166,15 @@ def translated() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_postgres(url: str, *, clock: Callable[[], float] | None = None) -> AsyncIterator[PostgresJournal]:
+async def open_postgres(
+    url: str, *, clock: Callable[[], float] | None = None, machine: Machine | None = None
+) -> AsyncIterator[PostgresJournal]:
     """Open a journal in PostgreSQL; its tables, in a schema of their own, are made and migrated here.
 
     Args:
         url: `postgresql://user:password@host/database`, with libpq's parameters, such as `sslmode`.
-        clock: Answers Unix seconds. Defaults to the database's time.
+        clock: Answers Unix seconds, and is the journal's time, whatever the database's is; for tests.
+        machine: The clocks by which the database's is watched else. Defaults to this machine's.
 
     Raises:
         JournalError: The database cannot be used.
@@ -161,7 +192,7 @@ async def open_postgres(url: str, *, clock: Callable[[], float] | None = None) -
         open=False,
     )
     async with pool:
-        yield PostgresJournal(pool, secret, clock=clock)
+        yield PostgresJournal(pool, secret, GivenTime(clock) if clock else SharedTime(machine or Machine()))
 
 
 async def _open_once(url: str) -> bytes:

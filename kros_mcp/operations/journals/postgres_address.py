@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kros_mcp.service_settings import LOOPBACK
 
@@ -51,3 +51,14 @@ class Address:
         """Whether another machine is meant, and its certificate is not verified."""
         elsewhere = [host for host in self.hosts if not host.startswith("/") and host not in LOOPBACK]
         return bool(elsewhere) and self.sslmode not in _VERIFIED
+
+
+def without_password(url: str) -> str:
+    """Write where a URL leads as libpq's programs take it, without any secret.
+
+    Raises:
+        InvalidAddressError: It is none.
+    """
+    Address.of(url)
+    said = conninfo_to_dict(url)
+    return make_conninfo("", **{name: value for name, value in said.items() if name not in {"password", "sslpassword"}})

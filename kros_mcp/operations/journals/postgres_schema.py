@@ -6,6 +6,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from kros_mcp.errors import JournalError
+from kros_mcp.operations.journals import refused
 
 SCHEMA = "kros_mcp"
 LOCK = 0x6B726F73
@@ -57,7 +58,17 @@ CREATE TABLE kros_mcp.operation_events (
     words TEXT NOT NULL, changes JSONB NOT NULL, PRIMARY KEY (operation_id, number)
 )
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, _EVENTS_AND_LOOKS)
+_PROGRESS = """
+CREATE TABLE kros_mcp.progress (
+    moves BIGINT NOT NULL, moved_at DOUBLE PRECISION NOT NULL, boot TEXT NOT NULL,
+    boot_seconds DOUBLE PRECISION NOT NULL, boot_began DOUBLE PRECISION NOT NULL, ahead DOUBLE PRECISION NOT NULL,
+    generation TEXT NOT NULL, restored_at DOUBLE PRECISION
+);
+INSERT INTO kros_mcp.progress SELECT 0, coalesce(max(
+    greatest(created_at, confirmed_at, claimed_at, sent_at, settled_at)
+), 0), '', 0, 0, 0, gen_random_uuid()::text, NULL FROM kros_mcp.operations
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, f"{_EVENTS_AND_LOOKS};{_PROGRESS}")
 """By the number of the version that each leads to, from 1; one that was published is never changed."""
 
 
@@ -103,8 +114,10 @@ async def prepare(connection: AsyncConnection[Any]) -> bytes:
 
 
 async def _secret(connection: AsyncConnection[Any]) -> bytes:
-    [secret] = await _row(connection, f"SELECT value FROM {SCHEMA}.meta WHERE name = 'secret'")  # noqa: S608
-    return bytes(secret)
+    found = await _row(connection, f"SELECT value FROM {SCHEMA}.meta WHERE name = 'secret'")  # noqa: S608
+    if not found:
+        raise refused.damaged()
+    return bytes(found[0])
 
 
 async def _version(connection: AsyncConnection[Any]) -> int:
@@ -117,9 +130,7 @@ async def _version(connection: AsyncConnection[Any]) -> int:
         return 0
     [version] = await _row(connection, f"SELECT coalesce(max(number), 0) FROM {SCHEMA}.migrations")  # noqa: S608
     if version > len(MIGRATIONS):
-        raise JournalError(
-            "The journal was written by a newer kros-mcp; update this one. Another journal would know of no spending."
-        )
+        raise refused.newer()
     return int(version)
 
 

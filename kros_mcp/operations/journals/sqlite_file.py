@@ -1,17 +1,18 @@
-"""The journal's SQLite file: where it stands, how it is opened, what its errors mean.
+"""The journal's SQLite file: where it stands, how it is made and opened, what its errors mean.
 
-The file is its owner's alone (mode 0600); WAL mode, every commit synchronous.
+The file is its owner's alone (mode 0600). Every commit stands in it, synchronously, before anything goes on.
 """
 
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from kros_mcp.errors import JournalError, KrosError
+from kros_mcp.operations.journals import refused
+from kros_mcp.operations.journals.placing import link, new_beside, require_own_log, wal_of
 from kros_mcp.settings import default_journal_path
 
 APPLICATION_ID = 0x6B726F73  # "kros"
@@ -68,7 +69,16 @@ CREATE TABLE operation_events (
     PRIMARY KEY (operation_id, number)
 ) STRICT
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS, _EVENTS_AND_LOOKS)
+_PROGRESS = """
+CREATE TABLE progress (
+    moves INTEGER NOT NULL, moved_at REAL NOT NULL, boot TEXT NOT NULL, boot_seconds REAL NOT NULL,
+    boot_began REAL NOT NULL, ahead REAL NOT NULL, generation TEXT NOT NULL, restored_at REAL
+) STRICT;
+INSERT INTO progress SELECT 0, coalesce(max(max(
+    created_at, coalesce(confirmed_at, 0), coalesce(claimed_at, 0), coalesce(sent_at, 0), coalesce(settled_at, 0)
+)), 0), '', 0, 0, 0, lower(hex(randomblob(16))), NULL FROM operations
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS, f"{_EVENTS_AND_LOOKS};{_PROGRESS}")
 """By the number of the version that each leads to, from 1; one that was published is never changed."""
 
 
@@ -82,27 +92,97 @@ def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
         The connection, and the journal's own secret.
 
     Raises:
-        JournalError: The file cannot be used, is not a journal, or is one of a newer version.
+        JournalError: The file cannot be used, is not a journal, or is one of a newer version; the code says which.
     """
+    if path is None:
+        with translated():
+            connection = connect(":memory:")
+            return connection, prepare(connection)
     try:
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
-                with suppress(FileNotFoundError):  # a backup that was put back may have opened them to others
-                    file.chmod(0o600)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _create(path)
+        for file in (path, *beside(path)):
+            with suppress(FileNotFoundError):  # a backup that was put back may have opened them to others
+                file.chmod(0o600)
+        if not os.access(path, os.W_OK) or not path.is_file():
+            raise PermissionError
     except OSError as exc:
         raise JournalError(f"The journal {path} cannot be opened for writing; nothing can be spent.") from exc
+    return _open_existing(path)
+
+
+def open_file_to_read(path: Path) -> tuple[sqlite3.Connection, bytes]:
+    """Open a journal that cannot be written; one of an earlier version is copied into memory and migrated there.
+
+    Raises:
+        JournalError: The file cannot be read, or is no whole journal that this version knows; the code says which.
+    """
+    if path.stat().st_size == 0:
+        raise refused.empty(path)
     with translated():
-        connection = sqlite3.connect(
-            path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = connect(address(path, "ro"))
+        try:
+            require_ours(connection, path)
+        except sqlite3.OperationalError:  # a log cannot be read where none can be made: the file alone then
+            connection.close()
+            connection = connect(f"{address(path, 'ro')}&immutable=1")
+            require_ours(connection, path)
+        if connection.execute("PRAGMA user_version").fetchone()[0] < len(MIGRATIONS):
+            with closing(connection) as earlier:
+                connection = connect(":memory:")
+                earlier.backup(connection)
+        secret = prepare(connection)
+        connection.execute("PRAGMA query_only = ON")
+        return connection, secret
+
+
+def beside(path: Path) -> tuple[Path, ...]:
+    """Name the files that SQLite may keep beside a journal."""
+    return tuple(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))
+
+
+def connect(name: str) -> sqlite3.Connection:
+    """Connect to a file that is there, by its URI, or to memory."""
+    return sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
+
+
+def address(path: Path, mode: str) -> str:
+    """Write a file's URI, to be opened in a mode of SQLite's: `ro` or `rw`, neither of which creates it."""
+    return f"{path.absolute().as_uri()}?mode={mode}"
+
+
+def _create(path: Path) -> None:
+    """Build a journal under another name, and give it its own when it is whole; another process may be first."""
+    for left in beside(path):
+        if left.exists():  # SQLite would take it for the new file's, or somebody has moved the old one away
+            raise refused.gone(path, left)
+    made = new_beside(path)
+    try:
+        with translated(), closing(connect(address(made, "rw"))) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            prepare(connection)
+        with suppress(FileExistsError):
+            link(made, path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _open_existing(path: Path) -> tuple[sqlite3.Connection, bytes]:
+    if path.stat().st_size == 0:
+        raise refused.empty(path)
+    require_own_log(path)
+    has_log = wal_of(path) > 0
+    with translated():
+        connection = connect(address(path, "rw"))
     try:
         with translated():
-            _require_ours(connection)
-            _switch_to_wal(connection)
+            require_ours(connection, path)
+            if has_log and connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+                raise refused.not_its_log(path.with_name(f"{path.name}-wal"))
+            _leave_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
-            return connection, _prepare_schema(connection)
+            return connection, prepare(connection)
     except KrosError:
         connection.close()
         raise
@@ -140,48 +220,56 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
-        raise JournalError(_reason(exc)) from exc
+        raise _ours(exc) from exc
 
 
-def _require_ours(connection: sqlite3.Connection) -> None:
-    """Look before anything is written into somebody else's file; at one moment, as others may be creating it."""
+def require_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """Look before anything is written into somebody else's file.
+
+    Raises:
+        JournalError: It is not a whole journal that this version can read; the code says why.
+    """
     connection.execute("BEGIN")
     try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         filled = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
     finally:
         connection.execute("ROLLBACK")
-    if application != APPLICATION_ID and (application or version or filled):
-        raise JournalError("KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file.")
+    if not (application or version or filled):
+        raise refused.empty(path)
+    if application != APPLICATION_ID:
+        raise refused.foreign()
     if version > len(MIGRATIONS):
-        raise JournalError(
-            "The journal was written by a newer kros-mcp; update this one. Another journal would know of no spending."
-        )
+        raise refused.newer()
+    needed = {"operations", "meta"} | ({"operation_events", "progress"} if version == len(MIGRATIONS) else set())
+    if version == 0 or not needed <= tables:
+        raise refused.damaged()
 
 
-def _switch_to_wal(connection: sqlite3.Connection) -> None:
-    """Wait by hand while another process does the same: SQLite's own timeout does not cover it."""
-    give_up_at = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() >= give_up_at:
-                raise
-            time.sleep(0.02)
-        else:
-            return
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    """Let every commit stand in the file itself, so that the file alone has all that counts.
+
+    SQLite's write-ahead log would have to be copied into the file after each commit; that takes as long, and does harm
+    where several processes do it in the same moment (SQLite before 3.51.3). Until all processes of an earlier version
+    have ended, their journal stays as it is.
+    """
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
 
 
-def _prepare_schema(connection: sqlite3.Connection) -> bytes:
+def prepare(connection: sqlite3.Connection) -> bytes:
     """Bring the schema to this program's version, and read the secret.
 
     A journal that is up to date is only read, so that a process suspended in a transaction stops no start.
     """
     if connection.execute("PRAGMA user_version").fetchone()[0] < len(MIGRATIONS):
         _migrate(connection)
-    return bytes(connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()[0])
+    found = connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
+    if found is None or connection.execute("SELECT count(*) FROM progress").fetchone()[0] != 1:
+        raise refused.damaged()
+    return bytes(found[0])
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
@@ -203,16 +291,16 @@ def _migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _reason(exc: sqlite3.Error) -> str:
+def _ours(exc: sqlite3.Error) -> JournalError:
     name = getattr(exc, "sqlite_errorname", "") or ""
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return "The journal is locked by another process; nothing can be spent until it lets go."
-    if name.startswith("SQLITE_FULL"):
-        return "The journal's disk is full; nothing can be spent until there is room."
-    if name.startswith("SQLITE_IOERR"):
-        return "The journal's disk fails, or has no room for more; nothing can be spent."
-    if name.startswith("SQLITE_READONLY"):
-        return "The journal cannot be written; nothing can be spent."
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return "The journal is damaged or not a journal; nothing can be spent."
-    return "The journal cannot be used; nothing can be spent."
+        return refused.damaged()
+    reasons = {
+        ("SQLITE_BUSY", "SQLITE_LOCKED"): "The journal is locked by another process; nothing can be spent until it "
+        "lets go.",
+        ("SQLITE_FULL",): "The journal's disk is full; nothing can be spent until there is room.",
+        ("SQLITE_IOERR",): "The journal's disk fails, or has no room for more; nothing can be spent.",
+        ("SQLITE_READONLY",): "The journal cannot be written; nothing can be spent.",
+    }
+    told = next((reason for names, reason in reasons.items() if name.startswith(names)), None)
+    return JournalError(told or "The journal cannot be used; nothing can be spent.")

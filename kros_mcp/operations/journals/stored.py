@@ -13,9 +13,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import accounts, events, moves
+from kros_mcp.operations import accounts, events, moves, restoring
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
+from kros_mcp.operations.journals import progress, restored
+from kros_mcp.operations.journals.clock import Progress, Timekeeper
 from kros_mcp.operations.journals.listing import condition
 from kros_mcp.operations.journals.rows import (
     COLUMNS,
@@ -44,11 +46,17 @@ class StoredJournal(ABC):
     """A journal in a table; a backend says where the table is, what the time is, and how to run a transaction."""
 
     secret: bytes
+    only_reads = False
     _table = "operations"
     _events = "operation_events"
     _meta = "meta"
+    _progress = "progress"
     _for_update = ""
     """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
+
+    def __init__(self, keeper: Timekeeper) -> None:
+        self._keeper = keeper
+        self._watch = progress.Watch()
 
     @abstractmethod
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
@@ -77,6 +85,13 @@ class StoredJournal(ABC):
     async def now(self) -> float:
         """Give the journal's time, in Unix seconds."""
         return await self._look(self._time)
+
+    async def waited(self, operation: Operation) -> float:
+        """Say how many seconds have certainly passed since an operation was sent; 0 if it was not."""
+        if operation.sent_at is None:
+            return 0.0
+        now = await self.now()
+        return max(0.0, self._keeper.waited(operation.sent_at, now))
 
     async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:
         """Store a draft, or answer the open operation that is the same."""
@@ -251,18 +266,75 @@ class StoredJournal(ABC):
 
         await self._transact(work)
 
+    async def mark_restored(self, *, by: By = SERVER) -> int:
+        """Write down that the journal was put back from a copy, and give how many operations that has ended."""
+
+        def work() -> Work[int]:
+            now = yield from self._time()
+            restless = f"state IN ('proposed', 'confirmed', 'sending'){self._for_update}"
+            found = yield from self._select(restless)
+            for operation in found:
+                yield from self._stored(operation, restoring.ended(operation, now), now, by)
+            yield from restored.begin_anew(self._progress, self._meta)
+            return len(found)
+
+        return await self._transact(work)
+
+    async def lacks_since(self, account: str) -> float | None:
+        """Say after which time an account's purchases may be missing since a restore; None if none are."""
+        return await self._look(lambda: restored.lacking_since(self._progress, self._meta, account))
+
+    async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
+        """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
+
+        def work() -> Work[bool]:
+            yield from self._alone(account)
+            now = yield from self._time()
+            if (yield from restored.lacking_since(self._progress, self._meta, account)) is None:
+                return False
+            for operation in bought:
+                yield from self._insert(operation)
+                yield from self._tell(operation.id, events.entered(operation, now, by))
+            yield from restored.complete(self._meta, account)
+            return True
+
+        return await self._transact(work)
+
     async def _first(self, where: str, *values: object) -> Operation | None:
         def work() -> Work[tuple[tuple[Operation, ...], float]]:
             found = yield from self._select(where, *values)
+            if not found:  # which an earlier journal in place of this one would say of everything new
+                yield from self._same()
             return found, (yield from self._time())
 
         found, now = await self._look(work)
-        if found and moves.expire(found[0], now) != found[0]:
+        if found and moves.expire(found[0], now) != found[0] and not self.only_reads:
             return await self.change(found[0].id, moves.expire)
-        return found[0] if found else None
+        return moves.expire(found[0], now) if found else None
+
+    def _guarded(self, work: Work[T]) -> Work[tuple[T, int]]:
+        """Run a transaction that writes, if this is still the journal that was opened, and note how far it has come.
+
+        Returns:
+            The result, and how far the journal has come with it.
+        """
+        come_so_far = yield from self._same()
+        self._keeper.adopt(come_so_far)
+        result, wrote = yield from progress.observed(work)
+        if wrote:
+            yield from progress.advance(self._progress, self._keeper.moment())
+        return result, come_so_far.moves + wrote
+
+    def _same(self) -> Work[Progress]:
+        """Read how far the journal has come, and raise unless it is still the one that was opened."""
+        seen = self._watch.moves
+        come_so_far = yield from progress.read(self._progress)
+        self._watch.require(come_so_far, seen)
+        return come_so_far
 
     def _propose(self, draft: Operation, by: By) -> Work[Operation]:
         yield from self._alone(draft.account)
+        yield from restored.require_complete(self._progress, self._meta, draft.account)
         now = yield from self._time()
         mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
         identity = (draft.account, draft.e164, draft.principal, str(draft.action))
@@ -287,8 +359,7 @@ class StoredJournal(ABC):
                 code="ASKED_TOO_OFTEN",
                 next_step="Do not ask again now; go on with something else.",
             )
-        sql = f"INSERT INTO {self._table} ({', '.join(COLUMNS)}) VALUES ({marks(COLUMNS)})"
-        yield sql, encode(draft)
+        yield from self._insert(draft)
         yield from self._tell(draft.id, events.proposed(draft, now, by))
         return draft
 
@@ -302,6 +373,7 @@ class StoredJournal(ABC):
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too
             yield from self._alone(found[0].account)
+            yield from restored.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
         if current.state is not State.EXPIRED:
             if (yield from self._in_flight(current)):
@@ -401,3 +473,6 @@ class StoredJournal(ABC):
             f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES {values}",
             [each for row in rows for each in row],
         )
+
+    def _insert(self, operation: Operation) -> Work[None]:
+        yield f"INSERT INTO {self._table} ({', '.join(COLUMNS)}) VALUES ({marks(COLUMNS)})", encode(operation)

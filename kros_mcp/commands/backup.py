@@ -1,0 +1,73 @@
+"""`kros-mcp backup`: a copy of the journal, taken while servers run."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from kros_mcp.errors import InvalidArgumentError, SettingsError
+from kros_mcp.operations.journals.copying import Copied, back_up
+from kros_mcp.operations.journals.sqlite_file import journal_path
+from kros_mcp.settings import is_postgres, load_settings
+from kros_mcp.times import minute
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the copy, and say what is in it; of a database, say how its own program takes one.
+
+    Returns:
+        0 if it was written, 1 if a person has to take it.
+
+    Raises:
+        KrosError: The journal cannot be read, or the file cannot be written.
+    """
+    settings = load_settings()
+    if is_postgres(settings.journal_url):
+        to = f"--file={shlex.quote(arguments.file)}"
+        line = f"pg_dump --format=custom --schema=kros_mcp {to} {target(settings.journal_url)}"
+        print(f"The journal is in PostgreSQL, whose own program takes the copy:\n\n  {line}")
+        return 1
+    copied = back_up(file_of(settings.journal_url), Path(arguments.file))
+    print(
+        f"{arguments.file} holds {told(copied)}. Anyone who can read it sees who bought what; keep it as the journal."
+    )
+    return 0
+
+
+def file_of(journal_url: str | None) -> Path:
+    """Name the journal's file.
+
+    Raises:
+        InvalidArgumentError: It is in memory.
+    """
+    path = journal_path(journal_url)
+    if path is None:
+        raise InvalidArgumentError("The journal is in memory, and ends with its server.", next_step="")
+    return path
+
+
+def target(journal_url: str | None) -> str:
+    """Write a database as an argument of PostgreSQL's programs, without its password.
+
+    Raises:
+        SettingsError: The URL is none, or its driver is not installed.
+    """
+    try:
+        from kros_mcp.operations.journals.postgres_address import (  # noqa: PLC0415 - an extra
+            InvalidAddressError,
+            without_password,
+        )
+    except ImportError as exc:
+        raise SettingsError("KROS_JOURNAL_URL names a PostgreSQL database, which needs kros-mcp[postgres].") from exc
+    try:
+        return f"--dbname={shlex.quote(without_password(journal_url or ''))}"
+    except InvalidAddressError:
+        raise SettingsError("KROS_JOURNAL_URL is not usable: it is no URL of a PostgreSQL database.") from None
+
+
+def told(copied: Copied) -> str:
+    """Say what a copy holds: how much, how many operations and of when the last is."""
+    size = f"{copied.size_bytes / 1_000_000:.1f} MB"
+    if copied.last_at is None:
+        return f"no operation yet ({size})"
+    count = f"{copied.operations} operation{'' if copied.operations == 1 else 's'}"
+    return f"{count} ({size}), the last of {minute(copied.last_at)} UTC"

@@ -1,0 +1,377 @@
+"""A copy of the journal taken while a server runs, and put back: no budget is at zero after it."""
+
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psycopg
+import pytest
+from anyio.from_thread import start_blocking_portal
+from commands_doubles import Command, an_operation, put, read, settled
+
+from kros_mcp.commands.books import person
+from kros_mcp.errors import JournalError
+from kros_mcp.operations import moves
+from kros_mcp.operations.events import SERVER
+from kros_mcp.operations.journals import copying, refused
+from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.policy import Books
+from kros_mcp.settings import load_settings
+from kros_mcp.simulator import OwnedNumber, Simulator, open_server
+
+CANARY = "canary0a1b2c3d4e5f"
+NUMBERS = [f"+234201555{end:04}" for end in range(100, 110)]
+
+
+@pytest.fixture
+def sim(environment: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    simulator = Simulator()
+    simulator.owned.clear()
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_server(simulator)) as base_url:
+        environment.setenv("KROS_BASE_URL", base_url)
+        environment.setenv("KROS_API_KEY", simulator.api_key)
+        yield simulator
+        assert {seen.method for seen in simulator.requests} <= {"GET"}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite3"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return tmp_path / "copy.sqlite3"
+
+
+def claimed(operation: Operation, now: float) -> Operation:
+    return moves.claim(operation, now, reserved_cents=500)
+
+
+def sending(*, sent: bool) -> tuple[Any, ...]:
+    """Leave a purchase as a server does that is stopped in the middle of it."""
+    return (claimed, partial(moves.mark_sent, token=1)) if sent else (claimed,)
+
+
+def put_all(journal_url: str) -> dict[str, Operation]:
+    """One operation of each kind, of this account."""
+    kinds = {
+        "waiting": (),
+        "confirmed": (partial(moves.confirm, by="ana"),),
+        "claimed": sending(sent=False),
+        "sent": sending(sent=True),
+        "unknown": settled(State.UNKNOWN),
+        "done": settled(State.DONE),
+    }
+    return {
+        kind: put(journal_url, an_operation(e164=e164), *then, own=True)
+        for (kind, then), e164 in zip(kinds.items(), NUMBERS, strict=False)
+    }
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_backup_is_whole_private_and_new_while_the_journal_is_open(journal_url: str, copy: Path) -> None:
+    operations = put_all(journal_url)
+
+    async def back_up_while_open() -> Any:
+        async with open_journal(journal_url) as journal:
+            await journal.check_writable()
+            return await anyio.to_thread.run_sync(copying.back_up, Path(journal_url.removeprefix("sqlite:///")), copy)
+
+    assert anyio.run(back_up_while_open).operations == len(operations)
+    assert mode_of(copy) == 0o600
+    assert sorted(file.name for file in copy.parent.iterdir() if "copy" in file.name) == ["copy.sqlite3"]
+    for operation in operations.values():
+        assert read(f"sqlite:///{copy}", operation.id) == operation
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_backup_tells_how_much_it_holds_and_replaces_no_file(command: Command, journal_url: str, copy: Path) -> None:
+    put_all(journal_url)
+
+    ran = command("backup", str(copy))
+    before = copy.read_bytes()
+    again = command("backup", str(copy))
+
+    assert (ran.code, again.code) == (0, 1)
+    assert "holds 6 operations (0." in ran.out
+    assert "there already" in again.err
+    assert copy.read_bytes() == before
+    assert sorted(file.name for file in copy.parent.glob(".*")) == []
+
+
+def test_a_backup_of_no_journal_makes_none(command: Command, journal: Path, copy: Path) -> None:
+    ran = command("backup", str(copy))
+
+    assert ran.code == 2
+    assert "There is no file" in ran.err
+    assert not copy.exists()
+    assert not journal.exists()
+
+
+@pytest.mark.usefixtures("sim")
+def test_after_a_restore_nothing_waits_nothing_is_being_sent_and_nothing_is_spent(
+    command: Command, journal_url: str, journal: Path, copy: Path
+) -> None:
+    operations = put_all(journal_url)
+    assert command("backup", str(copy)).code == 0
+    put(journal_url, an_operation(e164=NUMBERS[7]), *settled(State.DONE), own=True)
+    latest = journal.read_bytes()
+
+    ran = command("restore", str(copy), "--yes")
+
+    assert ran.code == 0
+    assert "4 operations in it waited" in ran.out
+    assert "kros-mcp reconcile" in ran.out
+    [kept] = [file for file in journal.parent.iterdir() if "before-restore" in file.name]
+    assert kept.read_bytes() == latest
+    assert mode_of(journal) == 0o600
+    states = {kind: read(journal_url, operation.id).state for kind, operation in operations.items()}
+    assert states == {
+        "waiting": State.EXPIRED,
+        "confirmed": State.EXPIRED,
+        "claimed": State.UNKNOWN,
+        "sent": State.UNKNOWN,
+        "unknown": State.UNKNOWN,
+        "done": State.DONE,
+    }
+    assert read(journal_url, operations["claimed"].id).charged == "unknown"
+    with pytest.raises(JournalError) as caught:
+        put(journal_url, an_operation(e164=NUMBERS[8]), own=True)
+    assert (caught.value.code, caught.value.charged) == (refused.RESTORED, "no")
+    assert "run `kros-mcp reconcile`" in caught.value.next_step
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_server_that_used_the_journal_before_a_restore_spends_nothing_after_it(
+    command: Command, journal_url: str, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_all(journal_url)
+    command("backup", str(copy))
+    monkeypatch.setattr(copying, "users", lambda _: ())
+
+    async def restore_while_open() -> None:
+        async with open_journal(journal_url) as journal:
+            await journal.check_writable()
+            await copying.put_back(copy, Path(journal_url.removeprefix("sqlite:///")), SERVER)
+            with pytest.raises(JournalError, match="not the one that this server opened"):
+                await journal.check_writable()
+
+    anyio.run(restore_while_open)
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_restore_refuses_while_another_process_has_the_journal_open(
+    command: Command, journal_url: str, journal: Path, copy: Path
+) -> None:
+    put_all(journal_url)
+    command("backup", str(copy))
+    before = journal.read_bytes()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.open(journal, os.O_RDONLY)
+        os.write(writing, b".")
+        os.read(os.pipe()[0], 1)
+    os.read(reading, 1)
+    try:
+        ran = command("restore", str(copy), "--yes")
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+    assert ran.code == 1
+    assert f"({child})" in ran.err
+    assert journal.read_bytes() == before
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_restore_wants_the_word_typed_at_a_terminal_or_yes(
+    command: Command, journal_url: str, journal: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_all(journal_url)
+    command("backup", str(copy))
+    before = journal.read_bytes()
+
+    without = command("restore", str(copy))
+    monkeypatch.setattr(person, "sits_at_a_terminal", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    declined = command("restore", str(copy))
+    unchanged = journal.read_bytes()
+    monkeypatch.setattr("builtins.input", lambda _: "restore")
+    typed = command("restore", str(copy))
+
+    assert (without.code, declined.code, typed.code) == (1, 1, 0)
+    assert "no terminal" in without.err
+    assert "the journal is as it was" in declined.out
+    assert unchanged == before != journal.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["empty", "foreign", "damaged", "missing", "itself"])
+def test_what_is_no_copy_of_a_journal_is_not_restored(
+    command: Command, journal_url: str, journal: Path, copy: Path, kind: str
+) -> None:
+    put(journal_url, an_operation())
+    if kind == "empty":
+        copy.touch()
+    elif kind == "foreign":
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("CREATE TABLE t (x)")
+    elif kind == "damaged":
+        copy.write_bytes(journal.read_bytes()[:8192] + os.urandom(8192))
+    elif kind == "itself":
+        copy = journal
+    before = journal.read_bytes()
+
+    ran = command("restore", str(copy), "--yes")
+
+    assert ran.code == {"empty": 3, "foreign": 3, "damaged": 3, "missing": 2, "itself": 2}[kind]
+    assert "Traceback" not in ran.err
+    assert journal.read_bytes() == before
+
+
+def test_a_journal_that_is_gone_can_be_restored(command: Command, journal_url: str, journal: Path, copy: Path) -> None:
+    operation = put(journal_url, an_operation(), *settled(State.DONE))
+    command("backup", str(copy))
+    journal.unlink()
+
+    assert command("restore", str(copy), "--yes").code == 0
+    assert read(journal_url, operation.id).state is State.DONE
+
+
+def own(sim: Simulator, at: int = 0, **changes: Any) -> OwnedNumber:
+    """Let KrosAI have sold a number."""
+    number = sim.buy(list(sim.inventory.values())[at], None)
+    sim.owned[number.id] = number = replace(number, **changes)
+    return number
+
+
+async def spent(journal_url: str) -> int:
+    async with open_journal(journal_url) as journal:
+        account = load_settings().account(journal.secret)
+        books: Books = await journal.books(account, "local", committed_since=0.0)
+        return books.spent_cents
+
+
+def test_reconcile_enters_what_was_bought_after_the_copy_and_lets_the_budget_count_it(
+    command: Command, journal_url: str, copy: Path, sim: Simulator
+) -> None:
+    known = own(sim)
+    bought = put(journal_url, an_operation(e164=known.e164), *settled(State.DONE, number={"id": known.id}), own=True)
+    old = own(sim, 1, created_at=datetime(2020, 1, 1, tzinfo=UTC).isoformat())
+    command("backup", str(copy))
+    since, undated = own(sim, 2), own(sim, 3, created_at="yesterday")
+    assert command("restore", str(copy), "--yes").code == 0
+    before = anyio.run(spent, journal_url)
+
+    told = command("doctor")
+    found = command("reconcile")
+    again = command("reconcile")
+
+    assert "restored from a copy" in " ".join(told.out.split())
+    assert since.e164 in found.out
+    assert undated.e164 in found.out
+    assert "entered now" in " ".join(found.out.split())
+    assert "entered now" not in " ".join(again.out.split())
+    assert anyio.run(spent, journal_url) == before + sum(one.monthly_cost_cents for one in (since, undated))
+    listed = command("operations", "--state", "done", "--json").out
+    assert bought.id in listed
+    [entered] = [one for one in json.loads(listed)["operations"] if one["e164"] == since.e164]
+    [event] = json.loads(command("operations", entered["operation_id"], "--json").out)["events"]
+    assert event["move"] == "entered"
+    assert old.e164 not in listed
+    assert put(journal_url, an_operation(e164=NUMBERS[8]), own=True).state is State.PROPOSED
+
+
+def test_a_reading_that_is_not_complete_leaves_the_account_closed(
+    command: Command, journal_url: str, copy: Path, sim: Simulator
+) -> None:
+    put(journal_url, an_operation(), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    command("restore", str(copy), "--yes")
+    sim.faults.switch_on("error_before", times=None, on=["list_owned"])
+
+    assert command("reconcile").code in {1, 4}
+    with pytest.raises(JournalError):
+        put(journal_url, an_operation(e164=NUMBERS[8]), own=True)
+
+
+@pytest.mark.usefixtures("sim")
+def test_each_account_is_closed_until_its_own_reconcile(command: Command, journal_url: str, copy: Path) -> None:
+    put(journal_url, an_operation(), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    command("restore", str(copy), "--yes")
+    assert command("reconcile").code in {0, 1}
+
+    put(journal_url, an_operation(e164=NUMBERS[8]), own=True)
+    with pytest.raises(JournalError):
+        put(journal_url, an_operation(e164=NUMBERS[8], account="another account"))
+
+
+class TestInPostgres:
+    @pytest.fixture
+    def journal_url(self, postgres_url: str) -> str:
+        return postgres_url.replace("//postgres@", f"//postgres:{CANARY}@")
+
+    def test_its_own_programs_are_named_with_all_but_the_password(
+        self, command: Command, journal_url: str, copy: Path
+    ) -> None:
+        backup, restore = command("backup", str(copy)), command("restore", str(copy), "--yes")
+
+        assert (backup.code, restore.code) == (1, 1)
+        assert f"pg_dump --format=custom --schema=kros_mcp --file={copy} --dbname='" in backup.out
+        assert "pg_restore --clean --if-exists --dbname='" in restore.out
+        assert "user=postgres" in backup.out
+        assert CANARY not in backup.out + restore.out
+        assert not copy.exists()
+        assert journal_url
+
+    def test_after_pg_restore_the_same_holds_as_for_a_file(
+        self, command: Command, journal_url: str, sim: Simulator
+    ) -> None:
+        operations = put_all(journal_url)
+
+        async def restored_while_open() -> None:
+            async with open_journal(journal_url) as journal:
+                await journal.check_writable()
+                code = await anyio.to_thread.run_sync(lambda: command("restore", "--after-pg-restore", "--yes").code)
+                assert code == 0
+                with pytest.raises(JournalError, match="put back to an earlier state"):
+                    await journal.check_writable()
+
+        anyio.run(restored_while_open)
+        assert read(journal_url, operations["waiting"].id).state is State.EXPIRED
+        assert read(journal_url, operations["claimed"].id).state is State.UNKNOWN
+        with pytest.raises(JournalError):
+            put(journal_url, an_operation(e164=NUMBERS[8]), own=True)
+        number = own(sim)
+        assert number.e164 in command("reconcile").out
+        put(journal_url, an_operation(e164=NUMBERS[8]), own=True)
+
+    def test_a_database_that_was_put_back_underneath_a_server_is_noticed(self, journal_url: str) -> None:
+        async def put_back() -> None:
+            async with open_journal(journal_url) as journal:
+                await journal.check_writable()
+                with psycopg.connect(journal_url, autocommit=True) as connection:
+                    connection.execute("UPDATE kros_mcp.progress SET moves = moves - 1")
+                for _ in range(2):
+                    with pytest.raises(JournalError, match="put back to an earlier state"):
+                        await journal.check_writable()
+                    with psycopg.connect(journal_url, autocommit=True) as connection:
+                        connection.execute("UPDATE kros_mcp.progress SET moves = moves + 100")
+
+        anyio.run(put_back)
