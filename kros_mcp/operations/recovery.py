@@ -156,10 +156,12 @@ async def _verdict(desk: Desk, operation: Operation) -> Verdict:
 async def _not_bought(desk: Desk, operation: Operation, seen: Look, begun: float) -> Verdict:
     """Settle as failed what two readings show for sale, ten seconds apart.
 
-    From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted is
-    called failed only where its own record has ended, too.
+    From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted may
+    still be carried out: it is called failed only where its own record has ended, or after a day.
     """
-    if operation.accepted and evidence.given_up_since(operation, seen.reading) is None:
+    rejected = evidence.given_up_since(operation, seen.reading) is not None
+    may_come = await _age(desk, operation) < schedule.ACCEPTED_TIMES * desk.settings.settle_seconds
+    if operation.accepted and may_come and not rejected:
         return None
     for_sale = (await desk.find_for_sale(operation)).item is not None
     first = operation.seen_unsold_at
@@ -193,9 +195,8 @@ async def _late_enough(desk: Desk, operation: Operation) -> bool:
 
 
 async def _age(desk: Desk, operation: Operation) -> float:
-    """Return for how many seconds an operation has been sent."""
-    now = await desk.journal.now()
-    return now - (now if operation.sent_at is None else operation.sent_at)
+    """Return how many seconds have certainly passed since an operation was sent; 0 if it was not."""
+    return 0.0 if operation.sent_at is None else await desk.journal.waited(operation)
 
 
 def _failed(message: str) -> dict[str, Any]:

@@ -14,11 +14,13 @@ MOST_REQUESTS: Final = 60
 """What finding out the outcome of one operation may cost KrosAI in its first day."""
 FOUND_OUT_TIMES: Final = 5.0
 """For how many times KROS_SETTLE_SECONDS after sending a server may still find an outcome out by itself."""
+ACCEPTED_TIMES: Final = 690.0
+"""For how many times KROS_SETTLE_SECONDS an order that KrosAI accepted may still be carried out: nearly a day."""
 SECOND_READING_SECONDS: Final = 10.0
 """How far apart two readings are that show a number for sale, before that is believed."""
 _SOONEST_SECONDS: Final = 2.0
 _AFTER_FAILURE_SECONDS: Final = 3_600.0
-_WATCHES: Final = (0.5, 2.5, 15.0, 90.0, 690.0)
+_WATCHES: Final = (0.5, 2.5, 15.0, 90.0, ACCEPTED_TIMES)
 """When to look again at what is settled: this many times KROS_SETTLE_SECONDS after sending."""
 
 

@@ -14,6 +14,8 @@ from .world import MOST_OPERATIONS, World
 
 LONGEST_WAIT_SECONDS = 150.0
 LOOKED_UP_AT_ONCE = 8
+DROPPED_SECONDS = 30.0
+"""After this an order that was accepted is not carried out any more: longer than any that the weather lets wait."""
 OPEN = frozenset({State.CONFIRMED, State.SENDING, State.UNKNOWN})
 
 
@@ -86,10 +88,13 @@ def _is_beyond_evidence(world: World, operation: Operation) -> bool:
     """Tell whether KrosAI can never show how a purchase ended.
 
     The number is neither owned nor for sale: somebody else took it, and the server died before it heard so. Or it
-    is owned and never listed.
+    is owned and never listed. Or the order was accepted, and nothing came of it: a server waits nearly a day for that.
     """
-    unknown = operation.state is State.UNKNOWN and operation.action is Action.BUY
-    return unknown and not world.sim.shows(operation.e164)
+    if operation.state is not State.UNKNOWN or operation.action is not Action.BUY:
+        return False
+    owned = any(number.e164 == operation.e164 for number in world.sim.owned.values())
+    dropped = operation.accepted and not owned and time.time() - (operation.sent_at or 0) > DROPPED_SECONDS
+    return dropped or not world.sim.shows(operation.e164)
 
 
 async def _settle_by_hand(world: World, operation: Operation) -> None:

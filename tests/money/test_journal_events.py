@@ -178,7 +178,7 @@ async def test_a_denial_and_a_settling_by_hand_keep_who_and_why(journal: Journal
     unknown = await settle(
         journal, await journal.propose(draft(clock, "+2348035550102")), State.UNKNOWN, message="No answer."
     )
-    move = partial(moves.settle_by_hand, state=State.DONE, by="ana", reason="the invoice")
+    move = partial(moves.settle_by_hand, state=State.DONE, by="ana", reason="the invoice", settle_seconds=0)
     await journal.change(unknown.id, move, by=ANA)
     story = (*await journal.events(denied.id), *await journal.events(unknown.id))
     assert [(event.move, event.words) for event in story if event.who == "ana"] == [
@@ -269,7 +269,7 @@ def some_move(chance: random.Random) -> Callable[[Operation, float], Operation]:
             lambda row, now: moves.settle(row, now, token=token, state=State.UNKNOWN, message="No answer."),
             lambda row, now: moves.settle(row, now, token=row.token, state=State.DONE, settings_pending=True),
             lambda row, now: moves.settle(row, now, token=row.token, state=State.FAILED, error_code="NO"),
-            partial(moves.settle_by_hand, state=State.DONE, by="ana", reason="invoice"),
+            partial(moves.settle_by_hand, state=State.DONE, by="ana", reason="invoice", settle_seconds=0),
             lambda row, now: moves.end(row, now, State.CANCELLED, reason="withdrawn"),
             lambda row, now: replace(row, checked_at=now, seen_unsold_at=now),
             lambda row, _: replace(row, number={"id": "pn_ü\u2028", "monthly_cents": None}, settings_pending=False),
