@@ -122,6 +122,8 @@ class WatchedKrosai(Simulator):
     def change(self, number: OwnedNumber, settings: dict[str, Any]) -> None:
         before = settings_of(number)
         super().change(number, settings)
+        if number.status == "pending":  # an order that may come to nothing, and its settings with it
+            return
         self._note("change", number, before, settings_of(number))
 
     def for_sale(self, country: str) -> list[InventoryItem]:
