@@ -227,10 +227,12 @@ async def _watched_purchase(desk: Desk, operation: Operation, *, last: bool) -> 
         return _nothing_new if is_pending(record.status) else _seen(record)
     if await _later(desk, operation):  # given up, or bought again, by another operation since
         return _no_more
-    if evidence.given_up_since(operation, reading) is not None:
+    conclusive = evidence.is_conclusive(operation, reading)
+    was_an_order = is_pending((operation.number or {}).get("status"))
+    if evidence.given_up_since(operation, reading) is not None or (was_an_order and conclusive):
         note = "KrosAI called it bought, and has ended its record since: whether it was charged is not known."
         return lambda current, now: moves.correct(current, now, state=State.UNKNOWN, note=note, look_after=0.0)
-    if last and evidence.is_conclusive(operation, reading):
+    if last and conclusive:
         return lambda current, _: replace(current, note=f"{current.note} {NEVER_LISTED}".strip())
     return _nothing_new
 
