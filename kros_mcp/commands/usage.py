@@ -86,14 +86,18 @@ examples:
 exit codes:  0 decided   1 left open, or too late   2 usage or settings   3 journal unusable
 """
 _SETTLING = """\
-Only for what a running server could not find out: look in the KrosAI dashboard first.
-At a terminal it shows the operation, and asks for the outcome's word before it writes anything.
+Only for what a running server could not find out: look in the KrosAI dashboard first. While the server may still
+find it out, within 5 times KROS_SETTLE_SECONDS of its sending, nothing is written down.
+It shows the operation, and asks for the outcome's word. If KrosAI then shows otherwise, a running server writes that
+down as a correction, and the budgets follow.
 
 examples:
   kros-mcp operations --state unknown
   kros-mcp settle op_abcdefghijklmnop done --reason "invoice of 3 May shows it"
+  kros-mcp settle op_abcdefghijklmnop failed --yes --reason "KrosAI confirmed that there is no order"
 
-exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or settings   3 journal unusable
+exit codes:  0 settled   1 left open, too early, or its outcome is not unknown   2 usage or settings
+             3 journal unusable
 """
 _ADOPTING = """\
 For a KROS_API_KEY that replaces another of the same KrosAI account. Without KROS_ORGANIZATION_ID the key names the
@@ -276,6 +280,7 @@ def add_decisions(commands: Commands) -> None:
     settle.add_argument("operation_id", metavar="ID")
     settle.add_argument("outcome", choices=("done", "failed"))
     settle.add_argument("--reason", required=True, help="how you know; kept in the journal")
+    settle.add_argument("--yes", action="store_true", help="ask nothing at the terminal")
 
     adopting = add(commands, "adopt", "hand the operations of a replaced key to this one", _ADOPTING)
     adopting.add_argument("former", metavar="FORMER", help="the former account's name, or how it begins")
