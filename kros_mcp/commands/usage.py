@@ -63,13 +63,16 @@ exit codes:  0 written   1 the file is there already   2 usage or settings   3 j
 """
 _RECONCILING = """\
 Reads all numbers of KROS_API_KEY's account and tells: numbers that this journal has not bought; purchases that
-KrosAI does not show; settings and prices that differ; outcomes still unknown; what all numbers cost a month.
+KrosAI does not show; settings and prices that differ; outcomes still unknown, and those that were corrected within
+the last week; what all numbers cost a month.
 It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle. After a
 kros-mcp restore it enters what was bought since the copy was taken.
+--known keeps what was found of an operation, or of the number that it names, from failing again: until it moves on.
 
 examples:
   kros-mcp reconcile
   kros-mcp reconcile --json | jq '.findings[] | select(.mark == "fail")'
+  kros-mcp reconcile --known op_abcdefghijklmnop --reason "KrosAI took the charge back on 9 May"
 
 exit codes:  0 nothing needs a person   1 something does   2 usage or settings   3 journal unusable
              4 KrosAI unreachable
@@ -266,6 +269,10 @@ def add_books(commands: Commands) -> None:
 
     reconcile = add(commands, "reconcile", "compare the journal with KrosAI; changes nothing there", _RECONCILING)
     reconcile.add_argument("--json", action="store_true", help="one JSON document with every finding")
+    reconcile.add_argument(
+        "--known", metavar="ID", help="write down that what is found of this operation or number is known"
+    )
+    reconcile.add_argument("--reason", default="", help="why it may stay so; goes with --known, kept in the journal")
 
 
 def add_decisions(commands: Commands) -> None:
