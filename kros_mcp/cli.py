@@ -85,7 +85,7 @@ def _show_what_the_terminal_can() -> None:
 
 def _next_step(exc: KrosError) -> str:
     """Say what a person at a terminal can do; most errors speak to an agent in a conversation."""
-    if isinstance(exc, OperationError):
+    if isinstance(exc, OperationError) and exc.code != "STILL_LOOKING":  # that one says when
         return "See kros-mcp operations."
     if isinstance(exc, JournalError | KrosaiError) and not isinstance(exc, NotFoundError):
         return "See kros-mcp doctor."

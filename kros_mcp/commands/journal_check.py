@@ -6,8 +6,9 @@ from pathlib import Path
 
 from kros_mcp.commands.books.choosing import account_of, is_foreign, short
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
+from kros_mcp.commands.watched import TOLD_SECONDS, is_named_but_not_listed, was_corrected_lately
 from kros_mcp.errors import KrosError, SettingsError
-from kros_mcp.operations.journal import Filter, Journal
+from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.journals.backends import open_journal, place
 from kros_mcp.operations.journals.refused import REMEDIES, restored
 from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
@@ -17,6 +18,8 @@ from kros_mcp.settings import Settings, is_postgres
 PRIVATE_MODE = 0o600
 _MOST_TOLD = 100
 _SHOWN = 5
+_LOOKED_BACK_SECONDS = TOLD_SECONDS + 33 * 86_400.0
+"""An approver may take 30 days, and what is sent then is watched for a day or two."""
 
 
 async def check_journal(settings: Settings) -> list[Finding]:
@@ -110,6 +113,7 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
     found = [ok(f"{whose}: {counted or 'none yet'}.")]
     unknown = await journal.list_operations(Filter(account=account, states=(State.UNKNOWN,)), limit=_MOST_TOLD)
     found += [_unknown(one) for one in unknown]
+    found += await _turned_out_otherwise(journal, account)
     proposed = await journal.list_operations(Filter(account=account, states=(State.PROPOSED,)), limit=_MOST_TOLD)
     waiting = [one for one in proposed if one.channel is Channel.APPROVER]
     if waiting:
@@ -134,12 +138,38 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
     return found
 
 
+async def _turned_out_otherwise(journal: Journal, account: str | None) -> list[Finding]:
+    """Tell of outcomes of the last days that were not what was told, or that KrosAI has not shown yet."""
+    now = await journal.now()
+    sent = (State.DONE, State.FAILED, State.UNKNOWN)
+    corrected, not_listed = [], []
+    async for operation in every(journal, Filter(account=account, states=sent, since=now - _LOOKED_BACK_SECONDS)):
+        if was_corrected_lately(operation, now):
+            corrected.append(operation)
+        if is_named_but_not_listed(operation) and now - (operation.settled_at or now) < TOLD_SECONDS:
+            not_listed.append(operation)
+    found = []
+    if corrected:
+        what = f"Corrected within 7 days, since KrosAI showed otherwise than was told: {_counted(corrected)}."
+        found.append(warn(what, "kros-mcp reconcile tells what was said, and what is so."))
+    if not_listed:
+        what = (
+            f"Bought within 7 days, and not listed by KrosAI since, as far as anybody looked: {_counted(not_listed)}."
+        )
+        found.append(warn(what, "kros-mcp reconcile looks whether KrosAI lists it now."))
+    return found
+
+
 def _unknown(operation: Operation) -> Finding:
     return warn(
         f"The outcome of {operation.id} ({operation.action} {operation.e164}) is unknown; its amount stays reserved.",
         "A running server keeps asking KrosAI. To end it yourself, look in the dashboard and run "
         f"kros-mcp settle {operation.id} done|failed --reason ...",
     )
+
+
+def _counted(operations: list[Operation]) -> str:
+    return f"{len(operations)} operation{'' if len(operations) == 1 else 's'}, {_listed(operations)}"
 
 
 def _listed(operations: list[Operation]) -> str:

@@ -63,13 +63,16 @@ exit codes:  0 written   1 the file is there already   2 usage or settings   3 j
 """
 _RECONCILING = """\
 Reads all numbers of KROS_API_KEY's account and tells: numbers that this journal has not bought; purchases that
-KrosAI does not show; settings and prices that differ; outcomes still unknown; what all numbers cost a month.
+KrosAI does not show; settings and prices that differ; outcomes still unknown, and those that were corrected within
+the last week; what all numbers cost a month.
 It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle. After a
 kros-mcp restore it enters what was bought since the copy was taken.
+--known keeps what was found of an operation, or of the number that it names, from failing again: until it moves on.
 
 examples:
   kros-mcp reconcile
   kros-mcp reconcile --json | jq '.findings[] | select(.mark == "fail")'
+  kros-mcp reconcile --known op_abcdefghijklmnop --reason "KrosAI took the charge back on 9 May"
 
 exit codes:  0 nothing needs a person   1 something does   2 usage or settings   3 journal unusable
              4 KrosAI unreachable
@@ -86,14 +89,18 @@ examples:
 exit codes:  0 decided   1 left open, or too late   2 usage or settings   3 journal unusable
 """
 _SETTLING = """\
-Only for what a running server could not find out: look in the KrosAI dashboard first.
-At a terminal it shows the operation, and asks for the outcome's word before it writes anything.
+Only for what a running server could not find out: look in the KrosAI dashboard first. While the server may still
+find it out, within 5 times KROS_SETTLE_SECONDS of its sending, nothing is written down.
+It shows the operation, and asks for the outcome's word. If KrosAI then shows otherwise, a running server writes that
+down as a correction, and the budgets follow.
 
 examples:
   kros-mcp operations --state unknown
   kros-mcp settle op_abcdefghijklmnop done --reason "invoice of 3 May shows it"
+  kros-mcp settle op_abcdefghijklmnop failed --yes --reason "KrosAI confirmed that there is no order"
 
-exit codes:  0 settled   1 left open, or its outcome is not unknown   2 usage or settings   3 journal unusable
+exit codes:  0 settled   1 left open, too early, or its outcome is not unknown   2 usage or settings
+             3 journal unusable
 """
 _ADOPTING = """\
 For a KROS_API_KEY that replaces another of the same KrosAI account. Without KROS_ORGANIZATION_ID the key names the
@@ -262,6 +269,10 @@ def add_books(commands: Commands) -> None:
 
     reconcile = add(commands, "reconcile", "compare the journal with KrosAI; changes nothing there", _RECONCILING)
     reconcile.add_argument("--json", action="store_true", help="one JSON document with every finding")
+    reconcile.add_argument(
+        "--known", metavar="ID", help="write down that what is found of this operation or number is known"
+    )
+    reconcile.add_argument("--reason", default="", help="why it may stay so; goes with --known, kept in the journal")
 
 
 def add_decisions(commands: Commands) -> None:
@@ -276,6 +287,7 @@ def add_decisions(commands: Commands) -> None:
     settle.add_argument("operation_id", metavar="ID")
     settle.add_argument("outcome", choices=("done", "failed"))
     settle.add_argument("--reason", required=True, help="how you know; kept in the journal")
+    settle.add_argument("--yes", action="store_true", help="ask nothing at the terminal")
 
     adopting = add(commands, "adopt", "hand the operations of a replaced key to this one", _ADOPTING)
     adopting.add_argument("former", metavar="FORMER", help="the former account's name, or how it begins")

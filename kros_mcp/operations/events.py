@@ -54,6 +54,7 @@ class MoveName(StrEnum):
     SETTLED_BY_HAND = "settled_by_hand"
     CORRECTED = "corrected"
     ADOPTED = "adopted"
+    ACKNOWLEDGED = "acknowledged"
 
 
 _STATES = {
@@ -111,6 +112,11 @@ def carried_over(operation: Operation, at: float) -> Event:
 def adopted(account: str, at: float, by: By, words: str) -> Event:
     """Tell that an operation was handed over to another account."""
     return Event(at, MoveName.ADOPTED, by.who, by.channel, words, {"account": account})
+
+
+def acknowledged(at: float, by: By, words: str) -> Event:
+    """Tell that somebody knows of what was found about an operation; its row stays as it is."""
+    return Event(at, MoveName.ACKNOWLEDGED, by.who, by.channel, words, {})
 
 
 def between(before: Operation, after: Operation, at: float, by: By) -> tuple[Event, ...]:

@@ -111,6 +111,19 @@ class Journal(Protocol):
         """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
         ...
 
+    async def acknowledge(self, operation_id: str, *, by: By, words: str) -> None:
+        """Store an event that somebody knows of what was found about an operation; its row stays as it is.
+
+        Args:
+            operation_id: The operation.
+            by: Who knows.
+            words: What was found, and why it may stay so.
+
+        Raises:
+            OperationError: There is no such operation.
+        """
+        ...
+
     async def get(self, operation_id: str) -> Operation | None:
         """Read one operation, expired if its time has come."""
         ...

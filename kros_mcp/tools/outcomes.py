@@ -180,8 +180,7 @@ def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str,
         case State.SENDING:
             words = (f"{verb.capitalize()} {number} is under way; its outcome is not known yet.", _LATER)
         case State.UNKNOWN:
-            lost = f"The answer to {verb} {number} was lost, so it is not known yet whether it happened"
-            words = (f"{lost}; it will not be sent again.", _keep_asking(operation))
+            words = (_unknown_words(operation, number, verb), _keep_asking(operation))
         case State.DONE:
             told = "Tell the person what was not applied." if operation.not_applied else "Nothing more to do."
             words = (_done_words(operation, settings.currency), told)
@@ -192,6 +191,14 @@ def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str,
             ended = f"{verb.capitalize()} {number} was {operation.state}; nothing was charged or changed."
             words = (f"{ended} {operation.message}".strip(), "Do not ask again unless the person brings it up.")
     return words
+
+
+def _unknown_words(operation: Operation, number: str, verb: str) -> str:
+    if operation.corrected_at is None:
+        lost = f"The answer to {verb} {number} was lost, so it is not known yet whether it happened"
+        return f"{lost}; it will not be sent again."
+    called = f"{number} was called {_DONE[operation.action]} at first, and it is not known now whether it is"
+    return f"{called}; it will not be sent again. {operation.note}".strip()
 
 
 def _waiting_words(operation: Operation, currency: str, *, code: str) -> tuple[str, str]:

@@ -203,6 +203,27 @@ def test_the_json_document_has_stable_names_integers_and_times_in_utc(
     assert (row["reason"], row["allow_inbound"], row["not_applied"]) == (None, None, [])
 
 
+def test_an_operation_that_was_corrected_is_marked_and_explained(command: Command, journal_url: str) -> None:
+    put(journal_url, an_operation(e164=OTHER), *settled(State.DONE))
+    assert "*" not in command("operations").out
+    then = partial(moves.correct, state=State.DONE, note="KrosAI shows it bought after all.")
+    failed = put(journal_url, an_operation(), *settled(State.FAILED), then)
+
+    out = command("operations").out
+
+    [row] = [line for line in out.splitlines() if failed.id in line]
+    assert " done* " in row
+    assert "KrosAI shows it bought after all." in row
+    assert out.count("done*") == 1
+    assert "* another outcome was told at first, and corrected: kros-mcp operations ID tells when and why." in out
+    rows = {row["operation_id"]: row for row in json.loads(command("operations", "--json").out)["operations"]}
+    assert rows.pop(failed.id)["corrected_at"].endswith("Z")
+    assert [row["corrected_at"] for row in rows.values()] == [None]
+    story = command("operations", failed.id).out
+    assert "corrected" in story
+    assert "KrosAI shows it bought after all." in story
+
+
 def test_an_empty_journal_says_so(command: Command) -> None:
     assert command("operations").out.startswith("No operations, of all accounts")
     assert command("operations", "--state", "unknown").out.startswith("No operations that are unknown,")

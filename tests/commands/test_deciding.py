@@ -205,7 +205,7 @@ def test_what_is_decided_elsewhere_while_the_person_thinks_is_not_decided_again(
 def test_at_a_terminal_the_outcome_is_typed_before_it_is_settled(
     command: Command, journal_url: str, types: list[str], outcome: str, typed: str
 ) -> None:
-    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN))
+    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN, ago=3_600))
 
     types += ["yes"]
     left = command("settle", lost.id, outcome, "--reason=x")
@@ -231,6 +231,44 @@ def test_at_a_terminal_nothing_is_asked_of_what_cannot_be_settled(
     assert "already proposed" in ran.err
 
 
+@pytest.mark.parametrize("outcome", ["done", "failed"])
+def test_without_a_terminal_no_outcome_is_settled_unless_that_is_said(
+    command: Command, journal_url: str, outcome: str
+) -> None:
+    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN, ago=3_600))
+
+    refused = command("settle", lost.id, outcome, "--reason=x")
+    assert (refused.code, read(journal_url, lost.id)) == (1, lost)
+    assert "There is no terminal" in refused.err
+    assert "add --yes and --reason" in refused.err
+
+    agreed = command("settle", lost.id, outcome, "--yes", "--reason=x")
+    assert (agreed.code, read(journal_url, lost.id).state) == (0, outcome)
+
+
+@pytest.mark.parametrize("words", [(), ("--yes",)])
+def test_no_outcome_is_settled_while_the_server_may_find_it_out_and_the_person_hears_until_when(
+    command: Command, journal_url: str, types: list[str], words: tuple[str, ...]
+) -> None:
+    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN, ago=60))
+    types += ["never asked for"]
+
+    ran = command("settle", lost.id, "failed", *words, "--reason=not in the dashboard")
+
+    assert (ran.code, ran.out, types.pop()) == (1, "", "never asked for")
+    assert "the server may still find out how it ended; nothing was written down. Look again in 9 minutes." in ran.err
+    assert read(journal_url, lost.id) == lost
+
+
+def test_how_long_the_server_may_find_it_out_goes_by_its_settling_time(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_SETTLE_SECONDS", "10")
+    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN, ago=60))
+
+    assert command("settle", lost.id, "failed", "--yes", "--reason=x").code == 0
+
+
 @pytest.mark.parametrize(
     ("word", "answers"),
     [("approve", []), ("approve", ["approve"]), ("deny", []), ("deny", ["deny"]), ("settle", [])],
@@ -247,7 +285,7 @@ def test_ctrl_c_at_a_question_leaves_it_open_and_says_so(
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(builtins, "input", break_off)
-    then = settled(State.UNKNOWN) if word == "settle" else ()
+    then = settled(State.UNKNOWN, ago=3_600) if word == "settle" else ()
     waiting = put(journal_url, an_operation(), *then)
 
     ran = command(word, waiting.id, *(("done", "--reason=x") if word == "settle" else ()))

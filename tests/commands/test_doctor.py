@@ -5,16 +5,19 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from commands_doubles import E164, NARROW_KEY, Command, an_operation, put
+from commands_doubles import E164, NARROW_KEY, Command, an_operation, put, settled
 
 from kros_mcp.commands import doctor, findings
 from kros_mcp.operations import moves
 from kros_mcp.operations.journals.sqlite_file import APPLICATION_ID, network_file_system
-from kros_mcp.operations.model import Quote, State
+from kros_mcp.operations.model import Action, Operation, Quote, State
+from kros_mcp.operations.recovery import NEVER_LISTED
 from kros_mcp.simulator import Simulator
 
+DAY = 86_400.0
 UNREACHABLE = "http://127.0.0.1:1/v1"
 
 
@@ -228,6 +231,52 @@ def test_unknown_outcomes_of_this_and_of_other_accounts_are_told_apart(command: 
     assert f"kros-mcp settle {mine.id}" in " ".join(ran.out.split())
     assert [line for line in warnings if "other accounts" in line]
     assert theirs.id in ran.out
+
+
+@pytest.mark.usefixtures("pointed")
+def test_corrected_outcomes_of_the_last_days_are_counted(command: Command, journal_url: str) -> None:
+    correct = partial(moves.correct, state=State.DONE, note="KrosAI shows it bought after all.")
+
+    def long_ago(operation: Operation, now: float) -> Operation:
+        return replace(operation, corrected_at=now - 8 * DAY)
+
+    numbers = [f"+23420155501{end}" for end in range(10, 14)]
+    lately = [
+        put(journal_url, an_operation(e164=e164), *settled(State.FAILED), correct, own=True) for e164 in numbers[:2]
+    ]
+    before = put(journal_url, an_operation(e164=numbers[2]), *settled(State.FAILED), correct, long_ago, own=True)
+    other = put(journal_url, an_operation(e164=numbers[3]), *settled(State.FAILED), correct)
+
+    ran = command("doctor")
+
+    out = " ".join(ran.out.split())
+    assert ran.code == 0
+    assert "Corrected within 7 days, since KrosAI showed otherwise than was told: 2 operations, " in out
+    assert "kros-mcp reconcile tells what was said" in out
+    assert all(operation.id in out for operation in lately)
+    assert before.id not in out
+    assert other.id not in out
+
+
+@pytest.mark.usefixtures("pointed")
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"look_at": 1.0}, True),
+        ({"note": NEVER_LISTED}, True),
+        ({"note": NEVER_LISTED, "settled_at": 1.0}, False),
+        ({"look_at": 1.0, "action": Action.RELEASE}, False),
+        ({}, False),
+    ],
+)
+def test_a_purchase_that_krosai_has_not_listed_is_told(
+    command: Command, journal_url: str, changes: dict[str, Any], *, told: bool
+) -> None:
+    bought = put(journal_url, an_operation(), *settled(State.DONE), lambda one, _: replace(one, **changes), own=True)
+
+    out = " ".join(command("doctor").out.split())
+
+    assert ("not listed by KrosAI since, as far as anybody looked: 1 operation, " + bought.id in out) == told
 
 
 @pytest.mark.usefixtures("pointed")

@@ -5,12 +5,13 @@ import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from commands_doubles import Command, an_operation, put, sent, settled
 
-from kros_mcp.operations import journal
+from kros_mcp.operations import journal, moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Quote, State
 
@@ -262,3 +263,18 @@ def test_days_that_end_before_they_begin_are_refused_with_a_sentence_and_no_file
     assert "--since 2026-05-04 is later than --until 2026-05-03" in ran.err
     assert not path.exists()
     assert command("export", "--since", "2026-05-04", "--until", "2026-05-04").code == 0
+
+
+def test_a_purchase_that_was_bought_after_all_is_charged_on_the_day_of_its_sending_and_says_since_when(
+    command: Command, journal_url: str
+) -> None:
+    then = partial(moves.correct, state=State.DONE, note="KrosAI shows it bought after all.")
+    put_at(journal_url, [MAY_3, MAY_3 + 1], *settled(State.FAILED), sent_at(MAY_3 + 5))
+    put(journal_url, an_operation(created_at=MAY_3 + 2), *settled(State.FAILED), sent_at(MAY_3 + 5), then)
+
+    *failed, corrected = rows(command("export").out)
+
+    assert [(row["state"], row["corrected_at"], row["charged_cents"]) for row in failed] == [("failed", "", "0")] * 2
+    assert (corrected["state"], corrected["charged_cents"], corrected["charged_on"]) == ("done", "500", "2026-05-03")
+    assert corrected["corrected_at"].endswith("Z")
+    assert "bought after all" in corrected["note"]

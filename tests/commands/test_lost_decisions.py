@@ -146,10 +146,10 @@ def test_a_decision_that_is_committed_is_told_as_decided_though_its_answer_is_lo
 def test_an_outcome_settled_by_hand_is_told_though_its_answer_is_lost(
     command: Command, journal_url: str, suffer: Suffer
 ) -> None:
-    unknown = put(journal_url, an_operation(), *settled(State.UNKNOWN))
+    unknown = put(journal_url, an_operation(), *settled(State.UNKNOWN, ago=3_600))
     suffer(LoseAnswer)
 
-    ran = command("settle", unknown.id, "failed", "--reason=x")
+    ran = command("settle", unknown.id, "failed", *ANSWER)
 
     assert (ran.code, ran.err) == (0, "")
     assert "is failed now" in ran.out

@@ -7,16 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
-from commands_doubles import Command, Ran, an_operation, put, sent, settled
+from commands_doubles import Command, Ran, an_operation, put, read, sent, settled
 
 from kros_mcp.commands.reconciling.comparing import Account, compare
 from kros_mcp.commands.reconciling.history import History, Known
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
+from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import Action, Operation, Request, State
+from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.operations.model import Action, Operation, Request, Seen, Snapshot, State
+from kros_mcp.operations.recovery import NEVER_LISTED
 from kros_mcp.simulator import OwnedNumber, Simulator, open_server
 
 DAY = 86_400.0
@@ -144,7 +148,7 @@ def test_a_record_given_up_beside_the_living_one_is_no_second_purchase(
     ran = command("reconcile")
 
     assert ran.code == 0
-    assert "KrosAI shows 1 number in service, and 1 inactive." in ran.out
+    assert "KrosAI shows 1 number in service, and 1 ended." in ran.out
     assert "as far as it knows nothing has changed" in ran.out
 
 
@@ -521,6 +525,263 @@ def test_from_a_list_not_read_to_its_end_nothing_is_called_missing() -> None:
     assert compare(history, Account((), complete=False, now=DAY)) == []
     [missing] = compare(history, Account((), complete=True, now=DAY))
     assert (missing.kind, missing.finding.mark) == ("missing", "FAIL")
+
+
+def looking(seconds: float, **changes: Any) -> Move:
+    """Look again in that many seconds; a negative number is that long ago."""
+    return lambda operation, now: replace(operation, look_at=now + seconds, **changes)
+
+
+def then_change(journal_url: str, operation: Operation, *then: Move) -> Operation:
+    async def change() -> Operation:
+        async with open_journal(journal_url) as journal:
+            changed = operation
+            for move in then:
+                changed = await journal.change(operation.id, move)
+            return changed
+
+    return anyio.run(change)
+
+
+@pytest.mark.parametrize(
+    ("then", "mark", "to_do"),
+    [
+        ((looking(600),), "warn", "A running server looks at it again"),
+        ((looking(-60),), "warn", "A running server looks at it again"),
+        ((looking(-DAY),), "fail", "No server of this account seems to run."),
+        ((), "fail", "it was charged and stands in no budget"),
+    ],
+)
+def test_an_owned_number_whose_purchase_counts_as_failed_warns_while_a_server_watches_it(
+    command: Command, journal_url: str, sim: Simulator, then: tuple[Move, ...], mark: str, to_do: str
+) -> None:
+    record(journal_url, own(sim), *settled(State.FAILED, ago=60, error_code="NOT_DONE"), *then)
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (int(mark == "fail"), {"owned_though_failed": mark})
+    assert to_do in ran.out
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.UNKNOWN])
+@pytest.mark.parametrize(("seen", "grave"), [("active", False), ("released", True), (None, True)])
+def test_a_record_that_was_there_before_proves_no_purchase(
+    command: Command, journal_url: str, sim: Simulator, state: Any, seen: str | None, *, grave: bool
+) -> None:
+    number = own(sim)
+    records = (Seen(number.id, seen, living=seen == "active"),) if seen else ()
+    record(journal_url, number, *settled(state), lambda one, _: replace(one, snapshot=Snapshot(records)))
+
+    found = marks(command("reconcile", "--json"))
+
+    if grave:
+        assert found == {f"owned_though_{state}": "fail"}
+    else:
+        unknown = {"unknown": "fail"} if state is State.UNKNOWN else {}
+        assert found == {"bought_outside": "warn"} | unknown
+
+
+@pytest.mark.parametrize(
+    ("then", "mark", "to_do"),
+    [
+        ((looking(600),), "warn", "A running server looks for it until a day after its sending"),
+        ((looking(-DAY),), "fail", "No server of this account seems to run."),
+        ((lambda one, _: replace(one, note=NEVER_LISTED),), "fail", "ask KrosAI for the number or the money"),
+    ],
+)
+def test_a_purchase_that_krosai_named_and_never_listed_is_told_as_such(
+    command: Command, journal_url: str, sim: Simulator, then: tuple[Move, ...], mark: str, to_do: str
+) -> None:
+    number = own(sim)
+    sim.owned.clear()
+    bought = record(journal_url, number, *done(), *then)
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (int(mark == "fail"), {"named_but_not_listed": mark})
+    assert f"{number.e164} counts as bought by {bought.id} since" in ran.out
+    assert to_do in ran.out
+
+
+@pytest.mark.parametrize(("before", "kind"), [(True, "named_but_not_listed"), (False, "missing")])
+def test_an_ended_record_from_before_a_purchase_says_nothing_of_it(
+    command: Command, journal_url: str, sim: Simulator, kind: str, *, before: bool
+) -> None:
+    number = own(sim)
+    number.status = "released"
+    records = (Seen(number.id, "released"),) if before else ()
+    record(journal_url, number, *settled(State.DONE), looking(600, snapshot=Snapshot(records)))
+
+    assert marks(command("reconcile", "--json")) == {kind: "warn" if before else "fail"}
+
+
+@pytest.mark.parametrize(("then", "mark"), [((looking(600),), "warn"), ((looking(-DAY),), "fail"), ((), "fail")])
+def test_a_number_that_is_gone_names_its_release_that_counts_as_failed(
+    command: Command, journal_url: str, sim: Simulator, then: tuple[Move, ...], mark: str
+) -> None:
+    number = own(sim)
+    sim.owned.clear()
+    record(journal_url, number, *done())
+    refused = record(journal_url, number, *settled(State.FAILED, ago=60), *then, action=Action.RELEASE)
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (int(mark == "fail"), {"missing": mark})
+    assert f"Its release {refused.id} counts as failed." in ran.out
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        (State.FAILED, State.DONE, "was told as failed, and corrected at {at}: it is done now; charged: yes"),
+        (State.DONE, State.UNKNOWN, "was told as done, and corrected at {at}: it is unknown now; charged: unknown"),
+    ],
+)
+def test_a_correction_of_the_last_days_is_told_once(
+    command: Command, journal_url: str, sim: Simulator, first: Any, then: Any, said: str
+) -> None:
+    number = own(sim)
+    correct = partial(moves.correct, state=then, note="KrosAI shows otherwise.")
+    bought = record(journal_url, number, *settled(first, ago=60), correct)
+    assert bought.corrected_at is not None
+    at = datetime.fromtimestamp(int(bought.corrected_at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    ran = command("reconcile", "--json")
+
+    assert marks(ran)["corrected"] == "warn"
+    told = f"{bought.id} (buy {number.e164}) {said.format(at=at)}"
+    assert ran.out.count(told) == 1
+    if then is State.DONE:
+        assert (ran.code, marks(ran)) == (0, {"corrected": "warn"})
+        assert "1 of them was bought by this journal" in command("reconcile").out
+    week = 7 * DAY
+    then_change(journal_url, bought, lambda one, now: replace(one, corrected_at=now - week, settled_at=now - week))
+    assert "corrected" not in marks(command("reconcile", "--json"))
+
+
+def test_what_is_known_fails_no_more_and_says_who_knows_and_why(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    failed = record(journal_url, number, *settled(State.FAILED, ago=60, error_code="NOT_DONE"))
+
+    first = command("reconcile", "--known", failed.id, "--reason", "bought in the dashboard.")
+    ran = command("reconcile", "--json")
+
+    assert (first.code, ran.code, marks(ran)) == (0, 0, {"owned_though_failed": "ok"})
+    assert "Known: bought in the dashboard (" in " ".join(first.out.split())
+    [found] = [one for one in json.loads(ran.out)["findings"] if one["kind"] == "owned_though_failed"]
+    assert (found["known"]["reason"], found["operation_id"]) == ("bought in the dashboard.", failed.id)
+    assert read(journal_url, failed.id) == failed
+    [event] = [
+        one for one in json.loads(command("operations", failed.id, "--json").out)["events"] if one["changes"] == {}
+    ]
+    assert (event["move"], event["through"]) == ("acknowledged", "command")
+    assert event["words"] == "owned_though_failed: bought in the dashboard."
+
+
+def test_what_is_known_may_be_named_by_its_number(command: Command, journal_url: str, sim: Simulator) -> None:
+    number = own(sim)
+    second = own_again(sim, number)
+    record(journal_url, number, *settled(State.FAILED, ago=60))
+
+    assert command("reconcile", "--known", number.e164, "--reason", "KrosAI takes one back").code == 0
+    assert marks(command("reconcile", "--json")) == {"owned_twice": "ok", "owned_though_failed": "ok"}
+
+    own_again(sim, replace(second, id=f"{second.id}x"))  # a third record is not what was known
+    assert marks(command("reconcile", "--json"))["owned_twice"] == "fail"
+
+
+def test_a_warning_is_known_only_where_nothing_fails(command: Command, journal_url: str, sim: Simulator) -> None:
+    number = own(sim)
+    bought = record(journal_url, number, *settled(State.FAILED, ago=60))
+    then_change(journal_url, bought, partial(moves.correct, state=State.DONE, note="It was bought after all."))
+    own_again(sim, number)
+
+    command("reconcile", "--known", bought.id, "--reason", "one goes back")
+    assert marks(command("reconcile", "--json")) == {"owned_twice": "ok", "corrected": "warn"}
+
+    command("reconcile", "--known", bought.id, "--reason", "told to the customer")
+    assert marks(command("reconcile", "--json")) == {"owned_twice": "ok", "corrected": "ok"}
+
+
+def test_what_was_known_of_an_operation_fails_again_once_it_has_moved_on(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    sim.owned.clear()
+    bought = record(journal_url, number, *done(), looking(-DAY))
+    command("reconcile", "--known", bought.id, "--reason", "KrosAI lists it next week")
+    known = marks(command("reconcile", "--json"))
+    then_change(journal_url, bought, lambda one, _: replace(one, look_at=None, note=NEVER_LISTED))
+
+    assert known == {"named_but_not_listed": "ok"}
+    assert marks(command("reconcile", "--json")) == {"named_but_not_listed": "fail"}
+
+
+def test_what_was_known_of_a_setting_holds_for_that_value_alone(
+    command: Command, journal_url: str, sim: Simulator, environment: pytest.MonkeyPatch
+) -> None:
+    number = own(sim)
+    environment.setenv("KROS_PROTECTED_NUMBERS", number.e164)
+    record(journal_url, number, *done(), request=Request(endpoint_id="ep_support"))
+    number.endpoint_id = "ep_night"
+
+    assert command("reconcile", "--known", number.e164, "--reason", "moved for the night").code == 0
+    assert command("reconcile").code == 0
+    number.endpoint_id = "ep_other"
+    assert (command("reconcile").code, marks(command("reconcile", "--json"))) == (1, {"settings_differ": "fail"})
+
+
+def test_what_belongs_to_no_operation_cannot_be_known_and_says_so(command: Command, sim: Simulator) -> None:
+    number = own(sim)
+    own_again(sim, number)
+
+    ran = command("reconcile", "--known", number.e164, "--reason", "on purpose")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "belongs to no operation of this journal" in ran.err
+
+
+@pytest.mark.parametrize("wanted", ["op_abcdefghijklmnop", "+2342015550199", "nonsense\x1b[2J"])
+def test_only_what_was_found_can_be_known(command: Command, journal_url: str, sim: Simulator, wanted: str) -> None:
+    record(journal_url, own(sim), *settled(State.FAILED, ago=60))
+
+    ran = command("reconcile", "--known", wanted, "--reason", "x")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "nothing was written down" in ran.err
+    assert "\x1b" not in ran.err
+    assert marks(command("reconcile", "--json")) == {"owned_though_failed": "fail"}
+
+
+@pytest.mark.usefixtures("sim")
+@pytest.mark.parametrize(
+    "words", [("--known", "op_abcdefghijklmnop"), ("--known", "op_a", "--reason", "  "), ("--reason", "x")]
+)
+def test_what_is_known_and_why_go_together(command: Command, words: tuple[str, ...]) -> None:
+    ran = command("reconcile", *words)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "--known and --reason go together" in ran.err
+
+
+def test_what_somebody_else_wrote_as_known_cannot_deceive_the_terminal(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    failed = record(journal_url, own(sim), *settled(State.FAILED, ago=60))
+
+    async def write() -> None:
+        async with open_journal(journal_url) as journal:
+            words = "owned_though_failed: fine\x1b[2J\u202e"
+            await journal.acknowledge(failed.id, by=By("ana\x1b[2J", "command"), words=words)
+
+    anyio.run(write)
+
+    for words in ((), ("--json",)):
+        out = command("reconcile", *words).out
+        assert "fine" in out
+        assert not {"\x1b", "\u202e"} & set(out)
 
 
 @pytest.mark.usefixtures("no_waits")

@@ -30,11 +30,12 @@ def test_a_person_decides_without_an_api_key(
 def test_a_person_settles_an_unknown_outcome_without_an_api_key(
     command: Command, journal_url: str, outcome: str, charged: str
 ) -> None:
-    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN))
+    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN, ago=3_600))
 
-    ran = command("settle", lost.id, outcome, "--reason", "seen in the dashboard")
+    ran = command("settle", lost.id, outcome, "--yes", "--reason", "seen in the dashboard")
 
     assert ran.code == 0
+    assert "If KrosAI then shows otherwise, a running server writes that down as a correction." in ran.out
     ended = read(journal_url, lost.id)
     assert (ended.state, ended.charged) == (outcome, charged)
     assert "seen in the dashboard" in ended.note
@@ -116,7 +117,7 @@ def test_at_a_terminal_only_the_word_itself_approves(
 def test_only_an_unknown_outcome_can_be_settled(command: Command, journal_url: str, outcome: str) -> None:
     waiting = put(journal_url, an_operation())
 
-    ran = command("settle", waiting.id, outcome, "--reason", "a guess")
+    ran = command("settle", waiting.id, outcome, "--yes", "--reason", "a guess")
 
     assert ran.code == 1
     assert read(journal_url, waiting.id).state is State.PROPOSED

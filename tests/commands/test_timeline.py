@@ -43,8 +43,9 @@ def test_a_story_says_when_what_by_whom_through_what_and_why(command: Command, j
 
 
 def test_a_story_is_given_as_data_under_stable_names(command: Command, journal_url: str) -> None:
-    lost = put(journal_url, an_operation(), *settled(State.UNKNOWN, message="No answer came.", error_code="LOST"))
-    command("settle", lost.id, "done", "--reason", "invoice of 3 May")
+    no_answer = settled(State.UNKNOWN, ago=3_600, message="No answer came.", error_code="LOST")
+    lost = put(journal_url, an_operation(), *no_answer)
+    command("settle", lost.id, "done", "--yes", "--reason", "invoice of 3 May")
 
     told = json.loads(command("operations", lost.id, "--json").out)
 

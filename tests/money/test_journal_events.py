@@ -190,6 +190,39 @@ async def test_a_denial_and_a_settling_by_hand_keep_who_and_why(journal: Journal
         await agree(journal, operation)
 
 
+async def test_what_somebody_knows_of_is_an_event_that_changes_no_row(journal: Journal, clock: Clock) -> None:
+    failed = await settle(journal, await journal.propose(draft(clock)), State.FAILED)
+    before = await told(journal, failed)
+    clock.now += 5
+
+    await journal.acknowledge(failed.id, by=ANA, words="owned_though_failed: bought in the dashboard")
+
+    assert await journal.get(failed.id) == failed
+    assert await told(journal, failed) == [*before, ("acknowledged", "ana", "terminal")]
+    event = (await journal.events(failed.id))[-1]
+    assert (event.at, event.words, event.changes) == (clock.now, "owned_though_failed: bought in the dashboard", {})
+    await agree(journal, failed)
+
+
+async def test_what_is_known_of_an_operation_that_is_older_than_events_begins_with_its_row(
+    journal: Journal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(journal, "_tell", lambda *_: iter(()))
+        done = await settle(journal, await journal.propose(draft(clock)), State.DONE)
+
+    await journal.acknowledge(done.id, by=ANA, words="missing: ported out")
+
+    assert [kind[0] for kind in await told(journal, done)] == ["carried_over", "acknowledged"]
+    await agree(journal, done)
+
+
+async def test_nothing_is_known_of_an_operation_that_is_not_there(journal: Journal) -> None:
+    with pytest.raises(OperationError) as refusal:
+        await journal.acknowledge("op_none", by=ANA, words="missing: x")
+    assert refusal.value.code == "OPERATION_NOT_FOUND"
+
+
 async def test_an_outcome_that_turns_out_another_is_a_correction(journal: Journal, clock: Clock) -> None:
     failed = await settle(journal, await journal.propose(draft(clock)), State.FAILED)
 

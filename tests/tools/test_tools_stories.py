@@ -10,7 +10,9 @@ import pytest
 from mcp import Client
 from talk import Clock, Person, Talk, Told, accept, item_of, open_talk, settings_for, told, wrote
 
+from kros_mcp.operations import moves
 from kros_mcp.operations.journals.sqlite import open_sqlite
+from kros_mcp.operations.model import Operation, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.simulator import Simulator
@@ -213,6 +215,28 @@ async def test_without_a_journal_nothing_is_bought_and_reading_goes_on(reference
         assert (result.outcome, result["charged"]) == ("OUTCOME_UNKNOWN", "unknown")
     assert [result["operation_id"] for result in of_earlier] == [None, "op_1", "op_1"]
     assert wrote(reference) == []
+
+
+async def test_a_purchase_that_is_no_longer_certain_is_said_to_have_been_called_bought(
+    reference: Simulator, era: str
+) -> None:
+    item = item_of(reference)
+    note = "KrosAI called it bought, and has ended its record since: whether it was charged is not known."
+
+    def corrected(operation: Operation, now: float) -> Operation:
+        return moves.correct(operation, now, state=State.UNKNOWN, note=note, look_after=3_600)
+
+    async with open_sqlite("sqlite://:memory:") as journal, open_talk(reference, era, journal=journal) as talk:
+        asked = await talk.buy(item)
+        bought = await talk.buy(item, confirmation_code=asked["confirmation_code"])
+        reference.owned.clear()
+        await journal.change(bought["operation_id"], corrected)
+        told = await talk.call("get_operation", operation_id=bought["operation_id"])
+
+    assert (bought["status"], told["status"], told["charged"]) == ("done", "unknown", "unknown")
+    assert "was called bought at first, and it is not known now whether it is" in told["summary"]
+    assert note in told["summary"]
+    assert "was lost" not in told["summary"]
 
 
 class Broken(httpx.AsyncBaseTransport):

@@ -45,6 +45,7 @@ COLUMNS = (
     "claimed_at",
     "sent_at",
     "settled_at",
+    "corrected_at",
     "state",
     "charged",
     "changed",

@@ -28,6 +28,8 @@ _COLOURS = {
     State.CONFIRMED: "cyan",
     State.PROPOSED: "cyan",
 }
+_MARK = "*"
+"""Stands behind the state of an operation of which another outcome was told at first."""
 _COLUMNS = (
     Column("when (UTC)"),
     Column("operation"),
@@ -35,7 +37,7 @@ _COLUMNS = (
     Column("what"),
     Column("now", right=True),
     Column("a month", right=True, leaves=True, below="a month "),
-    Column("state", colours={str(state): colour for state, colour in _COLOURS.items()}),
+    Column("state", colours={f"{state}{mark}": colour for state, colour in _COLOURS.items() for mark in ("", _MARK)}),
     Column("who", least=8, leaves=True, below="for "),
     Column("confirmed", least=16, leaves=True),
     Column("reason", least=24, leaves=True),
@@ -124,6 +126,8 @@ def _print(page: _Page, settings: Settings) -> None:
 def _below(page: _Page, settings: Settings) -> Iterator[str]:
     """Say what was shown, what was not, and what is to be done."""
     yield _whose(page, settings)
+    if any(operation.corrected_at is not None for operation in page.operations):
+        yield f"{_MARK} another outcome was told at first, and corrected: kros-mcp operations ID tells when and why."
     if page.more:
         limit = f"add --limit {page.total}, or " if page.total <= _MOST_SHOWN else ""
         yield f"{page.more} more, older ones, are not shown: {limit}write all to a file with kros-mcp export --csv."
@@ -175,7 +179,7 @@ def _row(operation: Operation) -> tuple[str, ...]:
         f"{operation.action} {operation.e164}",
         _amount(now) if priced else "",
         _amount(monthly) if priced else "",
-        str(operation.state),
+        f"{operation.state}{_MARK if operation.corrected_at is not None else ''}",
         clean(operation.principal, _LONGEST_NAME),
         _confirmed(operation),
         why(operation),

@@ -39,6 +39,7 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         "claimed_at": _time(operation.claimed_at),
         "sent_at": _time(operation.sent_at),
         "settled_at": _time(operation.settled_at),
+        "corrected_at": _time(operation.corrected_at),
         "state": str(operation.state),
         "charged": operation.charged,
         "changed": operation.changed,

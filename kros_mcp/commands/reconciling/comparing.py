@@ -1,7 +1,8 @@
 """Where the journal and KrosAI differ, and what to make of it; pure.
 
 Only what the journal really knows is compared, and from a list that was not read to its end nothing is
-concluded about what it does not show.
+concluded about what it does not show. What was told may be corrected while the server watches it: such a
+difference warns, and fails only if it stays.
 """
 
 from dataclasses import dataclass
@@ -11,27 +12,44 @@ from typing import Any
 from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.reconciling.history import History, Known, ended
 from kros_mcp.commands.stage import amount
+from kros_mcp.commands.watched import is_named_but_not_listed, is_watched, was_corrected_lately
+from kros_mcp.krosai.owned import OwnedReading
 from kros_mcp.krosai.text import clean
 from kros_mcp.krosai.wire import PhoneNumber
-from kros_mcp.operations import moves
+from kros_mcp.operations import evidence, moves
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
-from kros_mcp.times import day_of
+from kros_mcp.times import day_of, utc
 
 EXECUTED_WITHIN_SECONDS = 10.0
 """A running server executes what was approved within two seconds; after this, none seems to run."""
 _BY_HAND = "look in the KrosAI dashboard and run kros-mcp settle {id} done|failed --reason ..."
+_NO_SERVER = "No server of this account seems to run. Start one: it looks again, and corrects what was told."
 _NAMES = {"endpoint_id": "the endpoint", "allow_inbound": "inbound", "allow_outbound": "outbound"}
 
 
 @dataclass(frozen=True)
+class Acknowledged:
+    """That somebody knows of a difference: why it may stay, who said so and when."""
+
+    reason: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Difference:
-    """One thing to tell: its kind is a stable word, the rest is for people."""
+    """One thing to tell: its kind is a stable word, the rest is for people.
+
+    `subject` tells it from others of its kind on the same operation, such as what a setting is now.
+    """
 
     kind: str
     finding: Finding
     e164: str = ""
     operation_id: str = ""
+    subject: str = ""
+    acknowledged: Acknowledged | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +80,8 @@ class Account:
         return grouped
 
     @property
-    def inactive(self) -> tuple[PhoneNumber, ...]:
-        """The records of numbers given up."""
+    def ended(self) -> tuple[PhoneNumber, ...]:
+        """The records of numbers that the account has no more, or never got."""
         return tuple(number for number in self.numbers if number.has_ended)
 
 
@@ -75,6 +93,7 @@ def compare(history: History, account: Account) -> list[Difference]:
     told += _absent(history, account)
     named = {difference.operation_id for difference in told}
     told += [_open(operation, account.now) for operation in history.open if operation.id not in named]
+    told += [_corrected(one) for one in history.corrected if was_corrected_lately(one, account.now)]
     return told
 
 
@@ -98,10 +117,12 @@ def _twice(known: Known, records: tuple[PhoneNumber, ...]) -> Difference:
     e164, ids = records[0].e164, " and ".join(number.id for number in records)
     times = {2: "twice"}.get(len(records), f"{len(records)} times")
     named = [f"{one.id} ({one.state})" for one in (known.held, known.doubtful) if one is not None]
-    ours = f" Its purchases in this journal: {', '.join(named)}." if named else ""
+    purchases = f" Its purchases in this journal: {', '.join(named)}." if named else ""
     what = f"{e164} is owned {times}: KrosAI shows {ids} in service. It may be charged {times}, every month."
-    to_do = f"Look in the KrosAI dashboard which record is needed, and ask KrosAI to take back the rest.{ours}"
-    return Difference("owned_twice", fail(what, to_do), e164, known.held.id if known.held is not None else "")
+    to_do = f"Look in the KrosAI dashboard which record is needed, and ask KrosAI to take back the rest.{purchases}"
+    ours = known.held or known.doubtful
+    subject = "+".join(sorted(number.id for number in records))
+    return Difference("owned_twice", fail(what, to_do), e164, ours.id if ours is not None else "", subject)
 
 
 def _status(number: PhoneNumber) -> Difference:
@@ -113,8 +134,11 @@ def _status(number: PhoneNumber) -> Difference:
 def _owned(known: Known, number: PhoneNumber, account: Account) -> list[Difference]:
     if known.held is not None:
         return _settings(known, known.held, number, account) + _price(known.held, number)
-    told = max(filter(None, (known.doubtful, known.released, known.elsewhere)), key=ended, default=None)
-    if told is not None and told is known.doubtful and not _bought_later(told, number):
+    doubtful = known.doubtful
+    if doubtful is not None and evidence.was_owned_before(doubtful, number.id):
+        doubtful = None  # this record was there before it was sent
+    told = max(filter(None, (doubtful, known.released, known.elsewhere)), key=ended, default=None)
+    if told is not None and told is doubtful and not _bought_later(told, number):
         return [_grave(told, account.now)]
     if told is not None and told is known.released and not _bought_later(told, number):
         return [_not_given_up(told, account.now)]
@@ -152,11 +176,15 @@ def _grave(operation: Operation, now: float) -> Difference:
     if operation.state is State.FAILED:
         because = (operation.error_code or clean(operation.note) or "no code").rstrip(".")
         what = f"{e164} is owned, but its purchase {by} counts as failed ({because})."
+        if is_watched(operation, now):
+            again = "A running server looks at it again until a day after its sending, and corrects it."
+            return Difference("owned_though_failed", warn(what, again), e164, by)
         to_do = (
             "Unless somebody has bought it another way since, it was charged and stands in no budget: look in the "
             f"KrosAI dashboard. KrosAI knows the order by its Idempotency-Key, {by}."
         )
-        return Difference("owned_though_failed", fail(what, to_do), e164, by)
+        not_looked = operation.look_at is not None
+        return Difference("owned_though_failed", fail(what, _NO_SERVER if not_looked else to_do), e164, by)
     what = f"{e164} is owned, and the outcome of its purchase {by} is unknown: it may have bought it."
     to_do = f"A running server of this account settles it by itself. By hand: {_BY_HAND.format(id=by)}"
     return Difference("owned_though_unknown", fail(what, to_do), e164, by)
@@ -177,16 +205,20 @@ def _absent(history: History, account: Account) -> list[Difference]:
     if not account.complete or account.unreadable:
         return []
     living = account.living
-    ended_as = {number.e164: clean(number.status or "") for number in account.inactive}
-    told = []
-    for e164, known in history.numbers.items():
-        if known.held is not None and e164 not in living:
-            told.append(_missing(known, known.held, account.now, ended_as=ended_as.get(e164, "")))
-    return told
+    records: dict[str, tuple[PhoneNumber, ...]] = {}
+    for number in account.ended:
+        records[number.e164] = (*records.get(number.e164, ()), number)
+    return [
+        _missing(known, known.held, account.now, records.get(e164, ()))
+        for e164, known in history.numbers.items()
+        if known.held is not None and e164 not in living
+    ]
 
 
-def _missing(known: Known, bought: Operation, now: float, *, ended_as: str) -> Difference:
+def _missing(known: Known, bought: Operation, now: float, records: tuple[PhoneNumber, ...]) -> Difference:
+    """Tell of a purchase that is done, and of which KrosAI shows no record or only ended ones."""
     e164 = bought.e164
+    ended_as = clean(records[-1].status or "") if records else ""
     shown = f"KrosAI shows it as {ended_as}" if ended_as else "KrosAI does not show it"
     what = f"{e164} was bought by {bought.id} on {day_of(ended(bought))} and not released since, and {shown}."
     other = known.elsewhere
@@ -194,13 +226,67 @@ def _missing(known: Known, bought: Operation, now: float, *, ended_as: str) -> D
         by = known.giving_up.id
         finding = fail(what, f"Its release {by} is {known.giving_up.state}. Later, {_BY_HAND.format(id=by)}")
         return Difference("missing", finding, e164, by)
+    refused = known.not_released
+    if refused is not None and ended(refused) >= ended(bought):
+        return _released_though_failed(what, refused, now)
     if other is not None and ended(other) >= ended(bought):
         finding = warn(what, f"Under another key of this journal {other.id} did this: {other.action}.")
+    elif is_named_but_not_listed(bought) and not _has_ended_since(bought, records):
+        return _not_listed(bought, now)
     elif not ended_as and _is_young(bought, now):
         finding = warn(what, "KrosAI's list may lag behind by an hour. Run this again later.")
     else:
         finding = fail(what, "Somebody gave it up outside this journal, or KrosAI withdrew it: look in the dashboard.")
     return Difference("missing", finding, e164, bought.id)
+
+
+def _has_ended_since(bought: Operation, records: tuple[PhoneNumber, ...]) -> bool:
+    """Whether one of the ended records came into being after the purchase was sent."""
+    if bought.snapshot is None:
+        return bool(records)
+    return evidence.given_up_since(bought, OwnedReading(records, complete=True)) is not None
+
+
+def _not_listed(bought: Operation, now: float) -> Difference:
+    e164, by = bought.e164, bought.id
+    what = f"{e164} counts as bought by {by} since {day_of(ended(bought))}, and KrosAI has never listed it."
+    if is_watched(bought, now):
+        finding = warn(what, "A running server looks for it until a day after its sending; its cost counts meanwhile.")
+    elif bought.look_at is not None:
+        finding = fail(what, _NO_SERVER)
+    else:
+        to_do = (
+            "It counts in the budgets: look in the KrosAI dashboard, and ask KrosAI for the number or the money. "
+            f"KrosAI knows the order by its Idempotency-Key, {by}."
+        )
+        finding = fail(what, to_do)
+    return Difference("named_but_not_listed", finding, e164, by)
+
+
+def _released_though_failed(what: str, release: Operation, now: float) -> Difference:
+    what = f"{what} Its release {release.id} counts as failed."
+    if is_watched(release, now):
+        finding = warn(what, "A running server looks at it again until a day after its sending, and corrects it.")
+    elif release.look_at is not None:
+        finding = fail(what, _NO_SERVER)
+    else:
+        finding = fail(
+            what, "That release may have given it up after all, or somebody else did: look in the dashboard."
+        )
+    return Difference("missing", finding, release.e164, release.id)
+
+
+def _corrected(operation: Operation) -> Difference:
+    """Tell of an operation what was said of it and what is so."""
+    at = operation.corrected_at or 0.0
+    settled_by_it = operation.state is State.DONE and operation.settled_at == at
+    said = State.FAILED if settled_by_it else State.DONE
+    what = (
+        f"{operation.id} ({operation.action} {operation.e164}) was told as {said}, and corrected at {utc(at)}: it is "
+        f"{operation.state} now; charged: {operation.charged}, changed: {operation.changed}."
+    )
+    finding = warn(what, f"Whoever heard the first should hear this. kros-mcp operations {operation.id} tells why.")
+    return Difference("corrected", finding, operation.e164, operation.id)
 
 
 def _settings(known: Known, bought: Operation, number: PhoneNumber, account: Account) -> list[Difference]:
@@ -219,10 +305,11 @@ def _settings(known: Known, bought: Operation, number: PhoneNumber, account: Acc
         if name in by.not_applied:
             what = f"{e164}: {_NAMES[name]} was to be {_said(value)} by {by.id}, which KrosAI did not apply; {shown}."
             finding = warn(what, "Set it with configure_phone_number, or in the dashboard.")
-            told.append(Difference("not_applied", finding, e164, by.id))
+            told.append(Difference("not_applied", finding, e164, by.id, f"{name}={_said(now)}"))
         elif now is not None or name == "endpoint_id":
             what = f"{e164}: {_NAMES[name]} differs from what {by.id} ({by.action}) set, {_said(value)}; {shown}."
-            told.append(Difference("settings_differ", _drifted(what, protected=e164 in account.protected), e164, by.id))
+            drifted = _drifted(what, protected=e164 in account.protected)
+            told.append(Difference("settings_differ", drifted, e164, by.id, f"{name}={_said(now)}"))
     return told
 
 
@@ -248,7 +335,8 @@ def _price(bought: Operation, number: PhoneNumber) -> list[Difference]:
     what = (
         f"{number.e164} costs {amount(number.monthly_cents)} a month now; {amount(before)} when {bought.id} bought it."
     )
-    return [Difference("price_differs", warn(what, "KrosAI has changed its price."), number.e164, bought.id)]
+    finding = warn(what, "KrosAI has changed its price.")
+    return [Difference("price_differs", finding, number.e164, bought.id, str(number.monthly_cents))]
 
 
 def _open(operation: Operation, now: float) -> Difference:

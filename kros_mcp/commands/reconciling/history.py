@@ -24,6 +24,8 @@ class Known:
     """The newest purchase that was sent, or may be, and is not known as done."""
     giving_up: Operation | None = None
     """A release that is under way, or whose outcome is unknown."""
+    not_released: Operation | None = None
+    """The newest release that was sent and counts as failed."""
     settings: dict[str, tuple[Any, Operation]] = field(default_factory=dict)
     """What each setting was set to, and by which operation."""
     elsewhere: Operation | None = None
@@ -39,10 +41,11 @@ class Known:
 
 @dataclass
 class History:
-    """All of it: by E.164, and the operations of this account that are still open."""
+    """All of it: by E.164, and the operations of this account that are still open, or were corrected."""
 
     numbers: dict[str, Known] = field(default_factory=dict)
     open: list[Operation] = field(default_factory=list)
+    corrected: list[Operation] = field(default_factory=list)
 
     def of(self, e164: str) -> Known:
         """Give what is known of a number, which may be nothing."""
@@ -64,6 +67,8 @@ async def read_history(operations: AsyncIterable[Operation], *, account: str, en
             _learn(known, operation)
             if operation.state in {State.UNKNOWN, State.SENDING, State.CONFIRMED}:
                 history.open.append(operation)
+            if operation.corrected_at is not None:
+                history.corrected.append(operation)
         elif operation.state is State.DONE and operation.quote.environment == environment:
             known.elsewhere = known.elsewhere if operation.action is Action.CONFIGURE else operation
     return history
@@ -88,6 +93,8 @@ def _learn(known: Known, operation: Operation) -> None:
             known.released = operation
         elif operation.state in {State.UNKNOWN, State.SENDING}:
             known.giving_up = operation
+        elif operation.state is State.FAILED and operation.sent_at is not None:
+            known.not_released = operation
     elif done:
         _learn_settings(known, operation)
 

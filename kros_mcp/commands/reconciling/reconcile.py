@@ -1,4 +1,7 @@
-"""`kros-mcp reconcile`: does the journal agree with KrosAI? It looks, and changes nothing at KrosAI."""
+"""`kros-mcp reconcile`: does the journal agree with KrosAI? It looks, and changes nothing at KrosAI.
+
+What somebody knows of already is written down by `--known`, and fails no more.
+"""
 
 import argparse
 import json
@@ -10,15 +13,16 @@ import anyio
 from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import short
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
-from kros_mcp.commands.reconciling.comparing import Account, Difference, compare, differs
+from kros_mcp.commands.reconciling.acknowledging import acknowledge, with_known
+from kros_mcp.commands.reconciling.comparing import Account, Acknowledged, Difference, compare, differs
 from kros_mcp.commands.reconciling.history import TOLD_OF, History, read_history
-from kros_mcp.errors import KrosaiError
+from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.krosai.owned import read_all_owned, read_each
 from kros_mcp.krosai.patience import within
 from kros_mcp.money import show_cents
-from kros_mcp.operations import restoring
+from kros_mcp.operations import decisions, restoring
 from kros_mcp.operations.accounts import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Filter, Journal, every
@@ -40,24 +44,30 @@ class _Report:
     account: str
     read_at: float
     living: int = 0
-    inactive: int = 0
+    ended: int = 0
     complete: bool = False
     rate: RunRate | None = None
     differences: list[Difference] = field(default_factory=list)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, and tell every difference.
+    """Compare, write down what is known if that was asked for, and tell every difference.
 
     Returns:
         0 if nothing needs a person, 1 if something does, 4 if KrosAI cannot be reached.
 
     Raises:
-        KrosError: There is no key, or the journal cannot be used.
+        KrosError: There is no key, the journal cannot be used, or nothing was found that can be written down as known.
     """
     settings = load_settings()
     settings.require_api_key()
-    found = anyio.run(_examine, settings)
+    reason = decisions.kept(arguments.reason)
+    if (arguments.known is None) != (not reason):
+        raise InvalidArgumentError(
+            "--known and --reason go together: what was found, and why it may stay so.",
+            next_step='Such as --known op_abcdefghijklmnop --reason "KrosAI took the charge back".',
+        )
+    found = anyio.run(_examine_and_acknowledge, settings, arguments.known, reason)
     findings = [difference.finding for difference in found.differences]
     if arguments.json:
         print(json.dumps(_document(found, settings, verdict(findings)), indent=2, ensure_ascii=False))
@@ -66,8 +76,18 @@ def run(arguments: argparse.Namespace) -> int:
     return report([difference.finding for difference in _gathered(found.differences)])
 
 
-async def _examine(settings: Settings) -> _Report:
-    async with open_journal(settings.journal_url) as journal, open_krosai(settings) as client:
+async def _examine_and_acknowledge(settings: Settings, known: str | None, reason: str) -> _Report:
+    async with open_journal(settings.journal_url) as journal:
+        found = await _examine(settings, journal)
+        found.differences = await with_known(journal, found.differences)
+        if known is not None:
+            await acknowledge(journal, found.differences, known.strip(), by=person.by(), reason=reason)
+            found.differences = await with_known(journal, found.differences)
+    return found
+
+
+async def _examine(settings: Settings, journal: Journal) -> _Report:
+    async with open_krosai(settings) as client:
         account = await account_in(settings, journal)
         found = _Report(account, read_at=await journal.now())
         owned: Account | None = None
@@ -97,7 +117,7 @@ async def _examine(settings: Settings) -> _Report:
                 every(journal, Filter(states=TOLD_OF)), account=account, environment=settings.environment
             )
         found.living = sum(len(records) for records in owned.living.values())
-        found.inactive, found.complete = len(owned.inactive), owned.complete
+        found.ended, found.complete = len(owned.ended), owned.complete
         differences = compare(history, owned)
         found.differences += [
             _extent(found),
@@ -168,7 +188,7 @@ async def _completed(
 
 
 def _extent(found: _Report) -> Difference:
-    beside = f", and {found.inactive} inactive" if found.inactive else ""
+    beside = f", and {found.ended} ended" if found.ended else ""
     if found.complete:
         numbers = f"{found.living} number{'' if found.living == 1 else 's'}"
         return Difference("read", ok(f"KrosAI shows {numbers} in service{beside}."))
@@ -189,7 +209,7 @@ def _unreadable(owned: Account) -> list[Difference]:
 
 def _agreeing(history: History, owned: Account, differences: Sequence[Difference]) -> list[Difference]:
     """Say how many numbers are as the journal has them."""
-    told = {difference.e164 for difference in differences}
+    told = {difference.e164 for difference in differences if difference.kind != "corrected"}
     count = sum(history.of(e164).held is not None and e164 not in told for e164 in owned.living)
     if not count:
         return []
@@ -247,7 +267,7 @@ def _document(found: _Report, settings: Settings, exit_code: int) -> dict[str, o
         "read_at": utc(found.read_at),
         "complete": found.complete,
         "numbers_in_service": found.living,
-        "numbers_inactive": found.inactive,
+        "numbers_inactive": found.ended,
         "monthly_run_rate_cents": rate.monthly_cents if rate else None,
         "run_rate_complete": rate.complete if rate else False,
         "unpriced_numbers": rate.unpriced if rate else None,
@@ -262,7 +282,14 @@ def _document(found: _Report, settings: Settings, exit_code: int) -> dict[str, o
                 "operation_id": difference.operation_id or None,
                 "what": difference.finding.what,
                 "to_do": difference.finding.to_do or None,
+                "known": _known(difference.acknowledged),
             }
             for difference in found.differences
         ],
     }
+
+
+def _known(acknowledged: Acknowledged | None) -> dict[str, str] | None:
+    if acknowledged is None:
+        return None
+    return {"reason": acknowledged.reason, "by": acknowledged.by, "at": utc(acknowledged.at)}

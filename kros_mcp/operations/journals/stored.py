@@ -115,6 +115,15 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
+    async def acknowledge(self, operation_id: str, *, by: By, words: str) -> None:
+        """Store an event that somebody knows of what was found about an operation; its row stays as it is."""
+
+        def work() -> Work[None]:
+            stored, _, now = yield from self._taken(operation_id)
+            yield from self._tell_of(stored, events.acknowledged(now, by, words))
+
+        await self._transact(work)
+
     async def get(self, operation_id: str) -> Operation | None:
         """Read one operation, expired if its time has come."""
         return await self._first("id = ?", operation_id)
@@ -443,10 +452,14 @@ class StoredJournal(ABC):
             assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
             yield f"UPDATE {self._table} SET {assignments} WHERE id = ?", (*encode(after), after.id)
         for event in events.between(before, after, now, by):
-            number = yield from self._tell(after.id, event)
-            if number == 1:  # its row is older than its events
-                yield from self._insert_events([(after.id, 0, *encode_event(events.carried_over(before, now)))])
+            yield from self._tell_of(before, event)
         return after
+
+    def _tell_of(self, before: Operation, event: Event) -> Work[None]:
+        """Store an event of an operation, and before its first one how it stood until then."""
+        number = yield from self._tell(before.id, event)
+        if number == 1:  # its row is older than its events
+            yield from self._insert_events([(before.id, 0, *encode_event(events.carried_over(before, event.at)))])
 
     def _tell(self, operation_id: str, event: Event) -> Work[int]:
         """Store an event behind the others of its operation, whose row is locked; answer which it is."""
