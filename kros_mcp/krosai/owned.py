@@ -61,8 +61,17 @@ class OwnedNumbers:
     unreadable: tuple[str, ...] = ()
 
 
-async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20) -> OwnedReading:
+async def find_owned(
+    client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20, readings: int = _MOST_READINGS
+) -> OwnedReading:
     """Find one owned number by its id (with everything KrosAI tells of it) or by its E.164 (as listed).
+
+    Args:
+        client: KrosAI.
+        number_id: KrosAI's id of the number.
+        e164: The number; the whole list is read for it.
+        pages: How many pages are read at most.
+        readings: How often the list is read at most until it held still; once will do where only what is seen counts.
 
     Raises:
         ValueError: Not exactly one of `number_id` and `e164` is given.
@@ -78,14 +87,14 @@ async def find_owned(client: KrosClient, *, number_id: str = "", e164: str = "",
     def lives(number: PhoneNumber) -> bool:
         return number.e164 == e164 and not number.has_ended
 
-    read = await _read_settled(client, pages, enough=lives)
+    read = await _read_settled(client, pages, readings, enough=lives)
     records = tuple(number for number in read.numbers if number.e164 == e164)
     return OwnedReading(records, read.complete, read.unreadable)
 
 
 async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> OwnedNumbers:
     """Read every owned number."""
-    return await _read_settled(client, pages)
+    return await _read_settled(client, pages, _MOST_READINGS)
 
 
 async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedNumbers:
@@ -137,14 +146,14 @@ async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[
 
 
 async def _read_settled(
-    client: KrosClient, pages: int, *, enough: Callable[[PhoneNumber], bool] = lambda _: False
+    client: KrosClient, pages: int, readings: int, *, enough: Callable[[PhoneNumber], bool] = lambda _: False
 ) -> OwnedNumbers:
-    """Read the list until it held still, at most three times, or until a number is seen that is `enough`."""
+    """Read the list until it held still, at most so many times, or until a number is seen that is `enough`."""
     numbers: dict[tuple[str, str], PhoneNumber] = {}
     before = client.last_owned.ids()
     reading = _Reading()
     complete = False
-    for _ in range(_MOST_READINGS):
+    for _ in range(readings):
         reading = _Reading()
         await reading.read(client, pages)
         numbers |= reading.numbers

@@ -293,7 +293,7 @@ def already_owned(e164: str) -> OperationError:
 
 
 async def _require_not_owned(desk: Desk, e164: str) -> None:
-    if (await find_owned(desk.client, e164=e164)).living is not None:
+    if (await find_owned(desk.client, e164=e164, readings=1)).living is not None:
         raise already_owned(e164)
 
 

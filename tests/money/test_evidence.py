@@ -13,6 +13,7 @@ from tampering import Send, Tamper, Tampered, answering
 
 from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.krosai.orders import Changes
+from kros_mcp.krosai.owned import read_all_owned
 from kros_mcp.operations import moves, recovery, routing
 from kros_mcp.operations.counting import charged_cents
 from kros_mcp.operations.model import Operation, Request, State
@@ -452,3 +453,37 @@ async def test_the_number_s_own_country_decides_and_never_the_one_that_was_asked
             proposed = await propose_purchase(bench.desk, "local", request, "")
             assert proposed.quote.country == country
         assert bench.posts() == []
+
+
+@pytest.mark.parametrize("owned", [2, 250])
+async def test_what_a_purchase_reads_of_the_owned_list_is_twice_its_pages(sim: Simulator, owned: int) -> None:
+    for end in range(owned - len(sim.owned)):
+        a_record(sim, f"+23480355{end:05}", "active")
+    async with open_bench(sim) as bench:
+        await read_all_owned(bench.desk.client)
+        pages, bought = lists_of_owned(sim), await bench.buy(SHOWN)
+        assert bought.state is State.DONE
+        readings = 1 if owned < 100 or sim.profile.name == "guide" else 2
+        assert lists_of_owned(sim) - pages == 2 * pages / readings
+
+
+def lists_of_owned(sim: Simulator) -> int:
+    return sum(seen.query.get("action") == "assigned" for seen in sim.requests)
+
+
+async def test_of_two_offers_of_one_number_the_one_that_is_asked_for_is_proposed(sim: Simulator) -> None:
+    cheap = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+    dear = replace(cheap, id=sim.ids.make("inv"), monthly_cost_cents=cheap.monthly_cost_cents + 900)
+    sim.inventory[dear.id] = dear
+    async with open_bench(sim) as bench:
+        await bench.desk.inventory.search(country="NG", type="mobile", limit=100)
+
+        async def ask_for(inventory_id: str) -> Operation:
+            return await propose_purchase(bench.desk, "local", Request(inventory_id=inventory_id), "")
+
+        first, second = await ask_for(dear.id), await ask_for(cheap.id)
+        assert (first.quote.monthly_cents, second.quote.monthly_cents) == (1_600, 700)
+        assert ((await bench.stored(first)).state, second.state) == (State.CANCELLED, State.PROPOSED)
+        assert (await ask_for(cheap.id)).id == second.id
+        bought = await bench.execute(second)
+        assert (bought.state, [charge.cents for charge in sim.charges]) == (State.DONE, [700])
