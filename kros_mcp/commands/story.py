@@ -157,10 +157,12 @@ class Story:
         number = found["numbers"][0]
         orders, charges = self._orders(), len(self.sim.charges)
         self.sim.faults.switch_on("lost_reply", on=("purchase",))
-        self.sim.faults.switch_on("html_page", on=("list_owned",), times=None)
+        self.sim.faults.switch_on("hold", on=("purchase",), after=True)
         await self.stage.krosai("will take the next order without answering, and then cannot be read for a while")
         talk.person.answers.append({"decision": "buy"})
-        lost = await talk.call("buy_phone_number", inventory_id=number["inventory_id"])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._become_unreadable_once_ordered)
+            lost = await talk.call("buy_phone_number", inventory_id=number["inventory_id"])
         self.said[lost["operation_id"]] = "yes, in the prompt"
         await self.stage.claim(
             "KrosAI has charged, the answer never came, and the server says that it does not know.",
@@ -184,6 +186,11 @@ class Story:
             and self._orders() == orders + 1
             and self._owned(number["e164"]).status == "active",
         )
+
+    async def _become_unreadable_once_ordered(self) -> None:
+        await self.sim.faults.held()
+        self.sim.faults.switch_on("html_page", on=("list_owned",), times=None)
+        self.sim.faults.let_go()
 
     async def _look_at_spending(self, talk: Conversation) -> None:
         await self.stage.scene("6. Spending", "The journal counts every purchase of the account, of either client.")

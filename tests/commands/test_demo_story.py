@@ -17,8 +17,8 @@ CODE = re.compile(r"\b[0-9A-Z]{4}-[0-9A-Z]{4}\b")
 class ChargesTwice(Simulator):
     """A KrosAI that takes the money of every purchase twice."""
 
-    def buy(self, item: InventoryItem, idempotency_key: str | None) -> OwnedNumber:
-        bought = super().buy(item, idempotency_key)
+    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> OwnedNumber:
+        bought = super().buy(item, idempotency_key, number_id=number_id)
         self.charges.append(Charge(item.e164, self.charges[-1].cents, self.now(), idempotency_key))
         return bought
 

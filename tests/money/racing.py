@@ -71,7 +71,7 @@ class Stepping:
 
     def __init__(self, journal: Any, tell: Tell) -> None:
         self._journal, self._tell = journal, tell
-        self.secret = journal.secret
+        self.secret, self.only_reads = journal.secret, journal.only_reads
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._journal, name)

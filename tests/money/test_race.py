@@ -35,8 +35,8 @@ LONGEST_RACE_SECONDS = 120
 class Forgetful(Simulator):
     """A KrosAI that goes on offering what it has sold, and would charge for it again."""
 
-    def buy(self, item: InventoryItem, idempotency_key: str | None) -> OwnedNumber:
-        number = super().buy(item, idempotency_key)
+    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> OwnedNumber:
+        number = super().buy(item, idempotency_key, number_id=number_id)
         self.inventory[item.id] = item
         return number
 
@@ -90,7 +90,7 @@ class Race:
         """Tell whether no number was charged twice, and no operation was sent twice."""
         numbers = Counter(charge.e164 for charge in self.sim.charges)
         sent = Counter(seen.headers["idempotency-key"] for seen in self.sim.requests if seen.method == "POST")
-        return max(numbers.values()) == max(sent.values()) == 1
+        return max(numbers.values(), default=1) == max(sent.values(), default=1) == 1
 
     @property
     def spent_cents(self) -> int:

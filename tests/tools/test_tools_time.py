@@ -111,9 +111,9 @@ async def test_an_outcome_that_cannot_be_found_out_yet_is_unknown(
 ) -> None:
     item, buying = item_of(reference), reference.buy
 
-    def buy_and_list_nothing_more(*order: Any) -> OwnedNumber:
+    def buy_and_list_nothing_more(*order: Any, **how: Any) -> OwnedNumber:
         reference.faults.switch_on("error_before", times=None, on=["list_owned"])
-        return buying(*order)
+        return buying(*order, **how)
 
     monkeypatch.setattr(reference, "buy", buy_and_list_nothing_more)
     async with open_talk(reference, era, answer_within_seconds=IN_TIME) as talk:
