@@ -6,7 +6,7 @@ bought after the copy was taken are entered from what KrosAI shows, so that the 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves, routing
@@ -26,6 +26,7 @@ PRINCIPAL = "unknown"
 """Who bought what was entered: the journal that knew is gone."""
 SLACK_SECONDS = 300.0
 """How far KrosAI's clock may be behind, where it dates a record before the copy that does not know it."""
+_DAY_CHARACTERS = len("2027-01-15")
 _NOTE = "Entered by kros-mcp reconcile after the journal was restored from a copy that does not know this purchase."
 
 
@@ -111,9 +112,11 @@ def _may_be(operation: Operation, number: PhoneNumber) -> bool:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Read a time of KrosAI's, which is in UTC whether it says so or not; None if it is none."""
+    """Read a time of KrosAI's, which is in UTC whether it says so or not; of a day alone its end; None if it is none."""
     try:
         read = datetime.fromisoformat(text or "")
-    except ValueError:
+        names_a_day = text is not None and len(text) <= _DAY_CHARACTERS
+        read += timedelta(days=1) if names_a_day else timedelta()
+    except (ValueError, OverflowError):
         return None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()

@@ -74,8 +74,8 @@ class Progress:
     """How far a journal has come: its one row of `progress`.
 
     `moves` only grows. `moved_at` is the last time written, and `boot` and `boot_seconds` what the clock of the machine
-    that wrote it showed then. `boot_began` is the journal's time when that boot was first seen. `ahead` is what a
-    database's clock is ahead of the journal's time. `generation` is changed by a restore. `restored_at` is the last
+    that wrote it showed then. `boot_began` is the journal's time when that boot was first seen. `ahead` is what the
+    database's clock is ahead of the journal's time, or in a file what the machine's was at `moved_at`. `generation` is changed by a restore. `restored_at` is the last
     time in the copy that was restored; None in a journal that never was.
     """
 
@@ -91,12 +91,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Moment:
-    """A time of the journal, and what a machine's boot clock shows then."""
+    """A time of the journal, and what a machine's clocks show then; `ahead` as in `Progress`, None to leave it."""
 
     time: float
     boot: str
     boot_seconds: float
     boot_began: float
+    ahead: float | None = None
 
 
 class Timekeeper(Protocol):
@@ -161,7 +162,8 @@ class MachineTime:
     def moment(self) -> Moment:
         """Give the time with the machine's clock beside it."""
         seconds, base = self._machine.boot_clock(), self._begun()
-        return Moment(self._at(seconds), base.boot, seconds, base.boot_began)
+        now = self._at(seconds)
+        return Moment(now, base.boot, seconds, base.boot_began, self._machine.wall() - now)
 
     def waited(self, sent_at: float, now: float) -> float:
         """Count what an earlier boot sent from this process's first look."""

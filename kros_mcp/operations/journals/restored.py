@@ -9,13 +9,27 @@ from kros_mcp.operations.journals.rows import Work
 
 _COMPLETE = "complete:"
 """Begins the names, in `meta`, of the accounts whose purchases since the copy have been entered."""
+_YES = b"\1"
+"""The value there; a later restore replaces it by the time after which they may be missing again, as text."""
 
 
-def begin_anew(progress_table: str, meta: str) -> Work[None]:
-    """Mark a journal as restored: no process that used it before goes on, and no account may spend."""
-    sql = f"UPDATE {progress_table} SET restored_at = moved_at, generation = ?"
-    yield sql, (secrets.token_hex(16),)
-    yield f"DELETE FROM {meta} WHERE name LIKE ?", (f"{_COMPLETE}%",)
+def begin_anew(progress_table: str, meta: str, copied_at: float) -> Work[None]:
+    """Mark a journal as restored: no process that used it before goes on, and no account may spend.
+
+    What an account lacked in the copy already it still lacks.
+    """
+    sql = f"UPDATE {progress_table} SET restored_at = coalesce(restored_at, ?), generation = ?"
+    yield sql, (copied_at, secrets.token_hex(16))
+    since = repr(copied_at).encode()
+    yield f"UPDATE {meta} SET value = ? WHERE name LIKE ? AND value = ?", (since, f"{_COMPLETE}%", _YES)
+
+
+def last_written(table: str, progress_table: str) -> Work[float]:
+    """Say when a journal was written last, by its operations, on the clock of then: what came after may be missing."""
+    times = ", ".join(f"max({name}_at)" for name in ("created", "confirmed", "claimed", "sent", "settled"))
+    [latest] = yield f"SELECT {times} FROM {table}", ()
+    come_so_far = yield from progress.read(progress_table)
+    return max((at for at in latest if at is not None), default=0.0) + min(0.0, come_so_far.ahead)
 
 
 def lacking_since(progress_table: str, meta: str, account: str) -> Work[float | None]:
@@ -23,8 +37,11 @@ def lacking_since(progress_table: str, meta: str, account: str) -> Work[float | 
     come_so_far = yield from progress.read(progress_table)
     if come_so_far.restored_at is None:
         return None
-    rows = yield f"SELECT 1 FROM {meta} WHERE name = ?", (_COMPLETE + account,)
-    return None if rows else come_so_far.restored_at
+    rows = yield f"SELECT value FROM {meta} WHERE name = ?", (_COMPLETE + account,)
+    if not rows:
+        return come_so_far.restored_at
+    value = bytes(rows[0][0])
+    return None if value == _YES else float(value)
 
 
 def require_complete(progress_table: str, meta: str, account: str) -> Work[None]:
@@ -39,4 +56,5 @@ def require_complete(progress_table: str, meta: str, account: str) -> Work[None]
 
 def complete(meta: str, account: str) -> Work[None]:
     """Note that what an account has bought since is entered."""
-    yield f"INSERT INTO {meta} VALUES (?, ?)", (_COMPLETE + account, b"\1")
+    sql = f"INSERT INTO {meta} VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    yield sql, (_COMPLETE + account, _YES)
