@@ -112,7 +112,7 @@ def _may_be(operation: Operation, number: PhoneNumber) -> bool:
 
 
 def _seconds(text: str | None) -> float | None:
-    """Read a time of KrosAI's, which is in UTC whether it says so or not; of a day alone its end; None if it is none."""
+    """Read a time of KrosAI, in UTC whether it says so or not; of a day alone its end; None if it is none."""
     try:
         read = datetime.fromisoformat(text or "")
         names_a_day = text is not None and len(text) <= _DAY_CHARACTERS

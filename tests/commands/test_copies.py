@@ -132,6 +132,25 @@ def test_a_copy_can_be_put_back_twice_within_a_second(
 
 
 @pytest.mark.usefixtures("sim")
+def test_a_journal_that_a_link_leads_to_is_put_back_where_it_stands(
+    command: Command, journal_url: str, journal: Path, copy: Path, environment: pytest.MonkeyPatch
+) -> None:
+    operations = put_all(journal_url)
+    command("backup", str(copy))
+    link = journal.parent / "elsewhere" / "link.sqlite3"
+    link.parent.mkdir()
+    link.symlink_to(journal)
+    environment.setenv("KROS_JOURNAL_URL", f"sqlite:///{link}")
+
+    assert command("restore", str(copy), "--yes").code == 0
+
+    assert link.is_symlink()
+    assert [file.name for file in link.parent.iterdir()] == ["link.sqlite3"]
+    for url in (journal_url, f"sqlite:///{link}"):
+        assert read(url, operations["waiting"].id).state is State.EXPIRED
+
+
+@pytest.mark.usefixtures("sim")
 def test_a_backup_tells_how_much_it_holds_and_replaces_no_file(command: Command, journal_url: str, copy: Path) -> None:
     put_all(journal_url)
 
@@ -274,6 +293,27 @@ def test_what_is_no_copy_of_a_journal_is_not_restored(
     assert ran.code == {"empty": 3, "foreign": 3, "damaged": 3, "missing": 2, "itself": 2}[kind]
     assert "Traceback" not in ran.err
     assert journal.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_reached_is_told_of_in_our_own_words(
+    command: Command, journal_url: str, copy: Path, environment: pytest.MonkeyPatch
+) -> None:
+    put(journal_url, an_operation())
+    command("backup", str(copy))
+    unreachable = copy.with_name("n" * 300)  # as for a user who may not look into its folder
+
+    ran = [command("restore", str(unreachable), "--yes"), command("backup", str(copy.with_name("other")))]
+    environment.setenv("KROS_JOURNAL_URL", f"sqlite:///{unreachable}")
+    environment.setenv("KROS_READ_ONLY", "true")
+    ran += [
+        command("restore", str(copy), "--yes"),
+        command("backup", str(copy.with_name("another"))),
+        command("doctor"),
+    ]
+
+    assert [each.code for each in ran[:4]] == [3, 0, 3, 3]
+    for each in (ran[0], *ran[2:]):
+        assert "cannot be reached" in " ".join((each.out + each.err).split())
 
 
 def test_a_journal_that_is_gone_can_be_restored(command: Command, journal_url: str, journal: Path, copy: Path) -> None:

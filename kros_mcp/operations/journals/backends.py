@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from kros_mcp.errors import JournalError, SettingsError
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.sqlite import open_sqlite, open_sqlite_to_read
-from kros_mcp.operations.journals.sqlite_file import journal_path
+from kros_mcp.operations.journals.sqlite_file import is_there, journal_path
 from kros_mcp.settings import MEMORY, is_postgres
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ async def open_journal(url: str | None, *, read_only: bool = False) -> AsyncIter
 @asynccontextmanager
 async def _opened_to_read(url: str | None) -> AsyncIterator[Journal]:
     path = None if is_postgres(url) else journal_path(url)
-    if path is not None and not path.exists():
+    if path is not None and not is_there(path):
         logger.warning("there is no journal %s yet, and this server only reads: it begins with an empty one", path)
         url = MEMORY
     async with AsyncExitStack() as stack:

@@ -17,6 +17,8 @@ from kros_mcp.operations.journals.sqlite_file import (
     address,
     beside,
     connect,
+    is_there,
+    real,
     require_ours,
     translated,
 )
@@ -86,6 +88,7 @@ async def put_back(copy: Path, path: Path, by: By) -> tuple[Path | None, int]:
     Raises:
         JournalError: The copy is not a whole journal, or the journal's folder cannot be written.
     """
+    path = real(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         made, copied = _copy(copy, path)
@@ -118,7 +121,7 @@ def users(path: Path) -> tuple[int, ...]:
 
 
 def _read(path: Path) -> sqlite3.Connection:
-    if not path.is_file():
+    if not is_there(path) or not path.is_file():
         raise InvalidArgumentError(f"There is no file {path}.", next_step="")
     if path.stat().st_size == 0:
         raise refused.empty(path)

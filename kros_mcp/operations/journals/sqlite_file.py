@@ -98,6 +98,7 @@ def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
         with translated():
             connection = connect(":memory:")
             return connection, prepare(connection)
+    path = real(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
@@ -135,6 +136,23 @@ def open_file_to_read(path: Path) -> tuple[sqlite3.Connection, bytes]:
         secret = prepare(connection)
         connection.execute("PRAGMA query_only = ON")
         return connection, secret
+
+
+def real(path: Path) -> Path:
+    """Follow the links that lead to a file, which stands, with what SQLite leaves beside it, where they end."""
+    return Path(os.path.realpath(path))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file of that name.
+
+    Raises:
+        JournalError: That cannot be told, as of a folder that nobody but others may look into.
+    """
+    try:
+        return path.exists()
+    except OSError as exc:
+        raise JournalError(f"The file {path} cannot be reached; nothing can be spent.") from exc
 
 
 def beside(path: Path) -> tuple[Path, ...]:
