@@ -160,6 +160,19 @@ def beside(path: Path) -> tuple[Path, ...]:
     return tuple(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))
 
 
+def require_never_there(path: Path) -> None:
+    """Raise if something beside a journal that is not there shows that it was.
+
+    SQLite would take it for the new file's, or somebody has moved the old one away.
+
+    Raises:
+        JournalError: It was there.
+    """
+    for left in beside(real(path)):
+        if left.exists():
+            raise refused.gone(path, left)
+
+
 def connect(name: str) -> sqlite3.Connection:
     """Connect to a file that is there, by its URI, or to memory."""
     return sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True)
@@ -172,9 +185,7 @@ def address(path: Path, mode: str) -> str:
 
 def _create(path: Path) -> None:
     """Build a journal under another name, and give it its own when it is whole; another process may be first."""
-    for left in beside(path):
-        if left.exists():  # SQLite would take it for the new file's, or somebody has moved the old one away
-            raise refused.gone(path, left)
+    require_never_there(path)
     made = new_beside(path)
     try:
         with translated(), closing(connect(address(made, "rw"))) as connection:
