@@ -204,7 +204,7 @@ class Journal(Protocol):
         """Write down that the journal was put back from a copy; nothing is spent until `enter`.
 
         Args:
-            copied_at: The last time in the copy, on the clock of then; None for that of its newest operation.
+            copied_at: When the copy's operations moved last, on the clock of then. Defaults to what it says itself.
             by: Who has put it back.
 
         Returns:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai.wire import PhoneNumber, was_never_owned
 from kros_mcp.operations import moves, routing
 from kros_mcp.operations.model import (
     IN_FLIGHT,
@@ -27,7 +27,7 @@ PRINCIPAL = "unknown"
 SLACK_SECONDS = 300.0
 """How far KrosAI's clock may be behind, where it dates a record before the copy that does not know it."""
 _DAY_CHARACTERS = len("2027-01-15")
-_NOTE = "Entered by kros-mcp reconcile after the journal was restored from a copy that does not know this purchase."
+_NOTE = "Entered by kros-mcp reconcile after the journal was restored from a copy that does not know of it."
 
 
 def ended(operation: Operation, now: float) -> Operation:
@@ -50,15 +50,17 @@ def ended(operation: Operation, now: float) -> Operation:
 
 
 def unknown_to(operations: Sequence[Operation], number: PhoneNumber, copied_at: float) -> bool:
-    """Whether a copy of the journal knows nothing of the purchase of a living record.
+    """Whether a copy of the journal knows nothing of the purchase of a record, and it was or may have been charged.
 
     Args:
         operations: What it has of that number and account.
-        number: The record. One without a readable date may be new.
+        number: The record. One that lives and has no readable date may be new.
         copied_at: The last time in the copy.
     """
     created = _seconds(number.created_at)
     if created is not None and created < copied_at - SLACK_SECONDS:
+        return False
+    if number.has_ended and (created is None or was_never_owned(number.status)):
         return False
     purchases = [one for one in operations if one.action is Action.BUY]
     if any(one.state in IN_FLIGHT for one in purchases):
@@ -103,6 +105,19 @@ def entered(
         changed="yes",
         number=routing.shown(number),
         note=_NOTE,
+    )
+
+
+def given_up(purchase: Operation) -> Operation:
+    """Make the release of a number that was bought and has ended again, both without the journal's knowledge."""
+    return replace(
+        purchase,
+        id=new_operation_id(),
+        action=Action.RELEASE,
+        request=Request(number_id=purchase.request.number_id),
+        reserved_cents=0,
+        charged="no",
+        number=None,
     )
 
 

@@ -272,7 +272,7 @@ def test_a_restore_wants_the_word_typed_at_a_terminal_or_yes(
     assert unchanged == before != journal.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["empty", "foreign", "damaged", "missing", "itself"])
+@pytest.mark.parametrize("kind", ["empty", "foreign", "damaged", "lacking", "missing", "itself"])
 def test_what_is_no_copy_of_a_journal_is_not_restored(
     command: Command, journal_url: str, journal: Path, copy: Path, kind: str
 ) -> None:
@@ -284,13 +284,18 @@ def test_what_is_no_copy_of_a_journal_is_not_restored(
             connection.execute("CREATE TABLE t (x)")
     elif kind == "damaged":
         copy.write_bytes(journal.read_bytes()[:8192] + os.urandom(8192))
+    elif kind == "lacking":
+        command("backup", str(copy))
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("DELETE FROM progress")
+            connection.commit()
     elif kind == "itself":
         copy = journal
     before = journal.read_bytes()
 
     ran = command("restore", str(copy), "--yes")
 
-    assert ran.code == {"empty": 3, "foreign": 3, "damaged": 3, "missing": 2, "itself": 2}[kind]
+    assert ran.code == {"empty": 3, "foreign": 3, "damaged": 3, "lacking": 3, "missing": 2, "itself": 2}[kind]
     assert "Traceback" not in ran.err
     assert journal.read_bytes() == before
 
@@ -412,6 +417,26 @@ def test_a_copy_that_is_put_back_on_a_new_machine_or_after_a_new_start_forgets_n
 
     assert since.e164 in entered_now(command)
     assert anyio.run(spent, journal_url) >= since.monthly_cost_cents
+
+
+def test_what_was_bought_and_given_up_since_the_copy_counts_in_the_budget_too(
+    command: Command, journal_url: str, copy: Path, sim: Simulator
+) -> None:
+    put(journal_url, an_operation(e164=NUMBERS[9]), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    was_last_written(copy, 2.0, boot="of another machine")
+    known = anyio.run(spent, f"sqlite:///{copy}")  # somebody has looked into the copy
+    given_up = own(sim, 2, created_at=hours_ago(1.0), status="released")
+    own(sim, 3, created_at=hours_ago(1.0), status="rejected")
+    own(sim, 4, created_at="yesterday", status="released")
+    own(sim, 5, created_at=hours_ago(3.0), status="released")
+    assert command("restore", str(copy), "--yes").code == 0
+
+    assert entered_now(command).endswith(f"entered now: {given_up.e164}.")
+
+    assert anyio.run(spent, journal_url) == known + given_up.monthly_cost_cents
+    again = json.loads(command("reconcile", "--json").out)["findings"]
+    assert not [each for each in again if each["e164"] == given_up.e164]
 
 
 def test_a_journal_whose_time_was_ahead_of_the_clock_forgets_nothing_bought_since_its_copy(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError
 from kros_mcp.operations.events import By
-from kros_mcp.operations.journals import refused
+from kros_mcp.operations.journals import refused, restored
 from kros_mcp.operations.journals.placing import link, new_beside
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.journals.sqlite_file import (
@@ -31,14 +31,14 @@ _PROCESSES = Path("/proc")
 class Copied:
     """What a copy holds.
 
-    `last_at` is the time of the last operation that was asked for; None if there is none. `written_at` is the last
-    time that was written, on the clock of then; None in one of an earlier version, which does not say.
+    `last_at` is the time of the last operation that was asked for; None if there is none. `written_at` is when its
+    operations moved last, on the clock of then.
     """
 
     operations: int
     size_bytes: int
     last_at: float | None
-    written_at: float | None
+    written_at: float
 
 
 def look_at(path: Path) -> Copied:
@@ -159,9 +159,14 @@ def _whole(connection: sqlite3.Connection, path: Path) -> Copied:
     if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
         raise refused.damaged()
     [(operations, last_at)] = connection.execute("SELECT count(*), max(created_at) FROM operations")
-    written_at = None
+    [times] = connection.execute(restored.last_move("operations"))
+    moved_at, ahead = 0.0, 0.0
     if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
-        [(written_at,)] = connection.execute("SELECT max(moved_at + min(ahead, 0)) FROM progress")
+        rows = connection.execute("SELECT moved_at, ahead FROM progress").fetchall()
+        if len(rows) != 1:
+            raise refused.damaged()
+        [(moved_at, ahead)] = rows
+    written_at = restored.written_at(times, moved_at, ahead)
     return Copied(operations, path.stat().st_size, last_at, written_at)
 
 

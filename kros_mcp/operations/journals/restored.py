@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements are built from constants of this program; values go by marks
 
 import secrets
+from collections.abc import Sequence
 
 from kros_mcp.operations.journals import progress, refused
 from kros_mcp.operations.journals.rows import Work
@@ -24,12 +25,30 @@ def begin_anew(progress_table: str, meta: str, copied_at: float) -> Work[None]:
     yield f"UPDATE {meta} SET value = ? WHERE name LIKE ? AND value = ?", (since, f"{_COMPLETE}%", _YES)
 
 
-def last_written(table: str, progress_table: str) -> Work[float]:
-    """Say when a journal was written last, by its operations, on the clock of then: what came after may be missing."""
+def last_move(table: str) -> str:
+    """Write the statement that reads the latest times of a journal's operations, one of each kind."""
     times = ", ".join(f"max({name}_at)" for name in ("created", "confirmed", "claimed", "sent", "settled"))
-    [latest] = yield f"SELECT {times} FROM {table}", ()
+    return f"SELECT {times} FROM {table}"
+
+
+def written_at(times: Sequence[float | None], moved_at: float, ahead: float) -> float:
+    """Say when a journal's operations moved last, on the clock of then: what came after may be missing.
+
+    Not when it was written last: whoever only looks into a copy writes down that a new boot has begun.
+
+    Args:
+        times: As `last_move` reads them.
+        moved_at: When it was written last, for a journal without operations.
+        ahead: What the clock was ahead of the journal's time.
+    """
+    return max((at for at in times if at is not None), default=moved_at) + min(0.0, ahead)
+
+
+def last_written(table: str, progress_table: str) -> Work[float]:
+    """Say when a journal's operations moved last."""
+    [times] = yield last_move(table), ()
     come_so_far = yield from progress.read(progress_table)
-    return max((at for at in latest if at is not None), default=0.0) + min(0.0, come_so_far.ahead)
+    return written_at(times, come_so_far.moved_at, come_so_far.ahead)
 
 
 def lacking_since(progress_table: str, meta: str, account: str) -> Work[float | None]:
