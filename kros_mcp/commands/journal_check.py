@@ -11,7 +11,7 @@ from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.journals.backends import open_journal, place
 from kros_mcp.operations.journals.refused import REMEDIES, restored
-from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
+from kros_mcp.operations.journals.sqlite_file import is_there, journal_path, network_file_system
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings, is_postgres
 
@@ -28,6 +28,7 @@ async def check_journal(settings: Settings) -> list[Finding]:
     path = None if is_postgres(url) else journal_path(url)
     mode_before = _mode(path)
     try:
+        is_new = settings.read_only and path is not None and not is_there(path)
         async with open_journal(url, read_only=settings.read_only) as journal:
             only_reads = journal.only_reads
             if not only_reads:
@@ -45,6 +46,11 @@ async def check_journal(settings: Settings) -> list[Finding]:
             else "Make room, or make the file writable. Another file would know nothing of what was spent."
         )
         return [fail(f"{exc.message}{where}", to_do, exc.exit_code)]
+    if is_new:
+        return [
+            ok(f"There is no journal {place(url)} yet, and this server only reads: it begins with an empty one."),
+            *rows,
+        ]
     beside = _database(settings) if is_postgres(url) else _file(path, mode_before)
     can = "can be read, and this server only reads" if only_reads else "can be written"
     return [ok(f"The journal {place(url)} {can}."), *beside, *rows]

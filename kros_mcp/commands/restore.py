@@ -12,6 +12,7 @@ from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.copying import look_at, put_back, users
+from kros_mcp.operations.journals.sqlite_file import is_there
 from kros_mcp.settings import Settings, is_postgres, load_settings
 
 _LEFT = "Nothing was restored; the journal is as it was."
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _in_file(arguments: argparse.Namespace, copy: Path, path: Path) -> int:
-    if path.exists() and copy.resolve() == path.resolve():
+    if is_there(path) and is_there(copy) and copy.samefile(path):
         raise InvalidArgumentError(f"{copy} is the journal itself.", next_step="")
     held = look_at(copy)
     if processes := users(path):

@@ -26,6 +26,7 @@ _ENDED: Final = frozenset(
     {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "portedout"}
 )
 """Statuses of a record of a number that the account has no more, or never got; every other word is living."""
+_NEVER_OWNED: Final = frozenset({"failed", "rejected"})
 _PENDING: Final = frozenset(
     {
         "pending",
@@ -97,6 +98,11 @@ class Endpoint:
 def has_ended(status: str | None) -> bool:
     """Whether a record with this status, in any spelling, is of a number that is gone, or was never got."""
     return _letters(status) in _ENDED
+
+
+def was_never_owned(status: str | None) -> bool:
+    """Whether a record with this status, in any spelling, is of an order that was turned down."""
+    return _letters(status) in _NEVER_OWNED
 
 
 def is_pending(status: str | None) -> bool:

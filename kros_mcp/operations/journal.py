@@ -200,8 +200,12 @@ class Journal(Protocol):
         """Raise `JournalError` unless a row could be written now."""
         ...
 
-    async def mark_restored(self, *, by: By = SERVER) -> int:
+    async def mark_restored(self, *, copied_at: float | None = None, by: By = SERVER) -> int:
         """Write down that the journal was put back from a copy; nothing is spent until `enter`.
+
+        Args:
+            copied_at: When the copy's operations moved last, on the clock of then. Defaults to what it says itself.
+            by: Who has put it back.
 
         Returns:
             How many operations that has ended: what waited is expired, and what was being sent unknown.

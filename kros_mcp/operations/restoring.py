@@ -6,9 +6,9 @@ bought after the copy was taken are entered from what KrosAI shows, so that the 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai.wire import PhoneNumber, was_never_owned
 from kros_mcp.operations import moves, routing
 from kros_mcp.operations.model import (
     IN_FLIGHT,
@@ -26,7 +26,8 @@ PRINCIPAL = "unknown"
 """Who bought what was entered: the journal that knew is gone."""
 SLACK_SECONDS = 300.0
 """How far KrosAI's clock may be behind, where it dates a record before the copy that does not know it."""
-_NOTE = "Entered by kros-mcp reconcile after the journal was restored from a copy that does not know this purchase."
+_DAY_CHARACTERS = len("2027-01-15")
+_NOTE = "Entered by kros-mcp reconcile after the journal was restored from a copy that does not know of it."
 
 
 def ended(operation: Operation, now: float) -> Operation:
@@ -49,15 +50,17 @@ def ended(operation: Operation, now: float) -> Operation:
 
 
 def unknown_to(operations: Sequence[Operation], number: PhoneNumber, copied_at: float) -> bool:
-    """Whether a copy of the journal knows nothing of the purchase of a living record.
+    """Whether a copy of the journal knows nothing of the purchase of a record, and it was or may have been charged.
 
     Args:
         operations: What it has of that number and account.
-        number: The record. One without a readable date may be new.
+        number: The record. One that lives and has no readable date may be new.
         copied_at: The last time in the copy.
     """
     created = _seconds(number.created_at)
     if created is not None and created < copied_at - SLACK_SECONDS:
+        return False
+    if number.has_ended and (created is None or was_never_owned(number.status)):
         return False
     purchases = [one for one in operations if one.action is Action.BUY]
     if any(one.state in IN_FLIGHT for one in purchases):
@@ -105,15 +108,30 @@ def entered(
     )
 
 
+def given_up(purchase: Operation) -> Operation:
+    """Make the release of a number that was bought and has ended again, both without the journal's knowledge."""
+    return replace(
+        purchase,
+        id=new_operation_id(),
+        action=Action.RELEASE,
+        request=Request(number_id=purchase.request.number_id),
+        reserved_cents=0,
+        charged="no",
+        number=None,
+    )
+
+
 def _may_be(operation: Operation, number: PhoneNumber) -> bool:
     """Whether a purchase may be that of a record: its own, or one of which no record was named."""
     return (operation.number or {}).get("id") in {None, number.id}
 
 
 def _seconds(text: str | None) -> float | None:
-    """Read a time of KrosAI's, which is in UTC whether it says so or not; None if it is none."""
+    """Read a time of KrosAI, in UTC whether it says so or not; of a day alone its end; None if it is none."""
     try:
         read = datetime.fromisoformat(text or "")
-    except ValueError:
+        names_a_day = text is not None and len(text) <= _DAY_CHARACTERS
+        read += timedelta(days=1) if names_a_day else timedelta()
+    except (ValueError, OverflowError):
         return None
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()

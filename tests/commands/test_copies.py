@@ -1,9 +1,12 @@
 """A copy of the journal taken while a server runs, and put back: no budget is at zero after it."""
 
+# ruff: noqa: S608 - statements are built from constants; values go by marks
+
 import json
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +23,8 @@ from commands_doubles import Command, an_operation, put, read, settled
 
 from kros_mcp.commands.books import person
 from kros_mcp.errors import JournalError
-from kros_mcp.operations import moves
+from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.operations import moves, restoring
 from kros_mcp.operations.events import SERVER
 from kros_mcp.operations.journals import copying, refused
 from kros_mcp.operations.journals.backends import open_journal
@@ -97,6 +101,53 @@ def test_a_backup_is_whole_private_and_new_while_the_journal_is_open(journal_url
     assert sorted(file.name for file in copy.parent.iterdir() if "copy" in file.name) == ["copy.sqlite3"]
     for operation in operations.values():
         assert read(f"sqlite:///{copy}", operation.id) == operation
+
+
+@pytest.mark.usefixtures("sim")
+def test_servers_write_while_a_backup_is_examined(
+    command: Command, journal_url: str, journal: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_all(journal_url)
+    examine = copying._whole  # noqa: SLF001 - the moment that matters is inside
+
+    def written_meanwhile(connection: sqlite3.Connection, path: Path) -> copying.Copied:
+        with closing(sqlite3.connect(journal, timeout=0)) as server:
+            server.execute("UPDATE progress SET moves = moves + 1")
+            server.commit()
+        return examine(connection, path)
+
+    monkeypatch.setattr(copying, "_whole", written_meanwhile)
+    assert command("backup", str(copy)).code == 0
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_copy_can_be_put_back_twice_within_a_second(
+    command: Command, journal_url: str, journal: Path, copy: Path
+) -> None:
+    put_all(journal_url)
+    command("backup", str(copy))
+
+    assert [command("restore", str(copy), "--yes").code for _ in range(3)] == [0, 0, 0]
+    assert len([file for file in journal.parent.iterdir() if "before-restore" in file.name]) == 3
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_journal_that_a_link_leads_to_is_put_back_where_it_stands(
+    command: Command, journal_url: str, journal: Path, copy: Path, environment: pytest.MonkeyPatch
+) -> None:
+    operations = put_all(journal_url)
+    command("backup", str(copy))
+    link = journal.parent / "elsewhere" / "link.sqlite3"
+    link.parent.mkdir()
+    link.symlink_to(journal)
+    environment.setenv("KROS_JOURNAL_URL", f"sqlite:///{link}")
+
+    assert command("restore", str(copy), "--yes").code == 0
+
+    assert link.is_symlink()
+    assert [file.name for file in link.parent.iterdir()] == ["link.sqlite3"]
+    for url in (journal_url, f"sqlite:///{link}"):
+        assert read(url, operations["waiting"].id).state is State.EXPIRED
 
 
 @pytest.mark.usefixtures("sim")
@@ -221,7 +272,7 @@ def test_a_restore_wants_the_word_typed_at_a_terminal_or_yes(
     assert unchanged == before != journal.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["empty", "foreign", "damaged", "missing", "itself"])
+@pytest.mark.parametrize("kind", ["empty", "foreign", "damaged", "lacking", "missing", "itself"])
 def test_what_is_no_copy_of_a_journal_is_not_restored(
     command: Command, journal_url: str, journal: Path, copy: Path, kind: str
 ) -> None:
@@ -233,15 +284,41 @@ def test_what_is_no_copy_of_a_journal_is_not_restored(
             connection.execute("CREATE TABLE t (x)")
     elif kind == "damaged":
         copy.write_bytes(journal.read_bytes()[:8192] + os.urandom(8192))
+    elif kind == "lacking":
+        command("backup", str(copy))
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("DELETE FROM progress")
+            connection.commit()
     elif kind == "itself":
         copy = journal
     before = journal.read_bytes()
 
     ran = command("restore", str(copy), "--yes")
 
-    assert ran.code == {"empty": 3, "foreign": 3, "damaged": 3, "missing": 2, "itself": 2}[kind]
+    assert ran.code == {"empty": 3, "foreign": 3, "damaged": 3, "lacking": 3, "missing": 2, "itself": 2}[kind]
     assert "Traceback" not in ran.err
     assert journal.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_reached_is_told_of_in_our_own_words(
+    command: Command, journal_url: str, copy: Path, environment: pytest.MonkeyPatch
+) -> None:
+    put(journal_url, an_operation())
+    command("backup", str(copy))
+    unreachable = copy.with_name("n" * 300)  # as for a user who may not look into its folder
+
+    ran = [command("restore", str(unreachable), "--yes"), command("backup", str(copy.with_name("other")))]
+    environment.setenv("KROS_JOURNAL_URL", f"sqlite:///{unreachable}")
+    environment.setenv("KROS_READ_ONLY", "true")
+    ran += [
+        command("restore", str(copy), "--yes"),
+        command("backup", str(copy.with_name("another"))),
+        command("doctor"),
+    ]
+
+    assert [each.code for each in ran[:4]] == [3, 0, 3, 3]
+    for each in (ran[0], *ran[2:]):
+        assert "cannot be reached" in " ".join((each.out + each.err).split())
 
 
 def test_a_journal_that_is_gone_can_be_restored(command: Command, journal_url: str, journal: Path, copy: Path) -> None:
@@ -295,6 +372,131 @@ def test_reconcile_enters_what_was_bought_after_the_copy_and_lets_the_budget_cou
     assert event["move"] == "entered"
     assert old.e164 not in listed
     assert put(journal_url, an_operation(e164=NUMBERS[8]), own=True).state is State.PROPOSED
+
+
+HOUR = 3_600.0
+TIMES = ("created_at", "confirmed_at", "claimed_at", "sent_at", "settled_at")
+
+
+def entered_now(command: Command) -> str:
+    """Reconcile, and give what it says of the purchases that it has entered."""
+    findings = json.loads(command("reconcile", "--json").out)["findings"]
+    [what] = [finding["what"] for finding in findings if finding["kind"] == "entered"]
+    return str(what)
+
+
+def hours_ago(count: float) -> str:
+    return datetime.fromtimestamp(time.time() - count * HOUR, UTC).isoformat()
+
+
+def was_last_written(copy: Path, hours: float, *, boot: str, ahead: float = 0.0) -> None:
+    """Let a copy be as old as that, from a boot of some machine whose journal was ahead of its wall clock."""
+    at = time.time() - hours * HOUR + ahead
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("UPDATE progress SET moved_at = ?, boot = ?, ahead = ?", (at, boot, -ahead))
+        connection.execute(f"UPDATE operations SET {', '.join(f'{name} = ?' for name in TIMES)}", [at] * len(TIMES))
+        connection.commit()
+
+
+@pytest.mark.parametrize("boot", ["of another machine", "of an earlier version"])
+def test_a_copy_that_is_put_back_on_a_new_machine_or_after_a_new_start_forgets_nothing_bought_since(
+    command: Command, journal_url: str, copy: Path, sim: Simulator, boot: str
+) -> None:
+    put(journal_url, an_operation(), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    was_last_written(copy, 2.0, boot=boot)
+    if boot == "of an earlier version":
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.executescript("DROP TABLE progress; DROP TABLE operation_events; DROP INDEX watched")
+            for column in ("snapshot", "look_at", "looks", "corrected_at"):
+                connection.execute(f"ALTER TABLE operations DROP COLUMN {column}")
+            connection.execute("PRAGMA user_version = 2")
+    since = own(sim, 2, created_at=hours_ago(1.0))
+
+    assert command("restore", str(copy), "--yes").code == 0
+
+    assert since.e164 in entered_now(command)
+    assert anyio.run(spent, journal_url) >= since.monthly_cost_cents
+
+
+def test_what_was_bought_and_given_up_since_the_copy_counts_in_the_budget_too(
+    command: Command, journal_url: str, copy: Path, sim: Simulator
+) -> None:
+    put(journal_url, an_operation(e164=NUMBERS[9]), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    was_last_written(copy, 2.0, boot="of another machine")
+    known = anyio.run(spent, f"sqlite:///{copy}")  # somebody has looked into the copy
+    given_up = own(sim, 2, created_at=hours_ago(1.0), status="released")
+    own(sim, 3, created_at=hours_ago(1.0), status="rejected")
+    own(sim, 4, created_at="yesterday", status="released")
+    own(sim, 5, created_at=hours_ago(3.0), status="released")
+    assert command("restore", str(copy), "--yes").code == 0
+
+    assert entered_now(command).endswith(f"entered now: {given_up.e164}.")
+
+    assert anyio.run(spent, journal_url) == known + given_up.monthly_cost_cents
+    again = json.loads(command("reconcile", "--json").out)["findings"]
+    assert not [each for each in again if each["e164"] == given_up.e164]
+
+
+def test_a_journal_whose_time_was_ahead_of_the_clock_forgets_nothing_bought_since_its_copy(
+    command: Command, journal_url: str, copy: Path, sim: Simulator
+) -> None:
+    put(journal_url, an_operation(), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    was_last_written(copy, 2.0, boot="whose clock was set back", ahead=5 * HOUR)
+    since = own(sim, 2, created_at=hours_ago(1.0))
+
+    assert command("restore", str(copy), "--yes").code == 0
+
+    assert since.e164 in entered_now(command)
+
+
+@pytest.mark.parametrize(("created_at", "may_be_new"), [("2027-01-15", True), ("2027-01-14", False)])
+def test_a_number_that_is_dated_by_the_day_alone_may_be_bought_until_that_day_ends(
+    created_at: str, may_be_new: bool
+) -> None:
+    number = PhoneNumber(id="pn_1", e164=NUMBERS[0], created_at=created_at)
+    copied_at = datetime(2027, 1, 15, 12, tzinfo=UTC).timestamp()
+
+    assert restoring.unknown_to((), number, copied_at) is may_be_new
+
+
+def test_a_copy_of_a_journal_that_lacks_purchases_still_lacks_them_when_it_is_put_back(
+    command: Command, journal_url: str, copy: Path, sim: Simulator
+) -> None:
+    put(journal_url, an_operation(), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    was_last_written(copy, 5.0, boot="earlier")
+    since = own(sim, 2, created_at=hours_ago(4.0))
+    later = copy.with_name("later.sqlite3")
+    assert command("restore", str(copy), "--yes").code == 0
+    command("backup", str(later))
+    was_last_written(later, 3.0, boot="later")
+
+    assert command("restore", str(later), "--yes").code == 0
+
+    assert since.e164 in entered_now(command)
+
+
+def test_an_account_that_was_completed_lacks_only_what_was_bought_since_the_next_copy(
+    command: Command, journal_url: str, copy: Path, sim: Simulator
+) -> None:
+    put(journal_url, an_operation(), *settled(State.DONE), own=True)
+    command("backup", str(copy))
+    was_last_written(copy, 5.0, boot="earlier")
+    assert command("restore", str(copy), "--yes").code == 0
+    command("reconcile")
+    later = copy.with_name("later.sqlite3")
+    command("backup", str(later))
+    was_last_written(later, 3.0, boot="later")
+    outside, since = own(sim, 2, created_at=hours_ago(4.0)), own(sim, 3, created_at=hours_ago(1.0))
+
+    assert command("restore", str(later), "--yes").code == 0
+
+    entered = entered_now(command)
+    assert since.e164 in entered
+    assert outside.e164 not in entered
 
 
 def test_a_reading_that_is_not_complete_leaves_the_account_closed(
@@ -361,6 +563,27 @@ class TestInPostgres:
         number = own(sim)
         assert number.e164 in command("reconcile").out
         put(journal_url, an_operation(e164=NUMBERS[8]), own=True)
+
+    def test_a_restore_that_is_marked_late_or_twice_forgets_nothing_bought_since_the_copy(
+        self, command: Command, journal_url: str, sim: Simulator
+    ) -> None:
+        put(journal_url, an_operation(), *settled(State.DONE), own=True)
+        with psycopg.connect(journal_url, autocommit=True) as connection:
+            at = time.time() - 2 * HOUR
+            connection.execute("UPDATE kros_mcp.progress SET moved_at = %s, boot = ''", (at,))
+            assigned = ", ".join(f"{name} = %s" for name in TIMES)
+            connection.execute(f"UPDATE kros_mcp.operations SET {assigned}".encode(), [at] * len(TIMES))
+        since = own(sim, 2, created_at=hours_ago(1.0))
+
+        async def used() -> None:
+            async with open_journal(journal_url) as journal:
+                await journal.check_writable()
+
+        anyio.run(used)
+        for _ in range(2):
+            assert command("restore", "--after-pg-restore", "--yes").code == 0
+
+        assert since.e164 in entered_now(command)
 
     def test_a_database_that_was_put_back_underneath_a_server_is_noticed(self, journal_url: str) -> None:
         async def put_back() -> None:

@@ -364,9 +364,11 @@ def test_a_damaged_tokens_file_is_told_before_nobody_is_let_in(
         ("another's log", "do not belong together", "Put the file back that belongs to the log"),
     ],
 )
+@pytest.mark.parametrize("read_only", ["false", "true"])
 def test_each_mishap_of_the_journals_file_has_its_own_remedy(
-    command: Command, tmp_path: Path, kind: str, told: str, remedy: str
+    command: Command, tmp_path: Path, environment: pytest.MonkeyPatch, read_only: str, kind: str, told: str, remedy: str
 ) -> None:
+    environment.setenv("KROS_READ_ONLY", read_only)
     path = tmp_path / "journal.sqlite3"
     if kind == "empty":
         path.touch()
@@ -391,3 +393,18 @@ def test_each_mishap_of_the_journals_file_has_its_own_remedy(
     assert ran.code == 3
     assert told in text
     assert remedy in text
+
+
+@pytest.mark.usefixtures("pointed")
+def test_a_journal_that_a_server_which_only_reads_does_without_is_not_called_writable(
+    command: Command, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_READ_ONLY", "true")
+
+    ran = command("doctor")
+
+    text = " ".join(ran.out.split())
+    assert ran.code == 0
+    assert "There is no journal" in text
+    assert "can be written" not in text
+    assert not (tmp_path / "journal.sqlite3").exists()

@@ -145,6 +145,28 @@ async def has_all(url: str) -> None:
         assert all(cents for cents in books.committed.values())
 
 
+async def test_a_link_is_followed_to_a_new_journal_and_to_what_was_left_beside_it(path: Path) -> None:
+    link = path.with_name("link")
+    link.symlink_to(path)
+    async with open_journal(f"sqlite:///{link}") as journal:
+        await journal.check_writable()
+    path.unlink()
+    assert link.is_symlink()
+    await refuses(f"sqlite:///{link}", refused.GONE)
+
+
+async def test_a_server_whose_link_is_led_elsewhere_spends_nothing(path: Path, tmp_path: Path) -> None:
+    link, other = tmp_path / "link", tmp_path / "other"
+    link.symlink_to(path)
+    async with open_journal(f"sqlite:///{other}"):
+        pass
+    async with open_journal(f"sqlite:///{link}") as journal:
+        link.unlink()
+        link.symlink_to(other)
+        with pytest.raises(JournalError, match="until the server is started again"):
+            await journal.check_writable()
+
+
 async def test_the_file_alone_has_all_that_counts_when_its_server_was_killed(path: Path, url: str) -> None:
     killed_after(url, FIRST, SECOND)
     moved_to = path.with_name("moved.sqlite3")

@@ -173,6 +173,28 @@ async def test_a_user_who_may_not_make_the_tables_is_told_what_is_lacking(
             pass
 
 
+async def test_a_user_who_does_not_own_the_tables_of_an_earlier_version_is_told_who_has_to_start_first(
+    database: Database,
+) -> None:
+    async with open_journal(database.url):
+        pass
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("DROP TABLE kros_mcp.operation_events, kros_mcp.progress")
+        connection.execute("DELETE FROM kros_mcp.migrations WHERE number = 2")
+        connection.execute("DROP ROLE IF EXISTS guest")
+        connection.execute("CREATE ROLE guest LOGIN")
+        connection.execute("GRANT USAGE ON SCHEMA kros_mcp TO guest")
+        connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA kros_mcp TO guest")
+    try:
+        with pytest.raises(JournalError, match="version, its tables' owner"):
+            async with open_journal(database.url.replace(f"postgres:{CANARY}@", "guest@")):
+                pass
+    finally:
+        with psycopg.connect(database.url, autocommit=True) as connection:
+            connection.execute("DROP OWNED BY guest")
+            connection.execute("DROP ROLE guest")
+
+
 async def test_who_may_only_read_can_read_the_books_and_spends_nothing(
     database: Database, postgres_server: PostgresServer
 ) -> None:

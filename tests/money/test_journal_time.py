@@ -294,6 +294,18 @@ def test_a_process_that_freezes_while_it_asks_for_the_time_takes_it_for_no_step(
     assert keeper.correction is None
 
 
+def test_of_two_looks_at_once_the_one_that_is_answered_late_takes_its_earlier_time_for_no_step(clocks: Clocks) -> None:
+    keeper = SharedTime(clocks.machine())
+    assert keeper.look(NOW, AT_REST, keeper.asked()) == NOW
+    late = keeper.asked()
+    clocks.goes_on(2)
+    assert keeper.look(NOW + 2, AT_REST, keeper.asked()) == NOW + 2
+    assert keeper.look(NOW, AT_REST, late) == NOW + 2
+    assert keeper.correction is None
+    clocks.goes_on(1)
+    assert keeper.look(NOW + 3, AT_REST, keeper.asked()) == NOW + 3
+
+
 def test_a_clock_that_runs_a_little_too_fast_or_slow_is_followed(clocks: Clocks) -> None:
     keeper = SharedTime(clocks.machine())
     shown = NOW

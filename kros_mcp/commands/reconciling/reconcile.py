@@ -161,9 +161,8 @@ async def _completed(
         )
     new = [
         number
-        for e164, records in owned.living.items()
-        for number in records
-        if restoring.unknown_to(await journal.sent_since(account, e164, 0.0), number, copied_at)
+        for number in owned.numbers
+        if restoring.unknown_to(await journal.sent_since(account, number.e164, 0.0), number, copied_at)
     ]
     try:
         with within(READING_SECONDS):
@@ -181,7 +180,8 @@ async def _completed(
         )
         for number in new
     ]
-    await journal.enter(account, bought, by=person.by())
+    ended = [restoring.given_up(each) for each, number in zip(bought, new, strict=True) if number.has_ended]
+    await journal.enter(account, [*bought, *ended], by=person.by())
     named = ", ".join(operation.e164 for operation in bought) or "none"
     what = f"The journal was restored from a copy; bought since, and entered now: {named}."
     return Difference("entered", warn(what, "This account can be spent from again; who asked for these is not known."))

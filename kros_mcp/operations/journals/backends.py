@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from kros_mcp.errors import JournalError, SettingsError
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.sqlite import open_sqlite, open_sqlite_to_read
-from kros_mcp.operations.journals.sqlite_file import journal_path
+from kros_mcp.operations.journals.sqlite_file import is_there, journal_path, require_never_there
 from kros_mcp.settings import MEMORY, is_postgres
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ async def open_journal(url: str | None, *, read_only: bool = False) -> AsyncIter
         read_only: Make do with a journal that cannot be written; in place of a file that is not there, one in memory.
 
     Raises:
-        JournalError: It cannot be opened, or is of a newer version of this program.
+        JournalError: It cannot be opened, is of a newer version of this program, or was there and is gone.
         SettingsError: What it needs is not installed.
     """
     async with _opened_to_read(url) if read_only else _opened(url) as journal:
@@ -32,7 +32,8 @@ async def open_journal(url: str | None, *, read_only: bool = False) -> AsyncIter
 @asynccontextmanager
 async def _opened_to_read(url: str | None) -> AsyncIterator[Journal]:
     path = None if is_postgres(url) else journal_path(url)
-    if path is not None and not path.exists():
+    if path is not None and not is_there(path):
+        require_never_there(path)
         logger.warning("there is no journal %s yet, and this server only reads: it begins with an empty one", path)
         url = MEMORY
     async with AsyncExitStack() as stack:

@@ -74,9 +74,10 @@ class Progress:
     """How far a journal has come: its one row of `progress`.
 
     `moves` only grows. `moved_at` is the last time written, and `boot` and `boot_seconds` what the clock of the machine
-    that wrote it showed then. `boot_began` is the journal's time when that boot was first seen. `ahead` is what a
-    database's clock is ahead of the journal's time. `generation` is changed by a restore. `restored_at` is the last
-    time in the copy that was restored; None in a journal that never was.
+    that wrote it showed then. `boot_began` is the journal's time when that boot was first seen. `ahead` is what the
+    database's clock is ahead of the journal's time, or in a file what the machine's was at `moved_at`. `generation` is
+    changed by a restore. `restored_at` is the last time in the copy that was restored, by the clock of then; None in a
+    journal that never was.
     """
 
     moves: int
@@ -91,12 +92,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Moment:
-    """A time of the journal, and what a machine's boot clock shows then."""
+    """A time of the journal, and what a machine's clocks show then; `ahead` as in `Progress`, None to leave it."""
 
     time: float
     boot: str
     boot_seconds: float
     boot_began: float
+    ahead: float | None = None
 
 
 class Timekeeper(Protocol):
@@ -161,7 +163,8 @@ class MachineTime:
     def moment(self) -> Moment:
         """Give the time with the machine's clock beside it."""
         seconds, base = self._machine.boot_clock(), self._begun()
-        return Moment(self._at(seconds), base.boot, seconds, base.boot_began)
+        now = self._at(seconds)
+        return Moment(now, base.boot, seconds, base.boot_began, self._machine.wall() - now)
 
     def waited(self, sent_at: float, now: float) -> float:
         """Count what an earlier boot sent from this process's first look."""
@@ -217,13 +220,16 @@ class SharedTime:
         now = shown - progress.ahead
         if self._last is not None:
             slack = SLACK_SECONDS + DRIFT * max(0.0, answered - self._last.asked)
-            least = self._last.time + max(0.0, asked - self._last.answered)
-            most = self._last.time + max(0.0, answered - self._last.asked)
+            # Of two looks at once the one that was asked first may be answered last, with the earlier time.
+            least = self._last.time + asked - self._last.answered
+            most = self._last.time + answered - self._last.asked
             if not least - slack <= now <= most + slack:
                 now = least
         now = max(now, progress.moved_at)
         ahead = shown - now
         self.correction = (progress.ahead, ahead) if abs(ahead - progress.ahead) > SLACK_SECONDS else None
+        if self._last is not None and now < self._last.time:
+            return self._last.time
         self._last = _Look(asked, answered, now)
         if self._first is None:
             self._first = now

@@ -4,14 +4,24 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError
 from kros_mcp.operations.events import By
-from kros_mcp.operations.journals import refused
+from kros_mcp.operations.journals import refused, restored
 from kros_mcp.operations.journals.placing import link, new_beside
 from kros_mcp.operations.journals.sqlite import open_sqlite
-from kros_mcp.operations.journals.sqlite_file import address, beside, connect, require_ours, translated
+from kros_mcp.operations.journals.sqlite_file import (
+    MIGRATIONS,
+    address,
+    beside,
+    connect,
+    is_there,
+    real,
+    require_ours,
+    translated,
+)
 from kros_mcp.times import utc
 
 _PROCESSES = Path("/proc")
@@ -19,11 +29,16 @@ _PROCESSES = Path("/proc")
 
 @dataclass(frozen=True)
 class Copied:
-    """What a copy holds: `operations`, and the time of the last that was asked for; None if there is none."""
+    """What a copy holds.
+
+    `last_at` is the time of the last operation that was asked for; None if there is none. `written_at` is when its
+    operations moved last, on the clock of then.
+    """
 
     operations: int
     size_bytes: int
     last_at: float | None
+    written_at: float
 
 
 def look_at(path: Path) -> Copied:
@@ -33,7 +48,7 @@ def look_at(path: Path) -> Copied:
         JournalError: It is not a whole journal that this version can read.
     """
     with translated(), closing(_read(path)) as connection:
-        return _copied(connection, path)
+        return _whole(connection, path)
 
 
 def back_up(path: Path, to: Path) -> Copied:
@@ -45,7 +60,7 @@ def back_up(path: Path, to: Path) -> Copied:
     """
     made: Path | None = None
     try:
-        made = _copy(path, to)
+        made, copied = _copy(path, to)
         link(made, to)
     except FileExistsError:
         raise KrosError(
@@ -56,7 +71,7 @@ def back_up(path: Path, to: Path) -> Copied:
     finally:
         if made is not None:
             made.unlink(missing_ok=True)
-    return look_at(to)
+    return copied
 
 
 async def put_back(copy: Path, path: Path, by: By) -> tuple[Path | None, int]:
@@ -73,12 +88,13 @@ async def put_back(copy: Path, path: Path, by: By) -> tuple[Path | None, int]:
     Raises:
         JournalError: The copy is not a whole journal, or the journal's folder cannot be written.
     """
+    path = real(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = _copy(copy, path)
+        made, copied = _copy(copy, path)
         try:
             async with open_sqlite(f"sqlite:///{made}") as journal:
-                ended = await journal.mark_restored(by=by)
+                ended = await journal.mark_restored(copied_at=copied.written_at, by=by)
                 now = await journal.now()
             kept = _set_aside(path, utc(now).replace(":", "-"))
             made.replace(path)
@@ -105,53 +121,69 @@ def users(path: Path) -> tuple[int, ...]:
 
 
 def _read(path: Path) -> sqlite3.Connection:
-    if not path.is_file():
+    if not is_there(path) or not path.is_file():
         raise InvalidArgumentError(f"There is no file {path}.", next_step="")
     if path.stat().st_size == 0:
         raise refused.empty(path)
     connection = connect(address(path, "ro"))
     try:
         require_ours(connection, path)
-        _require_whole(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _require_whole(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
-        raise refused.damaged()
+def _copy(path: Path, to: Path) -> tuple[Path, Copied]:
+    """Copy a whole journal to a new file beside another, under a name of its own.
 
-
-def _copy(path: Path, to: Path) -> Path:
-    """Copy a whole journal to a new file beside another, under a name of its own."""
+    Servers that write wait meanwhile; so it is the copy that is examined, and that reaches the disk afterwards.
+    """
     with translated(), closing(_read(path)) as source:
         made = new_beside(to)
         try:
             with closing(connect(address(made, "rw"))) as target:
+                target.execute("PRAGMA synchronous = OFF")
                 source.backup(target)
                 target.execute("PRAGMA journal_mode = DELETE")
+                copied = _whole(target, made)
+            with made.open("rb+") as file:
+                os.fsync(file.fileno())
         except BaseException:
             made.unlink()
             raise
-    return made
+    return made, copied
 
 
-def _copied(connection: sqlite3.Connection, path: Path) -> Copied:
-    [(count, last_at)] = connection.execute("SELECT count(*), max(created_at) FROM operations")
-    return Copied(count, path.stat().st_size, last_at)
+def _whole(connection: sqlite3.Connection, path: Path) -> Copied:
+    if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+        raise refused.damaged()
+    [(operations, last_at)] = connection.execute("SELECT count(*), max(created_at) FROM operations")
+    [times] = connection.execute(restored.last_move("operations"))
+    moved_at, ahead = 0.0, 0.0
+    if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
+        rows = connection.execute("SELECT moved_at, ahead FROM progress").fetchall()
+        if len(rows) != 1:
+            raise refused.damaged()
+        [(moved_at, ahead)] = rows
+    written_at = restored.written_at(times, moved_at, ahead)
+    return Copied(operations, path.stat().st_size, last_at, written_at)
 
 
 def _set_aside(path: Path, when: str) -> Path | None:
     """Give what is there another name, with all that SQLite has left beside it; the first name stays until the last."""
-    kept = path.with_name(f"{path.name}.before-restore-{when}")
+    name = f"{path.name}.before-restore-{when}"
+    kept = next(each for number in count(1) if not (each := _numbered(path, name, number)).exists())
+    is_there = path.exists()
+    if is_there:
+        link(path, kept)
     for left, end in zip(beside(path), ("-journal", "-wal", "-shm"), strict=True):
         if left.exists() and left.stat().st_size == 0:
             left.unlink()
         elif left.exists():
             left.rename(kept.with_name(kept.name + end))
-    if not path.exists():
-        return None
-    link(path, kept)
-    return kept
+    return kept if is_there else None
+
+
+def _numbered(path: Path, name: str, number: int) -> Path:
+    return path.with_name(name if number == 1 else f"{name}-{number}")

@@ -42,7 +42,10 @@ _REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str
     ),
     (
         errors.InsufficientPrivilege,
-        "The journal's database user may not do this (first start: CREATE on the database); nothing can be spent.",
+        (
+            "The journal's database user may not do this (a first start needs CREATE on the database; that of a new "
+            "version, its tables' owner); nothing can be spent."
+        ),
     ),
     (psycopg.ProgrammingError, "The journal's address or its tables cannot be used; nothing can be spent."),
     (

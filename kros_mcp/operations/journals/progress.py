@@ -34,12 +34,14 @@ def advance(table: str, moment: Moment | None) -> Work[None]:
     if moment is None:
         yield f"UPDATE {table} SET moves = moves + 1", ()
         return
-    values = {
+    values: dict[str, object] = {
         "moved_at": moment.time,
         "boot": moment.boot,
         "boot_seconds": moment.boot_seconds,
         "boot_began": moment.boot_began,
     }
+    if moment.ahead is not None:
+        values["ahead"] = moment.ahead
     later = ", ".join(f"{name} = CASE WHEN ? >= moved_at THEN ? ELSE {name} END" for name in values)
     given: list[Any] = [each for value in values.values() for each in (moment.time, value)]
     yield f"UPDATE {table} SET moves = moves + 1, {later}", given

@@ -98,6 +98,7 @@ def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
         with translated():
             connection = connect(":memory:")
             return connection, prepare(connection)
+    path = real(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
@@ -137,9 +138,39 @@ def open_file_to_read(path: Path) -> tuple[sqlite3.Connection, bytes]:
         return connection, secret
 
 
+def real(path: Path) -> Path:
+    """Follow the links that lead to a file, which stands, with what SQLite leaves beside it, where they end."""
+    return Path(os.path.realpath(path))
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file of that name.
+
+    Raises:
+        JournalError: That cannot be told, as of a folder that nobody but others may look into.
+    """
+    try:
+        return path.exists()
+    except OSError as exc:
+        raise JournalError(f"The file {path} cannot be reached; nothing can be spent.") from exc
+
+
 def beside(path: Path) -> tuple[Path, ...]:
     """Name the files that SQLite may keep beside a journal."""
     return tuple(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))
+
+
+def require_never_there(path: Path) -> None:
+    """Raise if something beside a journal that is not there shows that it was.
+
+    SQLite would take it for the new file's, or somebody has moved the old one away.
+
+    Raises:
+        JournalError: It was there.
+    """
+    for left in beside(real(path)):
+        if left.exists():
+            raise refused.gone(path, left)
 
 
 def connect(name: str) -> sqlite3.Connection:
@@ -154,9 +185,7 @@ def address(path: Path, mode: str) -> str:
 
 def _create(path: Path) -> None:
     """Build a journal under another name, and give it its own when it is whole; another process may be first."""
-    for left in beside(path):
-        if left.exists():  # SQLite would take it for the new file's, or somebody has moved the old one away
-            raise refused.gone(path, left)
+    require_never_there(path)
     made = new_beside(path)
     try:
         with translated(), closing(connect(address(made, "rw"))) as connection:

@@ -275,19 +275,22 @@ class StoredJournal(ABC):
 
         await self._transact(work)
 
-    async def mark_restored(self, *, by: By = SERVER) -> int:
+    async def mark_restored(self, *, copied_at: float | None = None, by: By = SERVER) -> int:
         """Write down that the journal was put back from a copy, and give how many operations that has ended."""
 
         def work() -> Work[int]:
+            since = copied_at
+            if since is None:
+                since = yield from restored.last_written(self._table, self._progress)
             now = yield from self._time()
             restless = f"state IN ('proposed', 'confirmed', 'sending'){self._for_update}"
             found = yield from self._select(restless)
             for operation in found:
                 yield from self._stored(operation, restoring.ended(operation, now), now, by)
-            yield from restored.begin_anew(self._progress, self._meta)
+            yield from restored.begin_anew(self._progress, self._meta, since)
             return len(found)
 
-        return await self._transact(work)
+        return await self._transact_long(work)
 
     async def lacks_since(self, account: str) -> float | None:
         """Say after which time an account's purchases may be missing since a restore; None if none are."""
