@@ -3,6 +3,7 @@
 # ruff: noqa: ASYNC220, ASYNC240  # nothing else runs in the loop while these tests touch files and children
 
 import json
+import os
 import sqlite3
 import stat
 import subprocess
@@ -74,10 +75,21 @@ async def test_a_foreign_database_is_refused_and_left_as_it_was(path: Path, url:
     path.parent.mkdir()
     _run(path, statement)
     before = path.read_bytes()
+    path.chmod(0o644)
     with pytest.raises(JournalError, match="not a journal of kros-mcp"):
         async with open_journal(url):
             pass
     assert path.read_bytes() == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+async def test_what_is_no_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o644)
+    with pytest.raises(JournalError, match="cannot be opened for writing"):
+        async with open_journal(f"sqlite:///{pipe}"):
+            pass
+    assert stat.S_IMODE(pipe.stat().st_mode) == 0o644
 
 
 async def test_a_file_that_is_no_database_is_refused(path: Path, url: str) -> None:

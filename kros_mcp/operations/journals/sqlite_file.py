@@ -103,9 +103,6 @@ def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             _create(path)
-        for file in (path, *beside(path)):
-            with suppress(FileNotFoundError):  # a backup that was put back may have opened them to others
-                file.chmod(0o600)
         if not os.access(path, os.W_OK) or not path.is_file():
             raise PermissionError
     except OSError as exc:
@@ -207,6 +204,7 @@ def _open_existing(path: Path) -> tuple[sqlite3.Connection, bytes]:
     try:
         with translated():
             require_ours(connection, path)
+            _make_private(path)
             if has_log and connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
                 raise refused.not_its_log(path.with_name(f"{path.name}-wal"))
             _leave_wal(connection)
@@ -215,6 +213,20 @@ def _open_existing(path: Path) -> tuple[sqlite3.Connection, bytes]:
     except KrosError:
         connection.close()
         raise
+
+
+def _make_private(path: Path) -> None:
+    """Close a journal to others: a backup that was put back may have opened it. Of another's file nothing is changed.
+
+    Raises:
+        JournalError: The mode cannot be set.
+    """
+    try:
+        for file in (path, *beside(path)):
+            with suppress(FileNotFoundError):
+                file.chmod(0o600)
+    except OSError as exc:
+        raise JournalError(f"The journal {path} cannot be made private to its owner; nothing can be spent.") from exc
 
 
 def journal_path(url: str | None) -> Path | None:
