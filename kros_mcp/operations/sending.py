@@ -246,6 +246,7 @@ def _is_final(operation: Operation, written: Written) -> bool:
     to_come = written.status == HTTPStatus.ACCEPTED or is_pending(written.record_status)
     return (
         named == operation.e164
+        and written.plain
         and not written.contradicted
         and not owned_before
         and not to_come

@@ -68,6 +68,53 @@ async def test_a_success_that_names_the_number_and_an_error_is_settled_by_sight_
         assert (len(sim.charges), len(bench.posts())) == (int(acts), int(acts))
 
 
+NOT_PLAIN: list[dict[str, object]] = [
+    {"status": "error", "data": COMPLETE},
+    {"status": "pending", "data": COMPLETE},
+    {"order": {"status": "Queued for review"}, "phone_number": COMPLETE},
+    {"code": "OUT_OF_STOCK", "message": "Sold.", "phone_number": SHOWN},
+    {"statusCode": 202, "statusText": "no", "orderStatus": "on hold", "e164": SHOWN},
+    {"ok": False, "phone_number": SHOWN},
+    {"success": "false", "phone_number": SHOWN},
+    {"success": 0, "phone_number": SHOWN},
+    COMPLETE | {"status": "declined"},
+    COMPLETE | {"status": "Purchase-Failed"},
+    COMPLETE | {"status": "purchase_pending"},
+    COMPLETE | {"status": "awaiting_approval"},
+    COMPLETE | {"status": "available"},
+    COMPLETE | {"failure_reason": "carrier"},
+    COMPLETE | {"rejectedAt": "2026-11-28T10:00:00Z"},
+]
+
+
+@pytest.mark.parametrize("body", NOT_PLAIN)
+@pytest.mark.parametrize("acts", [True, False])
+async def test_an_answer_that_does_not_say_plainly_that_it_was_bought_is_settled_by_sight_alone(
+    sim: Simulator, body: dict[str, object], *, acts: bool
+) -> None:
+    way = Tampered(sim, "POST", answering(httpx.Response(200, json=body), acts=acts))
+    async with open_bench(sim, way=way) as bench:
+        settled = await ask_often(bench, await bench.buy(SHOWN))
+        assert settled.state is (State.DONE if acts else State.UNKNOWN)
+        assert settled.charged == ("yes" if acts else "unknown")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        COMPLETE | {"endpoint": {"id": "ep_x", "status": "error"}, "kyc_status": "pending", "failover_url": "x"},
+        COMPLETE | {"status": None, "errors": [], "error": None, "failed_at": None},
+        {"status": "OK", "code": 0, "success": True, "data": COMPLETE | {"status": "in-use"}},
+        {"status": 201, "code": "SUCCESS", "phone_number": COMPLETE},
+    ],
+)
+async def test_an_answer_that_says_plainly_that_it_was_bought_is_believed(
+    sim: Simulator, body: dict[str, object]
+) -> None:
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(httpx.Response(200, json=body)))) as bench:
+        assert (await bench.buy(SHOWN)).state is State.DONE
+
+
 def becoming(number: OwnedNumber, status: str, *, answer: httpx.Response | None) -> Tamper:
     """A release that only changes the status, and whose answer may be lost."""
 
