@@ -208,7 +208,7 @@ class Operation:
     look_at: float | None = None
     """When to look at KrosAI next: for the outcome, or after it for a while, as what was said may turn out wrong."""
     looks: int = 0
-    """How many requests the looking has cost."""
+    """How many requests finding out its outcome has cost, from its sending on."""
     corrected_at: float | None = None
     """When an outcome that had been told was found to be another."""
 

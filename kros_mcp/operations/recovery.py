@@ -22,7 +22,7 @@ from kros_mcp.operations.model import Action, Operation, State
 
 RECONCILE_EVERY_SECONDS = 2.0
 _LOOKING_SECONDS = 60.0
-"""For how long a look at something settled is left to the process that has begun it."""
+"""For how long a look is left to the process that has begun it."""
 NEVER_LISTED = "KrosAI named it as bought, and has not listed it within a day: look in its dashboard."
 
 Verdict = dict[str, Any] | None
@@ -44,7 +44,7 @@ async def recover(desk: Desk) -> tuple[Operation, ...]:
 
 
 async def reconcile(desk: Desk, operation: Operation) -> Operation:
-    """Ask KrosAI how an unknown operation ended; at most once per two seconds and operation.
+    """Ask KrosAI how an unknown operation ended; at most once per two seconds, and as `schedule.may_search` says.
 
     Returns:
         The operation as it stands then: done, failed, or still unknown.
@@ -122,14 +122,14 @@ async def _take_watch(desk: Desk, operation: Operation) -> Operation | None:
 
 
 async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
-    """Note that KrosAI is being asked now; None if it was asked less than two seconds ago."""
+    """Note that KrosAI is being asked now; None if it was asked just before, or too often to be asked again yet."""
     taken = False
 
     def note(current: Operation, now: float) -> Operation:
         nonlocal taken
         recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
-        taken = current.state is State.UNKNOWN and not recently
-        return replace(current, checked_at=now) if taken else current
+        taken = current.state is State.UNKNOWN and not recently and schedule.may_search(current, now)
+        return replace(current, checked_at=now, look_at=now + _LOOKING_SECONDS) if taken else current
 
     current = await desk.journal.change(operation.id, note)
     return current if taken else None

@@ -25,13 +25,14 @@ from kros_mcp.errors import (
     RateLimitError,
     SettingsError,
 )
+from kros_mcp.krosai.counted import counted
 from kros_mcp.krosai.orders import Changes, Order, Written
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended, is_pending
 from kros_mcp.operations import evidence, looks, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, configured
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, State
-from kros_mcp.operations.schedule import watch_after
+from kros_mcp.operations.schedule import MOST_REQUESTS, search_after, watch_after
 from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,18 @@ async def send(
     desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
 ) -> dict[str, Any]:
     """Send one request under the operation's own key, and return what settles it, as fields of `moves.settle`."""
+    with counted() as cost:
+        outcome = await _outcome(desk, operation, subject, lease)
+    if outcome["state"] is not State.UNKNOWN:
+        return outcome
+    costly = cost.requests > MOST_REQUESTS // 4  # looked at already, so not to be looked at again at once
+    look_after = search_after(operation, 0.0, cost.requests) if costly else 0.0
+    return outcome | {"looks": cost.requests, "look_after": look_after}
+
+
+async def _outcome(
+    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
+) -> dict[str, Any]:
     try:
         written = await _until_answered(desk, operation, subject, lease)
     except _DoneError as exc:

@@ -292,6 +292,57 @@ async def test_what_the_looking_for_one_unknown_purchase_costs_in_a_day_is_bound
         assert 10 <= len(sim.requests) - before <= 60
 
 
+async def test_asking_often_how_a_purchase_ended_costs_no_more_in_a_day_than_it_may(sim: Simulator) -> None:
+    async with open_bench(sim) as bench, open_bench(sim, clock=bench.clock) as other:
+        other.desk = replace(other.desk, journal=bench.desk.journal, account=bench.desk.account)
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("error_before", on=["purchase"])
+        unknown = await bench.execute(operation)
+        item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+        del sim.inventory[item.id]
+        before, began = len(sim.requests), bench.clock.now
+        while bench.clock.now < began + DAY:
+            for desk in (bench.desk, other.desk):
+                unknown = await recovery.reconcile(desk, await bench.stored(unknown))
+            bench.clock.now += 3.0 if bench.clock.now < began + 1_200 else 600.0
+        assert unknown.state is State.UNKNOWN
+        assert len(sim.requests) - before <= 60
+        sim.inventory[item.id] = item
+        bench.clock.now += DAY
+        assert (await ask_often(bench, unknown, 60)).state is State.FAILED
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(202, json={}), refused(409)])
+async def test_the_look_of_the_purchase_itself_counts_in_what_a_day_may_cost(
+    sim: Simulator, answer: httpx.Response
+) -> None:
+    sent: list[httpx.Request] = []
+    asked: list[httpx.Request] = []
+
+    async def order(request: httpx.Request, _send: Send) -> httpx.Response:
+        sent.append(request)
+        return answer
+
+    async def never_still(request: httpx.Request, send: Send) -> httpx.Response:
+        """Show 18 pages of a list that does not hold still once a number was ordered."""
+        asked.extend(sent and [request])
+        if request.url.params.get("action") != "assigned":
+            return await send(request)
+        offset = int(request.url.params["offset"])
+        page = [{"id": f"pn_{offset + at}"} for at in range(20)] if offset < 360 else []
+        return httpx.Response(200, json={"numbers": page} | ({"total": 400 + offset} if sent else {}))
+
+    async with open_bench(sim, way=Tampered(sim, "GET", never_still, Tampered(sim, "POST", order))) as bench:
+        unknown = await bench.execute(await bench.propose(SHOWN))
+        began = bench.clock.now
+        while bench.clock.now < began + DAY:
+            unknown = await recovery.reconcile(bench.desk, await bench.stored(unknown))
+            assert unknown.look_at is not None
+            bench.clock.now = max(bench.clock.now + recovery.RECONCILE_EVERY_SECONDS, unknown.look_at)
+        assert unknown.state is State.UNKNOWN
+        assert 0 < len(asked) <= 60
+
+
 async def test_the_re_read_of_a_record_with_another_id_releases_nothing() -> None:
     sim = simulator("reference")
     first = next(iter(sim.owned.values()))
