@@ -202,3 +202,25 @@ async def test_a_number_just_bought_is_not_offered_again_while_it_is_still_liste
         await bench.propose(SHOWN, allow_outbound=False)
     assert (caught.value.code, caught.value.charged) == ("ALREADY_OWNED", "no")
     assert len(await bench.desk.journal.list_operations()) == len(bench.posts()) == len(bench.sim.charges) == 1
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_404_for_a_number_that_is_still_listed_proves_no_release(sim: Simulator, *, lost: bool) -> None:
+    not_found = httpx.Response(404, text="<html>404 Not Found</html>")
+    gone: list[httpx.Request] = []
+
+    async def delete(request: httpx.Request, _send: Send) -> httpx.Response:
+        gone.append(request)
+        if lost:
+            raise httpx.ReadError("lost", request=request)
+        return not_found
+
+    async def get(request: httpx.Request, send: Send) -> httpx.Response:
+        return not_found if gone and "/phone-numbers/" in request.url.path else await send(request)
+
+    async with open_bench(sim, way=Tampered(sim, "DELETE", delete, Tampered(sim, "GET", get))) as bench:
+        unknown = await bench.execute(await bench.propose_release(bench.active))
+        assert (unknown.state, unknown.changed) == (State.UNKNOWN, "unknown")
+        assert (await ask_often(bench, unknown)).state is State.UNKNOWN
+        del sim.owned[bench.active.id]
+        assert (await ask_often(bench, unknown)).state is State.DONE
