@@ -26,6 +26,10 @@ _ENDED: Final = frozenset(
     {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "portedout"}
 )
 """Statuses of a record of a number that the account has no more, or never got; every other word is living."""
+_HAD: Final = frozenset({"released", "portedout"})
+"""Statuses that only a record of a number bears which the account once had."""
+_TURNED_DOWN: Final = frozenset({"rejected", "failed", "cancelled", "canceled", "expired"})
+"""Statuses of an order that came to nothing."""
 _PENDING: Final = frozenset(
     {
         "pending",
@@ -97,6 +101,16 @@ class Endpoint:
 def has_ended(status: str | None) -> bool:
     """Whether a record with this status, in any spelling, is of a number that is gone, or was never got."""
     return _letters(status) in _ENDED
+
+
+def was_had(status: str | None) -> bool:
+    """Whether a record with this status, in any spelling, is of a number that the account had and gave up."""
+    return _letters(status) in _HAD
+
+
+def was_turned_down(status: str | None) -> bool:
+    """Whether a record with this status, in any spelling, may be of an order that came to nothing."""
+    return _letters(status) in _TURNED_DOWN
 
 
 def is_pending(status: str | None) -> bool:

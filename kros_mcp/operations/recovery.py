@@ -12,7 +12,7 @@ import anyio
 
 from kros_mcp.krosai.counted import counted
 from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.wire import PhoneNumber, is_pending
+from kros_mcp.krosai.wire import PhoneNumber, is_pending, was_turned_down
 from kros_mcp.operations import evidence, model, moves, routing, schedule
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
@@ -157,9 +157,13 @@ async def _not_bought(desk: Desk, operation: Operation, seen: Look, begun: float
     """Settle as failed what two readings show for sale, ten seconds apart.
 
     From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted may
-    still be carried out: it is called failed only where its own record has ended, or after a day.
+    still be carried out: it is called failed only where its own record has ended, or after a day. A record that has
+    ended otherwise than an order does may be of a number that was bought, and given up since.
     """
-    rejected = evidence.given_up_since(operation, seen.reading) is not None
+    ended = evidence.given_up_since(operation, seen.reading)
+    rejected = ended is not None and was_turned_down(ended.status)
+    if ended is not None and not rejected:
+        return None
     may_come = await _age(desk, operation) < schedule.ACCEPTED_TIMES * desk.settings.settle_seconds
     if operation.accepted and may_come and not rejected:
         return None

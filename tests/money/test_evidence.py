@@ -118,6 +118,33 @@ async def test_an_old_record_that_lives_again_proves_the_purchase(sim: Simulator
         assert done.number["id"] == old.id
 
 
+@pytest.mark.parametrize(
+    ("status", "ends"),
+    [
+        ("released", (State.DONE, "yes")),
+        ("Ported Out", (State.DONE, "yes")),
+        ("inactive", (State.UNKNOWN, "unknown")),
+        ("deleted", (State.UNKNOWN, "unknown")),
+        ("rejected", (State.FAILED, "no")),
+    ],
+)
+async def test_a_purchase_that_somebody_has_given_up_before_it_was_seen_is_not_called_unspent(
+    sim: Simulator, status: str, ends: tuple[State, str]
+) -> None:
+    item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+
+    async def bought_and_given_up(request: httpx.Request, send: Send) -> httpx.Response:
+        await send(request)
+        number = sim.owned_by_e164(SHOWN)
+        assert number is not None
+        number.status, sim.inventory[item.id] = status, item
+        raise httpx.ReadError("lost", request=request)
+
+    async with open_bench(sim, way=Tampered(sim, "POST", bought_and_given_up)) as bench:
+        settled = await ask_often(bench, await bench.buy(SHOWN))
+        assert (settled.state, settled.charged) == ends
+
+
 REFUSALS = [refused(429), refused(404, "NUMBER_NOT_AVAILABLE"), refused(400), refused(409), refused(422)]
 
 
