@@ -23,6 +23,8 @@ LEASE_SECONDS = 15.0
 CODE_SECONDS = 600.0
 DONE_ANSWERED_SECONDS = 86_400.0
 MAX_WRONG_CODES = 5
+OTHER_NUMBER = "OTHER_NUMBER"
+"""The code of an unknown purchase that KrosAI answered with another number: it may have charged that one."""
 TOKENS = "tokens"
 """Who vouches for the callers of a tokens file; no URL, so that no authorization server can pass for it."""
 

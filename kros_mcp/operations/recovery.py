@@ -158,11 +158,12 @@ async def _not_bought(desk: Desk, operation: Operation, seen: Look, begun: float
 
     From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted may
     still be carried out: it is called failed only where its own record has ended, or after a day. A record that has
-    ended otherwise than an order does may be of a number that was bought, and given up since.
+    ended otherwise than an order does may be of a number that was bought, and given up since. Where another number was
+    named, that one may have been charged.
     """
     ended = evidence.given_up_since(operation, seen.reading)
     rejected = ended is not None and was_turned_down(ended.status)
-    if ended is not None and not rejected:
+    if (ended is not None and not rejected) or operation.error_code == model.OTHER_NUMBER:
         return None
     may_come = await _age(desk, operation) < schedule.ACCEPTED_TIMES * desk.settings.settle_seconds
     if operation.accepted and may_come and not rejected:

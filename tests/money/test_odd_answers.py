@@ -15,9 +15,9 @@ LATE = 121.0
 SHOWN = "+2348035550105"
 
 
-async def ask_often(bench: Bench, operation: Operation) -> Operation:
+async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
     """Ask KrosAI again and again, long after the settle time."""
-    for _ in range(5):
+    for _ in range(times):
         bench.clock.now += LATE
         operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
     return operation
@@ -31,7 +31,10 @@ async def test_a_success_that_names_another_number_is_never_called_failed_by_wha
     async with open_bench(sim, way=way) as bench:
         unknown = await bench.buy(SHOWN)
         assert (unknown.state, unknown.accepted, unknown.charged) == (State.UNKNOWN, True, "unknown")
+        assert "+2348035550199" in unknown.message
         assert (await ask_often(bench, unknown)).state is State.UNKNOWN
+        bench.clock.now += 2 * 86_400
+        assert (await ask_often(bench, unknown, 90)).state is State.UNKNOWN
         ended = await bench.desk.journal.change(
             unknown.id,
             lambda current, now: moves.settle_by_hand(
