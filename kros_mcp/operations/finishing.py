@@ -162,10 +162,17 @@ async def _store(
 
 
 async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
-    number_id = (operation.number or {}).get("id") or ""
-    if not number_id:
-        listed = evidence.bought(operation, await find_owned(desk.client, e164=operation.e164))
-        number_id = listed.id if listed is not None else ""
+    named = (operation.number or {}).get("id") or ""
+    number = await _held(desk, operation, named)
+    if number is not None:
+        return number
+    # The id in the answer to the purchase may have been that of an order.
+    listed = evidence.bought(operation, await find_owned(desk.client, e164=operation.e164))
+    return None if listed is None or listed.id == named else await _held(desk, operation, listed.id)
+
+
+async def _held(desk: Desk, operation: Operation, number_id: str) -> PhoneNumber | None:
+    """Read the number of a purchase by an id; None if that is not of it."""
     if not number_id or evidence.was_owned_before(operation, number_id):
         return None
     number = (await find_owned(desk.client, number_id=number_id)).living

@@ -23,7 +23,7 @@ from kros_mcp.operations.model import Action, Operation, State
 RECONCILE_EVERY_SECONDS = 2.0
 _LOOKING_SECONDS = 60.0
 """For how long a look is left to the process that has begun it."""
-NEVER_LISTED = "KrosAI named it as bought, and has not listed it within a day: look in its dashboard."
+NEVER_LISTED = "KrosAI has not listed the number within a day of its purchase: look in its dashboard."
 
 Verdict = dict[str, Any] | None
 
@@ -266,7 +266,8 @@ async def _later(desk: Desk, operation: Operation) -> tuple[Operation, ...]:
 
 def _seen(record: PhoneNumber) -> Move:
     def move(current: Operation, _: float) -> Operation:
-        return replace(current, look_at=None, number=current.number or routing.shown(record))
+        known = current.number if current.number and current.number.get("id") == record.id else routing.shown(record)
+        return replace(current, look_at=None, number=known)
 
     return move
 
