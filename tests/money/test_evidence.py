@@ -270,6 +270,50 @@ async def test_an_order_that_is_listed_as_pending_and_then_ends_is_corrected(sim
         assert (settled.state, settled.charged, sim.charges) == (State.FAILED, "no", [])
 
 
+@pytest.mark.usefixtures("every_backend")
+@pytest.mark.parametrize("waited", [0.0, 3_600.0])
+async def test_a_correction_is_made_although_another_purchase_of_the_number_waits_for_its_yes(
+    sim: Simulator, waited: float
+) -> None:
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(refused(409)))) as bench:
+        failed = await bench.buy(SHOWN)
+        bench.clock.now += 1
+        waiting = await bench.propose(SHOWN)
+        order = a_record(sim, SHOWN, "pending")
+        bench.clock.now += LATE
+        done = await recovery.watch(bench.desk, await bench.stored(failed))
+        assert (done.state, done.charged, (await bench.stored(waiting)).state) == (State.DONE, "yes", State.PROPOSED)
+        order.status = "rejected"
+        bench.clock.now += waited
+        corrected = await watch_all_day(bench, done)
+        assert (corrected.state, corrected.charged) == (State.UNKNOWN, "unknown")
+        ended = await bench.stored(waiting)
+        assert ended.state is (State.EXPIRED if waited else State.CANCELLED)
+        assert ended.charged == "no"
+
+
+@pytest.mark.usefixtures("every_backend")
+async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simulator) -> None:
+    orders: list[OwnedNumber] = []
+
+    async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
+        orders.append(a_record(sim, SHOWN, "pending"))
+        return httpx.Response(202, json=record("pending", id=orders[0].id))
+
+    async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
+        done = await bench.buy(SHOWN)
+        release = await propose_release(bench.desk, "other", Request(), SHOWN)
+        await bench.desk.journal.change(release.id, lambda one, now: moves.claim(one, now, reserved_cents=0))
+        orders[0].status = "rejected"
+        bench.clock.now += LATE
+        with pytest.raises(OperationError) as busy:
+            await recovery.watch(bench.desk, done)
+        assert busy.value.code == "NUMBER_BUSY"
+        bench.clock.now += LATE
+        await recovery.recover(bench.desk)
+        assert (await watch_all_day(bench, done)).state is State.UNKNOWN
+
+
 @pytest.mark.parametrize("status", ["rejected", "cancelled", "failed"])
 @pytest.mark.parametrize("acts", [True, False])
 async def test_a_success_whose_record_has_ended_is_settled_by_what_the_account_shows(
