@@ -15,7 +15,7 @@ from kros_mcp.krosai.wire import PhoneNumber, has_ended, is_pending
 from kros_mcp.money import show_cents
 from kros_mcp.operations import evidence, routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.model import Operation, Quote, State
+from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.operations.schedule import watch_after
 from kros_mcp.settings import Settings
@@ -110,7 +110,7 @@ async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
 
 async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None, tuple[str, ...]]:
     target = routing.still_wanted(operation)
-    number = await _read_back(desk, operation)
+    number = None if await _has_gone_on(desk, operation) else await _read_back(desk, operation)
     if number is None:
         return None, routing.names(target)
     lacking = routing.names(routing.missing(number, target))
@@ -131,6 +131,15 @@ async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None,
         logger.warning("operation %s: settings refused by KrosAI: %s", operation.id, exc.code)
         return number, lacking
     return applied.number, applied.not_applied
+
+
+async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
+    """Whether the number was given up or bought again since, so that its settings are somebody else's."""
+    since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
+    return any(
+        other.id != operation.id and other.action is not Action.CONFIGURE and other.state in {State.DONE, *IN_FLIGHT}
+        for other in since
+    )
 
 
 async def _may_be_listed_later(desk: Desk, operation: Operation) -> bool:
