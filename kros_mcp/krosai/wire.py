@@ -242,9 +242,10 @@ def _country(value: object) -> str | None:
 
 
 def _currency(record: _Record) -> str | None:
-    """Take a currency of three letters, in capitals; anything else says nothing."""
+    """Take a currency of three letters, in capitals; anything else says nothing. Two that differ are told as one."""
     stated = (record.get(name) for name in ("currency", "currency_code", "currencyCode"))
-    return next((text.upper() for text in stated if isinstance(text, str) and _CURRENCY.fullmatch(text)), None)
+    texts = (text.strip() for text in stated if isinstance(text, str))
+    return "/".join(sorted({text.upper() for text in texts if _CURRENCY.fullmatch(text)})) or None
 
 
 def _flag(record: _Record, *names: str) -> bool | None:

@@ -454,6 +454,17 @@ async def test_a_price_that_is_not_stated_whole_reserves_the_purchase_maximum_wh
         assert (bought.state, bought.reserved_cents, charged_cents(bought)) == (State.DONE, 3_000, 3_000)
 
 
+@pytest.mark.parametrize("stated", [{"currency": " NGN"}, {"currency": "USD", "currencyCode": "NGN"}])
+async def test_no_spelling_of_another_currency_passes_for_the_limits_own(
+    sim: Simulator, stated: dict[str, str]
+) -> None:
+    way = Tampered(sim, "GET", with_items(**stated))
+    async with open_bench(sim, way=way, currency="USD") as bench:
+        with pytest.raises(RefusedError) as refusal:
+            await bench.propose(SHOWN)
+        assert (refusal.value.code, refusal.value.charged) == ("CURRENCY_DIFFERS", "no")
+
+
 async def test_a_price_in_another_currency_than_the_limits_is_refused(sim: Simulator) -> None:
     way = Tampered(sim, "GET", with_items(currency="NGN"))
     async with open_bench(sim, way=way, currency="USD") as bench:
