@@ -34,6 +34,22 @@ _FAILURES: Final = frozenset(
     {"error", "fail", "failed", "failure", "rejected", "declined", "denied", "refused", "invalid", "unsuccessful"}
 )
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,40}")
+_ORDERS: Final = (*_OBJECTS["number"], "order", "purchase", "result")
+"""Where an answer to an order may say how that went: what it wraps, and what stands beside the number."""
+_FLAGS: Final = frozenset({"ok", "success"})
+_VERDICTS: Final = frozenset(
+    {"status", "state", "result", "outcome", "code"}
+    | {f"{of}{what}" for of in ("order", "purchase", "status") for what in ("status", "state", "code")}
+)
+_TROUBLE: Final = re.compile(r"error|failure|failed|reject|decline")
+_NO_LETTER: Final = re.compile(r"[^a-z]")
+_PLAIN: Final = frozenset(
+    {"active", "activated", "assigned", "bought", "completed", "complete", "created", "done", "enabled"}
+    | {"fulfilled", "inuse", "live", "ok", "okay", "owned", "provisioned", "purchased", "ready"}
+    | {"success", "succeeded", "successful", "true"}
+)
+"""Words that say of an order, or of the number it is for, that it was carried out."""
+_HTTP_SUCCESSES: Final = range(200, 300)
 
 
 def read_list(body: object, kind: ListKind) -> tuple[list[object], int | None]:
@@ -115,6 +131,35 @@ def is_error(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
         return True
     words = (body.get(name) for name in ("status", "code", "statusCode", "status_code"))
     return any(_is_failure(word) for word in words) and _is_bare(body)
+
+
+def says_plainly_done(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
+    """Whether nothing in an answer to an order says anything else than that it was carried out.
+
+    A word that is not known to say so does not: the account then shows whether it was.
+    """
+    if not isinstance(body, dict):
+        return True
+    for name, value in body.items():
+        plain_name = _NO_LETTER.sub("", str(name).lower())
+        if plain_name in _FLAGS and value in (0, "0"):  # False as well
+            return False
+        if plain_name in _FLAGS | _VERDICTS and not isinstance(value, dict | list) and not _is_plain(value):
+            return False
+        if value and _TROUBLE.search(plain_name):
+            return False
+    return not depth or all(says_plainly_done(body.get(name), depth - 1) for name in _ORDERS)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a status, a code or a flag says that something was done; one that says nothing is not against it."""
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, bool) or value is None:
+        return value is not False
+    if isinstance(value, str):
+        return _NO_LETTER.sub("", value.lower()) in _PLAIN | {""}
+    return value in _HTTP_SUCCESSES or value in {0, 1}
 
 
 def read_retry_after(body: object) -> float | str | None:

@@ -80,6 +80,8 @@ class Written:
         number: The number in the answer, if it states one with id and E.164.
         e164: The E.164 in the answer, even if no id stands beside it.
         contradicted: Whether the answer named the number and an error, so that it settles nothing.
+        plain: Whether nothing in it says anything else than that an order was carried out. The account shows whether
+            one was that is not plainly done.
         record_status: The status of the record in the answer, as one word. One that is pending or has ended
             (`wire.is_pending`, `wire.has_ended`) means that the order is not carried out, or not yet.
     """
@@ -90,3 +92,4 @@ class Written:
     e164: str | None = None
     contradicted: bool = False
     record_status: str | None = None
+    plain: bool = True

@@ -18,6 +18,8 @@ from kros_mcp.krosai.wire import PhoneNumber
 _AT_ONCE = 5
 _MOST_PAGES = 50
 _MOST_READINGS = 3
+_OWN_PAGES = frozenset({20, 50})
+"""How many items KrosAI sends where it heeds no `limit`, by its documents (krosai-api.md, section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,7 @@ class _Reading:
         """Read until the end, which `ended` tells, or so many pages.
 
         A page that brings nothing new means that KrosAI ignores `offset`. That is the end if the page had room
-        for more, and a list cut short if it had not.
+        for more, and a list cut short if more is stated, or if it holds just as many as a page of KrosAI's own.
         """
         offset = 0
         had_ids = True
@@ -207,7 +209,8 @@ class _Reading:
             if page.total is not None:
                 self._totals.add(page.total)
             if page.received and repeated:
-                self.ended = page.received < LARGEST_PAGE
+                cut_short = page.received in _OWN_PAGES or max(self._totals, default=0) > len(self.ids)
+                self.ended = page.received < LARGEST_PAGE and not cut_short
                 return
             if page.received:
                 self._in_one_page = offset == 0 and page.received < LARGEST_PAGE

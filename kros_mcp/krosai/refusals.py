@@ -128,6 +128,8 @@ _BY_STATUS: Final[Mapping[int, Refusal]] = {
     429: Refusal(RateLimitError, "KrosAI wants fewer requests at the moment."),
 }
 _KYC: Final = Refusal(KycError, "The account's identity verification stands in the way.")
+_LONGEST_WAIT_SECONDS: Final = 365 * 86_400.0
+"""More than that is as good as never, and would be said in digits without end."""
 _FIRST_REDIRECT: Final = 300
 _FIRST_SERVER_STATUS: Final = 500
 
@@ -178,7 +180,7 @@ def _retry_after(headers: Mapping[str, str], body: object) -> float | None:
     """Read how many seconds KrosAI wants to be left alone, from the header or else from the body."""
     now = _moment(headers.get("date"))
     stated = (_seconds(value, now) for value in (headers.get("retry-after"), read_retry_after(body)))
-    return next((seconds for seconds in stated if seconds is not None), None)
+    return next((min(seconds, _LONGEST_WAIT_SECONDS) for seconds in stated if seconds is not None), None)
 
 
 def _seconds(value: float | str | None, now: float | None) -> float | None:

@@ -1,9 +1,10 @@
 """What an answer of KrosAI means, apart from what it carries (krosai-api.md, section 9, rules 5 to 7)."""
 
+from dataclasses import replace
 from typing import Final
 
 from kros_mcp.errors import ApiError, ProtocolError
-from kros_mcp.krosai.envelope import names_number_anywhere, read_object
+from kros_mcp.krosai.envelope import names_number_anywhere, read_object, says_plainly_done
 from kros_mcp.krosai.orders import Written
 from kros_mcp.krosai.refusals import documented_code, read_error
 from kros_mcp.krosai.sending import Reply, outcome_unknown
@@ -41,7 +42,7 @@ def settled(reply: Reply, method: str) -> Written:
         written = _written(reply)
         if method == "POST" and has_ended(written.record_status) and not names_number_anywhere(reply.body):
             raise ApiError("KrosAI turned the order down, and does not say why.", status=reply.status)
-        return written
+        return replace(written, plain=says_plainly_done(reply.body))
     if reply.status < 300:  # noqa: PLR2004  # the HTTP ranges are clearest as numbers
         if not names_number_anywhere(reply.body):
             raise error

@@ -27,6 +27,11 @@ _ENDED: Final = frozenset(
 )
 """Statuses of a record of a number that the account has no more, or never got; every other word is living."""
 _NEVER_OWNED: Final = frozenset({"failed", "rejected"})
+"""Statuses that only an order bears which was turned down."""
+_HAD: Final = frozenset({"released", "portedout"})
+"""Statuses that only a record of a number bears which the account once had."""
+_TURNED_DOWN: Final = frozenset({"rejected", "failed", "cancelled", "canceled", "expired"})
+"""Statuses that an order may bear which came to nothing."""
 _PENDING: Final = frozenset(
     {
         "pending",
@@ -103,6 +108,16 @@ def has_ended(status: str | None) -> bool:
 def was_never_owned(status: str | None) -> bool:
     """Whether a record with this status, in any spelling, is of an order that was turned down."""
     return _letters(status) in _NEVER_OWNED
+
+
+def was_had(status: str | None) -> bool:
+    """Whether a record with this status, in any spelling, is of a number that the account had and gave up."""
+    return _letters(status) in _HAD
+
+
+def was_turned_down(status: str | None) -> bool:
+    """Whether a record with this status, in any spelling, may be of an order that came to nothing."""
+    return _letters(status) in _TURNED_DOWN
 
 
 def is_pending(status: str | None) -> bool:
@@ -234,9 +249,10 @@ def _country(value: object) -> str | None:
 
 
 def _currency(record: _Record) -> str | None:
-    """Take a currency of three letters, in capitals; anything else says nothing."""
+    """Take a currency of three letters, in capitals; anything else says nothing. Two that differ are told as one."""
     stated = (record.get(name) for name in ("currency", "currency_code", "currencyCode"))
-    return next((text.upper() for text in stated if isinstance(text, str) and _CURRENCY.fullmatch(text)), None)
+    texts = (text.strip() for text in stated if isinstance(text, str))
+    return "/".join(sorted({text.upper() for text in texts if _CURRENCY.fullmatch(text)})) or None
 
 
 def _flag(record: _Record, *names: str) -> bool | None:

@@ -1,11 +1,12 @@
 """What KrosAI's list of owned numbers proves of a purchase; pure.
 
 A record that was there before proves nothing. Evidence is a record with a new id, or one that had ended and now
-lives: a number that was given up and bought again may come back under its old id.
+lives: a number that was given up and bought again may come back under its old id. A new record that has ended again
+is evidence where only a number bears its status that the account has had.
 """
 
 from kros_mcp.krosai.owned import OwnedReading
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai.wire import PhoneNumber, was_had
 from kros_mcp.operations.model import Operation, Seen, Snapshot
 
 
@@ -28,16 +29,16 @@ def snapshot(reading: OwnedReading) -> Snapshot:
 
 def bought(operation: Operation, reading: OwnedReading) -> PhoneNumber | None:
     """Return the record that proves the purchase, or None if none does."""
-    return next(
-        (record for record in reading.records if not record.has_ended and not was_owned_before(operation, record.id)),
-        None,
-    )
+    living = (record for record in reading.records if not record.has_ended)
+    held = next((record for record in living if not was_owned_before(operation, record.id)), None)
+    given_up = given_up_since(operation, reading)
+    return given_up if held is None and given_up is not None and was_had(given_up.status) else held
 
 
 def given_up_since(operation: Operation, reading: OwnedReading) -> PhoneNumber | None:
-    """Return a record that came into being after the purchase was sent and has ended again, as of a rejected order.
+    """Return a record that came into being after the purchase was sent and has ended again.
 
-    It proves neither that the purchase was charged nor that it was not.
+    It may be of a rejected order, or of a number that somebody has given up since.
     """
     if operation.snapshot is None:
         return None

@@ -11,11 +11,11 @@ from typing import Any
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import PhoneNumber, has_ended, is_pending
+from kros_mcp.krosai.wire import PhoneNumber, is_pending
 from kros_mcp.money import show_cents
 from kros_mcp.operations import evidence, routing
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.model import Operation, Quote, State
+from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.operations.schedule import watch_after
 from kros_mcp.settings import Settings
@@ -75,11 +75,12 @@ def soft_released(operation: Operation, number: PhoneNumber | None) -> dict[str,
 def released(operation: Operation, number: PhoneNumber | None) -> bool:
     """Tell whether a release has taken effect, by the record as it stands now.
 
-    A record that had ended before is released only by its absence.
+    A record that had ended before is released only by its absence, or where it has ended in another word since.
     """
     if number is None:
         return True
-    return number.e164 == operation.e164 and number.has_ended and not has_ended(operation.request.status or None)
+    as_it_was = (number.status or "") == operation.request.status
+    return number.e164 == operation.e164 and number.has_ended and not as_it_was
 
 
 def _stays(number: PhoneNumber | None) -> bool:
@@ -110,7 +111,7 @@ async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
 
 async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None, tuple[str, ...]]:
     target = routing.still_wanted(operation)
-    number = await _read_back(desk, operation)
+    number = None if await _has_gone_on(desk, operation) else await _read_back(desk, operation)
     if number is None:
         return None, routing.names(target)
     lacking = routing.names(routing.missing(number, target))
@@ -131,6 +132,15 @@ async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None,
         logger.warning("operation %s: settings refused by KrosAI: %s", operation.id, exc.code)
         return number, lacking
     return applied.number, applied.not_applied
+
+
+async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
+    """Whether the number was given up or bought again since, so that its settings are somebody else's."""
+    since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
+    return any(
+        other.id != operation.id and other.action is not Action.CONFIGURE and other.state in {State.DONE, *IN_FLIGHT}
+        for other in since
+    )
 
 
 async def _may_be_listed_later(desk: Desk, operation: Operation) -> bool:
@@ -162,10 +172,17 @@ async def _store(
 
 
 async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
-    number_id = (operation.number or {}).get("id") or ""
-    if not number_id:
-        listed = evidence.bought(operation, await find_owned(desk.client, e164=operation.e164))
-        number_id = listed.id if listed is not None else ""
+    named = (operation.number or {}).get("id") or ""
+    number = await _held(desk, operation, named)
+    if number is not None:
+        return number
+    # The id in the answer to the purchase may have been that of an order.
+    listed = evidence.bought(operation, await find_owned(desk.client, e164=operation.e164))
+    return None if listed is None or listed.id == named else await _held(desk, operation, listed.id)
+
+
+async def _held(desk: Desk, operation: Operation, number_id: str) -> PhoneNumber | None:
+    """Read the number of a purchase by an id; None if that is not of it."""
     if not number_id or evidence.was_owned_before(operation, number_id):
         return None
     number = (await find_owned(desk.client, number_id=number_id)).living

@@ -49,8 +49,17 @@ async def _purchase(desk: Desk, operation: Operation, _late: bool) -> Look:
 
 async def _release(desk: Desk, operation: Operation, _late: bool) -> Look:
     reading = await find_owned(desk.client, number_id=operation.request.number_id)
+    if reading.number is None and not await _is_gone_from_the_list(desk, operation):
+        return Look(None, conclusive=False, reading=reading)
     done = soft_released(operation, reading.number) if released(operation, reading.number) else None
     return Look(done, reading.complete, reading)
+
+
+async def _is_gone_from_the_list(desk: Desk, operation: Operation) -> bool:
+    """Whether the list, too, shows a number no more that is not found by its id: a 404 alone may be of any making."""
+    listed = await find_owned(desk.client, e164=operation.e164)
+    still = any(record.id == operation.request.number_id for record in listed.records if not record.has_ended)
+    return listed.complete and operation.request.number_id not in listed.unreadable and not still
 
 
 async def _configuration(desk: Desk, operation: Operation, late: bool) -> Look:

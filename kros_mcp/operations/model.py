@@ -23,6 +23,8 @@ LEASE_SECONDS = 15.0
 CODE_SECONDS = 600.0
 DONE_ANSWERED_SECONDS = 86_400.0
 MAX_WRONG_CODES = 5
+OTHER_NUMBER = "OTHER_NUMBER"
+"""The code of an unknown purchase that KrosAI answered with another number: it may have charged that one."""
 TOKENS = "tokens"
 """Who vouches for the callers of a tokens file; no URL, so that no authorization server can pass for it."""
 
@@ -208,7 +210,7 @@ class Operation:
     look_at: float | None = None
     """When to look at KrosAI next: for the outcome, or after it for a while, as what was said may turn out wrong."""
     looks: int = 0
-    """How many requests the looking has cost."""
+    """How many requests finding out its outcome has cost, from its sending on."""
     corrected_at: float | None = None
     """When an outcome that had been told was found to be another."""
 

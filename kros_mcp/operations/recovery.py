@@ -12,7 +12,7 @@ import anyio
 
 from kros_mcp.krosai.counted import counted
 from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.wire import PhoneNumber, is_pending
+from kros_mcp.krosai.wire import PhoneNumber, is_pending, was_turned_down
 from kros_mcp.operations import evidence, model, moves, routing, schedule
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
@@ -22,8 +22,8 @@ from kros_mcp.operations.model import Action, Operation, State
 
 RECONCILE_EVERY_SECONDS = 2.0
 _LOOKING_SECONDS = 60.0
-"""For how long a look at something settled is left to the process that has begun it."""
-NEVER_LISTED = "KrosAI named it as bought, and has not listed it within a day: look in its dashboard."
+"""For how long a look is left to the process that has begun it."""
+NEVER_LISTED = "KrosAI has not listed the number within a day of its purchase: look in its dashboard."
 
 Verdict = dict[str, Any] | None
 
@@ -44,7 +44,7 @@ async def recover(desk: Desk) -> tuple[Operation, ...]:
 
 
 async def reconcile(desk: Desk, operation: Operation) -> Operation:
-    """Ask KrosAI how an unknown operation ended; at most once per two seconds and operation.
+    """Ask KrosAI how an unknown operation ended; at most once per two seconds, and as `schedule.may_search` says.
 
     Returns:
         The operation as it stands then: done, failed, or still unknown.
@@ -122,14 +122,14 @@ async def _take_watch(desk: Desk, operation: Operation) -> Operation | None:
 
 
 async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
-    """Note that KrosAI is being asked now; None if it was asked less than two seconds ago."""
+    """Note that KrosAI is being asked now; None if it was asked just before, or too often to be asked again yet."""
     taken = False
 
     def note(current: Operation, now: float) -> Operation:
         nonlocal taken
         recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
-        taken = current.state is State.UNKNOWN and not recently
-        return replace(current, checked_at=now) if taken else current
+        taken = current.state is State.UNKNOWN and not recently and schedule.may_search(current, now)
+        return replace(current, checked_at=now, look_at=now + _LOOKING_SECONDS) if taken else current
 
     current = await desk.journal.change(operation.id, note)
     return current if taken else None
@@ -157,9 +157,14 @@ async def _not_bought(desk: Desk, operation: Operation, seen: Look, begun: float
     """Settle as failed what two readings show for sale, ten seconds apart.
 
     From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted may
-    still be carried out: it is called failed only where its own record has ended, or after a day.
+    still be carried out: it is called failed only where its own record has ended, or after a day. A record that has
+    ended otherwise than an order does may be of a number that was bought, and given up since. Where another number was
+    named, that one may have been charged.
     """
-    rejected = evidence.given_up_since(operation, seen.reading) is not None
+    ended = evidence.given_up_since(operation, seen.reading)
+    rejected = ended is not None and was_turned_down(ended.status)
+    if (ended is not None and not rejected) or operation.error_code == model.OTHER_NUMBER:
+        return None
     may_come = await _age(desk, operation) < schedule.ACCEPTED_TIMES * desk.settings.settle_seconds
     if operation.accepted and may_come and not rejected:
         return None
@@ -261,7 +266,8 @@ async def _later(desk: Desk, operation: Operation) -> tuple[Operation, ...]:
 
 def _seen(record: PhoneNumber) -> Move:
     def move(current: Operation, _: float) -> Operation:
-        return replace(current, look_at=None, number=current.number or routing.shown(record))
+        known = current.number if current.number and current.number.get("id") == record.id else routing.shown(record)
+        return replace(current, look_at=None, number=known)
 
     return move
 

@@ -33,6 +33,8 @@ READ_SECONDS = 0.2
 """How long to look into the journal for an act whose caller's time is up: what a call keeps back of four seconds."""
 DRAIN_SECONDS = 35.0
 _LONGEST_PAUSE_SECONDS = 300.0
+_LONGEST_FINISHING_PAUSE_SECONDS = 3_600.0
+"""Settings that KrosAI will not take cost it requests each time, for as long as that lasts."""
 _ATTENDED_AT_ONCE = 4
 
 
@@ -217,7 +219,7 @@ class Runner:
                     with within(ASK_SECONDS):
                         await recovery.watch(self._desk, operation)
                 elif (await finish_purchase(self._desk, operation)).settings_pending:
-                    self._pause(operation.id)
+                    self._pause(operation.id, _LONGEST_FINISHING_PAUSE_SECONDS)
         except KrosError as exc:
             logger.warning("operation %s: %s", operation.id, exc.code)
         except Exception:
@@ -235,9 +237,9 @@ class Runner:
     def _pausing(self, operation_id: str) -> bool:
         return anyio.current_time() < self._pauses.get(operation_id, (0.0, 0.0))[0]
 
-    def _pause(self, operation_id: str) -> None:
+    def _pause(self, operation_id: str, longest: float = _LONGEST_PAUSE_SECONDS) -> None:
         _, last = self._pauses.get(operation_id, (0.0, ATTEND_EVERY_SECONDS))
-        pause = min(2 * last, _LONGEST_PAUSE_SECONDS)
+        pause = min(2 * last, longest)
         self._pauses[operation_id] = (anyio.current_time() + pause, pause)
 
     async def _carry_out(self, operation_id: str, yes: Yes | None, run: Run) -> None:

@@ -19,6 +19,10 @@ ACCEPTED_TIMES: Final = 690.0
 SECOND_READING_SECONDS: Final = 10.0
 """How far apart two readings are that show a number for sale, before that is believed."""
 _SOONEST_SECONDS: Final = 2.0
+_FOR_ASKERS: Final = MOST_REQUESTS // 2
+"""What of that may be spent because somebody asks, so that the rest lasts for the day."""
+_ASKED_AGAIN_SECONDS: Final = 3_600.0
+"""How far apart looks are that somebody asks for after the first day."""
 _AFTER_FAILURE_SECONDS: Final = 3_600.0
 _WATCHES: Final = (0.5, 2.5, 15.0, 90.0, ACCEPTED_TIMES)
 """When to look again at what is settled: this many times KROS_SETTLE_SECONDS after sending."""
@@ -45,6 +49,20 @@ def after_a_failed_look(again: float | None, age: float) -> float | None:
     return _AFTER_FAILURE_SECONDS if again is None and age < 2 * WATCHED_SECONDS else again
 
 
+def may_search(operation: Operation, now: float) -> bool:
+    """Whether to look for an outcome that is unknown: when it is time, or sooner for somebody who asks.
+
+    Args:
+        operation: The operation, with the requests that were spent on it.
+        now: The journal's time.
+    """
+    if operation.look_at is None or now >= operation.look_at:
+        return True
+    if now - (operation.sent_at or 0.0) >= WATCHED_SECONDS:
+        return now - (operation.checked_at or 0.0) >= _ASKED_AGAIN_SECONDS
+    return operation.looks < _FOR_ASKERS
+
+
 def search_after(operation: Operation, age: float, cost: int) -> float:
     """Return in how many seconds to look again for an outcome that is unknown.
 
@@ -56,12 +74,12 @@ def search_after(operation: Operation, age: float, cost: int) -> float:
         age: Seconds since it was sent.
         cost: How many requests this look took.
     """
-    age = max(age, _SOONEST_SECONDS)
-    if age >= WATCHED_SECONDS:
+    rest, age = WATCHED_SECONDS - age, max(age, _SOONEST_SECONDS)
+    if rest <= 0:
         return min(age, WATCHED_SECONDS)
     left = (MOST_REQUESTS - operation.looks - cost) // max(cost, 1)
     if left < 1:
-        return WATCHED_SECONDS - age
+        return rest
     if operation.seen_unsold_at is not None:
         return SECOND_READING_SECONDS
     return max(_SOONEST_SECONDS, age / 2, age * (float((WATCHED_SECONDS / age) ** (1 / left)) - 1))

@@ -25,13 +25,14 @@ from kros_mcp.errors import (
     RateLimitError,
     SettingsError,
 )
+from kros_mcp.krosai.counted import counted
 from kros_mcp.krosai.orders import Changes, Order, Written
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended, is_pending
 from kros_mcp.operations import evidence, looks, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, configured
-from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, State
-from kros_mcp.operations.schedule import watch_after
+from kros_mcp.operations.model import LEASE_SECONDS, OTHER_NUMBER, Action, Operation, State
+from kros_mcp.operations.schedule import MOST_REQUESTS, search_after, watch_after
 from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,18 @@ async def send(
     desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
 ) -> dict[str, Any]:
     """Send one request under the operation's own key, and return what settles it, as fields of `moves.settle`."""
+    with counted() as cost:
+        outcome = await _outcome(desk, operation, subject, lease)
+    if outcome["state"] is not State.UNKNOWN:
+        return outcome
+    costly = cost.requests > MOST_REQUESTS // 4  # looked at already, so not to be looked at again at once
+    look_after = search_after(operation, 0.0, cost.requests) if costly else 0.0
+    return outcome | {"looks": cost.requests, "look_after": look_after}
+
+
+async def _outcome(
+    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
+) -> dict[str, Any]:
     try:
         written = await _until_answered(desk, operation, subject, lease)
     except _DoneError as exc:
@@ -91,6 +104,12 @@ async def send(
     except Exception:
         logger.exception("operation %s: unexpected failure after sending", operation.id)
         failure = OutcomeUnknownError("The server failed while reading KrosAI's answer.")
+    if operation.action is Action.BUY and _named(written) not in {None, operation.e164}:
+        failure = OutcomeUnknownError(
+            f"KrosAI answered the purchase with another number, {_named(written)}, which it may have charged instead.",
+            code=OTHER_NUMBER,
+            next_step="Look in KrosAI's dashboard which number was bought; nothing else can tell.",
+        )
     return {"state": State.UNKNOWN, "accepted": _accepted(operation, written), **told(failure)}
 
 
@@ -241,16 +260,20 @@ async def _read_outcome(desk: Desk, operation: Operation, written: Written, leas
 
 def _is_final(operation: Operation, written: Written) -> bool:
     """Whether a 2xx says plainly that the number is bought: named, not by a record owned before, not still to come."""
-    named = written.number.e164 if written.number is not None else written.e164
     owned_before = written.number is not None and evidence.was_owned_before(operation, written.number.id)
     to_come = written.status == HTTPStatus.ACCEPTED or is_pending(written.record_status)
     return (
-        named == operation.e164
+        _named(written) == operation.e164
+        and written.plain
         and not written.contradicted
         and not owned_before
         and not to_come
         and not has_ended(written.record_status)
     )
+
+
+def _named(written: Written) -> str | None:
+    return written.number.e164 if written.number is not None else written.e164
 
 
 async def _configured(desk: Desk, operation: Operation, written: Written, lease: Lease) -> dict[str, Any]:

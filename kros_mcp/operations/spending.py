@@ -87,4 +87,4 @@ def _price(number: PhoneNumber, details: _Details) -> int | None:
     if number.id not in details:
         return number.monthly_cents
     read = details[number.id]
-    return 0 if read is None else read.monthly_cents  # released since the list was read
+    return None if read is None else read.monthly_cents  # listed and not found: what it costs is not known

@@ -68,12 +68,18 @@ async def test_a_stated_total_saves_the_last_request() -> None:
     assert len(script.requests) == 1
 
 
-@pytest.mark.parametrize(("count", "complete"), [(3, True), (100, False)])
+@pytest.mark.parametrize(("count", "complete"), [(3, True), (25, True), (20, False), (50, False), (100, False)])
 async def test_a_list_that_ignores_the_offset_ends(count: int, complete: bool) -> None:
     script = Script(numbers(0, count))
     async with speaking_to(script) as client:
         owned = await read_all_owned(client)
     assert (len(owned.numbers), owned.complete, len(script.requests)) == (count, complete, 2)
+
+
+async def test_a_list_that_ignores_the_offset_and_states_more_than_it_shows_was_not_read_whole() -> None:
+    async with speaking_to(Script({"numbers": numbers(0, 25), "total": 45})) as client:
+        for _ in range(3):
+            assert not (await read_all_owned(client)).complete
 
 
 async def test_exactly_one_way_to_name_a_number_is_given() -> None:

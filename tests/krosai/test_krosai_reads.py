@@ -136,6 +136,15 @@ async def test_a_short_fractional_retry_after_is_waited_for() -> None:
     assert time.monotonic() - began >= 0.25
 
 
+@pytest.mark.parametrize("absurd", ["1e308", "9" * 300, formatdate(10**11, usegmt=True)])
+async def test_a_retry_after_beyond_a_year_is_said_in_a_few_words(absurd: str) -> None:
+    async with speaking_to(Script(httpx.Response(429, headers={"retry-after": absurd}))) as client:
+        with pytest.raises(RateLimitError) as caught:
+            await client.list_owned()
+    assert caught.value.retry_after_seconds == 365 * 86_400
+    assert "365 days" in caught.value.message
+
+
 async def test_a_retry_after_may_be_a_date() -> None:
     date = formatdate(time.time() + 1000, usegmt=True)
     async with speaking_to(Script(httpx.Response(429, headers={"retry-after": date}))) as client:

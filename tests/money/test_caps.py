@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from bench import KEY, OTHER_MOBILES, Bench, Clock, open_bench
+from tampering import Send, Tampered
 
 from kros_mcp.errors import KrosError, RefusedError, ServerError
 from kros_mcp.operations import model, moves, recovery
@@ -262,6 +264,16 @@ async def test_every_limit_may_be_one_principals_own(bench: Bench, limits: Limit
 async def test_an_unknown_price_of_an_owned_number_refuses_while_the_monthly_cap_is_on(sim: Simulator) -> None:
     async with open_bench(sim, monthly_commitment_cents=1_000_000) as bench:
         sim.faults.switch_on("missing_prices", times=None, on=["get"])
+        await refused(bench.propose(), "COMMITMENT_UNKNOWN")
+
+
+async def test_an_owned_number_that_is_listed_and_not_found_by_its_id_is_no_free_one(sim: Simulator) -> None:
+    async def not_found(request: httpx.Request, send: Send) -> httpx.Response:
+        if "/phone-numbers/" in request.url.path:
+            return httpx.Response(404, json={"error": "Not Found"})
+        return await send(request)
+
+    async with open_bench(sim, way=Tampered(sim, "GET", not_found), monthly_commitment_cents=1_000) as bench:
         await refused(bench.propose(), "COMMITMENT_UNKNOWN")
 
 

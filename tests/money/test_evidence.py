@@ -118,6 +118,33 @@ async def test_an_old_record_that_lives_again_proves_the_purchase(sim: Simulator
         assert done.number["id"] == old.id
 
 
+@pytest.mark.parametrize(
+    ("status", "ends"),
+    [
+        ("released", (State.DONE, "yes")),
+        ("Ported Out", (State.DONE, "yes")),
+        ("inactive", (State.UNKNOWN, "unknown")),
+        ("deleted", (State.UNKNOWN, "unknown")),
+        ("rejected", (State.FAILED, "no")),
+    ],
+)
+async def test_a_purchase_that_somebody_has_given_up_before_it_was_seen_is_not_called_unspent(
+    sim: Simulator, status: str, ends: tuple[State, str]
+) -> None:
+    item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+
+    async def bought_and_given_up(request: httpx.Request, send: Send) -> httpx.Response:
+        await send(request)
+        number = sim.owned_by_e164(SHOWN)
+        assert number is not None
+        number.status, sim.inventory[item.id] = status, item
+        raise httpx.ReadError("lost", request=request)
+
+    async with open_bench(sim, way=Tampered(sim, "POST", bought_and_given_up)) as bench:
+        settled = await ask_often(bench, await bench.buy(SHOWN))
+        assert (settled.state, settled.charged) == ends
+
+
 REFUSALS = [refused(429), refused(404, "NUMBER_NOT_AVAILABLE"), refused(400), refused(409), refused(422)]
 
 
@@ -243,6 +270,50 @@ async def test_an_order_that_is_listed_as_pending_and_then_ends_is_corrected(sim
         assert (settled.state, settled.charged, sim.charges) == (State.FAILED, "no", [])
 
 
+@pytest.mark.usefixtures("every_backend")
+@pytest.mark.parametrize("waited", [0.0, 3_600.0])
+async def test_a_correction_is_made_although_another_purchase_of_the_number_waits_for_its_yes(
+    sim: Simulator, waited: float
+) -> None:
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(refused(409)))) as bench:
+        failed = await bench.buy(SHOWN)
+        bench.clock.now += 1
+        waiting = await bench.propose(SHOWN)
+        order = a_record(sim, SHOWN, "pending")
+        bench.clock.now += LATE
+        done = await recovery.watch(bench.desk, await bench.stored(failed))
+        assert (done.state, done.charged, (await bench.stored(waiting)).state) == (State.DONE, "yes", State.PROPOSED)
+        order.status = "rejected"
+        bench.clock.now += waited
+        corrected = await watch_all_day(bench, done)
+        assert (corrected.state, corrected.charged) == (State.UNKNOWN, "unknown")
+        ended = await bench.stored(waiting)
+        assert ended.state is (State.EXPIRED if waited else State.CANCELLED)
+        assert ended.charged == "no"
+
+
+@pytest.mark.usefixtures("every_backend")
+async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simulator) -> None:
+    orders: list[OwnedNumber] = []
+
+    async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
+        orders.append(a_record(sim, SHOWN, "pending"))
+        return httpx.Response(202, json=record("pending", id=orders[0].id))
+
+    async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
+        done = await bench.buy(SHOWN)
+        release = await propose_release(bench.desk, "other", Request(), SHOWN)
+        await bench.desk.journal.change(release.id, lambda one, now: moves.claim(one, now, reserved_cents=0))
+        orders[0].status = "rejected"
+        bench.clock.now += LATE
+        with pytest.raises(OperationError) as busy:
+            await recovery.watch(bench.desk, done)
+        assert busy.value.code == "NUMBER_BUSY"
+        bench.clock.now += LATE
+        await recovery.recover(bench.desk)
+        assert (await watch_all_day(bench, done)).state is State.UNKNOWN
+
+
 @pytest.mark.parametrize("status", ["rejected", "cancelled", "failed"])
 @pytest.mark.parametrize("acts", [True, False])
 async def test_a_success_whose_record_has_ended_is_settled_by_what_the_account_shows(
@@ -292,6 +363,57 @@ async def test_what_the_looking_for_one_unknown_purchase_costs_in_a_day_is_bound
         assert 10 <= len(sim.requests) - before <= 60
 
 
+async def test_asking_often_how_a_purchase_ended_costs_no_more_in_a_day_than_it_may(sim: Simulator) -> None:
+    async with open_bench(sim) as bench, open_bench(sim, clock=bench.clock) as other:
+        other.desk = replace(other.desk, journal=bench.desk.journal, account=bench.desk.account)
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("error_before", on=["purchase"])
+        unknown = await bench.execute(operation)
+        item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+        del sim.inventory[item.id]
+        before, began = len(sim.requests), bench.clock.now
+        while bench.clock.now < began + DAY:
+            for desk in (bench.desk, other.desk):
+                unknown = await recovery.reconcile(desk, await bench.stored(unknown))
+            bench.clock.now += 3.0 if bench.clock.now < began + 1_200 else 600.0
+        assert unknown.state is State.UNKNOWN
+        assert len(sim.requests) - before <= 60
+        sim.inventory[item.id] = item
+        bench.clock.now += DAY
+        assert (await ask_often(bench, unknown, 60)).state is State.FAILED
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(202, json={}), refused(409)])
+async def test_the_look_of_the_purchase_itself_counts_in_what_a_day_may_cost(
+    sim: Simulator, answer: httpx.Response
+) -> None:
+    sent: list[httpx.Request] = []
+    asked: list[httpx.Request] = []
+
+    async def order(request: httpx.Request, _send: Send) -> httpx.Response:
+        sent.append(request)
+        return answer
+
+    async def never_still(request: httpx.Request, send: Send) -> httpx.Response:
+        """Show 18 pages of a list that does not hold still once a number was ordered."""
+        asked.extend(sent and [request])
+        if request.url.params.get("action") != "assigned":
+            return await send(request)
+        offset = int(request.url.params["offset"])
+        page = [{"id": f"pn_{offset + at}"} for at in range(20)] if offset < 360 else []
+        return httpx.Response(200, json={"numbers": page} | ({"total": 400 + offset} if sent else {}))
+
+    async with open_bench(sim, way=Tampered(sim, "GET", never_still, Tampered(sim, "POST", order))) as bench:
+        unknown = await bench.execute(await bench.propose(SHOWN))
+        began = bench.clock.now
+        while bench.clock.now < began + DAY:
+            unknown = await recovery.reconcile(bench.desk, await bench.stored(unknown))
+            assert unknown.look_at is not None
+            bench.clock.now = max(bench.clock.now + recovery.RECONCILE_EVERY_SECONDS, unknown.look_at)
+        assert unknown.state is State.UNKNOWN
+        assert 0 < len(asked) <= 60
+
+
 async def test_the_re_read_of_a_record_with_another_id_releases_nothing() -> None:
     sim = simulator("reference")
     first = next(iter(sim.owned.values()))
@@ -330,6 +452,17 @@ async def test_a_price_that_is_not_stated_whole_reserves_the_purchase_maximum_wh
     async with open_bench(sim, way=way, allow_unpriced=True, max_purchase_cents=3_000) as bench:
         bought = await bench.buy(SHOWN)
         assert (bought.state, bought.reserved_cents, charged_cents(bought)) == (State.DONE, 3_000, 3_000)
+
+
+@pytest.mark.parametrize("stated", [{"currency": " NGN"}, {"currency": "USD", "currencyCode": "NGN"}])
+async def test_no_spelling_of_another_currency_passes_for_the_limits_own(
+    sim: Simulator, stated: dict[str, str]
+) -> None:
+    way = Tampered(sim, "GET", with_items(**stated))
+    async with open_bench(sim, way=way, currency="USD") as bench:
+        with pytest.raises(RefusedError) as refusal:
+            await bench.propose(SHOWN)
+        assert (refusal.value.code, refusal.value.charged) == ("CURRENCY_DIFFERS", "no")
 
 
 async def test_a_price_in_another_currency_than_the_limits_is_refused(sim: Simulator) -> None:
@@ -487,3 +620,18 @@ async def test_of_two_offers_of_one_number_the_one_that_is_asked_for_is_proposed
         assert (await ask_for(cheap.id)).id == second.id
         bought = await bench.execute(second)
         assert (bought.state, [charge.cents for charge in sim.charges]) == (State.DONE, [700])
+
+
+async def test_a_record_that_had_ended_and_ends_in_another_word_was_deleted_as_far_as_krosai_does_it(
+    sim: Simulator,
+) -> None:
+    number = next(number for number in sim.owned.values() if number.status == "inactive")
+
+    async def end_otherwise(_request: httpx.Request, _send: Send) -> httpx.Response:
+        number.status = "Cancelled"
+        return httpx.Response(200, json={})
+
+    way = Tampered(sim, "DELETE", end_otherwise)
+    async with open_bench(sim, way=way, allow_permanent_delete=True) as bench:
+        done = await bench.execute(await bench.propose_release(number, permanent=True))
+        assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ("permanent",))

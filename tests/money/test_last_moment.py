@@ -17,6 +17,7 @@ from kros_mcp.operations.sending import Lease
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
+SHOWN = "+2348035550105"
 
 
 async def test_a_number_whose_calls_go_elsewhere_by_now_is_not_released(bench: Bench) -> None:
@@ -96,3 +97,58 @@ async def test_a_purchase_that_kros_does_not_show_yet_keeps_its_settings_pending
     number = sim.owned_by_e164(bought.e164)
     assert number is not None
     assert number.endpoint_id == endpoint
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_number_that_the_purchase_names_by_the_id_of_an_order_is_found_by_itself(
+    sim: Simulator, *, wanted: bool
+) -> None:
+    async def order(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = await send(request)
+        number = sim.owned_by_e164(SHOWN)
+        assert answer.is_success
+        assert number is not None
+        number.endpoint_id = None
+        complete = {"e164": SHOWN, "monthly_cost_cents": 700, "setup_cost_cents": 0}
+        return httpx.Response(201, json={"id": "order_1"} | complete)
+
+    endpoint = next(iter(sim.endpoints)) if wanted else None
+    async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
+        bought = await bench.buy(SHOWN, endpoint_id=endpoint or "")
+        bench.clock.now += bench.desk.settings.settle_seconds
+        watched = await recovery.watch(bench.desk, bought)
+        number = sim.owned_by_e164(SHOWN)
+        assert number is not None
+        assert number.endpoint_id == endpoint
+        assert watched.number is not None
+        assert (watched.state, watched.settings_pending, watched.not_applied) == (State.DONE, False, ())
+        assert watched.number["id"] == number.id
+
+
+async def test_settings_left_pending_never_reach_a_number_that_was_given_up_and_bought_again(sim: Simulator) -> None:
+    item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+    again = False
+
+    async def order(request: httpx.Request, send: Send) -> httpx.Response:
+        if not again:
+            return await send(request)
+        number.status, number.endpoint_id = "active", None  # under its old id
+        return httpx.Response(201, json={"id": number.id, "e164": SHOWN, "monthly_cost_cents": 700})
+
+    async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
+        sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+        sim.faults.switch_on("error_before", on=["update"])
+        first = await bench.buy(SHOWN, endpoint_id=next(iter(sim.endpoints)))
+        assert first.settings_pending
+        owned = sim.owned_by_e164(SHOWN)
+        assert owned is not None
+        number = owned
+        bench.clock.now += 100
+        assert (await bench.execute(await bench.propose_release(number))).state is State.DONE
+        sim.owned[number.id], sim.inventory[item.id], again = number, item, True
+        number.status = "inactive"
+        bench.clock.now += 100
+        second = await bench.execute(await bench.propose(SHOWN, principal="other"))
+        assert second.state is State.DONE
+        await finish_purchase(bench.desk, await bench.stored(first))
+        assert number.endpoint_id is None

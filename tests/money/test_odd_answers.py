@@ -15,9 +15,9 @@ LATE = 121.0
 SHOWN = "+2348035550105"
 
 
-async def ask_often(bench: Bench, operation: Operation) -> Operation:
+async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
     """Ask KrosAI again and again, long after the settle time."""
-    for _ in range(5):
+    for _ in range(times):
         bench.clock.now += LATE
         operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
     return operation
@@ -31,7 +31,10 @@ async def test_a_success_that_names_another_number_is_never_called_failed_by_wha
     async with open_bench(sim, way=way) as bench:
         unknown = await bench.buy(SHOWN)
         assert (unknown.state, unknown.accepted, unknown.charged) == (State.UNKNOWN, True, "unknown")
+        assert "+2348035550199" in unknown.message
         assert (await ask_often(bench, unknown)).state is State.UNKNOWN
+        bench.clock.now += 2 * 86_400
+        assert (await ask_often(bench, unknown, 90)).state is State.UNKNOWN
         ended = await bench.desk.journal.change(
             unknown.id,
             lambda current, now: moves.settle_by_hand(
@@ -66,6 +69,53 @@ async def test_a_success_that_names_the_number_and_an_error_is_settled_by_sight_
         assert settled.state is (State.DONE if acts else State.UNKNOWN)
         assert settled.charged == ("yes" if acts else "unknown")
         assert (len(sim.charges), len(bench.posts())) == (int(acts), int(acts))
+
+
+NOT_PLAIN: list[dict[str, object]] = [
+    {"status": "error", "data": COMPLETE},
+    {"status": "pending", "data": COMPLETE},
+    {"order": {"status": "Queued for review"}, "phone_number": COMPLETE},
+    {"code": "OUT_OF_STOCK", "message": "Sold.", "phone_number": SHOWN},
+    {"statusCode": 202, "statusText": "no", "orderStatus": "on hold", "e164": SHOWN},
+    {"ok": False, "phone_number": SHOWN},
+    {"success": "false", "phone_number": SHOWN},
+    {"success": 0, "phone_number": SHOWN},
+    COMPLETE | {"status": "declined"},
+    COMPLETE | {"status": "Purchase-Failed"},
+    COMPLETE | {"status": "purchase_pending"},
+    COMPLETE | {"status": "awaiting_approval"},
+    COMPLETE | {"status": "available"},
+    COMPLETE | {"failure_reason": "carrier"},
+    COMPLETE | {"rejectedAt": "2026-11-28T10:00:00Z"},
+]
+
+
+@pytest.mark.parametrize("body", NOT_PLAIN)
+@pytest.mark.parametrize("acts", [True, False])
+async def test_an_answer_that_does_not_say_plainly_that_it_was_bought_is_settled_by_sight_alone(
+    sim: Simulator, body: dict[str, object], *, acts: bool
+) -> None:
+    way = Tampered(sim, "POST", answering(httpx.Response(200, json=body), acts=acts))
+    async with open_bench(sim, way=way) as bench:
+        settled = await ask_often(bench, await bench.buy(SHOWN))
+        assert settled.state is (State.DONE if acts else State.UNKNOWN)
+        assert settled.charged == ("yes" if acts else "unknown")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        COMPLETE | {"endpoint": {"id": "ep_x", "status": "error"}, "kyc_status": "pending", "failover_url": "x"},
+        COMPLETE | {"status": None, "errors": [], "error": None, "failed_at": None},
+        {"status": "OK", "code": 0, "success": True, "data": COMPLETE | {"status": "in-use"}},
+        {"status": 201, "code": "SUCCESS", "phone_number": COMPLETE},
+    ],
+)
+async def test_an_answer_that_says_plainly_that_it_was_bought_is_believed(
+    sim: Simulator, body: dict[str, object]
+) -> None:
+    async with open_bench(sim, way=Tampered(sim, "POST", answering(httpx.Response(200, json=body)))) as bench:
+        assert (await bench.buy(SHOWN)).state is State.DONE
 
 
 def becoming(number: OwnedNumber, status: str, *, answer: httpx.Response | None) -> Tamper:
@@ -155,3 +205,25 @@ async def test_a_number_just_bought_is_not_offered_again_while_it_is_still_liste
         await bench.propose(SHOWN, allow_outbound=False)
     assert (caught.value.code, caught.value.charged) == ("ALREADY_OWNED", "no")
     assert len(await bench.desk.journal.list_operations()) == len(bench.posts()) == len(bench.sim.charges) == 1
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_404_for_a_number_that_is_still_listed_proves_no_release(sim: Simulator, *, lost: bool) -> None:
+    not_found = httpx.Response(404, text="<html>404 Not Found</html>")
+    gone: list[httpx.Request] = []
+
+    async def delete(request: httpx.Request, _send: Send) -> httpx.Response:
+        gone.append(request)
+        if lost:
+            raise httpx.ReadError("lost", request=request)
+        return not_found
+
+    async def get(request: httpx.Request, send: Send) -> httpx.Response:
+        return not_found if gone and "/phone-numbers/" in request.url.path else await send(request)
+
+    async with open_bench(sim, way=Tampered(sim, "DELETE", delete, Tampered(sim, "GET", get))) as bench:
+        unknown = await bench.execute(await bench.propose_release(bench.active))
+        assert (unknown.state, unknown.changed) == (State.UNKNOWN, "unknown")
+        assert (await ask_often(bench, unknown)).state is State.UNKNOWN
+        del sim.owned[bench.active.id]
+        assert (await ask_often(bench, unknown)).state is State.DONE

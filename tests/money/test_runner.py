@@ -11,6 +11,7 @@ from bench import OTHER_MOBILES, YES, Bench, open_bench
 
 from kros_mcp.errors import InternalError, KrosError, OutcomeUnknownError
 from kros_mcp.operations import configuring, model, moves
+from kros_mcp.operations import runner as runners
 from kros_mcp.operations.model import Request, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.runtime import open_runtime
@@ -204,3 +205,35 @@ async def test_an_act_under_way_is_not_called_unknown_because_the_journal_is_bus
         assert (shown.id, shown.state) == (operation.id, State.SENDING)
         bench.sim.faults.let_go()
         assert (await runner.wait(operation.id, LONGEST)).state is State.DONE
+
+
+async def test_settings_that_kros_never_takes_cost_it_little_in_a_day(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Turned:
+        """A loop whose time a day passes in at once."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(anyio, name)
+
+        def current_time(self) -> float:
+            return bench.clock.now
+
+        async def sleep(self, _seconds: float) -> None:
+            await anyio.wait_all_tasks_blocked()
+            bench.clock.now += 60.0
+            if bench.clock.now > began + 86_400.0:
+                attendant.close()
+
+    began = bench.clock.now
+    bench.sim.faults.switch_on("error_before", times=None, on=["update"])
+    bench.sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+    bought = await bench.buy(endpoint_id=next(iter(bench.sim.endpoints)))
+    assert bought.settings_pending
+    before = len(bench.sim.requests)
+    monkeypatch.setattr(runners, "anyio", Turned())
+    async with anyio.create_task_group() as tasks:
+        attendant = Runner(bench.desk, tasks)
+        await attendant.attend()
+    assert (await bench.stored(bought)).settings_pending
+    assert 10 <= len(bench.sim.requests) - before <= 100

@@ -29,7 +29,7 @@ from kros_mcp.operations.journals.rows import (
     encode_event,
     marks,
 )
-from kros_mcp.operations.model import OPEN, Operation, State
+from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.settings import Environment
 
@@ -379,7 +379,28 @@ class StoredJournal(ABC):
         stored, current, now = yield from self._taken(operation_id)
         if current.state is not State.EXPIRED:
             current = move(current, now)
+        if current.state in OPEN and stored.state not in OPEN:
+            yield from self._make_room(current, now, by)
         return (yield from self._stored(stored, current, now, by))
+
+    def _make_room(self, reopened: Operation, now: float, by: By) -> Work[None]:
+        """End what waits for a yes beside an operation whose outcome is not certain any more.
+
+        Raises:
+            OperationError: `NUMBER_BUSY`, something is under way on the number.
+        """
+        others = f"account = ? AND e164 = ? AND id <> ? AND state IN ({_OPEN}){self._for_update}"
+        for stored in (yield from self._select(others, reopened.account, reopened.e164, reopened.id)):
+            if stored.state in IN_FLIGHT:
+                raise busy(reopened.e164)
+            current = moves.expire(stored, now)
+            if current.state in WAITING and (current.principal, current.action) == (
+                reopened.principal,
+                reopened.action,
+            ):
+                reason = f"How operation {reopened.id} on this number ended is not certain any more."
+                current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
+            yield from self._stored(stored, current, now, by)
 
     def _claim(self, operation_id: str, move: Claim, committed_since: float, by: By) -> Work[Operation]:
         found = yield from self._select("id = ?", operation_id)
