@@ -63,7 +63,8 @@ def _cents(shelf: Shelf, operation: Operation, charge: Charge) -> Iterator[Diffe
     """
     shown = operation.quote.due_now_cents
     if charge.cents == shown:
-        if operation.note and not operation.note.startswith(BY_HAND):
+        corrected = operation.corrected_at is not None
+        if operation.note and not corrected and not operation.note.startswith(BY_HAND):
             yield Difference("difference told that is none", operation.id, operation.note)
         return
     if not _price_moved(shelf, operation, charge):

@@ -21,9 +21,13 @@ from kros_mcp.simulator.buying import selected
 from kros_mcp.simulator.faults import Params
 from kros_mcp.simulator.kinds import WRITES
 from kros_mcp.simulator.profiles import ProfileName
+from kros_mcp.simulator.searching import leave_record
 
 KEY = "kros_test_campaign"
 SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
+ONCE_OWNED_IN = ("NG", "KE", "GH")
+ONCE_OWNED_EACH = 5
+"""One in so many of the numbers for sale there was owned a year ago, and released."""
 PROTECTED = 6
 """How many numbers the account owns from the start that are protected."""
 ABROAD = 92
@@ -109,6 +113,9 @@ class WatchedKrosai(Simulator):
         self._service.on_request = self._arrived
         self.protected = tuple(self._own_more(self.for_sale("GH")[:PROTECTED]))
         tuple(self._own_more(self.for_sale("EG")[:ABROAD]))
+        for country in ONCE_OWNED_IN:
+            for item in self.for_sale(country)[::ONCE_OWNED_EACH]:
+                leave_record(self, item, "released")
 
     def release(self, number: OwnedNumber, status: str = "inactive") -> None:
         before = (number.status,)
