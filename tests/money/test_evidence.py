@@ -231,6 +231,21 @@ async def test_a_correction_is_not_made_for_what_a_later_purchase_has_bought(sim
         assert (watched.state, watched.charged, watched.look_at) == (State.FAILED, "no", None)
 
 
+async def test_what_is_settled_is_not_looked_at_again_before_its_time(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("refuse", on=["purchase"], status=400)
+        failed = await bench.execute(operation)
+        asked = len(sim.requests)
+        assert await recovery.watch(bench.desk, failed) == failed
+        bench.clock.now = (failed.look_at or 0.0) - 1
+        assert await recovery.watch(bench.desk, failed) == failed
+        assert len(sim.requests) == asked
+        bench.clock.now += 1
+        await recovery.watch(bench.desk, failed)
+        assert len(sim.requests) > asked
+
+
 @pytest.mark.parametrize("corrected", [True, False])
 async def test_a_look_changes_nothing_of_what_another_process_made_of_it_meanwhile(
     sim: Simulator, *, corrected: bool
