@@ -40,6 +40,19 @@ async def test_a_purchase_charges_once_what_was_shown_and_its_settings_are_as_as
     assert wired.posts()[0].body["totalCostCents"] == operation.quote.due_now_cents
 
 
+@pytest.mark.parametrize(("inbound", "outbound"), [(True, True), (False, True), (True, False)])
+async def test_a_purchase_says_of_calls_only_what_departs_from_the_documented_default(
+    bench: Bench, *, inbound: bool, outbound: bool
+) -> None:
+    await bench.buy(allow_inbound=inbound, allow_outbound=outbound)
+    told = {name: value for name, value in bench.posts()[0].body.items() if name.lower().startswith("allow")}
+    assert set(told.values()) <= {False}
+    assert (
+        bool({"allowInbound", "allow_inbound"} & told.keys()),
+        bool({"allowOutbound", "allow_outbound"} & told.keys()),
+    ) == (not inbound, not outbound)
+
+
 @pytest.mark.parametrize("status", [400, 405, 409])
 @pytest.mark.parametrize("code", sorted(set(REFUSALS) - {"RATE_LIMIT_EXCEEDED", "CONCURRENT_LIMIT_EXCEEDED"}))
 async def test_a_documented_code_fails_unspent_unless_krosai_is_failing(code: str, status: int) -> None:

@@ -186,6 +186,13 @@ def test_settling_with_a_stale_token_changes_nothing() -> None:
     assert caught.value.charged == "unknown"
 
 
+def test_who_agreed_and_when_stands_once_it_is_carried_out() -> None:
+    approved = moves.claim(moves.confirm(draft(), 1.0, by="boss"), 2.0, reserved_cents=700)
+    assert (approved.confirmed_by, approved.confirmed_at) == ("boss", 1.0)
+    by_code = moves.claim(draft(), 2.0, reserved_cents=700, by="code")
+    assert (by_code.confirmed_by, by_code.confirmed_at) == ("code", 2.0)
+
+
 def test_the_fifth_wrong_code_declines() -> None:
     operation = draft()
     for _ in range(4):
