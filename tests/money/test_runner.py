@@ -280,3 +280,19 @@ async def test_an_act_that_could_not_be_carried_out_is_not_tried_again_at_once(
         await runner._look_round()  # noqa: SLF001
         assert not runner.is_under_way(operation.id)
     assert (await bench.stored(operation)).state is State.CONFIRMED
+
+
+async def test_the_attendant_asks_for_an_unknown_outcome_when_it_is_time_and_not_before(bench: Bench) -> None:
+    bench.sim.faults.switch_on("error_before", on=["purchase"])
+    unknown = await bench.buy()
+    later = bench.clock.now + 3_600
+    await bench.desk.journal.change(unknown.id, lambda current, _: replace(current, look_at=later))
+    async with running(bench) as runner:
+        with anyio.fail_after(LONGEST):
+            await runner.looked_round.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert (await bench.stored(unknown)).checked_at is None
+        await bench.desk.journal.change(unknown.id, lambda current, _: replace(current, look_at=None))
+        with anyio.fail_after(LONGEST):
+            while (await bench.stored(unknown)).checked_at is None:
+                await anyio.lowlevel.checkpoint()
