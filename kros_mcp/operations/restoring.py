@@ -31,12 +31,10 @@ _NOTE = "Entered by kros-mcp reconcile after the journal was restored from a cop
 
 
 def ended(operation: Operation, now: float) -> Operation:
-    """End what waited, and call unknown what was being sent; others are answered unchanged."""
+    """End what waited, and call unknown what was being sent."""
     if operation.state in WAITING:
         message = "The journal was restored from a copy while this waited for its yes."
         return operation.to(State.EXPIRED, settled_at=now, message=message)
-    if operation.state is not State.SENDING:
-        return operation
     token = operation.token + 1
     sent_at = operation.sent_at or operation.claimed_at or now
     return moves.settle(

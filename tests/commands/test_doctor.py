@@ -312,10 +312,15 @@ def test_a_journal_that_others_could_read_is_told_and_closed(command: Command, t
         ("/home/ada/local disk/journal.sqlite3", ""),
         ("/homestead/journal.sqlite3", ""),
         ("/var/journal.sqlite3", ""),
+        ("/mnt/journal.sqlite3", "cifs"),
     ],
 )
 def test_a_network_file_system_is_recognised_by_the_deepest_mount(path: str, kind: str) -> None:
-    mounts = "/dev/sda / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n/dev/sdb /home/ada/local\\040disk ext4 rw 0 0\n"
+    """Of two at one place the later one, which lies over the other."""
+    mounts = (
+        "/dev/sda / ext4 rw 0 0\nserver:/home /home nfs4 rw 0 0\n/dev/sdb /home/ada/local\\040disk ext4 rw 0 0\n"
+        "/dev/sdc /mnt ext4 rw 0 0\n//server/share /mnt cifs rw 0 0\n"
+    )
 
     assert network_file_system(Path(path), mounts) == kind
 

@@ -105,6 +105,13 @@ async def test_an_answer_of_no_known_shape_concludes_nothing(answer: httpx.Respo
             await client.get_number("pn_1")
 
 
+@pytest.mark.parametrize("answer", [httpx.Response(204), httpx.Response(200, text="<html>")])
+async def test_an_answer_that_is_not_json_is_told_as_such(answer: httpx.Response) -> None:
+    async with speaking_to(Script(answer)) as client:
+        with pytest.raises(ProtocolError, match="not JSON"):
+            await client.get_number("pn_1")
+
+
 async def test_a_success_that_says_error_is_an_error() -> None:
     async with speaking_to(Script({"success": False, "data": []})) as client:
         with pytest.raises(ApiError):

@@ -118,6 +118,18 @@ async def test_a_number_that_is_acted_on_under_both_is_named_and_nothing_is_hand
     assert await journal.accounts() == {"old": 2, "new": 1}
 
 
+async def test_an_act_whose_outcome_is_unknown_clashes_with_any_that_is_being_sent(
+    journal: Journal, clock: Clock
+) -> None:
+    await send(journal, await journal.propose(draft(clock, account="old")))
+    release = await journal.propose(draft(clock, account="new", action=Action.RELEASE, principal="q"))
+    await settle(journal, release, State.UNKNOWN)
+    with pytest.raises(OperationError) as caught:
+        await adopt(journal)
+    assert caught.value.code == "NUMBER_BUSY"
+    assert await journal.accounts() == {"old": 1, "new": 1}
+
+
 @pytest.mark.parametrize("first", ["old", "new"])
 async def test_what_is_only_proposed_under_both_gives_way(journal: Journal, clock: Clock, first: str) -> None:
     """Nobody has agreed to it, and asking again is free."""

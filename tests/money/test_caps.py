@@ -14,10 +14,12 @@ from tampering import Send, Tampered
 
 from kros_mcp.errors import KrosError, RefusedError, ServerError
 from kros_mcp.operations import model, moves, recovery
+from kros_mcp.operations.asking import choose_channel
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.proposal import propose_configuration
 from kros_mcp.runtime import open_runtime
+from kros_mcp.settings import Confirmation
 from kros_mcp.simulator import Simulator, open_server, transport
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
@@ -395,3 +397,24 @@ async def test_what_an_approver_has_approved_is_executed_by_a_running_server(sim
 
 def bench_of(bench: Bench, runtime: Any) -> Bench:
     return Bench(bench.sim, runtime.desk, bench.clock)
+
+
+@pytest.mark.parametrize("first", ["conversation", "approver"])
+async def test_how_long_a_yes_may_take_goes_by_who_is_asked_for_it_now(sim: Simulator, first: str) -> None:
+    async with open_bench(sim, confirmation=first, approval_hours=2) as bench:
+        operation = await bench.propose()
+        bench.clock.now += 60
+        changed = Confirmation.APPROVER if first == "conversation" else Confirmation.CONVERSATION
+        desk = desk_with(bench, confirmation=changed).desk
+        standing = await choose_channel(desk, operation, can_ask=False, answering=False)
+    seconds = 7_200 if changed is Confirmation.APPROVER else model.CODE_SECONDS
+    assert standing.operation.expires_at == bench.clock.now + seconds
+
+
+async def test_a_question_put_later_prolongs_no_proposal(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        operation = await bench.propose()
+        bench.clock.now += 60
+        standing = await choose_channel(bench.desk, operation, can_ask=False, answering=False)
+        assert standing.operation.asked_at == bench.clock.now
+        assert standing.operation.expires_at == operation.expires_at

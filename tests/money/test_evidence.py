@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from bench import Bench, open_bench, simulator
@@ -228,6 +229,44 @@ async def test_a_correction_is_not_made_for_what_a_later_purchase_has_bought(sim
         assert (failed.state, again.state, again.charged) == (State.FAILED, State.DONE, "yes")
         watched = await watch_all_day(bench, failed)
         assert (watched.state, watched.charged, watched.look_at) == (State.FAILED, "no", None)
+
+
+async def test_what_is_settled_is_not_looked_at_again_before_its_time(sim: Simulator) -> None:
+    async with open_bench(sim) as bench:
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("refuse", on=["purchase"], status=400)
+        failed = await bench.execute(operation)
+        asked = len(sim.requests)
+        assert await recovery.watch(bench.desk, failed) == failed
+        bench.clock.now = (failed.look_at or 0.0) - 1
+        assert await recovery.watch(bench.desk, failed) == failed
+        assert len(sim.requests) == asked
+        bench.clock.now += 1
+        await recovery.watch(bench.desk, failed)
+        assert len(sim.requests) > asked
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+async def test_a_look_changes_nothing_of_what_another_process_made_of_it_meanwhile(
+    sim: Simulator, *, corrected: bool
+) -> None:
+    def theirs(current: Operation, now: float) -> Operation:
+        if corrected:
+            return moves.correct(current, now, state=State.DONE, note="Seen by another process.", look_after=60.0)
+        return replace(current, look_at=None)
+
+    async with open_bench(sim) as bench:
+        operation = await bench.propose(SHOWN)
+        sim.faults.switch_on("refuse", on=["purchase"], status=400)
+        failed = await bench.execute(operation)
+        bench.clock.now = failed.look_at or 0.0
+        sim.faults.switch_on("hold", on=["list_owned"])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(recovery.watch, bench.desk, failed)
+            await sim.faults.held()
+            meanwhile = await bench.desk.journal.change(failed.id, theirs)
+            sim.faults.let_go()
+        assert await bench.stored(failed) == meanwhile
 
 
 def record(status: str, **more: Any) -> dict[str, Any]:

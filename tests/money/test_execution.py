@@ -9,6 +9,7 @@ from tampering import Tampered, acting_then
 
 from kros_mcp.krosai.refusals import REFUSALS
 from kros_mcp.operations import recovery, sending
+from kros_mcp.operations.counting import charged_cents
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, open_server, transport
 
@@ -37,6 +38,19 @@ async def test_a_purchase_charges_once_what_was_shown_and_its_settings_are_as_as
     assert (number.endpoint_id, number.allow_inbound, number.allow_outbound) == (endpoint, False, True)
     assert (bought.settings_pending, bought.not_applied) == (False, ())
     assert wired.posts()[0].body["totalCostCents"] == operation.quote.due_now_cents
+
+
+@pytest.mark.parametrize(("inbound", "outbound"), [(True, True), (False, True), (True, False)])
+async def test_a_purchase_says_of_calls_only_what_departs_from_the_documented_default(
+    bench: Bench, *, inbound: bool, outbound: bool
+) -> None:
+    await bench.buy(allow_inbound=inbound, allow_outbound=outbound)
+    told = {name: value for name, value in bench.posts()[0].body.items() if name.lower().startswith("allow")}
+    assert set(told.values()) <= {False}
+    assert (
+        bool({"allowInbound", "allow_inbound"} & told.keys()),
+        bool({"allowOutbound", "allow_outbound"} & told.keys()),
+    ) == (not inbound, not outbound)
 
 
 @pytest.mark.parametrize("status", [400, 405, 409])
@@ -230,7 +244,7 @@ async def test_a_connection_refused_to_the_end_fails_unspent(sim: Simulator, mon
     async with open_bench(sim, way=Refuses(sim, 100)) as bench:
         failed = await bench.buy()
         assert (failed.state, failed.charged, failed.error_code) == (State.FAILED, "no", "UNREACHABLE")
-        assert sim.charges == []
+        assert (failed.look_at, sim.charges) == (None, [])
 
 
 @pytest.mark.promise(3)
@@ -252,7 +266,7 @@ async def test_a_price_that_kros_moves_while_charging_is_told_and_counted(bench:
         bought.note == "KrosAI now reports 8.23 in the account currency a month, not the 7.00 in the account "
         "currency shown."
     )
-    assert bought.reserved_cents == bench.sim.charges[0].cents == 823
+    assert charged_cents(bought) == bought.reserved_cents == bench.sim.charges[0].cents == 823
 
 
 async def test_a_number_that_somebody_takes_first_fails_unspent(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from bench import Clock, open_journal
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
-from kros_mcp.operations.journal import Filter, Identity, Journal, Move
+from kros_mcp.operations.journal import Filter, Identity, Journal, Move, every
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
 from kros_mcp.operations.policy import Books
 
@@ -432,3 +432,12 @@ async def test_of_many_principals_who_claim_one_number_exactly_one_wins(opener: 
             await anyio.wait_all_tasks_blocked()
             started.set()
     assert sorted(states) == [State.FAILED] * 3 + [State.SENDING]
+
+
+@pytest.mark.parametrize("held", [3, 4, 5])
+async def test_every_operation_of_a_long_journal_is_read_once(
+    journal: Journal, clock: Clock, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    monkeypatch.setattr("kros_mcp.operations.journal._PAGE", 2)
+    ids = [(await journal.propose(draft(clock, f"+23480355501{at:02d}"))).id for at in range(held)]
+    assert [each.id async for each in every(journal, Filter())] == ids

@@ -213,6 +213,17 @@ async def test_a_journal_that_lacks_a_table_is_damaged(path: Path, url: str, tab
     await refuses(url, refused.DAMAGED)
 
 
+@pytest.mark.parametrize("statement", ["DELETE FROM progress", "INSERT INTO progress SELECT * FROM progress"])
+async def test_a_journal_that_does_not_say_any_more_how_far_it_has_come_takes_nothing(
+    path: Path, url: str, statement: str
+) -> None:
+    async with open_bench(simulator(), journal_url=url) as bench:
+        _run(path, statement)
+        with pytest.raises(JournalError) as caught:
+            await bench.buy(FIRST)
+        assert (caught.value.code, bench.sim.charges) == (refused.DAMAGED, [])
+
+
 @pytest.mark.parametrize("table", ["meta", "progress"])
 async def test_a_journal_that_lacks_a_row_of_its_own_is_damaged(path: Path, url: str, table: str) -> None:
     async with open_journal(url):

@@ -194,6 +194,15 @@ async def test_a_process_that_begins_after_a_step_counts_on_as_those_before_it(w
         assert await last.now() == close(NOW + 13)
 
 
+async def test_a_clock_that_steps_while_nobody_uses_the_journal_lets_nothing_wait_less(world: World) -> None:
+    async with world.open() as journal:
+        await sent(journal)
+    world.goes_on(13)
+    world.steps(180)
+    async with world.open() as journal:
+        assert await journal.now() == close(NOW + 13)
+
+
 async def test_what_an_earlier_boot_sent_settles_counting_from_this_processs_first_look(world: World) -> None:
     async with world.open() as journal:
         operation = await sent(journal)

@@ -7,7 +7,7 @@ from tampering import Send, Tamper, Tampered, answering
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import moves, recovery
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import DONE_ANSWERED_SECONDS, Operation, State
 from kros_mcp.simulator import OwnedNumber, Simulator
 
 pytestmark = pytest.mark.anyio
@@ -227,3 +227,15 @@ async def test_a_404_for_a_number_that_is_still_listed_proves_no_release(sim: Si
         assert (await ask_often(bench, unknown)).state is State.UNKNOWN
         del sim.owned[bench.active.id]
         assert (await ask_often(bench, unknown)).state is State.DONE
+
+
+async def test_a_purchase_answers_the_same_wish_again_for_a_day(bench: Bench) -> None:
+    stock = dict(bench.sim.inventory)
+    bought = await bench.buy(SHOWN)
+    bench.sim.inventory.update(stock)
+    bench.clock.now += DONE_ANSWERED_SECONDS
+    assert (await bench.propose(SHOWN)).id == bought.id
+    bench.clock.now += 1
+    with pytest.raises(OperationError) as caught:
+        await bench.propose(SHOWN)
+    assert caught.value.code == "ALREADY_OWNED"

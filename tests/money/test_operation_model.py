@@ -1,6 +1,7 @@
 """The state machine of an operation: only the drawn moves happen, and no claim exceeds what is known."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import model, moves
+from kros_mcp.operations import model, moves, schedule
 from kros_mcp.operations.journals.rows import decode, encode
 from kros_mcp.operations.model import (
     CODE_SECONDS,
@@ -184,6 +185,18 @@ def test_settling_with_a_stale_token_changes_nothing() -> None:
     with pytest.raises(OperationError) as caught:
         moves.settle(taken, LEASE_SECONDS, token=1, state=State.FAILED)
     assert caught.value.charged == "unknown"
+
+
+def test_who_agreed_and_when_stands_once_it_is_carried_out() -> None:
+    approved = moves.claim(moves.confirm(draft(), 1.0, by="boss"), 2.0, reserved_cents=700)
+    assert (approved.confirmed_by, approved.confirmed_at) == ("boss", 1.0)
+    by_code = moves.claim(draft(), 2.0, reserved_cents=700, by="code")
+    assert (by_code.confirmed_by, by_code.confirmed_at) == ("code", 2.0)
+
+
+def test_an_outcome_that_has_cost_its_requests_is_looked_for_again_when_its_first_day_ends() -> None:
+    spent = replace(draft(), looks=schedule.MOST_REQUESTS)
+    assert schedule.search_after(spent, 3_600.0, 1) == schedule.WATCHED_SECONDS - 3_600
 
 
 def test_the_fifth_wrong_code_declines() -> None:

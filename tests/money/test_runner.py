@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -9,7 +10,7 @@ import anyio.lowlevel
 import pytest
 from bench import OTHER_MOBILES, YES, Bench, open_bench
 
-from kros_mcp.errors import InternalError, KrosError, OutcomeUnknownError
+from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.operations import configuring, model, moves
 from kros_mcp.operations import runner as runners
 from kros_mcp.operations.model import Request, State
@@ -27,6 +28,10 @@ async def running(bench: Bench) -> AsyncIterator[Runner]:
     async with open_runtime(bench.desk.settings, transport=transport(bench.sim), journal=bench.desk.journal) as runtime:
         bench.desk = runtime.desk
         yield runtime.runner
+
+
+async def out_of_order(*_: object, **__: object) -> None:
+    raise JournalError("The journal cannot be written; nothing can be spent.")
 
 
 async def until(bench: Bench, operation: model.Operation, state: State) -> model.Operation:
@@ -237,3 +242,57 @@ async def test_settings_that_kros_never_takes_cost_it_little_in_a_day(
         await attendant.attend()
     assert (await bench.stored(bought)).settings_pending
     assert 10 <= len(bench.sim.requests) - before <= 100
+
+
+async def test_an_act_that_another_process_is_sending_does_not_keep_this_one_from_getting_ready(bench: Bench) -> None:
+    operation = await bench.propose()
+    await bench.desk.journal.claim(
+        operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
+    )
+    async with running(bench) as runner:
+        with anyio.fail_after(LONGEST):
+            await runner.looked_round.wait()
+        assert (await bench.stored(operation)).state is State.SENDING
+
+
+async def test_an_act_of_another_account_is_neither_carried_out_nor_shown(bench: Bench) -> None:
+    ours = await bench.propose()
+    theirs = await bench.desk.journal.propose(replace(ours, id=model.new_operation_id(), account="another"))
+    async with running(bench) as runner:
+        runner.start(theirs.id, YES)
+        with pytest.raises(OperationError) as caught:
+            await runner.wait(theirs.id, LONGEST)
+    assert (caught.value.code, bench.posts()) == ("OPERATION_NOT_FOUND", [])
+
+
+async def test_an_act_that_could_not_be_carried_out_is_not_tried_again_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kros_mcp.operations.runner.ATTEND_EVERY_SECONDS", 100.0)
+    operation = await bench.propose()
+    async with running(bench) as runner:
+        await runner.looked_round.wait()
+        monkeypatch.setattr(type(bench.desk.journal), "claim", out_of_order)
+        await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        await runner._look_round()  # noqa: SLF001 - it would do so by itself within a second
+        with pytest.raises(JournalError):
+            await runner.wait(operation.id, LONGEST)
+        await runner._look_round()  # noqa: SLF001
+        assert not runner.is_under_way(operation.id)
+    assert (await bench.stored(operation)).state is State.CONFIRMED
+
+
+async def test_the_attendant_asks_for_an_unknown_outcome_when_it_is_time_and_not_before(bench: Bench) -> None:
+    bench.sim.faults.switch_on("error_before", on=["purchase"])
+    unknown = await bench.buy()
+    later = bench.clock.now + 3_600
+    await bench.desk.journal.change(unknown.id, lambda current, _: replace(current, look_at=later))
+    async with running(bench) as runner:
+        with anyio.fail_after(LONGEST):
+            await runner.looked_round.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert (await bench.stored(unknown)).checked_at is None
+        await bench.desk.journal.change(unknown.id, lambda current, _: replace(current, look_at=None))
+        with anyio.fail_after(LONGEST):
+            while (await bench.stored(unknown)).checked_at is None:
+                await anyio.lowlevel.checkpoint()

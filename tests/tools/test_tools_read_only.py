@@ -13,7 +13,7 @@ from talk import Talk, item_of, open_talk
 
 from kros_mcp.errors import JournalError
 from kros_mcp.http.health import Health
-from kros_mcp.operations.journals import sqlite_file
+from kros_mcp.operations.journals import refused, sqlite_file
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
@@ -113,12 +113,18 @@ async def test_its_probe_says_that_it_is_ready_and_only_reads(reference: Simulat
     assert (found["status"], found["journal"]) == ("ready", "readable")
 
 
-@pytest.mark.parametrize("content", [b"", b"no database at all " * 300])
-async def test_a_file_that_is_no_journal_is_refused_all_the_same(path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(("content", "code"), [(b"", refused.EMPTY), (b"no database at all " * 300, refused.DAMAGED)])
+@pytest.mark.parametrize("writable", [True, False])
+async def test_a_file_that_is_no_journal_is_refused_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, code: str, *, writable: bool
+) -> None:
     path.write_bytes(content)
-    with pytest.raises(JournalError):
+    if not writable:
+        monkeypatch.setattr(sqlite_file.os, "access", lambda *_: False)
+    with pytest.raises(JournalError) as caught:
         async with open_journal(f"sqlite:///{path}", read_only=True):
             pass
+    assert caught.value.code == code
 
 
 async def test_a_database_that_it_may_not_write_is_read(postgres_url: str) -> None:

@@ -116,8 +116,6 @@ def open_file_to_read(path: Path) -> tuple[sqlite3.Connection, bytes]:
     Raises:
         JournalError: The file cannot be read, or is no whole journal that this version knows; the code says which.
     """
-    if path.stat().st_size == 0:
-        raise refused.empty(path)
     with translated():
         connection = connect(address(path, "ro"))
         try:
