@@ -160,6 +160,7 @@ def correct(
         "message": "",
         "next_step": "",
         "seen_unsold_at": None,
+        "settings_pending": False,
         "look_at": None if look_after is None else now + look_after,
         **changes,
     }

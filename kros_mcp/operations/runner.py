@@ -200,12 +200,13 @@ class Runner:
                 await run.ended.wait()
 
     def _wants_attention(self, operation: Operation, now: float) -> bool:
+        if operation.look_at is not None and now >= operation.look_at:
+            return operation.state in {State.UNKNOWN, State.DONE, State.FAILED}
         if operation.state is State.UNKNOWN:
-            return operation.look_at is None or now >= operation.look_at
-        if not operation.settings_pending:
-            return operation.look_at is not None and now >= operation.look_at
+            return operation.look_at is None
         settled_at = operation.settled_at or 0.0
-        return now > settled_at + LEASE_SECONDS and not self._pausing(operation.id)
+        late = now > settled_at + LEASE_SECONDS
+        return operation.settings_pending and late and not self._pausing(operation.id)
 
     async def _attend_to(self, operation: Operation) -> None:
         """Ask how it ended, look again at what is settled, or finish its settings; a failure holds up no other one."""
@@ -215,17 +216,24 @@ class Runner:
                 if operation.state is State.UNKNOWN:
                     with within(ASK_SECONDS):
                         await self._reconciled(operation)
-                elif not operation.settings_pending:
-                    with within(ASK_SECONDS):
-                        await recovery.watch(self._desk, operation)
-                elif (await finish_purchase(self._desk, operation)).settings_pending:
-                    self._pause(operation.id, _LONGEST_FINISHING_PAUSE_SECONDS)
+                else:
+                    await self._look_after(operation)
         except KrosError as exc:
             logger.warning("operation %s: %s", operation.id, exc.code)
         except Exception:
             logger.exception("operation %s: unexpected failure", operation.id)
         finally:
             self._attended.pop(operation.id).set()
+
+    async def _look_after(self, operation: Operation) -> None:
+        """Look whether what was told still holds, and finish the settings of a purchase that does."""
+        if operation.look_at is not None:
+            with within(ASK_SECONDS):
+                operation = await recovery.watch(self._desk, operation)
+        if operation.settings_pending and not self._pausing(operation.id):
+            operation = await finish_purchase(self._desk, operation)
+            if operation.settings_pending:
+                self._pause(operation.id, _LONGEST_FINISHING_PAUSE_SECONDS)
 
     async def _reconciled(self, operation: Operation) -> Operation:
         """Ask KrosAI how it ended; a purchase that turns out done has nobody else to finish its settings."""

@@ -89,12 +89,14 @@ def _is_beyond_evidence(world: World, operation: Operation) -> bool:
 
     The number is neither owned nor for sale: somebody else took it, and the server died before it heard so. Or it
     is owned and never listed. Or the order was accepted, and nothing came of it: a server waits nearly a day for that.
+    Or finding it out has cost what it may cost in a day.
     """
     if operation.state is not State.UNKNOWN or operation.action is not Action.BUY:
         return False
     owned = any(number.e164 == operation.e164 for number in world.sim.owned.values())
     dropped = operation.accepted and not owned and time.time() - (operation.sent_at or 0) > DROPPED_SECONDS
-    return dropped or not world.sim.shows(operation.e164)
+    spent = (operation.look_at or 0.0) - time.time() > LONGEST_WAIT_SECONDS  # its requests of the day are used up
+    return dropped or spent or not world.sim.shows(operation.e164)
 
 
 async def _settle_by_hand(world: World, operation: Operation) -> None:

@@ -26,7 +26,7 @@ from kros_mcp.simulator.searching import leave_record
 KEY = "kros_test_campaign"
 SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
 ONCE_OWNED_IN = ("NG", "KE", "GH")
-ONCE_OWNED_EACH = 5
+ONCE_OWNED_EACH = 20
 """One in so many of the numbers for sale there was owned a year ago, and released."""
 PROTECTED = 6
 """How many numbers the account owns from the start that are protected."""

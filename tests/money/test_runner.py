@@ -7,16 +7,18 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import httpx
 import pytest
 from bench import OTHER_MOBILES, YES, Bench, open_bench
+from tampering import Send, Tampered
 
 from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.operations import configuring, model, moves
 from kros_mcp.operations import runner as runners
 from kros_mcp.operations.model import Request, State
-from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.runner import Runner, open_runner
 from kros_mcp.runtime import open_runtime
-from kros_mcp.simulator import transport
+from kros_mcp.simulator import Simulator, transport
 
 pytestmark = pytest.mark.anyio
 LONGEST = 10.0
@@ -296,3 +298,25 @@ async def test_the_attendant_asks_for_an_unknown_outcome_when_it_is_time_and_not
         with anyio.fail_after(LONGEST):
             while (await bench.stored(unknown)).checked_at is None:
                 await anyio.lowlevel.checkpoint()
+
+
+async def test_an_order_that_ends_while_its_settings_are_pending_is_corrected(sim: Simulator) -> None:
+    item = next(item for item in sim.inventory.values() if item.e164 == "+2348035550105")
+    made = replace(next(iter(sim.owned.values())), id=sim.ids.make("pn"), e164=item.e164, status="pending")
+
+    async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
+        sim.owned[made.id] = made
+        return httpx.Response(202, json={"id": made.id, "e164": item.e164, "status": "pending"})
+
+    async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
+        sim.faults.switch_on("error_before", times=None, on=["update", "get"])
+        done = await bench.buy(item.e164, allow_inbound=False)
+        assert (done.state, done.settings_pending, done.look_at is not None) == (State.DONE, True, True)
+        del sim.owned[made.id]
+        bench.clock.now += bench.desk.settings.settle_seconds
+        async with open_runner(bench.desk) as runner:
+            await runner.looked_round.wait()
+            while runner._attended:  # noqa: SLF001 - what it has begun by itself
+                await next(iter(runner._attended.values())).wait()  # noqa: SLF001 - the same
+        corrected = await bench.stored(done)
+        assert (corrected.state, corrected.charged, corrected.settings_pending) == (State.UNKNOWN, "unknown", False)
