@@ -117,7 +117,7 @@ async def _stir(world: World) -> None:
     """Let agents, approver, faults and chaos loose for as long as the plan says."""
     plan, sim, events = world.plan, world.sim, world.events
     chance = random.Random(f"{plan.seed}/stir")  # noqa: S311 - the same
-    town = Town(chance, world.book, world.connections, sim.protected)
+    town = Town(chance, world.book, world.connections, sim.protected, once_owned=sim.once_owned)
     with anyio.move_on_after(plan.seconds):
         async with anyio.create_task_group() as tasks:
             for connection in world.connections:

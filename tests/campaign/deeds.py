@@ -42,6 +42,8 @@ class Town:
     known: defaultdict[str, Known] = field(default_factory=lambda: defaultdict(Known))
     offers: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=12))
     endpoints: list[str] = field(default_factory=list)
+    once_owned: tuple[dict[str, Any], ...] = ()
+    """Offers of numbers that the account had once, and that people want back."""
 
     def peers(self, of: Connection) -> list[Connection]:
         """The clients of the same principal, this one among them."""
@@ -137,6 +139,8 @@ class Agent:
         """Find a number for sale; now and then one that others are talking about."""
         if self._town.offers and self._often(0.12):
             return self._chance.choice(self._town.offers)
+        if self._town.once_owned and self._often(0.12):
+            return self._chance.choice(self._town.once_owned)
         country = self._chance.choices(COUNTRIES, weights=(8, 8, 8, 4, 2, 1))[0]
         told = await self._client.call(
             "search_phone_numbers", country=country, limit=3, offset=self._chance.randrange(0, 150)

@@ -113,9 +113,12 @@ class WatchedKrosai(Simulator):
         self._service.on_request = self._arrived
         self.protected = tuple(self._own_more(self.for_sale("GH")[:PROTECTED]))
         tuple(self._own_more(self.for_sale("EG")[:ABROAD]))
-        for country in ONCE_OWNED_IN:
-            for item in self.for_sale(country)[::ONCE_OWNED_EACH]:
-                leave_record(self, item, "released")
+        wanted = [item for country in ONCE_OWNED_IN for item in self.for_sale(country)[::ONCE_OWNED_EACH]]
+        for item in wanted:
+            leave_record(self, item, "released")
+        self.once_owned = tuple(
+            {"inventory_id": item.id, "e164": item.e164, "country": item.country, "type": item.type} for item in wanted
+        )
 
     def release(self, number: OwnedNumber, status: str = "inactive") -> None:
         before = (number.status,)
