@@ -143,6 +143,7 @@ class Weather:
 
     async def blow(self) -> None:
         """Change one fault after the other. Until cancelled."""
+        self._switch_on("old_records", rare=True)  # while there are numbers that no search has shown yet
         while True:
             self._change()
             await anyio.sleep(self._chance.uniform(0.1, 0.6))
