@@ -16,6 +16,7 @@ from kros_mcp.money import show_cents
 from kros_mcp.operations import evidence, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, State
+from kros_mcp.operations.moves import NOTHING_WRONG
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.operations.schedule import watch_after
 from kros_mcp.settings import Settings
@@ -23,7 +24,6 @@ from kros_mcp.settings import Settings
 logger = logging.getLogger(__name__)
 
 SETTINGS_SECONDS = 30.0
-_NOTHING_WRONG = {"error_code": "", "message": "", "next_step": ""}
 
 
 def bought(settings: Settings, operation: Operation, number: PhoneNumber | None, *, seen: bool) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def bought(settings: Settings, operation: Operation, number: PhoneNumber | None,
         # A list states no price, so that a purchase without one is read back as well.
         "settings_pending": bool(lacking) or number is None or number.monthly_cents is None,
         "look_after": None if seen and _stays(number) else watch_after(settings.settle_seconds, 0.0),
-        **_NOTHING_WRONG,
+        **NOTHING_WRONG,
     }
 
 
@@ -57,7 +57,7 @@ def configured(operation: Operation, applied: routing.Applied) -> dict[str, Any]
         "changed": "no" if set(applied.not_applied) == set(wanted) else "yes",
         "number": routing.shown(applied.number),
         "not_applied": applied.not_applied,
-        **_NOTHING_WRONG,
+        **NOTHING_WRONG,
     }
 
 
@@ -68,7 +68,7 @@ def soft_released(operation: Operation, number: PhoneNumber | None) -> dict[str,
         "state": State.DONE,
         "number": routing.shown(number) if number else None,
         "not_applied": ("permanent",) if kept else (),
-        **_NOTHING_WRONG,
+        **NOTHING_WRONG,
     }
 
 

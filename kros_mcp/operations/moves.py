@@ -5,6 +5,7 @@ and changes nothing. The journal runs each move inside one transaction, so that 
 holds when it is stored.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -24,6 +25,9 @@ from kros_mcp.operations.model import (
     past,
 )
 from kros_mcp.times import spoken_duration
+
+NOTHING_WRONG: Mapping[str, Any] = {"error_code": "", "message": "", "next_step": ""}
+"""The fields that say what went wrong, of an operation of which nothing did."""
 
 
 def expire(operation: Operation, now: float) -> Operation:
@@ -156,9 +160,7 @@ def correct(
         "charged": charged,
         "changed": changed,
         "settled_at": now if state is State.DONE else None,
-        "error_code": "",
-        "message": "",
-        "next_step": "",
+        **NOTHING_WRONG,
         "seen_unsold_at": None,
         "settings_pending": False,
         "look_at": None if look_after is None else now + look_after,
@@ -207,8 +209,7 @@ def settle_by_hand(
             operation_id=operation.id,
         )
     look_after = schedule.watch_after(settle_seconds, age) or settle_seconds
-    nothing_wrong = {"error_code": "", "message": "", "next_step": ""}
-    settled = settle(operation, now, token=operation.token, state=state, look_after=look_after, **nothing_wrong)
+    settled = settle(operation, now, token=operation.token, state=state, look_after=look_after, **NOTHING_WRONG)
     bought = state is State.DONE and operation.action is Action.BUY
     told = _added(operation.note, f"Settled by {by}: {reason}")
     return replace(settled, note=told, settings_pending=bought)

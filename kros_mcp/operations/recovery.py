@@ -5,6 +5,7 @@ asks KrosAI, and calls an act done or failed only on evidence; without evidence 
 is settled is watched for a day, and corrected where KrosAI shows something else.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -110,26 +111,36 @@ async def watch(desk: Desk, operation: Operation) -> Operation:
 
 async def _take_watch(desk: Desk, operation: Operation) -> Operation | None:
     """Note that this process looks now; None if another one does, or it is not time yet."""
-    taken = False
 
-    def note(current: Operation, now: float) -> Operation:
-        nonlocal taken
-        taken = current.state is operation.state and current.look_at is not None and current.look_at <= now
-        return replace(current, look_at=now + _LOOKING_SECONDS) if taken else current
+    def may(current: Operation, now: float) -> bool:
+        return current.look_at is not None and current.look_at <= now
 
-    current = await desk.journal.change(operation.id, note)
-    return current if taken else None
+    return await _take(desk, operation, may)
 
 
 async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
     """Note that KrosAI is being asked now; None if it was asked just before, or too often to be asked again yet."""
+
+    def may(current: Operation, now: float) -> bool:
+        recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
+        return not recently and schedule.may_search(current, now)
+
+    return await _take(desk, operation, may, lambda current, now: replace(current, checked_at=now))
+
+
+async def _take(
+    desk: Desk,
+    operation: Operation,
+    may: Callable[[Operation, float], bool],
+    noting: Move = lambda current, _: current,
+) -> Operation | None:
+    """Leave a look to this process for a while; None if it may not look, or the operation stands otherwise by now."""
     taken = False
 
     def note(current: Operation, now: float) -> Operation:
         nonlocal taken
-        recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
-        taken = current.state is State.UNKNOWN and not recently and schedule.may_search(current, now)
-        return replace(current, checked_at=now, look_at=now + _LOOKING_SECONDS) if taken else current
+        taken = current.state is operation.state and may(current, now)
+        return replace(noting(current, now), look_at=now + _LOOKING_SECONDS) if taken else current
 
     current = await desk.journal.change(operation.id, note)
     return current if taken else None
