@@ -13,7 +13,7 @@ from kros_mcp.commands.books.choosing import account_of, short
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
-from kros_mcp.operations import accounts, decisions
+from kros_mcp.operations import accounts
 from kros_mcp.operations.journal import Filter, Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import OPEN, State
@@ -41,12 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings()
     settings.require_api_key()
-    reason = decisions.kept(arguments.reason)
-    if arguments.yes and not reason:
-        raise InvalidArgumentError(
-            "--yes needs --reason: what nobody types at a terminal has to say why.",
-            next_step='Add --reason "...", which is kept in the journal.',
-        )
+    reason = person.given_reason(arguments)
     case = anyio.run(_read, settings, arguments.former)
     _show(case, settings)
     if not arguments.yes and not person.typed("adopt"):

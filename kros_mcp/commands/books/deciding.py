@@ -13,7 +13,7 @@ from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import account_of, currency, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
-from kros_mcp.errors import InvalidArgumentError, SettingsError
+from kros_mcp.errors import SettingsError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import certain, decisions, model, outlook, policy
@@ -44,12 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings()
     approving = arguments.command == "approve"
-    reason = decisions.kept(arguments.reason)
-    if arguments.yes and not reason:
-        raise InvalidArgumentError(
-            "--yes needs --reason: what nobody types at a terminal has to say why.",
-            next_step='Add --reason "...", which is kept in the journal.',
-        )
+    reason = person.given_reason(arguments)
     case = anyio.run(_read, settings, arguments.operation_id)
     decisions.require_decidable(case.operation, approving=approving)
     _show(case, settings)

@@ -1,10 +1,11 @@
 """The person at the terminal: their name, and what they type."""
 
+import argparse
 import getpass
 import os
 import sys
 
-from kros_mcp.errors import KrosError
+from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.events import By
@@ -58,6 +59,21 @@ def typed(word: str) -> bool:
         print()
         return False
     return answer.strip().lower() == word
+
+
+def given_reason(arguments: argparse.Namespace) -> str:
+    """Return the reason of the command line, empty for none.
+
+    Raises:
+        InvalidArgumentError: There is none beside --yes, where nobody is asked for it.
+    """
+    reason = decisions.kept(arguments.reason)
+    if arguments.yes and not reason:
+        raise InvalidArgumentError(
+            "--yes needs --reason: what nobody types at a terminal has to say why.",
+            next_step='Add --reason "...", which is kept in the journal.',
+        )
+    return reason
 
 
 def typed_reason(question: str, *, required: bool) -> str | None:
