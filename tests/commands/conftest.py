@@ -97,3 +97,15 @@ def there(desktop_config: Path) -> Path:
     desktop_config.parent.mkdir(parents=True)
     desktop_config.write_text(OTHERS, encoding="utf-8")
     return desktop_config
+
+
+@pytest.fixture
+def sim(environment: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """An account of its own at a simulator over HTTP, with nothing bought before; it is only read."""
+    simulator = Simulator()
+    simulator.owned.clear()
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_server(simulator)) as base_url:
+        environment.setenv("KROS_BASE_URL", base_url)
+        environment.setenv("KROS_API_KEY", simulator.api_key)
+        yield simulator
+        assert {seen.method for seen in simulator.requests} <= {"GET"}

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +17,6 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
-from anyio.from_thread import start_blocking_portal
 from commands_doubles import Command, an_operation, put, read, settled
 
 from kros_mcp.commands.books import person
@@ -31,21 +29,10 @@ from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.settings import load_settings
-from kros_mcp.simulator import OwnedNumber, Simulator, open_server
+from kros_mcp.simulator import OwnedNumber, Simulator
 
 CANARY = "canary0a1b2c3d4e5f"
 NUMBERS = [f"+234201555{end:04}" for end in range(100, 110)]
-
-
-@pytest.fixture
-def sim(environment: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    simulator = Simulator()
-    simulator.owned.clear()
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_server(simulator)) as base_url:
-        environment.setenv("KROS_BASE_URL", base_url)
-        environment.setenv("KROS_API_KEY", simulator.api_key)
-        yield simulator
-        assert {seen.method for seen in simulator.requests} <= {"GET"}
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -9,7 +8,6 @@ from typing import Any
 
 import anyio
 import pytest
-from anyio.from_thread import start_blocking_portal
 from commands_doubles import Command, Ran, an_operation, put, read, sent, settled
 
 from kros_mcp.commands.reconciling.comparing import Account, compare
@@ -21,21 +19,9 @@ from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, Request, Seen, Snapshot, State
 from kros_mcp.operations.recovery import NEVER_LISTED
-from kros_mcp.simulator import OwnedNumber, Simulator, open_server
+from kros_mcp.simulator import OwnedNumber, Simulator
 
 DAY = 86_400.0
-
-
-@pytest.fixture
-def sim(environment: pytest.MonkeyPatch) -> Iterator[Simulator]:
-    """An account of its own at a simulator over HTTP, with nothing bought before."""
-    simulator = Simulator()
-    simulator.owned.clear()
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(open_server(simulator)) as base_url:
-        environment.setenv("KROS_BASE_URL", base_url)
-        environment.setenv("KROS_API_KEY", simulator.api_key)
-        yield simulator
-        assert {seen.method for seen in simulator.requests} <= {"GET"}
 
 
 def own(sim: Simulator) -> OwnedNumber:
