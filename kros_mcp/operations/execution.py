@@ -150,13 +150,15 @@ async def _reread(desk: Desk, operation: Operation) -> tuple[AvailableNumber | P
     """Read again what the act is about; anything that differs from what was shown stops it unspent.
 
     Returns:
-        What is to be bought, released or changed; and for a purchase what the account shows of the number before.
+        What is to be bought, released or changed; and what KrosAI shows of it before that a purchase or change must
+        add to.
     """
     with within(REREAD_SECONDS):
         if operation.action is Action.BUY:
             item = await _reread_for_sale(desk, operation)
             return item, await _reread_owned(desk, operation)
-        return await _reread_number(desk, operation), None
+        number = await _reread_number(desk, operation)
+        return number, evidence.snapshot_of_change(operation, number) if operation.action is Action.CONFIGURE else None
 
 
 async def _reread_number(desk: Desk, operation: Operation) -> PhoneNumber:

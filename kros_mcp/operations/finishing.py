@@ -51,10 +51,10 @@ def bought(settings: Settings, operation: Operation, number: PhoneNumber | None,
 
 def configured(operation: Operation, applied: routing.Applied) -> dict[str, Any]:
     """Say what settles a change; one of which nothing was applied has changed nothing."""
-    wanted = routing.names(routing.wanted(operation.request))
+    changed = not applied.not_applied or evidence.has_changed(operation, applied.not_applied)
     return {
         "state": State.DONE,
-        "changed": "no" if set(applied.not_applied) == set(wanted) else "yes",
+        "changed": "yes" if changed else "no",
         "number": routing.shown(applied.number),
         "not_applied": applied.not_applied,
         **NOTHING_WRONG,

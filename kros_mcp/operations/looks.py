@@ -69,7 +69,7 @@ async def _configuration(desk: Desk, operation: Operation, late: bool) -> Look:
         return Look(None, conclusive=False, reading=reading)
     target = routing.wanted(operation.request)
     lacking = routing.names(routing.missing(number, target))
-    by_half = late and len(lacking) < len(routing.names(target))
+    by_half = late and evidence.has_changed(operation, lacking)
     done = configured(operation, routing.Applied(number, lacking)) if not lacking or by_half else None
     return Look(done, reading.complete, reading)
 

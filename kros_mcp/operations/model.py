@@ -155,11 +155,15 @@ class Seen:
 class Snapshot:
     """What KrosAI showed of a number just before an act on it was sent: what was there before proves nothing.
 
-    `unreadable` names the records of any number that could not be read then.
+    Args:
+        records: What the list of owned numbers had of a number that is to be bought.
+        unreadable: The records of any number that could not be read then.
+        lacking: The settings that a number did not show yet that is to be changed; None if nobody wrote them down.
     """
 
     records: tuple[Seen, ...] = ()
     unreadable: tuple[str, ...] = ()
+    lacking: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ class Operation:
     limits: Limits = field(default=Limits())
     """What its principal may spend by itself, whichever server carries the operation out."""
     snapshot: Snapshot | None = None
-    """What stood in the list of owned numbers just before it was sent; None before that, and in older journals."""
+    """What KrosAI showed just before it was sent; None before that, of releases, and in older journals."""
     look_at: float | None = None
     """When to look at KrosAI next: for the outcome, or after it for a while, as what was said may turn out wrong."""
     looks: int = 0
@@ -281,7 +285,12 @@ def from_row(row: dict[str, Any]) -> Operation:
 def _snapshot(row: dict[str, Any] | None) -> Snapshot | None:
     if row is None:
         return None
-    return Snapshot(tuple(Seen(**seen) for seen in row["records"]), tuple(row["unreadable"]))
+    lacking = row.get("lacking")
+    return Snapshot(
+        records=tuple(Seen(**seen) for seen in row["records"]),
+        unreadable=tuple(row["unreadable"]),
+        lacking=None if lacking is None else tuple(lacking),
+    )
 
 
 def claims(operation: Operation, known: Known) -> tuple[Known, Known]:

@@ -24,6 +24,7 @@ from kros_mcp.operations.model import Action, Operation, State
 RECONCILE_EVERY_SECONDS = 2.0
 _LOOKING_SECONDS = 60.0
 """For how long a look is left to the process that has begun it."""
+_DONE = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGURE: "changed"}
 NEVER_LISTED = "KrosAI has not listed the number within a day of its purchase: look in its dashboard."
 
 Verdict = dict[str, Any] | None
@@ -161,7 +162,7 @@ async def _verdict(desk: Desk, operation: Operation) -> Verdict:
             return await _not_released(desk, operation, seen)
         case Action.CONFIGURE:
             told = "KrosAI does not show the settings that were asked for, so they were not changed."
-            return None if operation.accepted else _failed(told)
+            return None if operation.accepted else _failed(told) | await _watch_on(desk, operation)
 
 
 async def _not_bought(desk: Desk, operation: Operation, seen: Look, begun: float) -> Verdict:
@@ -229,7 +230,7 @@ async def _watched(desk: Desk, operation: Operation, *, last: bool) -> Move:
     match operation.action, operation.state:
         case Action.BUY, State.DONE:
             return await _watched_purchase(desk, operation, last=last)
-        case ((Action.BUY | Action.RELEASE), State.FAILED):
+        case _, State.FAILED:
             return await _watched_failure(desk, operation)
         case _:
             return _no_more
@@ -255,7 +256,7 @@ async def _watched_purchase(desk: Desk, operation: Operation, *, last: bool) -> 
 
 async def _watched_failure(desk: Desk, operation: Operation) -> Move:
     """Look after an act that was called not done; what shows it done corrects that."""
-    seen = await look(desk, operation)
+    seen = await look(desk, operation, late=True)
     if seen.outcome is None:
         return _nothing_new
     later = await _later(desk, operation)
@@ -263,9 +264,9 @@ async def _watched_failure(desk: Desk, operation: Operation) -> Move:
         return _no_more
     if later:
         return _nothing_new
-    done = f"{'bought' if operation.action is Action.BUY else 'released'} after all"
     told = {name: value for name, value in seen.outcome.items() if name != "note"}
-    note = f"It was called not done at first; KrosAI shows it {done}. {seen.outcome.get('note', '')}".strip()
+    corrected = f"It was called not done at first; KrosAI shows it {_DONE[operation.action]} after all."
+    note = f"{corrected} {seen.outcome.get('note', '')}".strip()
     return lambda current, now: moves.correct(current, now, note=note, **told)
 
 

@@ -127,8 +127,8 @@ class _DoneError(Exception):
 
 
 def _watched(desk: Desk, operation: Operation, failure: KrosError) -> dict[str, Any]:
-    """Look again later whether what was refused has happened all the same; settings can be seen by anybody."""
-    if operation.action is Action.CONFIGURE or not isinstance(failure, ApiError):
+    """Look again later whether what was refused has happened all the same, where that can be seen."""
+    if not isinstance(failure, ApiError) or evidence.stood_before(operation):
         return {}
     return {"look_after": watch_after(desk.settings.settle_seconds, 0.0)}
 
@@ -164,7 +164,7 @@ async def _until_answered(
         try:
             return await _send_once(desk, operation, subject, lease)
         except RateLimitError as exc:
-            await _believe(desk, operation, subject, exc, repeated=turned_away is not None)
+            await _believe(desk, operation, exc, repeated=turned_away is not None)
             wait = exc.retry_after_seconds or pause
             if clock() + wait >= give_up_at:
                 raise
@@ -177,15 +177,13 @@ async def _until_answered(
                 raise turned_away or exc from None
             telemetry.retried(exc)
         except ApiError as exc:
-            await _believe(desk, operation, subject, exc, repeated=turned_away is not None)
+            await _believe(desk, operation, exc, repeated=turned_away is not None)
             raise
         await anyio.sleep(wait)
         pause *= 2
 
 
-async def _believe(
-    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, refusal: ApiError, *, repeated: bool
-) -> None:
+async def _believe(desk: Desk, operation: Operation, refusal: ApiError, *, repeated: bool) -> None:
     """Return if a refusal can be believed.
 
     Raises:
@@ -201,17 +199,10 @@ async def _believe(
         raise OutcomeUnknownError(
             "KrosAI turned the request away, and could not be read afterwards; whether it acted is not known yet."
         ) from exc
-    if seen.outcome is not None and not _was_so_before(operation, subject):
+    if seen.outcome is not None and not evidence.stood_before(operation):
         raise _DoneError(seen.outcome)
     if repeated or not seen.conclusive:
         raise OutcomeUnknownError("KrosAI turned the request away; whether it acted before is not known yet.")
-
-
-def _was_so_before(operation: Operation, subject: AvailableNumber | PhoneNumber) -> bool:
-    """Whether a change asks for what the number showed already, so that seeing it proves nothing."""
-    if operation.action is not Action.CONFIGURE or isinstance(subject, AvailableNumber):
-        return False
-    return not routing.names(routing.missing(subject, routing.wanted(operation.request)))
 
 
 async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease) -> Written:

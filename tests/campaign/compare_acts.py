@@ -65,7 +65,7 @@ def _protected(shelf: Shelf) -> Iterator[Difference]:
         operation = shelf.operations.get(key)
         if operation is None or operation.action is not Action.CONFIGURE or not shelf.confirmed.get(key):
             yield Difference("change without a confirmation", key, f"The protected {act.e164} was changed.")
-        elif operation.state is not State.DONE or operation.changed != "yes":
+        elif (operation.state is not State.DONE or operation.changed != "yes") and not shelf.was_overwritten(operation):
             told = f"{act.e164} was changed; the journal says {operation.state}, changed {operation.changed}."
             yield Difference("change that the journal denies", key, told)
     for operation in shelf.books.operations:

@@ -9,7 +9,8 @@ What must hold of `charged` and `changed` in an answer about an operation:
 - "no" in an answer that leaves it open (a question, an approval awaited, a prompt that broke) speaks of that
   moment: the request had not reached KrosAI before the call began. It may be sent after.
 - Either is pardoned if KrosAI denied in its answer what it did, or did otherwise later, and the operation was
-  corrected since: the server told what it was told, went on looking, and wrote the truth down.
+  corrected since: the server told what it was told, went on looking, and wrote the truth down. So is one about a
+  change that showed late and was changed again before anybody could see it.
 - A failure that is about the call alone (a wrong code, other settings) says nothing of the operation.
 """
 
@@ -40,7 +41,8 @@ def compare_answers(shelf: Shelf) -> Iterator[Difference]:
             continue
         if answer.outcome in ABOUT_THE_CALL:
             continue
-        if shelf.was_denied(operation) and (operation.corrected_at or 0) >= answer.asked_at:
+        corrected = shelf.was_denied(operation) and (operation.corrected_at or 0) >= answer.asked_at
+        if corrected or shelf.was_overwritten(operation):
             continue
         money = "yes" if shelf.charges.get(answer.operation_id) else "no"
         account = "yes" if answer.operation_id in happened else "no"

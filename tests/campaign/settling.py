@@ -1,7 +1,7 @@
 """After the storm: everything calms down, and the campaign waits until nothing is open any more."""
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from functools import partial
 
 import anyio
@@ -10,6 +10,7 @@ from kros_mcp.errors import KrosError, OperationError
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Operation, State
 
+from .watched import Act, operation_id_of
 from .world import MOST_OPERATIONS, World
 
 LONGEST_WAIT_SECONDS = 150.0
@@ -57,22 +58,28 @@ async def _still_open(world: World) -> list[Operation]:
     world.sim.catch_up()
     # Settings of a number that was given up meanwhile stay pending for as long as KrosAI may only list it late.
     given_up = {act.e164 for act in world.sim.acts if act.kind == "release"}
-    charged = {charge.idempotency_key for charge in world.sim.charges}
+    happened = {charge.idempotency_key for charge in world.sim.charges}
+    happened |= {operation_id_of(act.key) for act in _last_changes(world)}
     return [
         each
         for each in operations
         if each.state in OPEN
-        or _is_to_be_corrected(each, charged)
+        or _is_to_be_corrected(each, happened)
         or (each.settings_pending and each.e164 not in given_up and not world.sim.hidden_for_ever(each.e164))
     ]
 
 
-def _is_to_be_corrected(operation: Operation, charged: Container[str | None]) -> bool:
-    """Whether the journal says of a purchase what KrosAI made other, or has not made true yet."""
-    if operation.action is not Action.BUY:
-        return False
-    ended = operation.state in {State.DONE, State.FAILED}
-    return ended and (operation.state is State.DONE) != (operation.id in charged)
+def _last_changes(world: World) -> Iterable[Act]:
+    """Return the last change of each number that had an effect: what came before it cannot be seen any more."""
+    return {act.e164: act for act in world.sim.acts if act.kind == "change" and act.had_effect}.values()
+
+
+def _is_to_be_corrected(operation: Operation, happened: Container[str | None]) -> bool:
+    """Whether the journal says of a purchase or change what KrosAI made other, or has not made true yet."""
+    if operation.action is Action.CONFIGURE:
+        return operation.state is State.FAILED and operation.id in happened
+    ended = operation.action is Action.BUY and operation.state in {State.DONE, State.FAILED}
+    return ended and (operation.state is State.DONE) != (operation.id in happened)
 
 
 async def _look_up(world: World, operation: Operation) -> None:

@@ -4,10 +4,11 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 
-from kros_mcp.operations.model import Operation
+from kros_mcp.operations.model import Action, Operation
 from kros_mcp.simulator import Charge
 
 from .books import Books, Confirmation
+from .watched import operation_id_of
 
 DENYING = frozenset(
     {
@@ -47,8 +48,16 @@ class Shelf:
         self.never_shown = {each.e164 for each in books.holdings if not each.shown}
 
     def was_denied(self, operation: Operation) -> bool:
-        """Whether KrosAI's answer to a write of the operation did not say what became of it, or lists it late."""
-        return not DENYING.isdisjoint(self.books.struck.get(operation.id, ()))
+        """Whether KrosAI's answer to a write of the operation did not say what became of it, or shows it late."""
+        struck = self.books.struck.get(operation.id, frozenset())
+        return not DENYING.isdisjoint(struck) or (operation.action is Action.CONFIGURE and "late_change" in struck)
+
+    def was_overwritten(self, operation: Operation) -> bool:
+        """Whether another change followed upon one that KrosAI showed late, so that nobody can see it any more."""
+        if operation.action is not Action.CONFIGURE or not self.was_denied(operation):
+            return False
+        acts = [act for act in self.books.acts if act.kind == "change" and act.e164 == operation.e164]
+        return bool(acts) and operation_id_of(acts[-1].key) != operation.id
 
     def was_given_up(self, e164: str, since: float, until: float = math.inf) -> bool:
         return any(act.kind == "release" and act.e164 == e164 and since <= act.at <= until for act in self.books.acts)

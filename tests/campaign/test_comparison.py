@@ -132,9 +132,9 @@ agreed = [
 ]
 
 
-def struck(*faults: str) -> Spoil:
+def struck(*faults: str, operation_id: str = BUY) -> Spoil:
     def spoil(books: Books) -> None:
-        books.struck = {BUY: frozenset(faults)}
+        books.struck = {operation_id: frozenset(faults)}
 
     return spoil
 
@@ -184,6 +184,10 @@ DIFFERENCES: list[tuple[str, Spoil]] = [
     ("change without a confirmation", take("confirmations", 2)),
     ("change without a confirmation", put("acts", 2, key="op_of_nobody-snake")),
     ("change that the journal denies", rewrite(2, state=State.FAILED, changed="no")),
+    (
+        "change that the journal denies",
+        all_of(rewrite(2, state=State.FAILED, changed="no"), struck("late_change", operation_id=CHANGE)),
+    ),
     ("done without the change", put("acts", 2, after=(None, True, True))),
     ("told no, and it happened", all_of(told_no, struck("commits_then_refuses"))),
     ("told no, and it happened", all_of(told_no, rewrite(0, corrected_at=40.0))),
@@ -227,6 +231,19 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
             rewrite(0, settings_pending=True),
             add("acts", Act("release", RELEASE, BOUGHT, "pn_1", 22.9, ("active",), ("active",))),
         ),
+        all_of(
+            put("holdings", 0, settings=(None, False, True)),
+            add("acts", Act("order", "op_other-snake", BOUGHT, "pn_1", 22.8, SETTINGS, (None, False, True))),
+        ),
+        all_of(
+            rewrite(2, state=State.FAILED, changed="no"),
+            take("answers", 4),
+            add("answers", answer(CHANGE, "failed", charged="no", changed="no")),
+            struck("late_change", operation_id=CHANGE),
+            add("acts", Act("change", "op_later", PROTECTED, "pn_3", 23.0, SETTINGS, SETTINGS)),
+            add("operations", operation("op_later", Action.CONFIGURE, PROTECTED)),
+            add("confirmations", Confirmation("op_later", "configure", PROTECTED, None, "prompt", "ada", 19.0)),
+        ),
         all_of(told_no, struck("commits_then_refuses"), rewrite(0, corrected_at=40.0)),
         all_of(rejected, struck("pending_order"), rewrite(0, corrected_at=40.0)),
         all_of(rewrite(0, settings_pending=True), put("holdings", 0, shown=False)),
@@ -247,6 +264,8 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
         "a second yes to the same operation",
         "a setting told as not applied",
         "settings of a number that was given up meanwhile",
+        "settings of an order that somebody has chosen anew",
+        "a change that showed late and was overwritten",
         "a no that KrosAI itself had said, corrected since",
         "a yes to an order that KrosAI rejected later, corrected since",
         "settings of a number that KrosAI never lists",

@@ -42,7 +42,10 @@ class Act:
     """Something that KrosAI did to a number, by the idempotency key of the request that asked for it."""
 
     kind: str
-    """`release` for a number given up, `change` for settings set."""
+    """`release` for a number given up, `change` for settings set, `order` for those of an order still pending.
+
+    An order may come to nothing, and its settings with it.
+    """
     key: str
     e164: str
     number_id: str
@@ -132,9 +135,8 @@ class WatchedKrosai(Simulator):
     def change(self, number: OwnedNumber, settings: dict[str, Any]) -> None:
         before = settings_of(number)
         super().change(number, settings)
-        if number.status == "pending":  # an order that may come to nothing, and its settings with it
-            return
-        self._note("change", number, before, settings_of(number))
+        kind = "order" if number.status == "pending" else "change"
+        self._note(kind, number, before, settings_of(number))
 
     def for_sale(self, country: str) -> list[InventoryItem]:
         return [item for item in self.inventory.values() if item.country == country]

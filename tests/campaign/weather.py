@@ -111,7 +111,7 @@ SPELLS: Mapping[str, Spell] = {
     "never_listed": Spell(0.05, 0.2, params=_picks(seconds=(1.0, 4.0, 4.0, None))),
     "stays_for_sale": Spell(0.1, 0.4, params=_picks(seconds=(5.0, None), charges=_EITHER)),
     "old_id_again": Spell(1.0, 1.0),
-    "late_change": Spell(0.1, 0.5, params=lambda chance: {"seconds": chance.uniform(0.3, 1.5)}),
+    "late_change": Spell(0.1, 0.5, params=lambda chance: {"seconds": chance.uniform(0.3, 3)}),
     "ended_word": Spell(0.4, 1.0, params=_picks(status=("released", "Ported Out", "Cancelled", "deleted", "expired"))),
     "total_only": Spell(0.01, 0.04, params=_picks(cents=(0, 700))),
     "states_currency": Spell(0.01, 0.04),
