@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -113,13 +113,15 @@ class _Crew:
         self._workers: list[_Worker] = []
         self._stopping = False
         self._pause = 0.0
+        self._signals, self._bell = _SPAWN.Pipe(duplex=False)
 
     def work(self, announce: Callable[[], None]) -> int:
         """Start all, announce them, and replace whoever ends, until told to stop."""
         for number in _STOPS:
-            signal.signal(number, self._stop)
+            signal.signal(number, self._ring)
         self._fill_up()
         for worker in tuple(self._workers):
+            self._wait_for([worker.ready])
             if not worker.is_ready() and not self._stopping:
                 self._stop()
                 self._bury()
@@ -128,7 +130,7 @@ class _Crew:
             announce()
         while self._workers or not self._stopping:
             lacking = len(self._workers) < self._size and not self._stopping
-            wait([each.process.sentinel for each in self._workers], self._pause if lacking else None)
+            self._wait_for([each.process.sentinel for each in self._workers], self._pause if lacking else None)
             if not self._lose_the_dead():
                 self._fill_up()
         return 0
@@ -157,9 +159,19 @@ class _Crew:
         for worker in self._workers:
             worker.process.join()
 
-    def _stop(self, number: int = 0, _frame: FrameType | None = None) -> None:
-        if number and not self._stopping:
-            self._tell_so()
+    def _ring(self, _number: int, _frame: FrameType | None) -> None:
+        """Leave a signal to the main loop: a line logged here could interrupt the writing of another, and be lost."""
+        self._bell.send_bytes(b"signal")
+
+    def _wait_for(self, things: Sequence[Connection | int], seconds: float | None = None) -> None:
+        """Wait until one of these is ready, or a signal comes; a signal stops all."""
+        if self._signals in wait([self._signals, *things], seconds):
+            self._signals.recv_bytes()
+            if not self._stopping:
+                self._tell_so()
+            self._stop()
+
+    def _stop(self) -> None:
         self._stopping = True
         # Held open here, the socket would take callers whom nobody answers until the last worker has settled.
         self._refuse()
