@@ -24,6 +24,8 @@ from kros_mcp.simulator.profiles import ProfileName
 from kros_mcp.simulator.searching import leave_record
 
 KEY = "kros_test_campaign"
+NO_RECORD = ("no record",)
+"""What is left of a number that was deleted: no status, not even one that reads `deleted`."""
 SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
 ONCE_OWNED_IN = ("NG", "KE", "GH")
 ONCE_OWNED_EACH = 20
@@ -130,7 +132,7 @@ class WatchedKrosai(Simulator):
 
     def delete(self, number: OwnedNumber) -> None:
         super().delete(number)
-        self._note("release", number, (number.status,), ("deleted",))
+        self._note("release", number, (number.status,), NO_RECORD)
 
     def change(self, number: OwnedNumber, settings: dict[str, Any]) -> None:
         before = settings_of(number)
