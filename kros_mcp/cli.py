@@ -6,9 +6,12 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TextIO, cast
 
 from kros_mcp import __version__
+from kros_mcp.characters import Harmless
 from kros_mcp.commands import usage
 from kros_mcp.errors import JournalError, KrosaiError, KrosError, NotFoundError, OperationError
 
@@ -38,32 +41,17 @@ exit codes:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
-    parser = _parser()
     words = sys.argv[1:] if argv is None else list(argv)
-    if not all(map(_is_text, words)):
-        parser.error("an argument is not valid text in UTF-8")
-    arguments = parser.parse_args(words)
-    if arguments.simulator and arguments.command not in {None, "http", "install"}:
-        parser.error("--simulator goes with the server alone; point a command at `kros-mcp simulator` instead")
-    if arguments.command is not None:
-        # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
-        for name in ("psycopg", "psycopg.pool"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        _show_what_the_terminal_can()
-    try:
-        code = _run(arguments)
-    except KrosError as exc:
-        print(f"kros-mcp: {exc.message} {_next_step(exc)}", file=sys.stderr)  # noqa: T201 - the person's answer
-        code = exc.exit_code
-    except KeyboardInterrupt:
-        code = 1
-    except BrokenPipeError:
-        # Whoever read the output has read enough; nothing more can be said on it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    except Exception:  # noqa: BLE001 - the process must end even while a thread waits for stdin
-        traceback.print_exc()
-        code = 1
+    with _harmless_errors():
+        arguments = _parsed(words)
+        if arguments.command is None:
+            code = _ended(arguments)  # its standard output carries the protocol
+        else:
+            # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
+            for name in ("psycopg", "psycopg.pool"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            with _harmless_output():
+                code = _ended(arguments)
     if arguments.command is None:
         # A thread still waits for stdin, which nothing can interrupt: see serve.leave.
         from kros_mcp.commands.serve import leave  # noqa: PLC0415 - only where the server ran
@@ -72,15 +60,56 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _parsed(words: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    if not all(map(_is_text, words)):
+        parser.error("an argument is not valid text in UTF-8")
+    arguments = parser.parse_args(words)
+    if arguments.simulator and arguments.command not in {None, "http", "install"}:
+        parser.error("--simulator goes with the server alone; point a command at `kros-mcp simulator` instead")
+    return arguments
+
+
+def _ended(arguments: argparse.Namespace) -> int:
+    """Run a command and give its exit code, whatever stopped it."""
+    try:
+        return _run(arguments)
+    except KrosError as exc:
+        print(f"kros-mcp: {exc.message} {_next_step(exc)}", file=sys.stderr)  # noqa: T201 - the person's answer
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 1
+    except BrokenPipeError:
+        # Whoever read the output has read enough; nothing more can be said on it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:  # noqa: BLE001 - the process must end even while a thread waits for stdin
+        traceback.print_exc()
+        return 1
+
+
 def _is_text(word: str) -> bool:
     """Tell whether a word came as valid text; Python keeps bytes that are none as lone surrogates."""
     return word.isascii() or not any("\ud800" <= character <= "\udfff" for character in word)
 
 
-def _show_what_the_terminal_can() -> None:
-    """Let characters that the terminal's encoding lacks be escaped: a code page must not end a command half-way."""
+@contextmanager
+def _harmless_errors() -> Iterator[None]:
+    """Let nothing that is written to standard error command the terminal, whoever it came from."""
+    with redirect_stderr(cast("TextIO", Harmless(sys.stderr))):
+        yield
+
+
+@contextmanager
+def _harmless_output() -> Iterator[None]:
+    """Let nothing that is written to standard output command the terminal, nor end a command half-way.
+
+    Characters that the terminal's encoding lacks are escaped, too, as standard error does from the start.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does from the start
+        sys.stdout.reconfigure(errors="backslashreplace")
+    with redirect_stdout(cast("TextIO", Harmless(sys.stdout))):
+        yield
 
 
 def _next_step(exc: KrosError) -> str:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "kros_mcp"
 FLOORS = [
     (
+        "kros_mcp.characters",
         "kros_mcp.errors",
         "kros_mcp.settings",
         "kros_mcp.service_settings",

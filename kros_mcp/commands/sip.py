@@ -2,6 +2,7 @@
 
 import anyio
 
+from kros_mcp.characters import escaped
 from kros_mcp.errors import InvalidArgumentError, NotFoundError
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.patience import within
@@ -26,7 +27,7 @@ def run(number: str) -> int:
         return 1
     print(f"SIP credentials of {found.e164}. Whoever has them can make calls on your account.")
     for name, value in found.sip.reveal().items():
-        print(f"  {name}: {value}")
+        print(f"  {escaped(name)}: {escaped(str(value))}")
     return 0
 
 

@@ -151,7 +151,8 @@ def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiErro
     if issubclass(refusal.error, RateLimitError | ServerError) and (wait := _retry_after(headers, body)):
         alone = f"wants to be left alone for {spoken_duration(wait)}"
         heard, next_step = f"{heard} It {alone}.", f"KrosAI {alone}; try again after that."
-    error = refusal.error(heard, status=status, code=code or read_code(body), next_step=next_step)
+    # A code that is not documented could be any words: that of our own error stands in its place.
+    error = refusal.error(heard, status=status, code=code, next_step=next_step)
     error.retry_after_seconds = wait
     return error
 

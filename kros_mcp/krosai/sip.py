@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai.text import field
 
 
 class SipCredentials:
@@ -19,8 +19,8 @@ class SipCredentials:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of what KrosAI sent, in its order."""
-        return tuple(clean(name) for name in self._values)
+        """The names of what KrosAI sent, in its order; "other", once, for what has no plain name."""
+        return tuple(dict.fromkeys(map(field, self._values)))
 
     def reveal(self) -> dict[str, object]:
         """Give the values themselves. Never call this where a model or a log can see the result."""

@@ -1,10 +1,39 @@
-"""Text that came from KrosAI, made safe to show."""
+"""What KrosAI says, and what of it may be shown where. Nothing else of upstream is shown anywhere.
+
+- Ids: exact, 1 to 200 printable ASCII characters without blanks (`is_id`), else the record is unreadable. In results;
+  in sentences and prompts quoted, a long one by its end (`quoted_id`).
+- Names of endpoints: visible characters, at most 40, the cut marked (`name`). In results, quoted in their text; never
+  in a prompt, a log or a notice.
+- Types, statuses, capabilities: lower-case letters, digits and `_`, at most 40 (`word`). Anywhere.
+- Area codes: at most 12 digits (`digits`). In results.
+- Error codes: those of the documented list (`refusals`), else the code of our own error. Anywhere.
+- Names of SIP fields: letters, digits and `._-`, at most 40, else "other" (`field`). In results.
+- Values of SIP fields: as they are. On a terminal alone, with an escape for what is not seen.
+- Numbers, countries, currencies, cents: in their own strict forms (`numbering`, `money`). Anywhere.
+- Messages, headers, bodies and all else: not at all.
+
+Names in KrosAI are written by anyone who can reach the dashboard, so they may try to reorder, hide or break the lines
+around them, or to pass as our words (design.md, "How a person says yes").
+"""
 
 import re
-import unicodedata
 from typing import Final
 
+from kros_mcp.characters import visible
+
+LONGEST_NAME: Final = 40
+_LONGEST_WORD: Final = 40
 _ID: Final = re.compile(r"[!-~]{1,200}")
+_CUT: Final = "…"
+_FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_AREA: Final = re.compile(r"[0-9]{1,12}")
+_BREAK: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NOT_OF_A_WORD: Final = re.compile(r"[^a-z0-9_]")
+_QUOTES: Final = str.maketrans(
+    dict.fromkeys('"\u02ba\u02dd\u02ee\u02f5\u02f6\u05f4\u1cd3\u201c\u201d\u201e\u201f\u2033\u2036\u275d\u275e', "'")
+    | dict.fromkeys("\u3003\u301d\u301e\u301f\uff02", "'")
+)
+"""What stands for a quotation mark, or looks like one, and would seem to end the quotation that it stands in."""
 
 
 def is_id(text: str) -> bool:
@@ -13,16 +42,40 @@ def is_id(text: str) -> bool:
 
 
 def clean(text: str, limit: int = 60) -> str:
-    """Drop control, bidi, format and other invisible characters, collapse whitespace, cut at `limit`.
+    """Return a text on one line, without invisible characters, cut at `limit`."""
+    return visible(text)[:limit].strip()
 
-    Names in KrosAI are written by anyone who can reach the dashboard, so they may try to reorder,
-    hide or break the lines around them (design.md, "How a person says yes").
-    """
-    if text.isascii() and text.isprintable():  # nothing in it to drop, as in nearly every field
-        return " ".join(text.split())[:limit].strip()
-    kept = (
-        " " if character.isspace() else character
-        for character in text
-        if character.isspace() or not unicodedata.category(character).startswith("C")
-    )
-    return " ".join("".join(kept).split())[:limit].strip()
+
+def name(text: str) -> str | None:
+    """Return a name as it may be shown: visible, at most 40 characters with the cut marked; None if nothing is left."""
+    seen = visible(text).translate(_QUOTES)
+    if len(seen) > LONGEST_NAME:
+        seen = seen[: LONGEST_NAME - 1].rstrip() + _CUT
+    return seen or None
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotation marks that nothing in it can seem to end."""
+    return f'"{text.translate(_QUOTES)}"'
+
+
+def quoted_id(opaque_id: str) -> str:
+    """Return an id in quotation marks, for a sentence; of one over 40 characters the end alone, after a mark."""
+    return quoted(opaque_id if len(opaque_id) <= LONGEST_NAME else _CUT + opaque_id[1 - LONGEST_NAME :])
+
+
+def word(text: str) -> str | None:
+    """Return a word of an open set in one spelling: "Toll-Free" and "tollFree" are "toll_free"; None for no word."""
+    spelt = _BREAK.sub("_", visible(text)).lower().replace("-", "_").replace(" ", "_")
+    return _NOT_OF_A_WORD.sub("", spelt)[:_LONGEST_WORD] or None
+
+
+def digits(text: str) -> str | None:
+    """Return an area code; None for anything but digits."""
+    bare = text.strip()
+    return bare if _AREA.fullmatch(bare) else None
+
+
+def field(text: str) -> str:
+    """Return the name of a field as it may be shown; "other" for one that is no plain name."""
+    return text if _FIELD.fullmatch(text) else "other"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kros_mcp.errors import ProtocolError
+from kros_mcp.krosai import text as shown
 from kros_mcp.krosai.envelope import NUMBER_NAMES
 from kros_mcp.krosai.sip import SipCredentials, read_sip
 from kros_mcp.krosai.text import clean, is_id
@@ -19,7 +20,6 @@ from kros_mcp.numbering import parse_e164, read_country
 _Record = dict[str, object]
 _LONGEST_INTEGER: Final = 10**200
 _MOST_CAPABILITIES: Final = 20
-_WORD_BREAK: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NO_LETTER: Final = re.compile(r"[^a-z]")
 _CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
 _ENDED: Final = frozenset(
@@ -163,7 +163,7 @@ def read_available(raw: object) -> AvailableNumber:
         e164=e164,
         country=_country(record.get("country")),
         type=_word(record.get("type")),
-        area_code=_text(record.get("area_code", record.get("areaCode"))),
+        area_code=_area(record.get("area_code", record.get("areaCode"))),
         capabilities=_capabilities(record.get("capabilities")),
         setup_cents=price.setup_cents,
         monthly_cents=price.monthly_cents,
@@ -180,7 +180,7 @@ def read_endpoint(raw: object) -> Endpoint:
         raise ProtocolError("KrosAI sent an endpoint without a usable id.")
     return Endpoint(
         id=endpoint_id,
-        name=_text(record.get("name")),
+        name=_name(record.get("name")),
         type=_word(record.get("type")),
         status=_word(record.get("status")),
     )
@@ -236,10 +236,19 @@ def _text(value: object) -> str | None:
     return (clean(value) or None) if isinstance(value, str) else None
 
 
-def _word(value: object) -> str | None:
-    """Take a word of an open set (types, statuses) in one spelling: "Toll-Free" and "tollFree" are "toll_free"."""
+def _name(value: object) -> str | None:
+    return shown.name(value) if isinstance(value, str) else _text(value)
+
+
+def _area(value: object) -> str | None:
     text = _text(value)
-    return None if text is None else _WORD_BREAK.sub("_", text).lower().replace("-", "_").replace(" ", "_")
+    return None if text is None else shown.digits(text)
+
+
+def _word(value: object) -> str | None:
+    """Take a word of an open set (types, statuses) in one spelling."""
+    text = value if isinstance(value, str) else _text(value)
+    return None if text is None else shown.word(text)
 
 
 def _country(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """How a person says yes: the question, the sentence to say, and the one-time code.
 
 Everything here is built from the stored operation alone, so that the same operation always asks the
-same question and no two operations ask the same one. Names from upstream never stand in it.
+same question and no two operations ask the same one. Names from upstream never stand in it, and ids are quoted.
 """
 
 import hmac
@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from kros_mcp.errors import ConfirmationError
+from kros_mcp.krosai.text import quoted_id
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations import moves
@@ -130,7 +131,7 @@ def changes(operation: Operation, *, usual: bool = True) -> str:
     if wanted.endpoint_id:
         kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
         trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
-        parts.append(f"calls go to endpoint {wanted.endpoint_id}{kind}{trouble}")
+        parts.append(f"calls go to endpoint {quoted_id(wanted.endpoint_id)}{kind}{trouble}")
     for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
         if value is False or (value and usual):
             parts.append(f"{name} calls {'on' if value else 'off'}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
 from kros_mcp.krosai.inventory import Sighting
 from kros_mcp.krosai.owned import find_owned
+from kros_mcp.krosai.text import quoted_id
 from kros_mcp.krosai.wire import Endpoint, PhoneNumber
 from kros_mcp.numbering import own_country
 from kros_mcp.operations import policy
@@ -207,7 +208,7 @@ async def _propose_for_owned(
     if number.endpoint_id:
         with suppress(NotFoundError):
             current = await desk.client.get_endpoint(number.endpoint_id)
-    routed_to = f"endpoint {number.endpoint_id}" if number.endpoint_id else "no endpoint"
+    routed_to = f"endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "no endpoint"
     quote = Quote(
         e164=number.e164,
         country=number.country,

@@ -1,6 +1,7 @@
 """Where an operation stands, in words: the sentence to say, and what to do next."""
 
 from kros_mcp.errors import Known, KrosError
+from kros_mcp.krosai.text import quoted_id
 from kros_mcp.money import show_price
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.asking import Conclusion
@@ -88,7 +89,7 @@ def changed(change: Change) -> results.Configured:
         summary = f"{before.spoken} is not changed as asked: KrosAI did not apply {', '.join(change.not_applied)}."
         next_step = "Tell the person which setting was not applied."
     else:
-        goes = f"go to endpoint {after.endpoint_id}" if after.endpoint_id else "go to no endpoint"
+        goes = f"go to endpoint {quoted_id(after.endpoint_id)}" if after.endpoint_id else "go to no endpoint"
         flags = f"inbound is {_on(after.allow_inbound)}, outbound is {_on(after.allow_outbound)}"
         summary, next_step = f"{before.spoken} is changed: calls {goes}, {flags}.", "Nothing more to do."
     return results.Configured(

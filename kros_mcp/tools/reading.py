@@ -9,7 +9,7 @@ from kros_mcp.krosai.gather import gather
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.pages import Page, Unreadable
 from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai.text import quoted_id
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.operations.model import Limits, State
@@ -73,7 +73,7 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
     shown = results.owned(number)
     fields = list(number.sip.fields) if number.sip else []
     sip = " SIP credentials exist; the person can see them with kros-mcp sip at a terminal." if fields else ""
-    routed = f"goes to endpoint {number.endpoint_id}" if number.endpoint_id else "goes to no endpoint"
+    routed = f"goes to endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "goes to no endpoint"
     monthly = show_cents(number.monthly_cents, desk.settings.currency)
     cost = "its monthly price is not stated" if number.monthly_cents is None else f"it costs {monthly} a month"
     return results.answer(
@@ -227,7 +227,7 @@ def _unreadable(records: Sequence[Unreadable]) -> str:
     """Name the records that could not be read, by their id or by their place in the list."""
     if not records:
         return ""
-    named = ", ".join(clean(record.name) for record in records[:_NAMED])
+    named = ", ".join(quoted_id(record.name) if record.id else record.name for record in records[:_NAMED])
     more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
     which = f"One more record, {named}," if len(records) == 1 else f"{len(records)} more records, {named}{more},"
     return f" {which} could not be read."

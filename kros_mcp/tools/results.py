@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import wire
+from kros_mcp.krosai.text import quoted
 from kros_mcp.numbering import spoken
 
 Status = Literal[
@@ -25,6 +26,8 @@ Status = Literal[
     "unknown",
 ]
 
+
+_WRITTEN_BY_OTHERS = frozenset({"name"})
 
 Changed = Annotated[Known, WithJsonSchema({"type": "string"})]
 """Published without its words, which are those of `charged` beside it."""
@@ -290,9 +293,14 @@ def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:
 
 def _flat(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{name} {_flat(item)}" for name, item in value.items())
+        return "; ".join(f"{name} {_flat(_shown(name, item))}" for name, item in value.items())
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "null" if value is None else str(value)
+
+
+def _shown(field: str, value: object) -> object:
+    """Quote what others wrote, so that it cannot pass for a further field or row; all else has a form of its own."""
+    return quoted(value) if field in _WRITTEN_BY_OTHERS and isinstance(value, str) else value

@@ -104,7 +104,8 @@ def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
         if name == "summary" or (failed and name == "message" and value == data["summary"]):
             continue
         shown = ("yes" if value else "no") if isinstance(value, bool) else "null" if value is None else str(value)
-        said = shown in text if name.endswith("[]") else any(f"{name}{mark}{shown}" in text for mark in (": ", " "))
+        marks = (": ", " ", ' "')  # what others wrote is quoted
+        said = shown in text if name.endswith("[]") else any(f"{name}{mark}{shown}" in text for mark in marks)
         if not said:
             yield f"{name}={shown}"
 

@@ -144,7 +144,7 @@ async def test_the_sentence_says_what_is_agreed_to(reference: Simulator, era: st
         assert said in plain["summary"]
         assert said in routed["summary"]
     assert "Then" not in plain["summary"]
-    assert f"calls go to endpoint {endpoint_id} (elevenlabs), outbound calls off" in routed["summary"]
+    assert f'calls go to endpoint "{endpoint_id}" (elevenlabs), outbound calls off' in routed["summary"]
     assert "inbound calls on" not in routed["summary"]
 
 

@@ -6,13 +6,12 @@ E.164 alone keeps its plus sign.
 
 import argparse
 import csv
-import io
 import os
 import stat
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -151,8 +150,8 @@ def _decimal(cents: int | None) -> str | None:
 
 def _standard_output() -> TextIO:
     """Give standard output as RFC 4180 wants it: its own line ends, and UTF-8 whatever the terminal speaks."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
+    with suppress(AttributeError):  # of a stream that stands in for it
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
     return sys.stdout
 
 
