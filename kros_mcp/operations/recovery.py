@@ -13,7 +13,7 @@ import anyio
 
 from kros_mcp.krosai.counted import counted
 from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.wire import PhoneNumber, is_pending, was_turned_down
+from kros_mcp.krosai.wire import PhoneNumber, has_ended, is_pending, was_turned_down
 from kros_mcp.operations import evidence, model, moves, routing, schedule
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
@@ -197,7 +197,9 @@ async def _not_bought(desk: Desk, operation: Operation, seen: Look, begun: float
 async def _not_released(desk: Desk, operation: Operation, seen: Look) -> Verdict:
     number = seen.reading.number
     unchanged = number is not None and (number.e164, number.status or "") == (operation.e164, operation.request.status)
-    if not unchanged or operation.accepted:
+    # An ended record that is only released once more shows nothing of it; a living one may still be released.
+    may_come = operation.accepted and not has_ended(operation.request.status)
+    if not unchanged or may_come:
         return None
     told = "KrosAI still shows the number as it was, so it was not released."
     return _failed(told) | await _watch_on(desk, operation)

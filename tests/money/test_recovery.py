@@ -1,12 +1,15 @@
 """What becomes of an operation whose end nobody saw."""
 
 import anyio
+import httpx
 import pytest
-from bench import Bench
+from bench import Bench, open_bench
+from tampering import Send, Tampered
 
 from kros_mcp.operations import model, moves, recovery, routing
 from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.simulator import Simulator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 LATE = 121.0
@@ -274,3 +277,26 @@ async def test_a_setting_counts_as_missing_where_kros_does_not_say(bench: Bench)
     bought = await bench.buy(allow_outbound=True)
     assert routing.names(routing.wanted(bought.request)) == ("allow_outbound",)
     assert bought.not_applied == ()
+
+
+@pytest.mark.parametrize("reply", [200, 500])
+async def test_the_deletion_of_a_record_that_stays_as_it_was_is_failed_and_watched(sim: Simulator, reply: int) -> None:
+    """KrosAI may take a deletion for one more release, which an ended record shows nothing of."""
+
+    async def nothing(request: httpx.Request, send: Send) -> httpx.Response:
+        del request, send
+        return httpx.Response(reply, json={"id": number.id, "e164": number.e164, "status": "cancelled"})
+
+    number = next(iter(sim.owned.values()))
+    number.status = "cancelled"
+    way = Tampered(sim, "DELETE", nothing)
+    async with open_bench(sim, way=way, allow_permanent_delete=True) as bench:
+        unknown = await bench.execute(await bench.propose_release(number, permanent=True))
+        assert unknown.state is State.UNKNOWN
+        bench.clock.now += LATE
+        failed = await recovery.reconcile(bench.desk, unknown)
+        assert (failed.state, failed.changed, failed.look_at is not None) == (State.FAILED, "no", True)
+        sim.delete(number)
+        bench.clock.now = failed.look_at or 0.0
+        corrected = await recovery.watch(bench.desk, failed)
+        assert (corrected.state, corrected.changed) == (State.DONE, "yes")
