@@ -119,6 +119,23 @@ def test_a_copy_can_be_put_back_twice_within_a_second(
 
 
 @pytest.mark.usefixtures("sim")
+def test_what_stands_beside_a_journal_is_set_aside_with_it(
+    command: Command, journal_url: str, journal: Path, copy: Path
+) -> None:
+    put_all(journal_url)
+    command("backup", str(copy))
+    for end, content in (("-wal", b"of an older version"), ("-shm", b"")):
+        journal.with_name(journal.name + end).write_bytes(content)
+
+    assert command("restore", str(copy), "--yes").code == 0
+
+    assert [file.name for file in journal.parent.iterdir() if file.name.endswith("-shm")] == []
+    [kept] = [file for file in journal.parent.iterdir() if file.name.endswith("-wal")]
+    assert "before-restore" in kept.name
+    assert kept.read_bytes() == b"of an older version"
+
+
+@pytest.mark.usefixtures("sim")
 def test_a_journal_that_a_link_leads_to_is_put_back_where_it_stands(
     command: Command, journal_url: str, journal: Path, copy: Path, environment: pytest.MonkeyPatch
 ) -> None:

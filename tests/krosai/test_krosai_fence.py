@@ -54,6 +54,14 @@ async def test_a_body_never_follows_its_head_once_the_gate_is_shut(
         assert (head.split(b" ")[0] in {b"POST", b"PATCH"}, separator, body) == (True, b"\r\n\r\n", b"")
 
 
+async def test_a_request_without_a_body_does_not_leave_once_the_gate_is_shut() -> None:
+    async with tcp_server(keep_everything) as server, open_client(base_url=server.url, api_key=KEY) as client:
+        gate, asked = shut_at(2)  # before the connection, before the head
+        with pytest.raises(GateShutError):
+            await client.release_number("pn_1", permanent=False, idempotency_key="a", gate=gate)
+    assert (len(asked), [received for received in server.received if received]) == (2, [])
+
+
 async def test_a_request_without_a_body_has_left_whole_with_its_head() -> None:
     async def hang_up(server: TcpServer, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         server.received.append(await reader.readuntil(b"\r\n\r\n"))

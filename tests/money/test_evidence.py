@@ -280,6 +280,7 @@ async def test_an_order_that_is_pending_is_unknown_until_the_number_is_listed(si
     async with open_bench(sim, way=Tampered(sim, "POST", late)) as bench:
         unknown = await bench.buy(SHOWN)
         assert (unknown.state, unknown.charged) == (State.UNKNOWN, "unknown")
+        assert "answered the purchase" in unknown.message
         assert (await ask_often(bench, unknown)).state is State.UNKNOWN
         late.show()
         done = await ask_often(bench, unknown, 1)

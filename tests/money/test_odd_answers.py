@@ -137,7 +137,9 @@ async def test_a_release_that_kros_accepted_is_never_called_failed(
 ) -> None:
     number = next(iter(sim.owned.values()))
     async with open_bench(sim, way=Tampered(sim, "DELETE", becoming(number, status, answer=answer))) as bench:
-        unknown = await ask_often(bench, await bench.execute(await bench.propose_release(number)))
+        sent = await bench.execute(await bench.propose_release(number))
+        assert "accepted the release" in sent.message
+        unknown = await ask_often(bench, sent)
         assert (unknown.state, unknown.changed, number.status) == (State.UNKNOWN, "unknown", status)
         number.status = "inactive"
         released = await ask_often(bench, unknown)

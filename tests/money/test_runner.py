@@ -257,6 +257,19 @@ async def test_an_act_that_another_process_is_sending_does_not_keep_this_one_fro
         assert (await bench.stored(operation)).state is State.SENDING
 
 
+async def test_new_acts_begin_once_what_was_left_is_looked_after_and_until_the_server_closes(bench: Bench) -> None:
+    async with anyio.create_task_group() as tasks:
+        runner = Runner(bench.desk, tasks)
+        before = runner.is_ready
+        tasks.start_soon(runner.attend)
+        with anyio.fail_after(LONGEST):
+            await runner.looked_round.wait()
+        meanwhile = runner.is_ready
+        runner.close()
+        assert (before, meanwhile, runner.is_ready) == (False, True, False)
+        tasks.cancel_scope.cancel()
+
+
 async def test_an_act_of_another_account_is_neither_carried_out_nor_shown(bench: Bench) -> None:
     ours = await bench.propose()
     theirs = await bench.desk.journal.propose(replace(ours, id=model.new_operation_id(), account="another"))
