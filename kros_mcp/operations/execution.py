@@ -30,7 +30,7 @@ from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Snapshot, State
 from kros_mcp.operations.policy import Books
-from kros_mcp.operations.proposal import already_owned
+from kros_mcp.operations.proposal import already_owned, require_ready
 from kros_mcp.operations.sending import Lease, send, told
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.operations.steps import Step
@@ -181,6 +181,8 @@ async def _reread_number(desk: Desk, operation: Operation) -> PhoneNumber:
             code="NUMBER_CHANGED",
             next_step="Ask the person again, with where its calls go now.",
         )
+    if operation.action is Action.RELEASE:
+        require_ready(number)
     return number
 
 

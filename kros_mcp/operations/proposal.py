@@ -7,7 +7,7 @@ from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError,
 from kros_mcp.krosai.inventory import Sighting
 from kros_mcp.krosai.owned import find_owned
 from kros_mcp.krosai.text import quoted_id
-from kros_mcp.krosai.wire import Endpoint, PhoneNumber
+from kros_mcp.krosai.wire import Endpoint, PhoneNumber, is_pending
 from kros_mcp.numbering import own_country
 from kros_mcp.operations import policy
 from kros_mcp.operations.desk import Desk
@@ -111,7 +111,7 @@ async def propose_release(desk: Desk, principal: str, request: Request, e164: st
         e164: The number, if it is named so; else empty.
 
     Raises:
-        OperationError: `NUMBER_NOT_OWNED`, `ALREADY_RELEASED` or `NUMBER_BUSY`.
+        OperationError: `NUMBER_NOT_OWNED`, `NUMBER_NOT_READY`, `ALREADY_RELEASED` or `NUMBER_BUSY`.
         RefusedError: The policy forbids it.
         KrosaiError: KrosAI could not be read.
     """
@@ -127,6 +127,7 @@ async def propose_release(desk: Desk, principal: str, request: Request, e164: st
             code="ALREADY_RELEASED",
             next_step="Tell the person that it is released already.",
         )
+    require_ready(number)
     return await _propose_for_owned(desk, principal, Action.RELEASE, request, number)
 
 
@@ -282,6 +283,16 @@ async def _stands(desk: Desk, standing: Operation, request: Request) -> bool:
     if standing.action is Action.BUY:
         return owned or standing.look_at is not None  # KrosAI named it as bought, and may list it late
     return not owned and reading.complete
+
+
+def require_ready(number: PhoneNumber) -> None:
+    """Raise where a number that is to be released is still an order, which may come to nothing by itself."""
+    if is_pending(number.status):
+        raise OperationError(
+            f"KrosAI has not finished setting up {number.e164} yet, so it cannot be released; nothing was changed.",
+            code="NUMBER_NOT_READY",
+            next_step="Try again once list_phone_numbers shows it as active.",
+        )
 
 
 def already_owned(e164: str) -> OperationError:

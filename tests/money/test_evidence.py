@@ -310,6 +310,23 @@ async def test_an_order_that_is_listed_as_pending_and_then_ends_is_corrected(sim
         assert (settled.state, settled.charged, sim.charges) == (State.FAILED, "no", [])
 
 
+@pytest.mark.parametrize("when", ["proposing", "sending"])
+async def test_a_number_that_is_still_an_order_is_not_released(bench: Bench, when: str) -> None:
+    """It may come to nothing by itself, and nobody could tell whether it was charged."""
+    number = bench.active
+    if when == "sending":
+        operation = await bench.propose_release(number)
+        number.status = "Pending"
+        refused = await bench.execute(operation)
+        assert (refused.state, refused.error_code, refused.changed) == (State.FAILED, "NUMBER_NOT_READY", "no")
+    else:
+        number.status = "Pending"
+        with pytest.raises(OperationError) as refusal:
+            await bench.propose_release(number)
+        assert (refusal.value.code, refusal.value.changed) == ("NUMBER_NOT_READY", "no")
+    assert [seen.method for seen in bench.sim.requests if seen.method == "DELETE"] == []
+
+
 @pytest.mark.usefixtures("every_backend")
 @pytest.mark.parametrize("waited", [0.0, 3_600.0])
 async def test_a_correction_is_made_although_another_purchase_of_the_number_waits_for_its_yes(
@@ -342,6 +359,7 @@ async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simul
 
     async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
         done = await bench.buy(SHOWN)
+        orders[0].status = "active"
         release = await propose_release(bench.desk, "other", Request(), SHOWN)
         await bench.desk.journal.change(release.id, lambda one, now: moves.claim(one, now, reserved_cents=0))
         orders[0].status = "rejected"
