@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.operations.model import Action, Limits, Quote, State
+from kros_mcp.operations.model import Action, Channel, Limits, Quote, State
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -57,6 +57,19 @@ def test_an_approval_needs_no_reason_and_a_denial_does(command: Command, journal
     types += ["approve", ""]
     assert command("approve", waiting.id).code == 0
     assert read(journal_url, waiting.id).state is State.CONFIRMED
+
+
+def test_what_the_person_in_the_conversation_is_asked_is_denied_at_a_terminal_and_not_approved(
+    command: Command, journal_url: str
+) -> None:
+    asked = put(journal_url, an_operation(channel=Channel.CODE))
+
+    approved = command("approve", asked.id, "--yes", "--reason=x")
+    assert (approved.code, read(journal_url, asked.id).state) == (1, State.PROPOSED)
+    assert "in the conversation" in approved.err
+
+    assert command("deny", asked.id, "--yes", "--reason=x").code == 0
+    assert read(journal_url, asked.id).state is State.DECLINED
 
 
 @pytest.mark.parametrize("word", ["approve", "deny"])

@@ -179,6 +179,13 @@ def test_only_the_drawn_moves_happen(state: State, to: State) -> None:
         operation.to(to)
 
 
+def test_a_renewed_lease_holds_from_its_renewal_on() -> None:
+    renewed = moves.renew(moves.claim(draft(), 0.0, reserved_cents=7), 10.0, token=1)
+    assert moves.mark_sent(renewed, 10.0 + LEASE_SECONDS - 1, token=1).sent_at is not None
+    with pytest.raises(OperationError):
+        moves.mark_sent(renewed, 10.0 + LEASE_SECONDS, token=1)
+
+
 def test_settling_with_a_stale_token_changes_nothing() -> None:
     sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
     taken = moves.recover(sent, LEASE_SECONDS)
