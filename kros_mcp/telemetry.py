@@ -1,7 +1,8 @@
 """What is counted, timed and traced, through OpenTelemetry's API alone: without an SDK it is nothing.
 
-Attributes come from closed lists: tools, codes, actions, environments, routes. No principal, number, id, argument
-or word of KrosAI's is among them. Names are those of the semantic conventions where these have one.
+Attributes come from closed lists: tools, codes, actions, environments, routes; and gauges name the account by the
+beginning of its hash. No principal, number, id, argument or word of KrosAI's is among them. Names are those of the
+semantic conventions where these have one.
 """
 
 import functools
@@ -30,6 +31,7 @@ _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 _MOST_CODES: Final = 100
 _OUTCOME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,40}|[a-z_]{1,24}")
 _HTTP_FAILURE: Final = 400
+_CHANNELS: Final = frozenset({"prompt", "code", "tool", "page", "terminal", "command"})
 _METHODS: Final = frozenset(
     {
         "initialize",
@@ -91,6 +93,13 @@ def caller_is(principal: str) -> None:
     request = current_request.get()
     if request is not None:
         request.principal = principal
+
+
+def concerned(operation_id: str, outcome: str) -> None:
+    """Note which operation the request in course has decided on, and what has come of that."""
+    request = current_request.get()
+    if request is not None:
+        request.operation_id, request.outcome = operation_id, outcome
 
 
 def refused(reason: Reason) -> None:
@@ -207,9 +216,38 @@ def reached(action: str, state: str, environment: str) -> None:
     _count(lambda to: to.operations.add(1, attributes))
 
 
+def decided(action: str, decision: str, channel: str, environment: str) -> None:
+    """Count a yes or a no, by the channel that it came through."""
+    attributes = {
+        "kros_mcp.action": action,
+        "kros_mcp.decision": decision,
+        "kros_mcp.channel": channel if channel in _CHANNELS else OTHER,
+        "kros_mcp.environment": environment,
+    }
+    _count(lambda to: to.decisions.add(1, attributes))
+
+
+def standing(figures: "Standing") -> None:
+    """Set the gauges of what waits, what is unknown and what is left; nothing where nobody has configured metrics."""
+    _count(lambda to: to.show(figures))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the gauges show of one account; ages in seconds, 0 where there is nothing."""
+
+    account: str
+    environment: str
+    waiting: int
+    waiting_oldest_seconds: float
+    unknown: int
+    unknown_oldest_seconds: float
+    budget_left_cents: int
+
+
 class _Instruments:
     def __init__(self) -> None:
-        from opentelemetry import metrics  # noqa: PLC0415 - see _is_counting
+        from opentelemetry import metrics  # noqa: PLC0415 - see is_counting
 
         meter = metrics.get_meter(_SCOPE, __version__)
 
@@ -223,6 +261,12 @@ class _Instruments:
         self.reserved = counter("kros_mcp.money.reserved", "{cent}", "Cents reserved when purchases were claimed.")
         self.charged = counter("kros_mcp.money.charged", "{cent}", "Cents of purchases that turned out done.")
         self.operations = counter("kros_mcp.operations", "{operation}", "Operations by how they ended.")
+        self.decisions = counter("kros_mcp.decisions", "{decision}", "A yes or a no of a person or a caller.")
+        self.waiting = meter.create_gauge("kros_mcp.operations.waiting", "{operation}", "Waiting for a yes, or to go.")
+        self.waiting_oldest = meter.create_gauge("kros_mcp.operations.waiting.oldest", "s", "Age of the oldest.")
+        self.unknown = meter.create_gauge("kros_mcp.operations.unknown", "{operation}", "Whose outcome is unknown.")
+        self.unknown_oldest = meter.create_gauge("kros_mcp.operations.unknown.oldest", "s", "Age of the oldest.")
+        self.budget_left = meter.create_gauge("kros_mcp.budget.left", "{cent}", "Left of the budget of 24 hours.")
         self.retries = counter("kros_mcp.upstream.retries", "{retry}", "Requests to KrosAI that were sent once more.")
         self.upstream_seconds = meter.create_histogram(
             "http.client.request.duration",
@@ -231,10 +275,19 @@ class _Instruments:
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
 
+    def show(self, now: Standing) -> None:
+        """Set every gauge."""
+        attributes = {"kros_mcp.account": now.account, "kros_mcp.environment": now.environment}
+        self.waiting.set(now.waiting, attributes)
+        self.waiting_oldest.set(now.waiting_oldest_seconds, attributes)
+        self.unknown.set(now.unknown, attributes)
+        self.unknown_oldest.set(now.unknown_oldest_seconds, attributes)
+        self.budget_left.set(now.budget_left_cents, attributes)
+
 
 def _count(note: "Callable[[_Instruments], None]") -> None:
     """Count, if anybody has configured metrics; what they do with it never stops an act or hides its outcome."""
-    if not _is_counting():
+    if not is_counting():
         return
     try:
         note(_instruments())
@@ -242,7 +295,7 @@ def _count(note: "Callable[[_Instruments], None]") -> None:
         logger.debug("a metric could not be counted: %s", type(exc).__name__)
 
 
-def _is_counting() -> bool:
+def is_counting() -> bool:
     """Tell whether anybody can have configured metrics; the API of metrics costs the start milliseconds."""
     return "opentelemetry.metrics" in sys.modules
 
@@ -258,7 +311,7 @@ def _tracer() -> trace.Tracer:
 
 
 def _known(outcome: str) -> str:
-    """Keep an outcome if it looks like one; KrosAI's own codes are among them, and may be anything."""
+    """Keep an outcome if it looks like one."""
     if outcome not in _outcomes:
         if len(_outcomes) >= _MOST_CODES or not _OUTCOME.fullmatch(outcome):
             return OTHER

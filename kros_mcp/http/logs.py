@@ -18,7 +18,10 @@ from kros_mcp import telemetry
 from kros_mcp.errors import KrosError
 
 LEVELS: Final = ("error", "warning", "info", "debug")
-_FIELDS: Final = ("method", "path", "status", "reason", "duration_ms", "tool", "outcome")
+_FIELDS: Final = (
+    *("method", "path", "status", "reason", "duration_ms", "tool", "outcome"),
+    *("action", "move", "by", "through", "decided_by", "decided_through", "state", "cents", "charged", "code"),
+)
 _LONGEST_MESSAGE: Final = 2_000
 _MOST_FRAMES: Final = 20
 _MOST_CAUSES: Final = 5
@@ -37,8 +40,11 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _message(record),
             "request_id": request.request_id if request else None,
-            "principal": (request.principal or None) if request else None,
-            "operation_id": telemetry.current_operation.get() or (request.operation_id if request else "") or None,
+            "principal": getattr(record, "principal", None) or (request.principal if request else "") or None,
+            "operation_id": getattr(record, "operation_id", None)
+            or telemetry.current_operation.get()
+            or (request.operation_id if request else "")
+            or None,
         }
         line |= {name: value for name in _FIELDS if (value := getattr(record, name, None)) not in {None, ""}}
         if record.exc_info and record.exc_info[1] is not None:

@@ -1,18 +1,20 @@
-"""Counts operations and their money, and tells of them, where a transaction that changes their state is stored.
+"""What an operation took, and how those who wait for it hear that it has moved on.
 
-Each state is counted by the process whose transaction brought it about, so that a fleet counts each once. A
-transaction whose commit was lost sight of is not counted; the journal is what is true.
+Counters and log lines are made where a transaction is committed, in `telling`.
 """
 
-from kros_mcp import telemetry
-from kros_mcp.operations.desk import Desk
+from typing import TYPE_CHECKING
+
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import WAITING, Action, Operation, State
+from kros_mcp.operations.model import Action, Operation, State
+
+if TYPE_CHECKING:
+    from kros_mcp.operations.desk import Desk
 
 
-async def change_counted(desk: Desk, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
-    """Run a move in a transaction, and count the state that it has led to.
+async def change_counted(desk: "Desk", operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
+    """Run a move in a transaction, and tell those who watch the operation if its state has changed.
 
     Raises:
         OperationError: There is no such operation, or the move is not allowed.
@@ -25,27 +27,8 @@ async def change_counted(desk: Desk, operation_id: str, move: Move, *, by: By = 
 
     operation = await desk.journal.change(operation_id, noted, by=by)
     if before and before[-1] is not operation.state:
-        count_reached(desk, operation)
         desk.changes.of(operation)
     return operation
-
-
-def count_claim(desk: Desk, operation: Operation) -> None:
-    """Count what a claim has just led to: money set aside, or a failure."""
-    if operation.state is State.SENDING and operation.action is Action.BUY:
-        telemetry.reserved(operation.reserved_cents, desk.settings.environment)
-    if operation.state is State.FAILED:
-        count_reached(desk, operation)
-    desk.changes.of(operation)
-
-
-def count_reached(desk: Desk, operation: Operation) -> None:
-    """Count a state that an operation has just come to, and what it cost if it is a purchase that is done."""
-    if operation.state in WAITING or operation.state is State.SENDING:
-        return
-    telemetry.reached(operation.action, operation.state, desk.settings.environment)
-    if operation.state is State.DONE:
-        telemetry.charged(charged_cents(operation) or 0, desk.settings.environment)
 
 
 def charged_cents(operation: Operation) -> int | None:

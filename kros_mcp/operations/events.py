@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from kros_mcp.operations import model
-from kros_mcp.operations.model import Limits, Operation, State
+from kros_mcp.operations.model import WAITING, Limits, Operation, State
 
 SUPERSEDED = "SUPERSEDED"
 """The error code of an operation that was cancelled in favour of one with other settings."""
@@ -119,6 +119,20 @@ def acknowledged(at: float, by: By, words: str) -> Event:
     return Event(at, MoveName.ACKNOWLEDGED, by.who, by.channel, words, {})
 
 
+def signed(before: Operation, after: Operation, by: By) -> Operation:
+    """Name in a row who has just said yes or no, and through which channel; unchanged where nobody has.
+
+    Args:
+        before: As it is stored.
+        after: As it is to be stored.
+        by: Who made the move.
+    """
+    decided = before.state in WAITING and after.state is not before.state and by != SERVER
+    if not decided or after.state is State.EXPIRED or after.error_code == SUPERSEDED:
+        return after
+    return replace(after, decided_by=by.who, decided_through=by.channel)
+
+
 def between(before: Operation, after: Operation, at: float, by: By) -> tuple[Event, ...]:
     """Tell what has happened between two states of a row; nothing if only bookkeeping changed.
 
@@ -132,8 +146,9 @@ def between(before: Operation, after: Operation, at: float, by: By) -> tuple[Eve
     """
     if before.state is State.PROPOSED and after.state in {State.SENDING, State.FAILED} and by != SERVER:
         claimed = after.state is State.SENDING
-        named = {"confirmed_at": after.confirmed_at, "confirmed_by": after.confirmed_by, "state": State.CONFIRMED}
-        agreed = replace(before, **named) if claimed else before  # type: ignore[arg-type]  # fields of Operation
+        names = ("confirmed_at", "confirmed_by", "decided_by", "decided_through")
+        named = {name: getattr(after, name) for name in names} | {"state": State.CONFIRMED}
+        agreed = replace(before, **named) if claimed else before
         yes = Event(at, MoveName.CONFIRMED, by.who, by.channel, after.reason, _changes(before, agreed))
         return (yes, *between(agreed, after, at, SERVER))
     changes = _changes(before, after)

@@ -23,7 +23,7 @@ from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended
 from kros_mcp.money import show_price
 from kros_mcp.operations import evidence, model, moves, policy
-from kros_mcp.operations.counting import change_counted, count_claim
+from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import PERSON, SERVER, By
 from kros_mcp.operations.finishing import finish_purchase
@@ -119,7 +119,7 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
     since = (run_rate.read_at if run_rate else await desk.journal.now()) - policy.LISTING_LAG_SECONDS
     by = SERVER if yes is None else PERSON if yes.by == PERSON.channel else By(operation.principal, "code")
     operation = await desk.journal.claim(operation_id, claim, committed_since=since, by=by)
-    count_claim(desk, operation)
+    desk.changes.of(operation)
     return operation
 
 

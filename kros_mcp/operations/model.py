@@ -217,6 +217,10 @@ class Operation:
     """How many requests finding out its outcome has cost, from its sending on."""
     corrected_at: float | None = None
     """When an outcome that had been told was found to be another."""
+    decided_by: str = ""
+    """Who said yes or no last; empty before that, in journals older than this, and where time alone ended it."""
+    decided_through: str = ""
+    """Through which channel they did: prompt, code, tool, page, terminal or command."""
 
     def asks_the_same(self, other: "Operation") -> bool:
         """Whether a person who says yes to this one has said yes to the other: same settings, and same price."""

@@ -23,7 +23,7 @@ from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
 
-LATER = {"limits", "snapshot", "look_at", "looks", "corrected_at"}
+LATER = {"limits", "snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through"}
 pytestmark = pytest.mark.anyio
 
 

@@ -169,7 +169,7 @@ class Approvals:
             return await self._one(session, operation_id, status=403, notice=_FOREIGN)
         reason = decisions.kept(form.get("reason", ""))
         try:
-            await deciding.decide(
+            decided = await deciding.decide(
                 self._desk,
                 operation_id,
                 approver=session.principal,
@@ -178,10 +178,12 @@ class Approvals:
                 reason=reason,
             )
         except KrosError as exc:
+            telemetry.concerned(operation_id if is_operation_id(operation_id) else "", exc.code)
             if exc.code == "OWN_REQUEST":
                 telemetry.refused("own_request")
             told = f"{exc.message} {exc.next_step if exc.code == 'QUOTE_CHANGED' else ''}".strip()
             return await self._one(session, operation_id, status=_status(exc), notice=told, reason=reason)
+        telemetry.concerned(decided.id, decided.state)
         return _see_other(f"{PATH}/{operation_id}")
 
     async def _one(
@@ -198,7 +200,10 @@ class Approvals:
     def _session(self, request: Request) -> Session | None:
         """Open the session of somebody who may still approve, as far as that can be known."""
         session = self._sessions.of(request)
-        return session if session and self._access.still_approves(session.principal, session.mark) else None
+        if session is None or not self._access.still_approves(session.principal, session.mark):
+            return None
+        telemetry.caller_is(session.principal)
+        return session
 
     def _is_ours(self, request: Request, session: Session, form: dict[str, str]) -> bool:
         given = form.get("form_token", "").encode()

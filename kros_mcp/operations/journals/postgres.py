@@ -137,8 +137,8 @@ class PostgresJournal(StoredJournal):
         with translated(), anyio.fail_after(seconds, shield=True):
             async with self._pool.connection() as connection, connection.transaction():
                 await connection.execute(limits)
-                result, moves = await _drive(connection, self._guarded(self._correcting(work())))
-        self._watch.reached(moves)
+                result, moves, happened = await _drive(connection, self._guarded(self._correcting(work())))
+        self._committed(moves, happened)
         return result
 
     def _correcting(self, work: Work[T]) -> Work[T]:

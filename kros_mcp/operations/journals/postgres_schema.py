@@ -50,7 +50,8 @@ _PATIENCE = (
 _EVENTS_AND_LOOKS = """
 ALTER TABLE kros_mcp.operations
     ADD COLUMN snapshot JSONB, ADD COLUMN look_at DOUBLE PRECISION, ADD COLUMN looks INTEGER NOT NULL DEFAULT 0,
-    ADD COLUMN corrected_at DOUBLE PRECISION;
+    ADD COLUMN corrected_at DOUBLE PRECISION,
+    ADD COLUMN decided_by TEXT NOT NULL DEFAULT '', ADD COLUMN decided_through TEXT NOT NULL DEFAULT '';
 CREATE INDEX watched ON kros_mcp.operations (account, look_at) WHERE look_at IS NOT NULL;
 CREATE TABLE kros_mcp.operation_events (
     operation_id TEXT NOT NULL REFERENCES kros_mcp.operations (id), number INTEGER NOT NULL,

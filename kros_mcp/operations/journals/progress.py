@@ -5,11 +5,15 @@
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from kros_mcp.operations.events import Event
 from kros_mcp.operations.journals import refused
 from kros_mcp.operations.journals.clock import Moment, Progress
-from kros_mcp.operations.journals.rows import Rows, Work
+from kros_mcp.operations.journals.rows import Rows, Work, what_happened
+from kros_mcp.operations.model import Operation
 
 T = TypeVar("T")
+Happened = list[tuple[Operation, Event]]
+"""What a transaction made of operations, in its order: each as it is stored, and the event that tells of it."""
 COLUMNS = ", ".join(field.name for field in fields(Progress))
 
 
@@ -47,15 +51,20 @@ def advance(table: str, moment: Moment | None) -> Work[None]:
     yield f"UPDATE {table} SET moves = moves + 1, {later}", given
 
 
-def observed(work: Work[T]) -> Work[tuple[T, bool]]:
-    """Run a transaction's work, and tell whether it stored something."""
+def observed(work: Work[T]) -> Work[tuple[T, bool, Happened]]:
+    """Run a transaction's work, and give its result, whether it stored something, and what happened in it."""
     rows: Rows | None = None
     wrote = False
+    happened: Happened = []
     while True:
         try:
-            sql, values = work.send(rows)  # type: ignore[arg-type]  # a generator is begun with None
+            sql, values = statement = work.send(rows)  # type: ignore[arg-type]  # a generator is begun with None
         except StopIteration as end:
-            return end.value, wrote
+            return end.value, wrote, happened
+        if (noted := what_happened(statement)) is not None:
+            happened.append(noted)
+            rows = []
+            continue
         wrote = wrote or not sql.startswith("SELECT")
         rows = yield sql, values
 

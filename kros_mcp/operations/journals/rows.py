@@ -16,9 +16,32 @@ Rows = list[tuple[Any, ...]]
 Work = Generator[Statement, Rows, T]
 """A transaction: yields statements, receives their rows, returns its result."""
 
+_TOLD = ""
+
 COLUMNS = tuple(field.name for field in fields(Operation))
 EVENT_COLUMNS = ("at", "move", "by_whom", "channel", "words", "changes")
 _JSON = frozenset({"request", "quote", "limits", "number", "not_applied", "settings_superseded", "snapshot"})
+
+
+def happened(operation: Operation, event: Event) -> Statement:
+    """Note, in place of a statement for the database, what others hear once the transaction is committed.
+
+    Args:
+        operation: As it is stored then.
+        event: What happened to it.
+    """
+    return _TOLD, (operation, event)
+
+
+def what_happened(statement: Statement) -> tuple[Operation, Event] | None:
+    """Return what `happened` noted; None for a statement for the database."""
+    sql, values = statement
+    if sql != _TOLD:
+        return None
+    operation, event = values
+    assert isinstance(operation, Operation)  # noqa: S101 - as `happened` makes it
+    assert isinstance(event, Event)  # noqa: S101 - the same
+    return operation, event
 
 
 def encode(operation: Operation) -> tuple[object, ...]:

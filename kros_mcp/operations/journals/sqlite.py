@@ -94,7 +94,7 @@ class SqliteJournal(StoredJournal):
         self._require_file()
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            result, moves = self._drive(self._guarded(work()))
+            result, moves, happened = self._drive(self._guarded(work()))
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
@@ -103,7 +103,7 @@ class SqliteJournal(StoredJournal):
         if self._keeps_log:  # a process of an earlier version has it open
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._require_file()  # what was committed to a file that is gone is not written down
-        self._watch.reached(moves)
+        self._committed(moves, happened)
         return result
 
     def _note_boot(self) -> None:

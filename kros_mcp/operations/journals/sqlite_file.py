@@ -62,6 +62,8 @@ ALTER TABLE operations ADD COLUMN snapshot TEXT;
 ALTER TABLE operations ADD COLUMN look_at REAL;
 ALTER TABLE operations ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE operations ADD COLUMN corrected_at REAL;
+ALTER TABLE operations ADD COLUMN decided_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE operations ADD COLUMN decided_through TEXT NOT NULL DEFAULT '';
 CREATE INDEX watched ON operations (account, look_at) WHERE look_at IS NOT NULL;
 CREATE TABLE operation_events (
     operation_id TEXT NOT NULL REFERENCES operations (id), number INTEGER NOT NULL, at REAL NOT NULL,

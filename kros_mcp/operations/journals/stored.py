@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import accounts, events, moves, restoring
+from kros_mcp.operations import accounts, events, moves, restoring, telling
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
 from kros_mcp.operations.journals import progress, restored
@@ -27,6 +27,7 @@ from kros_mcp.operations.journals.rows import (
     decode_event,
     encode,
     encode_event,
+    happened,
     marks,
 )
 from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
@@ -120,7 +121,9 @@ class StoredJournal(ABC):
 
         def work() -> Work[None]:
             stored, _, now = yield from self._taken(operation_id)
-            yield from self._tell_of(stored, events.acknowledged(now, by, words))
+            event = events.acknowledged(now, by, words)
+            yield from self._tell_of(stored, event)
+            yield happened(stored, event)
 
         await self._transact(work)
 
@@ -229,6 +232,8 @@ class StoredJournal(ABC):
             while rows := (yield from self._select(page, former, last)):
                 accounts.require_environment(rows, environment)
                 yield from self._tell_all(rows, event)
+                for row in rows:
+                    yield happened(replace(row, account=account), event)
                 count, last = count + len(rows), rows[-1].id
             if not count:
                 raise accounts.nothing_to_adopt()
@@ -306,7 +311,9 @@ class StoredJournal(ABC):
                 return False
             for operation in bought:
                 yield from self._insert(operation)
-                yield from self._tell(operation.id, events.entered(operation, now, by))
+                event = events.entered(operation, now, by)
+                yield from self._tell(operation.id, event)
+                yield happened(operation, event)
             yield from restored.complete(self._meta, account)
             return True
 
@@ -324,18 +331,24 @@ class StoredJournal(ABC):
             return await self.change(found[0].id, moves.expire)
         return moves.expire(found[0], now) if found else None
 
-    def _guarded(self, work: Work[T]) -> Work[tuple[T, int]]:
+    def _guarded(self, work: Work[T]) -> Work[tuple[T, int, progress.Happened]]:
         """Run a transaction that writes, if this is still the journal that was opened, and note how far it has come.
 
         Returns:
-            The result, and how far the journal has come with it.
+            The result, how far the journal has come with it, and what happened.
         """
         come_so_far = yield from self._same()
         self._keeper.adopt(come_so_far)
-        result, wrote = yield from progress.observed(work)
+        result, wrote, noted = yield from progress.observed(work)
         if wrote:
             yield from progress.advance(self._progress, self._keeper.moment())
-        return result, come_so_far.moves + wrote
+        return result, come_so_far.moves + wrote, noted
+
+    def _committed(self, moves: int, noted: progress.Happened) -> None:
+        """Remember how far a transaction has brought the journal, and tell what happened in it."""
+        self._watch.reached(moves)
+        for operation, event in noted:
+            telling.tell(operation, event)
 
     def _same(self) -> Work[Progress]:
         """Read how far the journal has come, and raise unless it is still the one that was opened."""
@@ -372,7 +385,9 @@ class StoredJournal(ABC):
                 next_step="Do not ask again now; go on with something else.",
             )
         yield from self._insert(draft)
-        yield from self._tell(draft.id, events.proposed(draft, now, by))
+        event = events.proposed(draft, now, by)
+        yield from self._tell(draft.id, event)
+        yield happened(draft, event)
         return draft
 
     def _change(self, operation_id: str, move: Move, by: By) -> Work[Operation]:
@@ -472,11 +487,13 @@ class StoredJournal(ABC):
         return tuple(decode(row) for row in rows)
 
     def _stored(self, before: Operation, after: Operation, now: float, by: By) -> Work[Operation]:
+        after = events.signed(before, after, by)
         if after != before:
             assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
             yield f"UPDATE {self._table} SET {assignments} WHERE id = ?", (*encode(after), after.id)
         for event in events.between(before, after, now, by):
             yield from self._tell_of(before, event)
+            yield happened(after, event)
         return after
 
     def _tell_of(self, before: Operation, event: Event) -> Work[None]:
