@@ -1,6 +1,7 @@
 """`kros-mcp`: the server over stdio."""
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ def run(*, simulator: bool) -> int:
     from kros_mcp.runtime import open_runtime  # noqa: PLC0415 - after the settings, which may stop the start
     from kros_mcp.server import build_server  # noqa: PLC0415 - after the settings, which may stop the start
 
+    tell_acts()
     lifespans: list[anyio.Event] = []
 
     @asynccontextmanager
@@ -64,6 +66,17 @@ def run(*, simulator: bool) -> int:
     except BaseExceptionGroup as group:
         raise in_our_words(group) from None
     return 0
+
+
+def tell_acts() -> None:
+    """Write one short line to standard error for every decision and every outcome."""
+    from kros_mcp.operations.telling import logger  # noqa: PLC0415 - after the settings, which may stop the start
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("kros-mcp: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def in_our_words(group: BaseExceptionGroup[BaseException]) -> BaseException:

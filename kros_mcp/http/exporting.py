@@ -4,12 +4,14 @@ All of it happens in threads of the SDK's. A collector that cannot be reached co
 line in the log once a minute, and at the end a bounded wait.
 """
 
+import importlib.util
 import logging
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 from kros_mcp import __version__
@@ -45,6 +47,18 @@ def exporting(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
         _stop(stops)
 
 
+@contextmanager
+def exporting_if_installed(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Export while a command runs, as the variables say; one that a server alone needs stops no command.
+
+    Raises:
+        SettingsError: They ask for a protocol that is not spoken.
+    """
+    is_installed = importlib.util.find_spec("opentelemetry.exporter") is not None
+    with exporting(environ) if is_installed else nullcontext():
+        yield
+
+
 def asks_for(signal: str, environ: Mapping[str, str]) -> bool:
     """Tell whether the variables ask for `TRACES` or `METRICS` to be sent by OTLP."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
@@ -75,7 +89,9 @@ def _begin(signals: list[str], environ: Mapping[str, str]) -> list[Callable[[], 
         ) from None
     _quieten()
     name = environ.get("OTEL_SERVICE_NAME", "").strip() or "kros-mcp"
-    resource = _Resource.create({"service.name": name, "service.version": __version__})
+    # Each worker and each command counts by itself; without an id of its own its series would pass for one another's.
+    own = {"service.name": name, "service.version": __version__, "service.instance.id": str(uuid.uuid4())}
+    resource = _Resource.create(own)
     begin = {"TRACES": _begin_traces, "METRICS": _begin_metrics}
     return [begin[signal](resource) for signal in signals]
 

@@ -8,11 +8,41 @@ from dataclasses import replace
 from kros_mcp.errors import OperationError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import model, moves
+from kros_mcp.operations.events import PERSON, By
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Channel, Operation, State
 
+_SIGNATURES = {
+    " at a terminal": "terminal",
+    " by a command without a terminal": "command",
+    " on the approvals page": "page",
+}
+"""How a name ends in `confirmed_by`, and the channel that it means."""
 LONGEST_REASON = 200
 """Characters of a reason; what goes beyond is cut off."""
+
+
+def decided(operation: Operation) -> By | None:
+    """Say who said yes or no to an operation last, and through which channel; None where nobody has, or none can tell.
+
+    What was decided before rows named it is told from what the row says of the yes.
+    """
+    if operation.decided_by or operation.decided_through:
+        return By(operation.decided_by, operation.decided_through)
+    if operation.confirmed_at is None:
+        return None
+    if operation.channel is Channel.PROMPT:
+        return PERSON
+    if operation.channel is Channel.CODE:
+        return By(operation.principal, "code")
+    return next(
+        (
+            By(operation.confirmed_by.removesuffix(ending), channel)
+            for ending, channel in _SIGNATURES.items()
+            if operation.confirmed_by.endswith(ending)
+        ),
+        By(operation.confirmed_by, ""),
+    )
 
 
 def kept(reason: str) -> str:

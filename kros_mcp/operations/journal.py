@@ -13,6 +13,7 @@ from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
+from kros_mcp.operations.words import WaitsFor
 from kros_mcp.settings import Environment
 
 Move = Callable[[Operation, float], Operation]
@@ -32,6 +33,7 @@ class Identity:
 class Filter:
     """Which operations to list; what is None or empty filters nothing.
 
+    `waits_for` narrows the state `proposed` to what an approver is asked, or the person in the conversation.
     `since` and `until` bound `created_at`, in Unix seconds, the first included and the second not. A state is
     what a reader would see now: what waited too long counts as expired, though no row says so yet.
     """
@@ -41,6 +43,17 @@ class Filter:
     states: tuple[State, ...] = ()
     since: float | None = None
     until: float | None = None
+    waits_for: WaitsFor = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What of an account waits, and of what the outcome is unknown; `since` is when the oldest was asked for or sent."""
+
+    waiting: int = 0
+    waiting_since: float | None = None
+    unknown: int = 0
+    unknown_since: float | None = None
 
 
 EVERYTHING = Filter()
@@ -140,6 +153,14 @@ class Journal(Protocol):
 
     async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
         """Sum what is spent and committed, by everybody and by one principal."""
+        ...
+
+    async def standing(self, account: str) -> Standing:
+        """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
+        ...
+
+    async def expire(self, account: str) -> int:
+        """Write down what has waited too long, and give how many operations that has ended."""
         ...
 
     async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:

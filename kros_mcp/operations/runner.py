@@ -18,6 +18,7 @@ from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations.gauges import Gauges
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.operations.run import Run
@@ -28,6 +29,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 ATTEND_EVERY_SECONDS = 1.0
+EXPIRE_EVERY_SECONDS = 30.0
+"""How often what has waited too long is written down, and so logged and counted, though nobody asks for it."""
 ASK_SECONDS = 20.0
 READ_SECONDS = 0.2
 """How long to look into the journal for an act whose caller's time is up: what a call keeps back of four seconds."""
@@ -50,6 +53,8 @@ class Runner:
         self._closing = False
         self._attended: dict[str, anyio.Event] = {}
         self._limiter = anyio.CapacityLimiter(_ATTENDED_AT_ONCE)
+        self._gauges = Gauges(desk)
+        self._expire_at = 0.0
         self._pauses: dict[str, tuple[float, float]] = {}
         """By operation that could not be carried out or finished: when to try again, and the pause before that."""
 
@@ -188,6 +193,10 @@ class Runner:
                 self._attended[operation.id] = anyio.Event()
                 self._tasks.start_soon(self._attend_to, operation)
         await self._desk.changes.look_round(self._desk.journal)
+        if not self._desk.journal.only_reads and anyio.current_time() >= self._expire_at:
+            self._expire_at = anyio.current_time() + EXPIRE_EVERY_SECONDS
+            await self._desk.journal.expire(self._desk.account)
+        await self._gauges.look()
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -9,20 +9,11 @@ from kros_mcp.operations.configuring import Change
 from kros_mcp.operations.confirmation import changes, sentence, statement
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.operations.routing import still_lacking
+from kros_mcp.operations.words import status
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
 from kros_mcp.tools import results
 
-_STATUS: dict[State, results.Status] = {
-    State.CONFIRMED: "pending",
-    State.SENDING: "pending",
-    State.DONE: "done",
-    State.FAILED: "failed",
-    State.UNKNOWN: "unknown",
-    State.DECLINED: "declined",
-    State.CANCELLED: "cancelled",
-    State.EXPIRED: "expired",
-}
 _VERB = {Action.BUY: "buying", Action.RELEASE: "releasing", Action.CONFIGURE: "changing"}
 _SAY_AND_WAIT = (
     "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
@@ -45,7 +36,7 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
     summary, next_step = _words(operation, settings, code=code)
     return results.Acted(
         summary=f"{before} {summary}".strip(),
-        status=_status(operation),
+        status=status(operation),
         operation_id=operation.id,
         quote=quote(operation),
         expires_at=utc(operation.expires_at) if waiting else None,
@@ -155,12 +146,6 @@ def as_error(operation: Operation) -> KrosError:
 def _known(operation: Operation, settled: Known) -> Known:
     """From the claim to the outcome nobody knows: it may be sent before these words are read."""
     return "unknown" if operation.state is State.SENDING else settled
-
-
-def _status(operation: Operation) -> results.Status:
-    if operation.state is State.PROPOSED:
-        return "awaiting_approval" if operation.channel is Channel.APPROVER else "confirmation_required"
-    return _STATUS[operation.state]
 
 
 def _on(flag: bool | None) -> str:

@@ -13,19 +13,7 @@ from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import wire
 from kros_mcp.krosai.text import quoted
 from kros_mcp.numbering import spoken
-
-Status = Literal[
-    "confirmation_required",
-    "awaiting_approval",
-    "pending",
-    "done",
-    "declined",
-    "cancelled",
-    "expired",
-    "failed",
-    "unknown",
-]
-
+from kros_mcp.operations.words import Status
 
 _WRITTEN_BY_OTHERS = frozenset({"name"})
 

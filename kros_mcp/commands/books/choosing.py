@@ -5,16 +5,20 @@ named, and all are shown.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
+from kros_mcp.krosai.text import clean
+from kros_mcp.operations import words
 from kros_mcp.operations.accounts import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing
-from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.operations.model import TOKENS, Channel, Operation, State
 from kros_mcp.settings import Settings
 
 MOST_COUNTED = 1000
 """Where counting what waits for a person ends; nobody decides on so many one by one."""
+_PARTS = "|"
+_LONGEST_NAME = 100
 _SHORT = 8  # of 32 hexadecimal characters
 
 
@@ -24,6 +28,8 @@ class Choice:
 
     wanted: Filter
     account: str | None
+    note: str = ""
+    """What is to be said of how a filter was read; empty for nothing."""
 
     @property
     def all_accounts(self) -> bool:
@@ -49,26 +55,46 @@ async def choose(
         until: Asked for before this time.
     """
     account = await account_of(settings, journal)
+    wanted_states, waits_for = states(arguments.state)
     wanted = Filter(
         account=None if arguments.all_accounts else account,
         principal=arguments.principal,
-        states=states(arguments.state),
+        states=wanted_states,
         since=since,
         until=until,
+        waits_for=waits_for,
     )
-    return Choice(wanted, account)
+    return await _with_principal(Choice(wanted, account), journal)
 
 
-def states(names: list[str]) -> tuple[State, ...]:
-    """Read the names of states, in whatever case.
+async def _with_principal(choice: Choice, journal: Journal) -> Choice:
+    """Find whom a name without an issuer means: a principal of that name, else the holder of a token."""
+    name = choice.wanted.principal
+    if name is None or _PARTS in name:
+        return choice
+    holder = f"{TOKENS}{_PARTS}{name}"
+    of_holder = await journal.count(Filter(account=choice.wanted.account, principal=holder))
+    if not of_holder:
+        return choice
+    shown = clean(holder, _LONGEST_NAME)
+    if await journal.count(Filter(account=choice.wanted.account, principal=name)):
+        note = f"There is also {shown}, of the tokens file: --principal '{shown}' shows what that one asked for."
+        return replace(choice, note=note)
+    note = f"{clean(name, _LONGEST_NAME)} is {shown} here, of the tokens file."
+    return replace(choice, wanted=replace(choice.wanted, principal=holder), note=note)
+
+
+def states(names: list[str]) -> tuple[tuple[State, ...], words.WaitsFor]:
+    """Read the names of states, or the words of the tools for them, in whatever case.
 
     Raises:
         InvalidArgumentError: One of them is none.
     """
-    wrong = [name for name in names if name.lower() not in list(State)]
-    if wrong:
-        raise InvalidArgumentError(f"{wrong[0]!r} is not a state; choose from {', '.join(State)}.", next_step="")
-    return tuple(State(name.lower()) for name in names)
+    try:
+        return words.read(names)
+    except ValueError as exc:
+        known = ", ".join(words.KNOWN)
+        raise InvalidArgumentError(f"{str(exc)[:40]!r} is not a state; choose from {known}.", next_step="") from None
 
 
 async def account_of(settings: Settings, journal: Journal) -> str | None:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,7 +21,7 @@ import anyio
 from kros_mcp.commands.books.choosing import Choice, choose, currency
 from kros_mcp.commands.books.record import record
 from kros_mcp.errors import InvalidArgumentError, KrosError
-from kros_mcp.operations.journal import Filter, Journal, every
+from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings
@@ -41,11 +42,14 @@ COLUMNS = (
     "confirmed_at",
     "confirmed_by",
     "confirmed_through",
+    "decided_by",
+    "decided_through",
     "claimed_at",
     "sent_at",
     "settled_at",
     "corrected_at",
     "state",
+    "status",
     "charged",
     "changed",
     "currency",
@@ -111,6 +115,8 @@ async def _export(settings: Settings, arguments: argparse.Namespace, days: _Days
     count = 0
     async with open_journal(settings.journal_url) as journal:
         choice = await choose(arguments, settings, journal)
+        if choice.note:
+            print(f"kros-mcp: {choice.note}", file=sys.stderr)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         async for operation in _of_days(journal, choice, days, sent=arguments.by == "sent"):
@@ -124,7 +130,7 @@ async def _of_days(journal: Journal, choice: Choice, days: _Days, *, sent: bool)
     """Read what was asked for in those days; or what was sent in them, and may have been asked for before."""
     wanted, (since, until) = choice.wanted, days
     earliest = since - _LONGEST_WAIT_SECONDS if sent and since is not None else since
-    narrowed = Filter(wanted.account, wanted.principal, wanted.states, earliest, until)
+    narrowed = replace(wanted, since=earliest, until=until)
     async for operation in every(journal, narrowed):
         if not sent or _lies_between(operation.sent_at, since, until):
             yield operation

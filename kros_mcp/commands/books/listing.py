@@ -13,6 +13,7 @@ from kros_mcp.commands.books.record import record, why
 from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
+from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
@@ -98,6 +99,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
     return {
         "account": page.choice.account,
         "all_accounts": page.choice.all_accounts,
+        "principal": page.choice.wanted.principal,
         "operations": [
             record(operation, currency(operation, page.choice.account, settings)) for operation in page.operations
         ],
@@ -126,6 +128,8 @@ def _print(page: _Page, settings: Settings) -> None:
 def _below(page: _Page, settings: Settings) -> Iterator[str]:
     """Say what was shown, what was not, and what is to be done."""
     yield _whose(page, settings)
+    if page.choice.note:
+        yield page.choice.note
     if any(operation.corrected_at is not None for operation in page.operations):
         yield f"{_MARK} another outcome was told at first, and corrected: kros-mcp operations ID tells when and why."
     if page.more:
@@ -188,8 +192,11 @@ def _row(operation: Operation) -> tuple[str, ...]:
 
 def _confirmed(operation: Operation) -> str:
     """Say how a person said yes, and who where that is known; or how they said no; or how they were asked."""
+    decision = decided(operation)
     if operation.state is State.DECLINED:
-        return f"no ({operation.channel})" if operation.channel else "no"
+        how = f"no ({operation.channel})" if operation.channel else "no"
+        by_approver = decision is not None and decision.channel in {"page", "terminal", "command"}
+        return f"no: {clean(decision.who, _LONGEST_NAME)}" if decision is not None and by_approver else how
     if operation.confirmed_at is None:
         waits = operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
         return "waits for approver" if waits else f"asked by {operation.channel}" if operation.channel else ""

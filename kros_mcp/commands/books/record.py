@@ -8,7 +8,9 @@ from typing import Any
 
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.counting import charged_cents
+from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import Action, Operation
+from kros_mcp.operations.words import status
 from kros_mcp.times import day_of, utc
 
 _LONGEST = 500
@@ -22,25 +24,29 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         currency: The operator's label, or empty.
     """
     quote, request = operation.quote, operation.request
+    decision = decided(operation)
     return {
         "operation_id": operation.id,
         "account": operation.account,
         "environment": quote.environment,
         "principal": _text(operation.principal),
         "action": str(operation.action),
-        "e164": operation.e164,
-        "country": quote.country,
+        "e164": _text(operation.e164),
+        "country": _text(quote.country or ""),
         "asked_at": _time(operation.created_at),
         "asked_through": _word(operation.channel),
         "expires_at": _time(operation.expires_at),
         "confirmed_at": _time(operation.confirmed_at),
         "confirmed_by": _text(operation.confirmed_by),
         "confirmed_through": _word(operation.channel) if operation.confirmed_at is not None else None,
+        "decided_by": _text(decision.who) if decision else None,
+        "decided_through": _text(decision.channel) if decision else None,
         "claimed_at": _time(operation.claimed_at),
         "sent_at": _time(operation.sent_at),
         "settled_at": _time(operation.settled_at),
         "corrected_at": _time(operation.corrected_at),
         "state": str(operation.state),
+        "status": status(operation),
         "charged": operation.charged,
         "changed": operation.changed,
         "currency": currency or None,
@@ -59,7 +65,7 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         "allow_inbound": request.allow_inbound,
         "allow_outbound": request.allow_outbound,
         "permanent": request.permanent,
-        "not_applied": list(operation.not_applied),
+        "not_applied": [clean(name, _LONGEST) for name in operation.not_applied],
         "settings_pending": operation.settings_pending,
     }
 

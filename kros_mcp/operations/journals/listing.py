@@ -2,6 +2,7 @@
 
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import WAITING, State
+from kros_mcp.operations.words import WaitsFor
 
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 
@@ -19,14 +20,17 @@ def condition(wanted: Filter, now: float) -> tuple[str, list[object]]:
             parts.append(sql)
             values.append(value)
     if wanted.states:
-        states = [_state(state) for state in wanted.states]
+        states = [_state(state, wanted.waits_for) for state in wanted.states]
         parts.append(f"({' OR '.join(states)})")
         values.extend([now] * sum(state.count("?") for state in states))
     return " AND ".join(parts), values
 
 
-def _state(state: State) -> str:
+def _state(state: State, waits_for: WaitsFor) -> str:
     """Say which rows are seen in a state: nobody has written down yet what expired unnoticed."""
+    if state is State.PROPOSED and waits_for:
+        approver = f"coalesce(channel, '') {'=' if waits_for == 'approver' else '<>'} 'approver'"
+        return f"(state = '{state}' AND {approver} AND expires_at > ?)"
     if state in WAITING:
         return f"(state = '{state}' AND expires_at > ?)"
     if state is State.EXPIRED:

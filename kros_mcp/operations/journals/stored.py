@@ -15,7 +15,7 @@ from typing import TypeVar
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import accounts, events, moves, restoring, telling
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
-from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, busy, missing
+from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, Standing, busy, missing
 from kros_mcp.operations.journals import progress, restored
 from kros_mcp.operations.journals.clock import Progress, Timekeeper
 from kros_mcp.operations.journals.listing import condition
@@ -40,6 +40,7 @@ MAX_PROMPTS_TURNED_DOWN = 3
 _MANY = 500
 _NEWEST_FIRST = "created_at DESC, rowid DESC"
 _EVENT = ("operation_id", "number", *EVENT_COLUMNS)
+_WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
 
 
@@ -170,6 +171,45 @@ class StoredJournal(ABC):
             return (yield from self._books(account, principal, now, committed_since))
 
         return await self._look(work)
+
+    async def standing(self, account: str) -> Standing:
+        """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
+        since = "coalesce(sent_at, created_at)"
+        table = f"{self._table}{self._by('one_open')}"
+        sql = f"SELECT state, count(*), min({since}) FROM {table} WHERE account = ? AND state IN ({_OPEN}) "
+
+        def work() -> Work[Standing]:
+            now = yield from self._time()
+            still = f"AND (state NOT IN ({_WAITING}) OR expires_at > ?) GROUP BY state"
+            found = {state: (int(count), oldest) for state, count, oldest in (yield sql + still, (account, now))}
+            waiting = [found[state] for state in WAITING if state in found]
+            unknown, unknown_since = found.get(State.UNKNOWN, (0, None))
+            return Standing(
+                waiting=sum(count for count, _ in waiting),
+                waiting_since=min((oldest for _, oldest in waiting), default=None),
+                unknown=unknown,
+                unknown_since=unknown_since,
+            )
+
+        return await self._look(work)
+
+    async def expire(self, account: str) -> int:
+        """Write down what has waited too long, and give how many operations that has ended."""
+        late = f"account = ? AND state IN ({_OPEN}) AND state IN ({_WAITING}) AND expires_at <= ?"
+
+        def look() -> Work[bool]:
+            now = yield from self._time()
+            table = f"{self._table}{self._by('one_open')}"
+            return bool((yield f"SELECT 1 FROM {table} WHERE {late} LIMIT 1", (account, now)))
+
+        def work() -> Work[int]:
+            now = yield from self._time()
+            found = yield from self._select(f"{late}{self._for_update}", account, now, index="one_open")
+            for operation in found:
+                yield from self._stored(operation, moves.expire(operation, now), now, SERVER)
+            return len(found)
+
+        return await self._transact(work) if await self._look(look) else 0
 
     async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:
         """Name the principal who last bought each number; one that was bought elsewhere is left out."""

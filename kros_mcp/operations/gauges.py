@@ -1,0 +1,53 @@
+"""What the gauges show of an account: how much waits, how much is unknown, how old it is, what is left of the budget."""
+
+from typing import Final
+
+import anyio
+
+from kros_mcp import telemetry
+from kros_mcp.operations.desk import Desk
+
+LOOK_EVERY_SECONDS: Final = 10.0
+_SHORT: Final = 8
+"""Characters of the account's hash, as people see it in the books."""
+
+
+class Gauges:
+    """Looks into the journal every ten seconds, where anybody has configured metrics.
+
+    Args:
+        desk: The account's resources.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._next_at = 0.0
+
+    async def look(self) -> None:
+        """Set the gauges, if it is time.
+
+        Raises:
+            JournalError: The journal cannot be used.
+        """
+        if not telemetry.is_counting() or anyio.current_time() < self._next_at:
+            return
+        self._next_at = anyio.current_time() + LOOK_EVERY_SECONDS
+        journal, account, settings = self._desk.journal, self._desk.account, self._desk.settings
+        now = await journal.now()
+        books = await journal.books(account, "", committed_since=now)
+        standing = await journal.standing(account)
+        telemetry.standing(
+            telemetry.Standing(
+                account=account[:_SHORT],
+                environment=settings.environment,
+                waiting=standing.waiting,
+                waiting_oldest_seconds=_age(now, standing.waiting_since),
+                unknown=standing.unknown,
+                unknown_oldest_seconds=_age(now, standing.unknown_since),
+                budget_left_cents=max(0, settings.daily_budget_cents - books.spent_cents),
+            )
+        )
+
+
+def _age(now: float, since: float | None) -> float:
+    return 0.0 if since is None else max(0.0, now - since)
