@@ -1,4 +1,4 @@
-"""`kros-mcp token`: makes a token for a caller of the HTTP service, and prints it once."""
+"""`kros-mcp token`: makes a token for a caller of the HTTP service and prints it once; lists and revokes tokens."""
 
 import argparse
 import fcntl
@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kros_mcp import numbering
+from kros_mcp.commands.books.table import Column, drawn, terminal_columns
 from kros_mcp.commands.whole import write_whole
 from kros_mcp.errors import KrosError, SettingsError
-from kros_mcp.http.tokens import MOST_CENTS, NAME, Entry, parse_tokens
+from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, Entry, parse_tokens
 from kros_mcp.settings import load_tokens_file
 from kros_mcp.tools.caller import Scope
 
@@ -28,12 +29,19 @@ _FAMILY = "numbers:"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Add a caller to the tokens file, or give one a new token; the token alone goes to standard output.
+    """Add a caller to the tokens file, or give one a new token; or list the callers, or take a token back.
+
+    A new token alone goes to standard output.
 
     Raises:
         KrosError: The file cannot be used, the name is taken or not there, or what was asked for is not allowed.
     """
     path = _path(arguments)
+    if arguments.list or arguments.revoke is not None:
+        _require_alone(arguments)
+        return _list(path) if arguments.list else _revoke(path, arguments.revoke)
+    if arguments.name is None:
+        raise SettingsError("NAME is missing; say whom the token is for.", next_step=_HELP)
     token = PREFIX + secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).hexdigest()
     with _locked(path):
@@ -51,6 +59,85 @@ def run(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def _require_alone(arguments: argparse.Namespace) -> None:
+    options = ("name", "scopes", "allowed_countries", *_LIMITS)
+    given = [arguments.replace, arguments.list and arguments.revoke is not None]
+    if any(given) or any(getattr(arguments, name) is not None for name in options):
+        raise SettingsError("--list and --revoke NAME go with --file alone.", next_step=_HELP)
+
+
+def _list(path: Path) -> int:
+    """Print one line for each caller, without anything of their tokens."""
+    entries = parse_tokens(_text(path), path)
+    columns = (Column("name"), Column("scopes"), Column("limits in cents", least=24, leaves=True, below="limits "))
+    rows = [(name, ",".join(_short(entry)), _limits(entry)) for name, entry in sorted(entries.items())]
+    if rows:
+        for line in drawn(columns, rows, terminal_columns()):
+            print(line)
+        print()
+    count = f"{len(rows) or 'No'} {'caller' if len(rows) == 1 else 'callers'}"
+    print(f"{count} in {path}. In the books each is {ISSUER}|NAME.")
+    return 0
+
+
+def _short(entry: Entry) -> list[str]:
+    return sorted(scope.removeprefix(_FAMILY) for scope in entry.scopes)
+
+
+def _limits(entry: Entry) -> str:
+    cents = {limit.removesuffix("_cents"): getattr(entry, limit) for limit in _LIMITS}
+    told = [f"{limit} {amount}" for limit, amount in cents.items() if amount is not None]
+    countries = [f"countries {','.join(entry.allowed_countries)}"] if entry.allowed_countries else []
+    return ", ".join([*told, *countries])
+
+
+def _revoke(path: Path, name: str) -> int:
+    """Take a caller out of the file; all else in it stays as it is written."""
+    with _locked(path):
+        text = _text(path)
+        entries = parse_tokens(text, path)
+        if name not in entries:
+            raise KrosError(
+                f"Nobody of the name {_told(name)} is in {path}; nothing was changed.",
+                code="NO_SUCH_NAME",
+                next_step="kros-mcp token --list names them.",
+            )
+        changed = _without(text, name)
+        others = {other: entry for other, entry in entries.items() if other != name}
+        if changed is None or _read_back(changed, path) != others:
+            raise SettingsError(
+                f"{path} is written in a way that cannot be taken from; delete {name} by hand.", next_step=""
+            )
+        _write(path, changed)
+    print(f"{name} is out; a running service refuses the token within a second.")
+    if len(entries) == 1:
+        print("Nobody is named in the file now, so that a service lets nobody in by token and does not start.")
+    return 0
+
+
+def _without(text: str, name: str) -> str | None:
+    """Leave the table of one caller out, with the comments inside it; None where it has no table of its own."""
+    lines = text.splitlines(keepends=True)
+    spellings = "|".join(re.escape(quote + name + quote) for quote in ("", '"', "'"))
+    header = re.compile(rf"\s*\[\s*tokens\s*\.\s*(?:{spellings})\s*\]\s*(?:#.*)?")
+    starts = [at for at, line in enumerate(lines) if header.fullmatch(line.rstrip("\r\n"))]
+    if len(starts) != 1:
+        return None
+    start = starts[0]
+    end = next((at for at in range(start + 1, len(lines)) if lines[at].lstrip().startswith("[")), len(lines))
+    kept = end
+    while end < len(lines) and kept > start + 1 and lines[kept - 1].lstrip().startswith("#"):
+        kept -= 1  # what stands right above the next table belongs to that
+    return "".join([*lines[:start], *lines[kept:]])
+
+
+def _read_back(text: str, path: Path) -> dict[str, Entry] | None:
+    try:
+        return parse_tokens(text, path)
+    except SettingsError:
+        return None
 
 
 def _path(arguments: argparse.Namespace) -> Path:

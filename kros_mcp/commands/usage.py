@@ -21,7 +21,7 @@ exit codes:  0 stopped   2 usage or settings   3 journal unusable
 """
 _LETTING_IN = """\
 Makes a token, prints it once, and adds its SHA-256 with what its holder may do to the tokens file, which a running
-service reads again by itself. To take a token back, delete its table from the file: within a second it is refused.
+service reads again by itself. --revoke takes a token back: within a second it is refused. --list shows who may what.
 
 scopes:  read, configure, buy, release - what voice agents may do; a tool that is not theirs they do not even see
          approve - for a person at /approvals, and together with no other
@@ -29,9 +29,11 @@ scopes:  read, configure, buy, release - what voice agents may do; a tool that i
 examples:
   kros-mcp token support-agent --scopes read,buy --daily-budget-cents 2000 --allowed-countries NG,KE
   kros-mcp token finance --scopes approve --file /etc/kros-mcp/tokens.toml
+  kros-mcp token --list
+  kros-mcp token --revoke support-agent
   kros-mcp token support-agent --replace | vault kv put secret/support-agent token=-
 
-exit codes:  0 made   1 the name is taken   2 usage or settings
+exit codes:  0 made, listed or revoked   1 the name is taken, or not there   2 usage or settings
 """
 _LISTING = """\
 Newest first, with who asked, who said yes and why. With an ID: when what happened to it, by whom, through which
@@ -228,8 +230,10 @@ def add_desktop(commands: Commands) -> None:
 
 def add_token(commands: Commands) -> None:
     """Add the command that lets somebody in."""
-    token = add(commands, "token", "make a token for a caller of the HTTP service", _LETTING_IN)
-    token.add_argument("name", metavar="NAME", help="who it is for; with tokens| before it, the principal in the books")
+    token = add(commands, "token", "make, list or revoke tokens of callers of the HTTP service", _LETTING_IN)
+    token.add_argument(
+        "name", nargs="?", metavar="NAME", help="who it is for; with tokens| before it, the principal in the books"
+    )
     token.add_argument("--scopes", metavar="SCOPES", help="what it permits, separated by commas")
     for name, meaning in (
         ("daily-budget", "in any 24 hours"),
@@ -242,6 +246,8 @@ def add_token(commands: Commands) -> None:
     token.add_argument(
         "--replace", action="store_true", help="give NAME a new token in place of its old one; its rights stay"
     )
+    token.add_argument("--list", action="store_true", help="show every caller, what they may do, and their limits")
+    token.add_argument("--revoke", metavar="NAME", help="take the token of NAME back")
 
 
 def add_books(commands: Commands) -> None:

@@ -54,7 +54,7 @@ def exporting_if_installed(environ: Mapping[str, str] = os.environ) -> Iterator[
     Raises:
         SettingsError: They ask for a protocol that is not spoken.
     """
-    is_installed = importlib.util.find_spec("opentelemetry.exporter") is not None
+    is_installed = importlib.util.find_spec("opentelemetry.sdk") is not None
     with exporting(environ) if is_installed else nullcontext():
         yield
 

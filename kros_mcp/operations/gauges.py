@@ -1,4 +1,4 @@
-"""What the gauges show of an account: how much waits, how much is unknown, how old it is, what is left of the budget."""
+"""What the gauges show of an account: what waits, what is unknown, since when, and what is left of the budget."""
 
 from typing import Final
 

@@ -48,7 +48,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Standing:
-    """What of an account waits, and of what the outcome is unknown; `since` is when the oldest was asked for or sent."""
+    """How much of an account waits and how much is unknown, and when the oldest of each was asked for or sent."""
 
     waiting: int = 0
     waiting_since: float | None = None
