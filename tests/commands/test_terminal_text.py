@@ -30,7 +30,7 @@ def text(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def deceived(text: str, environment: pytest.MonkeyPatch, journal_url: str) -> tuple[Operation, Operation, Operation]:
-    """A journal in which every text deceives, as if somebody had written into it: one done, unknown and waiting each."""
+    """A journal in which every text deceives, as if somebody had written into it: of all three kinds."""
     environment.setenv("KROS_API_KEY", "kros_test_books")
 
     def written(operation: Operation, _: float) -> Operation:

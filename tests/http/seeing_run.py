@@ -5,6 +5,8 @@ A process of its own, since a process can be given its providers once.
 
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from kros_mcp.http import logs
+from kros_mcp.operations.gauges import Gauges
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
+from kros_mcp.tools.call import Runtime
 
 SECRET = "canary" + "0" * 12
 
@@ -58,7 +62,15 @@ async def converse() -> dict[str, Any]:
         journal_url="sqlite://:memory:",
         answer_within_seconds=20,
     )
-    server = build_server(settings, lambda given: open_runtime(given, transport=way))
+    opened: list[Runtime] = []
+
+    @asynccontextmanager
+    async def noted(given: Settings) -> AsyncIterator[Runtime]:
+        async with open_runtime(given, transport=way) as runtime:
+            opened.append(runtime)
+            yield runtime
+
+    server = build_server(settings, noted)
     server.middleware.append(list_nothing)
     first, second, third = [item for item in sim.inventory.values() if (item.country, item.type) == ("NG", "local")][:3]
     private = [sim.api_key, SECRET, first.e164, second.e164, third.e164]
@@ -104,6 +116,10 @@ async def converse() -> dict[str, Any]:
             await client.list_prompts()
         except MCPError as exc:
             assert SECRET not in str(exc)  # noqa: PT017 - no pytest here
+        waits = await buy(third)
+        assert waits["status"] == "confirmation_required"
+        private.append(opened[0].desk.account)
+        await Gauges(opened[0].desk).look()  # as the attendant does every ten seconds
         way.failing = True
         assert (await call("list_endpoints"))["code"] == "INTERNAL"
     return {"private": private, "charged_cents": sum(charge.cents for charge in sim.charges)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_calls_are_counted_and_timed_by_tool_and_outcome(seen: Seen) -> None:
     bought = counted.pop(("buy_phone_number", "done")), counted.pop(("buy_phone_number", "unknown"), 0)
     assert counted == {
         ("list_phone_numbers", "answered"): 1,
-        ("buy_phone_number", "confirmation_required"): 3,
+        ("buy_phone_number", "confirmation_required"): 4,
         ("buy_phone_number", "WRONG_CODE"): 1,
         ("cancel_operation", "cancelled"): 1,
         ("get_phone_number", "answered"): 1,
@@ -73,6 +74,36 @@ def test_cents_are_counted_once_when_reserved_and_once_when_charged(seen: Seen) 
         for point in points(seen, "kros_mcp.operations")
     }
     assert states == {("buy", "done"): 2, ("buy", "unknown"): 1, ("buy", "cancelled"): 1}
+
+
+def test_decisions_are_counted_by_their_channel(seen: Seen) -> None:
+    counted = {
+        (point["attributes"]["kros_mcp.decision"], point["attributes"]["kros_mcp.channel"]): point["value"]
+        for point in points(seen, "kros_mcp.decisions")
+    }
+    assert counted == {("confirmed", "code"): 2, ("cancelled", "tool"): 1}
+
+
+def test_what_waits_what_is_unknown_and_what_is_left_are_gauges(seen: Seen) -> None:
+    shown = {}
+    for name in ("operations.waiting", "operations.waiting.oldest", "operations.unknown", "budget.left"):
+        [point] = points(seen, f"kros_mcp.{name}")
+        assert set(point["attributes"]) == {"kros_mcp.account", "kros_mcp.environment"}
+        assert len(point["attributes"]["kros_mcp.account"]) == 8
+        shown[name] = point["value"]
+    assert (shown["operations.waiting"], shown["operations.unknown"]) == (1, 0)
+    assert 0 <= shown["operations.waiting.oldest"] < 60
+    assert shown["budget.left"] == 20_000 - seen["charged_cents"]
+
+
+def test_every_metric_stands_in_the_table_with_its_unit(seen: Seen) -> None:
+    written = (HERE.parent.parent / "docs" / "service.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| `([^`]+)` \|", written, re.MULTILINE))
+    ours = {metric["name"]: metric["unit"] for metric in seen["metrics"] if metric["name"] in rows}
+    assert ours.items() <= rows.items()
+    assert {metric["name"] for metric in seen["metrics"] if metric["name"].startswith("kros_mcp.")} == {
+        name for name in rows if name.startswith("kros_mcp.")
+    }
 
 
 def test_requests_to_krosai_are_timed_by_route_and_retries_counted(seen: Seen) -> None:
