@@ -40,6 +40,8 @@ MAX_PROMPTS_TURNED_DOWN = 3
 _MANY = 500
 _NEWEST_FIRST = "created_at DESC, rowid DESC"
 _EVENT = ("operation_id", "number", *EVENT_COLUMNS)
+_AS_INDEXED = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
+"""What the index `one_open` is for, in its very words: SQLite takes no other order of them for the same."""
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
 
@@ -176,7 +178,7 @@ class StoredJournal(ABC):
         """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
         since = "coalesce(sent_at, created_at)"
         table = f"{self._table}{self._by('one_open')}"
-        sql = f"SELECT state, count(*), min({since}) FROM {table} WHERE account = ? AND state IN ({_OPEN}) "
+        sql = f"SELECT state, count(*), min({since}) FROM {table} WHERE account = ? AND {_AS_INDEXED} "
 
         def work() -> Work[Standing]:
             now = yield from self._time()
@@ -195,7 +197,7 @@ class StoredJournal(ABC):
 
     async def expire(self, account: str) -> int:
         """Write down what has waited too long, and give how many operations that has ended."""
-        late = f"account = ? AND state IN ({_OPEN}) AND state IN ({_WAITING}) AND expires_at <= ?"
+        late = f"account = ? AND {_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
 
         def look() -> Work[bool]:
             now = yield from self._time()
