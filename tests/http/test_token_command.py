@@ -210,3 +210,86 @@ def test_help_teaches_by_example(token: Callable[..., Ran]) -> None:
     assert code == 0
     assert "kros-mcp token support-agent --scopes read,buy" in out
     assert "approve" in out
+
+
+AGENT = (
+    f"\n# the agent\n[tokens.'voice.agent']\nsha256 = \"{'cd' * 32}\"\n"
+    'scopes = ["numbers:read", "numbers:buy"]\ndaily_budget_cents = 5\n'
+)
+
+
+def test_a_list_shows_who_may_what_and_nothing_of_a_token(token: Callable[..., Ran], file: Path) -> None:
+    tokens_file(file, OLD + AGENT)
+
+    code, out, err = token("--list")
+
+    assert (code, err) == (0, "")
+    rows = [line.split() for line in out.splitlines()]
+    assert ["voice.agent", "buy,read", "daily_budget", "5"] in rows
+    assert ["desk", "read"] in rows
+    assert "2 callers" in out
+    assert "tokens|NAME" in out
+    assert not re.search("abab|cdcd", out)
+
+
+@pytest.mark.parametrize(("name", "left"), [("desk", AGENT.lstrip("\n")), ("voice.agent", OLD)])
+def test_a_token_that_is_revoked_is_out_and_all_else_stays(
+    token: Callable[..., Ran], file: Path, name: str, left: str
+) -> None:
+    tokens_file(file, OLD + AGENT)
+    others = {other: entry for other, entry in read_tokens(file).items() if other != name}
+
+    code, out, _ = token("--revoke", name)
+
+    assert code == 0
+    assert f"{name} is out" in out
+    assert read_tokens(file) == others
+    assert left in file.read_text()
+    assert token("--revoke", name)[0] == 1
+
+
+def test_the_last_token_may_be_revoked_and_it_says_that_nobody_is_left(token: Callable[..., Ran], file: Path) -> None:
+    tokens_file(file, OLD)
+
+    code, out, _ = token("--revoke", "desk")
+
+    assert code == 0
+    assert "Nobody is named" in out
+    assert token("--list")[1].startswith("No callers")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'tokens = {{desk = {{sha256 = "{"ab" * 32}", scopes = ["numbers:read"]}}}}\n',
+        f'tokens.desk.sha256 = "{"ab" * 32}"\ntokens.desk.scopes = ["numbers:read"]\n',
+    ],
+)
+def test_what_cannot_be_taken_out_safely_is_left_as_it_is(token: Callable[..., Ran], file: Path, text: str) -> None:
+    tokens_file(file, text)
+
+    code, _, err = token("--revoke", "desk")
+
+    assert (code, file.read_text()) == (2, text)
+    assert "by hand" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("desk", "--list"),
+        ("--list", "--revoke", "desk"),
+        ("--revoke", "desk", "--scopes", "read"),
+        ("--list", "--replace"),
+        ("--list", "--daily-budget-cents", "5"),
+    ],
+)
+def test_listing_and_revoking_go_with_nothing_else(
+    token: Callable[..., Ran], file: Path, words: tuple[str, ...]
+) -> None:
+    tokens_file(file, OLD)
+
+    assert token(*words)[0] == 2
+
+    assert file.read_text() == OLD
