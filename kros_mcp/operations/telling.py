@@ -96,6 +96,8 @@ def _log(operation: Operation, event: Event, state: State) -> None:
     what = str(event.move).replace("_", " ")
     through = f" through {event.channel}" if event.channel else ""
     asked = f"asked for by {fields['principal']}"
+    if event.move in _OUTCOMES and operation.decided_by:
+        asked += f", decided by {fields['decided_by']} through {operation.decided_through}"
     amount = f", {'?' if cents is None else cents} cents {_CONCERNS[operation.charged]}" if cents != 0 else ""
     words = ("%s %s: %s by %s%s, %s%s", operation.id, operation.action, what, fields["by"], through, asked, amount)
     logger.log(level, *words, extra=fields)

@@ -189,6 +189,7 @@ def test_the_json_document_has_stable_names_integers_and_times_in_utc(
     assert {name: told[name] for name in told if name != "operations"} == {
         "account": bought.account,
         "all_accounts": False,
+        "principal": None,
         "total": 2,
         "more": 1,
         "hidden_of_other_accounts": 1,

@@ -99,7 +99,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
     return {
         "account": page.choice.account,
         "all_accounts": page.choice.all_accounts,
-        "principal": page.choice.wanted.principal,
+        "principal": clean(page.choice.wanted.principal or "", _LONGEST_NAME) or None,
         "operations": [
             record(operation, currency(operation, page.choice.account, settings)) for operation in page.operations
         ],
