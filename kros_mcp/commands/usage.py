@@ -40,6 +40,8 @@ Newest first, with who asked, who said yes and why. With an ID: when what happen
 channel and in which words.
 Without KROS_API_KEY no account is named, and the operations of all accounts are shown.
 "now" and "a month" are the price that was shown; the state says whether it was paid.
+--state takes the words of the tools as well: awaiting_approval, confirmation_required, pending. --principal NAME finds
+tokens|NAME too, where nobody is called just that.
 
 examples:
   kros-mcp operations --state unknown --state sending

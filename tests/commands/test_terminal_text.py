@@ -23,7 +23,7 @@ from kros_mcp.simulator import Simulator, open_server
 TEXTS = texts(5, 4)[1:]
 
 
-@pytest.fixture(params=TEXTS)
+@pytest.fixture(params=TEXTS, ids=range(3))
 def text(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -99,7 +99,7 @@ def test_a_document_of_json_stays_one(command: Command, deceived: tuple[Operatio
     )
 
 
-@pytest.mark.parametrize("text", ["".join(TERMINAL), f"a\n{TEXTS[0]}"], indirect=False)
+@pytest.mark.parametrize("text", ["".join(TERMINAL), f"a\n{TEXTS[0]}"], ids=["commands", "lines"])
 def test_sip_credentials_that_command_a_terminal_are_shown_as_escapes(text: str, tmp_path: Path) -> None:
     """Over a real terminal, where colours are set, too."""
     sim = Simulator(sip_password=f"pass{text}word")

@@ -138,7 +138,7 @@ async def test_what_a_terminal_decides_is_counted_too(journal_url: str) -> None:
     assert points["kros_mcp.operations"]["kros_mcp.state"] == "declined"
 
 
-@pytest.mark.parametrize("text", texts(7, 5))
+@pytest.mark.parametrize("text", texts(7, 5), ids=range(5))
 async def test_no_deceiving_character_stands_on_the_page_or_in_the_log(text: str) -> None:
     with json_log() as lines:
         async with open_bench() as bench:

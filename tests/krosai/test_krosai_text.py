@@ -58,7 +58,7 @@ def test_a_long_id_is_told_by_its_end() -> None:
     assert quoted_id("ep_1") == '"ep_1"'
 
 
-@pytest.mark.parametrize("text", texts(1))
+@pytest.mark.parametrize("text", texts(1), ids=range(12))
 def test_words_codes_and_field_names_have_a_shape(text: str) -> None:
     number = read_phone_number(
         {"id": "pn_1", "e164": "+2342015550100", "status": text, "type": text, "sip_" + text: "x"}
@@ -84,7 +84,7 @@ def test_a_field_keeps_its_plain_name() -> None:
     )
 
 
-@pytest.mark.parametrize("text", [*texts(2), *TERMINAL])
+@pytest.mark.parametrize("text", [*texts(2), *TERMINAL], ids=range(20))
 def test_a_harmless_stream_passes_on_what_is_seen_alone_and_keeps_json(text: str) -> None:
     inner = io.StringIO()
     stream = Harmless(inner)

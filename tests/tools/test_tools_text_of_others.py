@@ -30,7 +30,7 @@ def shown_by(talk: Talk) -> str:
     return "\n".join(f"{told.text}\n{json.dumps(told.data, ensure_ascii=False)}" for told in talk.results)
 
 
-@pytest.mark.parametrize("text", texts(3, 6))
+@pytest.mark.parametrize("text", texts(3, 6), ids=range(6))
 async def test_no_deceiving_character_stands_in_any_result_or_prompt(reference: Simulator, era: str, text: str) -> None:
     spoil(reference, text)
     person = Person(*[accept("keep")] * 2)

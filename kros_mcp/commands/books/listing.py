@@ -165,7 +165,9 @@ def _narrowed(choice: Choice, count: int) -> str:
     wanted = choice.wanted
     parts = []
     if wanted.states:
-        parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(wanted.states)}")
+        asked = {"approver": " (put to an approver)", "person": " (put to the person in the conversation)", "": ""}
+        told = [f"{state}{asked[wanted.waits_for] if state is State.PROPOSED else ''}" for state in wanted.states]
+        parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(told)}")
     if wanted.principal is not None:
         parts.append(f" asked for by {clean(wanted.principal)}")
     if wanted.since is not None:

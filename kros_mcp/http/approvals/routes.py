@@ -142,6 +142,7 @@ class Approvals:
             telemetry.refused("wrong_credential")
             return page("sign_in", None, status=403, to=to, notice=_WRONG)
         self._attempts.succeeded(address)
+        telemetry.caller_is(approver.caller.principal)
         response = _see_other(f"{PATH}/{to}" if to else f"{PATH}?signed-in")
         self._sessions.begin(response, approver)
         return response
