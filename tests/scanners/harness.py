@@ -89,7 +89,7 @@ def _finding(place: str, row: dict[str, str]) -> Finding:
 async def open_targets() -> AsyncIterator[dict[str, Any]]:
     """Start a service that knows callers by tokens and by JWTs; yields what the suite has to know of it."""
     ours, theirs = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-    sim = Simulator("guide", balance_cents=10_000_000)
+    sim = Simulator("guide", balance_cents=10_000_000, stock_per_range=40)
     sim.app.router.routes.extend(_switches(sim))
     protected = next(iter(sim.owned.values())).e164
     with tempfile.TemporaryDirectory(prefix="kros-mcp-harness-") as name:

@@ -21,9 +21,14 @@ REAL_STDOUT, sys.stdout = sys.stdout, sys.stderr
 
 
 def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
-    """Let nothing in this process reach another machine."""
-    if event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] != "127.0.0.1":
-        raise PermissionError(f"This must not reach {arguments[1][0]}.")
+    """Let nothing in this process reach another machine, or ask for its address."""
+    host = None
+    if event in {"socket.connect", "socket.sendto"} and isinstance(arguments[1], tuple):
+        host = arguments[1][0]
+    elif event in {"socket.getaddrinfo", "socket.gethostbyname"}:
+        host = arguments[0]
+    if host not in {None, "127.0.0.1"}:
+        raise PermissionError(f"This must not reach {host}.")
 
 
 sys.addaudithook(_stay_here)
