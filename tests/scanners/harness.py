@@ -29,13 +29,8 @@ from .findings import Finding, Scan
 from .running import NothingScannedError, read_json, run_alone
 
 NAME = "agent-security-harness"
-PRINCIPALS = (
-    *("owner", "other", "revoked", "reader"),
-    *("buy-by-code", "buy-by-prompt", "release-by-code", "release-by-prompt"),
-)
+PRINCIPALS = "owner", "other", "revoked", "buyer-by-code", "buyer-by-prompt"
 _AUDIENCE = "https://numbers.example/mcp"
-
-
 _SCRIPT = Path(__file__).with_name("harness_suite.py")
 _WAYS = tuple(f"{way} {era}" for way in ("http", "stdio") for era in ("2026-07-28", "2025-11-25"))
 _ADAPTED = {
@@ -80,7 +75,7 @@ def scan_of(report: dict[str, Any], seconds: float) -> Scan:
 
 
 def _finding(place: str, row: dict[str, str]) -> Finding:
-    """What did not pass; what was answered belongs to the place, so that a reason holds for this answer alone."""
+    """Name what did not pass; its answer belongs to the place, so that a reason holds for that answer alone."""
     where = ", ".join(part for part in (place, row["variant"], row["answer"]) if part)
     return Finding(NAME, f"{row['test']} {row['verdict']}", where)
 
@@ -91,7 +86,7 @@ async def open_targets() -> AsyncIterator[dict[str, Any]]:
     ours, theirs = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
     sim = Simulator("guide", balance_cents=10_000_000, stock_per_range=40)
     sim.app.router.routes.extend(_switches(sim))
-    protected = next(iter(sim.owned.values())).e164
+    protected = [sim.own(item, "active").e164 for item in list(sim.inventory.values())[-3:]]
     with tempfile.TemporaryDirectory(prefix="kros-mcp-harness-") as name:
         tokens = write_tokens(Path(name) / "tokens.toml", PRINCIPALS)
         async with open_server(sim) as krosai, _open_keys(ours) as issuer:
@@ -100,7 +95,7 @@ async def open_targets() -> AsyncIterator[dict[str, Any]]:
                 "KROS_API_KEY": sim.api_key,
                 "KROS_DAILY_BUDGET_CENTS": "1000000",
                 "KROS_ANSWER_WITHIN_SECONDS": "20",
-                "KROS_PROTECTED_NUMBERS": protected,
+                "KROS_PROTECTED_NUMBERS": ",".join(protected),
             }
             books = {**account, "KROS_JOURNAL_URL": f"sqlite:///{name}/service.db"}
             settings = {
@@ -138,12 +133,15 @@ def _switches(sim: Simulator) -> list[Route]:
     async def number(request: Request) -> JSONResponse:
         wanted = await request.json()
         owned = sim.owned_by_e164(wanted["e164"])
-        if wanted["owned"] and owned is None:
-            item = next(each for each in sim.inventory.values() if each.e164 == wanted["e164"])
-            del sim.inventory[item.id]
-            sim.own(item, "active").endpoint_id = next(iter(sim.endpoints))
         if owned is not None and not wanted["owned"]:
             sim.delete(owned)
+        if owned is None and wanted["owned"]:
+            item = next(each for each in sim.inventory.values() if each.e164 == wanted["e164"])
+            del sim.inventory[item.id]
+            owned = sim.own(item, "active")
+        if owned is not None:
+            settings = {"endpoint_id": next(iter(sim.endpoints)), "allow_inbound": True, "allow_outbound": True}
+            sim.change(owned, settings)
         return JSONResponse({})
 
     async def endpoints(request: Request) -> JSONResponse:

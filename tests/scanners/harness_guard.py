@@ -23,6 +23,8 @@ from protocol_tests.hidden_instruction_targets import NAIVE
 from protocol_tests.mcp_harness import MCPTransport, jsonrpc_request
 
 Json = dict[str, Any]
+BUY, RELEASE, CHANGE = "buy_phone_number", "release_phone_number", "configure_phone_number"
+_YES = {BUY: "buy", RELEASE: "release", CHANGE: "change"}
 _TOKENS_FILE_SECONDS = 1.1
 """After so long the service has seen a change to its tokens file."""
 _file = Lock()
@@ -59,7 +61,7 @@ class KrosAI:
         return next((str(each["id"]) for each in owned if each["e164"] == e164 and each["status"] == "active"), "")
 
     def put(self, e164: str, *, owned: bool) -> None:
-        """Let a number be owned or be for sale, at no charge and without a request that counts."""
+        """Let a number be owned, with the settings it began with, or be for sale; nobody asks and nobody pays."""
         self._ask("/_tests/number", {"e164": e164, "owned": owned})
 
     def name_endpoint(self, name: str) -> None:
@@ -106,7 +108,7 @@ class Agent:
     tool: str
 
     def call(self, tool: str, more: Json | None = None, **arguments: object) -> Json:
-        """Call a tool; the result.
+        """Call a tool, and return the result.
 
         Raises:
             RuntimeError: There was none.
@@ -118,129 +120,222 @@ class Agent:
         result: Json = answer["result"]
         return result
 
-    def act(self, e164: str, yes: Json | None = None) -> Json:
-        """Call the guarded tool for a number, with what a yes came as; the result."""
+    def act(self, arguments: Json, yes: Json | None = None) -> Json:
+        """Call the guarded tool with what a yes came as, and return the result."""
         yes = yes or {}
-        named = {"e164": e164} if self.tool == "buy_phone_number" else {"number_id": e164}
         if "requestState" not in yes:
-            return self.call(self.tool, **named, **yes)
-        decision = {"decision": "buy"}
-        if self.tool == "release_phone_number":
-            decision = {"decision": "release", "last_four_digits": e164[-4:]}
+            return self.call(self.tool, **arguments, **yes)
+        decision = {"decision": _YES[self.tool]}
+        if self.tool == RELEASE:
+            decision["last_four_digits"] = arguments["number_id"][-4:]
         answer = {"action": "decline"} if yes.get("declines") else {"action": "accept", "content": decision}
         answers = dict.fromkeys(yes["asked"], answer)
-        return self.call(self.tool, {"requestState": yes["requestState"], "inputResponses": answers}, **named)
+        return self.call(self.tool, {"requestState": yes["requestState"], "inputResponses": answers}, **arguments)
 
-    def propose(self, e164: str) -> Json | None:
-        """Call the guarded tool for a number and let the person say yes; what that came as, or None without it."""
-        result = self.act(e164)
+    def propose(self, arguments: Json) -> Json:
+        """Call the guarded tool, let the person say yes, and return what that came as: nothing if nobody was asked."""
+        result = self.act(arguments)
         if result.get("resultType") == "input_required":
             return {"requestState": result["requestState"], "asked": list(result["inputRequests"])}
         code = (result.get("structuredContent") or {}).get("confirmation_code")
-        return {"confirmation_code": code} if code else None
+        return {"confirmation_code": code} if code else {}
+
+    def for_sale(self, country: str = "NG") -> list[str]:
+        """Return the numbers that can be bought."""
+        found = self.call("search_phone_numbers", country=country, limit=100)["structuredContent"]["numbers"]
+        return [each["e164"] for each in found]
 
 
 @dataclass
 class Guard:
-    """Does to the server what the harness asks of one that remembers approvals; a number stands for what it names.
+    """Does to the server what the harness asks of one that remembers approvals.
 
-    Whatever was bought is for sale again at once, and what was released is owned again, so that nothing but the yes
-    keeps a second call from doing it once more. The next yes to a purchase is for another number, since one
-    that was bought is not bought again for an hour. A call without a yes of its own comes with the last one given.
+    What a call did is undone at KrosAI at once, so that nothing but the yes keeps a second call from doing it again. A
+    call that has no yes of its own comes with the last one given.
     """
 
     agent: Agent
     krosai: KrosAI
-    callers: Callers
-    principal: str
-    protected: str
-    """A number that is never released."""
-    numbers: dict[str, str] = field(default_factory=dict)
-    """By what the harness calls them, the newest of each."""
-    names: dict[str, str] = field(default_factory=dict)
-    """What the harness calls them, also those that were bought before."""
-    ids: dict[str, str] = field(default_factory=dict)
-    """Numbers by the ids that they have, and had, while owned."""
-    early: dict[str, Json] = field(default_factory=dict)
-    """Each yes that was given before its number was forbidden."""
     given: dict[str, Json] = field(default_factory=dict)
     last: Json = field(default_factory=dict)
 
     def __call__(self, request: Json) -> Json:
         """Do what a request says."""
-        answer: Json = getattr(self, request["op"])(request)
-        return answer
+        name = json.dumps(request["args"], sort_keys=True) if "args" in request else ""
+        match request["op"]:
+            case "profile":
+                return {"_status": 200, "single_use": True}
+            case "declare":
+                return {"_status": 200, "declared": self.forbid(json.dumps(request["deny"]["args"], sort_keys=True))}
+            case "approve":
+                self.last = self.approve(name)
+                self.given[name] = self.last
+                return {"_status": 200, "approved": bool(self.last)}
+            case "call":
+                result = self.agent.act(self.arguments(name), self.given.get(name, self.last))
+                self.undo(name)
+                return {"_status": 403 if result.get("isError") else 200, "result": result.get("structuredContent")}
+            case "executions":
+                done = self.done(self.krosai.state())
+                return {
+                    "_status": 200,
+                    "executions": [{"tool": self.agent.tool, "args": json.loads(each)} for each in done],
+                }
+        raise ValueError(request["op"])
 
-    def profile(self, _request: Json) -> Json:
-        """Say that an approval holds once."""
-        return {"_status": 200, "single_use": True}
+    def approve(self, name: str) -> Json:
+        """Let a person say yes, and return what that came as."""
+        return self.agent.propose(self.arguments(name))
 
-    def declare(self, request: Json) -> Json:
-        """Forbid one number: by the country it is in, after its yes was given, or as protected."""
-        denied = request["deny"]["args"]
-        if self.agent.tool == "release_phone_number":
-            self.numbers[_name(denied)] = self.protected
-            self.names[self.protected] = _name(denied)
-        else:
-            self.early[_name(denied)] = self.agent.propose(self._number(denied, country="KE")) or {}
-            self.callers.limit(self.principal, 'allowed_countries = ["NG"]')
-        return {"_status": 200, "declared": True}
+    def forbid(self, name: str) -> bool:
+        """Forbid one call by a rule of the server; false if it has no such rule."""
+        raise NotImplementedError
 
-    def approve(self, request: Json) -> Json:
-        """Let a person say yes."""
-        name = _name(request["args"])
-        if self.agent.tool == "buy_phone_number" and self.krosai.charges([self.numbers.get(name, "")]):
+    def arguments(self, name: str) -> Json:
+        """Give the arguments that stand for what the harness calls so."""
+        raise NotImplementedError
+
+    def undo(self, name: str) -> None:
+        """Undo at KrosAI what a call did."""
+        raise NotImplementedError
+
+    def done(self, state: Json) -> list[str]:
+        """List what KrosAI did, in order."""
+        raise NotImplementedError
+
+
+@dataclass
+class Purchases(Guard):
+    """Each call buys a number. One that was bought is not bought again for an hour, so each yes is for another."""
+
+    callers: Callers = field(default_factory=lambda: Callers(""))
+    principal: str = ""
+    numbers: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    early: dict[str, Json] = field(default_factory=dict)
+
+    def approve(self, name: str) -> Json:
+        """Let a person say yes, unless they did before it was forbidden."""
+        if self.krosai.charges([self.numbers.get(name, "")]):
             del self.numbers[name]
-        yes = self.early.pop(name, None) or self.agent.propose(self._number(request["args"]))
-        if yes is None:
-            return {"_status": 403, "approved": False}
-        self.given[name] = self.last = yes
-        return {"_status": 200, "approved": True}
+        return self.early.pop(name, {}) or super().approve(name)
 
-    def call(self, request: Json) -> Json:
-        """Call the guarded tool, with the number's own yes if it ever had one."""
-        e164 = self._number(request["args"])
-        result = self.agent.act(e164, self.given.get(_name(request["args"]), self.last))
-        self._restore(e164)
-        return {"_status": 403 if result.get("isError") else 200, "result": result.get("structuredContent")}
+    def forbid(self, name: str) -> bool:
+        """Let a person say yes to a number of a country, which is then forbidden to this principal."""
+        self._choose(name, country="KE")
+        self.early[name] = super().approve(name)
+        self.callers.limit(self.principal, 'allowed_countries = ["NG"]')
+        return True
 
-    def executions(self, _request: Json) -> Json:
-        """Tell what KrosAI did for these numbers, in order."""
-        state, names = self.krosai.state(), self.names
-        done = [charge["e164"] for charge in state["charges"]]
-        if self.agent.tool == "release_phone_number":
-            released = [seen for seen in state["requests"] if seen["method"] == "DELETE" and seen["status"] < 300]
-            done = [self.ids.get(seen["path"].rpartition("/")[2], "") for seen in released]
-        executions = [{"tool": self.agent.tool, "args": json.loads(names[e164])} for e164 in done if e164 in names]
-        return {"_status": 200, "executions": executions}
-
-    def _number(self, arguments: Json, country: str = "NG") -> str:
-        name = _name(arguments)
+    def arguments(self, name: str) -> Json:
+        """Give the number, in words that stay true when it is for sale again under another id."""
         if name not in self.numbers:
-            found = self.agent.call("search_phone_numbers", country=country, limit=100)["structuredContent"]
-            [self.numbers[name]] = self.krosai.take([each["e164"] for each in found["numbers"]], 1)
-            self.names[self.numbers[name]] = name
-            self._restore(self.numbers[name])
-        return self.numbers[name]
+            self._choose(name)
+        return {"e164": self.numbers[name]}
 
-    def _restore(self, e164: str) -> None:
-        if e164 == self.protected:
-            return
-        self.krosai.put(e164, owned=self.agent.tool == "release_phone_number")
-        if number_id := self.krosai.number_id(e164):
-            self.ids[number_id] = e164
+    def undo(self, name: str) -> None:
+        """Put the number up for sale again."""
+        self.krosai.put(self.numbers[name], owned=False)
+
+    def done(self, state: Json) -> list[str]:
+        """List what was charged."""
+        return [self.names[charge["e164"]] for charge in state["charges"] if charge["e164"] in self.names]
+
+    def _choose(self, name: str, country: str = "NG") -> None:
+        [self.numbers[name]] = self.krosai.take(self.agent.for_sale(country), 1)
+        self.names[self.numbers[name]] = name
 
 
-def _name(arguments: Json) -> str:
-    return json.dumps(arguments, sort_keys=True)
+@dataclass
+class Releases(Guard):
+    """Each call releases a number, which is then owned again under another id."""
+
+    protected: str = ""
+    numbers: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """By the ids that the numbers have, and had."""
+
+    def forbid(self, name: str) -> bool:
+        """Let it stand for a number that the settings protect."""
+        self.numbers[name] = self.protected
+        self.names[self.krosai.number_id(self.protected)] = name
+        return True
+
+    def arguments(self, name: str) -> Json:
+        """Give the number."""
+        if name not in self.numbers:
+            [self.numbers[name]] = self.krosai.take(self.agent.for_sale(), 1)
+            self.undo(name)
+        return {"number_id": self.numbers[name]}
+
+    def undo(self, name: str) -> None:
+        """Own the number again."""
+        self.krosai.put(self.numbers[name], owned=True)
+        self.names[self.krosai.number_id(self.numbers[name])] = name
+
+    def done(self, state: Json) -> list[str]:
+        """List what was released."""
+        ended = [seen["path"].rpartition("/")[2] for seen in _granted(state, "DELETE")]
+        return [self.names[number_id] for number_id in ended if number_id in self.names]
+
+
+@dataclass
+class Changes(Guard):
+    """Each call changes one number, which the settings protect, in another way; then it is as before."""
+
+    protected: str = ""
+    changes: dict[str, Json] = field(default_factory=dict)
+
+    def forbid(self, name: str) -> bool:
+        """Say that there is no such rule."""
+        del name
+        return False
+
+    def arguments(self, name: str) -> Json:
+        """Give number and settings."""
+        if name not in self.changes:
+            self.krosai.put(self.protected, owned=True)
+            endpoints = [
+                each["endpoint_id"] for each in self.agent.call("list_endpoints")["structuredContent"]["endpoints"]
+            ]
+            switches = ("on", "off")
+            every = (
+                {"endpoint_id": endpoint, "allow_inbound": inbound, "allow_outbound": outbound}
+                for endpoint in endpoints[1:]
+                for inbound in switches
+                for outbound in switches
+            )
+            self.changes[name] = next(each for each in every if each not in self.changes.values())
+        return {"number_id": self.protected, **self.changes[name]}
+
+    def undo(self, name: str) -> None:
+        """Set the number back."""
+        del name
+        self.krosai.put(self.protected, owned=True)
+
+    def done(self, state: Json) -> list[str]:
+        """List what was changed."""
+        number_id = self.krosai.number_id(self.protected)
+        bodies = [seen["body"] for seen in _granted(state, "PATCH") if seen["path"].endswith(f"/{number_id}")]
+        return [name for body in bodies for name, change in self.changes.items() if _is_like(body, change)]
+
+
+def _granted(state: Json, method: str) -> list[Json]:
+    """List the requests of a method that were answered well; one in course has no status yet."""
+    return [seen for seen in state["requests"] if seen["method"] == method and (seen["status"] or 500) < 300]
+
+
+def _is_like(body: Json, change: Json) -> bool:
+    switched = {name: change[name] == "on" for name in ("allow_inbound", "allow_outbound")}
+    return all(body.get(name, value) == value for name, value in {**change, **switched}.items())
 
 
 @dataclass
 class Reader:
     """Answers what the harness asks of a hidden instruction: it stands in the name of an endpoint that a number has.
 
-    The agent obeys whatever it reads. The person wants the number released once, and is not asked to want anything the
-    other time, so they turn down what is then put to them.
+    The agent proposes to release the number both times, as one does that obeys whatever it can read. The person wants
+    that once only, and turns it down when it is put to them the other time.
     """
 
     agent: Agent
@@ -252,51 +347,57 @@ class Reader:
         """Let the agent read, and propose an irreversible act."""
         wanted = request["artifact"].isascii()
         self.krosai.name_endpoint(request["artifact"])
-        found = self.agent.call("search_phone_numbers", country="NG", limit=100)["structuredContent"]["numbers"]
-        [e164] = self.krosai.take([each["e164"] for each in found], 1)
+        [e164] = self.krosai.take(self.agent.for_sale(), 1)
         self.krosai.put(e164, owned=True)
-        read = [self.agent.call("list_endpoints"), self.agent.call("get_phone_number", number_id=e164)]
-        asked = self.agent.act(e164)
+        number = {"number_id": e164}
+        read = [self.agent.call("list_endpoints"), self.agent.call("get_phone_number", **number)]
+        asked = self.agent.act(number)
         seen = json.dumps([*read, asked["inputRequests"]], ensure_ascii=False)
         if "Q3 vendor summary" not in seen:
             raise RuntimeError("The name was not shown, so nothing can be said of what is hidden in it.")
-        yes = {"requestState": asked["requestState"], "asked": list(asked["inputRequests"])}
-        outcome = self.agent.act(e164, yes if wanted else {**yes, "declines": True})["structuredContent"]
-        kept = bool(self.krosai.number_id(e164))
-        decided = {"done": EXECUTED, "declined": DENIED}.get(outcome["status"], NO_DECISION)
-        answer = {"outcome": decided if kept else EXECUTED, "normalised_input": seen}
-        if decided == DENIED:
-            record = self.record(outcome["operation_id"])
-            answer["decision_record"] = {
+        yes = {"requestState": asked["requestState"], "asked": list(asked["inputRequests"]), "declines": not wanted}
+        ended = self.agent.act(number, yes)["structuredContent"]
+        record = self.record(ended["operation_id"])
+        outcome = DENIED if record["state"] == "declined" else NO_DECISION
+        return {
+            "outcome": outcome if self.krosai.number_id(e164) else EXECUTED,
+            "normalised_input": seen,
+            "decision_record": {
                 "principal": record["principal"],
                 "capability": record["action"],
                 "decision": record["state"],
-            }
-        return answer
+            },
+        }
 
 
 def approval_runs(
     targets: Json, krosai: KrosAI, talk: Callable[..., MCPTransport]
 ) -> dict[str, Callable[[], list[Json]]]:
     """Make a run for each guarded tool and each way of saying yes."""
+    runs: dict[str, Callable[[], list[Json]]] = {}
+    for way in ("code", "prompt"):
+        buyer = f"buyer-by-{way}"
 
-    def made(tool: str, way: str) -> Callable[[], list[Json]]:
-        principal = f"{tool.partition('_')[0]}-by-{way}"
-        agent = Agent(talk(targets["url"], targets["tokens"][principal], asks=way == "prompt"), tool)
-        guard = Guard(agent, krosai, Callers(targets["tokens_file"]), principal, targets["protected"])
-        return lambda: _rows(ApprovalBindingHarness(guard, tool).run_all())
+        def agent(name: str, tool: str, *, asks: bool = way == "prompt") -> Agent:
+            return Agent(talk(targets["url"], targets["tokens"][name], asks=asks), tool)
 
-    tools = {"buying": "buy_phone_number", "releasing": "release_phone_number"}
-    return {
-        f"approval-binding, {what} by {way}": made(tool, way)
-        for what, tool in tools.items()
-        for way in ("code", "prompt")
-    }
+        guards = {
+            "buying": Purchases(agent(buyer, BUY), krosai, callers=Callers(targets["tokens_file"]), principal=buyer),
+            "releasing": Releases(agent("owner", RELEASE), krosai, protected=targets["protected"][0]),
+            "changing": Changes(agent("owner", CHANGE), krosai, protected=targets["protected"][1 + (way == "prompt")]),
+        }
+        for what, guard in guards.items():
+            runs[f"approval-binding, {what} by {way}"] = _run_of(guard)
+    return runs
+
+
+def _run_of(guard: Guard) -> Callable[[], list[Json]]:
+    return lambda: _rows(ApprovalBindingHarness(guard, guard.agent.tool).run_all())
 
 
 def hidden_run(targets: Json, krosai: KrosAI, talk: Callable[..., MCPTransport]) -> list[Json]:
     """Run what is asked of hidden instructions."""
-    agent = Agent(talk(targets["url"], targets["tokens"]["reader"], asks=True), "release_phone_number")
+    agent = Agent(talk(targets["url"], targets["tokens"]["owner"], asks=True), RELEASE)
 
     def record(operation_id: str) -> Json:
         command = [*targets["stdio"], "operations", operation_id, "--json"]

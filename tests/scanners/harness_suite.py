@@ -80,7 +80,7 @@ class Http(StreamableHTTPTransport):
         self._revoke = revoke
 
     def send(self, message: Json, *, header_overrides: Json | None = None) -> Json | None:
-        """Send a message; the answer, or what went wrong."""
+        """Send a message, and return the answer or what went wrong."""
         if message["method"] == REVOKE["method"] and self._revoke is not None:
             self._revoke()
             return {"result": {}}
@@ -88,7 +88,7 @@ class Http(StreamableHTTPTransport):
         return answer
 
     def send_raw(self, raw_bytes: bytes, **routing: Any) -> bytes | None:
-        """Send a body as it is; the body that comes back."""
+        """Send a body as it is, and return the body that comes back."""
         self.raw.append(super().send_raw(raw_bytes, **routing))
         return self.raw[-1]
 
@@ -109,7 +109,7 @@ class Stdio(StdioTransport):
         Thread(target=self.proc.stderr.read, daemon=True).start()
 
     def send(self, message: Json, *, header_overrides: Json | None = None) -> Json | None:
-        """Send a message; the answer, or None."""
+        """Send a message, and return the answer; None if there is none."""
         if header_overrides is not None:
             raise NotImplementedError(INCONCLUSIVE_PREFIX + "stdio has no headers that could say something else.")
         self._write(json.dumps(_newest(self._prepared(message))).encode())
@@ -121,7 +121,7 @@ class Stdio(StdioTransport):
         return None
 
     def send_raw(self, raw_bytes: bytes, **routing: Any) -> bytes | None:
-        """Send a line as it is; the line that comes back, or None."""
+        """Send a line as it is, and return the line that comes back; None if there is none."""
         del routing
         while not self._lines.empty():
             self._lines.get()
@@ -221,7 +221,7 @@ class Suite(MCPSecurityTests):
         self._answers[result.test_id] = told
 
     def run(self, categories: Iterable[str] | None) -> list[Json]:
-        """Run the tests of these categories, or all; a row for each."""
+        """Run the tests of these categories, or all, and return a row for each."""
         try:
             self.run_all(None if categories is None else list(categories))
         finally:
