@@ -326,6 +326,7 @@ def _granted(state: Json, method: str) -> list[Json]:
 
 
 def _is_like(body: Json, change: Json) -> bool:
+    """Whether a request may have made a change; what it leaves out could have been so before."""
     switched = {name: change[name] == "on" for name in ("allow_inbound", "allow_outbound")}
     return all(body.get(name, value) == value for name, value in {**change, **switched}.items())
 
