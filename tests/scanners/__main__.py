@@ -14,20 +14,26 @@ from tests.fleet.replicas import open_service, token_of, write_tokens
 from tests.processes import end_as_by_ctrl_c
 
 from .findings import Finding, Scan, Verdict, compare, read_reasons
-from .running import SCANNERS, NothingScannedError, NotTriedError
+from .harness import NAME, agent_security_harness
+from .running import SCANNERS as SMALLER
+from .running import NothingScannedError, NotTriedError
 
 REASONS = Path(__file__).with_name("explained.toml")
 CALLER = "scanner"
+SCANNERS = {**SMALLER, NAME: agent_security_harness}
 ABOUT = f"""
 Runs scanners that others wrote, each in an environment of its own, against the real server with a simulated KrosAI,
 over stdio and over HTTP with a token, and on the sources. None is given a key, and none asks a service elsewhere.
 
-  cisco-ai-mcp-scanner  YARA's and the schema rules on tools, prompts, resources, instructions; probes HTTP
-  agent-audit           the sources of kros_mcp, and what it takes each tool to be able to do
-  agentraas             which tools it takes for risky
+  cisco-ai-mcp-scanner    YARA's and the schema rules on tools, prompts, resources, instructions; probes HTTP
+  agent-audit             the sources of kros_mcp, and what it takes each tool to be able to do
+  agentraas               which tools it takes for risky
+  agent-security-harness  attacks over HTTP and stdio in both eras, with second principals, tokens of other issuers and
+                          for others, replayed and altered answers; what a yes is good for; instructions in names
 
-Every finding that stays has its reason in {REASONS.name} beside this program. A finding without reason fails, and so
-does a reason without finding, a scanner that looked at nothing, and one that no longer knows a poisoned text.
+A test of the last one that passes is no finding; one that fails, or that could not tell, is. Every finding that stays
+has its reason in {REASONS.name} beside this program. A finding without reason fails, and so does a reason without
+finding, a scanner that looked at nothing, and one that no longer knows a poisoned text or a bad server.
 """
 EXIT = """
 exit codes

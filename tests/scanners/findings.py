@@ -5,6 +5,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 
@@ -58,6 +59,8 @@ def compare(found: Iterable[Finding], reasons: Counter[Finding]) -> Verdict:
 def read_reasons(path: Path) -> Counter[Finding]:
     """Read the file of reasons: tables `[[finding]]` of scanner, rule, place, reason, and `times` where not once.
 
+    Lists `rules` and `places` stand for as many findings: each of the rules at each of the places.
+
     Raises:
         ValueError: An entry has no reason, stands there twice, or has a word too many or too few.
     """
@@ -66,14 +69,20 @@ def read_reasons(path: Path) -> Counter[Finding]:
         if not str(entry.pop("reason", "")).strip():
             raise ValueError(f"{path.name}: an entry has no reason: {entry}")
         times = entry.pop("times", 1)
-        try:
-            finding = Finding(**entry)
-        except TypeError as exc:
-            raise ValueError(f"{path.name}: an entry is not scanner, rule, place and reason: {entry}") from exc
-        if finding in reasons:
-            raise ValueError(f"{path.name}: twice the same: {finding}; say how many times")
-        reasons[finding] = times
+        rules, places = (entry.pop(f"{name}s", None) or [entry.pop(name, None)] for name in ("rule", "place"))
+        for rule, place in product(rules, places):
+            try:
+                finding = Finding(**entry, **_given(rule=rule, place=place))
+            except TypeError as exc:
+                raise ValueError(f"{path.name}: an entry is not scanner, rule, place and reason: {entry}") from exc
+            if finding in reasons:
+                raise ValueError(f"{path.name}: twice the same: {finding}; say how many times")
+            reasons[finding] = times
     return reasons
+
+
+def _given(**words: str | None) -> dict[str, str]:
+    return {name: word for name, word in words.items() if word is not None}
 
 
 def function_at(path: Path, line: int) -> str:

@@ -17,7 +17,12 @@ SOURCES = ROOT / "kros_mcp"
 _PATIENCE_SECONDS = 300
 _CISCO_NEEDS = (3, 11, 4)
 # A new version may find more, which is for the person to read who raises the bound.
-_VERSIONS = {"cisco-ai-mcp-scanner": ">=4.8,<4.9", "agent-audit": ">=0.20,<0.21", "agentraas": ">=0.14,<0.15"}
+_VERSIONS = {
+    "cisco-ai-mcp-scanner": ">=4.8,<4.9",
+    "agent-audit": ">=0.20,<0.21",
+    "agentraas": ">=0.14,<0.15",
+    "agent-security-harness": ">=4.28,<4.29",
+}
 _CLEAN = "PATH", "HOME", "LANG", "TMPDIR"
 
 
@@ -35,7 +40,7 @@ async def cisco(url: str, token: str) -> Scan:
         raise NotTriedError(f"needs Python {'.'.join(map(str, _CISCO_NEEDS))}")
     began = time.perf_counter()
     script = Path(__file__).with_name("cisco.py")
-    report = _json(await _run("cisco-ai-mcp-scanner", "python", script, str(KROS_MCP), url, token))
+    report = read_json(await run_alone("cisco-ai-mcp-scanner", "python", script, str(KROS_MCP), url, token))
     scanned = report["scanned"]
     if not report["sees_poison"]:
         raise NothingScannedError("cisco-ai-mcp-scanner finds nothing in a poisoned text, so its rules are not there.")
@@ -51,8 +56,10 @@ async def agent_audit(_url: str, _token: str) -> Scan:
     """agent-audit: the sources, and what it takes each tool to be able to do."""
     began = time.perf_counter()
     everything = ("--severity", "info", "--min-tier", "suppressed", "--format", "json")
-    sources = _json(await _run("agent-audit", "agent-audit", "scan", *everything, SOURCES, codes=(0, 1)))
-    tools = _json(await _run("agent-audit", "agent-audit", "inspect", "--format", "json", "stdio", "--", *_stdio()))
+    sources = read_json(await run_alone("agent-audit", "agent-audit", "scan", *everything, SOURCES, codes=(0, 1)))
+    tools = read_json(
+        await run_alone("agent-audit", "agent-audit", "inspect", "--format", "json", "stdio", "--", *_stdio())
+    )
     _some("agent-audit", sources["scanned_files"] and tools["tool_count"])
     found = [*map(_of_source, sources["findings"]), *_of_tools(tools)]
     what = f"{sources['scanned_files']} files, {tools['tool_count']} tools"
@@ -62,7 +69,7 @@ async def agent_audit(_url: str, _token: str) -> Scan:
 async def agentraas(_url: str, _token: str) -> Scan:
     """agentraas: which tools it takes for risky by their names and annotations."""
     began = time.perf_counter()
-    [report] = _json(await _run("agentraas", "agentraas", "scan", "--json", "--", *_stdio()))
+    [report] = read_json(await run_alone("agentraas", "agentraas", "scan", "--json", "--", *_stdio()))
     _some("agentraas", len(report["tools"]))
     found = tuple(
         Finding("agentraas", f"{tool['category']}, risk {tool['risk']}", f"tool {tool['name']}")
@@ -70,7 +77,7 @@ async def agentraas(_url: str, _token: str) -> Scan:
         if tool["risk"] != "low"
     )
     asked = "from importlib.metadata import version; print(version('agentraas'))"
-    version = (await _run("agentraas", "python", "-c", asked)).strip()
+    version = (await run_alone("agentraas", "python", "-c", asked)).strip()
     return Scan("agentraas", version, f"{len(report['tools'])} tools", found, time.perf_counter() - began)
 
 
@@ -100,7 +107,7 @@ def _stdio() -> tuple[str, str]:
     return str(KROS_MCP), "--simulator"
 
 
-async def _run(package: str, *command: str | Path, codes: tuple[int, ...] = (0,)) -> str:
+async def run_alone(package: str, *command: str | Path, codes: tuple[int, ...] = (0,)) -> str:
     """Run a program of a package in an environment of its own, without any key; answers its stdout."""
     own = ["uv", "run", "--isolated", "--no-project", "--quiet", "--python", sys.executable]
     own += ["--with", package + _VERSIONS[package]]
@@ -112,7 +119,7 @@ async def _run(package: str, *command: str | Path, codes: tuple[int, ...] = (0,)
     return done.stdout
 
 
-def _json(text: str) -> Any:
+def read_json(text: str) -> Any:
     """Read a report; what a program says before its JSON is passed over."""
     start = min((place for place in (text.find("{"), text.find("[")) if place >= 0), default=0)
     try:

@@ -30,6 +30,8 @@ def test_one_reason_does_not_cover_a_second_finding_at_the_same_place() -> None:
         (ENTRY + 'reason = "  "\n', "no reason"),
         (ENTRY + 'reason = "yes"\nseverity = "low"\n', "not scanner, rule, place"),
         ((ENTRY + 'reason = "yes"\n') * 2, "twice"),
+        (ENTRY + 'places = ["tool buy_phone_number"]\nreason = "yes"\n', "not scanner, rule, place"),
+        (ENTRY.replace('rule = "rule"', "rules = []") + 'reason = "yes"\n', "not scanner, rule, place"),
     ],
 )
 def test_an_entry_that_explains_nothing_is_refused(tmp_path: Path, text: str, words: str) -> None:
@@ -37,6 +39,13 @@ def test_an_entry_that_explains_nothing_is_refused(tmp_path: Path, text: str, wo
     path.write_text(text)
     with pytest.raises(ValueError, match=words):
         read_reasons(path)
+
+
+def test_one_reason_may_stand_for_several_rules_at_several_places(tmp_path: Path) -> None:
+    path = tmp_path / "explained.toml"
+    path.write_text('[[finding]]\nscanner = "s"\nrules = ["a", "b"]\nplaces = ["x", "y"]\nreason = "yes"\n')
+
+    assert read_reasons(path) == Counter(Finding("s", rule, place) for rule in "ab" for place in "xy")
 
 
 def test_every_entry_of_ours_has_a_reason() -> None:
