@@ -310,6 +310,22 @@ async def test_an_older_file_beside_a_newer_log_of_an_earlier_version_is_whole_o
     assert outcomes <= {"whole", refused.NOT_ITS_LOG, refused.DAMAGED}
 
 
+async def test_a_file_and_log_that_a_killed_process_of_an_earlier_version_left_are_read_whole(
+    path: Path, url: str
+) -> None:
+    async with open_bench(simulator(), journal_url=url) as bench:
+        bought = await bench.buy(FIRST)
+    folder = path.with_name("left")
+    folder.mkdir()
+    with closing(in_wal(path)) as connection:
+        connection.execute("UPDATE operations SET message = 'stands in the log alone'")
+        for name in ("journal.sqlite3", "journal.sqlite3-wal"):
+            shutil.copyfile(path.with_name(name), folder / name)
+    async with open_journal(f"sqlite:///{folder}/journal.sqlite3") as journal:
+        [found] = await journal.list_operations()
+    assert (found.id, found.message) == (bought.id, "stands in the log alone")
+
+
 async def test_a_log_of_an_earlier_version_beside_a_file_that_keeps_none_is_refused(path: Path, url: str) -> None:
     async with open_journal(url):
         pass
