@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from mcp.server.caching import CacheableMethod, CacheHint
@@ -12,6 +13,7 @@ from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.request_state import RequestStateSecurity
+from mcp.server.runner import serve_dual_era_loop
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     INTERNAL_ERROR,
@@ -32,7 +34,7 @@ from mcp.types import (
 from mcp.types import Resource as MCPResource
 from mcp.types import ResourceTemplate as MCPResourceTemplate
 from mcp.types import Tool as MCPTool
-from mcp.types.version import MODERN_PROTOCOL_VERSIONS
+from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from pydantic import AnyUrl, ValidationError
 
 from kros_mcp import __version__, telemetry
@@ -40,6 +42,7 @@ from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentErr
 from kros_mcp.operations.model import CODE_SECONDS, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
+from kros_mcp.stdio import Stdio
 from kros_mcp.tools import completing, outcomes, prompts, resources, results
 from kros_mcp.tools.call import Call, Runtime, principal_of, timed
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, may_use
@@ -84,6 +87,15 @@ class KrosServer(MCPServer[Runtime]):
             serve("resources/subscribe", SubscribeRequestParams, listening.subscribe)
             serve("resources/unsubscribe", UnsubscribeRequestParams, listening.unsubscribe)
 
+    async def serve_stdio(self, stdio: Stdio) -> None:
+        """Open what the tools need, and serve one client until it or the stop ends the connection."""
+        server = self._lowlevel_server
+        async with server.lifespan(server) as state:
+            loop = partial(
+                serve_dual_era_loop, server, lifespan_state=state, init_options=server.create_initialization_options()
+            )
+            await stdio.serve(loop)
+
     async def list_tools(self) -> list[MCPTool]:
         """List the tools that the caller may use."""
         return [tool for tool in await super().list_tools() if may_use(tool.name)]
@@ -123,7 +135,8 @@ class KrosServer(MCPServer[Runtime]):
         # The SDK takes a server with streams for one whose lists change; clients would open streams to hear of that.
         able = self._lowlevel_server.get_capabilities()
         return DiscoverResult(
-            supported_versions=list(MODERN_PROTOCOL_VERSIONS),
+            # A client that finds only the newest named here would take the server for one that has left the others.
+            supported_versions=[*reversed(MODERN_PROTOCOL_VERSIONS), *reversed(HANDSHAKE_PROTOCOL_VERSIONS)],
             capabilities=able.model_copy(update={"resources": ResourcesCapability(subscribe=True, list_changed=False)}),
             instructions=self.instructions,
         )

@@ -25,7 +25,7 @@ FLOORS = [
     ("kros_mcp.krosai",),
     ("kros_mcp.operations",),
     ("kros_mcp.tools",),
-    ("kros_mcp.server", "kros_mcp.runtime"),
+    ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
     ("kros_mcp.http",),
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]

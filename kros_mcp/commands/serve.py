@@ -5,8 +5,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
@@ -14,10 +12,11 @@ import anyio
 from kros_mcp.errors import KrosError
 
 if TYPE_CHECKING:
-    from kros_mcp.settings import Settings
-    from kros_mcp.tools.call import Runtime
+    from kros_mcp.stdio import Stdio
 
 LONGEST_STOP_SECONDS = 45.0
+LONGEST_ANSWER_SECONDS = 35.0
+"""As long as an act may take to end; what is left of the stop goes to closing."""
 
 
 def run(*, simulator: bool) -> int:
@@ -33,32 +32,24 @@ def run(*, simulator: bool) -> int:
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
     settings.require_principal()
-    from kros_mcp.runtime import open_runtime  # noqa: PLC0415 - after the settings, which may stop the start
     from kros_mcp.server import build_server  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.stdio import Stdio, standard_streams  # noqa: PLC0415 - after the settings, which may stop the start
 
     tell_acts()
-    lifespans: list[anyio.Event] = []
-
-    @asynccontextmanager
-    async def tracked(settings: "Settings") -> "AsyncIterator[Runtime]":
-        closed = anyio.Event()
-        lifespans.append(closed)
-        try:
-            async with open_runtime(settings) as runtime:
-                yield runtime
-        finally:
-            closed.set()
-
-    server = build_server(settings, tracked)
+    server = build_server(settings)
     gc.enable()
     gc.freeze()
 
     async def serve() -> None:
+        stopping = anyio.Event()
         async with anyio.create_task_group() as tasks:
             session = anyio.CancelScope()
-            tasks.start_soon(_stop_on_signal, session, lifespans)
-            with session:
-                await server.run_stdio_async()
+            with standard_streams() as (reads, writes):
+                stdio = Stdio(reads, writes, stopping, LONGEST_ANSWER_SECONDS)
+                tasks.start_soon(_stop_on_signal, session, stdio)
+                tasks.start_soon(_leave_when_late, stopping)
+                with session:
+                    await server.serve_stdio(stdio)
             tasks.cancel_scope.cancel()
 
     try:
@@ -87,20 +78,21 @@ def in_our_words(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return ours or group
 
 
-async def _stop_on_signal(session: anyio.CancelScope, lifespans: list[anyio.Event]) -> None:
-    """On SIGTERM or SIGINT end the session, which waits a bounded time for what is being sent, and leave.
-
-    The thread that reads stdin cannot be interrupted, so the process leaves without waiting for it.
-    """
+async def _stop_on_signal(session: anyio.CancelScope, stdio: "Stdio") -> None:
+    """End the connection on SIGTERM, SIGINT or SIGHUP; one that opens or ends already is waited for no longer."""
     if sys.platform == "win32":
         return
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for _ in signals:
-            session.cancel()
-            with anyio.move_on_after(LONGEST_STOP_SECONDS):
-                for closed in lifespans:
-                    await closed.wait()
-            leave(0)
+            if not stdio.is_open:
+                session.cancel()
+            stdio.stopping.set()
+
+
+async def _leave_when_late(stopping: anyio.Event) -> None:
+    await stopping.wait()
+    await anyio.sleep(LONGEST_STOP_SECONDS)
+    leave(0)
 
 
 def leave(code: int) -> NoReturn:

@@ -1,0 +1,121 @@
+"""Reads one line of a client's as a JSON-RPC message, and answers one that is none.
+
+The SDK drops such a line without a word, and takes a request whose `id` is null, a fraction or a boolean for a
+notification: the client waits out its time. Here everything that looks like a request has an answer.
+"""
+
+import re
+
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+LONGEST_LINE_BYTES = 256 * 1024  # as over HTTP
+
+_UNREADABLE = (
+    "This line cannot be read as JSON: a message is one complete line of UTF-8, without halves of surrogate pairs, at "
+    "most 200 levels deep. Nothing was done."
+)
+_NO_MESSAGE = (
+    'This line is no JSON-RPC 2.0 request: it needs "jsonrpc": "2.0", a "method", an "id" that is a text or a whole '
+    'number, and "params" that are an object. Nothing was done.'
+)
+_BATCH = "This server takes one message a line: batches are no part of MCP any more. Send each by itself."
+_TOO_LONG = f"A message may have {LONGEST_LINE_BYTES:,} bytes at most. Nothing was done."
+_BOM = b"\xef\xbb\xbf"
+# A string, whole or cut off by the end of the line, or a run of brackets; what lies between them does not matter.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{\[]++|[}\]]++', re.DOTALL)
+_ID_VALUE = re.compile(rb'\s*+:\s*+("(?:[^"\\]++|\\.)*+"|-?[0-9]++)\s*+[,}]', re.DOTALL)
+
+
+class MalformedError(Exception):
+    """A line is no message of JSON-RPC; `answers` are to be sent for it."""
+
+    def __init__(self, answers: list[JSONRPCError]) -> None:
+        super().__init__("not a JSON-RPC message")
+        self.answers = answers
+
+
+def read_message(line: bytes) -> JSONRPCMessage:
+    """Read a line.
+
+    Args:
+        line: Without its end, and not blank. A byte order mark before it is skipped.
+
+    Returns:
+        The message. An answer to a question of the server's that cannot be read comes as an error for it.
+
+    Raises:
+        MalformedError: It is none. It carries an answer for each request in it, with the id where that can be read.
+    """
+    line = line.removeprefix(_BOM)
+    try:
+        data = from_json(line, allow_inf_nan=False)
+    except ValueError:
+        raise _malformed(PARSE_ERROR, _UNREADABLE, _id_within(line)) from None
+    if isinstance(data, list):
+        ids = [_id_of(one) for one in data if isinstance(one, dict) and "method" in one]
+        raise MalformedError([_error(INVALID_REQUEST, _BATCH, one) for one in ids or [None]])
+    if not isinstance(data, dict):
+        raise _malformed(INVALID_REQUEST, _NO_MESSAGE, None)
+    is_answer = "method" not in data and ("result" in data or "error" in data)
+    try:
+        if is_answer:
+            kind: type[JSONRPCResponse | JSONRPCError] = JSONRPCResponse if "result" in data else JSONRPCError
+            return kind.model_validate(data, by_name=False)
+        return (JSONRPCRequest if "id" in data else JSONRPCNotification).model_validate(data, by_name=False)
+    except ValidationError:
+        if not is_answer:
+            raise _malformed(INVALID_REQUEST, _NO_MESSAGE, _id_of(data)) from None
+    # An error in reply would bear an id of ours, which among the client's may be another request's.
+    return _error(INVALID_REQUEST, "The client's answer could not be read.", _id_of(data))
+
+
+def too_long(beginning: bytes) -> MalformedError:
+    """Refuse a line of which only the beginning was kept."""
+    return _malformed(INVALID_REQUEST, _TOO_LONG, _id_within(beginning.removeprefix(_BOM)))
+
+
+def _malformed(code: int, message: str, request_id: RequestId | None) -> MalformedError:
+    return MalformedError([_error(code, message, request_id)])
+
+
+def _error(code: int, message: str, request_id: RequestId | None) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=message))
+
+
+def _id_of(data: dict[str, object]) -> RequestId | None:
+    value = data.get("id")
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def _id_within(line: bytes) -> RequestId | None:
+    """Find the id of a message in a line that is not JSON: a member of the outermost object, written to its end."""
+    depth = 0
+    for token in _TOKEN.finditer(line):
+        match token[0][:1]:
+            case b"{" | b"[":
+                depth += len(token[0])
+            case b"}" | b"]":
+                depth -= len(token[0])
+            case _ if depth == 1 and token[0] == b'"id"' and (value := _ID_VALUE.match(line, token.end())):
+                return _id_of({"id": _value(value[1])})
+    return None
+
+
+def _value(text: bytes) -> object:
+    try:
+        value: object = from_json(text)
+    except ValueError:
+        return None
+    return value

@@ -1,0 +1,288 @@
+"""Serves one client over stdin and stdout: the seam between its pipes and the SDK's loop.
+
+The SDK's own transport drops a line that it cannot read, cancels what was asked when stdin ends, lets the first
+request fix the protocol's era even where that only asks which there are, and waits for stdin to end before it ends
+itself. This one answers such lines (`kros_mcp.jsonrpc`), and ends in order: it reads no more, lets what was asked be
+answered for a bounded time, and only then closes the loop.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp.types import (
+    CONNECTION_CLOSED,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    RequestId,
+)
+
+from kros_mcp.jsonrpc import LONGEST_LINE_BYTES, MalformedError, read_message, too_long
+
+logger = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 1_000
+"""Requests under way; more would only pile up. Each is at most one line long."""
+MOST_BYTES_AT_ONCE = 16 * 1024 * 1024
+LAST_WORDS_SECONDS = 1.0
+"""How long the loop's last errors may take to be written, once nothing more is asked."""
+
+_CHUNK_BYTES = 64 * 1024
+_TOO_MANY = "Too many requests are under way; wait for the answers to those sent before. Nothing was done."
+_GONE = "The client sends nothing any more."
+_NOT_WRITABLE = "The answer could not be written as JSON."
+_UNENDING = frozenset({"subscriptions/listen"})
+"""Requests that last as long as the connection, so that nothing waits for their answer."""
+
+Incoming = SessionMessage | Exception
+
+
+Loop = Callable[
+    [MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]], Coroutine[Any, Any, None]
+]
+"""The SDK's loop: it serves what it reads until that ends, and closes what it writes to."""
+
+
+@contextmanager
+def standard_streams() -> Iterator[tuple[int, int]]:
+    """Take stdin and stdout for the protocol alone: the file descriptors to read from and to write to.
+
+    Meanwhile whoever else reads stdin finds it empty, and whatever is printed goes to stderr.
+    """
+    reads, writes = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    if sys.platform != "win32":
+        for one in (reads, writes):
+            os.set_blocking(one, True)  # a parent may have left it otherwise
+    try:
+        yield reads, writes
+    finally:
+        # The duplicates stay open: a thread may still wait on them.
+        os.dup2(reads, 0)
+        os.dup2(writes, 1)
+
+
+class Stdio:
+    """One connection over a pair of file descriptors.
+
+    Args:
+        reads: Where the client's lines come from.
+        writes: Where the server's lines go.
+        stopping: Set by whoever wants the connection to end, and here when the client ends it.
+        longest_answer_seconds: How long what was asked may take to be answered after that.
+    """
+
+    def __init__(self, reads: int, writes: int, stopping: anyio.Event, longest_answer_seconds: float) -> None:
+        self._reads, self._writes = reads, writes
+        self.stopping = stopping
+        self._longest_answer_seconds = longest_answer_seconds
+        self._to_client, self._outgoing = anyio.create_memory_object_stream[SessionMessage]()
+        self._to_loop, self._incoming = anyio.create_memory_object_stream[Incoming]()
+        self._waiting = anyio.CancelScope()
+        self._under_way: dict[RequestId, list[int]] = {}  # the bytes of each request of that id
+        self._bytes_under_way = 0
+        self._settled = anyio.Event()
+        self._asked: set[RequestId] = set()
+        self._is_serving = False
+        self._hears = True
+        self._era_is_open = True
+        self._refused = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is being served, and nobody has said that this is to end."""
+        return self._is_serving and not self.stopping.is_set()
+
+    async def serve(self, loop: Loop) -> None:
+        """Serve until the client closes stdin or stdout, or `stopping` is set; what was read is answered first."""
+        writing, written = anyio.CancelScope(shield=True), anyio.Event()
+
+        async def write() -> None:
+            with writing:
+                await self._write(tasks)
+            written.set()
+
+        self._is_serving = True
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write)
+            try:
+                async with anyio.create_task_group() as reading:
+                    reading.start_soon(self._end_waiting)
+                    reading.start_soon(self._read, loop)
+                    await loop(self._incoming, self._to_client.clone())
+                    reading.cancel_scope.cancel()
+            finally:
+                self._to_client.close()
+                with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
+                    await written.wait()
+                writing.cancel()
+
+    async def _end_waiting(self) -> None:
+        await self.stopping.wait()
+        self._waiting.cancel()
+
+    async def _read(self, loop: Loop) -> None:
+        async for line in self._lines():
+            await self._take(line, loop)
+        self.stopping.set()
+        self._hears = False
+        for request_id in tuple(self._asked):
+            await self._end_prompt(request_id)
+        with anyio.move_on_after(self._longest_answer_seconds):
+            while self._under_way:
+                await self._settled.wait()
+        self._to_loop.close()
+
+    async def _lines(self) -> AsyncIterator[bytes | MalformedError]:
+        """Read line by line; one that is too long comes as the error that it is, and is kept no longer."""
+        rest, is_overlong = b"", False
+        while chunk := await self._chunk():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if not is_overlong and line.strip():
+                    yield line if len(line) <= LONGEST_LINE_BYTES else too_long(line)
+                is_overlong = False
+            if not is_overlong and len(rest) > LONGEST_LINE_BYTES:
+                yield too_long(rest)
+                is_overlong = True
+            rest = b"" if is_overlong else rest
+        if rest.strip() and not self.stopping.is_set():
+            yield rest
+
+    async def _chunk(self) -> bytes:
+        """Wait for what the client sends next; empty at the end."""
+        chunk = b""
+        with self._waiting:
+            # Nothing can interrupt the thread, so that it is left behind where the connection ends otherwise.
+            chunk = await anyio.to_thread.run_sync(self._read_chunk, abandon_on_cancel=True)
+        self._waiting = anyio.CancelScope()
+        if self.stopping.is_set():
+            self._waiting.cancel()
+        return chunk
+
+    def _read_chunk(self) -> bytes:
+        try:
+            return os.read(self._reads, _CHUNK_BYTES)
+        except OSError:  # a terminal that hung up
+            return b""
+
+    async def _take(self, line: bytes | MalformedError, loop: Loop) -> None:
+        try:
+            message = read_message(line) if isinstance(line, bytes) else line
+        except MalformedError as exc:
+            message = exc
+        match message:
+            case MalformedError():
+                self._note_refused()
+                for answer in message.answers:
+                    await self._to_client.send(SessionMessage(answer))
+            case JSONRPCRequest():
+                await self._take_request(message, len(line) if isinstance(line, bytes) else 0, loop)
+            case JSONRPCResponse(id=request_id) | JSONRPCError(id=request_id):
+                self._asked.discard(request_id or "")
+                await self._to_loop.send(SessionMessage(message))
+            case _:
+                await self._to_loop.send(SessionMessage(message))
+
+    async def _take_request(self, request: JSONRPCRequest, size: int, loop: Loop) -> None:
+        if len(self._under_way) >= MOST_AT_ONCE or self._bytes_under_way + size > MOST_BYTES_AT_ONCE:
+            await self._to_client.send(SessionMessage(_error(request.id, INVALID_REQUEST, _TOO_MANY)))
+            return
+        if self._era_is_open and request.method == "server/discover":
+            await self._answer_alone(request, size, loop)
+            return
+        self._era_is_open = False
+        await self._to_loop.send(self._expected(request, size))
+
+    async def _answer_alone(self, request: JSONRPCRequest, size: int, loop: Loop) -> None:
+        """Answer a request in a loop of its own, so that what comes next may be of either era."""
+        send, receive = anyio.create_memory_object_stream[Incoming](1)
+        send.send_nowait(self._expected(request, size))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(loop, receive, self._to_client.clone())
+            while request.id in self._under_way:
+                await self._settled.wait()
+            send.close()
+
+    def _expected(self, request: JSONRPCRequest, size: int) -> SessionMessage:
+        """Note a request whose answer the end of the connection waits for."""
+        if request.method in _UNENDING:
+            return SessionMessage(request)
+        self._under_way.setdefault(request.id, []).append(size)
+        self._bytes_under_way += size
+
+        async def unanswered() -> None:
+            self._settle(request.id)
+
+        return SessionMessage(request, ServerMessageMetadata(on_request_unanswered=unanswered))
+
+    def _settle(self, request_id: RequestId | None) -> None:
+        if request_id is None or (sizes := self._under_way.get(request_id)) is None:
+            return
+        self._bytes_under_way -= sizes.pop()
+        if not sizes:
+            del self._under_way[request_id]
+        self._settled.set()
+        self._settled = anyio.Event()
+
+    async def _end_prompt(self, request_id: RequestId) -> None:
+        """Tell the loop that nobody will answer a question of the server's any more."""
+        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            await self._to_loop.send(SessionMessage(_error(request_id, CONNECTION_CLOSED, _GONE)))
+
+    async def _write(self, tasks: TaskGroup) -> None:
+        async for outgoing in self._outgoing:
+            message = outgoing.message
+            if isinstance(message, JSONRPCRequest):
+                if not self._hears:
+                    tasks.start_soon(self._end_prompt, message.id)
+                    continue
+                self._asked.add(message.id)
+            try:
+                await anyio.to_thread.run_sync(self._write_all, _line(message), abandon_on_cancel=True)
+            except OSError:
+                logger.warning("stdout is closed, so the server stops")
+                self.stopping.set()
+                tasks.cancel_scope.cancel()
+                return
+            if isinstance(message, JSONRPCResponse | JSONRPCError):
+                self._settle(message.id)
+
+    def _write_all(self, line: bytes) -> None:
+        while line:
+            line = line[os.write(self._writes, line) :]
+
+    def _note_refused(self) -> None:
+        """Log the 1st, 2nd, 4th, 8th line that is none: a flood of them must not fill a stderr that nobody reads."""
+        self._refused += 1
+        if self._refused & (self._refused - 1) == 0:
+            logger.warning("refused a line on stdin that is no message of JSON-RPC; %d so far", self._refused)
+
+
+def _line(message: JSONRPCMessage) -> bytes:
+    try:
+        text = message.model_dump_json(by_alias=True, exclude_unset=True)
+    except ValueError:  # half of a surrogate pair in somebody's name: one answer must not end them all
+        logger.exception("an answer could not be written as JSON")
+        request_id = message.id if isinstance(message, JSONRPCResponse) else None
+        text = _error(request_id, INTERNAL_ERROR, _NOT_WRITABLE).model_dump_json(by_alias=True)
+    return text.encode() + b"\n"
+
+
+def _error(request_id: RequestId | None, code: int, message: str) -> JSONRPCError:
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=message))
