@@ -131,6 +131,8 @@ class Stdio:
                 with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
                     await written.wait()
                 writing.cancel()
+                for stream in (self._outgoing, self._to_loop, self._incoming):
+                    stream.close()
 
     async def _end_waiting(self) -> None:
         await self.stopping.wait()
@@ -246,7 +248,10 @@ class Stdio:
             await self._to_loop.send(SessionMessage(_error(request_id, CONNECTION_CLOSED, _GONE)))
 
     async def _write(self, tasks: TaskGroup) -> None:
+        is_broken = False
         async for outgoing in self._outgoing:
+            if is_broken:
+                continue  # whoever still has something to say must not wait
             message = outgoing.message
             if isinstance(message, JSONRPCRequest):
                 if not self._hears:
@@ -257,9 +262,9 @@ class Stdio:
                 await anyio.to_thread.run_sync(self._write_all, _line(message), abandon_on_cancel=True)
             except OSError:
                 logger.warning("stdout is closed, so the server stops")
+                is_broken = True
                 self.stopping.set()
                 tasks.cancel_scope.cancel()
-                return
             if isinstance(message, JSONRPCResponse | JSONRPCError):
                 self._settle(message.id)
 
