@@ -47,8 +47,9 @@ from kros_mcp.tools import completing, outcomes, prompts, resources, results
 from kros_mcp.tools.call import Call, Runtime, principal_of, timed
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, may_use
 from kros_mcp.tools.icon import icon
+from kros_mcp.tools.keyless import open_nothing, serve_keyless
 from kros_mcp.tools.listening import Listening
-from kros_mcp.tools.parameters import refusal
+from kros_mcp.tools.parameters import refusal, without_clients_own
 from kros_mcp.tools.registry import build_tools
 from kros_mcp.tools.unopened import tell_unopened
 
@@ -86,6 +87,10 @@ class KrosServer(MCPServer[Runtime]):
         if listening.has_session:
             serve("resources/subscribe", SubscribeRequestParams, listening.subscribe)
             serve("resources/unsubscribe", UnsubscribeRequestParams, listening.unsubscribe)
+
+    def serve_keyless(self) -> None:
+        """Serve without an API key: whatever needs it says that it is missing."""
+        serve_keyless(self._lowlevel_server)
 
     async def serve_stdio(self, stdio: Stdio) -> None:
         """Open what the tools need, and serve one client until it or the stop ends the connection."""
@@ -271,7 +276,7 @@ def build_server(
     """Build the server; nothing is opened before its lifespan begins.
 
     Args:
-        settings: What the environment decides.
+        settings: What the environment decides. Without an API key every tool says that it is missing.
         lifespan: Opens the runtime; tests give their own.
         listening: Who listens for changes. Defaults to what suits one client on stdio.
     """
@@ -282,7 +287,7 @@ def build_server(
         instructions=INSTRUCTIONS,
         icons=[icon()],
         tools=build_tools(),
-        lifespan=lambda _: lifespan(settings),
+        lifespan=lambda _: lifespan(settings) if settings.api_key else open_nothing(settings),
         log_level="WARNING",
         middleware=[_without_words],
         cache_hints=CACHE_HINTS,
@@ -293,7 +298,10 @@ def build_server(
     for prompt in prompts.build_prompts():
         server.add_prompt(prompt)
     server.serve_beside(listening or Listening())
-    server.middleware[:0] = [_with_words, tell_unopened]  # outside of the spans, and of what opens answers
+    if settings.api_key is None:
+        server.serve_keyless()
+    # outside of the spans, and of what opens answers
+    server.middleware[:0] = [_with_words, tell_unopened, without_clients_own]
     return server
 
 

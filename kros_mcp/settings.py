@@ -34,7 +34,12 @@ _SIMULATED: dict[str, Any] = {
     "journal_url": MEMORY,
     "organization_id": None,
 }
-_PLACEHOLDER = re.compile(r"\$\{user_config\.\w+\}")
+_UNFILLED = re.compile(r"\$\{user_config\.\w+\}")
+"""What Claude Desktop leaves of an extension's optional field that was left empty."""
+_VARIABLE = re.compile(r"\$\{.*\}|\{\{.*\}\}|%\w+%")
+"""What a client leaves of a variable that it does not know."""
+_EXAMPLE = re.compile(r"\$\w+|<.*>|(put )?your[-_ ].*", re.IGNORECASE)
+"""What documentation, and `install --print` here, shows in place of a key."""
 
 
 def _whole_cents(value: object) -> object:
@@ -102,7 +107,16 @@ class Settings(ServiceSettings):
     @model_validator(mode="before")
     @classmethod
     def _unset_placeholders(cls, data: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in data.items() if not (isinstance(value, str) and is_unset(value))}
+        given = {name: value for name, value in data.items() if not (isinstance(value, str) and is_unset(value))}
+        if isinstance(key := given.get("api_key"), str) and (_is_variable(key) or _EXAMPLE.fullmatch(key.strip())):
+            del given["api_key"]
+        # Any other is refused: a cap whose variable was misspelt must not be no cap.
+        if left := next((name for name, value in given.items() if isinstance(value, str) and _is_variable(value)), ""):
+            raise ValueError(
+                f"{PREFIX}{left.upper()} still holds the placeholder of a variable; set that variable, or put the "
+                "value itself here"
+            )
+        return given
 
     @field_validator("base_url")
     @classmethod
@@ -178,7 +192,8 @@ class Settings(ServiceSettings):
         """The API key, or a `SettingsError` that says how to set it."""
         if self.api_key is None:
             raise SettingsError(
-                "KROS_API_KEY is missing; set it to a KrosAI key, or try --simulator, which needs none."
+                "KROS_API_KEY is missing; set it to a KrosAI key, in place of any placeholder, or try --simulator, "
+                "which needs none."
             )
         return self.api_key.get_secret_value()
 
@@ -256,7 +271,11 @@ def _refuse_unknown() -> None:
 
 def is_unset(value: str) -> bool:
     """Tell whether a value is blank, or a placeholder that a client has put nothing in place of."""
-    return not value.strip() or _PLACEHOLDER.fullmatch(value.strip()) is not None
+    return not value.strip() or _UNFILLED.fullmatch(value.strip()) is not None
+
+
+def _is_variable(value: str) -> bool:
+    return _VARIABLE.fullmatch(value.strip()) is not None
 
 
 def is_postgres(journal_url: str | None) -> bool:

@@ -1,19 +1,37 @@
 """The arguments of the tools: how they are described, read and refused.
 
-Clients differ in what they send for "not given": an empty string, null, or nothing. All are the same
-here. Every refusal is one sentence that names what is allowed.
+Clients differ in what they send for "not given": an empty string, null, the words "null" and "none", or nothing. All
+are the same here. What some clients put into every call by themselves is left out before anything is read. Every
+refusal is one sentence that names what is allowed.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from pydantic import BeforeValidator, Field
 
 from kros_mcp import numbering
 from kros_mcp.krosai.text import is_id
 
 _TYPES = ("local", "mobile", "toll_free")
+_NOT_GIVEN = frozenset({"", "null", "none"})
+CLIENTS_OWN = frozenset({"action", "chatInput", "sessionId", "task_progress", "toolCallId"})
+"""Arguments that no model chose: n8n and Cline put them into every call, and call again and again where refused."""
+
+
+async def without_clients_own(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Handle a message without the arguments that its client put in by itself.
+
+    This comes before a prompt's answer is opened: that holds only for the arguments that were asked about.
+    """
+    arguments = (ctx.params or {}).get("arguments") if ctx.method == "tools/call" else None
+    if not isinstance(arguments, dict) or arguments.keys().isdisjoint(CLIENTS_OWN):
+        return await call_next(ctx)
+    kept = {name: value for name, value in arguments.items() if name not in CLIENTS_OWN}
+    return await call_next(replace(ctx, params={**(ctx.params or {}), "arguments": kept}))
 
 
 def _text(value: object) -> object:
@@ -21,7 +39,10 @@ def _text(value: object) -> object:
         return ""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    return value.strip() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    return "" if text.lower() in _NOT_GIVEN else text
 
 
 def _read(parse: Callable[[str], str]) -> BeforeValidator:
@@ -75,7 +96,7 @@ def _switch(value: object) -> object:
 
 
 def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any argument
-    return BeforeValidator(lambda value: default if value is None or value == "" else value)
+    return BeforeValidator(lambda value: default if _text(value) == "" else value)
 
 
 _COUNTRY = "ISO 3166-1 alpha-2 code, e.g. NG, KE, GB"

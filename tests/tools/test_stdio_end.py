@@ -157,15 +157,3 @@ async def test_a_client_that_hears_no_more_ends_the_server_in_order(
         assert program.said() == "stdout is closed, so the server stops\n"
     await reference.settled()
     assert [charge.e164 for charge in reference.charges] == [item.e164]
-
-
-async def test_what_is_printed_besides_never_reaches_the_client(reference: Simulator) -> None:
-    """Only where the server owns stdin and stdout, as a program does."""
-    async with open_program("--simulator") as program:
-        await program.answer(initialize())
-        program.close()
-        assert await program.rest() == []
-        assert await program.ended() == 0
-        assert program.said() == ""
-
-

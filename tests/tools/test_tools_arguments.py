@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from talk import item_of, open_talk, state_of, wrote
+from mcp.types import InputRequiredResult
+from talk import Person, accept, item_of, open_talk, state_of, told, wrote
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
@@ -165,3 +166,90 @@ async def test_a_number_that_another_server_found_is_bought_once_its_country_is_
         assert refused["next_step"].startswith("Give country as well")
         asked = await talk.call("buy_phone_number", inventory_id=found["inventory_id"], country="NG")
         assert (asked["status"], asked["quote"]["e164"]) == ("confirmation_required", found["e164"])
+
+
+NOT_GIVEN: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("list_phone_numbers", {}, ("status", "country", "limit", "offset")),
+    ("search_phone_numbers", {"country": "NG"}, ("type", "area_code", "limit", "offset")),
+    ("list_endpoints", {}, ("limit", "offset")),
+    (
+        "buy_phone_number",
+        BUY,
+        ("inventory_id", "endpoint_id", "allow_inbound", "allow_outbound", "confirmation_code"),
+    ),
+    (
+        "configure_phone_number",
+        {"number_id": "+2348035550199", "allow_inbound": "on"},
+        ("endpoint_id", "allow_outbound"),
+    ),
+]
+
+
+@pytest.mark.parametrize("word", [None, "", " ", "null", "None", "NULL"])
+@pytest.mark.parametrize(("tool", "arguments", "left_out"), NOT_GIVEN, ids=[tool for tool, *_ in NOT_GIVEN])
+async def test_null_and_the_words_for_it_are_as_if_not_given(
+    reference: Simulator, tool: str, arguments: dict[str, Any], left_out: tuple[str, ...], word: str | None
+) -> None:
+    async with open_talk(reference) as talk:
+        without = await talk.call(tool, **arguments)
+        with_words = await talk.call(tool, **arguments, **dict.fromkeys(left_out, word))
+    assert not without.failed
+    assert with_words.data == without.data
+
+
+async def test_what_is_required_is_not_given_by_the_word_null(reference: Simulator) -> None:
+    async with open_talk(reference) as talk:
+        for tool, name in (
+            ("search_phone_numbers", "country"),
+            ("get_phone_number", "number_id"),
+            ("get_operation", "operation_id"),
+        ):
+            refused = await talk.call(tool, **{name: "null"})
+            assert (refused.outcome, f"{name} is required" in refused["message"]) == ("INVALID_ARGUMENT", True)
+
+
+CLIENTS_OWN = {
+    "toolCallId": "call_1",
+    "sessionId": "s",
+    "chatInput": "Buy it.",
+    "action": "sendMessage",
+    "task_progress": "- [x] search",
+}
+
+
+async def test_what_clients_put_into_every_call_is_left_out(reference: Simulator, era: str) -> None:
+    item = item_of(reference)
+    owned = next(iter(reference.owned.values()))
+    async with open_talk(reference, era) as talk:
+        for tool, arguments in (
+            ("list_phone_numbers", {}),
+            ("get_phone_number", {"number_id": owned.e164}),
+            ("search_phone_numbers", {"country": "NG"}),
+            ("list_endpoints", {}),
+            ("get_spending", {}),
+            ("configure_phone_number", {"number_id": owned.e164, "allow_inbound": True}),
+        ):
+            assert not (await talk.call(tool, **arguments, **CLIENTS_OWN)).failed, tool
+        asked = await talk.buy(item, **CLIENTS_OWN)
+        done = await talk.buy(item, confirmation_code=asked["confirmation_code"], **CLIENTS_OWN)
+        assert not (await talk.call("get_operation", operation_id=done["operation_id"], **CLIENTS_OWN)).failed
+        release = await talk.call("release_phone_number", number_id=owned.e164, **CLIENTS_OWN)
+        withdrawn = await talk.call("cancel_operation", operation_id=release["operation_id"], **CLIENTS_OWN)
+    assert (done.outcome, withdrawn.outcome) == ("done", "cancelled")
+
+
+async def test_what_a_client_puts_in_may_differ_when_the_prompt_is_answered(reference: Simulator) -> None:
+    """In the newest era the answer to a prompt counts for the very arguments that were asked about."""
+    item = item_of(reference)
+    async with open_talk(reference, "auto", Person(accept("buy"))) as talk:
+        arguments = {"inventory_id": item.id, "country": item.country}
+        session = talk.client.session
+        asked = await session.call_tool("buy_phone_number", arguments | {"toolCallId": "1"}, allow_input_required=True)
+        assert isinstance(asked, InputRequiredResult)
+        bought = await session.call_tool(
+            "buy_phone_number",
+            arguments | {"toolCallId": "2"},
+            input_responses=dict.fromkeys(asked.input_requests or {}, accept("buy")),
+            request_state=asked.request_state,
+        )
+        assert told("buy_phone_number", bought).outcome == "done"

@@ -30,7 +30,7 @@ from kros_mcp.settings import PREFIX, Settings, load_settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KEY = re.compile(r"kros_(live|test)_|eyJ")
-_PLACEHOLDER = "put your KrosAI API key here"  # no key holds blanks, so the settings see it for what it is
+_PLACEHOLDER = "put your KrosAI API key here"  # the settings know it for a placeholder
 _NEXT = """\
 Next:
   Quit Claude Desktop by its tray or menu bar (closing the window is not enough) and start it again.
