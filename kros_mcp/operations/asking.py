@@ -14,7 +14,7 @@ from kros_mcp.operations import moves, policy
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.events import PERSON
+from kros_mcp.operations.events import PERSON, By
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.proposal import propose_purchase
@@ -23,6 +23,11 @@ from kros_mcp.operations.steps import Tell
 from kros_mcp.settings import Confirmation
 
 TurnedDown = Literal[State.DECLINED, State.CANCELLED]
+
+READING_SECONDS = 2.0
+"""No person reads a prompt in less; a client that turns it down sooner has shown it to nobody."""
+
+_CLIENT = By("client", "prompt")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Conclusion:
     code: str = ""
     ended: Operation | None = None
     """The operation before this one, if that failed because its price had changed."""
+    unread: bool = False
+    """Whether the client turned its prompt down before anybody could read it."""
 
 
 def require_channel(desk: Desk, *, can_ask: bool, code: str) -> None:
@@ -156,9 +163,14 @@ async def conclude(
             no prompt was shown.
         seconds: How long to wait for the outcome.
         tell: Hears the steps of the act meanwhile.
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE`: the client turned the prompt down by itself, and only prompts count.
     """
     operation = standing.operation
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
+        if isinstance(answer, State) and await _is_unread(desk, operation):
+            return await _ask_without_prompts(desk, operation)
         if isinstance(answer, State):
             return Conclusion(await _turn_down(desk, operation, answer, "The person turned the prompt down."))
         if answer is not None and not answer.is_yes(operation):
@@ -192,6 +204,28 @@ async def requote(desk: Desk, ended: Operation, *, seconds: float) -> Conclusion
     return Conclusion(standing.operation, code=_code(desk, standing.operation), ended=ended)
 
 
+async def _is_unread(desk: Desk, operation: Operation) -> bool:
+    """Whether a prompt that was just turned down cannot have been read, however often it was shown before."""
+    return operation.asked_at is not None and await desk.journal.now() - operation.asked_at < READING_SECONDS
+
+
+async def _ask_without_prompts(desk: Desk, operation: Operation) -> Conclusion:
+    """Go on as with a client that shows no prompts."""
+    if desk.settings.confirmation is Confirmation.CONVERSATION:
+        standing = await choose_channel(desk, operation, can_ask=False, answering=False)
+        code = _code(desk, standing.operation) if standing.operation.state is State.PROPOSED else ""
+        return Conclusion(standing.operation, code=code, unread=True)
+    await _turn_down(desk, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
+    raise ConfirmationError(
+        "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client turned "
+        f"it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
+        code="PROMPT_UNAVAILABLE",
+        next_step="Tell the person that their client answers prompts by itself: they need one that shows them, or the "
+        "operator chooses another way of confirming.",
+        operation_id=operation.id,
+    )
+
+
 def _code(desk: Desk, operation: Operation) -> str:
     return code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
 
@@ -205,10 +239,10 @@ async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: T
         raise
 
 
-async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str) -> Operation:
+async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str, *, by: By = PERSON) -> Operation:
     try:
         return await change_counted(
-            desk, operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=PERSON
+            desk, operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by
         )
     except OperationError:
         return await desk.journal.get(operation.id) or operation

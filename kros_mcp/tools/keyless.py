@@ -61,6 +61,6 @@ def serve_keyless(server: Server[Any]) -> None:
 
 
 @asynccontextmanager
-async def open_nothing(_settings: Settings) -> AsyncIterator[None]:
+async def open_nothing(_settings: Settings) -> AsyncIterator[Any]:
     """Open nothing: without a key there is no account, and so neither books nor anything to look after."""
-    yield
+    yield None

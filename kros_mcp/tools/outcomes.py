@@ -20,6 +20,7 @@ _SAY_AND_WAIT = (
     "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
 )
 _DONE = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGURE: "changed"}
+_UNREAD = "The client turned its prompt down faster than anyone can read, so it counts as one that shows none."
 _LATER = "Call get_operation with this operation_id in a few seconds. Do not start again."
 
 
@@ -58,7 +59,7 @@ def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
     operation = conclusion.operation
     if operation.state is State.FAILED:
         raise as_error(operation)
-    before = conclusion.ended.message if conclusion.ended else ""
+    before = conclusion.ended.message if conclusion.ended else _UNREAD if conclusion.unread else ""
     return acted(operation, settings, code=conclusion.code, before=before)
 
 

@@ -28,6 +28,8 @@ CHOICES = {YES: 80, NO: 4, DECLINE: 4, CANCEL: 3, MALFORMED: 3, BROKEN: 2, SILEN
 """What people choose, out of a hundred times. `silent` never answers; `slip` types wrong digits for a release."""
 
 SILENCE_SECONDS = 30.0
+READING_SECONDS = 2.1
+"""Before turning a prompt down; sooner, the server takes it that nobody has read it."""
 BROKEN_FORM = "the form could not be drawn"
 _ACTIONS = {
     "Buy": ("buy", "buy", "do not buy"),
@@ -105,6 +107,8 @@ class Person:
         choice = self.choose()
         self._events.note("prompt", operation_id=prompt.operation_id, choice=choice, by=self.name)
         await self.think()
+        if choice in {DECLINE, CANCEL}:
+            await anyio.sleep(READING_SECONDS)
         if choice == SILENT:
             await anyio.sleep(SILENCE_SECONDS)
         if choice == YES:

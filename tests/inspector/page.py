@@ -155,6 +155,7 @@ class PageStory:
         await self._go_to("Tools")
         await self._fill_in("buy_phone_number", inventory_id=self._offers[1][0])
         form = await self._asked()
+        await self._page.wait_for_timeout(2_100)  # as a person reads; sooner, the server takes it that nobody has
         await form.get_by_role("button", name="Decline").click()
         text = await self._result("was declined")
         await self.keep("declined")

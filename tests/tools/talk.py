@@ -25,6 +25,10 @@ from kros_mcp.tools.registry import build_tools
 from kros_mcp.tools.results import Failure
 
 ERAS = ("legacy", "auto")
+QUICK_PEOPLE = (
+    "from kros_mcp.operations import asking; asking.READING_SECONDS = 0.0; from kros_mcp.cli import main; main()"
+)
+"""A program that takes a prompt turned down at once, as tests do, for one that a person turned down."""
 Reply = ElicitResult | ErrorData
 
 DECLINE = ElicitResult(action="decline")
@@ -185,7 +189,7 @@ async def open_stdio_talk(
     """Talk to a server in a process of its own, over stdio; its KrosAI is the simulator, over TCP."""
     parameters = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "kros_mcp"],
+        args=["-c", QUICK_PEOPLE],
         env={
             "PATH": os.environ["PATH"],
             "KROS_API_KEY": sim.api_key,

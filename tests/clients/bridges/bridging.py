@@ -45,6 +45,10 @@ class Client:
     prompts: bool = False
 
 
+READING_SECONDS = 2.1
+"""How long a person reads before turning a prompt down; sooner, the server takes it that nobody has."""
+
+
 @dataclass
 class Person:
     """Whoever answers the prompts of the client."""
@@ -61,6 +65,8 @@ class Person:
         self.asked.append(message)
         if self.answer is None:
             raise RuntimeError("nobody is there to answer the prompt")
+        if self.answer["action"] != "accept":
+            time.sleep(READING_SECONDS)
         return self.answer
 
 
