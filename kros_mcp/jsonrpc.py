@@ -5,6 +5,7 @@ notification: the client waits out its time. Here everything that looks like a r
 """
 
 import re
+from collections.abc import Iterator
 
 from mcp.types import (
     INVALID_REQUEST,
@@ -39,11 +40,18 @@ _ID_VALUE = re.compile(rb'\s*+:\s*+("(?:[^"\\]++|\\.)*+"|-?[0-9]++)\s*+[,}]', re
 
 
 class MalformedError(Exception):
-    """A line is no message of JSON-RPC; `answers` are to be sent for it."""
+    """A line is no message of JSON-RPC."""
 
-    def __init__(self, answers: list[JSONRPCError]) -> None:
+    def __init__(self, code: int, message: str, ids: list[RequestId]) -> None:
         super().__init__("not a JSON-RPC message")
-        self.answers = answers
+        self._code, self._message, self._ids = code, message, ids
+
+    def answers(self) -> Iterator[JSONRPCError]:
+        """What is to be sent: one error for each request in it, or one without an id where none can be read."""
+        if not self._ids:
+            yield _error(self._code, self._message, None)
+        for request_id in self._ids:
+            yield _error(self._code, self._message, request_id)
 
 
 def read_message(line: bytes) -> JSONRPCMessage:
@@ -56,61 +64,63 @@ def read_message(line: bytes) -> JSONRPCMessage:
         The message. An answer to a question of the server's that cannot be read comes as an error for it.
 
     Raises:
-        MalformedError: It is none. It carries an answer for each request in it, with the id where that can be read.
+        MalformedError: It is none.
     """
     line = line.removeprefix(_BOM)
     try:
         data = from_json(line, allow_inf_nan=False)
     except ValueError:
-        raise _malformed(PARSE_ERROR, _UNREADABLE, _id_within(line)) from None
+        raise MalformedError(PARSE_ERROR, _UNREADABLE, _ids_within(line)) from None
     if isinstance(data, list):
-        ids = [_id_of(one) for one in data if isinstance(one, dict) and "method" in one]
-        raise MalformedError([_error(INVALID_REQUEST, _BATCH, one) for one in ids or [None]])
+        requests = [one for one in data if isinstance(one, dict) and not _is_answer(one)]
+        raise MalformedError(INVALID_REQUEST, _BATCH, [one for request in requests for one in _ids_of(request)])
     if not isinstance(data, dict):
-        raise _malformed(INVALID_REQUEST, _NO_MESSAGE, None)
-    is_answer = "method" not in data and ("result" in data or "error" in data)
+        raise MalformedError(INVALID_REQUEST, _NO_MESSAGE, [])
     try:
-        if is_answer:
+        if _is_answer(data):
             kind: type[JSONRPCResponse | JSONRPCError] = JSONRPCResponse if "result" in data else JSONRPCError
             return kind.model_validate(data, by_name=False)
         return (JSONRPCRequest if "id" in data else JSONRPCNotification).model_validate(data, by_name=False)
     except ValidationError:
-        if not is_answer:
-            raise _malformed(INVALID_REQUEST, _NO_MESSAGE, _id_of(data)) from None
+        if not _is_answer(data):
+            raise MalformedError(INVALID_REQUEST, _NO_MESSAGE, _ids_of(data)) from None
     # An error in reply would bear an id of ours, which among the client's may be another request's.
-    return _error(INVALID_REQUEST, "The client's answer could not be read.", _id_of(data))
+    return _error(INVALID_REQUEST, "The client's answer could not be read.", next(iter(_ids_of(data)), None))
 
 
 def too_long(beginning: bytes) -> MalformedError:
     """Refuse a line of which only the beginning was kept."""
-    return _malformed(INVALID_REQUEST, _TOO_LONG, _id_within(beginning.removeprefix(_BOM)))
-
-
-def _malformed(code: int, message: str, request_id: RequestId | None) -> MalformedError:
-    return MalformedError([_error(code, message, request_id)])
+    return MalformedError(INVALID_REQUEST, _TOO_LONG, _ids_within(beginning.removeprefix(_BOM)))
 
 
 def _error(code: int, message: str, request_id: RequestId | None) -> JSONRPCError:
     return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=message))
 
 
-def _id_of(data: dict[str, object]) -> RequestId | None:
+def _is_answer(data: dict[str, object]) -> bool:
+    return "method" not in data and ("result" in data or "error" in data)
+
+
+def _ids_of(data: dict[str, object]) -> list[RequestId]:
+    """Give the id of a message as a list of one, or of none if it has none that MCP knows."""
     value = data.get("id")
-    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else []
 
 
-def _id_within(line: bytes) -> RequestId | None:
-    """Find the id of a message in a line that is not JSON: a member of the outermost object, written to its end."""
-    depth = 0
+def _ids_within(line: bytes) -> list[RequestId]:
+    """Find the id of a message, or those of a batch, in a line that is not JSON; each must be written to its end."""
+    found: list[RequestId] = []
+    depth, depth_of_members = 0, 2 if line.lstrip().startswith(b"[") else 1
     for token in _TOKEN.finditer(line):
         match token[0][:1]:
             case b"{" | b"[":
                 depth += len(token[0])
             case b"}" | b"]":
                 depth -= len(token[0])
-            case _ if depth == 1 and token[0] == b'"id"' and (value := _ID_VALUE.match(line, token.end())):
-                return _id_of({"id": _value(value[1])})
-    return None
+            case _ if depth == depth_of_members and token[0] == b'"id"':
+                if value := _ID_VALUE.match(line, token.end()):
+                    found += _ids_of({"id": _value(value[1])})
+    return found if depth_of_members > 1 else found[:1]
 
 
 def _value(text: bytes) -> object:

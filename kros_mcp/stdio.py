@@ -191,7 +191,7 @@ class Stdio:
         match message:
             case MalformedError():
                 self._note_refused()
-                for answer in message.answers:
+                for answer in message.answers():
                     await self._to_client.send(SessionMessage(answer))
             case JSONRPCRequest():
                 await self._take_request(message, len(line) if isinstance(line, bytes) else 0, loop)

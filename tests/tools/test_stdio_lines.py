@@ -39,6 +39,10 @@ MALFORMED: dict[str, tuple[bytes, list[tuple[int, object]]]] = {
         b'[{"jsonrpc": "2.0", "id": 5, "method": "ping"}, {"jsonrpc": "2.0", "id": "6", "method": "ping"}]',
         [(INVALID, 5), (INVALID, "6")],
     ),
+    "a batch that cannot be read": (
+        rb'[{"jsonrpc": "2.0", "id": 15, "method": "\ud800"}, {"jsonrpc": "2.0", "id": "16", "method": "ping"',
+        [(UNREADABLE, 15), (UNREADABLE, "16")],
+    ),
     "an empty batch": (b"[]", [(INVALID, None)]),
     "a batch of notifications": (b'[{"jsonrpc": "2.0", "method": "x"}]', [(INVALID, None)]),
     "a bare text": (b'"ping"', [(INVALID, None)]),
