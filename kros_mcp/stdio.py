@@ -33,9 +33,12 @@ from kros_mcp.jsonrpc import LONGEST_LINE_BYTES, MalformedError, read_message, t
 
 logger = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 1_000
-"""Requests under way; more would only pile up. Each is at most one line long."""
-MOST_BYTES_AT_ONCE = 16 * 1024 * 1024
+MOST_AT_ONCE = 100
+"""Requests under way, as over HTTP. Where that many are, the next waits for an answer to go out."""
+MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
+"""The same for all their lines together; what is made of a line may take twenty times its length."""
+LONGEST_WAIT_SECONDS = 5.0
+"""Where no answer goes out for so long, persons are being waited for, and what comes meanwhile is refused."""
 LAST_WORDS_SECONDS = 1.0
 """How long the loop's last errors may take to be written, once nothing more is asked."""
 
@@ -95,8 +98,9 @@ class Stdio:
         self._to_loop, self._incoming = anyio.create_memory_object_stream[Incoming]()
         self._waiting = anyio.CancelScope()
         self._under_way: dict[RequestId, list[int]] = {}  # the bytes of each request of that id
-        self._bytes_under_way = 0
+        self._requests_under_way = self._bytes_under_way = 0
         self._settled = anyio.Event()
+        self._is_stuck = False
         self._asked: set[RequestId] = set()
         self._is_serving = False
         self._hears = True
@@ -202,7 +206,7 @@ class Stdio:
                 await self._to_loop.send(SessionMessage(message))
 
     async def _take_request(self, request: JSONRPCRequest, size: int, loop: Loop) -> None:
-        if len(self._under_way) >= MOST_AT_ONCE or self._bytes_under_way + size > MOST_BYTES_AT_ONCE:
+        if not await self._has_room(size):
             await self._to_client.send(SessionMessage(_error(request.id, INVALID_REQUEST, _TOO_MANY)))
             return
         if self._era_is_open and request.method == "server/discover":
@@ -210,6 +214,17 @@ class Stdio:
             return
         self._era_is_open = False
         await self._to_loop.send(self._expected(request, size))
+
+    async def _has_room(self, size: int) -> bool:
+        """Wait until a request may begin; not if nothing ends, since the answers to prompts come by this way too."""
+        while self._requests_under_way >= MOST_AT_ONCE or self._bytes_under_way + size > MOST_BYTES_AT_ONCE:
+            if not self._is_stuck:
+                with anyio.move_on_after(LONGEST_WAIT_SECONDS) as scope:
+                    await self._settled.wait()
+                self._is_stuck = scope.cancelled_caught
+            if self._is_stuck:
+                return False
+        return True
 
     async def _answer_alone(self, request: JSONRPCRequest, size: int, loop: Loop) -> None:
         """Answer a request in a loop of its own, so that what comes next may be of either era."""
@@ -226,6 +241,7 @@ class Stdio:
         if request.method in _UNENDING:
             return SessionMessage(request)
         self._under_way.setdefault(request.id, []).append(size)
+        self._requests_under_way += 1
         self._bytes_under_way += size
 
         async def unanswered() -> None:
@@ -236,9 +252,11 @@ class Stdio:
     def _settle(self, request_id: RequestId | None) -> None:
         if request_id is None or (sizes := self._under_way.get(request_id)) is None:
             return
+        self._requests_under_way -= 1
         self._bytes_under_way -= sizes.pop()
         if not sizes:
             del self._under_way[request_id]
+        self._is_stuck = False
         self._settled.set()
         self._settled = anyio.Event()
 

@@ -42,6 +42,8 @@ def run(*, simulator: bool) -> int:
     server = build_server(settings)
     if settings.api_key is None:
         logger.warning("KROS_API_KEY is not set, or still holds a placeholder; until it is set, every tool says so")
+    # It warns of each malformed notification, which would fill a stderr that nobody reads and hold the server up.
+    logging.getLogger("mcp.server.runner").setLevel(logging.ERROR)
     gc.enable()
     gc.freeze()
 

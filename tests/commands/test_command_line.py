@@ -123,7 +123,7 @@ def test_no_line_of_the_driver_stands_beside_our_sentence() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({}, "KROS_API_KEY"),
+        ({"KROS_API_KEY": "a key"}, "KROS_API_KEY"),
         ({"KROS_API_KEY": "kros_test_x", "KROS_DAILY_BUDGET": "100"}, "KROS_DAILY_BUDGET_CENTS"),
         ({"KROS_API_KEY": "kros_test_x", "KROS_JOURNAL_URL": "postgresql://host/db"}, "KROS_PRINCIPAL"),
     ],

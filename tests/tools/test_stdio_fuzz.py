@@ -22,6 +22,7 @@ MOST_GROWTH_KIB = 64 * 1024
 MOST_LOG_BYTES = 32 * 1024
 TOOLS = ["list_phone_numbers", "search_phone_numbers", "get_spending", "get_operation", "no_such_tool"]
 METHODS = ["ping", "tools/list", "tools/call", "prompts/get", "resources/read", "nothing/of/the/kind", "initialize"]
+NOTIFICATIONS = ["notifications/cancelled", "notifications/progress", "notifications/roots/list_changed", "x"]
 ODD_TEXTS = ["", "null", "\u0000", "\u202e", "\u2028", "\ufeff", "e\u0301", "\U0001f600", "x" * 5_000, "../..", "%00"]
 ODD_VALUES: list[Any] = [None, True, -1, 0, 1.5, 2**63, 10**300, [], {}, [[]], {"": {}}, *ODD_TEXTS]
 ODD_IDS = [b"null", b"true", b"1.0", b"{}", b"[]", b"-0", b"1e400", b"1" * 5_000, rb'"\ud800"', b"NaN", b""]
@@ -71,6 +72,9 @@ class Lines:
             arguments = {self._chance.choice(["limit", "country", "status", "operation_id", "x"]): self._odd()}
             params |= {"name": self._chance.choice(TOOLS), "arguments": arguments}
         members = {"id": wanted, "jsonrpc": "2.0", "method": method, "params": params}
+        if self._chance.random() < 0.1:
+            del members["id"]
+            members |= {"method": self._chance.choice(NOTIFICATIONS), "params": params | {"requestId": self._odd()}}
         names = list(members)
         if self._chance.random() < 0.5:
             self._chance.shuffle(names)
