@@ -135,8 +135,9 @@ class Program(Pipe):
             return await self.process.wait()
 
     def said(self) -> str:
-        """What stands on stderr by now."""
-        return os.pread(self.stderr.fileno(), 1_000_000, 0).decode()
+        """What stands on stderr by now, apart from the lines that tell of acts."""
+        lines = os.pread(self.stderr.fileno(), 1_000_000, 0).decode().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("kros-mcp: op_"))
 
 
 def _close(*descriptors: int) -> None:
