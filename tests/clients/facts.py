@@ -23,7 +23,7 @@ class Shown:
     """An answer of a bridge to a call."""
 
     forms: dict[str, dict[str, str]]
-    """Facts by dotted name, such as `quote.e164` or `numbers.1.spoken`, in each form that was passed on."""
+    """Facts by dotted name, such as `quote.e164` or `numbers.1.spoken`, in each form that was passed on; unquoted."""
     words: str
     error: bool | None
     asked: str | None
@@ -109,7 +109,8 @@ def leaves(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _nested(name: str, value: str) -> dict[str, str]:
-    return {f"{name}.{key}": told for key, _, told in (part.partition(" ") for part in value.split("; "))}
+    parts = (part.partition(" ") for part in value.split("; "))
+    return {f"{name}.{key}": told.removeprefix('"').removesuffix('"') for key, _, told in parts}
 
 
 def _written(value: Any) -> str:
