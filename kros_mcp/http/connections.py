@@ -34,11 +34,13 @@ SWEEP_SECONDS = 1.0
 _TELL_SECONDS = 60.0
 _BUFFER = bytearray(HEAD_BYTES)
 _KNOWN: Final = "caller_is_known"
-_SENTENCES = {
-    408: "The request took too long to come.",
-    431: "The head of the request is too long.",
-    503: "This replica has no room for another connection now. Try again.",
+_REFUSALS: Final = {
+    400: ("not_http", "This is not an HTTP request."),
+    408: ("too_slow", "The request took too long to come."),
+    431: ("head_too_large", "The head of the request is too long."),
+    503: ("no_room", "This replica has no room for another connection now. Try again."),
 }
+"""By status: the reason in the log, and what the client is told."""
 
 
 def caller_is_known(scope: Scope) -> None:
@@ -242,14 +244,14 @@ class Connection(H11Protocol):
 
     def _refuse(self, status: int) -> None:
         """Answer what is no request, unless an answer has begun already; then leave."""
+        reason, sentence = _REFUSALS.get(status, _REFUSALS[400])
+        logger.info("a connection was refused", extra={"status": status, "reason": reason})
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            sentence = _SENTENCES.get(status, "This is not an HTTP request.")
             content = f"{sentence}\n".encode()
             headers = [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(content)))]
             headers += [("connection", "close"), *([("retry-after", "1")] if status == 503 else [])]  # noqa: PLR2004
-            reason = HTTPStatus(status).phrase
             for event in (
-                h11.Response(status_code=status, headers=headers, reason=reason),
+                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase),
                 h11.Data(data=content),
                 h11.EndOfMessage(),
             ):

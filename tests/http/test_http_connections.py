@@ -2,8 +2,10 @@
 
 import asyncio
 import http.client
+import itertools
 import json
 import logging
+import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -28,6 +30,7 @@ from kros_mcp.simulator import Simulator, transport
 
 pytestmark = pytest.mark.anyio
 PATIENCE_SECONDS = 10.0
+STREAMS = 500
 BEGINNING = b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 KNOWN, STRANGER = b"Authorization: Bearer agent\r\n", b"Authorization: Bearer nobody\r\n"
 
@@ -59,6 +62,11 @@ class Wire:
         """All that comes until the other end closes."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._reader.read()
+
+    async def first(self) -> bytes:
+        """The first piece of what comes; empty if the other end closes instead."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._reader.read(65_536)
 
     async def is_cut(self) -> None:
         """Wait until the other end takes nothing any more."""
@@ -387,6 +395,60 @@ def test_there_are_no_more_connections_than_the_system_permits(limit: int, conne
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.split() == [str(connections), str(backlog)]
     assert ("limits open files (ulimit -n)" in found.stderr) is (limit < 20_000)
+
+
+def streams(seed: int, count: int) -> Iterator[list[bytes]]:
+    """What nearly speaks HTTP, each in the pieces in which it is sent."""
+    chance = random.Random(seed)  # noqa: S311 - a fuzz run that can be repeated
+    right = call(authorization="Bearer agent")
+    wholes = [right, right * 2, chunked(modern("tools/list", None, authorization="Bearer agent"), KNOWN), BEGINNING]
+    for _ in range(count):
+        data = bytearray(chance.choice(wholes))
+        for _ in range(chance.randrange(4)):
+            at = chance.randrange(len(data))
+            match chance.randrange(4):
+                case 0:
+                    data[at] = chance.randrange(256)
+                case 1:
+                    del data[at : at + chance.randrange(40)]
+                case 2:
+                    data[at:at] = chance.choice(PIECES)
+                case _:
+                    del data[at + 1 :]
+        cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randrange(3)))
+        yield [bytes(data[begin:end]) for begin, end in itertools.pairwise([0, *cuts, len(data)])]
+
+
+PIECES = (
+    b"\r\n", b"\r\n\r\n", b"\n", b"\x00", b" HTTP/1.0", b"CONNECT x:1", b"ffffffffff\r\n", b"y" * 40_000,
+    b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n",
+    b"Connection: close\r\n", b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("_hurried")
+async def test_no_seeded_stream_crashes_a_connection_or_goes_unanswered(
+    web: Web, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    coming = streams(20_260_728, STREAMS)
+
+    async def send() -> None:
+        for pieces in coming:
+            async with wire(web.url) as client:
+                with suppress(ConnectionError):
+                    for piece in pieces:
+                        await client.send(piece)
+                # One that sent nothing is closed; any other is answered, after the time for a head at the latest.
+                answered = await client.first()
+                assert answered.startswith(b"HTTP/1.1 ") or not b"".join(pieces), pieces
+                assert b" 500 " not in answered, pieces
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(25):
+            tasks.create_task(send())
+    assert await is_alive(web)
+    assert not caplog.records
 
 
 async def test_half_a_request_holds_up_no_stop(caplog: pytest.LogCaptureFixture) -> None:
