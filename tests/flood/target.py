@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
+PAUSE_SECONDS = 1.0
+"""Before what was cut off begins again: a flood without any pause measures how the machine shares out its processors."""
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Target:
                 with suppress(OSError, asyncio.IncompleteReadError):
                     await one()
                 self.did["rounds"] += 1
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(PAUSE_SECONDS)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(count):

@@ -405,10 +405,10 @@ def streams(seed: int, count: int) -> Iterator[list[bytes]]:
     for _ in range(count):
         data = bytearray(chance.choice(wholes))
         for _ in range(chance.randrange(4)):
-            at = chance.randrange(len(data))
+            at = chance.randrange(max(1, len(data)))
             match chance.randrange(4):
                 case 0:
-                    data[at] = chance.randrange(256)
+                    data[at : at + 1] = bytes([chance.randrange(256)])
                 case 1:
                     del data[at : at + chance.randrange(40)]
                 case 2:

@@ -1,4 +1,4 @@
-"""Bodies that are never whole: 980 of 256 KiB by strangers, 120 by one caller, and 20 of 100 MiB."""
+"""Bodies that are never whole: 980 of 256 KiB by strangers, 120 by one caller, and 4 of 100 MiB."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from tests.flood.target import Target
 
 STRANGERS = 980
 CALLERS = 120
-ENDLESS = 20
+ENDLESS = 4
 KIB = 256
 MOST_BYTES = 100 * 2**20
 
