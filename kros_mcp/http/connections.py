@@ -32,6 +32,7 @@ STALL_SECONDS = 30.0
 SWEEP_SECONDS = 1.0
 """How often the times above are looked at."""
 _TELL_SECONDS = 60.0
+_MOST_WRITTEN_BYTES = 16 * 1024
 _BUFFER = bytearray(HEAD_BYTES)
 _KNOWN: Final = "caller_is_known"
 _REFUSALS: Final = {
@@ -140,7 +141,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or refuse to."""
         self._socket = cast("asyncio.Transport", transport)
-        super().connection_made(cast("asyncio.Transport", _Transport(self._socket, self._leave)))
+        super().connection_made(cast("asyncio.Transport", _Transport(self._socket, self.loop, self._leave)))
         if self._connections.add(self):
             self._wait_for(_HEAD)
         else:
@@ -316,15 +317,35 @@ class _Parser(h11.Connection):
 
 
 class _Transport:
-    """A transport whose `close` is the connection's to carry out."""
+    """A transport whose `close` is the connection's to carry out.
 
-    def __init__(self, transport: asyncio.Transport, leave: Callable[[], None]) -> None:
+    It sends at once what is written in one turn of the event loop: h11 gives head, body and end one by one.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, leave: Callable[[], None]
+    ) -> None:
         self._transport = transport
+        self._loop = loop
         self._leave = leave
         self._is_closing = False
-        self.write = transport.write
+        self._written = bytearray()
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            self._loop.call_soon(self.flush)
+        self._written += data
+        if len(self._written) >= _MOST_WRITTEN_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._written:
+            written, self._written = self._written, bytearray()
+            if not self._transport.is_closing():
+                self._transport.write(written)
 
     def close(self) -> None:
+        self.flush()
         self._is_closing = True
         self._leave()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 HOST = "127.0.0.1"
 PAUSE_SECONDS = 1.0
-"""Before what was cut off begins again: a flood without any pause measures how the machine shares out its processors."""
+"""Before what was cut off begins again: without a pause, a flood measures how a machine shares out its processors."""
 
 
 @dataclass
