@@ -16,7 +16,6 @@ logger = logging.getLogger("kros_mcp.access")
 _HEADER: Final = b"x-request-id"
 _SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LONGEST_PATH: Final = 200
-_TOO_LARGE: Final[telemetry.Reason] = "body_too_large"  # the SDK's limit answers by itself
 _PROBES: Final = ("/healthz", "/readyz")
 
 
@@ -56,7 +55,7 @@ class AccessLog:
                 "method": method,
                 "path": path,
                 "status": status,
-                "reason": request.reason or (_TOO_LARGE if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else None),
+                "reason": request.reason,
                 "duration_ms": round((time.perf_counter() - begun) * 1000, 1),
                 "tool": request.tool,
                 "outcome": request.outcome,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
-from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
@@ -17,7 +16,7 @@ from kros_mcp.http.access_log import AccessLog
 from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.http.challenge import metadata_route
 from kros_mcp.http.doors import Doors, names
-from kros_mcp.http.gate import Gate
+from kros_mcp.http.gate import MAX_BODY_BYTES, Gate
 from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
 from kros_mcp.http.sessions import SessionManager
@@ -31,8 +30,6 @@ from kros_mcp.tools.listening import Listening
 if TYPE_CHECKING:
     import httpx
 
-MAX_BODY_BYTES = 256 * 1024
-"""Longer bodies are refused with 413; the longest argument of a tool has some hundred characters."""
 STREAM_SECONDS = 300.0
 """How long a caller may listen for changes by one request; a token that is taken away stops the next."""
 
@@ -98,8 +95,7 @@ async def open_service(
         routes += Health(opened[0], access).routes()
         inside = Starlette(routes=routes)
         inside.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
-        guarded = Doors(RequestBodyLimitMiddleware(inside, MAX_BODY_BYTES), names(settings, loopback=loopback))
-        yield Service(AccessLog(guarded), opened[0], listening)
+        yield Service(AccessLog(Doors(inside, names(settings, loopback=loopback))), opened[0], listening)
 
 
 def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:

@@ -51,10 +51,7 @@ def names(settings: Settings, *, loopback: bool) -> Names:
 
 
 class Doors:
-    """Answers 421 to a foreign Host and 403 to a foreign Origin; everything else goes in.
-
-    White space around a header's value does not belong to it (RFC 9110, 5.5), and httptools leaves what follows it.
-    """
+    """Answers 421 to a foreign Host and 403 to a foreign Origin; everything else goes in."""
 
     def __init__(self, app: ASGIApp, known: Names) -> None:
         self._app = app
@@ -66,7 +63,6 @@ class Doors:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             return
-        scope = {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
         hosts, origins = _values(scope, b"host"), _values(scope, b"origin")
         if len(hosts) != 1 or not self._known.knows_host(hosts[0]):
             telemetry.refused("foreign_host")

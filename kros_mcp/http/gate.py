@@ -14,12 +14,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp import telemetry
 from kros_mcp.http.access import Access
-from kros_mcp.http.challenge import forbidden, too_many, unable, unauthorized
+from kros_mcp.http.bodies import BodyTooLongError, ClientGoneError, once_more, read_body
+from kros_mcp.http.challenge import forbidden, refusal, too_many, unable, unauthorized
+from kros_mcp.http.connections import caller_is_known
 from kros_mcp.http.envelope import Envelope, open_envelope
 from kros_mcp.http.pace import Pace
 from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
 
+MAX_BODY_BYTES = 256 * 1024
+"""Longer bodies are refused with 413; the longest argument of a tool has some hundred characters."""
 _LONGEST_TOKEN = 16_384
 # Whatever is told, is told in the answer to a POST. A stream that a GET opens would carry nothing, hold a connection
 # for as long as the caller likes, and outlive its token.
@@ -30,7 +34,7 @@ class Gate:
     """Lets a request in with a caller, or answers 401, 403, 429 or 503 itself.
 
     Args:
-        app: What is guarded; it sees the body from its beginning.
+        app: What is guarded; it sees the body from its beginning. Nothing of it is read before the caller is known.
         access: Says whose a token is; None lets everybody in as the principal of the settings.
         pace: How fast each principal may ask.
     """
@@ -62,6 +66,7 @@ class Gate:
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send, caller: Caller | None) -> None:
         """Hand a request on, unless its caller has no place left for it, its body is malformed, or it is not theirs."""
+        caller_is_known(scope)
         principal = caller.principal if caller else ""
         with self._pace.in_course(principal) as has_place:
             refused = self._too_fast(principal) if has_place else too_many(1)
@@ -69,6 +74,13 @@ class Gate:
                 refused = self._without_any_right(caller)
             if refused is None and scope["method"] == "GET":
                 refused = _no_stream
+            if refused is None:
+                try:
+                    receive = once_more(await read_body(scope, receive, MAX_BODY_BYTES), receive)
+                except BodyTooLongError as exc:
+                    refused = refusal(exc.status_code, exc.detail, {})
+                except ClientGoneError:
+                    return
             if refused is None:
                 envelope = await open_envelope(scope, receive)
                 receive = envelope.receive

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp.http.app import open_service
 from kros_mcp.http.challenge import refusal
+from kros_mcp.http.connections import Connections, protocol_for
+from kros_mcp.http.room import room_for
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,8 +97,12 @@ async def serve(
 
 def configuration(app: ASGIApp, settings: Settings, *, grace_seconds: int = GRACE_SECONDS) -> uvicorn.Config:
     """Say how uvicorn serves an app: its logs and its signals are ours, and forwarded addresses a named proxy's."""
+    room = room_for(settings.max_connections)
     return uvicorn.Config(
         _Parting(app),
+        http=cast("type[asyncio.Protocol]", protocol_for(Connections(room.connections))),
+        backlog=room.backlog,
+        timeout_keep_alive=settings.keep_alive_seconds,
         log_config=None,
         access_log=False,
         server_header=False,

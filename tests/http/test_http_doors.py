@@ -7,7 +7,7 @@ import anyio
 import pytest
 from web import Web, access_for, modern, open_web
 
-from kros_mcp.http.app import MAX_BODY_BYTES
+from kros_mcp.http.gate import MAX_BODY_BYTES
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -116,16 +116,17 @@ async def test_pages_of_this_machine_may_not_call_a_service_that_others_reach() 
 
 async def test_a_body_that_is_too_long_is_refused_before_it_is_read(web: Web) -> None:
     async with web.client(authorization="Bearer agent") as client:
-        for path in ("/mcp", "/nowhere"):
-            told = await client.post(path, content=b" " * (MAX_BODY_BYTES + 1))
-            assert told.status_code == 413
+        for path, status in (("/mcp", 413), ("/nowhere", 404), ("/approvals", 413)):
+            form = {"content-type": "application/x-www-form-urlencoded"}
+            told = await client.post(path, content=b" " * (MAX_BODY_BYTES + 1), headers=form)
+            assert told.status_code == status
 
             async def pieces() -> AsyncIterator[bytes]:
                 for _ in range(9):
                     yield b" " * (MAX_BODY_BYTES // 8)
 
-            untold = await client.post(path, content=pieces())
-            assert untold.status_code == 413
+            untold = await client.post(path, content=pieces(), headers=form)
+            assert untold.status_code == status
 
 
 async def test_a_websocket_is_not_opened(web: Web) -> None:

@@ -91,7 +91,7 @@ async def open_web(
         open_service(
             given, access, stateless=stateless, loopback=loopback, transport=transport(sim), journal=journal
         ) as service,
-        open_listening(service.app) as url,
+        open_listening(service.app, given) as url,
     ):
         yield Web(service, url, sim)
 

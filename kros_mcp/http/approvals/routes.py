@@ -19,6 +19,7 @@ from kros_mcp.http.approvals.guard import Guarded, is_same_origin
 from kros_mcp.http.approvals.pages import page, style
 from kros_mcp.http.approvals.session import PATH, Session, Sessions
 from kros_mcp.http.approvals.waiting import Waiting
+from kros_mcp.http.bodies import ClientGoneError, read_body
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.model import is_operation_id
@@ -30,6 +31,8 @@ from kros_mcp.tools.caller import CallerToken, Scope
 logger = logging.getLogger(__name__)
 
 _LONGEST_CREDENTIAL = 16_384
+_MOST_FORM_BYTES = 64 * 1024
+"""Anybody may send a form, so it holds the longest credential and little more."""
 _MOST_FIELDS = 10
 _SEE_OTHER = 303
 _NOT_SIGNED_IN = "You are not signed in, or no longer. Nothing was decided."
@@ -221,13 +224,18 @@ class Approvals:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """Read a form; empty if the body is none."""
+    """Read a form; empty if the body is none.
+
+    Raises:
+        BodyTooLongError: Nobody fills the form in at such length.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return {}
     try:
-        return dict(parse_qsl((await request.body()).decode("ascii"), max_num_fields=_MOST_FIELDS))
-    except ValueError:
+        body = await read_body(request.scope, request.receive, _MOST_FORM_BYTES)
+        return dict(parse_qsl(body.decode("ascii"), max_num_fields=_MOST_FIELDS))
+    except (ValueError, ClientGoneError):
         return {}
 
 
