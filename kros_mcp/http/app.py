@@ -44,6 +44,12 @@ class Service:
     app: ASGIApp
     runtime: Runtime
     listening: Listening
+    sessions: SessionManager
+
+    def stop(self) -> None:
+        """End what would last for as long as somebody likes: streams of changes, and prompts."""
+        self.listening.end()
+        self.runtime.end_prompts()
 
 
 @asynccontextmanager
@@ -87,24 +93,25 @@ async def open_service(
     server = build_server(settings, lifespan, listening)
     sessions = SessionManager(
         server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
+        settings,
         stateless=stateless,
         max_request_body_size=MAX_BODY_BYTES,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sessions.run())
-        routes = _routes(settings, access, StreamableHTTPASGIApp(sessions))
+        routes = _routes(settings, access, StreamableHTTPASGIApp(sessions), has_sessions=not stateless)
         if access:
             routes += approval_routes(opened[0], access, loopback=loopback)
         routes += Health(opened[0], access).routes()
         inside = Starlette(routes=routes)
         inside.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
         guarded = Doors(RequestBodyLimitMiddleware(inside, MAX_BODY_BYTES), names(settings, loopback=loopback))
-        yield Service(AccessLog(guarded), opened[0], listening)
+        yield Service(AccessLog(guarded), opened[0], listening, sessions)
 
 
-def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:
+def _routes(settings: Settings, access: Access | None, tools: ASGIApp, *, has_sessions: bool) -> list[BaseRoute]:
     pace = Pace(settings.requests_per_second, time.monotonic)
-    gate = Gate(tools, access, pace)
+    gate = Gate(tools, access, pace, has_sessions=has_sessions)
     routes: list[BaseRoute] = [Route("/mcp", gate), Route("/mcp/", gate)]
     if access and access.resource and access.issuers:
         routes.append(metadata_route(access.resource, access.issuers))

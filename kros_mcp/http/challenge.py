@@ -93,9 +93,27 @@ def too_many(seconds: int) -> Response:
     return refusal(429, f"Too many requests. Try again in {wait}.", {"retry-after": str(seconds)})
 
 
-def refusal(status: int, sentence: str, headers: Mapping[str, str]) -> Response:
-    """Refuse a request as a JSON-RPC error: clients of the SDK tell that sentence, and nothing of any other body."""
-    body = {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": sentence}}
+def refusal(
+    status: int,
+    sentence: str,
+    headers: Mapping[str, str],
+    *,
+    code: int = INVALID_REQUEST,
+    request_id: str | int | None = None,
+    data: object = None,
+) -> Response:
+    """Refuse a request as a JSON-RPC error: clients of the SDK tell that sentence, and nothing of any other body.
+
+    Args:
+        status: Of HTTP.
+        sentence: What is wrong.
+        headers: To send beside it.
+        code: Of JSON-RPC.
+        request_id: The id of the request, where it was read.
+        data: What the protocol wants beside the sentence; None for nothing.
+    """
+    error = {"code": code, "message": sentence} | ({} if data is None else {"data": data})
+    body = {"jsonrpc": "2.0", "id": request_id, "error": error}
     return JSONResponse(body, status_code=status, headers=headers)
 
 

@@ -85,7 +85,7 @@ async def serve(
 
             def stop() -> None:
                 stopping()
-                service.listening.end()
+                service.stop()
 
             server = _Server(configuration(service.app, settings), ready, stop)
             signals.tell(server)
