@@ -15,11 +15,12 @@ from starlette.types import ASGIApp
 from kros_mcp.http.access import Access
 from kros_mcp.http.access_log import AccessLog
 from kros_mcp.http.approvals.routes import approval_routes
-from kros_mcp.http.challenge import metadata_route
+from kros_mcp.http.challenge import metadata_routes
 from kros_mcp.http.doors import Doors, names
 from kros_mcp.http.gate import Gate
 from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
+from kros_mcp.http.pages import Pages
 from kros_mcp.http.sessions import SessionManager
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
@@ -31,6 +32,7 @@ from kros_mcp.tools.listening import Listening
 if TYPE_CHECKING:
     import httpx
 
+TOOLS = ("/mcp", "/mcp/")
 MAX_BODY_BYTES = 256 * 1024
 """Longer bodies are refused with 413; the longest argument of a tool has some hundred characters."""
 STREAM_SECONDS = 300.0
@@ -105,14 +107,15 @@ async def open_service(
         routes += Health(opened[0], access).routes()
         inside = Starlette(routes=routes)
         inside.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
-        guarded = Doors(RequestBodyLimitMiddleware(inside, MAX_BODY_BYTES), names(settings, loopback=loopback))
+        bounded = RequestBodyLimitMiddleware(inside, MAX_BODY_BYTES)
+        guarded = Doors(Pages(bounded, TOOLS, settings.allowed_origins), names(settings, loopback=loopback))
         yield Service(AccessLog(guarded), opened[0], listening, sessions)
 
 
 def _routes(settings: Settings, access: Access | None, tools: ASGIApp, *, has_sessions: bool) -> list[BaseRoute]:
     pace = Pace(settings.requests_per_second, time.monotonic)
     gate = Gate(tools, access, pace, has_sessions=has_sessions)
-    routes: list[BaseRoute] = [Route("/mcp", gate), Route("/mcp/", gate)]
+    routes: list[BaseRoute] = [Route(path, gate) for path in TOOLS]
     if access and access.resource and access.issuers:
-        routes.append(metadata_route(access.resource, access.issuers))
+        routes += metadata_routes(access.resource, access.issuers)
     return routes

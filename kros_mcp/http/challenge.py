@@ -27,8 +27,10 @@ def metadata_url(resource: str) -> str:
     return f"{url.scheme}://{url.netloc}{METADATA_PATH}{url.path}"
 
 
-def metadata_route(resource: str, issuers: Sequence[str]) -> Route:
+def metadata_routes(resource: str, issuers: Sequence[str]) -> list[Route]:
     """Serve the metadata of RFC 9728, by which clients find out whom to ask for a token.
+
+    It stands where the RFC has it for this resource, and at the root too, where some clients look for it first.
 
     Args:
         resource: The service's own identifier.
@@ -46,7 +48,8 @@ def metadata_route(resource: str, issuers: Sequence[str]) -> Route:
         return JSONResponse(metadata, headers={"cache-control": "public, max-age=3600"})
 
     methods = ["GET", "OPTIONS"]
-    return Route(urlsplit(metadata_url(resource)).path, cors_middleware(answer, methods), methods=methods)
+    paths = (urlsplit(metadata_url(resource)).path, METADATA_PATH)
+    return [Route(path, cors_middleware(answer, methods), methods=methods) for path in paths]
 
 
 def unauthorized(resource: str | None, *, tried: bool) -> Response:
