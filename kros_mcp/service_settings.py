@@ -37,7 +37,7 @@ class ServiceSettings(BaseSettings):
     trusted_proxies: CommaSeparated = Field((), description="addresses whose X-Forwarded-For is believed")
     requests_per_second: float = Field(20, ge=0, le=100_000, description="of one principal at one replica; 0 for any")
     max_sessions: int = Field(
-        10_000, ge=1, le=1_000_000, description="of 2025-11-25 clients at one replica; the oldest idle one gives way"
+        1_500, ge=1, le=1_000_000, description="of 2025-11-25 clients at one replica; the oldest idle one gives way"
     )
     max_sessions_per_caller: int = Field(500, ge=1, le=1_000_000, description="of one principal among them")
     session_idle_seconds: float = Field(1800, ge=1, le=7 * 86_400, description="after which a session ends by itself")

@@ -21,7 +21,7 @@ from kros_mcp.http.access import Access
 from kros_mcp.http.challenge import forbidden, refusal, too_many, unable, unauthorized
 from kros_mcp.http.envelope import Envelope, open_envelope
 from kros_mcp.http.pace import Pace
-from kros_mcp.http.sessions import ANSWERS
+from kros_mcp.http.sessions import ENVELOPE
 from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
 from kros_mcp.tools.stream import Stream, current_stream
@@ -97,8 +97,7 @@ class Gate:
                 await refused(scope, receive, send)
                 return
             scope, send = reads.fit(scope, send)
-            if envelope.answers is not None:
-                scope[ANSWERS] = envelope.answers
+            scope[ENVELOPE] = envelope
             stream = Stream(shows_prompts=reads.events)
             before = current_stream.set(stream)
             try:

@@ -18,17 +18,19 @@ from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, EventMessage, Stre
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import JSONRPCRequest, JSONRPCResponse
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kros_mcp import telemetry
 from kros_mcp.http.challenge import refusal
+from kros_mcp.http.envelope import Envelope
 from kros_mcp.settings import Settings
 from kros_mcp.tools.stream import Stream, current_stream
 
 logger = logging.getLogger(__name__)
 
-ANSWERS = "kros_mcp.answers"
-"""In the scope of a request that answers a prompt: the id of that prompt, as text."""
+ENVELOPE = "kros_mcp.envelope"
+"""In the scope of a request: the `Envelope` of its body."""
 _RETRY_SECONDS = 5
 _Caller = tuple[str | None, str | None] | None
 
@@ -53,9 +55,17 @@ class Session(StreamableHTTPServerTransport):
         return not self._requests_in_flight and self.idle_since < math.inf
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request; an answer is taken once, and only while the stream of its prompt is there."""
-        if ANSWERS in scope and self._prompts.pop(scope[ANSWERS], None) is None:
+        """Handle one request; an answer is taken once, and only while the stream of its prompt is there.
+
+        A request whose id another has that is still open is refused: the SDK would leave that one without an answer.
+        """
+        envelope: Envelope = scope[ENVELOPE]
+        if envelope.answers is not None and self._prompts.pop(envelope.answers, None) is None:
             await _refuse_late_answer(scope, receive, send)
+            return
+        if envelope.id is not None and str(envelope.id) in self._request_streams:
+            telemetry.refused("malformed_body")
+            await _id_in_use(envelope.id)(scope, receive, send)
             return
         try:
             await super().handle_request(scope, receive, send)
@@ -93,7 +103,8 @@ class SessionManager(StreamableHTTPSessionManager):
         return len(self._server_instances)
 
     async def _handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if ANSWERS in scope and (self.stateless or MCP_SESSION_ID_HEADER not in Headers(scope=scope)):
+        is_answer = scope[ENVELOPE].answers is not None
+        if is_answer and (self.stateless or MCP_SESSION_ID_HEADER not in Headers(scope=scope)):
             await _refuse_late_answer(scope, receive, send)
             return
         try:
@@ -159,6 +170,11 @@ class SessionManager(StreamableHTTPSessionManager):
 def _caller(owner: AuthorizationContext | None) -> _Caller:
     """Who has a session, whatever program they use; nobody in particular where everybody is let in."""
     return (owner["issuer"], owner["subject"]) if owner else None
+
+
+def _id_in_use(request_id: str | int) -> Response:
+    sentence = "A request with this id is still open in this session; give each an id of its own."
+    return refusal(400, sentence, {}, request_id=request_id)
 
 
 async def _refuse_late_answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -113,3 +113,20 @@ async def test_a_session_ends_after_the_idle_time_that_was_set() -> None:
             while web.service.sessions.count:
                 await anyio.lowlevel.checkpoint()
         assert await lists(a, session) == 404
+
+
+async def test_a_request_takes_no_id_from_one_that_is_still_open() -> None:
+    sim = Simulator("reference")
+    async with (
+        open_web(sim, access_for("agent")) as web,
+        open_session(web) as session,
+        session.buying(item_of(sim)) as stream,
+    ):
+        prompt = await stream.message()
+        for given in (session.calls, str(session.calls)):
+            answer = await session.http.post("/mcp", headers=session.headers, json=LISTING | {"id": given})
+            assert (answer.status_code, answer.json()["id"]) == (400, given)
+        assert (await session.answer(prompt)).status_code == 202
+        assert (await stream.message())["result"]["structuredContent"]["status"] == "done"
+        again = await session.http.post("/mcp", headers=session.headers, json=LISTING | {"id": session.calls})
+        assert again.status_code == 200
