@@ -12,6 +12,8 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Scope, Send
 
+from kros_mcp.http.challenge import refusal
+
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
 _ANY_JSON: Final = frozenset({_JSON, "application/*", "*/*"})
@@ -31,7 +33,7 @@ class Accepted:
         headers["accept"] = f"{_JSON}, {_EVENTS}"
         scope = {**scope, "headers": headers.raw}
         if not self.events:
-            return scope, _AsJson(send).send
+            return scope, _AsJson(scope, send).send
         return scope, send if self.json else _AsEvents(send).send
 
 
@@ -53,7 +55,8 @@ def _is_refused(kind: str) -> bool:
 class _AsJson:
     """Sends a stream of events as the one JSON answer that it ends with."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
         self._send = send
         self._start: Message | None = None
         self._rest = b""
@@ -78,6 +81,10 @@ class _AsJson:
                 self._answer = line[6:]
 
     async def _end(self, start: Message) -> None:
+        if not self._answer:
+            ended = refusal(503, "The session was ended before this was answered.", {"retry-after": "1"})
+            await ended(self._scope, _nothing, self._send)
+            return
         headers = MutableHeaders(raw=list(start["headers"]))
         headers["content-type"], headers["content-length"] = _JSON, str(len(self._answer))
         await self._send({**start, "headers": headers.raw})
@@ -110,6 +117,10 @@ class _AsEvents:
         headers["cache-control"] = "no-cache, no-transform"
         await self._send({**start, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": event})
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 def _is(start: Message, kind: str) -> bool:

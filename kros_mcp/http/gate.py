@@ -158,7 +158,8 @@ def _unknown_version(headers: Headers, envelope: Envelope) -> Response | None:
         {},
         code=UNSUPPORTED_PROTOCOL_VERSION,
         request_id=envelope.id,
-        data={"supported": list(_VERSIONS), "requested": given[:_LONGEST_VERSION]},
+        # As `server/discover` has it: to a client that names a version so, the others begin with a handshake.
+        data={"supported": list(MODERN_PROTOCOL_VERSIONS), "requested": given[:_LONGEST_VERSION]},
     )
 
 

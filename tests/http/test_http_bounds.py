@@ -1,5 +1,6 @@
 """What one caller may hold open, and whose word on addresses is taken."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from kros_mcp.http import pace
 from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
 from kros_mcp.http.authentication import build_access
-from kros_mcp.http.serving import Address
+from kros_mcp.http.serving import Address, bind
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
 
@@ -119,3 +120,11 @@ async def test_an_address_that_a_request_claims_counts_only_if_a_trusted_proxy_s
 )
 def test_only_what_is_loopback_counts_as_such(host: str, is_loopback: bool) -> None:
     assert Address(host, 8000).is_loopback is is_loopback
+
+
+def test_a_machine_that_has_vanished_is_not_waited_for_long() -> None:
+    """The system itself keeps the time; a packet that is lost for good cannot be had on one machine."""
+    with bind(Address("127.0.0.1", 0)) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

@@ -122,6 +122,30 @@ async def test_a_session_may_change_what_it_reads_from_request_to_request() -> N
             assert (await stream.message())["method"] == "elicitation/create"
 
 
+async def test_a_client_that_reads_json_alone_is_told_when_its_session_ends_before_the_answer() -> None:
+    sim = Simulator("reference")
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call"}
+    async with (
+        open_web(sim, access_for("a")) as web,
+        web.client(authorization="Bearer a", accept=JSON) as http,
+        anyio.create_task_group() as tasks,
+    ):
+        session = {"mcp-session-id": (await http.post("/mcp", json=opening())).headers["mcp-session-id"]}
+        sim.faults.switch_on("hold", on=["list_owned"])
+        answers = []
+
+        async def reads() -> None:
+            params = {"name": "list_phone_numbers", "arguments": {}}
+            answers.append(await http.post("/mcp", headers=session, json=call | {"params": params}))
+
+        tasks.start_soon(reads)
+        await sim.faults.held()
+        assert (await http.delete("/mcp", headers=session)).status_code == 200
+        sim.faults.let_go()
+    [answer] = answers
+    assert (answer.status_code, "error" in answer.json()) == (503, True)
+
+
 @pytest.mark.parametrize("given", [None, 1.0, True, [1], {}])
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 async def test_a_request_whose_id_is_none_is_refused_and_not_passed_over(era: str, given: Any) -> None:
@@ -152,7 +176,7 @@ async def test_an_unknown_revision_is_told_which_there_are(version: str) -> None
         answer = await http.post("/mcp", headers=headers, json=LISTING)
     told = answer.json()
     assert (answer.status_code, told["id"], told["error"]["code"]) == (400, "x", -32022)
-    assert {"2025-11-25", MODERN} <= set(told["error"]["data"]["supported"])
+    assert told["error"]["data"]["supported"] == [MODERN]
     assert told["error"]["data"]["requested"] == version[:40]
     assert told["error"]["message"].endswith(f"2025-11-25, {MODERN}.")
 
