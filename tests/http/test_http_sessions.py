@@ -1,5 +1,6 @@
 """Sessions of the 2025-11-25 protocol: how many a caller may have, which gives way, and which is never kept."""
 
+import json
 from typing import Any
 
 import anyio
@@ -9,7 +10,7 @@ from listening import ACCEPT, opening
 from prompting import open_session
 from seeing_bench import json_log
 from talk import item_of
-from web import access_for, open_web
+from web import Web, access_for, open_web
 
 from kros_mcp.simulator import Simulator
 
@@ -130,3 +131,44 @@ async def test_a_request_takes_no_id_from_one_that_is_still_open() -> None:
         assert (await stream.message())["result"]["structuredContent"]["status"] == "done"
         again = await session.http.post("/mcp", headers=session.headers, json=LISTING | {"id": session.calls})
         assert again.status_code == 200
+
+
+async def test_a_client_that_leaves_at_any_moment_leaves_nothing_of_its_request() -> None:
+    sim = Simulator("reference")
+    async with open_web(sim, access_for("agent"), requests_per_second=0) as web, open_session(web) as session:
+        for moments in range(40):
+            listing = LISTING | {"id": f"left after {moments}"}
+            await left_after(moments, web, {**ACCEPT, **session.headers}, listing)
+            again = await session.http.post("/mcp", headers=session.headers, json=listing)
+            assert again.status_code == 200, again.text
+
+
+async def left_after(moments: int, web: Web, headers: dict[str, str], body: dict[str, Any]) -> None:
+    """Send a request and leave after so many turns of the event loop, which no connection can be told to do."""
+    given = {**headers, "host": "localhost", "authorization": "Bearer agent", "content-type": "application/json"}
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/mcp",
+        "raw_path": b"/mcp",
+        "query_string": b"",
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    coming = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if coming:
+            return coming.pop()
+        for _ in range(moments):
+            await anyio.lowlevel.checkpoint()
+        return {"type": "http.disconnect"}
+
+    async def send(_message: object) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    await web.service.app(scope, receive, send)

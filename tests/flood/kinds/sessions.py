@@ -9,7 +9,7 @@ from tests.flood.legacy import event, head, initialize, send
 from tests.flood.target import Target
 
 SETTINGS = {"KROS_REQUESTS_PER_SECOND": "0"}
-AT_ONCE = 20
+AT_ONCE = 80
 
 
 async def flood(target: Target) -> None:
