@@ -38,12 +38,13 @@ from mcp.types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from pydantic import AnyUrl, ValidationError
 
 from kros_mcp import __version__, telemetry
-from kros_mcp.errors import ConfirmationError, InternalError, InvalidArgumentError, KrosError, RefusedError
+from kros_mcp.errors import InternalError, InvalidArgumentError, KrosError, RefusedError
 from kros_mcp.operations.model import CODE_SECONDS, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.stdio import Stdio
 from kros_mcp.tools import completing, outcomes, prompts, resources, results
+from kros_mcp.tools.asking import PROMPT_UNANSWERED, unanswered
 from kros_mcp.tools.call import Call, Runtime, principal_of, timed
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, may_use
 from kros_mcp.tools.icon import icon
@@ -71,8 +72,6 @@ CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
     "resources/templates/list": CacheHint(ttl_ms=300_000, scope="private"),
     "resources/read": CacheHint(ttl_ms=0, scope="private"),
 }
-
-_UNANSWERED = "PROMPT_UNANSWERED"
 
 
 class KrosServer(MCPServer[Runtime]):
@@ -174,12 +173,19 @@ class KrosServer(MCPServer[Runtime]):
         here = context.request_context.lifespan_context
         with timed(here.settings.answer_within_seconds) as call:
             try:
-                return await super().call_tool(name, arguments, context)
+                with call.waiting:
+                    return await super().call_tool(name, arguments, context)
+                failure: KrosError = unanswered(call)
             except (ToolError, MCPError) as exc:
                 failure = self._in_our_words(name, exc, call)
-                return await _left_behind(here, failure) if failure.code == _UNANSWERED else results.failure(failure)
             finally:
-                here.asking.discard(call.holds)
+                here.asking.pop(call.holds, None)
+            if failure.code != PROMPT_UNANSWERED:
+                return results.failure(failure)
+            logger.info(
+                "nobody answered the prompt of %s%s", call.asked, f" ({call.taken_back})" * bool(call.taken_back)
+            )
+            return await _left_behind(here, failure)
 
     def _in_our_words(self, name: str, exc: ToolError | MCPError, call: Call) -> KrosError:
         cause = exc.__cause__
@@ -194,12 +200,7 @@ class KrosServer(MCPServer[Runtime]):
         if isinstance(cause, ValidationError) and not isinstance(exc, UnexpectedToolError):
             return InvalidArgumentError(refusal(cause.errors(include_url=False), tool.parameters))
         if call.asked and not call.about:
-            return ConfirmationError(
-                "The prompt could not be answered in the client, so nothing was charged or changed.",
-                code=_UNANSWERED,
-                next_step="Call again with the same arguments to ask once more.",
-                operation_id=call.asked,
-            )
+            return unanswered(call)
         logger.error("tool %s failed unexpectedly", name, exc_info=exc)
         if tool.annotations is not None and tool.annotations.read_only_hint:
             return KrosError("This server failed while reading; nothing was charged or changed.")

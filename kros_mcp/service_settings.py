@@ -36,6 +36,11 @@ class ServiceSettings(BaseSettings):
     allowed_origins: CommaSeparated = Field((), description="Origin headers answered, beside the service's own")
     trusted_proxies: CommaSeparated = Field((), description="addresses whose X-Forwarded-For is believed")
     requests_per_second: float = Field(20, ge=0, le=100_000, description="of one principal at one replica; 0 for any")
+    max_sessions: int = Field(
+        1_500, ge=1, le=1_000_000, description="of 2025-11-25 clients at one replica; the oldest idle one gives way"
+    )
+    max_sessions_per_caller: int = Field(500, ge=1, le=1_000_000, description="of one principal among them")
+    session_idle_seconds: float = Field(1800, ge=1, le=7 * 86_400, description="after which a session ends by itself")
     max_connections: int = Field(1_000, ge=1, le=100_000, description="open at once at one process")
     keep_alive_seconds: int = Field(75, ge=1, le=3_600, description="an idle connection is kept so long")
     state_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(

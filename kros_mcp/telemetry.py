@@ -56,13 +56,18 @@ Reason = Literal[
     "foreign_origin",
     "insufficient_scope",
     "invalid_token",
+    "late_answer",
     "malformed_body",
+    "method_not_allowed",
     "no_token",
+    "not_acceptable",
     "not_signed_in",
     "own_request",
     "too_many_requests",
+    "too_many_sessions",
     "too_many_sign_ins",
     "tokens_unavailable",
+    "unknown_version",
     "wrong_credential",
 ]
 """Why the HTTP service refused a request; nothing of it is the client's own words."""

@@ -46,7 +46,7 @@ def access_of(settings: Settings, address: Address, *, no_auth: bool) -> Access 
     """Say who may call; None lets everybody in.
 
     Raises:
-        SettingsError: Nobody is known, or everybody would be let in from other machines.
+        SettingsError: Nobody is known, or everybody would be let in who should not be.
     """
     if not no_auth:
         return build_access(settings)
@@ -60,6 +60,18 @@ def access_of(settings: Settings, address: Address, *, no_auth: bool) -> Access 
             "--no-auth lets everybody in, and KROS_PUBLIC_URL, KROS_ALLOWED_HOSTS or KROS_ALLOWED_ORIGINS would open "
             "it to others than this machine.",
             next_step="Unset them, or give callers tokens: kros-mcp token --help.",
+        )
+    if settings.tokens_file or settings.oauth_issuer:
+        raise SettingsError(
+            "--no-auth lets everybody in, and KROS_TOKENS_FILE or KROS_OAUTH_ISSUER says who may call: only one of "
+            "both can be meant.",
+            next_step="Leave --no-auth out, or unset them.",
+        )
+    if settings.environment == "live":
+        raise SettingsError(
+            "--no-auth lets everybody on this machine in, and KROS_API_KEY is a live key, which spends money.",
+            next_step="Use a key that begins with kros_test_, or --simulator; or give callers tokens: kros-mcp token "
+            "--help.",
         )
     settings.require_principal()
     return None

@@ -10,13 +10,13 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp import telemetry
+from kros_mcp.http.doors import PROBES
 
 logger = logging.getLogger("kros_mcp.access")
 
 _HEADER: Final = b"x-request-id"
 _SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LONGEST_PATH: Final = 200
-_PROBES: Final = ("/healthz", "/readyz")
 
 
 class AccessLog:
@@ -60,7 +60,7 @@ class AccessLog:
                 "tool": request.tool,
                 "outcome": request.outcome,
             }
-            level = logging.DEBUG if path in _PROBES and status == HTTPStatus.OK else logging.INFO
+            level = logging.DEBUG if path in PROBES and status == HTTPStatus.OK else logging.INFO
             logger.log(level, "%s %s %s", method, path, status or "abandoned", extra=fields)
             telemetry.current_request.reset(before)
 

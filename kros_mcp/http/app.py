@@ -14,11 +14,12 @@ from starlette.types import ASGIApp
 from kros_mcp.http.access import Access
 from kros_mcp.http.access_log import AccessLog
 from kros_mcp.http.approvals.routes import approval_routes
-from kros_mcp.http.challenge import metadata_route
+from kros_mcp.http.challenge import metadata_routes
 from kros_mcp.http.doors import Doors, names
 from kros_mcp.http.gate import MAX_BODY_BYTES, Gate
 from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
+from kros_mcp.http.pages import Pages
 from kros_mcp.http.sessions import SessionManager
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
@@ -30,6 +31,7 @@ from kros_mcp.tools.listening import Listening
 if TYPE_CHECKING:
     import httpx
 
+TOOLS = ("/mcp", "/mcp/")
 STREAM_SECONDS = 300.0
 """How long a caller may listen for changes by one request; a token that is taken away stops the next."""
 
@@ -41,6 +43,12 @@ class Service:
     app: ASGIApp
     runtime: Runtime
     listening: Listening
+    sessions: SessionManager
+
+    def stop(self) -> None:
+        """End what would last for as long as somebody likes: streams of changes, and prompts."""
+        self.listening.end()
+        self.runtime.end_prompts()
 
 
 @asynccontextmanager
@@ -84,24 +92,26 @@ async def open_service(
     server = build_server(settings, lifespan, listening)
     sessions = SessionManager(
         server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
+        settings,
         stateless=stateless,
         max_request_body_size=MAX_BODY_BYTES,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sessions.run())
-        routes = _routes(settings, access, StreamableHTTPASGIApp(sessions))
+        routes = _routes(settings, access, StreamableHTTPASGIApp(sessions), has_sessions=not stateless)
         if access:
             routes += approval_routes(opened[0], access, loopback=loopback)
         routes += Health(opened[0], access).routes()
         inside = Starlette(routes=routes)
         inside.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
-        yield Service(AccessLog(Doors(inside, names(settings, loopback=loopback))), opened[0], listening)
+        guarded = Doors(Pages(inside, TOOLS, settings.allowed_origins), names(settings, loopback=loopback))
+        yield Service(AccessLog(guarded), opened[0], listening, sessions)
 
 
-def _routes(settings: Settings, access: Access | None, tools: ASGIApp) -> list[BaseRoute]:
+def _routes(settings: Settings, access: Access | None, tools: ASGIApp, *, has_sessions: bool) -> list[BaseRoute]:
     pace = Pace(settings.requests_per_second, time.monotonic)
-    gate = Gate(tools, access, pace)
-    routes: list[BaseRoute] = [Route("/mcp", gate), Route("/mcp/", gate)]
+    gate = Gate(tools, access, pace, has_sessions=has_sessions)
+    routes: list[BaseRoute] = [Route(path, gate) for path in TOOLS]
     if access and access.resource and access.issuers:
-        routes.append(metadata_route(access.resource, access.issuers))
+        routes += metadata_routes(access.resource, access.issuers)
     return routes

@@ -27,8 +27,10 @@ def metadata_url(resource: str) -> str:
     return f"{url.scheme}://{url.netloc}{METADATA_PATH}{url.path}"
 
 
-def metadata_route(resource: str, issuers: Sequence[str]) -> Route:
+def metadata_routes(resource: str, issuers: Sequence[str]) -> list[Route]:
     """Serve the metadata of RFC 9728, by which clients find out whom to ask for a token.
+
+    It stands where the RFC has it for this resource, and at the root too, where some clients look for it first.
 
     Args:
         resource: The service's own identifier.
@@ -46,7 +48,8 @@ def metadata_route(resource: str, issuers: Sequence[str]) -> Route:
         return JSONResponse(metadata, headers={"cache-control": "public, max-age=3600"})
 
     methods = ["GET", "OPTIONS"]
-    return Route(urlsplit(metadata_url(resource)).path, cors_middleware(answer, methods), methods=methods)
+    paths = (urlsplit(metadata_url(resource)).path, METADATA_PATH)
+    return [Route(path, cors_middleware(answer, methods), methods=methods) for path in paths]
 
 
 def unauthorized(resource: str | None, *, tried: bool) -> Response:
@@ -93,9 +96,27 @@ def too_many(seconds: int) -> Response:
     return refusal(429, f"Too many requests. Try again in {wait}.", {"retry-after": str(seconds)})
 
 
-def refusal(status: int, sentence: str, headers: Mapping[str, str]) -> Response:
-    """Refuse a request as a JSON-RPC error: clients of the SDK tell that sentence, and nothing of any other body."""
-    body = {"jsonrpc": "2.0", "id": None, "error": {"code": INVALID_REQUEST, "message": sentence}}
+def refusal(
+    status: int,
+    sentence: str,
+    headers: Mapping[str, str],
+    *,
+    code: int = INVALID_REQUEST,
+    request_id: str | int | None = None,
+    data: object = None,
+) -> Response:
+    """Refuse a request as a JSON-RPC error: clients of the SDK tell that sentence, and nothing of any other body.
+
+    Args:
+        status: Of HTTP.
+        sentence: What is wrong.
+        headers: To send beside it.
+        code: Of JSON-RPC.
+        request_id: The id of the request, where it was read.
+        data: What the protocol wants beside the sentence; None for nothing.
+    """
+    error = {"code": code, "message": sentence} | ({} if data is None else {"data": data})
+    body = {"jsonrpc": "2.0", "id": request_id, "error": error}
     return JSONResponse(body, status_code=status, headers=headers)
 
 

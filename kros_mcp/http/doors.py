@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kros_mcp import telemetry
 from kros_mcp.settings import Settings
 
+PROBES = ("/healthz", "/readyz")
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -26,11 +27,11 @@ class Names:
 
     def knows_host(self, host: str) -> bool:
         """Tell whether a Host header names this service."""
-        return _is_among(host.lower(), self.hosts)
+        return is_among(host.lower(), self.hosts)
 
     def knows_origin(self, origin: str) -> bool:
         """Tell whether a page of that origin may call."""
-        return _is_among(origin.lower(), self.origins)
+        return is_among(origin.lower(), self.origins)
 
 
 def names(settings: Settings, *, loopback: bool) -> Names:
@@ -51,7 +52,10 @@ def names(settings: Settings, *, loopback: bool) -> Names:
 
 
 class Doors:
-    """Answers 421 to a foreign Host and 403 to a foreign Origin; everything else goes in."""
+    """Answers 421 to a foreign Host and 403 to a foreign Origin; everything else goes in.
+
+    Probes are answered whatever Host they name, or none: a cluster asks by an address that nobody knows beforehand.
+    """
 
     def __init__(self, app: ASGIApp, known: Names) -> None:
         self._app = app
@@ -64,7 +68,8 @@ class Doors:
                 await send({"type": "websocket.close", "code": 1008})
             return
         hosts, origins = _values(scope, b"host"), _values(scope, b"origin")
-        if len(hosts) != 1 or not self._known.knows_host(hosts[0]):
+        is_probe = scope["path"] in PROBES
+        if not is_probe and (len(hosts) != 1 or not self._known.knows_host(hosts[0])):
             telemetry.refused("foreign_host")
             await _refused(421, "This service does not answer to that Host.")(scope, receive, send)
         elif len(origins) > 1 or not all(self._known.knows_origin(origin) for origin in origins):
@@ -74,7 +79,8 @@ class Doors:
             await self._app(scope, receive, send)
 
 
-def _is_among(name: str, known: Iterable[str]) -> bool:
+def is_among(name: str, known: Iterable[str]) -> bool:
+    """Tell whether a host or an origin, in lower case, is named; one that is named without a port stands for all."""
     bare, colon, port = name.rpartition(":")
     return name in known or bool(colon and port.isdecimal() and (bare in known or f"{bare}:*" in known))
 

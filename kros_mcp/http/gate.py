@@ -8,26 +8,34 @@ from collections.abc import Sequence
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp_types import UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from starlette.authentication import AuthCredentials
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp import telemetry
+from kros_mcp.http.accepting import Accepted, accepted
 from kros_mcp.http.access import Access
 from kros_mcp.http.bodies import BodyTooLongError, ClientGoneError, once_more, read_body
 from kros_mcp.http.challenge import forbidden, refusal, too_many, unable, unauthorized
 from kros_mcp.http.connections import caller_is_known
 from kros_mcp.http.envelope import Envelope, open_envelope
 from kros_mcp.http.pace import Pace
+from kros_mcp.http.sessions import ENVELOPE
 from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
+from kros_mcp.tools.stream import Stream, current_stream
 
 MAX_BODY_BYTES = 256 * 1024
 """Longer bodies are refused with 413; the longest argument of a tool has some hundred characters."""
 _LONGEST_TOKEN = 16_384
-# Whatever is told, is told in the answer to a POST. A stream that a GET opens would carry nothing, hold a connection
-# for as long as the caller likes, and outlive its token.
-_no_stream = Response(status_code=405, headers={"allow": "POST, DELETE"})
+_LONGEST_VERSION = 40
+_VERSION = "mcp-protocol-version"
+_VERSIONS = (*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS)
+_STREAM_ALONE = "subscriptions/listen"
+"""Of all methods the only one that is answered by a stream and nothing else."""
 
 
 class Gate:
@@ -37,12 +45,14 @@ class Gate:
         app: What is guarded; it sees the body from its beginning. Nothing of it is read before the caller is known.
         access: Says whose a token is; None lets everybody in as the principal of the settings.
         pace: How fast each principal may ask.
+        has_sessions: Whether a 2025-11-25 client has a session, which it may end.
     """
 
-    def __init__(self, app: ASGIApp, access: Access | None, pace: Pace) -> None:
+    def __init__(self, app: ASGIApp, access: Access | None, pace: Pace, *, has_sessions: bool) -> None:
         self._app = app
         self._access = access
         self._pace = pace
+        self._has_sessions = has_sessions
         self._resource = access.resource if access else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,20 +82,57 @@ class Gate:
             refused = self._too_fast(principal) if has_place else too_many(1)
             if refused is None and caller is not None:
                 refused = self._without_any_right(caller)
-            if refused is None and scope["method"] == "GET":
-                refused = _no_stream
             if refused is None:
-                try:
-                    receive = once_more(await read_body(scope, receive, MAX_BODY_BYTES), receive)
-                except BodyTooLongError as exc:
-                    refused = refusal(exc.status_code, exc.detail, {})
-                except ClientGoneError:
-                    return
-            if refused is None:
-                envelope = await open_envelope(scope, receive)
-                receive = envelope.receive
-                refused = envelope.refusal or (self._without_right(caller, envelope) if caller else None)
-            await (refused or self._app)(scope, receive, send)
+                refused = self._wrong_method(scope)
+            if refused is not None:
+                await refused(scope, receive, send)
+                return
+            try:
+                receive = once_more(await read_body(scope, receive, MAX_BODY_BYTES), receive)
+            except BodyTooLongError as exc:
+                await refusal(exc.status_code, exc.detail, {})(scope, receive, send)
+                return
+            except ClientGoneError:
+                return
+            envelope = await open_envelope(scope, receive)
+            refused = envelope.refusal or (self._without_right(caller, envelope) if caller else None)
+            await (refused or self._handled(envelope))(scope, envelope.receive, send)
+
+    def _handled(self, envelope: Envelope) -> ASGIApp:
+        """Make what hands a request to the SDK, with the stream on which it is answered."""
+
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = Headers(scope=scope)
+            reads = accepted(headers)
+            refused = _unknown_version(headers, envelope) or _unreadable(reads, envelope)
+            if refused is not None:
+                await refused(scope, receive, send)
+                return
+            scope, send = reads.fit(scope, send)
+            scope[ENVELOPE] = envelope
+            stream = Stream(shows_prompts=reads.events)
+            before = current_stream.set(stream)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                current_stream.reset(before)
+                stream.end()
+
+        return handle
+
+    def _wrong_method(self, scope: Scope) -> Response | None:
+        """Refuse what is no method of the protocol, and a GET.
+
+        Whatever is told, is told in the answer to a POST. A stream that a GET opens would carry nothing, hold a
+        connection for as long as the caller likes, and outlive its token.
+        """
+        modern = Headers(scope=scope).get(_VERSION) in MODERN_PROTOCOL_VERSIONS
+        allowed = ("POST", "DELETE") if self._has_sessions and not modern else ("POST",)
+        if scope["method"] in allowed:
+            return None
+        telemetry.refused("method_not_allowed")
+        names = " or ".join(allowed)
+        return refusal(405, f"This address takes {names}.", {"allow": ", ".join(allowed)})
 
     def _unknown(self, access: Access, given: str | None) -> Response:
         if given and access.trouble():
@@ -103,12 +150,38 @@ class Gate:
 
     def _without_right(self, caller: Caller, envelope: Envelope) -> Response | None:
         tool = envelope.tool
-        if envelope.answers and not caller.scopes & ACTING:
+        if envelope.answers is not None and not caller.scopes & ACTING:
             return forbidden(self._resource, Right.BUY, "The answer to a prompt needs a scope to act.")
         if not tool or caller.may_use(tool):
             return None
         needed = min(TOOL_SCOPES[tool], key=list(Right).index)
         return forbidden(self._resource, needed, f"{tool} needs the scope {needed}.")
+
+
+def _unknown_version(headers: Headers, envelope: Envelope) -> Response | None:
+    """Refuse a revision of the protocol that is not spoken here."""
+    given = headers.get(_VERSION)
+    if given is None or given in _VERSIONS:
+        return None
+    telemetry.refused("unknown_version")
+    return refusal(
+        400,
+        f"This server does not speak the revision in MCP-Protocol-Version. It speaks {', '.join(_VERSIONS)}.",
+        {},
+        code=UNSUPPORTED_PROTOCOL_VERSION,
+        request_id=envelope.id,
+        # As `server/discover` has it: to a client that names a version so, the others begin with a handshake.
+        data={"supported": list(MODERN_PROTOCOL_VERSIONS), "requested": given[:_LONGEST_VERSION]},
+    )
+
+
+def _unreadable(reads: Accepted, envelope: Envelope) -> Response | None:
+    """Refuse a client that would read none of the forms in which it could be answered."""
+    if not envelope.method or reads.events or (reads.json and envelope.method != _STREAM_ALONE):
+        return None
+    telemetry.refused("not_acceptable")
+    forms = "as text/event-stream" if envelope.method == _STREAM_ALONE else "as application/json or text/event-stream"
+    return refusal(406, f"This is answered {forms} alone; name it in Accept.", {}, request_id=envelope.id)
 
 
 def bearer(headers: Sequence[tuple[bytes, bytes]]) -> str | None:

@@ -1,9 +1,11 @@
 """Whether the service is alive and may be sent requests, for load balancers that ask every few seconds.
 
-Whoever reaches the port may ask, so the answers hold codes of ours and times, and however many ask, the journal
-is looked at once in two seconds and KrosAI never: what the last request to it saw is told.
+Whoever reaches the port may ask, under any name, so strangers are told the state alone; why it is so, a caller with a
+token is told, and the log. However many ask, the journal is looked at once in two seconds and KrosAI never: what the
+last request to it saw is told.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +17,8 @@ from starlette.routing import BaseRoute, Route
 
 from kros_mcp.errors import KrosError
 from kros_mcp.http.access import Access
+from kros_mcp.http.gate import bearer
+from kros_mcp.service_settings import LOOPBACK
 from kros_mcp.times import utc
 from kros_mcp.tools.call import Runtime
 
@@ -25,6 +29,8 @@ READABLE = "readable"
 """Of a server that only reads, and may not write into its journal."""
 SLOW = "JOURNAL_SLOW"
 _HEADERS = {"cache-control": "no-store"}
+
+logger = logging.getLogger(__name__)
 
 
 class Health:
@@ -46,6 +52,7 @@ class Health:
         self._fresh_until: float | None = None
         self._one_at_a_time = anyio.Lock()
         self._is_checking = False
+        self._last = ""
 
     def routes(self) -> list[BaseRoute]:
         """Make the routes of both probes."""
@@ -54,9 +61,21 @@ class Health:
     async def _alive(self, _request: Request) -> JSONResponse:
         return JSONResponse({"status": "alive"}, headers=_HEADERS)
 
-    async def _ready(self, _request: Request) -> JSONResponse:
+    async def _ready(self, request: Request) -> JSONResponse:
         found = await self.look()
-        return JSONResponse(found, status_code=200 if found["status"] == "ready" else 503, headers=_HEADERS)
+        if found["status"] != self._last:
+            self._last = found["status"]
+            level = logging.INFO if self._last == "ready" else logging.WARNING
+            logger.log(level, "the service is %s; its journal: %s", self._last, found["journal"])
+        told = found if await self._is_known(request) else {"status": found["status"]}
+        return JSONResponse(told, status_code=200 if found["status"] == "ready" else 503, headers=_HEADERS)
+
+    async def _is_known(self, request: Request) -> bool:
+        """Whether it is a caller who asks; where everybody is let in, whoever asks by a name of this machine."""
+        if self._access is None:
+            return request.url.hostname in LOOPBACK
+        given = bearer(request.scope["headers"])
+        return bool(given) and await self._access.verifier.verify_token(given or "") is not None
 
     async def look(self) -> dict[str, Any]:
         """Say whether requests should come here, and what does not decide it: other replicas see the same."""

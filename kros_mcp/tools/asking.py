@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, ElicitationResult
 from mcp.server.mcpserver import Elicit, Resolve
 
-from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.errors import ConfirmationError, InvalidArgumentError
 from kros_mcp.krosai.patience import within
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import configuring
@@ -24,9 +24,11 @@ from kros_mcp.operations.confirmation import (
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Action, Operation, Request, State
 from kros_mcp.operations.proposal import propose_configuration, propose_purchase, propose_release
-from kros_mcp.tools.call import ToolContext, can_ask, current_call, is_answering, is_modern, principal, runtime
+from kros_mcp.tools.call import Call, ToolContext, can_ask, current_call, is_answering, is_modern, principal, runtime
 from kros_mcp.tools.parameters import e164_or_id
+from kros_mcp.tools.stream import current_stream
 
+PROMPT_UNANSWERED = "PROMPT_UNANSWERED"
 T = TypeVar("T", PurchaseAnswer, ReleaseAnswer, ConfigureAnswer)
 
 
@@ -162,8 +164,12 @@ async def _put(ctx: ToolContext, operation: Operation) -> Standing:
     if operation.id in here.asking or here.runner.is_under_way(operation.id):
         return Standing(operation)
     if can_ask(ctx) and not is_modern(ctx):
-        here.asking.add(operation.id)
+        here.asking[operation.id] = call
         call.holds = operation.id
+        if here.is_stopping:
+            call.take_prompt_back("stopping")
+        if (stream := current_stream.get()) is not None:
+            stream.when_over(lambda: call.take_prompt_back("left"))
     return await choose_channel(here.desk, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
 
 
@@ -172,7 +178,23 @@ def _ask(ctx: ToolContext, standing: Standing, form: type[T], *, attempt: int = 
         return None
     here, call = runtime(ctx), current_call.get()
     call.asked = standing.operation.id
+    if call.taken_back:
+        raise unanswered(call)
     return Elicit(question(standing.operation, here.settings.currency, attempt=attempt), form)
+
+
+def unanswered(call: Call) -> ConfirmationError:
+    """Say that nobody answered the prompt of a call; under `conversation` the next identical call uses a code."""
+    message, next_step = "The prompt could not be answered in the client", "Call again with the same arguments."
+    if call.taken_back == "stopping":
+        message = "This server is stopping and took its prompt back"
+        next_step = "Call again with the same arguments in a few seconds."
+    return ConfirmationError(
+        f"{message}, so nothing was charged or changed.",
+        code=PROMPT_UNANSWERED,
+        next_step=next_step,
+        operation_id=call.asked,
+    )
 
 
 def chosen(result: ElicitationResult[Any]) -> Answer | TurnedDown | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 from mcp.server.mcpserver import Context
@@ -18,6 +18,7 @@ from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import authenticated
 from kros_mcp.tools.completing import Completer
+from kros_mcp.tools.stream import current_stream
 
 _MODERN = "2026-07-28"
 
@@ -26,7 +27,8 @@ _MODERN = "2026-07-28"
 class Runtime:
     """What the lifespan opened; every tool call receives it.
 
-    `asking` are the operations whose prompt is open, or about to be, on a legacy connection of this process.
+    `asking` holds the operations whose prompt is open, or about to be, on a legacy connection of this process, each
+    with the call that shows it.
     """
 
     settings: Settings
@@ -34,7 +36,14 @@ class Runtime:
     runner: Runner
     rates: RunRates
     completer: Completer
-    asking: set[str] = field(default_factory=set)
+    asking: "dict[str, Call]" = field(default_factory=dict)
+    is_stopping: bool = False
+
+    def end_prompts(self) -> None:
+        """Take every open prompt back and show none from now on, as a server does that stops."""
+        self.is_stopping = True
+        for call in list(self.asking.values()):
+            call.take_prompt_back("stopping")
 
 
 ToolContext = Context[Runtime, Any]
@@ -51,7 +60,17 @@ class Call:
     """The operation that this call has taken to its conclusion; if that fails, its outcome is found under this id."""
     holds: str = ""
     """The operation whose prompt only this call may show as long as it lasts (legacy protocol)."""
+    taken_back: Literal["", "left", "stopping"] = ""
+    """Why no prompt of this call can be answered any more: its stream is gone, or the server stops."""
+    waiting: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    """Around the whole call; cancelled only while a prompt is open."""
     _started: float = field(default_factory=anyio.current_time)
+
+    def take_prompt_back(self, why: Literal["left", "stopping"]) -> None:
+        """Stop waiting for a person; an answer that has come already stands, and an act goes on."""
+        self.taken_back = why
+        if self.asked and not self.about:
+            self.waiting.cancel()
 
     def person_answered(self) -> None:
         """Count the time anew: a person's thinking is not the server's delay."""
@@ -133,4 +152,7 @@ def can_ask(ctx: ToolContext) -> bool:
     capabilities = ctx.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
     form = elicitation is not None and (elicitation.form is not None or elicitation.url is None)
-    return form and (is_modern(ctx) or ctx.session.can_send_request)
+    if is_modern(ctx):
+        return form
+    stream = current_stream.get()
+    return form and ctx.session.can_send_request and (stream is None or stream.shows_prompts)

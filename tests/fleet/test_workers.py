@@ -158,3 +158,33 @@ def test_without_tokens_it_is_not_opened_to_others_by_name(
         main(["http", "--simulator", "--no-auth", "--port", "0"])
     assert left.value.code == 2
     assert "--no-auth" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "says"),
+    [
+        ({"KROS_TOKENS_FILE": "/tmp/tokens.toml"}, ["--simulator"], "KROS_TOKENS_FILE"),  # noqa: S108 - it is not opened
+        (
+            {"KROS_OAUTH_ISSUER": "https://issuer.example"},
+            ["--simulator"],
+            "KROS_OAUTH_ISSUER",
+        ),
+        ({"KROS_API_KEY": "kros_live_1", "KROS_JOURNAL_URL": "sqlite:////tmp/x/journal"}, [], "live key"),
+        ({"KROS_API_KEY": "a.b.c", "KROS_JOURNAL_URL": "sqlite:////tmp/x/journal"}, [], "live key"),
+    ],
+)
+def test_nobody_is_let_in_without_a_token_where_callers_are_named_or_money_is_real(
+    settings: dict[str, str],
+    words: list[str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as left:
+        main(["http", "--no-auth", "--port", "0", *words])
+    assert left.value.code == 2
+    told = capsys.readouterr().err
+    assert "--no-auth" in told
+    assert says in told

@@ -1,5 +1,6 @@
 """What one caller may hold open, and whose word on addresses is taken."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,15 @@ import httpx
 import pytest
 from approvals_bench import AGENT, KEY, NIGHT, Tokens
 from issuer import entry, tokens_file
-from listening import ACCEPT, open_listening, opening
+from listening import ACCEPT, open_listening
 from talk import Person, accept, item_of, settings_for
 from web import access_for, modern, open_web
 
-from kros_mcp.http import pace, sessions
+from kros_mcp.http import pace
 from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
 from kros_mcp.http.authentication import build_access
-from kros_mcp.http.serving import Address
+from kros_mcp.http.serving import Address, bind
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
 
@@ -49,21 +50,6 @@ async def test_one_callers_open_prompts_leave_room_for_others(monkeypatch: pytes
 async def buy(web: Any, person: Person, nth: int) -> None:
     async with web.talk("a", "legacy", person) as talk:
         assert (await talk.buy(item_of(web.sim, nth=nth))).outcome == "done"
-
-
-async def test_one_callers_sessions_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MOST_OF_ONE", 2)
-    async with (
-        open_web(Simulator("reference"), access_for("a", "b")) as web,
-        web.client(authorization="Bearer a", **ACCEPT) as a,
-        web.client(authorization="Bearer b", **ACCEPT) as b,
-    ):
-        opened = [await a.post("/mcp", json=opening()) for _ in range(3)]
-        assert [answer.status_code for answer in opened] == [200, 200, 503]
-        assert (await b.post("/mcp", json=opening())).status_code == 200
-        ended = await a.delete("/mcp", headers={"mcp-session-id": opened[0].headers["mcp-session-id"]})
-        assert ended.status_code == 200
-        assert (await a.post("/mcp", json=opening())).status_code == 200
 
 
 async def test_a_caller_that_is_no_longer_known_proposes_nothing() -> None:
@@ -134,3 +120,11 @@ async def test_an_address_that_a_request_claims_counts_only_if_a_trusted_proxy_s
 )
 def test_only_what_is_loopback_counts_as_such(host: str, is_loopback: bool) -> None:
     assert Address(host, 8000).is_loopback is is_loopback
+
+
+def test_a_machine_that_has_vanished_is_not_waited_for_long() -> None:
+    """The system itself keeps the time; a packet that is lost for good cannot be had on one machine."""
+    with bind(Address("127.0.0.1", 0)) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

@@ -17,13 +17,13 @@ ROUTES = [
     ("GET", "/mcp"),
     ("DELETE", "/mcp"),
     ("OPTIONS", "/mcp"),
-    ("GET", "/healthz"),
-    ("GET", "/readyz"),
     ("GET", "/.well-known/oauth-protected-resource/mcp"),
+    ("GET", "/.well-known/oauth-protected-resource"),
     ("GET", "/approvals"),
     ("POST", "/approvals/sign-in"),
     ("GET", "/nowhere"),
 ]
+PROBES = [("GET", "/healthz"), ("GET", "/readyz")]
 FOREIGN_HOSTS = [
     "evil.example",
     "127.0.0.1.evil.example",
@@ -65,7 +65,7 @@ async def test_a_name_that_was_rebound_is_answered_nowhere(web: Web, method: str
     assert len(web.sim.requests) == asked
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize(("method", "path"), [*ROUTES, *PROBES])
 async def test_a_page_of_another_origin_is_answered_nowhere(web: Web, method: str, path: str) -> None:
     asked = len(web.sim.requests)
     async with web.client(authorization="Bearer agent") as client:

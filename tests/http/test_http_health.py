@@ -1,14 +1,17 @@
 """Probes: they tell the truth, tell strangers nothing, and cost the journal and KrosAI next to nothing."""
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
 import pytest
-from seeing_bench import Here, open_here
+from seeing_bench import Here, json_log, open_here
+from web import access_for, open_web
 
 from kros_mcp.errors import KrosError
 from kros_mcp.http.health import FRESH_SECONDS, Health
@@ -71,10 +74,46 @@ async def test_both_probes_answer_without_a_token_and_tell_strangers_nothing() -
     assert sim.requests == [], "a probe asks KrosAI nothing"
 
 
-async def test_a_foreign_host_gets_no_answer_from_a_probe() -> None:
+@pytest.mark.parametrize("head", ["Host: 10.244.3.17:8000", "Host: evil.example", "Host: 127.0.0.1", ""])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_probe_is_answered_whatever_host_it_names_and_told_the_state_alone(head: str, path: str) -> None:
+    async with open_web(Simulator("reference"), access_for("agent"), loopback=False) as web:
+        await web.service.runtime.runner.looked_round.wait()
+        async with await anyio.connect_tcp("127.0.0.1", urlsplit(web.url).port or 0) as stream:
+            version = "1.1" if head else "1.0"  # which needs no Host, and some balancers send none
+            lines = [f"GET {path} HTTP/{version}", *([head] if head else []), "Connection: close", "", ""]
+            await stream.send("\r\n".join(lines).encode())
+            answer = b"".join([piece async for piece in stream])
+    told, _, body = answer.partition(b"\r\n\r\n")
+    assert told.split()[1] == b"200", answer
+    assert json.loads(body) == {"status": "alive" if path == "/healthz" else "ready"}
+
+
+async def test_a_caller_with_a_token_is_told_why_a_service_is_ready_or_not() -> None:
+    async with open_web(Simulator("reference"), access_for("agent")) as web:
+        await web.service.runtime.runner.looked_round.wait()
+        async with web.client() as http:
+            strangers = [await http.get("/readyz", headers=given) for given in ({}, {"authorization": "Bearer other"})]
+            known = await http.get("/readyz", headers={"authorization": "Bearer agent", "host": "10.0.0.5"})
+    assert [answer.json() for answer in strangers] == [{"status": "ready"}] * 2
+    assert (known.json()["journal"], known.json()["krosai"]["state"]) == ("writable", "unknown")
+
+
+async def test_where_everybody_is_let_in_a_foreign_name_is_a_strangers() -> None:
     async with open_here(Simulator()) as here:
-        refused = await here.http.get("/readyz", headers={"host": "evil.example"})
-    assert refused.status_code == 421
+        told = await here.http.get("/readyz", headers={"host": "evil.example"})
+    assert set(told.json()) == {"status"}
+
+
+async def test_a_change_of_the_state_is_logged_once_with_its_reason() -> None:
+    with json_log() as log:
+        async with open_here(Simulator()) as here:
+            await here.runtime.runner.looked_round.wait()
+            for _ in range(3):
+                await here.http.get("/readyz")
+    assert [line["message"] for line in log if "the service is" in line["message"]] == [
+        "the service is ready; its journal: writable"
+    ]
 
 
 async def test_a_service_that_has_not_looked_round_or_is_closing_is_not_ready(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ async def test_a_served_conversation_is_logged_in_json_without_its_secrets(mode:
             headers = {"authorization": f"Bearer {PRIVATE}", "cookie": PRIVATE, "x-request-id": "one.sane_id-1"}
             sane = await http.get(f"/nothing%0A%1B[2J?token={PRIVATE}", headers=headers)
             odd = await http.get("/healthz", headers={"x-request-id": 'a b"{}' * 30})
-            foreign = await http.get("/healthz", headers={"host": "evil.example"})
+            foreign = await http.get("/mcp", headers={"host": "evil.example"})
             begun = await http.post("/mcp", json=opening(PRIVATE), headers=ACCEPT)
     session = begun.headers["mcp-session-id"]
     written = "".join(served.log)
