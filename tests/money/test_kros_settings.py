@@ -58,6 +58,8 @@ GOOD = [
     ("KROS_ALLOWED_ORIGINS", "https://A.example.com", "allowed_origins", ("https://a.example.com",)),
     ("KROS_TRUSTED_PROXIES", "10.0.0.5,fd00::/8", "trusted_proxies", ("10.0.0.5/32", "fd00::/8")),
     ("KROS_REQUESTS_PER_SECOND", "0.5", "requests_per_second", 0.5),
+    ("KROS_MAX_CONNECTIONS", "64", "max_connections", 64),
+    ("KROS_KEEP_ALIVE_SECONDS", "90", "keep_alive_seconds", 90),
     ("KROS_MAX_SESSIONS", "20", "max_sessions", 20),
     ("KROS_MAX_SESSIONS_PER_CALLER", "5", "max_sessions_per_caller", 5),
     ("KROS_SESSION_IDLE_SECONDS", "60", "session_idle_seconds", 60),

@@ -110,7 +110,7 @@ async def test_metrics_that_fail_neither_stop_a_purchase_nor_hide_its_outcome(
     def broken() -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(telemetry, "_is_counting", lambda: True)
+    monkeypatch.setattr(telemetry, "is_counting", lambda: True)
     monkeypatch.setattr(telemetry, "_instruments", broken)
     item = next(iter(reference.inventory.values()))
     async with open_talk(reference) as talk:

@@ -300,9 +300,9 @@ async def test_a_result_that_cannot_be_shown_is_not_called_unspent(
     async with open_talk(reference, era, person) as talk:
         code = "" if person else (await talk.buy(item))["confirmation_code"]
         with monkeypatch.context() as patched:
-            patched.setattr("kros_mcp.tools.outcomes._status", lambda _: 1 / 0)
+            patched.setattr("kros_mcp.tools.outcomes.status", lambda _: 1 / 0)
             failed = await talk.buy(item, confirmation_code=code)
-            patched.setattr("kros_mcp.tools.outcomes._status", lambda _: "no status of ours")
+            patched.setattr("kros_mcp.tools.outcomes.status", lambda _: "no status of ours")
             misshapen = await talk.buy(item)
         looked = await talk.call("get_operation", operation_id=failed["operation_id"])
     for result in (failed, misshapen):
