@@ -1,11 +1,12 @@
-"""Reads one line of a client's as a JSON-RPC message, and answers one that is none.
+"""Reads what a client sends as a JSON-RPC message, and says what is to be answered where it is none.
 
-The SDK drops such a line without a word, and takes a request whose `id` is null, a fraction or a boolean for a
-notification: the client waits out its time. Here everything that looks like a request has an answer.
+The SDK drops such a message without a word, or answers in its validator's, which quote it; and it takes a request
+whose `id` is null, a fraction or a boolean for a notification: the client waits out its time. Here everything that
+looks like a request has an answer.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mcp.types import (
     INVALID_REQUEST,
@@ -21,18 +22,19 @@ from mcp.types import (
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-LONGEST_LINE_BYTES = 256 * 1024  # as over HTTP
+LONGEST_MESSAGE_BYTES = 256 * 1024
+"""Longer messages are refused; the longest argument of a tool has some hundred characters."""
 
 _UNREADABLE = (
-    "This line cannot be read as JSON: a message is one complete line of UTF-8, without halves of surrogate pairs, at "
-    "most 200 levels deep. Nothing was done."
+    "This message cannot be read as JSON: it must be complete (over stdio in one line), in UTF-8, without halves of "
+    "surrogate pairs, and at most 200 levels deep. Nothing was done."
 )
 _NO_MESSAGE = (
-    'This line is no JSON-RPC 2.0 request: it needs "jsonrpc": "2.0", a "method", an "id" that is a text or a whole '
+    'This message is no JSON-RPC 2.0 request: it needs "jsonrpc": "2.0", a "method", an "id" that is a text or a whole '
     'number, and "params" that are an object. Nothing was done.'
 )
-_BATCH = "This server takes one message a line: batches are no part of MCP any more. Send each by itself."
-_TOO_LONG = f"A message may have {LONGEST_LINE_BYTES:,} bytes at most. Nothing was done."
+_BATCH = "This server takes one message at a time: batches are no part of MCP any more. Send each by itself."
+_TOO_LONG = f"A message may have {LONGEST_MESSAGE_BYTES:,} bytes at most. Nothing was done."
 _BOM = b"\xef\xbb\xbf"
 # A string, whole or cut off by the end of the line, or a run of brackets; what lies between them does not matter.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{\[]++|[}\]]++', re.DOTALL)
@@ -40,22 +42,27 @@ _ID_VALUE = re.compile(rb'\s*+:\s*+("(?:[^"\\]++|\\.)*+"|-?[0-9]++)\s*+[,}]', re
 
 
 class MalformedError(Exception):
-    """A line is no message of JSON-RPC."""
+    """What came is no message of JSON-RPC.
 
-    def __init__(self, code: int, message: str, ids: list[RequestId]) -> None:
+    Args:
+        code: Of JSON-RPC.
+        sentence: What is wrong.
+        ids: Of the requests in it, as far as they can be read.
+    """
+
+    def __init__(self, code: int, sentence: str, ids: list[RequestId]) -> None:
         super().__init__("not a JSON-RPC message")
-        self._code, self._message, self._ids = code, message, ids
+        self.code, self.sentence, self.ids = code, sentence, ids
 
     def answers(self) -> Iterator[JSONRPCError]:
         """What is to be sent: one error for each request in it, or one without an id where none can be read."""
-        if not self._ids:
-            yield _error(self._code, self._message, None)
-        for request_id in self._ids:
-            yield _error(self._code, self._message, request_id)
+        to: Sequence[RequestId | None] = self.ids or [None]
+        for request_id in to:
+            yield _error(self.code, self.sentence, request_id)
 
 
 def read_message(line: bytes) -> JSONRPCMessage:
-    """Read a line.
+    """Read a line, or a body.
 
     Args:
         line: Without its end, and not blank. A byte order mark before it is skipped.

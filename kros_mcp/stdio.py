@@ -29,7 +29,7 @@ from mcp.types import (
     RequestId,
 )
 
-from kros_mcp.jsonrpc import LONGEST_LINE_BYTES, MalformedError, read_message, too_long
+from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES, MalformedError, read_message, too_long
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +161,9 @@ class Stdio:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 if not is_overlong and line.strip():
-                    yield line if len(line) <= LONGEST_LINE_BYTES else too_long(line)
+                    yield line if len(line) <= LONGEST_MESSAGE_BYTES else too_long(line)
                 is_overlong = False
-            if not is_overlong and len(rest) > LONGEST_LINE_BYTES:
+            if not is_overlong and len(rest) > LONGEST_MESSAGE_BYTES:
                 yield too_long(rest)
                 is_overlong = True
             rest = b"" if is_overlong else rest

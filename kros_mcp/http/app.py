@@ -16,11 +16,12 @@ from kros_mcp.http.access_log import AccessLog
 from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.http.challenge import metadata_routes
 from kros_mcp.http.doors import Doors, names
-from kros_mcp.http.gate import MAX_BODY_BYTES, Gate
+from kros_mcp.http.gate import Gate
 from kros_mcp.http.health import Health
 from kros_mcp.http.pace import Pace
 from kros_mcp.http.pages import Pages
 from kros_mcp.http.sessions import SessionManager
+from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
@@ -94,7 +95,7 @@ async def open_service(
         server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
         settings,
         stateless=stateless,
-        max_request_body_size=MAX_BODY_BYTES,
+        max_request_body_size=LONGEST_MESSAGE_BYTES,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sessions.run())

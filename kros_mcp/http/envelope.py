@@ -1,23 +1,17 @@
-"""What a request's body is, read once before the SDK reads it: JSON, JSON-RPC, and what it asks for.
+"""What a request's body asks for, read once before the SDK reads it."""
 
-The SDK answers a malformed body with its validator's own words, which quote what was sent, and takes a request whose
-id is null, true or 1.0 for a notification, which it answers with nothing. Here both are told in our words.
-"""
-
-import json
-import re
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from mcp_types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
-from pydantic import ValidationError
+from mcp_types import INVALID_REQUEST, JSONRPCNotification, JSONRPCRequest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope
 
 from kros_mcp import telemetry
 from kros_mcp.http.challenge import refusal
+from kros_mcp.jsonrpc import MalformedError, read_message
 
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_NO_ID: Final = "A request needs an id; without one it is a notification, whose method begins with notifications/."
 
 
 async def _nothing() -> Message:
@@ -60,35 +54,20 @@ async def open_envelope(scope: Scope, receive: Receive) -> Envelope:
 
 def _read(raw: bytes) -> Envelope:
     try:
-        body: Any = json.loads(raw)
-    except (ValueError, RecursionError):
-        return _malformed(PARSE_ERROR, "The body is not JSON in UTF-8.")
-    given = _id(body)
-    try:
-        jsonrpc_message_adapter.validate_python(body, by_name=False)
-    except (ValidationError, RecursionError):
-        return _malformed(INVALID_REQUEST, _no_message(body), given)
-    if "method" not in body:
-        return Envelope(answers=str(body.get("id")))
-    if "id" in body and given is None:
-        return _malformed(INVALID_REQUEST, "The id of a request is a text or a whole number.")
-    method, params = body["method"], body.get("params")
-    name = params.get("name") if method == "tools/call" and isinstance(params, dict) else ""
-    return Envelope(method=method, id=given, tool=name if isinstance(name, str) else "")
-
-
-def _id(body: Any) -> str | int | None:  # noqa: ANN401 - JSON
-    """Read the id of a message; None if it has none that a request could have."""
-    given = body.get("id") if isinstance(body, dict) else None
-    if isinstance(given, str):
-        return None if _SURROGATE.search(given) else given  # which could not be said back
-    return given if isinstance(given, int) and not isinstance(given, bool) else None
-
-
-def _no_message(body: Any) -> str:  # noqa: ANN401 - JSON
-    if isinstance(body, list):
-        return "The body is a batch; send each JSON-RPC message by a request of its own."
-    return "The body is not one JSON-RPC 2.0 message."
+        message = read_message(raw)
+    except MalformedError as exc:
+        return _malformed(exc.code, exc.sentence, exc.ids[0] if len(exc.ids) == 1 else None)
+    match message:
+        case JSONRPCRequest():
+            name = (message.params or {}).get("name") if message.method == "tools/call" else ""
+            return Envelope(method=message.method, id=message.id, tool=name if isinstance(name, str) else "")
+        case JSONRPCNotification() if not message.method.startswith("notifications/"):
+            # JSON-RPC has no answer to it; over HTTP there is one, and a client that forgot the id would wait.
+            return _malformed(INVALID_REQUEST, _NO_ID)
+        case JSONRPCNotification():
+            return Envelope(method=message.method)
+        case _:
+            return Envelope(answers=str(message.id))
 
 
 def _malformed(code: int, sentence: str, given: str | int | None = None) -> Envelope:

@@ -24,12 +24,11 @@ from kros_mcp.http.connections import caller_is_known
 from kros_mcp.http.envelope import Envelope, open_envelope
 from kros_mcp.http.pace import Pace
 from kros_mcp.http.sessions import ENVELOPE
+from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
 from kros_mcp.tools.caller import Scope as Right
 from kros_mcp.tools.stream import Stream, current_stream
 
-MAX_BODY_BYTES = 256 * 1024
-"""Longer bodies are refused with 413; the longest argument of a tool has some hundred characters."""
 _LONGEST_TOKEN = 16_384
 _LONGEST_VERSION = 40
 _VERSION = "mcp-protocol-version"
@@ -88,7 +87,7 @@ class Gate:
                 await refused(scope, receive, send)
                 return
             try:
-                receive = once_more(await read_body(scope, receive, MAX_BODY_BYTES), receive)
+                receive = once_more(await read_body(scope, receive, LONGEST_MESSAGE_BYTES), receive)
             except BodyTooLongError as exc:
                 await refusal(exc.status_code, exc.detail, {})(scope, receive, send)
                 return

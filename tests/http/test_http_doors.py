@@ -7,7 +7,7 @@ import anyio
 import pytest
 from web import Web, access_for, modern, open_web
 
-from kros_mcp.http.gate import MAX_BODY_BYTES
+from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -118,12 +118,12 @@ async def test_a_body_that_is_too_long_is_refused_before_it_is_read(web: Web) ->
     async with web.client(authorization="Bearer agent") as client:
         for path, status in (("/mcp", 413), ("/nowhere", 404), ("/approvals", 413)):
             form = {"content-type": "application/x-www-form-urlencoded"}
-            told = await client.post(path, content=b" " * (MAX_BODY_BYTES + 1), headers=form)
+            told = await client.post(path, content=b" " * (LONGEST_MESSAGE_BYTES + 1), headers=form)
             assert told.status_code == status
 
             async def pieces() -> AsyncIterator[bytes]:
                 for _ in range(9):
-                    yield b" " * (MAX_BODY_BYTES // 8)
+                    yield b" " * (LONGEST_MESSAGE_BYTES // 8)
 
             untold = await client.post(path, content=pieces(), headers=form)
             assert untold.status_code == status

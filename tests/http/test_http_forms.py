@@ -155,12 +155,27 @@ async def test_a_request_whose_id_is_none_is_refused_and_not_passed_over(era: st
     async with open_web(Simulator("reference"), access_for("a")) as web, web.client(authorization="Bearer a") as http:
         answer = await http.post("/mcp", headers=headers, json=body)
     assert (answer.status_code, answer.json()["id"], answer.json()["error"]["code"]) == (400, None, -32600)
-    assert "id of a request" in answer.json()["error"]["message"]
+    assert "whole number" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("method", ["", "tools/list", "../../../etc/passwd"])
+async def test_a_request_without_an_id_is_told_that_it_needs_one(method: str) -> None:
+    async with open_web(Simulator("reference"), access_for("a")) as web, web.client(authorization="Bearer a") as http:
+        answer = await http.post("/mcp", json={"jsonrpc": "2.0", "method": method})
+        notified = await http.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32600)
+    assert "needs an id" in answer.json()["error"]["message"]
+    assert "needs an id" not in notified.text
 
 
 @pytest.mark.parametrize(
     ("body", "given"),
-    [({"jsonrpc": "2.0", "id": 7}, 7), ({"id": "seven", "method": "ping"}, "seven"), ([{"id": 1}], None)],
+    [
+        ({"jsonrpc": "2.0", "id": 7}, 7),
+        ({"id": "seven", "method": "ping"}, "seven"),
+        ([{"id": 1}], 1),
+        ([{"id": 1}, {"id": 2}], None),
+    ],
 )
 async def test_a_malformed_message_is_refused_with_its_id_where_that_can_be_read(body: Any, given: Any) -> None:
     async with open_web(Simulator("reference"), access_for("a")) as web, web.client(authorization="Bearer a") as http:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from test_approvals_browser import chromium, open_browser
 from web import access_for, modern, open_web
 
-from kros_mcp.http.app import MAX_BODY_BYTES
+from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.simulator import Simulator
 
 __all__ = ["chromium"]  # a fixture
@@ -96,7 +96,9 @@ async def test_an_allowed_page_reads_every_refusal_too() -> None:
     ):
         answers = [
             await http.post("/mcp", content=b"{}"),
-            await http.post("/mcp", content=b" " * (MAX_BODY_BYTES + 1), headers={"authorization": "Bearer agent"}),
+            await http.post(
+                "/mcp", content=b" " * (LONGEST_MESSAGE_BYTES + 1), headers={"authorization": "Bearer agent"}
+            ),
             *[await http.post("/mcp", **modern("tools/list", authorization="Bearer agent")) for _ in range(3)],
         ]
         elsewhere = await http.get("/healthz")

@@ -9,7 +9,7 @@ from pipe import INITIALIZED, MODERN, Pipe, call, initialize, open_pipe, request
 from talk import item_of, wrote
 
 from kros_mcp import stdio
-from kros_mcp.jsonrpc import LONGEST_LINE_BYTES
+from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -57,11 +57,11 @@ MALFORMED: dict[str, tuple[bytes, list[tuple[int, object]]]] = {
     "no method": (b'{"jsonrpc": "2.0", "id": 11}', [(INVALID, 11)]),
     "a number that is none": (b'{"jsonrpc": "2.0", "id": 12, "method": "x", "params": {"a": NaN}}', [(UNREADABLE, 12)]),
     "too long": (
-        b'{"jsonrpc": "2.0", "id": 13, "method": "x", "params": {"a": "' + b"x" * 3 * LONGEST_LINE_BYTES + b'"}}',
+        b'{"jsonrpc": "2.0", "id": 13, "method": "x", "params": {"a": "' + b"x" * 3 * LONGEST_MESSAGE_BYTES + b'"}}',
         [(INVALID, 13)],
     ),
     "just too long": (
-        b'{"jsonrpc": "2.0", "id": 14, "method": "ping"}' + b" " * LONGEST_LINE_BYTES,
+        b'{"jsonrpc": "2.0", "id": 14, "method": "ping"}' + b" " * LONGEST_MESSAGE_BYTES,
         [(INVALID, 14)],
     ),
 }
