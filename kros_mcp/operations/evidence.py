@@ -9,9 +9,9 @@ number did not show before.
 from collections.abc import Collection
 
 from kros_mcp.krosai.owned import OwnedReading
-from kros_mcp.krosai.wire import PhoneNumber, was_had
+from kros_mcp.krosai.wire import PhoneNumber, has_ended, was_had
 from kros_mcp.operations import routing
-from kros_mcp.operations.model import Operation, Seen, Snapshot
+from kros_mcp.operations.model import Action, Operation, Seen, Snapshot
 
 
 def snapshot(reading: OwnedReading) -> Snapshot:
@@ -48,6 +48,11 @@ def given_up_since(operation: Operation, reading: OwnedReading) -> PhoneNumber |
         return None
     before = {seen.id for seen in operation.snapshot.records}
     return next((record for record in reading.records if record.has_ended and record.id not in before), None)
+
+
+def touches_the_number(later: Operation) -> bool:
+    """Whether an operation bears on what the account owns: the deletion of a record that had ended does not."""
+    return later.action is not Action.RELEASE or not has_ended(later.request.status)
 
 
 def was_owned_before(operation: Operation, number_id: str) -> bool:

@@ -138,7 +138,10 @@ async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
     """Whether the number was given up or bought again since, so that its settings are somebody else's."""
     since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
     return any(
-        other.id != operation.id and other.action is not Action.CONFIGURE and other.state in {State.DONE, *IN_FLIGHT}
+        other.id != operation.id
+        and other.action is not Action.CONFIGURE
+        and other.state in {State.DONE, *IN_FLIGHT}
+        and evidence.touches_the_number(other)
         for other in since
     )
 

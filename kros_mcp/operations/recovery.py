@@ -273,9 +273,10 @@ async def _watched_failure(desk: Desk, operation: Operation) -> Move:
 
 
 async def _later(desk: Desk, operation: Operation) -> tuple[Operation, ...]:
-    """Return the operations on the same number that were sent after this one, and are done or may be."""
+    """Return the operations that were sent after this one, bear on the same number, and are done or may be."""
     since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
-    return tuple(other for other in since if other.id != operation.id and other.state in {State.DONE, *model.IN_FLIGHT})
+    may_be_done = (each for each in since if each.id != operation.id and each.state in {State.DONE, *model.IN_FLIGHT})
+    return tuple(each for each in may_be_done if evidence.touches_the_number(each))
 
 
 def _seen(record: PhoneNumber) -> Move:

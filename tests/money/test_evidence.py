@@ -17,6 +17,7 @@ from kros_mcp.krosai.orders import Changes
 from kros_mcp.krosai.owned import read_all_owned
 from kros_mcp.operations import moves, recovery, routing
 from kros_mcp.operations.counting import charged_cents
+from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.simulator import OwnedNumber, Simulator
@@ -370,6 +371,73 @@ async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simul
         bench.clock.now += LATE
         await recovery.recover(bench.desk)
         assert (await watch_all_day(bench, done)).state is State.UNKNOWN
+
+
+async def delete_old_record(bench: Bench, number: OwnedNumber) -> None:
+    bench.clock.now += 1
+    request = Request(number_id=number.id, permanent=True)
+    deleted = await bench.execute(await propose_release(bench.desk, "other", request, ""))
+    assert (deleted.state, deleted.changed) == (State.DONE, "yes")
+
+
+async def test_an_order_that_ends_is_corrected_although_an_old_record_of_its_number_was_deleted(
+    sim: Simulator,
+) -> None:
+    old = a_record(sim, SHOWN, "released")
+    orders: list[OwnedNumber] = []
+
+    async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
+        orders.append(a_record(sim, SHOWN, "pending"))
+        return httpx.Response(202, json=record("pending", id=orders[0].id))
+
+    way = Tampered(sim, "POST", order)
+    async with open_bench(sim, way=way, allow_permanent_delete=True) as bench:
+        done = await bench.buy(SHOWN)
+        await delete_old_record(bench, old)
+        orders[0].status = "rejected"
+        corrected = await watch_all_day(bench, done)
+        assert (corrected.state, corrected.charged) == (State.UNKNOWN, "unknown")
+
+
+async def test_a_no_is_corrected_although_an_old_record_of_its_number_was_deleted(sim: Simulator) -> None:
+    old = a_record(sim, SHOWN, "released")
+    late = Late(sim, refused(404, "NUMBER_NOT_AVAILABLE"))
+    way = Tampered(sim, "POST", late)
+    async with open_bench(sim, way=way, allow_permanent_delete=True) as bench:
+        failed = await bench.buy(SHOWN)
+        assert (failed.state, failed.charged) == (State.FAILED, "no")
+        await delete_old_record(bench, old)
+        late.show()
+        corrected = await watch_all_day(bench, failed)
+        assert (corrected.state, corrected.charged) == (State.DONE, "yes")
+
+
+@pytest.mark.usefixtures("every_backend")
+async def test_a_number_just_bought_is_not_for_sale_again_once_an_old_record_of_it_is_deleted(sim: Simulator) -> None:
+    old = a_record(sim, SHOWN, "released")
+    item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
+    async with open_bench(sim, allow_permanent_delete=True) as bench:
+        bought = await bench.buy(SHOWN)
+        await delete_old_record(bench, old)
+        sim.inventory[item.id] = item  # and KrosAI lists the number no more
+        sim.hidden_until[str((bought.number or {})["id"])] = float("inf")
+        with pytest.raises(RefusedError) as refusal:
+            await bench.propose(SHOWN, principal="third")
+        assert refusal.value.code == "ALREADY_OWNED"
+
+
+async def test_settings_are_finished_although_an_old_record_of_the_number_was_deleted(sim: Simulator) -> None:
+    old = a_record(sim, SHOWN, "released")
+    endpoint = list(sim.endpoints)[1]
+    async with open_bench(sim, allow_permanent_delete=True) as bench:
+        sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+        sim.faults.switch_on("error_before", on=["update"])
+        bought = await bench.buy(SHOWN, endpoint_id=endpoint)
+        assert bought.settings_pending
+        await delete_old_record(bench, old)
+        finished = await finish_purchase(bench.desk, await bench.stored(bought))
+        assert (finished.settings_pending, finished.not_applied) == (False, ())
+        assert sim.owned[str((bought.number or {})["id"])].endpoint_id == endpoint
 
 
 @pytest.mark.parametrize("status", ["rejected", "cancelled", "failed"])

@@ -492,9 +492,13 @@ class StoredJournal(ABC):
         monthly = f"SELECT e164, principal, {self._text_in('quote', 'monthly_cents')} FROM {self._table} AS bought"
         sending = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
         under_way = yield f"{monthly}{self._by('one_in_flight')} WHERE {sending}", (account,)
+        # The release of another record, one that had ended before, gives nothing of a purchase up.
+        number_of_purchase = self._text_in("bought.number", "id")
+        number_of_release = self._text_in("later.request", "number_id")
         released_since = (
             f"SELECT 1 FROM {self._table} AS later WHERE later.account = bought.account AND later.e164 = bought.e164 "
-            "AND later.action = 'release' AND later.state = 'done' AND later.settled_at >= bought.settled_at"
+            "AND later.action = 'release' AND later.state = 'done' AND later.settled_at >= bought.settled_at "
+            f"AND coalesce({number_of_purchase} = {number_of_release}, TRUE)"
         )
         newer = (
             f"account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done' AND NOT EXISTS ({released_since})"
