@@ -162,7 +162,7 @@ async def _store(
             current,
             number=routing.shown(number) if number else current.number,
             look_at=None if _stays(number) else current.look_at,
-            note=current.note or told,
+            note=current.note if told in current.note else f"{current.note} {told}".strip(),
             reserved_cents=max(current.reserved_cents, _reported_cents(operation.quote, number)),
         )
         if current.settings_superseded != operation.settings_superseded:  # chosen anew meanwhile: look again

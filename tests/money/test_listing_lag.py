@@ -87,6 +87,7 @@ async def test_a_purchase_settled_by_hand_gets_its_settings_once_it_is_listed(si
     async with open_bench(sim, way=Tampered(sim, "GET", lagging)) as bench:
         operation = await bench.propose(endpoint_id=endpoint)
         sim.faults.switch_on("ignore_snake_case", on=["purchase"])
+        sim.faults.switch_on("price_moves", at="purchase", cents=123)
         sim.faults.switch_on("lost_reply", on=["purchase"])
         unknown = await bench.execute(operation)
         settled = await bench.desk.journal.change(
@@ -104,6 +105,8 @@ async def test_a_purchase_settled_by_hand_gets_its_settings_once_it_is_listed(si
         finished = await finish_purchase(bench.desk, waiting)
         assert (finished.settings_pending, finished.not_applied) == (False, ())
         assert (number.endpoint_id, len(sim.charges)) == (endpoint, 1)
+        assert finished.note.startswith("Settled by user-1: looked KrosAI now reports 8.23")
+        assert finished.reserved_cents == sim.charges[0].cents
 
 
 async def test_a_purchase_that_is_not_listed_for_an_hour_says_that_its_settings_are_not_applied(sim: Simulator) -> None:
