@@ -22,6 +22,9 @@ from protocol_tests.hidden_instruction_harness import DENIED, EXECUTED, NO_DECIS
 from protocol_tests.hidden_instruction_targets import NAIVE
 from protocol_tests.mcp_harness import MCPTransport, jsonrpc_request
 
+READING_SECONDS = 2.1
+"""How long a person reads before turning a prompt down; sooner, the server takes it that nobody has."""
+
 Json = dict[str, Any]
 BUY, RELEASE, CHANGE = "buy_phone_number", "release_phone_number", "configure_phone_number"
 _YES = {BUY: "buy", RELEASE: "release", CHANGE: "change"}
@@ -129,6 +132,8 @@ class Agent:
         if self.tool == RELEASE:
             decision["last_four_digits"] = arguments["number_id"][-4:]
         answer = {"action": "decline"} if yes.get("declines") else {"action": "accept", "content": decision}
+        if yes.get("declines"):
+            time.sleep(READING_SECONDS)
         answers = dict.fromkeys(yes["asked"], answer)
         return self.call(self.tool, {"requestState": yes["requestState"], "inputResponses": answers}, **arguments)
 
