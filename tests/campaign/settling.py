@@ -9,6 +9,7 @@ import anyio
 from kros_mcp.errors import KrosError, OperationError
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.simulator.state import LIVING
 
 from .watched import Act, operation_id_of
 from .world import MOST_OPERATIONS, World
@@ -100,7 +101,7 @@ def _is_beyond_evidence(world: World, operation: Operation) -> bool:
     """
     if operation.state is not State.UNKNOWN or operation.action is not Action.BUY:
         return False
-    owned = any(number.e164 == operation.e164 for number in world.sim.owned.values())
+    owned = any(each.e164 == operation.e164 and each.status in LIVING for each in world.sim.owned.values())
     dropped = operation.accepted and not owned and time.time() - (operation.sent_at or 0) > DROPPED_SECONDS
     spent = (operation.look_at or 0.0) - time.time() > LONGEST_WAIT_SECONDS  # its requests of the day are used up
     return dropped or spent or not world.sim.shows(operation.e164)
