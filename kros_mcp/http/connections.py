@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 HEAD_BYTES = 32 * 1024
 """A head that is not whole after so many is refused with 431; one that comes at once may have twice as many."""
+HEAD_LINES = 128
+"""A head of more is refused with 431 unread: the parser takes longer for each line than for a plain request's bytes."""
+CHUNKS = 1_024
+"""A body in more chunks is refused with 400, for the same reason."""
 HEAD_SECONDS = 15.0
 """From a connection's begin, or from a later head's first byte, until that head is whole."""
 BODY_SECONDS = 30.0
@@ -42,6 +46,7 @@ _REFUSALS: Final = {
     400: ("not_http", "This is not an HTTP request."),
     408: ("too_slow", "The request took too long to come."),
     431: ("head_too_large", "The head of the request is too long."),
+    501: ("not_http", "This transfer encoding is not spoken here; send the body as it is, or in chunks."),
     503: ("no_room", "This replica has no room for another connection now. Try again."),
 }
 """By status: the reason in the log, and what the client is told."""
@@ -164,8 +169,9 @@ class Connection(H11Protocol):
 
     def __init__(self, connections: Connections, **of_the_server: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**of_the_server)
-        self.conn = _Parser(h11.SERVER, HEAD_BYTES)
+        self.conn = _Parser(self._is_strangers)
         self.is_known = False
+        self._head_lines = 0
         self.late = 0
         self._connections = connections
         self._socket: asyncio.Transport | None = None
@@ -196,6 +202,11 @@ class Connection(H11Protocol):
             if self._drained_bytes > DRAIN_BYTES:
                 self.abort()
             return
+        if self._waits_for in {_HEAD, _REQUEST}:
+            self._head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
+            if self._head_lines > HEAD_LINES:
+                self._refuse(431)
+                return
         super().data_received(data)
         if self._waits_for is not _END:
             self._look()
@@ -263,6 +274,10 @@ class Connection(H11Protocol):
             else:
                 self.transport.close()
 
+    def _is_strangers(self) -> bool:
+        """Whether nobody with a token has called here so far."""
+        return not self.is_known and (self.scope is None or _KNOWN not in self.scope["state"])
+
     def _look(self) -> None:
         """Find out what is waited for after something was read or answered."""
         state = self.conn.their_state
@@ -278,7 +293,7 @@ class Connection(H11Protocol):
     def _wait_for(self, what: str) -> None:
         if what is self._waits_for and self._since:
             return
-        self._waits_for, self._since = what, self.loop.time()
+        self._waits_for, self._since, self._head_lines = what, self.loop.time(), 0
         if what is _ANSWER:
             self._connections.works(self)
         else:
@@ -349,13 +364,50 @@ class _Reader(asyncio.BufferedProtocol):
 
 
 class _Parser(h11.Connection):
-    """h11, which says that the connection ends where it answers before the body has come: the rest is thrown away."""
+    """h11, with what it leaves to whoever uses it.
+
+    Where it answers before the body has come, or while a stranger has sent more behind, it says that the connection
+    ends, and the rest is thrown away. A request with two lengths, which another may read as two requests, is none.
+
+    Args:
+        is_strangers: Whether a stranger is answered.
+    """
+
+    def __init__(self, is_strangers: Callable[[], bool]) -> None:
+        super().__init__(h11.SERVER, HEAD_BYTES)
+        self._is_strangers = is_strangers
+        self._chunks = 0
+
+    def next_event(self) -> Any:  # noqa: ANN401 - as h11 has it
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            if self._chunks > CHUNKS:
+                raise h11.RemoteProtocolError("too many chunks")
+        elif isinstance(event, h11.Request):
+            self._chunks = 0
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("two lengths")
+            return _of_its_path(event)
+        return event
 
     def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
-        if isinstance(event, h11.Response) and self.their_state is h11.SEND_BODY:
+        if isinstance(event, h11.Response) and (
+            self.their_state is h11.SEND_BODY or (self.trailing_data[0] and self._is_strangers())
+        ):
             headers = [*event.headers.raw_items(), (b"connection", b"close")]
             event = h11.Response(headers=headers, status_code=event.status_code, reason=event.reason)
         return super().send_with_data_passthrough(event)
+
+
+def _of_its_path(request: h11.Request) -> h11.Request:
+    """Read a target that is a whole address, as proxies are sent, as its path; Host is checked as of any other."""
+    scheme, _, rest = request.target.partition(b"://")
+    if scheme.lower() not in {b"http", b"https"}:
+        return request
+    path = b"/" + rest.partition(b"/")[2]
+    return h11.Request(method=request.method, target=path, headers=request.headers, http_version=request.http_version)
 
 
 class _Transport:

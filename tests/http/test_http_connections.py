@@ -460,3 +460,69 @@ async def test_half_a_request_holds_up_no_stop(caplog: pytest.LogCaptureFixture)
             await refused.send(BEGINNING + STRANGER + b"Content-Length: 1000\r\n\r\n")
             assert (await refused.answer())[0] == 401
         assert "exceeded" not in caplog.text
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_head_of_very_many_lines_is_refused_before_it_is_read(web: Web, *, at_once: bool) -> None:
+    """Each line costs the parser more than a plain request, and thousands fit into the bytes that a head may have."""
+    lines = b"a:\r\n" * (connections.HEAD_LINES + 1)
+    async with wire(web.url) as client:
+        for part in (BEGINNING + lines + b"\r\n",) if at_once else (BEGINNING, lines[:40], lines[40:]):
+            await client.send(part)
+        status, headers, _ = await client.answer()
+        assert (status, headers["connection"]) == (431, "close")
+    async with wire(web.url) as client:  # lines of a body are not counted
+        request = modern("tools/list", None, authorization="Bearer agent")
+        content = request["content"].encode() + b"\n" * 1_000
+        head = BEGINNING + raw({**request["headers"], "content-length": len(content)})
+        for _ in range(2):
+            await client.send(head + b"\r\n" + content)
+            assert (await client.answer())[0] == 200
+
+
+async def test_what_a_stranger_sends_behind_a_request_is_not_answered(web: Web) -> None:
+    """Each answer would begin the next request at once, past every caller who waits for a turn."""
+    async with wire(web.url) as client:
+        await client.send(b"GET /q HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 500)
+        answers = await client.rest()
+    assert answers.count(b"HTTP/1.1 ") == 1
+    async with wire(web.url) as client:
+        await client.send(call(authorization="Bearer agent") * 3)
+        assert [(await client.answer())[0] for _ in range(3)] == [200] * 3
+
+
+async def test_a_body_of_very_many_chunks_is_refused(web: Web) -> None:
+    request = modern("tools/list", None, authorization="Bearer agent")
+    head = BEGINNING + raw(request["headers"]) + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with wire(web.url) as client:
+        await client.send(head + b"1\r\n \r\n" * (connections.CHUNKS + 1) + b"0\r\n\r\n")
+        status, headers, _ = await client.answer()
+        assert (status, headers["connection"]) == (400, "close")
+
+
+async def test_a_request_with_two_lengths_is_refused_and_its_connection_closed(web: Web) -> None:
+    """What a proxy that goes by the other length sends behind it would pass for a request of its own."""
+    request = modern("tools/list", None, authorization="Bearer agent")
+    twice = chunked(request, b"").replace(b"Transfer-Encoding", b"Content-Length: 5\r\nTransfer-Encoding")
+    async with wire(web.url) as client:
+        await client.send(twice + call(authorization="Bearer agent"))
+        answers = await client.rest()
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_request_that_names_the_whole_address_is_answered_like_one_of_its_path(web: Web) -> None:
+    whole = call(authorization="Bearer agent").replace(b"POST /mcp", b"POST http://127.0.0.1/mcp")
+    async with wire(web.url) as client:
+        await client.send(whole)
+        assert (await client.answer())[0] == 200
+
+
+async def test_an_encoding_that_is_not_spoken_is_told_as_such(web: Web) -> None:
+    async with wire(web.url) as client:
+        await client.send(BEGINNING + b"Transfer-Encoding: gzip, chunked\r\n\r\n")
+        status, _, told = await client.answer()
+    assert (status, told) == (
+        501,
+        b"This transfer encoding is not spoken here; send the body as it is, or in chunks.\n",
+    )
