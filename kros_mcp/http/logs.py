@@ -7,6 +7,7 @@ can quote a secret. Foreign loggers that tell session ids, bodies or URLs are ke
 
 import json
 import logging
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ _FIELDS: Final = (
     *("method", "path", "status", "reason", "duration_ms", "tool", "outcome"),
     *("action", "move", "by", "through", "decided_by", "decided_through", "state", "cents", "charged", "code"),
 )
+_SESSION_ID = re.compile("[0-9a-f]{32}")
 _LONGEST_MESSAGE: Final = 2_000
 _MOST_FRAMES: Final = 20
 _MOST_CAUSES: Final = 5
@@ -90,6 +92,8 @@ def _message(record: logging.LogRecord) -> str:
         message = record.getMessage()
     except Exception:  # noqa: BLE001 - whatever its arguments raise, the line is written
         message = str(record.msg)
+    if record.name.startswith("mcp."):  # the SDK names whole sessions
+        message = _SESSION_ID.sub("…", message)
     if record.name == "asyncio":  # after its first line it quotes what a task raised
         message = message.partition("\n")[0]
     return message[:_LONGEST_MESSAGE]

@@ -163,6 +163,13 @@ async def test_what_an_act_logs_names_its_operation_also_outside_of_a_request() 
     assert told["kros_mcp.access"] == ("info", None)
 
 
+def test_no_session_is_named_whole() -> None:
+    session = "0123456789abcdef" * 2
+    told = formatted("Rejecting request for session %s", session, name="mcp.server.streamable_http_manager")
+    assert told["message"].startswith("Rejecting request for session")
+    assert session not in json.dumps(told)
+
+
 def test_of_a_foreign_exception_kind_and_place_are_told_and_never_its_words() -> None:
     try:
         try:
