@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kros_mcp.operations.model import Action, Operation, Quote, Request, State
+from kros_mcp.operations.model import Action, Operation, Quote, Request, State, StoredNumber
 from kros_mcp.simulator import Charge
 
 from .books import Answer, Books, Confirmation, Holding, Limits, Write
@@ -113,7 +113,7 @@ dearer = put("charges", 0, cents=800)
 told_dearer = rewrite(
     0,
     note="KrosAI now reports 8.00 in the account currency a month.",
-    number={"monthly_cents": 800},
+    number=StoredNumber(monthly_cents=800),
     reserved_cents=800,
 )
 

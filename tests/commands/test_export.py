@@ -13,7 +13,7 @@ from commands_doubles import Command, an_operation, put, sent, settled
 
 from kros_mcp.operations import journal, moves
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import Action, Quote, State
+from kros_mcp.operations.model import Action, Quote, State, StoredNumber
 
 MAY_3 = datetime(2026, 5, 3, tzinfo=UTC).timestamp()
 
@@ -125,7 +125,11 @@ def test_what_a_purchase_took_is_what_krosai_reported_where_it_differs(
     charged: str,
 ) -> None:
     quote = Quote(number(0), "NG", "test", setup_cents=setup, monthly_cents=monthly, due_now_cents=due)
-    put(journal_url, an_operation(e164=number(0), quote=quote), *settled(State.DONE, number={"id": "n", **reported}))
+    put(
+        journal_url,
+        an_operation(e164=number(0), quote=quote),
+        *settled(State.DONE, number=StoredNumber(id="n", **reported)),
+    )
 
     [row] = rows(command("export").out)
 

@@ -14,11 +14,11 @@ from kros_mcp.commands.reconciling.comparing import Account, compare
 from kros_mcp.commands.reconciling.history import History, Known
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
+from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Operation, Request, Seen, Snapshot, State
-from kros_mcp.operations.recovery import NEVER_LISTED
+from kros_mcp.operations.model import Action, Operation, Request, Seen, Snapshot, State, StoredNumber
 from kros_mcp.simulator import OwnedNumber, Simulator
 
 DAY = 86_400.0
@@ -75,7 +75,7 @@ def test_a_number_owned_twice_fails_and_both_records_are_named(
 ) -> None:
     number = own(sim)
     second = own_again(sim, number, status=status)
-    bought = record(journal_url, number, *done(number={"id": number.id}))
+    bought = record(journal_url, number, *done(number=StoredNumber(id=number.id)))
 
     ran = command("reconcile")
 
@@ -97,7 +97,7 @@ def test_the_purchase_in_doubt_is_named_beside_the_one_that_is_done(
 ) -> None:
     number = own(sim)
     own_again(sim, number)
-    record(journal_url, number, *done(number={"id": number.id}))
+    record(journal_url, number, *done(number=StoredNumber(id=number.id)))
     failed = record(journal_url, number, *settled(State.FAILED, ago=60))
 
     assert f"{failed.id} (failed)" in command("reconcile").out
@@ -110,7 +110,7 @@ def test_only_the_record_that_the_journal_bought_is_held_against_its_settings(
     own_again(sim, number, endpoint_id="ep_other", monthly_cost_cents=900)
     number.endpoint_id = "ep_support"
     wanted = Request(inventory_id="inv", endpoint_id="ep_support")
-    record(journal_url, number, *done(number={"id": number.id}), request=wanted)
+    record(journal_url, number, *done(number=StoredNumber(id=number.id)), request=wanted)
 
     assert marks(command("reconcile", "--json")) == {"owned_twice": "fail"}
 

@@ -32,11 +32,11 @@ from kros_mcp.errors import JournalError, KrosError
 from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations import execution, policy, recovery
+from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Request
-from kros_mcp.operations.proposal import propose_purchase
 
 Tell = Callable[[str], None]
 
@@ -122,7 +122,7 @@ async def race(course: Course, slot: int, chance: random.Random, tell: Tell, gat
         for e164, kind in chance.sample(course.numbers, course.each):
             wish = Request(country="NG", type=kind)
             try:
-                proposed.append(await propose_purchase(desk, f"p{slot % course.principals}", wish, e164))
+                proposed.append(await PURCHASE.propose(desk, f"p{slot % course.principals}", wish, e164))
             except KrosError as exc:
                 tell(exc.code)
         tell("ready")

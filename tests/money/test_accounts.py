@@ -14,7 +14,7 @@ from kros_mcp.errors import JournalError, OperationError, RefusedError
 from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.operations import moves, recovery
-from kros_mcp.operations.accounts import account_in
+from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import By, fold, without_bookkeeping
 from kros_mcp.operations.journal import Filter, Journal

@@ -22,6 +22,7 @@ from kros_mcp.operations.model import (
     Operation,
     Quote,
     Request,
+    Settlement,
     State,
 )
 
@@ -155,7 +156,7 @@ class Life(RuleBasedStateMachine):
     def claims_no_more_than_is_known(self) -> None:
         operation = self.operation
         assert operation.changed == self.evidence
-        assert operation.charged == (self.evidence if operation.action is Action.BUY else "no")
+        assert operation.charged == (self.evidence if operation.action.charges else "no")
         assert operation.state not in WAITING or operation.charged == "no"
 
     @invariant()
@@ -190,7 +191,7 @@ def test_settling_with_a_stale_token_changes_nothing() -> None:
     sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
     taken = moves.recover(sent, LEASE_SECONDS)
     with pytest.raises(OperationError) as caught:
-        moves.settle(taken, LEASE_SECONDS, token=1, state=State.FAILED)
+        moves.settle(taken, LEASE_SECONDS, Settlement(State.FAILED), token=1)
     assert caught.value.charged == "unknown"
 
 
@@ -224,7 +225,7 @@ def test_an_act_that_may_be_on_its_way_is_never_called_free() -> None:
 
 def test_a_purchase_settled_by_hand_still_gets_its_settings() -> None:
     sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
-    lost = moves.settle(sent, 0.0, token=1, state=State.UNKNOWN)
+    lost = moves.settle(sent, 0.0, Settlement(State.UNKNOWN), token=1)
     assert moves.settle_by_hand(lost, 1.0, state=State.DONE, by="ops", reason="seen", settle_seconds=0).settings_pending
     assert not moves.settle_by_hand(
         lost, 1.0, state=State.FAILED, by="ops", reason="seen", settle_seconds=0
