@@ -13,7 +13,7 @@ from commands_doubles import Command, an_operation, put, sent, settled
 
 from kros_mcp.operations import journal, moves
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import Action, Quote, State, StoredNumber
+from kros_mcp.operations.model import Action, Quote, Settlement, State, StoredNumber
 
 MAY_3 = datetime(2026, 5, 3, tzinfo=UTC).timestamp()
 
@@ -272,7 +272,7 @@ def test_days_that_end_before_they_begin_are_refused_with_a_sentence_and_no_file
 def test_a_purchase_that_was_bought_after_all_is_charged_on_the_day_of_its_sending_and_says_since_when(
     command: Command, journal_url: str
 ) -> None:
-    then = partial(moves.correct, state=State.DONE, note="KrosAI shows it bought after all.")
+    then = partial(moves.correct, settlement=Settlement(State.DONE), note="KrosAI shows it bought after all.")
     put_at(journal_url, [MAY_3, MAY_3 + 1], *settled(State.FAILED), sent_at(MAY_3 + 5))
     put(journal_url, an_operation(created_at=MAY_3 + 2), *settled(State.FAILED), sent_at(MAY_3 + 5), then)
 

@@ -18,7 +18,7 @@ from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Operation, Request, Seen, Snapshot, State, StoredNumber
+from kros_mcp.operations.model import Action, Operation, Request, Seen, Settlement, Snapshot, State, StoredNumber
 from kros_mcp.simulator import OwnedNumber, Simulator
 
 DAY = 86_400.0
@@ -627,7 +627,7 @@ def test_a_correction_of_the_last_days_is_told_once(
     command: Command, journal_url: str, sim: Simulator, first: Any, then: Any, said: str
 ) -> None:
     number = own(sim)
-    correct = partial(moves.correct, state=then, note="KrosAI shows otherwise.")
+    correct = partial(moves.correct, settlement=Settlement(then), note="KrosAI shows otherwise.")
     bought = record(journal_url, number, *settled(first, ago=60), correct)
     assert bought.corrected_at is not None
     at = datetime.fromtimestamp(int(bought.corrected_at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -681,7 +681,9 @@ def test_what_is_known_may_be_named_by_its_number(command: Command, journal_url:
 def test_a_warning_is_known_only_where_nothing_fails(command: Command, journal_url: str, sim: Simulator) -> None:
     number = own(sim)
     bought = record(journal_url, number, *settled(State.FAILED, ago=60))
-    then_change(journal_url, bought, partial(moves.correct, state=State.DONE, note="It was bought after all."))
+    then_change(
+        journal_url, bought, partial(moves.correct, settlement=Settlement(State.DONE), note="It was bought after all.")
+    )
     own_again(sim, number)
 
     command("reconcile", "--known", bought.id, "--reason", "one goes back")

@@ -13,7 +13,7 @@ from kros_mcp.operations import direct_change, recovery
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.acts.purchase_settings import finish_purchase
-from kros_mcp.operations.direct_change import Change
+from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.simulator import OwnedNumber, Simulator
@@ -32,7 +32,7 @@ async def read(bench: Bench, number: OwnedNumber) -> PhoneNumber:
     return await require_owned(bench.desk, number.id, "")
 
 
-async def configure(bench: Bench, number: OwnedNumber, request: Request) -> Change:
+async def configure(bench: Bench, number: OwnedNumber, request: Request) -> DirectChange:
     async with anyio.create_task_group() as tasks:
         runner = Runner(bench.desk, tasks)
         return await direct_change.configure(bench.desk, runner, await read(bench, number), request, seconds=20)
@@ -40,7 +40,7 @@ async def configure(bench: Bench, number: OwnedNumber, request: Request) -> Chan
 
 
 async def confirm(bench: Bench, number: OwnedNumber, request: Request) -> Operation:
-    """Change a protected number, with a person's yes."""
+    """DirectChange a protected number, with a person's yes."""
     proposed = await CONFIGURATION.propose(bench.desk, "local", request, await read(bench, number))
     return await bench.execute(proposed)
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -74,7 +74,7 @@ async def test_an_act_is_told_move_by_move(journal: Journal, clock: Clock) -> No
     assert [event.at - story[0].at for event in story] == [0, 1, 2, 2, 2, 3]
     assert (story[-1].words, story[-1].changes["number"], story[-1].changes["charged"]) == (
         "Dearer.",
-        {"id": "pn_3"},
+        asdict(StoredNumber(id="pn_3")),
         "yes",
     )
     await agree(journal, operation)
@@ -229,7 +229,9 @@ async def test_an_outcome_that_turns_out_another_is_a_correction(journal: Journa
     failed = await settle(journal, await journal.propose(draft(clock)), State.FAILED)
 
     await journal.change(failed.id, lambda row, _: replace(row, note="Dearer."))
-    await journal.change(failed.id, partial(moves.correct, state=State.DONE, note="KrosAI shows it now."))
+    await journal.change(
+        failed.id, partial(moves.correct, settlement=Settlement(State.DONE), note="KrosAI shows it now.")
+    )
     assert (await told(journal, failed))[-1] == ("corrected", "server", "")
     assert [event.words for event in await journal.events(failed.id)][-2:] == ["Dearer.", "KrosAI shows it now."]
     await agree(journal, failed)

@@ -24,6 +24,7 @@ from kros_mcp.operations.model import (
     Request,
     Settlement,
     State,
+    StoredNumber,
 )
 
 ENDED = frozenset(State) - WAITING - IN_FLIGHT
@@ -275,7 +276,10 @@ operations = st.builds(
     token=st.integers(0, 9),
     charged=st.sampled_from(["no", "yes", "unknown"]),
     message=TEXT,
-    number=st.none() | st.dictionaries(TEXT, TEXT | CENTS | st.booleans(), max_size=3),
+    number=st.none()
+    | st.builds(
+        StoredNumber, id=TEXT, status=st.none() | TEXT, monthly_cents=CENTS, allow_inbound=st.none() | st.booleans()
+    ),
     settings_pending=st.booleans(),
     settings_superseded=st.lists(TEXT, max_size=3).map(tuple),
     accepted=st.booleans(),

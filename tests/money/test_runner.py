@@ -146,7 +146,7 @@ async def test_an_error_comes_out_of_the_runtime_as_it_is(bench: Bench) -> None:
             raise KrosError("told")
 
 
-async def configure(bench: Bench, runner: Runner, **wanted: Any) -> direct_change.Change:
+async def configure(bench: Bench, runner: Runner, **wanted: Any) -> direct_change.DirectChange:
     request = Request(number_id=bench.active.id, **wanted)
     number = await direct_change.require_changeable(bench.desk, request, "")
     return await direct_change.configure(bench.desk, runner, number, request, seconds=LONGEST)
