@@ -126,7 +126,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.operation.state in IN_FLIGHT and self.operation.sent_at is not None)
     def is_settled(self, token: int, state: Any) -> None:
         stale, again = token != self.operation.token, (self.operation.state, state) == (State.UNKNOWN, State.UNKNOWN)
-        assert self.move(moves.settle, token=token, state=state) is not (stale or again)
+        assert self.move(moves.settle, Settlement(state), token=token) is not (stale or again)
         if not stale and not again:
             self.evidence = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]
 
