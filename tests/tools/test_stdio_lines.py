@@ -137,17 +137,18 @@ async def test_after_a_discover_the_client_may_go_on_with_the_newest_revision(re
     assert listed["result"]["tools"]
 
 
+@pytest.mark.parametrize(("bound", "value"), [("MOST_AT_ONCE", 2), ("MOST_BYTES_AT_ONCE", 2_300)])
 async def test_requests_beyond_the_bound_are_refused_and_the_others_answered(
-    reference: Simulator, monkeypatch: pytest.MonkeyPatch
+    reference: Simulator, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     """Prompts that nobody answers are what can be heaped up: every other request ends by itself."""
-    monkeypatch.setattr(stdio, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(stdio, bound, value)
     monkeypatch.setattr(stdio, "LONGEST_WAIT_SECONDS", 0.01)
     async with open_pipe(reference) as pipe:
         await pipe.answer(initialize(prompts=True))
         items = [item_of(reference, nth=nth) for nth in range(3)]
         calls = [call(item.id, "buy_phone_number", inventory_id=item.id, country=item.country) for item in items]
-        await pipe.send(INITIALIZED, *calls)
+        await pipe.send(INITIALIZED, *(json.dumps(one).encode().ljust(1_000) for one in calls))
         heard = [await pipe.hear() for _ in items]
         [refused] = [one for one in heard if "error" in one]
         assert (refused["id"], refused["error"]["code"]) == (items[2].id, INVALID)
