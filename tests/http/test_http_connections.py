@@ -157,6 +157,46 @@ async def test_what_is_no_request_is_told_so(web: Web, junk: bytes) -> None:
         assert await client.rest() == b""
 
 
+async def test_blank_lines_before_a_request_are_skipped(web: Web) -> None:
+    blank = b"\r\n" * connections.BLANK_LINES
+    right = call(authorization="Bearer agent")
+    async with wire(web.url) as client:
+        await client.send(blank + right + b"\r\n" + right + blank)
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
+        await client.send(right)
+        assert (await client.answer())[0] == 200
+    for pieces in ((b"\r", b"\n", right), (blank, right), (blank + right[:1], right[1:])):
+        async with wire(web.url) as client:
+            for piece in pieces:
+                await client.send(piece)
+                assert await is_alive(web), "by now the piece has been read"
+            assert (await client.answer())[0] == 200
+
+
+@pytest.mark.parametrize("blank", [b"\r\n" * (connections.BLANK_LINES + 1), b"\r", b"\r\r\n"])
+async def test_more_blank_lines_than_that_are_no_request(web: Web, blank: bytes) -> None:
+    async with wire(web.url) as client:
+        await client.send(blank + call(authorization="Bearer agent"))
+        assert (await client.answer())[0] == 400
+        assert await client.rest() == b""
+
+
+async def test_blank_lines_do_not_hide_the_lines_of_a_head(web: Web) -> None:
+    async with wire(web.url) as client:
+        await client.send(b"\r\n\r\n" + BEGINNING + b"a:\r\n" * (connections.HEAD_LINES + 1) + b"\r\n")
+        assert (await client.answer())[0] == 431
+
+
+@pytest.mark.usefixtures("_hurried")
+async def test_who_sends_blank_lines_alone_is_left_without_a_word(web: Web) -> None:
+    async with wire(web.url) as fresh, wire(web.url) as kept:
+        await kept.send(call(authorization="Bearer agent") + b"\r\n")
+        assert (await kept.answer())[0] == 200
+        await fresh.send(b"\r\n")
+        for client in (fresh, kept):
+            assert await client.rest() == b""
+
+
 async def test_a_token_in_a_trailer_is_none(web: Web) -> None:
     async with wire(web.url) as client:
         await client.send(chunked(modern("tools/list"), KNOWN))
@@ -511,9 +551,9 @@ async def test_no_seeded_stream_crashes_a_connection_or_goes_unanswered(
                 with suppress(ConnectionError):
                     for piece in pieces:
                         await client.send(piece)
-                # One that sent nothing is closed; any other is answered, after the time for a head at the latest.
+                # One that sent blank lines at most is closed; others are answered, when their head is late if not before.
                 answered = await client.first()
-                assert answered.startswith(b"HTTP/1.1 ") or not b"".join(pieces), pieces
+                assert answered.startswith(b"HTTP/1.1 ") or not b"".join(pieces).strip(b"\r\n"), pieces
                 assert b" 500 " not in answered, pieces
 
     async with asyncio.TaskGroup() as tasks:
