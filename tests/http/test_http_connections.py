@@ -551,7 +551,7 @@ async def test_no_seeded_stream_crashes_a_connection_or_goes_unanswered(
                 with suppress(ConnectionError):
                     for piece in pieces:
                         await client.send(piece)
-                # One that sent blank lines at most is closed; others are answered, when their head is late if not before.
+                # One that sent blank lines at most is closed; any other is answered, if only when its head is late.
                 answered = await client.first()
                 assert answered.startswith(b"HTTP/1.1 ") or not b"".join(pieces).strip(b"\r\n"), pieces
                 assert b" 500 " not in answered, pieces
