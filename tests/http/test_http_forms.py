@@ -184,6 +184,17 @@ async def test_a_malformed_message_is_refused_with_its_id_where_that_can_be_read
     assert ("batch" in answer.text) is isinstance(body, list)
 
 
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_of_very_many_unknown_arguments_a_few_are_named(era: str) -> None:
+    unknown = {f"a{nth}": 0 for nth in range(18_000)}
+    async with (
+        open_web(Simulator("reference"), access_for("a")) as web,
+        web.talk("a", era.replace("modern", "auto")) as talk,
+    ):
+        shown = await talk.call("get_spending", **unknown)
+    assert shown["summary"] == "'a0', 'a1', 'a2' and 17,997 more are not arguments of this tool; it takes none."
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 async def test_a_body_in_another_encoding_than_plain_utf_8_cannot_be_read(era: str, encoding: str) -> None:

@@ -161,6 +161,15 @@ async def test_requests_beyond_the_bound_are_refused_and_the_others_answered(
     assert wrote(reference) == []
 
 
+async def test_of_very_many_unknown_arguments_a_few_are_named(reference: Simulator) -> None:
+    async with open_pipe(reference) as pipe:
+        await pipe.answer(initialize())
+        unknown = {f"a{nth}": 0 for nth in range(18_000)}
+        answer = await pipe.answer(INITIALIZED, call("many", "get_spending", **unknown))
+        summary = answer["result"]["structuredContent"]["summary"]
+    assert summary == "'a0', 'a1', 'a2' and 17,997 more are not arguments of this tool; it takes none."
+
+
 async def test_a_burst_waits_for_room_and_is_answered_whole(reference: Simulator) -> None:
     numbers = range(2 * stdio.MOST_AT_ONCE)
     async with open_pipe(reference) as pipe:
