@@ -60,6 +60,10 @@ MALFORMED: dict[str, tuple[bytes, list[tuple[int, object]]]] = {
         b'{"jsonrpc": "2.0", "id": 13, "method": "x", "params": {"a": "' + b"x" * 3 * LONGEST_MESSAGE_BYTES + b'"}}',
         [(INVALID, 13)],
     ),
+    "a batch that is too long, behind a byte order mark": (
+        b'\xef\xbb\xbf[{"jsonrpc": "2.0", "id": 17, "method": "ping"}, "' + b"x" * LONGEST_MESSAGE_BYTES + b'"]',
+        [(INVALID, 17)],
+    ),
     "just too long": (
         b'{"jsonrpc": "2.0", "id": 14, "method": "ping"}' + b" " * LONGEST_MESSAGE_BYTES,
         [(INVALID, 14)],
