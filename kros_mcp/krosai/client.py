@@ -11,27 +11,21 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import anyio
 
 from kros_mcp.errors import (
     ApiError,
+    InvalidArgumentError,
     KrosaiError,
     NotFoundError,
     NumberNotAvailableError,
     ProtocolError,
 )
-from kros_mcp.krosai.addresses import given, route, segment
 from kros_mcp.krosai.connections import AuthHeader, Connections, headers
-from kros_mcp.krosai.endpoints import find_endpoint
 from kros_mcp.krosai.envelope import ListKind, read_list, read_object
-from kros_mcp.krosai.filters import agrees, in_area, lies_in
-from kros_mcp.krosai.last_reading import LastReading
-from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
-from kros_mcp.krosai.pages import Page
-from kros_mcp.krosai.patience import patiently, seconds_left
-from kros_mcp.krosai.reach import Reach
-from kros_mcp.krosai.sending import (
+from kros_mcp.krosai.exchange import (
     Flight,
     Gate,
     Reply,
@@ -39,7 +33,11 @@ from kros_mcp.krosai.sending import (
     judge_reading,
     reading_errors,
 )
-from kros_mcp.krosai.verdict import readable, settled
+from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
+from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
+from kros_mcp.krosai.refusals import readable, settled
+from kros_mcp.krosai.retry import patiently, seconds_left
+from kros_mcp.krosai.traffic import Reach
 from kros_mcp.krosai.wire import (
     AvailableNumber,
     Endpoint,
@@ -48,6 +46,7 @@ from kros_mcp.krosai.wire import (
     read_endpoint,
     read_phone_number,
 )
+from kros_mcp.numbering import matches_area_code, may_lie_in
 
 if TYPE_CHECKING:
     import httpx
@@ -291,3 +290,43 @@ def _require_same(answered: str, asked: str) -> None:
 
 def _request_id() -> dict[str, str]:
     return {"x-request-id": str(uuid.uuid4())}
+
+
+def given(**query: str | int) -> dict[str, str]:
+    """Keep the query parameters that are given; 0 is given, an empty text is not."""
+    return {name: str(value) for name, value in query.items() if value != ""}
+
+
+def route(path: str) -> str:
+    """Write a path without its id, which is its second segment if it has one."""
+    collection, _, opaque_id = path[1:].partition("/")
+    return f"/{collection}/{{id}}" if opaque_id else path
+
+
+def segment(opaque_id: str) -> str:
+    """Encode an id as one segment of a path, whatever it holds (section 2, "IDs").
+
+    Raises:
+        InvalidArgumentError: The segment would name another resource.
+    """
+    encoded = quote(opaque_id, safe="", errors="replace")
+    if encoded in {"", ".", ".."}:
+        raise InvalidArgumentError("That is not an id.")
+    return encoded
+
+
+def agrees(stated: str | None, wanted: str) -> bool:
+    """Tell whether a record does not contradict a filter; one that says nothing does not."""
+    return not wanted or stated is None or stated == wanted.lower()
+
+
+def lies_in(stated: str | None, e164: str, country: str) -> bool:
+    """Whether a number does not contradict a country: by its own word, else by its numbering plan."""
+    if not country:
+        return True
+    return stated == country.upper() if stated else may_lie_in(e164, country.upper())
+
+
+def in_area(number: AvailableNumber, country: str, area_code: str) -> bool:
+    """Tell whether a number lies in an area, by its own word or by its national prefix."""
+    return not area_code or number.area_code == area_code or matches_area_code(number.e164, country.upper(), area_code)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from kros_mcp.krosai.proxy import Proxy
+    from kros_mcp.krosai.transport import Proxy
 
 AuthHeader = Literal["bearer", "x-api-key"]
 
@@ -133,8 +133,11 @@ class Connections:
     def _network(self, *, keep: bool) -> httpx.AsyncBaseTransport:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        from kros_mcp.krosai.network import certificates, network  # noqa: PLC0415  # the same
-        from kros_mcp.krosai.proxy import find_proxy  # noqa: PLC0415  # the same
+        from kros_mcp.krosai.transport import (  # noqa: PLC0415  # the same
+            certificates,
+            find_proxy,  # the same
+            network,
+        )
 
         if self._authorities is None:
             self.proxy = find_proxy(self._base_url)

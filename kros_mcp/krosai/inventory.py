@@ -13,9 +13,7 @@ from typing import Final
 import anyio
 
 from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.gather import Gathered, gather
-from kros_mcp.krosai.pages import Page
-from kros_mcp.krosai.walk import Walk
+from kros_mcp.krosai.paging import Gathered, Page, Walk, gather
 from kros_mcp.krosai.wire import AvailableNumber
 
 Price = tuple[int | None, int | None, int | None]

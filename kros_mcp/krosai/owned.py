@@ -12,7 +12,7 @@ import anyio
 
 from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.pages import LARGEST_PAGE
+from kros_mcp.krosai.paging import LARGEST_PAGE
 from kros_mcp.krosai.wire import PhoneNumber
 
 _AT_ONCE = 5

@@ -19,7 +19,7 @@ from kros_mcp.errors import (
     RefusedError,
 )
 from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended
 from kros_mcp.money import show_price
 from kros_mcp.operations import evidence, model, moves, policy

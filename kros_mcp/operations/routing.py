@@ -9,8 +9,8 @@ import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
 from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.exchange import Gate
 from kros_mcp.krosai.orders import Changes, Spelling, Written
-from kros_mcp.krosai.sending import Gate
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations.model import Operation, Request
 

@@ -25,8 +25,8 @@ from kros_mcp.errors import (
     RateLimitError,
     SettingsError,
 )
-from kros_mcp.krosai.counted import counted
 from kros_mcp.krosai.orders import Changes, Order, Written
+from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended, is_pending
 from kros_mcp.operations import evidence, looks, routing
 from kros_mcp.operations.desk import Desk

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from kros_mcp.simulator.app import Service
-from kros_mcp.simulator.kinds import KIND_GROUPS, KINDS
+from kros_mcp.simulator.faults import KIND_GROUPS, KINDS
 from kros_mcp.simulator.profiles import Kyc
+from kros_mcp.simulator.service import Service
 
 _NAME_WIDTH = max(map(len, KINDS))
 _Handler = Callable[[Request], Awaitable[Response]]

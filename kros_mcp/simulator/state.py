@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
+from kros_mcp.simulator.agenda import Later
 from kros_mcp.simulator.catalogue import (
     OWNED_RANGE,
     InventoryItem,
@@ -16,7 +17,6 @@ from kros_mcp.simulator.catalogue import (
     item_of,
     stock,
 )
-from kros_mcp.simulator.later import Later
 from kros_mcp.simulator.offers import Offers
 from kros_mcp.simulator.profiles import Kyc, Profile
 from kros_mcp.simulator.records import Charge, Ids, OwnedNumber, SimEndpoint, first_endpoints

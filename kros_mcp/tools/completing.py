@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 import anyio
 
 from kros_mcp import numbering
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.wire import Endpoint, PhoneNumber
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter

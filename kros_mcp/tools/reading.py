@@ -5,10 +5,9 @@ from typing import Annotated
 
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai.gather import gather
 from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.pages import Page, Unreadable
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.paging import Page, Unreadable, gather
+from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.text import quoted_id
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.money import show_again, show_cents, show_price

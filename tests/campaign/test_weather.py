@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-from kros_mcp.simulator.kinds import KINDS
+from kros_mcp.simulator.faults import KINDS
 
 from .events import Events
 from .watched import WatchedKrosai

@@ -17,11 +17,10 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp.simulator import InventoryItem, OwnedNumber, Seen, Simulator
-from kros_mcp.simulator.buying import selected
-from kros_mcp.simulator.faults import Params
-from kros_mcp.simulator.kinds import WRITES
+from kros_mcp.simulator.faults import WRITES, Params
 from kros_mcp.simulator.profiles import ProfileName
-from kros_mcp.simulator.searching import leave_record
+from kros_mcp.simulator.sales import selected
+from kros_mcp.simulator.search import leave_record
 
 KEY = "kros_test_campaign"
 NO_RECORD = ("no record",)

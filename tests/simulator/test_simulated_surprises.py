@@ -8,7 +8,7 @@ import pytest
 from market import SEARCH, buy, first_item, listed
 
 from kros_mcp.simulator import OwnedNumber, Simulator
-from kros_mcp.simulator.kinds import KIND_GROUPS, KINDS
+from kros_mcp.simulator.faults import KIND_GROUPS, KINDS
 
 pytestmark = pytest.mark.anyio
 OWNED = "/phone-numbers"

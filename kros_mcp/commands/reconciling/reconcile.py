@@ -20,7 +20,7 @@ from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.krosai.owned import read_all_owned, read_each
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.retry import within
 from kros_mcp.money import show_cents
 from kros_mcp.operations import decisions, restoring
 from kros_mcp.operations.accounts import account_in

@@ -3,10 +3,39 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from kros_mcp.errors import KrosError
-from kros_mcp.krosai.counted import count_request
+
+
+@dataclass
+class Cost:
+    """The requests that were sent so far."""
+
+    requests: int = 0
+
+
+_costs: ContextVar[tuple[Cost, ...]] = ContextVar("_costs", default=())
+
+
+@contextmanager
+def counted() -> Iterator[Cost]:
+    """Count the requests that the block sends, in tasks that it starts too."""
+    cost = Cost()
+    token = _costs.set((*_costs.get(), cost))
+    try:
+        yield cost
+    finally:
+        _costs.reset(token)
+
+
+def count_request() -> None:
+    """Count one request for all who are counting."""
+    for cost in _costs.get():
+        cost.requests += 1
+
 
 _TELLING_SECONDS: Final = 2.0
 """Whoever gives a request up after that long without an answer has seen that KrosAI does not answer."""

@@ -7,8 +7,9 @@ only; that reading of the reference's "details with SIP credentials" is as stric
 from collections.abc import Sequence
 from typing import Any
 
+from kros_mcp.simulator.calls import Answer
 from kros_mcp.simulator.catalogue import InventoryItem
-from kros_mcp.simulator.faults import Params
+from kros_mcp.simulator.faults import Faults, Params
 from kros_mcp.simulator.records import OwnedNumber, SimEndpoint
 from kros_mcp.simulator.state import Account
 
@@ -117,3 +118,19 @@ def number_field(account: Account) -> str:
 
 def _guide_type(endpoint: SimEndpoint) -> str:
     return "webhook" if endpoint.type == "webhook" else "agent"
+
+
+def retouched(faults: Faults, operation: str, records: list[Json]) -> list[Json]:
+    """Return the records with the country and the currency that faults give them."""
+    if records and (odd := faults.strike("odd_country", operation)):
+        country = {} if odd["country"] is None else {"country": odd["country"]}
+        records = [{name: value for name, value in each.items() if name != "country"} | country for each in records]
+    if records and (stated := faults.strike("states_currency", operation)):
+        records = [each | {"currency": stated["currency"]} for each in records]
+    return records
+
+
+def empty_with_errors(account: Account, name: str) -> Answer:
+    """Answer a list that is empty because it could not be read, with status 200."""
+    wrapper = name if account.profile.name == "guide" else "items"
+    return Answer(200, {wrapper: [], "errors": [{"message": "Upstream timed out"}]})

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from kros_mcp.simulator import rendering
+from kros_mcp.simulator import answers
+from kros_mcp.simulator.agenda import or_for_ever
+from kros_mcp.simulator.answers import Json, empty_with_errors, retouched
 from kros_mcp.simulator.calls import Answer, Call, fits, read_page
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
-from kros_mcp.simulator.later import or_for_ever
 from kros_mcp.simulator.offers import Relisted
 from kros_mcp.simulator.records import OwnedNumber
-from kros_mcp.simulator.rendering import Json
-from kros_mcp.simulator.retouching import empty_with_errors, retouched
 from kros_mcp.simulator.state import LIVING, Account, RefusalError, missing, written_time
 
 SEARCH_LIMIT = 20
@@ -45,7 +44,7 @@ def search(account: Account, faults: Faults, call: Call) -> Answer:
             account.offers.offer_twice(item, account.ids.make("inv"), twice["cents"])
         page = list(account.offers.shown(items))[offset : offset + limit]
     _leave_old_records(account, faults, call, page)
-    return Answer(200, rendering.list_body(account, "available", _bodies(account, faults, call, page), {}))
+    return Answer(200, answers.list_body(account, "available", _bodies(account, faults, call, page), {}))
 
 
 def _relisting(
@@ -91,7 +90,7 @@ def leave_record(account: Account, item: InventoryItem, status: str) -> OwnedNum
 
 def _bodies(account: Account, faults: Faults, call: Call, page: Sequence[InventoryItem]) -> list[Json]:
     """Write a page as it is shown: under which ids, at which prices."""
-    bodies = [rendering.item_body(account, item) for item in page]
+    bodies = [answers.item_body(account, item) for item in page]
     if digits := faults.strike("digit_ids", call.operation):
         for item, body in zip(page, bodies, strict=True):
             alias = account.offers.digits.get(item.id) or account.ids.digits(integer=digits["integers"])
@@ -108,4 +107,4 @@ def _bodies(account: Account, faults: Faults, call: Call, page: Sequence[Invento
 
 
 def _without_prices(body: Json) -> Json:
-    return {name: value for name, value in body.items() if name not in rendering.PRICES}
+    return {name: value for name, value in body.items() if name not in answers.PRICES}

@@ -22,7 +22,7 @@ from kros_mcp.errors import (
     ServerError,
     TooSlowError,
 )
-from kros_mcp.krosai.sending import too_slow
+from kros_mcp.krosai.exchange import too_slow
 
 if TYPE_CHECKING:
     import stamina

@@ -20,11 +20,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from kros_mcp.simulator.acts import perform
+from kros_mcp.simulator.admission import Gate, TooManyRequestsError, number_or_text
+from kros_mcp.simulator.api import perform
 from kros_mcp.simulator.calls import Answer, Call
-from kros_mcp.simulator.faults import Faults, Params
-from kros_mcp.simulator.gate import Gate, TooManyRequestsError, number_or_text
-from kros_mcp.simulator.kinds import WRITES
+from kros_mcp.simulator.faults import WRITES, Faults, Params
 from kros_mcp.simulator.state import Account, RefusalError
 
 _HTML = "<!doctype html><html><head><title>KrosAI</title></head><body><h1>We'll be right back</h1></body></html>"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kros_mcp.simulator import rendering
+from kros_mcp.simulator import answers
+from kros_mcp.simulator.agenda import FOR_EVER, or_for_ever
 from kros_mcp.simulator.calls import Answer, Call, fits, read_fields, read_settings
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults, Params
-from kros_mcp.simulator.later import FOR_EVER, or_for_ever
 from kros_mcp.simulator.offers import Relisted
 from kros_mcp.simulator.records import OwnedNumber
 from kros_mcp.simulator.state import LIVING, Account, RefusalError
@@ -32,25 +32,25 @@ def purchase(account: Account, faults: Faults, call: Call) -> Answer:
         del account.inventory[item.id]
         raise account.not_available()
     if ended := faults.strike("ended_in_answer", call.operation, commits=False):
-        return Answer(201, rendering.written_body(account, account.record(item, ended["status"])))
+        return Answer(201, answers.written_body(account, account.record(item, ended["status"])))
     if moved := faults.strike("price_moves", call.operation, at="purchase"):
         item.monthly_cost_cents += moved["cents"]
     if again := account.offers.relisted.get(item.id):
         if again.charges:
             account.charge(item, call.idempotency_key)
-        return Answer(201, rendering.written_body(account, account.owned[again.number_id]))
+        return Answer(201, answers.written_body(account, account.owned[again.number_id]))
     if not account.profile.takes_flags_at_purchase:
         settings = {name: value for name, value in settings.items() if name == "endpoint_id"}
     if pending := faults.strike("pending_order", call.operation):
         number = _order(account, item, call.idempotency_key, pending)
         account.change(number, settings)
-        return Answer(pending["status_code"], rendering.written_body(account, number))
+        return Answer(pending["status_code"], answers.written_body(account, number))
     number = _buy(account, faults, call, item)
     account.change(number, settings)
     written = number
     if ended := faults.strike("ended_in_answer", call.operation, commits=True):
         written = replace(number, status=ended["status"])
-    return Answer(201, rendering.written_body(account, written))
+    return Answer(201, answers.written_body(account, written))
 
 
 def selected(account: Account, fields: Mapping[str, Any]) -> InventoryItem | None:
