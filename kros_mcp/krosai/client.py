@@ -26,21 +26,21 @@ from kros_mcp.errors import (
 from kros_mcp.krosai.connections import AuthHeader, Connections, headers
 from kros_mcp.krosai.envelope import ListKind, read_list, read_object
 from kros_mcp.krosai.exchange import (
+    BeforeSending,
     Flight,
-    Gate,
     Reply,
     exchange,
     judge_reading,
     reading_errors,
 )
-from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
+from kros_mcp.krosai.orders import Order, Routing, Spelling, Written
 from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
 from kros_mcp.krosai.refusals import readable, settled
 from kros_mcp.krosai.retry import patiently, seconds_left
 from kros_mcp.krosai.traffic import Reach
 from kros_mcp.krosai.wire import (
-    AvailableNumber,
-    Endpoint,
+    CallEndpoint,
+    NumberForSale,
     PhoneNumber,
     read_available,
     read_endpoint,
@@ -91,7 +91,7 @@ class KrosClient:
         area_code: str = "",
         limit: int = 20,
         offset: int = 0,
-    ) -> Page[AvailableNumber]:
+    ) -> Page[NumberForSale]:
         """Read one page of the numbers for sale (section 2.2).
 
         Only the guide knows `area_code`, so whatever contradicts a filter is dropped here as well.
@@ -123,12 +123,12 @@ class KrosClient:
         _require_same(number.id, number_id)
         return number
 
-    async def list_endpoints(self, *, limit: int = 50, offset: int = 0) -> Page[Endpoint]:
+    async def list_endpoints(self, *, limit: int = 50, offset: int = 0) -> Page[CallEndpoint]:
         """Read one page of the places where calls can be routed (section 6)."""
         raw, total = await self._list("/endpoints", given(limit=limit, offset=offset), "endpoints")
         return Page.read(raw, read_endpoint, total=total, offset=offset)
 
-    async def get_endpoint(self, endpoint_id: str) -> Endpoint:
+    async def get_endpoint(self, endpoint_id: str) -> CallEndpoint:
         """Read one endpoint (section 6), from the list where KrosAI serves none by itself.
 
         Raises:
@@ -148,13 +148,15 @@ class KrosClient:
         self._serves_single_endpoints = False
         return endpoint
 
-    async def purchase(self, order: Order, *, idempotency_key: str, gate: Gate | None = None) -> Written:
+    async def purchase(
+        self, order: Order, *, idempotency_key: str, before_sending: BeforeSending | None = None
+    ) -> Written:
         """Buy a number (section 2.4). Spends money.
 
         Args:
             order: The number, its first settings, and the costs that were shown.
             idempotency_key: Sent along; KrosAI may ignore it (section 1).
-            gate: Called last before the request leaves, and perhaps a moment earlier as well. If it raises,
+            before_sending: Called last before the request leaves, and perhaps a moment earlier as well. If it raises,
                 the request was not sent and its exception comes out unchanged.
 
         Raises:
@@ -162,28 +164,28 @@ class KrosClient:
             ApiError: KrosAI refused, and did nothing.
             OutcomeUnknownError: Anything else.
         """
-        return await self._write("POST", "/phone-numbers", idempotency_key, gate, body=order.body())
+        return await self._write("POST", "/phone-numbers", idempotency_key, before_sending, body=order.body())
 
     async def update_number(
         self,
         number_id: str,
-        changes: Changes,
+        changes: Routing,
         *,
         spelling: Spelling = "snake",
         idempotency_key: str,
-        gate: Gate | None = None,
+        before_sending: BeforeSending | None = None,
     ) -> Written:
-        """Set a number's endpoint and flags (section 2.5); errors and `gate` as in `purchase`."""
+        """Set a number's endpoint and flags (section 2.5); errors and `before_sending` as in `purchase`."""
         path = f"/phone-numbers/{segment(number_id)}"
-        return await self._write("PATCH", path, idempotency_key, gate, body=changes.body(spelling))
+        return await self._write("PATCH", path, idempotency_key, before_sending, body=changes.body(spelling))
 
     async def release_number(
-        self, number_id: str, *, permanent: bool, idempotency_key: str, gate: Gate | None = None
+        self, number_id: str, *, permanent: bool, idempotency_key: str, before_sending: BeforeSending | None = None
     ) -> Written:
-        """Give a number up (section 2.6), softly unless `permanent`; errors and `gate` as in `purchase`."""
+        """Give a number up (section 2.6), softly unless `permanent`; errors and `before_sending` as in `purchase`."""
         path = f"/phone-numbers/{segment(number_id)}"
         query = {} if permanent else {"action": "release"}
-        return await self._write("DELETE", path, idempotency_key, gate, query=query)
+        return await self._write("DELETE", path, idempotency_key, before_sending, query=query)
 
     async def _list(self, path: str, query: Mapping[str, str], kind: ListKind) -> tuple[list[object], int | None]:
         reply = await self._read(path, query)
@@ -213,13 +215,13 @@ class KrosClient:
         method: str,
         path: str,
         idempotency_key: str,
-        gate: Gate | None,
+        before_sending: BeforeSending | None,
         *,
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Written:
         writing = self._connections.writing()
-        flight = Flight(gate, has_body=body is not None, proxy=self._connections.proxy)
+        flight = Flight(before_sending, has_body=body is not None, proxy=self._connections.proxy)
         request = writing.build_request(
             method,
             path,
@@ -327,6 +329,6 @@ def lies_in(stated: str | None, e164: str, country: str) -> bool:
     return stated == country.upper() if stated else may_lie_in(e164, country.upper())
 
 
-def in_area(number: AvailableNumber, country: str, area_code: str) -> bool:
+def in_area(number: NumberForSale, country: str, area_code: str) -> bool:
     """Tell whether a number lies in an area, by its own word or by its national prefix."""
     return not area_code or number.area_code == area_code or matches_area_code(number.e164, country.upper(), area_code)

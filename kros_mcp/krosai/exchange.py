@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from kros_mcp.krosai.transport import Proxy
 
-Gate = Callable[[], None]
+BeforeSending = Callable[[], None]
 
 _LONGEST_BODY: Final = 4 * 1024 * 1024  # bytes; a page of 100 numbers is far below 100 KiB
 
@@ -59,13 +59,15 @@ class Flight:
     transport without a trace (in-process) tells nothing.
 
     Args:
-        gate: Asked last before the request leaves, and again before its body.
+        before_sending: Asked last before the request leaves, and again before its body.
         has_body: Whether the request has one.
         proxy: What the request goes through.
     """
 
-    def __init__(self, gate: Gate | None, *, has_body: bool = False, proxy: Proxy | None = None) -> None:
-        self._gate = gate
+    def __init__(
+        self, before_sending: BeforeSending | None, *, has_body: bool = False, proxy: Proxy | None = None
+    ) -> None:
+        self._before_sending = before_sending
         self._has_body = has_body
         self._proxy = proxy
         self._traced = False
@@ -74,10 +76,10 @@ class Flight:
 
     def ask(self) -> None:
         """Ask the gate; what it raises goes through unchanged, and the request does not leave."""
-        if self._gate is None:
+        if self._before_sending is None:
             return
         try:
-            self._gate()
+            self._before_sending()
         except Exception as refusal:
             self._refusal = refusal
             raise

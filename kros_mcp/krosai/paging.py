@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar
 
 from kros_mcp.errors import NotFoundError, ProtocolError
-from kros_mcp.krosai.wire import AvailableNumber, Endpoint, read_id
+from kros_mcp.krosai.wire import CallEndpoint, NumberForSale, read_id
 
 T = TypeVar("T")
 
@@ -184,7 +184,7 @@ class Walk:
         offset = max(0, self._low - self._step)
         return offset, self._low - offset
 
-    def saw(self, page: Page[AvailableNumber]) -> None:
+    def saw(self, page: Page[NumberForSale]) -> None:
         """Take note of the page that `next` named.
 
         A page that repeats only what was seen means that KrosAI ignores `offset`: nothing more can be read.
@@ -200,12 +200,12 @@ class Walk:
         else:
             self._saw_after(page)
 
-    def _saw_before(self, page: Page[AvailableNumber]) -> None:
+    def _saw_before(self, page: Page[NumberForSale]) -> None:
         offset = max(0, self._low - self._step)
         self._gap = self._gap or page.received < self._low - offset
         self._low = offset
 
-    def _saw_after(self, page: Page[AvailableNumber]) -> None:
+    def _saw_after(self, page: Page[NumberForSale]) -> None:
         if not page.received and self._high == self._low > 0:  # the list is shorter than it was: begin anew
             self._low = self._high = 0
             return
@@ -223,12 +223,12 @@ _MOST_ENDPOINT_PAGES: Final = 20
 class ListEndpoints(Protocol):
     """Reads one page of the list of endpoints."""
 
-    async def __call__(self, *, limit: int, offset: int) -> Page[Endpoint]:
+    async def __call__(self, *, limit: int, offset: int) -> Page[CallEndpoint]:
         """Read from `offset` on."""
         ...
 
 
-async def find_endpoint(read: ListEndpoints, endpoint_id: str) -> Endpoint:
+async def find_endpoint(read: ListEndpoints, endpoint_id: str) -> CallEndpoint:
     """Read the list until the endpoint is seen.
 
     Raises:

@@ -10,17 +10,17 @@ from typing import Any
 
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.answers import empty_with_errors, retouched
-from kros_mcp.simulator.calls import Answer, Call, fits, read_fields, read_page, read_settings
+from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_fields, read_page, read_settings
 from kros_mcp.simulator.faults import Faults
-from kros_mcp.simulator.records import OwnedNumber
+from kros_mcp.simulator.records import SimNumber
 from kros_mcp.simulator.sales import purchase
 from kros_mcp.simulator.search import search
-from kros_mcp.simulator.state import LIVING, Account, RefusalError, missing
+from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing
 
 ENDPOINTS_LIMIT = 50
 
 
-def perform(account: Account, faults: Faults, call: Call) -> Answer:
+def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     """Do what the call asks.
 
     Raises:
@@ -30,7 +30,7 @@ def perform(account: Account, faults: Faults, call: Call) -> Answer:
     return _ACTS[call.operation](account, faults, call)
 
 
-def _list_owned(account: Account, faults: Faults, call: Call) -> Answer:
+def _list_owned(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     limit, offset = read_page(call, account.profile.owned_limit)
     if faults.strikes("errors_in_list", call.operation):
         return empty_with_errors(account, "phone_numbers")
@@ -47,7 +47,7 @@ def _list_owned(account: Account, faults: Faults, call: Call) -> Answer:
     return Answer(200, answers.list_body(account, "phone_numbers", page, totals))
 
 
-def _get(account: Account, faults: Faults, call: Call) -> Answer:
+def _get(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     number = account.number(call.id)
     priced = not faults.strikes("missing_prices", call.operation)
     named = account.profile.shows_endpoint_of_number and number.endpoint_id is not None
@@ -59,24 +59,24 @@ def _get(account: Account, faults: Faults, call: Call) -> Answer:
     return Answer(200, retouched(faults, call.operation, [body])[0])
 
 
-def _update(account: Account, faults: Faults, call: Call) -> Answer:
+def _update(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     number = account.number(call.id)
     settings = read_settings(faults, call, read_fields(call))
     account.require_endpoint(settings.get("endpoint_id"))
-    account.later.hurry(number.id)
+    account.agenda.hurry(number.id)
     if late := faults.strike("late_change", call.operation):
-        account.later.add(late["seconds"], partial(_change_late, account, number, settings), about=number.id)
+        account.agenda.add(late["seconds"], partial(_change_late, account, number, settings), about=number.id)
     else:
         account.change(number, settings)
     return Answer(200, answers.written_body(account, number))
 
 
-def _change_late(account: Account, number: OwnedNumber, settings: Mapping[str, Any]) -> None:
+def _change_late(account: SimulatedAccount, number: SimNumber, settings: Mapping[str, Any]) -> None:
     if account.owned.get(number.id) is number and number.status in LIVING:
         account.change(number, settings)
 
 
-def _release(account: Account, faults: Faults, call: Call) -> Answer:
+def _release(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     number = account.number(call.id)
     action = call.query.get("action")
     if action not in {None, "release"}:
@@ -98,7 +98,7 @@ def _release(account: Account, faults: Faults, call: Call) -> Answer:
     return Answer(200, answers.number_body(account, number))
 
 
-def _list_endpoints(account: Account, faults: Faults, call: Call) -> Answer:
+def _list_endpoints(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     if faults.strikes("errors_in_list", call.operation):
         return empty_with_errors(account, "endpoints")
     hostile = faults.strikes("hostile_names", call.operation)
@@ -112,7 +112,7 @@ def _list_endpoints(account: Account, faults: Faults, call: Call) -> Answer:
     return Answer(200, answers.list_body(account, "endpoints", found[offset : offset + limit], totals))
 
 
-def _get_endpoint(account: Account, faults: Faults, call: Call) -> Answer:
+def _get_endpoint(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     endpoint = account.endpoint(call.id)
     if faults.strikes("no_single_endpoint", call.operation):
         raise missing()
@@ -120,7 +120,7 @@ def _get_endpoint(account: Account, faults: Faults, call: Call) -> Answer:
     return Answer(200, answers.endpoint_body(account, endpoint, hostile=hostile))
 
 
-_ACTS: Mapping[str, Callable[[Account, Faults, Call], Answer]] = {
+_ACTS: Mapping[str, Callable[[SimulatedAccount, Faults, ApiCall], Answer]] = {
     "list_owned": _list_owned,
     "search": search,
     "get": _get,

@@ -5,19 +5,19 @@ from collections.abc import Mapping, Sequence
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.agenda import or_for_ever
 from kros_mcp.simulator.answers import Json, empty_with_errors, retouched
-from kros_mcp.simulator.calls import Answer, Call, fits, read_page
+from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_page
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.offers import Relisted
-from kros_mcp.simulator.records import OwnedNumber
-from kros_mcp.simulator.state import LIVING, Account, RefusalError, missing, written_time
+from kros_mcp.simulator.records import SimNumber
+from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing, written_time
 
 SEARCH_LIMIT = 20
 _OLD = ("released", "deleted", "cancelled", "ported_out", "failed", "expired")
 _YEAR_SECONDS = 365 * 86_400
 
 
-def search(account: Account, faults: Faults, call: Call) -> Answer:
+def search(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     """List numbers for sale.
 
     Raises:
@@ -48,7 +48,7 @@ def search(account: Account, faults: Faults, call: Call) -> Answer:
 
 
 def _relisting(
-    account: Account, faults: Faults, call: Call, wanted: Mapping[str, str | None], offset: int
+    account: SimulatedAccount, faults: Faults, call: ApiCall, wanted: Mapping[str, str | None], offset: int
 ) -> list[InventoryItem]:
     """Find the items that fit, after a fault has put up numbers that are owned, where this search begins."""
     items = [item for item in account.inventory.values() if fits(item, wanted)]
@@ -69,7 +69,7 @@ def _relisting(
     return [item for item in stock if fits(item, wanted)]
 
 
-def _leave_old_records(account: Account, faults: Faults, call: Call, page: Sequence[InventoryItem]) -> None:
+def _leave_old_records(account: SimulatedAccount, faults: Faults, call: ApiCall, page: Sequence[InventoryItem]) -> None:
     known = {number.e164 for number in account.owned.values()}
     shown = {item.e164: item for item in page if item.e164 not in known}
     new = {e164: item for e164, item in shown.items() if e164 not in account.offers.seen}
@@ -81,14 +81,14 @@ def _leave_old_records(account: Account, faults: Faults, call: Call, page: Seque
     account.offers.seen.update(shown)
 
 
-def leave_record(account: Account, item: InventoryItem, status: str) -> OwnedNumber:
+def leave_record(account: SimulatedAccount, item: InventoryItem, status: str) -> SimNumber:
     """Keep an ended record, a year old, of a number that is for sale."""
     number = account.own(item, status)
     number.created_at = number.updated_at = written_time(account.now() - _YEAR_SECONDS)
     return number
 
 
-def _bodies(account: Account, faults: Faults, call: Call, page: Sequence[InventoryItem]) -> list[Json]:
+def _bodies(account: SimulatedAccount, faults: Faults, call: ApiCall, page: Sequence[InventoryItem]) -> list[Json]:
     """Write a page as it is shown: under which ids, at which prices."""
     bodies = [answers.item_body(account, item) for item in page]
     if digits := faults.strike("digit_ids", call.operation):

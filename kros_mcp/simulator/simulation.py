@@ -12,15 +12,15 @@ import httpx
 import uvicorn
 from starlette.types import Message, Scope
 
-from kros_mcp.simulator.admission import ALL_SCOPES, READ_SCOPES, Gate
+from kros_mcp.simulator.admission import ALL_SCOPES, READ_SCOPES, Admission
 from kros_mcp.simulator.control import control_routes
 from kros_mcp.simulator.faults import Faults
+from kros_mcp.simulator.pipeline import Pipeline, ReceivedRequest, build_app
 from kros_mcp.simulator.profiles import PROFILES, ProfileName
-from kros_mcp.simulator.service import Seen, Service, build_app
-from kros_mcp.simulator.state import Account
+from kros_mcp.simulator.state import SimulatedAccount
 
 
-class Simulator(Account):
+class Simulator(SimulatedAccount):
     """A KrosAI account that can be called over HTTP; its state may be read and changed at any time.
 
     Args:
@@ -65,17 +65,17 @@ class Simulator(Account):
             now=now,
         )
         self.api_key, self.read_only_key, self.expired_key = (f"kros_test_{self.ids.hex(32)}" for _ in range(3))
-        self.requests: list[Seen] = []
+        self.requests: list[ReceivedRequest] = []
         self.faults = Faults(random.Random(f"{seed}/faults"))  # noqa: S311 - must repeat, guards nothing
         keys = {key: frozenset(scopes) for key, scopes in (extra_keys or {}).items()}
-        gate = Gate(
+        admission = Admission(
             keys={**keys, self.api_key: ALL_SCOPES, self.read_only_key: READ_SCOPES},
             expired=frozenset({self.expired_key}),
             organization_id=self.organization_id,
             per_second=rate_per_second,
             now=now,
         )
-        self._service = Service(self, self.faults, gate, self.requests, honours_idempotency)
+        self._service = Pipeline(self, self.faults, admission, self.requests, honours_idempotency)
         shown = {"full": self.api_key, "read-only": self.read_only_key, "expired": self.expired_key}
         self.app = build_app(self._service, control_routes(self._service, shown))
 
@@ -175,7 +175,7 @@ async def open_server(sim: Simulator, host: str = "127.0.0.1", port: int = 0) ->
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        server = _Server(sim)
+        server = _SimulatorServer(sim)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.ready.wait()
@@ -187,7 +187,7 @@ async def open_server(sim: Simulator, host: str = "127.0.0.1", port: int = 0) ->
                 await task
 
 
-class _Server(uvicorn.Server):
+class _SimulatorServer(uvicorn.Server):
     """A uvicorn that leaves signals to the program it runs in, and says when it is ready."""
 
     def __init__(self, sim: Simulator) -> None:

@@ -223,7 +223,7 @@ def owned_snapshot(snapshot: dict[str, Any] | None) -> OwnedNumber | None:
     return None if snapshot is None else owned(wire.PhoneNumber(**snapshot))
 
 
-def available(number: wire.AvailableNumber) -> AvailableNumber:
+def available(number: wire.NumberForSale) -> AvailableNumber:
     """Show a number for sale."""
     capabilities = number.capabilities
     return AvailableNumber(
