@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kros_mcp.commands.findings import Finding, failed, ok, warn
 from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.krosai.transport import certificates, certificates_source, find_proxy, named_proxy
 from kros_mcp.settings import Settings
 

@@ -18,9 +18,7 @@ from kros_mcp.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.retry import within
-from kros_mcp.krosai.wire import NumberForSale, PhoneNumber, has_ended
+from kros_mcp.krosai import NumberForSale, PhoneNumber, find_owned, has_ended, within
 from kros_mcp.money import show_price
 from kros_mcp.operations import evidence, model, moves, policy
 from kros_mcp.operations.counting import change_counted

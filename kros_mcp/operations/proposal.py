@@ -4,10 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
-from kros_mcp.krosai.inventory import Sighting
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.text import quoted_id
-from kros_mcp.krosai.wire import CallEndpoint, PhoneNumber, is_pending
+from kros_mcp.krosai import CallEndpoint, PhoneNumber, Sighting, find_owned, is_pending, quoted_id
 from kros_mcp.numbering import own_country
 from kros_mcp.operations import policy
 from kros_mcp.operations.desk import Desk

@@ -8,10 +8,7 @@ from typing import Any
 import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
-from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.exchange import BeforeSending
-from kros_mcp.krosai.orders import Routing, Spelling, Written
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
 from kros_mcp.operations.model import Operation, Request
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0

@@ -25,9 +25,7 @@ from kros_mcp.errors import (
     RateLimitError,
     SettingsError,
 )
-from kros_mcp.krosai.orders import Order, Routing, Written
-from kros_mcp.krosai.traffic import counted
-from kros_mcp.krosai.wire import NumberForSale, PhoneNumber, has_ended, is_pending
+from kros_mcp.krosai import NumberForSale, Order, PhoneNumber, Routing, Written, counted, has_ended, is_pending
 from kros_mcp.operations import evidence, looks, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, configured

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import anyio
 
-from kros_mcp.krosai.owned import OwnedList, read_all_owned, read_each, read_each_in_time, read_owned_in_time
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import OwnedList, PhoneNumber, read_all_owned, read_each, read_each_in_time, read_owned_in_time
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.policy import Books, RunRate, others_committed
 

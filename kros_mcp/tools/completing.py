@@ -10,8 +10,7 @@ from typing import Final, Generic, TypeVar
 import anyio
 
 from kros_mcp import numbering
-from kros_mcp.krosai.retry import within
-from kros_mcp.krosai.wire import CallEndpoint, PhoneNumber
+from kros_mcp.krosai import CallEndpoint, PhoneNumber, within
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.policy import DAY_SECONDS

@@ -10,8 +10,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai import wire
-from kros_mcp.krosai.text import quoted
+from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.words import Status
 
