@@ -36,7 +36,7 @@ from kros_mcp.krosai.exchange import (
 from kros_mcp.krosai.orders import Order, Routing, Spelling, Written
 from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
 from kros_mcp.krosai.refusals import readable, settled
-from kros_mcp.krosai.retry import patiently, seconds_left
+from kros_mcp.krosai.retry import retry_read, seconds_left
 from kros_mcp.krosai.traffic import Reach
 from kros_mcp.krosai.wire import (
     CallEndpoint,
@@ -192,7 +192,7 @@ class KrosClient:
         return read_list(reply.body, kind)
 
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
-        return await patiently(lambda: self._read_once(path, query or {}))
+        return await retry_read(lambda: self._read_once(path, query or {}))
 
     async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
         # A little longer than the time left, so that the caller's own limit ends the read and not httpx's.
