@@ -1,4 +1,4 @@
-"""Whether KrosAI answers, as the last request saw it; nothing is sent to find out."""
+"""What is known from the requests sent to KrosAI: how many there were, and whether it answers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,10 +9,13 @@ from typing import Final, Literal
 
 from kros_mcp.errors import KrosError
 
+_UNANSWERED_SECONDS: Final = 2.0
+"""A request that is cancelled after this long without an answer counts as unanswered."""
+
 
 @dataclass
 class Cost:
-    """The requests that were sent so far."""
+    """How many requests were sent so far, retries included."""
 
     requests: int = 0
 
@@ -22,7 +25,7 @@ _costs: ContextVar[tuple[Cost, ...]] = ContextVar("_costs", default=())
 
 @contextmanager
 def counted() -> Iterator[Cost]:
-    """Count the requests that the block sends, in tasks that it starts too."""
+    """Count the requests that the block sends, also in tasks that it starts."""
     cost = Cost()
     token = _costs.set((*_costs.get(), cost))
     try:
@@ -31,18 +34,8 @@ def counted() -> Iterator[Cost]:
         _costs.reset(token)
 
 
-def count_request() -> None:
-    """Count one request for all who are counting."""
-    for cost in _costs.get():
-        cost.requests += 1
-
-
-_TELLING_SECONDS: Final = 2.0
-"""Whoever gives a request up after that long without an answer has seen that KrosAI does not answer."""
-
-
 class Reach:
-    """Keeps what the last request saw, and since when it has been so.
+    """Whether KrosAI answered the last request, and since when it has been so; nothing is sent to find out.
 
     `state` is "unknown" until the first request has ended. Any answer counts, an error too. `since` and `seen_at`
     are Unix seconds; 0 until then.
@@ -56,18 +49,19 @@ class Reach:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Watch one request; what it fails with goes through."""
+        """Count one request, and note whether it is answered; its exceptions pass through."""
         begun = time.monotonic()
-        count_request()
+        for cost in _costs.get():
+            cost.requests += 1
         try:
             yield
-        except KrosError:  # our own gate has stopped it, which tells nothing of KrosAI
+        except KrosError:  # `before_sending` stopped it, which says nothing of KrosAI
             raise
         except Exception:
             self._saw("unreachable")
             raise
         except BaseException:
-            if time.monotonic() - begun >= _TELLING_SECONDS:
+            if time.monotonic() - begun >= _UNANSWERED_SECONDS:
                 self._saw("unreachable")
             raise
         self._saw("reachable")
