@@ -6,8 +6,7 @@ Only protected numbers ask for a yes, and then the change is an operation like a
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, OutcomeUnknownError, TooSlowError
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import SERVER, By

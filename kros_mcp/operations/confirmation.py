@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from kros_mcp.errors import ConfirmationError
-from kros_mcp.krosai.text import quoted_id
+from kros_mcp.krosai import quoted_id
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations import moves

@@ -5,8 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kros_mcp.krosai.client import KrosClient, open_client
-from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
+from kros_mcp.krosai import Inventory, InventoryReading, KrosClient, Sighting, open_client
 from kros_mcp.operations.changes import Changes
 from kros_mcp.operations.journal import Identity, Journal
 from kros_mcp.operations.model import TOKENS, Action, Limits, Operation

@@ -8,8 +8,7 @@ number did not show before.
 
 from collections.abc import Collection
 
-from kros_mcp.krosai.owned import OwnedReading
-from kros_mcp.krosai.wire import PhoneNumber, has_ended, was_had
+from kros_mcp.krosai import OwnedReading, PhoneNumber, has_ended, was_had
 from kros_mcp.operations import routing
 from kros_mcp.operations.model import Action, Operation, Seen, Snapshot
 

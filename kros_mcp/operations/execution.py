@@ -18,9 +18,7 @@ from kros_mcp.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended
+from kros_mcp.krosai import NumberForSale, PhoneNumber, find_owned, has_ended, within
 from kros_mcp.money import show_price
 from kros_mcp.operations import evidence, model, moves, policy
 from kros_mcp.operations.counting import change_counted
@@ -146,7 +144,7 @@ def _needs_approver(operation: Operation) -> RefusedError:
     )
 
 
-async def _reread(desk: Desk, operation: Operation) -> tuple[AvailableNumber | PhoneNumber, Snapshot | None]:
+async def _reread(desk: Desk, operation: Operation) -> tuple[NumberForSale | PhoneNumber, Snapshot | None]:
     """Read again what the act is about; anything that differs from what was shown stops it unspent.
 
     Returns:
@@ -186,7 +184,7 @@ async def _reread_number(desk: Desk, operation: Operation) -> PhoneNumber:
     return number
 
 
-async def _reread_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
+async def _reread_for_sale(desk: Desk, operation: Operation) -> NumberForSale:
     quote = operation.quote
     found = await desk.find_for_sale(operation, seconds=REREAD_SECONDS / 2)
     if found.item is None:

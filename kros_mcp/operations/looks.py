@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kros_mcp.krosai.owned import OwnedReading, find_owned
+from kros_mcp.krosai import OwnedReading, find_owned
 from kros_mcp.operations import evidence, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, configured, released, soft_released

@@ -4,10 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
-from kros_mcp.krosai.inventory import Sighting
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.text import quoted_id
-from kros_mcp.krosai.wire import Endpoint, PhoneNumber, is_pending
+from kros_mcp.krosai import CallEndpoint, PhoneNumber, Sighting, find_owned, is_pending, quoted_id
 from kros_mcp.numbering import own_country
 from kros_mcp.operations import policy
 from kros_mcp.operations.desk import Desk
@@ -149,7 +146,7 @@ def check_may_write(desk: Desk) -> None:
         raise RefusedError("This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY")
 
 
-async def require_endpoint(desk: Desk, endpoint_id: str) -> Endpoint | None:
+async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
     """Read an endpoint that must exist; None if none is asked for.
 
     Raises:
@@ -319,12 +316,12 @@ async def _not_for_sale(desk: Desk, e164: str) -> OperationError:
     )
 
 
-def _trouble(endpoint: Endpoint | None) -> str:
+def _trouble(endpoint: CallEndpoint | None) -> str:
     """Name a status in which an endpoint takes no calls; only in words of ours."""
     status = endpoint.status if endpoint else None
     return {"error": "reports an error", "inactive": "is inactive"}.get(status or "", "")
 
 
-def _kind(endpoint: Endpoint | None) -> str:
+def _kind(endpoint: CallEndpoint | None) -> str:
     kind = endpoint.type if endpoint else None
     return kind if kind and kind.replace("_", "").isalnum() and kind.isascii() else ""

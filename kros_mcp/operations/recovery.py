@@ -11,9 +11,7 @@ from typing import Any
 
 import anyio
 
-from kros_mcp.krosai.counted import counted
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.wire import PhoneNumber, has_ended, is_pending, was_turned_down
+from kros_mcp.krosai import PhoneNumber, counted, find_owned, has_ended, is_pending, was_turned_down
 from kros_mcp.operations import evidence, model, moves, routing, schedule
 from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk

@@ -25,9 +25,7 @@ from kros_mcp.errors import (
     RateLimitError,
     SettingsError,
 )
-from kros_mcp.krosai.counted import counted
-from kros_mcp.krosai.orders import Changes, Order, Written
-from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended, is_pending
+from kros_mcp.krosai import NumberForSale, Order, PhoneNumber, Routing, Written, counted, has_ended, is_pending
 from kros_mcp.operations import evidence, looks, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.finishing import bought, configured
@@ -67,9 +65,7 @@ class Lease:
             raise NotSentError("The server was held up for too long, so nothing was sent.", code="INTERRUPTED")
 
 
-async def send(
-    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
-) -> dict[str, Any]:
+async def send(desk: Desk, operation: Operation, subject: NumberForSale | PhoneNumber, lease: Lease) -> dict[str, Any]:
     """Send one request under the operation's own key, and return what settles it, as fields of `moves.settle`."""
     with counted() as cost:
         outcome = await _outcome(desk, operation, subject, lease)
@@ -81,7 +77,7 @@ async def send(
 
 
 async def _outcome(
-    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
+    desk: Desk, operation: Operation, subject: NumberForSale | PhoneNumber, lease: Lease
 ) -> dict[str, Any]:
     try:
         written = await _until_answered(desk, operation, subject, lease)
@@ -147,7 +143,7 @@ def _accepted(operation: Operation, written: Written) -> bool:
 
 
 async def _until_answered(
-    desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease
+    desk: Desk, operation: Operation, subject: NumberForSale | PhoneNumber, lease: Lease
 ) -> Written:
     """Send until KrosAI has answered: again only what certainly did not leave, and once after a 429.
 
@@ -205,9 +201,9 @@ async def _believe(desk: Desk, operation: Operation, refusal: ApiError, *, repea
         raise OutcomeUnknownError("KrosAI turned the request away; whether it acted before is not known yet.")
 
 
-async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber | PhoneNumber, lease: Lease) -> Written:
+async def _send_once(desk: Desk, operation: Operation, subject: NumberForSale | PhoneNumber, lease: Lease) -> Written:
     client, request, key = desk.client, operation.request, operation.id
-    if isinstance(subject, AvailableNumber):
+    if isinstance(subject, NumberForSale):
         order = Order(
             inventory_id=subject.inventory_id,
             endpoint_id=request.endpoint_id or None,
@@ -218,15 +214,15 @@ async def _send_once(desk: Desk, operation: Operation, subject: AvailableNumber 
             monthly_cents=operation.quote.monthly_cents,
             total_cents=operation.quote.due_now_cents,
         )
-        return await client.purchase(order, idempotency_key=key, gate=lease.require)
+        return await client.purchase(order, idempotency_key=key, before_sending=lease.require)
     if operation.action is Action.RELEASE:
         return await client.release_number(
-            subject.id, permanent=request.permanent, idempotency_key=key, gate=lease.require
+            subject.id, permanent=request.permanent, idempotency_key=key, before_sending=lease.require
         )
     wanted = routing.wanted(request)
-    lacking: Changes = routing.missing(subject, wanted)
+    lacking: Routing = routing.missing(subject, wanted)
     changes = lacking if routing.names(lacking) else wanted
-    return await client.update_number(subject.id, changes, idempotency_key=key, gate=lease.require)
+    return await client.update_number(subject.id, changes, idempotency_key=key, before_sending=lease.require)
 
 
 async def _read_outcome(desk: Desk, operation: Operation, written: Written, lease: Lease) -> dict[str, Any]:
@@ -270,7 +266,9 @@ def _named(written: Written) -> str | None:
 async def _configured(desk: Desk, operation: Operation, written: Written, lease: Lease) -> dict[str, Any]:
     number = await desk.client.get_number(operation.request.number_id)
     target = routing.wanted(operation.request)
-    applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again", gate=lease.require)
+    applied = await routing.apply(
+        desk.client, number, target, key=f"{operation.id}-again", before_sending=lease.require
+    )
     if applied.not_applied and (applied.deferred or written.status == HTTPStatus.ACCEPTED):
         raise OutcomeUnknownError("KrosAI accepted the change, and does not show it yet.")
     return configured(operation, applied)

@@ -14,7 +14,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from pydantic import BeforeValidator, Field
 
 from kros_mcp import numbering
-from kros_mcp.krosai.text import is_id
+from kros_mcp.krosai import is_id
 
 _TYPES = ("local", "mobile", "toll_free")
 _NOT_GIVEN = frozenset({"", "null", "none"})

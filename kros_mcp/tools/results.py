@@ -10,8 +10,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai import wire
-from kros_mcp.krosai.text import quoted
+from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.words import Status
 
@@ -223,7 +222,7 @@ def owned_snapshot(snapshot: dict[str, Any] | None) -> OwnedNumber | None:
     return None if snapshot is None else owned(wire.PhoneNumber(**snapshot))
 
 
-def available(number: wire.AvailableNumber) -> AvailableNumber:
+def available(number: wire.NumberForSale) -> AvailableNumber:
     """Show a number for sale."""
     capabilities = number.capabilities
     return AvailableNumber(

@@ -17,7 +17,7 @@ from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Operation, Request
 from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.settings import Settings, is_postgres
-from kros_mcp.simulator import OwnedNumber, Simulator, transport
+from kros_mcp.simulator import SimNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
 
 CANARY = "canary0a1b2c3d4e5f"
@@ -67,7 +67,7 @@ class Bench:
         request = Request(country="NG", type="mobile", **wanted)
         return await propose_purchase(self.desk, principal, request, e164)
 
-    async def propose_release(self, number: OwnedNumber, **wanted: Any) -> Operation:
+    async def propose_release(self, number: SimNumber, **wanted: Any) -> Operation:
         return await propose_release(self.desk, "local", Request(number_id=number.id, **wanted), "")
 
     async def execute(self, operation: Operation) -> Operation:
@@ -82,11 +82,11 @@ class Bench:
         return found
 
     @property
-    def active(self) -> OwnedNumber:
+    def active(self) -> SimNumber:
         return next(iter(self.sim.owned.values()))
 
     @property
-    def inactive(self) -> OwnedNumber:
+    def inactive(self) -> SimNumber:
         return next(number for number in self.sim.owned.values() if number.status == "inactive")
 
     def posts(self) -> list[Any]:

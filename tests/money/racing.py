@@ -41,7 +41,7 @@ from kros_mcp.operations.proposal import propose_purchase
 Tell = Callable[[str], None]
 
 # What is imported and read before the fork, no life of a racer has to import and read again.
-for _name in ("anyio._backends._asyncio", "httpcore", "stamina"):
+for _name in ("anyio._backends._asyncio", "httpcore"):
     import_module(_name)
 CERTIFICATES = ssl.create_default_context()
 

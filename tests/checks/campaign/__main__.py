@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from kros_mcp.simulator.kinds import KINDS
+from kros_mcp.simulator.faults import KINDS
 from tests.support.postgres_server import open_postgres_server
 
 from .campaign import Outcome, run

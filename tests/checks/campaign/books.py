@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kros_mcp.operations.model import Operation
-from kros_mcp.simulator import Charge, Seen
+from kros_mcp.simulator import Charge, ReceivedRequest
 
 from .watched import Act, OwnedOrder, PriceMove, WatchedKrosai, settings_of
 
@@ -93,7 +93,7 @@ class Books:
     holdings: list[Holding] = field(default_factory=list)
 
 
-def writes_of(requests: Iterable[Seen]) -> list[Write]:
+def writes_of(requests: Iterable[ReceivedRequest]) -> list[Write]:
     """Pick the requests that buy or release; a PATCH may be sent twice, in two spellings."""
     return [
         Write(seen.method, seen.headers.get("idempotency-key", ""), seen.at, seen.status)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kros_mcp.operations.model import Action, Operation, as_row
-from kros_mcp.simulator.kinds import KINDS
+from kros_mcp.simulator.faults import KINDS
 
 from .books import Books, totals
 from .campaign import Outcome

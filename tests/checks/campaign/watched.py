@@ -16,12 +16,11 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kros_mcp.simulator import InventoryItem, OwnedNumber, Seen, Simulator
-from kros_mcp.simulator.buying import selected
-from kros_mcp.simulator.faults import Params
-from kros_mcp.simulator.kinds import WRITES
+from kros_mcp.simulator import InventoryItem, ReceivedRequest, SimNumber, Simulator
+from kros_mcp.simulator.faults import WRITES, Params
 from kros_mcp.simulator.profiles import ProfileName
-from kros_mcp.simulator.searching import leave_record
+from kros_mcp.simulator.sales import selected
+from kros_mcp.simulator.search import leave_record
 
 KEY = "kros_test_campaign"
 NO_RECORD = ("no record",)
@@ -125,16 +124,16 @@ class WatchedKrosai(Simulator):
             {"inventory_id": item.id, "e164": item.e164, "country": item.country, "type": item.type} for item in wanted
         )
 
-    def release(self, number: OwnedNumber, status: str = "inactive") -> None:
+    def release(self, number: SimNumber, status: str = "inactive") -> None:
         before = (number.status,)
         super().release(number, status)
         self._note("release", number, before, (number.status,))
 
-    def delete(self, number: OwnedNumber) -> None:
+    def delete(self, number: SimNumber) -> None:
         super().delete(number)
         self._note("release", number, (number.status,), NO_RECORD)
 
-    def change(self, number: OwnedNumber, settings: dict[str, Any]) -> None:
+    def change(self, number: SimNumber, settings: dict[str, Any]) -> None:
         before = settings_of(number)
         super().change(number, settings)
         kind = "order" if number.status == "pending" else "change"
@@ -152,7 +151,7 @@ class WatchedKrosai(Simulator):
         known = any(number.e164 == e164 for number in (*self.owned.values(), *self.inventory.values()))
         return known and not self.hidden_for_ever(e164)
 
-    def _arrived(self, seen: Seen) -> None:
+    def _arrived(self, seen: ReceivedRequest) -> None:
         if seen.method != "POST" or not isinstance(seen.body, dict):
             return
         self.catch_up()
@@ -178,7 +177,7 @@ class WatchedKrosai(Simulator):
             self.on_hold(request.key)
         return struck
 
-    def _note(self, kind: str, number: OwnedNumber, before: tuple[object, ...], after: tuple[object, ...]) -> None:
+    def _note(self, kind: str, number: SimNumber, before: tuple[object, ...], after: tuple[object, ...]) -> None:
         key = _current.get(_OUTSIDE).key
         self.acts.append(Act(kind, key, number.e164, number.id, time.time(), before, after))
 
@@ -197,7 +196,7 @@ def operation_id_of(key: str) -> str:
     return key.split("-", 1)[0]
 
 
-def settings_of(number: OwnedNumber) -> tuple[object, ...]:
+def settings_of(number: SimNumber) -> tuple[object, ...]:
     """The settings of a number, in the order endpoint, inbound, outbound."""
     return (number.endpoint_id, number.allow_inbound, number.allow_outbound)
 

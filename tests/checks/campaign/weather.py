@@ -21,7 +21,7 @@ from typing import Any
 
 import anyio
 
-from kros_mcp.simulator.kinds import READS, WRITES
+from kros_mcp.simulator.faults import READS, WRITES
 
 from .events import Events
 from .watched import WatchedKrosai

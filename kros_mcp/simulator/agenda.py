@@ -16,7 +16,7 @@ class _Waiting:
 
 
 @dataclass
-class Later:
+class Agenda:
     """Acts that wait for their time.
 
     Args:

@@ -2,23 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 
-from kros_mcp.simulator import rendering
-from kros_mcp.simulator.calls import Answer, Call, fits, read_page
+from kros_mcp.simulator import answers
+from kros_mcp.simulator.agenda import or_for_ever
+from kros_mcp.simulator.answers import Json, empty_with_errors, retouched
+from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_page
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
-from kros_mcp.simulator.later import or_for_ever
 from kros_mcp.simulator.offers import Relisted
-from kros_mcp.simulator.records import OwnedNumber
-from kros_mcp.simulator.rendering import Json
-from kros_mcp.simulator.retouching import empty_with_errors, retouched
-from kros_mcp.simulator.state import LIVING, Account, RefusalError, missing, written_time
+from kros_mcp.simulator.records import SimNumber
+from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing, written_time
 
 SEARCH_LIMIT = 20
 _OLD = ("released", "deleted", "cancelled", "ported_out", "failed", "expired")
 _YEAR_SECONDS = 365 * 86_400
 
 
-def search(account: Account, faults: Faults, call: Call) -> Answer:
+def search(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     """List numbers for sale.
 
     Raises:
@@ -45,11 +44,11 @@ def search(account: Account, faults: Faults, call: Call) -> Answer:
             account.offers.offer_twice(item, account.ids.make("inv"), twice["cents"])
         page = list(account.offers.shown(items))[offset : offset + limit]
     _leave_old_records(account, faults, call, page)
-    return Answer(200, rendering.list_body(account, "available", _bodies(account, faults, call, page), {}))
+    return Answer(200, answers.list_body(account, "available", _bodies(account, faults, call, page), {}))
 
 
 def _relisting(
-    account: Account, faults: Faults, call: Call, wanted: Mapping[str, str | None], offset: int
+    account: SimulatedAccount, faults: Faults, call: ApiCall, wanted: Mapping[str, str | None], offset: int
 ) -> list[InventoryItem]:
     """Find the items that fit, after a fault has put up numbers that are owned, where this search begins."""
     items = [item for item in account.inventory.values() if fits(item, wanted)]
@@ -70,7 +69,7 @@ def _relisting(
     return [item for item in stock if fits(item, wanted)]
 
 
-def _leave_old_records(account: Account, faults: Faults, call: Call, page: Sequence[InventoryItem]) -> None:
+def _leave_old_records(account: SimulatedAccount, faults: Faults, call: ApiCall, page: Sequence[InventoryItem]) -> None:
     known = {number.e164 for number in account.owned.values()}
     shown = {item.e164: item for item in page if item.e164 not in known}
     new = {e164: item for e164, item in shown.items() if e164 not in account.offers.seen}
@@ -82,16 +81,16 @@ def _leave_old_records(account: Account, faults: Faults, call: Call, page: Seque
     account.offers.seen.update(shown)
 
 
-def leave_record(account: Account, item: InventoryItem, status: str) -> OwnedNumber:
+def leave_record(account: SimulatedAccount, item: InventoryItem, status: str) -> SimNumber:
     """Keep an ended record, a year old, of a number that is for sale."""
     number = account.own(item, status)
     number.created_at = number.updated_at = written_time(account.now() - _YEAR_SECONDS)
     return number
 
 
-def _bodies(account: Account, faults: Faults, call: Call, page: Sequence[InventoryItem]) -> list[Json]:
+def _bodies(account: SimulatedAccount, faults: Faults, call: ApiCall, page: Sequence[InventoryItem]) -> list[Json]:
     """Write a page as it is shown: under which ids, at which prices."""
-    bodies = [rendering.item_body(account, item) for item in page]
+    bodies = [answers.item_body(account, item) for item in page]
     if digits := faults.strike("digit_ids", call.operation):
         for item, body in zip(page, bodies, strict=True):
             alias = account.offers.digits.get(item.id) or account.ids.digits(integer=digits["integers"])
@@ -108,4 +107,4 @@ def _bodies(account: Account, faults: Faults, call: Call, page: Sequence[Invento
 
 
 def _without_prices(body: Json) -> Json:
-    return {name: value for name, value in body.items() if name not in rendering.PRICES}
+    return {name: value for name, value in body.items() if name not in answers.PRICES}

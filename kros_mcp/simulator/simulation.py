@@ -1,8 +1,10 @@
 """Two ways to reach a simulator: in-process, or over TCP with uvicorn."""
 
 import asyncio
+import random
 import socket
-from collections.abc import AsyncIterator, Generator
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
@@ -10,7 +12,77 @@ import httpx
 import uvicorn
 from starlette.types import Message, Scope
 
-from kros_mcp.simulator.simulator import Simulator
+from kros_mcp.simulator.admission import ALL_SCOPES, READ_SCOPES, Admission
+from kros_mcp.simulator.control import control_routes
+from kros_mcp.simulator.faults import Faults
+from kros_mcp.simulator.pipeline import Pipeline, ReceivedRequest, build_app
+from kros_mcp.simulator.profiles import PROFILES, ProfileName
+from kros_mcp.simulator.state import SimulatedAccount
+
+
+class Simulator(SimulatedAccount):
+    """A KrosAI account that can be called over HTTP; its state may be read and changed at any time.
+
+    Args:
+        profile: The document that it follows where the two disagree.
+        seed: Decides ids, keys and all that is left to chance.
+        balance_cents: The credit to begin with.
+        stock_per_range: How many numbers of each range are for sale, 0 to 100.
+        extra_inventory: How many further mobile numbers are for sale, by country.
+        rate_per_second: How many requests a second are answered. Defaults to all.
+        honours_idempotency: Answer a repeated write from memory; only [B] promises that.
+        extra_keys: Further keys or JWTs, with their scopes.
+        sip_password: The SIP password of every number. Defaults to one for each.
+        now: Tells the time, in Unix seconds.
+
+    Raises:
+        ValueError: There is no such profile or no such inventory.
+    """
+
+    def __init__(
+        self,
+        profile: ProfileName = "reference",
+        *,
+        seed: int = 0,
+        balance_cents: int = 10_000,
+        stock_per_range: int = 20,
+        extra_inventory: Mapping[str, int] | None = None,
+        rate_per_second: int | None = None,
+        honours_idempotency: bool = True,
+        extra_keys: Mapping[str, Iterable[str]] | None = None,
+        sip_password: str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if profile not in PROFILES:
+            raise ValueError(f"There is no profile {profile}; there are {', '.join(PROFILES)}.")
+        super().__init__(
+            PROFILES[profile],
+            seed=seed,
+            balance_cents=balance_cents,
+            stock_per_range=stock_per_range,
+            extra_inventory=extra_inventory or {},
+            sip_password=sip_password,
+            now=now,
+        )
+        self.api_key, self.read_only_key, self.expired_key = (f"kros_test_{self.ids.hex(32)}" for _ in range(3))
+        self.requests: list[ReceivedRequest] = []
+        self.faults = Faults(random.Random(f"{seed}/faults"))  # noqa: S311 - must repeat, guards nothing
+        keys = {key: frozenset(scopes) for key, scopes in (extra_keys or {}).items()}
+        admission = Admission(
+            keys={**keys, self.api_key: ALL_SCOPES, self.read_only_key: READ_SCOPES},
+            expired=frozenset({self.expired_key}),
+            organization_id=self.organization_id,
+            per_second=rate_per_second,
+            now=now,
+        )
+        self._service = Pipeline(self, self.faults, admission, self.requests, honours_idempotency)
+        shown = {"full": self.api_key, "read-only": self.read_only_key, "expired": self.expired_key}
+        self.app = build_app(self._service, control_routes(self._service, shown))
+
+    async def settled(self) -> None:
+        """Wait until no API request is in course, not even one whose client has gone."""
+        await self._service.settled()
+
 
 _running: set[asyncio.Task[None]] = set()
 
@@ -103,7 +175,7 @@ async def open_server(sim: Simulator, host: str = "127.0.0.1", port: int = 0) ->
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        server = _Server(sim)
+        server = _SimulatorServer(sim)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.ready.wait()
@@ -115,7 +187,7 @@ async def open_server(sim: Simulator, host: str = "127.0.0.1", port: int = 0) ->
                 await task
 
 
-class _Server(uvicorn.Server):
+class _SimulatorServer(uvicorn.Server):
     """A uvicorn that leaves signals to the program it runs in, and says when it is ready."""
 
     def __init__(self, sim: Simulator) -> None:

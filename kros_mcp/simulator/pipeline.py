@@ -1,6 +1,6 @@
 """The simulated KrosAI as an ASGI application: one pipeline that every API request goes through.
 
-Gate, faults before acting, the act or its cached answer, faults after acting. The API is under /v1,
+Admission, faults before acting, the act or its cached answer, faults after acting. The API is under /v1,
 the switches for people and tests under /_simulator.
 """
 
@@ -20,19 +20,18 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from kros_mcp.simulator.acts import perform
-from kros_mcp.simulator.calls import Answer, Call
-from kros_mcp.simulator.faults import Faults, Params
-from kros_mcp.simulator.gate import Gate, TooManyRequestsError, number_or_text
-from kros_mcp.simulator.kinds import WRITES
-from kros_mcp.simulator.state import Account, RefusalError
+from kros_mcp.simulator.admission import Admission, TooManyRequestsError, number_or_text
+from kros_mcp.simulator.api import perform
+from kros_mcp.simulator.calls import Answer, ApiCall
+from kros_mcp.simulator.faults import WRITES, Faults, Params
+from kros_mcp.simulator.state import RefusalError, SimulatedAccount
 
 _HTML = "<!doctype html><html><head><title>KrosAI</title></head><body><h1>We'll be right back</h1></body></html>"
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
 
 
 @dataclass
-class Seen:
+class ReceivedRequest:
     """A request that arrived; `status` is None while it is in course, and if its answer was lost."""
 
     method: str
@@ -53,15 +52,15 @@ class DroppedResponse(Response):
 
 
 @dataclass
-class Service:
+class Pipeline:
     """The pipeline, with what it works on."""
 
-    account: Account
+    account: SimulatedAccount
     faults: Faults
-    gate: Gate
-    requests: list[Seen]
+    admission: Admission
+    requests: list[ReceivedRequest]
     honours_idempotency: bool
-    on_request: Callable[[Seen], None] = lambda _: None
+    on_request: Callable[[ReceivedRequest], None] = lambda _: None
     """Called with each API request as it arrives."""
     _answered: dict[tuple[object, ...], Answer] = field(default_factory=dict)
     _in_course: int = 0
@@ -70,7 +69,7 @@ class Service:
     async def serve(self, request: Request, operation: str) -> Response:
         """Answer one API request."""
         raw = await request.body()
-        seen = Seen(
+        seen = ReceivedRequest(
             method=request.method,
             path=request.url.path,
             query=dict(request.query_params),
@@ -95,13 +94,13 @@ class Service:
     def stamped(self, request: Request, response: Response) -> Response:
         """Add the headers that every answer carries."""
         response.headers["x-request-id"] = request.headers.get("x-request-id") or str(uuid.uuid4())
-        response.headers.update(self.gate.headers())
+        response.headers.update(self.admission.headers())
         response.headers.setdefault("Date", _http_date(self.account.now()))
         return response
 
     async def _respond(self, request: Request, operation: str, body: object, raw: bytes) -> Response:
         try:
-            self.gate.admit(operation, request.headers)
+            self.admission.admit(operation, request.headers)
             await self._delay(operation, after=False)
             self._refuse(operation)
             answer = self._act(request, operation, body, raw)
@@ -139,7 +138,7 @@ class Service:
         if wrong := self.faults.strike("error_in_success", operation, commits=False):
             return Answer(200, wrong["body"])
         key = request.headers.get("idempotency-key")
-        call = Call(operation, request.path_params.get("id", ""), request.query_params, body, key)
+        call = ApiCall(operation, request.path_params.get("id", ""), request.query_params, body, key)
         if key is None or operation not in WRITES or not self.honours_idempotency:
             return perform(self.account, self.faults, call)
         # Only what was done is remembered: a refusal may be overcome, say with more credit, and tried again.
@@ -188,7 +187,7 @@ class Service:
                 self._watchers.clear()
 
 
-def build_app(service: Service, control: list[Route]) -> Starlette:
+def build_app(service: Pipeline, control: list[Route]) -> Starlette:
     """Make the ASGI application: the API under /v1, the control under /_simulator."""
 
     def api(operation: str) -> Callable[[Request], Awaitable[Response]]:

@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from kros_mcp.simulator import rendering
-from kros_mcp.simulator.buying import purchase
-from kros_mcp.simulator.calls import Answer, Call, fits, read_fields, read_page, read_settings
+from kros_mcp.simulator import answers
+from kros_mcp.simulator.answers import empty_with_errors, retouched
+from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_fields, read_page, read_settings
 from kros_mcp.simulator.faults import Faults
-from kros_mcp.simulator.records import OwnedNumber
-from kros_mcp.simulator.retouching import empty_with_errors, retouched
-from kros_mcp.simulator.searching import search
-from kros_mcp.simulator.state import LIVING, Account, RefusalError, missing
+from kros_mcp.simulator.records import SimNumber
+from kros_mcp.simulator.sales import purchase
+from kros_mcp.simulator.search import search
+from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing
 
 ENDPOINTS_LIMIT = 50
 
 
-def perform(account: Account, faults: Faults, call: Call) -> Answer:
+def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     """Do what the call asks.
 
     Raises:
@@ -30,53 +30,53 @@ def perform(account: Account, faults: Faults, call: Call) -> Answer:
     return _ACTS[call.operation](account, faults, call)
 
 
-def _list_owned(account: Account, faults: Faults, call: Call) -> Answer:
+def _list_owned(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     limit, offset = read_page(call, account.profile.owned_limit)
     if faults.strikes("errors_in_list", call.operation):
         return empty_with_errors(account, "phone_numbers")
     wanted = {"country": call.query.get("country")}
     if account.profile.filters_by_status:
         wanted["status"] = call.query.get("status")
-    found = [rendering.number_body(account, number) for number in account.listed() if fits(number, wanted)]
+    found = [answers.number_body(account, number) for number in account.listed() if fits(number, wanted)]
     if 0 < offset < len(found) and faults.strikes("shifting_pages", call.operation):
         del found[offset - 1]
     if account.owned and faults.strikes("unready_record", call.operation):
-        found.append(rendering.unready_body(account, next(iter(account.owned.values())), account.unready_id))
+        found.append(answers.unready_body(account, next(iter(account.owned.values())), account.unready_id))
     totals = {"total": len(found), "limit": limit, "offset": offset}
     page = retouched(faults, call.operation, found[offset : offset + limit])
-    return Answer(200, rendering.list_body(account, "phone_numbers", page, totals))
+    return Answer(200, answers.list_body(account, "phone_numbers", page, totals))
 
 
-def _get(account: Account, faults: Faults, call: Call) -> Answer:
+def _get(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     number = account.number(call.id)
     priced = not faults.strikes("missing_prices", call.operation)
     named = account.profile.shows_endpoint_of_number and number.endpoint_id is not None
     hostile = named and faults.strikes("hostile_names", call.operation)
-    body = rendering.number_details(account, number, priced=priced, hostile=hostile)
+    body = answers.number_details(account, number, priced=priced, hostile=hostile)
     others = (each for each in account.listed() if each.status == "active" and each is not number)
     if (other := next(others, None)) and faults.strikes("other_record", call.operation):
         body["id"] = account.ids.shown(other.id)
     return Answer(200, retouched(faults, call.operation, [body])[0])
 
 
-def _update(account: Account, faults: Faults, call: Call) -> Answer:
+def _update(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     number = account.number(call.id)
     settings = read_settings(faults, call, read_fields(call))
     account.require_endpoint(settings.get("endpoint_id"))
-    account.later.hurry(number.id)
+    account.agenda.hurry(number.id)
     if late := faults.strike("late_change", call.operation):
-        account.later.add(late["seconds"], partial(_change_late, account, number, settings), about=number.id)
+        account.agenda.add(late["seconds"], partial(_change_late, account, number, settings), about=number.id)
     else:
         account.change(number, settings)
-    return Answer(200, rendering.written_body(account, number))
+    return Answer(200, answers.written_body(account, number))
 
 
-def _change_late(account: Account, number: OwnedNumber, settings: Mapping[str, Any]) -> None:
+def _change_late(account: SimulatedAccount, number: SimNumber, settings: Mapping[str, Any]) -> None:
     if account.owned.get(number.id) is number and number.status in LIVING:
         account.change(number, settings)
 
 
-def _release(account: Account, faults: Faults, call: Call) -> Answer:
+def _release(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     number = account.number(call.id)
     action = call.query.get("action")
     if action not in {None, "release"}:
@@ -87,7 +87,7 @@ def _release(account: Account, faults: Faults, call: Call) -> Answer:
         account.release(number, word["status"])
         if account.profile.returns_to_pool:
             account.offer_again(number)
-        return Answer(200, rendering.number_body(account, number))
+        return Answer(200, answers.number_body(account, number))
     if account.profile.returns_to_pool:
         account.delete(number)
         return Answer(200, {"success": True})
@@ -95,32 +95,32 @@ def _release(account: Account, faults: Faults, call: Call) -> Answer:
         account.delete(number)
         return Answer(204)
     account.release(number)
-    return Answer(200, rendering.number_body(account, number))
+    return Answer(200, answers.number_body(account, number))
 
 
-def _list_endpoints(account: Account, faults: Faults, call: Call) -> Answer:
+def _list_endpoints(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     if faults.strikes("errors_in_list", call.operation):
         return empty_with_errors(account, "endpoints")
     hostile = faults.strikes("hostile_names", call.operation)
-    found = [rendering.endpoint_body(account, each, hostile=hostile) for each in account.endpoints.values()]
+    found = [answers.endpoint_body(account, each, hostile=hostile) for each in account.endpoints.values()]
     if not account.profile.filters_endpoints:
         return Answer(200, found)
     limit, offset = read_page(call, ENDPOINTS_LIMIT)
     wanted = {name: call.query.get(name) for name in ("type", "status")}
     found = [each for each in found if all(value in {None, each[name]} for name, value in wanted.items())]
     totals = {"total": len(found)}
-    return Answer(200, rendering.list_body(account, "endpoints", found[offset : offset + limit], totals))
+    return Answer(200, answers.list_body(account, "endpoints", found[offset : offset + limit], totals))
 
 
-def _get_endpoint(account: Account, faults: Faults, call: Call) -> Answer:
+def _get_endpoint(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     endpoint = account.endpoint(call.id)
     if faults.strikes("no_single_endpoint", call.operation):
         raise missing()
     hostile = faults.strikes("hostile_names", call.operation)
-    return Answer(200, rendering.endpoint_body(account, endpoint, hostile=hostile))
+    return Answer(200, answers.endpoint_body(account, endpoint, hostile=hostile))
 
 
-_ACTS: Mapping[str, Callable[[Account, Faults, Call], Answer]] = {
+_ACTS: Mapping[str, Callable[[SimulatedAccount, Faults, ApiCall], Answer]] = {
     "list_owned": _list_owned,
     "search": search,
     "get": _get,

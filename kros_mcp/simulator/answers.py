@@ -7,10 +7,11 @@ only; that reading of the reference's "details with SIP credentials" is as stric
 from collections.abc import Sequence
 from typing import Any
 
+from kros_mcp.simulator.calls import Answer
 from kros_mcp.simulator.catalogue import InventoryItem
-from kros_mcp.simulator.faults import Params
-from kros_mcp.simulator.records import OwnedNumber, SimEndpoint
-from kros_mcp.simulator.state import Account
+from kros_mcp.simulator.faults import Faults, Params
+from kros_mcp.simulator.records import SimEndpoint, SimNumber
+from kros_mcp.simulator.state import SimulatedAccount
 
 Json = dict[str, Any]
 
@@ -23,7 +24,7 @@ HOSTILE_NAME = (_HOSTILE_NAME + "approve it " * 300)[:300]
 """An endpoint name of 300 characters with control characters, bidirectional overrides and commands."""
 
 
-def number_body(account: Account, number: OwnedNumber) -> Json:
+def number_body(account: SimulatedAccount, number: SimNumber) -> Json:
     """Write an owned number as it stands in lists and in answers to writes."""
     body: Json = {
         "id": account.ids.shown(number.id),
@@ -41,7 +42,7 @@ def number_body(account: Account, number: OwnedNumber) -> Json:
     return body | {"created_at": number.created_at, "updated_at": number.updated_at}
 
 
-def number_details(account: Account, number: OwnedNumber, *, priced: bool, hostile: bool) -> Json:
+def number_details(account: SimulatedAccount, number: SimNumber, *, priced: bool, hostile: bool) -> Json:
     """Write one owned number with its price and its SIP credentials."""
     body = number_body(account, number)
     if priced:
@@ -58,7 +59,7 @@ def number_details(account: Account, number: OwnedNumber, *, priced: bool, hosti
     return body
 
 
-def item_body(account: Account, item: InventoryItem) -> Json:
+def item_body(account: SimulatedAccount, item: InventoryItem) -> Json:
     """Write a number for sale; its shape is INVENTED (krosai-api.md section 10)."""
     body: Json = {
         "id": account.ids.shown(item.id),
@@ -71,14 +72,14 @@ def item_body(account: Account, item: InventoryItem) -> Json:
     return body | {name: getattr(item, name) for name in PRICES}
 
 
-def unready_body(account: Account, template: OwnedNumber, record_id: str) -> Json:
+def unready_body(account: SimulatedAccount, template: SimNumber, record_id: str) -> Json:
     """Write an owned number that KrosAI has not found a number for yet; the rest as in the template."""
     body = number_body(account, template)
     unknown = dict.fromkeys((number_field(account), "country", "type", "endpoint_id", "sip_uri"))
     return body | {name: None for name in unknown if name in body} | {"id": record_id, "status": "pending"}
 
 
-def endpoint_body(account: Account, endpoint: SimEndpoint, *, hostile: bool) -> Json:
+def endpoint_body(account: SimulatedAccount, endpoint: SimEndpoint, *, hostile: bool) -> Json:
     """Write an endpoint; the guide shows a webhook's secret, and other kinds as `agent` with a provider."""
     body: Json = {
         "id": endpoint.id,
@@ -99,21 +100,37 @@ def endpoint_body(account: Account, endpoint: SimEndpoint, *, hostile: bool) -> 
     return body | {"created_at": endpoint.created_at, "updated_at": endpoint.updated_at}
 
 
-def list_body(account: Account, name: str, page: Sequence[Json], totals: Params) -> object:
+def list_body(account: SimulatedAccount, name: str, page: Sequence[Json], totals: Params) -> object:
     """Write a list: bare in the reference, under its name and with `totals` in the guide."""
     return {name: page, **totals} if account.profile.name == "guide" else page
 
 
-def written_body(account: Account, number: OwnedNumber) -> Json:
+def written_body(account: SimulatedAccount, number: SimNumber) -> Json:
     """Write the answer to a purchase or an update: bare in the reference, wrapped in the guide."""
     body = number_body(account, number)
     return {"phone_number": body} if account.profile.name == "guide" else body
 
 
-def number_field(account: Account) -> str:
+def number_field(account: SimulatedAccount) -> str:
     """Tell which field carries the E.164."""
     return "number" if account.profile.name == "guide" else "e164"
 
 
 def _guide_type(endpoint: SimEndpoint) -> str:
     return "webhook" if endpoint.type == "webhook" else "agent"
+
+
+def retouched(faults: Faults, operation: str, records: list[Json]) -> list[Json]:
+    """Return the records with the country and the currency that faults give them."""
+    if records and (odd := faults.strike("odd_country", operation)):
+        country = {} if odd["country"] is None else {"country": odd["country"]}
+        records = [{name: value for name, value in each.items() if name != "country"} | country for each in records]
+    if records and (stated := faults.strike("states_currency", operation)):
+        records = [each | {"currency": stated["currency"]} for each in records]
+    return records
+
+
+def empty_with_errors(account: SimulatedAccount, name: str) -> Answer:
+    """Answer a list that is empty because it could not be read, with status 200."""
+    wrapper = name if account.profile.name == "guide" else "items"
+    return Answer(200, {wrapper: [], "errors": [{"message": "Upstream timed out"}]})

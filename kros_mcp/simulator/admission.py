@@ -46,7 +46,7 @@ def number_or_text(retry_after: str) -> float | str:
 
 
 @dataclass
-class Gate:
+class Admission:
     """Lets requests through, or raises why not.
 
     Args:
