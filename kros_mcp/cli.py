@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     with _harmless_errors():
         arguments = _parsed(words)
         if arguments.command is None:
-            code = _ended(arguments)  # its standard output carries the protocol
+            from kros_mcp.commands.patience import patient_errors  # noqa: PLC0415 - only for the server
+
+            with patient_errors():
+                code = _ended(arguments)  # its standard output carries the protocol
         else:
             # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
             for name in ("psycopg", "psycopg.pool"):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.krosai import Inventory
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal

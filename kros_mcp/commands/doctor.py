@@ -28,8 +28,7 @@ from kros_mcp.errors import (
     TooSlowError,
 )
 from kros_mcp.http.tokens import read_tokens
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations.desk import open_krosai
 from kros_mcp.operations.journals.backends import place

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from kros_mcp.commands.findings import Finding, failed, ok, warn
 from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.network import certificates, certificates_source
-from kros_mcp.krosai.proxy import find_proxy, named_proxy
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
+from kros_mcp.krosai.transport import certificates, certificates_source, find_proxy, named_proxy
 from kros_mcp.settings import Settings
 
 _LONGEST_PATH = 200

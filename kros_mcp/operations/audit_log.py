@@ -9,7 +9,7 @@ import logging
 from typing import Any, Final
 
 from kros_mcp import telemetry
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations.events import Event, MoveName
 from kros_mcp.operations.model import WAITING, Operation, State
 

@@ -9,7 +9,7 @@ from typing import Literal
 import anyio
 
 from kros_mcp.errors import ConfirmationError, KrosError, OperationError
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai import within
 from kros_mcp.operations import moves, policy
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code

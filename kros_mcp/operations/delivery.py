@@ -23,8 +23,7 @@ from kros_mcp.errors import (
     RateLimitError,
     SettingsError,
 )
-from kros_mcp.krosai.counted import counted
-from kros_mcp.krosai.orders import Written
+from kros_mcp.krosai import Written, counted
 from kros_mcp.operations.acts.base import Act, Prepared
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.lease import Lease

@@ -5,8 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kros_mcp.krosai.client import KrosClient, open_client
-from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
+from kros_mcp.krosai import Inventory, InventoryReading, KrosClient, Sighting, open_client
 from kros_mcp.operations.change_feed import ChangeFeed
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.journal import Identity, Journal, Move

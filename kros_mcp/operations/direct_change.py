@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, OutcomeUnknownError, TooSlowError
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import policy
 from kros_mcp.operations.acts import proposal, routing
 from kros_mcp.operations.desk import Desk

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnknownError, RefusedError
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai import within
 from kros_mcp.operations import model, moves, policy
 from kros_mcp.operations.acts.base import PREPARE_SECONDS
 from kros_mcp.operations.acts.registry import act_of

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import anyio
 
-from kros_mcp.krosai.counted import counted
+from kros_mcp.krosai import counted
 from kros_mcp.operations import moves, schedule
 from kros_mcp.operations.acts import base
 from kros_mcp.operations.acts.registry import act_of

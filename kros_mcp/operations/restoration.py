@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from kros_mcp.krosai.wire import PhoneNumber, was_never_owned
+from kros_mcp.krosai import PhoneNumber, was_never_owned
 from kros_mcp.operations import moves
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.model import (

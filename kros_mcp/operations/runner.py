@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 
 from kros_mcp import telemetry
 from kros_mcp.errors import InternalError, KrosError, OperationError, OutcomeUnknownError
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai import within
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.desk import Desk

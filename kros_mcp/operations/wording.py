@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
-from kros_mcp.krosai.text import quoted_id
+from kros_mcp.krosai import quoted_id
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations.acts.routing import still_lacking

@@ -10,7 +10,7 @@ from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Resolve
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import PhoneNumber
 from kros_mcp.operations import direct_change, moves
 from kros_mcp.operations.channels import (
     Conclusion,

@@ -10,8 +10,7 @@ from typing import Final, Generic, TypeVar
 import anyio
 
 from kros_mcp import numbering
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import Endpoint, PhoneNumber
+from kros_mcp.krosai import CallEndpoint, PhoneNumber, within
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.policy import DAY_SECONDS
@@ -64,7 +63,7 @@ class Completer:
         self._desk = desk
         self._seconds = seconds
         self._numbers: Kept[tuple[PhoneNumber, ...]] = Kept(self._read_numbers)
-        self._endpoints: Kept[tuple[Endpoint, ...]] = Kept(self._read_endpoints)
+        self._endpoints: Kept[tuple[CallEndpoint, ...]] = Kept(self._read_endpoints)
         self._by_argument: dict[str, tuple[str, Callable[[str, str], Awaitable[list[str]]]]] = {
             "country": ("", self._countries),
             "endpoint_id": ("list_endpoints", self._endpoint_ids),
@@ -116,5 +115,5 @@ class Completer:
     async def _read_numbers(self) -> tuple[PhoneNumber, ...]:
         return (await self._desk.client.list_owned(limit=MOST)).items
 
-    async def _read_endpoints(self) -> tuple[Endpoint, ...]:
+    async def _read_endpoints(self) -> tuple[CallEndpoint, ...]:
         return (await self._desk.client.list_endpoints(limit=MOST)).items

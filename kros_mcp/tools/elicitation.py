@@ -9,8 +9,7 @@ from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, Eli
 from mcp.server.mcpserver import Elicit, Resolve
 
 from kros_mcp.errors import ConfirmationError, InvalidArgumentError
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import direct_change
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.purchase import PURCHASE

@@ -1,7 +1,7 @@
 """Where an operation stands, in words: the sentence to say, and what to do next."""
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai.text import quoted_id
+from kros_mcp.krosai import quoted_id
 from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.channels import Conclusion

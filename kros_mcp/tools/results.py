@@ -11,8 +11,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai import wire
-from kros_mcp.krosai.text import quoted
+from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import StoredNumber
 from kros_mcp.operations.status import Status
@@ -225,7 +224,7 @@ def stored(number: StoredNumber | None) -> OwnedNumber | None:
     return None if number is None else owned(wire.PhoneNumber(**asdict(number)))
 
 
-def available(number: wire.AvailableNumber) -> AvailableNumber:
+def available(number: wire.NumberForSale) -> AvailableNumber:
     """Show a number for sale."""
     capabilities = number.capabilities
     return AvailableNumber(

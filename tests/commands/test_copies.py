@@ -29,7 +29,7 @@ from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State, StoredNumber
 from kros_mcp.operations.policy import Books
 from kros_mcp.settings import load_settings
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 CANARY = "canary0a1b2c3d4e5f"
 NUMBERS = [f"+234201555{end:04}" for end in range(100, 110)]
@@ -334,7 +334,7 @@ def test_a_journal_that_is_gone_can_be_restored(command: Command, journal_url: s
     assert read(journal_url, operation.id).state is State.DONE
 
 
-def own(sim: Simulator, at: int = 0, **changes: Any) -> OwnedNumber:
+def own(sim: Simulator, at: int = 0, **changes: Any) -> SimNumber:
     """Let KrosAI have sold a number."""
     number = sim.buy(list(sim.inventory.values())[at], None)
     sim.owned[number.id] = number = replace(number, **changes)

@@ -19,18 +19,18 @@ from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, Request, Seen, Settlement, Snapshot, State, StoredNumber
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 DAY = 86_400.0
 
 
-def own(sim: Simulator) -> OwnedNumber:
+def own(sim: Simulator) -> SimNumber:
     """Buy a number past this server, as in the dashboard."""
     item = next(iter(sim.inventory.values()))
     return sim.buy(item, None)
 
 
-def record(journal_url: str, number: OwnedNumber, *then: Move, **changes: Any) -> Operation:
+def record(journal_url: str, number: SimNumber, *then: Move, **changes: Any) -> Operation:
     """Write the purchase of a number into the journal of this account."""
     operation = an_operation(e164=number.e164, request=Request(inventory_id="inv", country="NG"))
     return put(journal_url, replace(operation, **changes), *then, own=True)
@@ -62,7 +62,7 @@ def test_where_all_agrees_nothing_needs_a_person_and_only_get_was_sent(
     assert sim.charges == charges
 
 
-def own_again(sim: Simulator, number: OwnedNumber, **changes: Any) -> OwnedNumber:
+def own_again(sim: Simulator, number: SimNumber, **changes: Any) -> SimNumber:
     """Let KrosAI show a second record of the same number, as after an order that was sent twice."""
     second = replace(number, id=f"{number.id[:-1]}z", **changes)
     sim.owned[second.id] = second

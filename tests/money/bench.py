@@ -7,8 +7,7 @@ from typing import Any
 
 import httpx
 
-from kros_mcp.krosai.client import open_client
-from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.desk import Desk
@@ -18,7 +17,7 @@ from kros_mcp.operations.journals.postgres import open_postgres
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Operation, Request
 from kros_mcp.settings import Settings, is_postgres
-from kros_mcp.simulator import OwnedNumber, Simulator, transport
+from kros_mcp.simulator import SimNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
 
 CANARY = "canary0a1b2c3d4e5f"
@@ -68,7 +67,7 @@ class Bench:
         request = Request(country="NG", type="mobile", **wanted)
         return await PURCHASE.propose(self.desk, principal, request, e164)
 
-    async def propose_release(self, number: OwnedNumber, **wanted: Any) -> Operation:
+    async def propose_release(self, number: SimNumber, **wanted: Any) -> Operation:
         return await RELEASE.propose(self.desk, "local", Request(number_id=number.id, **wanted), "")
 
     async def execute(self, operation: Operation) -> Operation:
@@ -83,11 +82,11 @@ class Bench:
         return found
 
     @property
-    def active(self) -> OwnedNumber:
+    def active(self) -> SimNumber:
         return next(iter(self.sim.owned.values()))
 
     @property
-    def inactive(self) -> OwnedNumber:
+    def inactive(self) -> SimNumber:
         return next(number for number in self.sim.owned.values() if number.status == "inactive")
 
     def posts(self) -> list[Any]:

@@ -29,8 +29,7 @@ from bench import KEY, YES, settings_for
 from bench import open_journal as open_on
 
 from kros_mcp.errors import JournalError, KrosError
-from kros_mcp.krosai.client import open_client
-from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations import execution, recovery
 from kros_mcp.operations.acts.base import Act
 from kros_mcp.operations.acts.purchase import PURCHASE
@@ -43,7 +42,7 @@ from kros_mcp.operations.model import Operation, Request
 Tell = Callable[[str], None]
 
 # What is imported and read before the fork, no life of a racer has to import and read again.
-for _name in ("anyio._backends._asyncio", "httpcore", "stamina"):
+for _name in ("anyio._backends._asyncio", "httpcore"):
     import_module(_name)
 CERTIFICATES = ssl.create_default_context()
 

@@ -16,30 +16,30 @@ from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.runner import Runner
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0
 
 
-def wish(sim: Simulator, number: OwnedNumber) -> Request:
+def wish(sim: Simulator, number: SimNumber) -> Request:
     """Another endpoint, and the other way about with calls out."""
     endpoint = next(each for each in sim.endpoints if each != number.endpoint_id)
     return Request(number_id=number.id, endpoint_id=endpoint, allow_outbound=not number.allow_outbound)
 
 
-async def read(bench: Bench, number: OwnedNumber) -> PhoneNumber:
+async def read(bench: Bench, number: SimNumber) -> PhoneNumber:
     return await require_owned(bench.desk, number.id, "")
 
 
-async def configure(bench: Bench, number: OwnedNumber, request: Request) -> DirectChange:
+async def configure(bench: Bench, number: SimNumber, request: Request) -> DirectChange:
     async with anyio.create_task_group() as tasks:
         runner = Runner(bench.desk, tasks)
         return await direct_change.configure(bench.desk, runner, await read(bench, number), request, seconds=20)
     raise AssertionError
 
 
-async def confirm(bench: Bench, number: OwnedNumber, request: Request) -> Operation:
+async def confirm(bench: Bench, number: SimNumber, request: Request) -> Operation:
     """DirectChange a protected number, with a person's yes."""
     proposed = await CONFIGURATION.propose(bench.desk, "local", request, await read(bench, number))
     return await bench.execute(proposed)

@@ -13,15 +13,14 @@ from bench import Bench, open_bench, simulator
 from tampering import Send, Tamper, Tampered, answering
 
 from kros_mcp.errors import OperationError, RefusedError
-from kros_mcp.krosai.orders import Changes
-from kros_mcp.krosai.owned import read_all_owned
+from kros_mcp.krosai import Routing, read_all_owned
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.acts.purchase import NEVER_LISTED, PURCHASE
 from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.model import Operation, Request, Settlement, State, StoredNumber
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0
@@ -30,7 +29,7 @@ SHOWN = "+2348035550105"
 ENDED = ["inactive", "released", "Deleted", "cancelled", "CANCELED", "Ported Out", "failed", "expired", "rejected"]
 
 
-def a_record(sim: Simulator, e164: str, status: str) -> OwnedNumber:
+def a_record(sim: Simulator, e164: str, status: str) -> SimNumber:
     """Put a record of a number that is for sale into the account, as if it had been there for long."""
     first = next(iter(sim.owned.values()))
     record = replace(first, id=sim.ids.make("pn"), e164=e164, status=status, endpoint_id=next(iter(sim.endpoints)))
@@ -293,7 +292,7 @@ async def test_an_order_that_is_pending_is_unknown_until_the_number_is_listed(si
 @pytest.mark.parametrize("ends", ["rejected", "cancelled", "failed", "expired", ""])
 async def test_an_order_that_is_listed_as_pending_and_then_ends_is_corrected(sim: Simulator, ends: str) -> None:
     item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
-    made: list[OwnedNumber] = []
+    made: list[SimNumber] = []
 
     async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
         made.append(a_record(sim, SHOWN, "pending"))
@@ -354,7 +353,7 @@ async def test_a_correction_is_made_although_another_purchase_of_the_number_wait
 
 @pytest.mark.usefixtures("every_backend")
 async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simulator) -> None:
-    orders: list[OwnedNumber] = []
+    orders: list[SimNumber] = []
 
     async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
         orders.append(a_record(sim, SHOWN, "pending"))
@@ -375,7 +374,7 @@ async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simul
         assert (await watch_all_day(bench, done)).state is State.UNKNOWN
 
 
-async def delete_old_record(bench: Bench, number: OwnedNumber) -> None:
+async def delete_old_record(bench: Bench, number: SimNumber) -> None:
     bench.clock.now += 1
     request = Request(number_id=number.id, permanent=True)
     deleted = await bench.execute(await RELEASE.propose(bench.desk, "other", request, ""))
@@ -386,7 +385,7 @@ async def test_an_order_that_ends_is_corrected_although_an_old_record_of_its_num
     sim: Simulator,
 ) -> None:
     old = a_record(sim, SHOWN, "released")
-    orders: list[OwnedNumber] = []
+    orders: list[SimNumber] = []
 
     async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
         orders.append(a_record(sim, SHOWN, "pending"))
@@ -654,7 +653,7 @@ async def test_a_change_that_shows_seconds_after_its_200_is_applied(
     way = Tampered(sim, "GET", shown_at_the_fifth, way=way)
     async with open_bench(sim, way=way) as bench:
         before = await bench.desk.client.get_number(number.id)
-        applied = await routing.apply(bench.desk.client, before, Changes(allow_outbound=wanted), key="k")
+        applied = await routing.apply(bench.desk.client, before, Routing(allow_outbound=wanted), key="k")
         assert (applied.not_applied, applied.number.allow_outbound) == ((), wanted)
 
 

@@ -52,7 +52,7 @@ async def test_a_process_that_lost_its_lease_changes_no_setting(bench: Bench) ->
     lease = Lease(1, since=0.0)
     lease.lose()
     with pytest.raises(NotSentError):
-        await routing.apply(bench.desk.client, number, target, key="late", gate=lease.require)
+        await routing.apply(bench.desk.client, number, target, key="late", before_sending=lease.require)
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH"]
 
 

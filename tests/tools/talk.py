@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import jsonschema
-from canaries import SECRET
 from mcp import Client, StdioServerParameters
 from mcp.client.context import ClientRequestContext
 from mcp.client.session import MessageHandlerFnT
@@ -23,6 +22,7 @@ from kros_mcp.settings import Settings
 from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.registry import build_tools
 from kros_mcp.tools.results import Failure
+from tests.support.canaries import SECRET
 
 ERAS = ("legacy", "auto")
 QUICK_PEOPLE = (

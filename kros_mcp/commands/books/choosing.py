@@ -8,7 +8,7 @@ import argparse
 from dataclasses import dataclass, replace
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations import status
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing

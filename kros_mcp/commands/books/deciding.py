@@ -14,7 +14,7 @@ from kros_mcp.commands.books.choosing import account_of, currency, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import certain, decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move

@@ -6,7 +6,7 @@ import os
 import sys
 
 from kros_mcp.errors import InvalidArgumentError, KrosError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.events import By
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from kros_mcp.commands.books.choosing import currency, is_foreign, short
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.commands.stage import paint, wrapped
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Environment, Settings

@@ -6,7 +6,7 @@ these names. `charged_cents` falls back to `reserved_cents` where a charge is ce
 
 from typing import Any
 
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.status import status

@@ -11,7 +11,7 @@ from kros_mcp.commands.books.choosing import account_of, currency, require, shor
 from kros_mcp.commands.books.record import record
 from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations import events
 from kros_mcp.operations.events import Event, MoveName
 from kros_mcp.operations.journals.backends import open_journal

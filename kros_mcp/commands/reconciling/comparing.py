@@ -13,9 +13,7 @@ from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.reconciling.history import History, Known, ended
 from kros_mcp.commands.stage import amount
 from kros_mcp.commands.watched import is_named_but_not_listed, is_watched, was_corrected_lately
-from kros_mcp.krosai.owned import OwnedReading
-from kros_mcp.krosai.text import clean
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import OwnedReading, PhoneNumber, clean
 from kros_mcp.operations import moves
 from kros_mcp.operations.acts import evidence
 from kros_mcp.operations.model import Action, Operation, State

@@ -17,10 +17,7 @@ from kros_mcp.commands.reconciling.acknowledging import acknowledge, with_known
 from kros_mcp.commands.reconciling.comparing import Account, Acknowledged, Difference, compare, differs
 from kros_mcp.commands.reconciling.history import TOLD_OF, History, read_history
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
-from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.inventory import Inventory
-from kros_mcp.krosai.owned import read_all_owned, read_each
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations import decisions, restoration
 from kros_mcp.operations.adoption import account_in

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from kros_mcp.http.approvals import deciding
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import outlook, policy

@@ -9,10 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from kros_mcp.errors import KrosError
-from kros_mcp.krosai.orders import Written
-from kros_mcp.krosai.owned import OwnedReading
-from kros_mcp.krosai.sending import Gate
-from kros_mcp.krosai.wire import has_ended
+from kros_mcp.krosai import BeforeSending, OwnedReading, Written, has_ended
 from kros_mcp.operations import schedule
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Move
@@ -35,7 +32,7 @@ class Prepared:
         snapshot: What KrosAI shows of the number before the act, which proves nothing after it.
     """
 
-    send: Callable[[Gate], Awaitable[Written]]
+    send: Callable[[BeforeSending], Awaitable[Written]]
     snapshot: Snapshot | None = None
 
 
@@ -86,7 +83,7 @@ class Act(ABC):
         """
 
     @abstractmethod
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: Gate) -> Settlement:
+    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
         """Settle an act that KrosAI answered with success, by what the answer or the account shows.
 
         Raises:

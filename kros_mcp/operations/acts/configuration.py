@@ -7,10 +7,7 @@ from collections.abc import Collection
 from http import HTTPStatus
 
 from kros_mcp.errors import OutcomeUnknownError
-from kros_mcp.krosai.orders import Changes, Written
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.sending import Gate
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import BeforeSending, PhoneNumber, Routing, Written, find_owned
 from kros_mcp.operations import policy
 from kros_mcp.operations.acts import base, proposal, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
@@ -22,7 +19,7 @@ from kros_mcp.settings import Settings
 
 
 class Configuration(Act):
-    """Changes where a protected number's calls go, and whether it takes and makes calls."""
+    """Routing where a protected number's calls go, and whether it takes and makes calls."""
 
     action = Action.CONFIGURE
     wording = ConfigurationWording()
@@ -49,21 +46,21 @@ class Configuration(Act):
         """Read the number again, and keep which of the wanted settings it does not show."""
         number = await proposal.read_again(desk, operation)
         wanted = routing.wanted(operation.request)
-        lacking: Changes = routing.missing(number, wanted)
+        lacking: Routing = routing.missing(number, wanted)
         names = routing.names(lacking)
 
-        async def send(gate: Gate) -> Written:
+        async def send(gate: BeforeSending) -> Written:
             return await desk.client.update_number(
-                number.id, lacking if names else wanted, idempotency_key=operation.id, gate=gate
+                number.id, lacking if names else wanted, idempotency_key=operation.id, before_sending=gate
             )
 
         return Prepared(send, Snapshot(lacking=names))
 
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: Gate) -> Settlement:
+    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
         """Read a change back that was answered with success, and bring about what is lacking still."""
         number = await desk.client.get_number(operation.request.number_id)
         target = routing.wanted(operation.request)
-        applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again", gate=gate)
+        applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again", before_sending=gate)
         if applied.not_applied and (applied.deferred or written.status == HTTPStatus.ACCEPTED):
             raise OutcomeUnknownError("KrosAI accepted the change, and does not show it yet.")
         return _done(operation, applied)

@@ -5,8 +5,7 @@ lives: a number that was given up and bought again may come back under its old i
 is evidence where only a number bears its status that the account has had.
 """
 
-from kros_mcp.krosai.owned import OwnedReading
-from kros_mcp.krosai.wire import PhoneNumber, was_had
+from kros_mcp.krosai import OwnedReading, PhoneNumber, was_had
 from kros_mcp.operations.model import Operation, Seen, Snapshot
 
 

@@ -4,9 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.text import quoted_id
-from kros_mcp.krosai.wire import Endpoint, PhoneNumber
+from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, quoted_id
 from kros_mcp.operations import policy
 from kros_mcp.operations.acts.base import Act
 from kros_mcp.operations.desk import Desk
@@ -27,7 +25,7 @@ from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.spending import read_run_rate
 
 
-async def require_endpoint(desk: Desk, endpoint_id: str) -> Endpoint | None:
+async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
     """Read an endpoint that must exist; None if none is asked for.
 
     Raises:
@@ -175,13 +173,13 @@ async def answers(desk: Desk, act: Act, earlier: Operation, request: Request) ->
     return act.still_stands(earlier, await find_owned(desk.client, e164=earlier.e164))
 
 
-def trouble(endpoint: Endpoint | None) -> str:
+def trouble(endpoint: CallEndpoint | None) -> str:
     """Name a status in which an endpoint takes no calls; only in words of ours."""
     status = endpoint.status if endpoint else None
     return {"error": "reports an error", "inactive": "is inactive"}.get(status or "", "")
 
 
-def kind(endpoint: Endpoint | None) -> str:
+def kind(endpoint: CallEndpoint | None) -> str:
     """Return the type of an endpoint where it is a plain word; else empty."""
     name = endpoint.type if endpoint else None
     return name if name and name.replace("_", "").isalnum() and name.isascii() else ""

@@ -4,11 +4,19 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from kros_mcp.errors import InvalidArgumentError, KrosError, OperationError, OutcomeUnknownError
-from kros_mcp.krosai.inventory import Sighting
-from kros_mcp.krosai.orders import Order, Written
-from kros_mcp.krosai.owned import OwnedReading, find_owned
-from kros_mcp.krosai.sending import Gate
-from kros_mcp.krosai.wire import AvailableNumber, PhoneNumber, has_ended, is_pending, was_turned_down
+from kros_mcp.krosai import (
+    BeforeSending,
+    NumberForSale,
+    Order,
+    OwnedReading,
+    PhoneNumber,
+    Sighting,
+    Written,
+    find_owned,
+    has_ended,
+    is_pending,
+    was_turned_down,
+)
 from kros_mcp.money import show_price
 from kros_mcp.numbering import own_country
 from kros_mcp.operations import moves, policy, schedule
@@ -137,12 +145,12 @@ class Purchase(Act):
             total_cents=quote.due_now_cents,
         )
 
-        async def send(gate: Gate) -> Written:
-            return await desk.client.purchase(order, idempotency_key=operation.id, gate=gate)
+        async def send(gate: BeforeSending) -> Written:
+            return await desk.client.purchase(order, idempotency_key=operation.id, before_sending=gate)
 
         return Prepared(send, evidence.snapshot(reading))
 
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: Gate) -> Settlement:
+    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
         """Settle a purchase that was answered with success: done if its number is named, or seen owned."""
         del gate
         if _says_plainly(operation, written):
@@ -257,7 +265,7 @@ def _shown_for_good(record: PhoneNumber) -> Move:
     return move
 
 
-async def _read_for_sale(desk: Desk, operation: Operation) -> AvailableNumber:
+async def _read_for_sale(desk: Desk, operation: Operation) -> NumberForSale:
     quote = operation.quote
     found = await desk.find_for_sale(operation, seconds=base.PREPARE_SECONDS / 2)
     if found.item is None:

@@ -7,9 +7,7 @@ import logging
 from dataclasses import replace
 
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.wire import PhoneNumber, is_pending
+from kros_mcp.krosai import PhoneNumber, find_owned, is_pending, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations.acts import evidence, routing
 from kros_mcp.operations.acts.base import bears_on_ownership

@@ -3,10 +3,7 @@
 from http import HTTPStatus
 
 from kros_mcp.errors import KrosError, OperationError, OutcomeUnknownError
-from kros_mcp.krosai.orders import Written
-from kros_mcp.krosai.owned import OwnedReading, find_owned
-from kros_mcp.krosai.sending import Gate
-from kros_mcp.krosai.wire import PhoneNumber, has_ended, is_pending
+from kros_mcp.krosai import BeforeSending, OwnedReading, PhoneNumber, Written, find_owned, has_ended, is_pending
 from kros_mcp.operations import policy
 from kros_mcp.operations.acts import base, proposal, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
@@ -81,14 +78,14 @@ class Release(Act):
             )
         _require_ready(number)
 
-        async def send(gate: Gate) -> Written:
+        async def send(gate: BeforeSending) -> Written:
             return await desk.client.release_number(
-                number.id, permanent=operation.request.permanent, idempotency_key=operation.id, gate=gate
+                number.id, permanent=operation.request.permanent, idempotency_key=operation.id, before_sending=gate
             )
 
         return Prepared(send)
 
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: Gate) -> Settlement:
+    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
         """Settle a release that was answered with success: done unless the number still stands as it was."""
         del gate
         try:

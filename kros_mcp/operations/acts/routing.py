@@ -7,10 +7,7 @@ from http import HTTPStatus
 import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
-from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.orders import Changes, Spelling, Written
-from kros_mcp.krosai.sending import Gate
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
 from kros_mcp.operations.model import Operation, Request, StoredNumber
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
@@ -30,31 +27,31 @@ class Applied:
     deferred: bool = False
 
 
-def wanted(request: Request) -> Changes:
+def wanted(request: Request) -> Routing:
     """The settings that a request names; None where it names none."""
-    return Changes(
+    return Routing(
         endpoint_id=request.endpoint_id or None,
         allow_inbound=request.allow_inbound,
         allow_outbound=request.allow_outbound,
     )
 
 
-def still_wanted(operation: Operation) -> Changes:
+def still_wanted(operation: Operation) -> Routing:
     """The settings that a purchase wants, less those that somebody has chosen anew."""
     target = wanted(operation.request)
     return replace(target, **dict.fromkeys(operation.settings_superseded))
 
 
-def missing(number: PhoneNumber, target: Changes) -> Changes:
+def missing(number: PhoneNumber, target: Routing) -> Routing:
     """The part of `target` that the number does not show; what KrosAI does not say counts as not shown."""
-    return Changes(
+    return Routing(
         endpoint_id=target.endpoint_id if target.endpoint_id != number.endpoint_id else None,
         allow_inbound=target.allow_inbound if target.allow_inbound != number.allow_inbound else None,
         allow_outbound=target.allow_outbound if target.allow_outbound != number.allow_outbound else None,
     )
 
 
-def names(settings: Changes) -> tuple[str, ...]:
+def names(settings: Routing) -> tuple[str, ...]:
     """The names of the settings that are given."""
     return tuple(
         name for name in ("endpoint_id", "allow_inbound", "allow_outbound") if getattr(settings, name) is not None
@@ -68,11 +65,11 @@ async def _always() -> bool:
 async def apply(
     client: KrosClient,
     number: PhoneNumber,
-    target: Changes,
+    target: Routing,
     *,
     key: str,
     go_on: Callable[[], Awaitable[bool]] = _always,
-    gate: Gate | None = None,
+    before_sending: BeforeSending | None = None,
 ) -> Applied:
     """PATCH what is missing, read it back, and try once more in the other spelling if it was ignored.
 
@@ -84,7 +81,7 @@ async def apply(
         target: What is wanted.
         key: Distinguishes this change; the idempotency keys derive from it.
         go_on: Asked just before each PATCH; a no ends it.
-        gate: Called last before a PATCH leaves; if it raises, that one is not sent.
+        before_sending: Called last before a PATCH leaves; if it raises, that one is not sent.
 
     Raises:
         KrosaiError: KrosAI refused, or it is not known whether it changed anything.
@@ -96,7 +93,7 @@ async def apply(
         if not names(lacking) or not await go_on():
             break
         try:
-            written = await _patch(client, number.id, lacking, spelling, f"{key}-{spelling}", gate)
+            written = await _patch(client, number.id, lacking, spelling, f"{key}-{spelling}", before_sending)
             deferred, patched = deferred or written.status == HTTPStatus.ACCEPTED, True
         except (ApiError, NotSentError):
             # The other spelling is only a guess: KrosAI may refuse it, and the first PATCH stands.
@@ -123,17 +120,26 @@ async def _read_back(client: KrosClient, number_id: str) -> PhoneNumber:
 
 
 async def _patch(
-    client: KrosClient, number_id: str, changes: Changes, spelling: Spelling, key: str, gate: Gate | None
+    client: KrosClient,
+    number_id: str,
+    changes: Routing,
+    spelling: Spelling,
+    key: str,
+    before_sending: BeforeSending | None,
 ) -> Written:
     """Send one PATCH; after a 429, once more under the same key when KrosAI allows it."""
     try:
-        return await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key, gate=gate)
+        return await client.update_number(
+            number_id, changes, spelling=spelling, idempotency_key=key, before_sending=before_sending
+        )
     except RateLimitError as exc:
         wait = exc.retry_after_seconds or 1.0
         if wait > LONGEST_RETRY_AFTER_SECONDS:
             raise
         await anyio.sleep(wait)
-    return await client.update_number(number_id, changes, spelling=spelling, idempotency_key=key, gate=gate)
+    return await client.update_number(
+        number_id, changes, spelling=spelling, idempotency_key=key, before_sending=before_sending
+    )
 
 
 def stored(number: PhoneNumber) -> StoredNumber:
