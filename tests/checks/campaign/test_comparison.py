@@ -38,7 +38,7 @@ def operation(operation_id: str, action: Action, e164: str, **fields: Any) -> Op
 
 def good_books() -> Books:
     """One purchase, one release and one change of a protected number, each as it should be."""
-    number = {"monthly_cents": 700}
+    number = StoredNumber(monthly_cents=700)
     bought = operation(BUY, Action.BUY, BOUGHT, quote=SHOWN, charged="yes", reserved_cents=700, number=number)
     return Books(
         limits=Limits(6000, 100_000, frozenset({"NG"}), frozenset({PROTECTED})),
