@@ -68,7 +68,7 @@ def run(*, simulator: bool) -> int:
 
 def tell_acts() -> None:
     """Write one short line to standard error for every decision and every outcome."""
-    from kros_mcp.operations.telling import logger  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.operations.audit_log import logger  # noqa: PLC0415 - after the settings, which may stop the start
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("kros-mcp: %(message)s"))

@@ -25,7 +25,7 @@ FIELDS = ("move", "by", "through", "state", "cents", "charged", "decided_by", "d
 
 def acts(lines: Iterable[Line], operation_id: str) -> list[tuple[Any, ...]]:
     """What the log tells of one operation at INFO, in its order."""
-    told = [line for line in lines if line["logger"] == "kros_mcp.operations.telling" and line["level"] == "info"]
+    told = [line for line in lines if line["logger"] == "kros_mcp.operations.audit_log" and line["level"] == "info"]
     assert {line["principal"] for line in told if line["operation_id"] == operation_id} <= {SUPPORT, "local"}
     return [tuple(line.get(name) for name in FIELDS) for line in told if line["operation_id"] == operation_id]
 

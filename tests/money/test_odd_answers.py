@@ -50,7 +50,7 @@ async def test_a_success_that_names_another_number_is_done_once_ours_is_seen_own
         bought = await bench.buy(SHOWN)
         assert (bought.state, bought.charged, len(sim.charges)) == (State.DONE, "yes", 1)
         assert bought.number is not None
-        assert bought.number["e164"] == SHOWN
+        assert bought.number.e164 == SHOWN
 
 
 COMPLETE = {"id": "pn_x", "e164": SHOWN, "country": "NG", "type": "mobile", "status": "active"}

@@ -26,7 +26,7 @@ from tests.support.canaries import SECRET
 
 ERAS = ("legacy", "auto")
 QUICK_PEOPLE = (
-    "from kros_mcp.operations import asking; asking.READING_SECONDS = 0.0; from kros_mcp.cli import main; main()"
+    "from kros_mcp.operations import channels; channels.READING_SECONDS = 0.0; from kros_mcp.cli import main; main()"
 )
 """A program that takes a prompt turned down at once, as tests do, for one that a person turned down."""
 Reply = ElicitResult | ErrorData

@@ -13,7 +13,7 @@ from kros_mcp.commands.books.choosing import account_of, short
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai import clean
-from kros_mcp.operations import accounts
+from kros_mcp.operations import adoption
 from kros_mcp.operations.journal import Filter, Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import OPEN, State
@@ -67,7 +67,7 @@ async def _read(settings: Settings, beginning: str) -> _Case:
         assert account is not None  # noqa: S101 - there is a key
         former = await _named(journal, beginning, account)
         newest = await journal.list_operations(Filter(account=former), limit=1)
-        accounts.require_environment(newest, settings.environment)
+        adoption.require_environment(newest, settings.environment)
         still_open = {
             state: count for state in State if state in OPEN and (count := await _count(journal, former, state))
         }

@@ -19,7 +19,7 @@ from kros_mcp.money import show_again
 from kros_mcp.operations import certain, decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import TOKENS, Action, Operation, State
+from kros_mcp.operations.model import TOKENS, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
@@ -99,7 +99,7 @@ def _show(case: _Case, settings: Settings) -> None:
     if operation.state is State.CONFIRMED:
         told += labelled("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
     told += labelled("Open until", f"{utc(operation.expires_at)}.")
-    if operation.action is Action.BUY:
+    if operation.action.charges:
         told += labelled("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
     print("\n".join(told), end="\n\n")
 

@@ -6,7 +6,7 @@ from kros_mcp.commands.books.choosing import currency, is_foreign, short
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.commands.stage import paint, wrapped
 from kros_mcp.krosai import clean
-from kros_mcp.operations.confirmation import sentence
+from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Environment, Settings
 from kros_mcp.times import utc
@@ -27,7 +27,7 @@ def question(operation: Operation, account: str | None, settings: Settings) -> I
         account: That of this terminal's key; None without one.
         settings: Of this terminal.
     """
-    yield from wrapped(sentence(operation, currency(operation, account, settings)))
+    yield from wrapped(act_of(operation).wording.sentence(operation, currency(operation, account, settings)))
     yield ""
     words, colour = _ENVIRONMENTS[operation.quote.environment]
     other = "; not the account of this terminal's KROS_API_KEY" if is_foreign(operation, account) else ""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kros_mcp.operations import routing
+from kros_mcp.operations.acts import routing
 from kros_mcp.operations.model import Action, Operation, State
 
 TOLD_OF = (State.DONE, State.FAILED, State.UNKNOWN, State.SENDING, State.CONFIRMED)
@@ -81,7 +81,7 @@ def ended(operation: Operation) -> float:
 
 def _learn(known: Known, operation: Operation) -> None:
     done = operation.state is State.DONE
-    if operation.action is Action.BUY:
+    if operation.action.charges:
         if done:
             known.bought = operation
             known.settings.clear()

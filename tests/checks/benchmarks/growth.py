@@ -30,7 +30,7 @@ from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.rows import COLUMNS, encode
-from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, State, new_operation_id
+from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, Settlement, State, new_operation_id
 from kros_mcp.settings import Settings
 from tests.support.postgres_server import open_postgres_server
 
@@ -199,7 +199,9 @@ async def act(desk: Desk, number: int) -> None:
     if claimed.state is State.SENDING:
         token = claimed.token
         await journal.change(claimed.id, lambda current, at: moves.mark_sent(current, at, token=token))
-        await journal.change(claimed.id, lambda current, at: moves.settle(current, at, token=token, state=State.FAILED))
+        await journal.change(
+            claimed.id, lambda current, at: moves.settle(current, at, Settlement(State.FAILED), token=token)
+        )
     await journal.due(desk.account)
     await journal.list_operations(Filter(account=desk.account), limit=20)
 

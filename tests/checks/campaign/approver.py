@@ -8,7 +8,7 @@ import anyio
 from kros_mcp.errors import KrosError
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Filter, Journal
-from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.operations.model import Channel, Operation, State
 
 from .events import Events
 from .people import Book
@@ -44,6 +44,6 @@ class Approver:
             move = partial(moves.end, state=State.DECLINED, reason="Denied by the campaign.")
             await self._journal.change(operation.id, move)
         else:
-            cents = operation.quote.due_now_cents if operation.action is Action.BUY else None
+            cents = operation.quote.due_now_cents if operation.action.charges else None
             self._book.confirm(operation.id, operation.action, operation.e164, cents, how="approver", by=NAME)
             await self._journal.change(operation.id, partial(moves.confirm, by="the campaign"))

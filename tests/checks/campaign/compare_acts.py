@@ -80,7 +80,7 @@ def _settings_of_purchases(shelf: Shelf) -> Iterator[Difference]:
     """What a purchase was to set is set, or told as not applied; unless somebody has chosen anew."""
     holdings = {each.e164: each for each in shelf.books.holdings if each.status == "active" and each.shown}
     for operation in shelf.books.operations:
-        if operation.action is not Action.BUY or operation.state is not State.DONE or operation.settings_pending:
+        if not operation.action.charges or operation.state is not State.DONE or operation.settings_pending:
             continue
         holding = holdings.get(operation.e164)
         others = {operation_id_of(act.key) for act in shelf.books.acts if act.e164 == operation.e164} - {operation.id}

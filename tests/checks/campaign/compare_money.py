@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.model import Operation, State
 from kros_mcp.simulator import Charge
 
 from .shelf import Difference, Shelf
@@ -27,7 +27,7 @@ def _charges(shelf: Shelf) -> Iterator[Difference]:
     for key, charges in shelf.charges.items():
         operation = shelf.operations.get(key)
         first = charges[0]
-        if operation is None or operation.action is not Action.BUY:
+        if operation is None or not operation.action.charges:
             yield Difference("charge without an operation", key, f"{first.e164} was charged {first.cents} cents.")
             continue
         if len(charges) > 1:
@@ -70,7 +70,7 @@ def _cents(shelf: Shelf, operation: Operation, charge: Charge) -> Iterator[Diffe
     if not _price_moved(shelf, operation, charge):
         told = f"{charge.cents} cents were charged, {shown} shown, and the price had not moved since."
         yield Difference("other cents than shown", operation.id, told)
-    reported = (operation.number or {}).get("monthly_cents")
+    reported = operation.number.monthly_cents if operation.number is not None else None
     if reported is not None and show_cents(reported) not in operation.note:
         told = f"KrosAI charged {charge.cents} cents for {shown} shown; the note says {operation.note!r}."
         yield Difference("price difference not told", operation.id, told)
@@ -97,7 +97,7 @@ def _operations(shelf: Shelf) -> Iterator[Difference]:
         given_up = shelf.was_given_up(operation.e164, operation.created_at)
         if operation.settings_pending and not given_up and operation.e164 not in shelf.never_shown:
             yield Difference("settings never finished", operation.id, f"{operation.e164}: settings still pending.")
-        if operation.action is Action.BUY and operation.state is State.DONE and not shelf.charges.get(operation.id):
+        if operation.action.charges and operation.state is State.DONE and not shelf.charges.get(operation.id):
             yield Difference("done without a charge", operation.id, f"{operation.e164} is called bought.")
         if operation.corrected_at is not None and not shelf.was_denied(operation):
             told = f"{operation.e164}: nothing that KrosAI answered was otherwise than it seemed."

@@ -79,7 +79,7 @@ def _is_to_be_corrected(operation: Operation, happened: Container[str | None]) -
     """Whether the journal says of a purchase or change what KrosAI made other, or has not made true yet."""
     if operation.action is Action.CONFIGURE:
         return operation.state is State.FAILED and operation.id in happened
-    ended = operation.action is Action.BUY and operation.state in {State.DONE, State.FAILED}
+    ended = operation.action.charges and operation.state in {State.DONE, State.FAILED}
     return ended and (operation.state is State.DONE) != (operation.id in happened)
 
 
@@ -99,7 +99,7 @@ def _is_beyond_evidence(world: World, operation: Operation) -> bool:
     is owned and never listed. Or the order was accepted, and nothing came of it: a server waits nearly a day for that.
     Or finding it out has cost what it may cost in a day.
     """
-    if operation.state is not State.UNKNOWN or operation.action is not Action.BUY:
+    if operation.state is not State.UNKNOWN or not operation.action.charges:
         return False
     owned = any(each.e164 == operation.e164 and each.status in LIVING for each in world.sim.owned.values())
     dropped = operation.accepted and not owned and time.time() - (operation.sent_at or 0) > DROPPED_SECONDS

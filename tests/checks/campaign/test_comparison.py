@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kros_mcp.operations.model import Action, Operation, Quote, Request, State
+from kros_mcp.operations.model import Action, Operation, Quote, Request, State, StoredNumber
 from kros_mcp.simulator import Charge
 
 from .books import Answer, Books, Confirmation, Holding, Limits, Write
@@ -38,7 +38,7 @@ def operation(operation_id: str, action: Action, e164: str, **fields: Any) -> Op
 
 def good_books() -> Books:
     """One purchase, one release and one change of a protected number, each as it should be."""
-    number = {"monthly_cents": 700}
+    number = StoredNumber(monthly_cents=700)
     bought = operation(BUY, Action.BUY, BOUGHT, quote=SHOWN, charged="yes", reserved_cents=700, number=number)
     return Books(
         limits=Limits(6000, 100_000, frozenset({"NG"}), frozenset({PROTECTED})),
@@ -113,7 +113,7 @@ dearer = put("charges", 0, cents=800)
 told_dearer = rewrite(
     0,
     note="KrosAI now reports 8.00 in the account currency a month.",
-    number={"monthly_cents": 800},
+    number=StoredNumber(monthly_cents=800),
     reserved_cents=800,
 )
 

@@ -2,7 +2,7 @@
 
 import random
 
-from kros_mcp.simulator.kinds import KINDS
+from kros_mcp.simulator.faults import KINDS
 
 from .watched import WatchedKrosai
 from .weather import SPELLS

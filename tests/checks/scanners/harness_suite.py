@@ -183,7 +183,7 @@ class Suite(MCPSecurityTests):
     """
 
     def __init__(self, transport: Http | Stdio, krosai: KrosAI, variant: str = "", **probes: Any) -> None:
-        yes = {"kros_mcp.tools.asking:ask_purchase": {"action": "accept", "content": {"decision": "buy"}}}
+        yes = {"kros_mcp.tools.elicitation:ask_purchase": {"action": "accept", "content": {"decision": "buy"}}}
         super().__init__(transport, json_output=True, mrtr_input_responses=yes, **probes)
         self.handle_access = call("get_operation", operation_id="$HANDLE")
         self._krosai, self._variant = krosai, variant

@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from kros_mcp.krosai import PhoneNumber, was_never_owned
-from kros_mcp.operations import moves, routing
+from kros_mcp.operations import moves
+from kros_mcp.operations.acts import routing
 from kros_mcp.operations.model import (
     IN_FLIGHT,
     WAITING,
@@ -17,6 +18,7 @@ from kros_mcp.operations.model import (
     Operation,
     Quote,
     Request,
+    Settlement,
     State,
     new_operation_id,
 )
@@ -34,17 +36,15 @@ def ended(operation: Operation, now: float) -> Operation:
     """End what waited, and call unknown what was being sent."""
     if operation.state in WAITING:
         message = "The journal was restored from a copy while this waited for its yes."
-        return operation.to(State.EXPIRED, settled_at=now, message=message)
+        return replace(operation.to(State.EXPIRED), settled_at=now, message=message)
     token = operation.token + 1
     sent_at = operation.sent_at or operation.claimed_at or now
-    return moves.settle(
-        replace(operation, token=token, sent_at=sent_at),
-        now,
-        token=token,
-        state=State.UNKNOWN,
-        error_code="RESTORED",
+    settlement = Settlement(
+        State.UNKNOWN,
+        code="RESTORED",
         message="The journal was restored from a copy that was taken while this was being carried out.",
     )
+    return moves.settle(replace(operation, token=token, sent_at=sent_at), now, settlement, token=token)
 
 
 def unknown_to(operations: Sequence[Operation], number: PhoneNumber, copied_at: float) -> bool:
@@ -101,7 +101,7 @@ def entered(
         settled_at=bought_at,
         charged="yes",
         changed="yes",
-        number=routing.shown(number),
+        number=routing.stored(number),
         note=_NOTE,
     )
 
@@ -121,7 +121,7 @@ def given_up(purchase: Operation) -> Operation:
 
 def _may_be(operation: Operation, number: PhoneNumber) -> bool:
     """Whether a purchase may be that of a record: its own, or one of which no record was named."""
-    return (operation.number or {}).get("id") in {None, number.id}
+    return operation.number is None or operation.number.id in {"", number.id}
 
 
 def _seconds(text: str | None) -> float | None:

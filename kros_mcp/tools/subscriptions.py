@@ -27,7 +27,7 @@ from mcp.types import (
     UnsubscribeRequestParams,
 )
 
-from kros_mcp.operations.changes import Change, Changes
+from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.model import Operation
 from kros_mcp.tools.call import Runtime, find_own, principal_of
 from kros_mcp.tools.resources import NUMBERS, SPENDING, is_readable, operation_of, operation_uri
@@ -107,7 +107,7 @@ class Listening:
 class _Bus:
     """The changes that one principal may hear of, as the SDK's streams take them."""
 
-    def __init__(self, changes: Changes, principal: str) -> None:
+    def __init__(self, changes: ChangeFeed, principal: str) -> None:
         self._changes = changes
         self._principal = principal
 

@@ -1,16 +1,12 @@
-"""What KrosAI shows that proves an act; pure.
+"""What KrosAI shows that proves a purchase; pure.
 
 What was there before proves nothing. Evidence of a purchase is a record with a new id, or one that had ended and now
 lives: a number that was given up and bought again may come back under its old id. A new record that has ended again
-is evidence where only a number bears its status that the account has had. Evidence of a change is a setting that the
-number did not show before.
+is evidence where only a number bears its status that the account has had.
 """
 
-from collections.abc import Collection
-
-from kros_mcp.krosai import OwnedReading, PhoneNumber, has_ended, was_had
-from kros_mcp.operations import routing
-from kros_mcp.operations.model import Action, Operation, Seen, Snapshot
+from kros_mcp.krosai import OwnedReading, PhoneNumber, was_had
+from kros_mcp.operations.model import Operation, Seen, Snapshot
 
 
 def snapshot(reading: OwnedReading) -> Snapshot:
@@ -49,11 +45,6 @@ def given_up_since(operation: Operation, reading: OwnedReading) -> PhoneNumber |
     return next((record for record in reading.records if record.has_ended and record.id not in before), None)
 
 
-def touches_the_number(later: Operation) -> bool:
-    """Whether an operation bears on what the account owns: the deletion of a record that had ended does not."""
-    return later.action is not Action.RELEASE or not has_ended(later.request.status)
-
-
 def was_owned_before(operation: Operation, number_id: str) -> bool:
     """Whether the account owned the number by this record before the purchase was sent, as far as was written down."""
     before = operation.snapshot
@@ -67,25 +58,3 @@ def is_conclusive(operation: Operation, reading: OwnedReading) -> bool:
     """
     before = operation.snapshot.unreadable if operation.snapshot else ()
     return reading.complete and set(reading.unreadable) <= set(before)
-
-
-def snapshot_of_change(operation: Operation, number: PhoneNumber) -> Snapshot:
-    """Keep which of the wanted settings a number does not show before its change is sent."""
-    return Snapshot(lacking=routing.names(routing.missing(number, routing.wanted(operation.request))))
-
-
-def stood_before(operation: Operation) -> bool:
-    """Whether a change asks for nothing but what its number showed before, so that seeing it proves nothing."""
-    return operation.snapshot is not None and operation.snapshot.lacking == ()
-
-
-def has_changed(operation: Operation, lacking: Collection[str]) -> bool:
-    """Whether a number shows a setting that a change wanted and that it did not show before.
-
-    Args:
-        operation: The change.
-        lacking: The wanted settings that the number does not show now.
-    """
-    before = operation.snapshot.lacking if operation.snapshot else None
-    expected = routing.names(routing.wanted(operation.request)) if before is None else before
-    return not set(expected) <= set(lacking)

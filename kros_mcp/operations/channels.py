@@ -11,15 +11,14 @@ import anyio
 from kros_mcp.errors import ConfirmationError, KrosError, OperationError
 from kros_mcp.krosai import within
 from kros_mcp.operations import moves, policy
+from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
-from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import PERSON, By
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
-from kros_mcp.operations.proposal import propose_purchase
+from kros_mcp.operations.progress import Tell
 from kros_mcp.operations.runner import Runner
-from kros_mcp.operations.steps import Tell
 from kros_mcp.settings import Confirmation
 
 TurnedDown = Literal[State.DECLINED, State.CANCELLED]
@@ -195,7 +194,7 @@ async def requote(desk: Desk, ended: Operation, *, seconds: float) -> Conclusion
     wish = replace(ended.request, inventory_id="")
     try:
         with within(seconds):
-            operation = await propose_purchase(desk, ended.principal, wish, ended.e164)
+            operation = await PURCHASE.propose(desk, ended.principal, wish, ended.e164)
     except KrosError:
         return Conclusion(ended)
     if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
@@ -241,9 +240,7 @@ async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: T
 
 async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str, *, by: By = PERSON) -> Operation:
     try:
-        return await change_counted(
-            desk, operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by
-        )
+        return await desk.change(operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by)
     except OperationError:
         return await desk.journal.get(operation.id) or operation
 

@@ -1,20 +1,18 @@
-"""What KrosAI shows once an act is done, and what is left to do after a purchase.
+"""What is left to do once a number is bought.
 
-A purchase is read back: its settings are brought to what was asked, and a price other than the one
-shown is told and counted.
+It is read back: its settings are brought to what was asked, and a price other than the one shown is told and counted.
 """
 
 import logging
 from dataclasses import replace
-from typing import Any
 
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
 from kros_mcp.krosai import PhoneNumber, find_owned, is_pending, within
 from kros_mcp.money import show_cents
-from kros_mcp.operations import evidence, routing
+from kros_mcp.operations.acts import evidence, routing
+from kros_mcp.operations.acts.base import bears_on_ownership
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, State
-from kros_mcp.operations.moves import NOTHING_WRONG
+from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, Settlement, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.operations.schedule import watch_after
 from kros_mcp.settings import Settings
@@ -24,8 +22,8 @@ logger = logging.getLogger(__name__)
 SETTINGS_SECONDS = 30.0
 
 
-def bought(settings: Settings, operation: Operation, number: PhoneNumber | None, *, seen: bool) -> dict[str, Any]:
-    """Say what settles a purchase as done; the fields of `moves.settle`.
+def bought(settings: Settings, operation: Operation, number: PhoneNumber | None, *, seen: bool) -> Settlement:
+    """Settle a purchase as done.
 
     Args:
         settings: For the currency's label, and how long after a purchase to look again.
@@ -35,50 +33,15 @@ def bought(settings: Settings, operation: Operation, number: PhoneNumber | None,
     """
     target = routing.still_wanted(operation)
     lacking = routing.names(routing.missing(number, target) if number else target)
-    return {
-        "state": State.DONE,
-        "number": routing.shown(number) if number else None,
-        "note": _difference(operation.quote, number, settings.currency) if number else "",
-        "reserved_cents": max(operation.reserved_cents, _reported_cents(operation.quote, number)),
+    return Settlement(
+        State.DONE,
+        number=routing.stored(number) if number else None,
+        note=_difference(operation.quote, number, settings.currency) if number else "",
+        reserved_cents=max(operation.reserved_cents, _reported_cents(operation.quote, number)),
         # A list states no price, so that a purchase without one is read back as well.
-        "settings_pending": bool(lacking) or number is None or number.monthly_cents is None,
-        "look_after": None if seen and _stays(number) else watch_after(settings.settle_seconds, 0.0),
-        **NOTHING_WRONG,
-    }
-
-
-def configured(operation: Operation, applied: routing.Applied) -> dict[str, Any]:
-    """Say what settles a change; one of which nothing was applied has changed nothing."""
-    changed = not applied.not_applied or evidence.has_changed(operation, applied.not_applied)
-    return {
-        "state": State.DONE,
-        "changed": "yes" if changed else "no",
-        "number": routing.shown(applied.number),
-        "not_applied": applied.not_applied,
-        **NOTHING_WRONG,
-    }
-
-
-def soft_released(operation: Operation, number: PhoneNumber | None) -> dict[str, Any]:
-    """Say what settles a release as done; a record that was to go too and still stands is told."""
-    kept = operation.request.permanent and number is not None
-    return {
-        "state": State.DONE,
-        "number": routing.shown(number) if number else None,
-        "not_applied": ("permanent",) if kept else (),
-        **NOTHING_WRONG,
-    }
-
-
-def released(operation: Operation, number: PhoneNumber | None) -> bool:
-    """Tell whether a release has taken effect, by the record as it stands now.
-
-    A record that had ended before is released only by its absence, or where it has ended in another word since.
-    """
-    if number is None:
-        return True
-    as_it_was = (number.status or "") == operation.request.status
-    return number.e164 == operation.e164 and number.has_ended and not as_it_was
+        settings_pending=bool(lacking) or number is None or number.monthly_cents is None,
+        look_after=None if seen and _stays(number) else watch_after(settings.settle_seconds, 0.0),
+    )
 
 
 def _stays(number: PhoneNumber | None) -> bool:
@@ -139,7 +102,7 @@ async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
         other.id != operation.id
         and other.action is not Action.CONFIGURE
         and other.state in {State.DONE, *IN_FLIGHT}
-        and evidence.touches_the_number(other)
+        and bears_on_ownership(other)
         for other in since
     )
 
@@ -155,17 +118,17 @@ async def _store(
 ) -> Operation:
     def store(current: Operation, now: float) -> Operation:
         del now
-        told = _difference(operation.quote, number, desk.settings.currency) if number else ""
-        told_of = replace(
+        difference = _difference(operation.quote, number, desk.settings.currency) if number else ""
+        read = replace(
             current,
-            number=routing.shown(number) if number else current.number,
+            number=routing.stored(number) if number else current.number,
             look_at=None if _stays(number) else current.look_at,
-            note=current.note if told in current.note else f"{current.note} {told}".strip(),
+            note=current.note if difference in current.note else f"{current.note} {difference}".strip(),
             reserved_cents=max(current.reserved_cents, _reported_cents(operation.quote, number)),
         )
         if current.settings_superseded != operation.settings_superseded:  # chosen anew meanwhile: look again
-            return told_of
-        return replace(told_of, not_applied=not_applied, settings_pending=False)
+            return read
+        return replace(read, not_applied=not_applied, settings_pending=False)
 
     stored = await desk.journal.change(operation.id, store)
     desk.changes.of(stored)
@@ -173,7 +136,7 @@ async def _store(
 
 
 async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
-    named = (operation.number or {}).get("id") or ""
+    named = operation.number.id if operation.number is not None else ""
     number = await _held(desk, operation, named)
     if number is not None:
         return number

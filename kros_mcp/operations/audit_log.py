@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from kros_mcp import telemetry
 from kros_mcp.krosai import clean
-from kros_mcp.operations.counting import charged_cents
 from kros_mcp.operations.events import Event, MoveName
-from kros_mcp.operations.model import WAITING, Action, Operation, State
+from kros_mcp.operations.model import WAITING, Operation, State
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +59,10 @@ def tell(operation: Operation, event: Event) -> None:
 
 def cents_of(operation: Operation) -> int | None:
     """Return the cents that an operation is about: what it took, or may take; None where KrosAI does not say."""
-    if operation.action is not Action.BUY:
+    if not operation.action.charges:
         return 0
     if operation.charged == "yes":
-        return charged_cents(operation)
+        return operation.charged_cents
     return operation.reserved_cents or operation.quote.due_now_cents
 
 
@@ -106,7 +105,7 @@ def _log(operation: Operation, event: Event, state: State) -> None:
 def _count(operation: Operation, event: Event, state: State) -> None:
     """Count money set aside, and a state that an operation has just come to where it stays, or `unknown`."""
     environment = operation.quote.environment
-    if event.move == MoveName.CLAIMED and operation.action is Action.BUY:
+    if event.move == MoveName.CLAIMED and operation.action.charges:
         telemetry.reserved(operation.reserved_cents, environment)
     if event.move in {MoveName.CONFIRMED, MoveName.DECLINED, MoveName.CANCELLED, MoveName.SETTLED_BY_HAND}:
         telemetry.decided(operation.action, event.move, event.channel, environment)
@@ -114,4 +113,4 @@ def _count(operation: Operation, event: Event, state: State) -> None:
         return
     telemetry.reached(operation.action, state, environment)
     if state is State.DONE:
-        telemetry.charged(charged_cents(operation) or 0, environment)
+        telemetry.charged(operation.charged_cents or 0, environment)

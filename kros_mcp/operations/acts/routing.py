@@ -3,13 +3,12 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any
 
 import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
 from kros_mcp.krosai import BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
-from kros_mcp.operations.model import Operation, Request
+from kros_mcp.operations.model import Operation, Request, StoredNumber
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
 SHOWN_LATER_SECONDS = (0.5, 1.0, 2.0, 2.0)
@@ -143,26 +142,26 @@ async def _patch(
     )
 
 
-def shown(number: PhoneNumber) -> dict[str, Any]:
-    """What the journal keeps of a number: what is shown of it, never its SIP credentials."""
-    return {
-        "id": number.id,
-        "e164": number.e164,
-        "country": number.country,
-        "type": number.type,
-        "status": number.status,
-        "endpoint_id": number.endpoint_id,
-        "allow_inbound": number.allow_inbound,
-        "allow_outbound": number.allow_outbound,
-        "setup_cents": number.setup_cents,
-        "monthly_cents": number.monthly_cents,
-    }
+def stored(number: PhoneNumber) -> StoredNumber:
+    """Return what the journal keeps of a number, which is never its SIP credentials."""
+    return StoredNumber(
+        id=number.id,
+        e164=number.e164,
+        country=number.country,
+        type=number.type,
+        status=number.status,
+        endpoint_id=number.endpoint_id,
+        allow_inbound=number.allow_inbound,
+        allow_outbound=number.allow_outbound,
+        setup_cents=number.setup_cents,
+        monthly_cents=number.monthly_cents,
+    )
 
 
 def still_lacking(operation: Operation) -> tuple[str, ...]:
     """The settings that a purchase has yet to bring about, as far as its number was last seen."""
-    target, then = still_wanted(operation), operation.number or {}
-    return tuple(name for name in names(target) if then.get(name) != getattr(target, name))
+    target, seen = still_wanted(operation), operation.number or StoredNumber()
+    return tuple(name for name in names(target) if getattr(seen, name) != getattr(target, name))
 
 
 def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
@@ -174,5 +173,5 @@ def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
     lacking = names(missing(number, still_wanted(operation)))
     if operation.checked_at is not None and "endpoint_id" in lacking and number.endpoint_id is not None:
         return True
-    then = operation.number
-    return then is not None and any(then.get(name) != getattr(number, name) for name in lacking)
+    seen = operation.number
+    return seen is not None and any(getattr(seen, name) != getattr(number, name) for name in lacking)

@@ -1,24 +1,21 @@
-"""Change the settings of an owned number; costs nothing and can be undone, so it needs no journal row.
-
-Only protected numbers ask for a yes, and then the change is an operation like any other.
-"""
+"""Change the settings of a number that is not protected; costs nothing and can be undone, so no yes is asked for."""
 
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, OutcomeUnknownError, TooSlowError
 from kros_mcp.krosai import PhoneNumber, within
-from kros_mcp.operations import routing
+from kros_mcp.operations import policy
+from kros_mcp.operations.acts import proposal, routing
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.model import Request, new_operation_id
-from kros_mcp.operations.proposal import check_may_write, require_endpoint, require_owned
 from kros_mcp.operations.runner import Runner
 
 _LONGEST_CHANGE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Change:
+class DirectChange:
     """A number before and after; `after` is None while the change is still under way."""
 
     before: PhoneNumber
@@ -35,17 +32,17 @@ async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNu
         OperationError: The number is not owned.
         RefusedError: This server only reads.
     """
-    check_may_write(desk)
+    policy.check_writable(desk.settings)
     if not routing.names(routing.wanted(request)):
         raise InvalidArgumentError("Nothing to change: give endpoint_id, allow_inbound or allow_outbound.")
-    await require_endpoint(desk, request.endpoint_id)
-    number = await require_owned(desk, request.number_id, e164)
+    await proposal.require_endpoint(desk, request.endpoint_id)
+    number = await proposal.require_owned(desk, request.number_id, e164)
     return await desk.client.get_number(number.id) if e164 else number
 
 
 async def configure(
     desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float, by: By = SERVER
-) -> Change:
+) -> DirectChange:
     """Apply settings to a number that is not protected, in a task that the server owns.
 
     Args:
@@ -58,7 +55,7 @@ async def configure(
     """
     target = routing.wanted(request)
 
-    async def change() -> Change:
+    async def change() -> DirectChange:
         await desk.journal.settings_changed(desk.account, number.e164, routing.names(target), by=by)
         try:
             with within(_LONGEST_CHANGE_SECONDS):
@@ -70,7 +67,9 @@ async def configure(
             ) from exc
         finally:
             desk.changes.of_numbers()
-        return Change(before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred)
+        return DirectChange(
+            before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred
+        )
 
     done = await runner.shelter(change, seconds)
-    return done or Change(before=number, after=None)
+    return done or DirectChange(before=number, after=None)

@@ -10,19 +10,21 @@ from mcp.server.mcpserver import Elicit, Resolve
 
 from kros_mcp.errors import ConfirmationError, InvalidArgumentError
 from kros_mcp.krosai import PhoneNumber, within
-from kros_mcp.operations import configuring
-from kros_mcp.operations.asking import Standing, TurnedDown, choose_channel, confirmed_by_code, require_channel
+from kros_mcp.operations import direct_change
+from kros_mcp.operations.acts.configuration import CONFIGURATION
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.channels import Standing, TurnedDown, choose_channel, confirmed_by_code, require_channel
 from kros_mcp.operations.confirmation import (
     MAX_TRIES,
     Answer,
     ConfigureAnswer,
     PurchaseAnswer,
     ReleaseAnswer,
-    question,
 )
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import Action, Operation, Request, State
-from kros_mcp.operations.proposal import propose_configuration, propose_purchase, propose_release
+from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.tools.call import Call, ToolContext, can_ask, current_call, is_answering, is_modern, principal, runtime
 from kros_mcp.tools.parameters import e164_or_id
 from kros_mcp.tools.stream import current_stream
@@ -60,14 +62,14 @@ async def purchase_proposal(
     require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
-            identity = desk.identity(principal(ctx), Action.BUY)
+            identity = desk.identity(principal(ctx), PURCHASE.action)
             with of_earlier():
                 found = await desk.journal.find(identity, e164=e164, inventory_id=inventory_id)
                 if found is None and (sighting := desk.inventory.seen(inventory_id=inventory_id)) is not None:
                     # KrosAI may have given the number another id since, under which it was proposed.
                     found = await desk.journal.find(identity, e164=sighting.e164)
                 return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await propose_purchase(desk, principal(ctx), request, e164)
+        operation = await PURCHASE.propose(desk, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
 
@@ -79,11 +81,11 @@ async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, co
     require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
-            identity = desk.identity(principal(ctx), Action.RELEASE)
+            identity = desk.identity(principal(ctx), RELEASE.action)
             with of_earlier():
                 found = await desk.journal.find(identity, e164=e164, number_id=opaque_id)
                 return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await propose_release(desk, principal(ctx), request, e164)
+        operation = await RELEASE.propose(desk, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
 
@@ -105,16 +107,16 @@ async def configuration_proposal(
         allow_outbound=flag(allow_outbound),
     )
     with within(current_call.get().seconds_left):
-        number = await configuring.require_changeable(desk, request, e164)
+        number = await direct_change.require_changeable(desk, request, e164)
         if number.e164 not in desk.settings.protected_numbers:
             return number
         require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
         if confirmation_code:
-            identity = desk.identity(principal(ctx), Action.CONFIGURE)
+            identity = desk.identity(principal(ctx), CONFIGURATION.action)
             with of_earlier():
                 found = await desk.journal.find(identity, e164=number.e164)
                 return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await propose_configuration(desk, principal(ctx), request, number)
+        operation = await CONFIGURATION.propose(desk, principal(ctx), request, number)
     return await _put(ctx, operation)
 
 
@@ -179,7 +181,8 @@ def _ask(ctx: ToolContext, standing: Standing, form: type[T], *, attempt: int = 
     call.asked = standing.operation.id
     if call.taken_back:
         raise unanswered(call)
-    return Elicit(question(standing.operation, here.settings.currency, attempt=attempt), form)
+    wording = act_of(standing.operation).wording
+    return Elicit(wording.question(standing.operation, here.settings.currency, attempt=attempt), form)
 
 
 def unanswered(call: Call) -> ConfirmationError:

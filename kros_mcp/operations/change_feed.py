@@ -33,7 +33,7 @@ class Change:
 Hear = Callable[[Change], None]
 
 
-class Changes:
+class ChangeFeed:
     """Tells hearers of changes, each operation's as often as it differs from what was told last."""
 
     def __init__(self) -> None:
