@@ -11,9 +11,9 @@ from kros_mcp.commands.serve import in_our_words
 from kros_mcp.errors import SettingsError
 from kros_mcp.http.access import Access
 from kros_mcp.http.authentication import build_access
-from kros_mcp.http.exporting import exporting
-from kros_mcp.http.serving import Address, serve
+from kros_mcp.http.uvicorn_server import Address, serve
 from kros_mcp.settings import Settings
+from kros_mcp.telemetry_export import exporting
 
 
 def serve_here(

@@ -192,7 +192,7 @@ def _work(settings: Settings, arguments: argparse.Namespace, listener: socket.so
     logs.configure(arguments.log_level)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     from kros_mcp.commands.serving import access_of, serve_here  # noqa: PLC0415 - uvicorn, which the parent needs not
-    from kros_mcp.http.serving import Address  # noqa: PLC0415
+    from kros_mcp.http.uvicorn_server import Address  # noqa: PLC0415
 
     try:
         access = access_of(settings, Address(arguments.host, arguments.port), no_auth=arguments.no_auth)

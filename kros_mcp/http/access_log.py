@@ -10,7 +10,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp import telemetry
-from kros_mcp.http.doors import PROBES
+from kros_mcp.http.host_origin import PROBES
 
 logger = logging.getLogger("kros_mcp.access")
 

@@ -15,11 +15,11 @@ from kros_mcp.http.access import Access
 from kros_mcp.http.access_log import AccessLog
 from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.http.challenge import metadata_routes
-from kros_mcp.http.doors import Doors, names
-from kros_mcp.http.gate import Gate
 from kros_mcp.http.health import Health
-from kros_mcp.http.pace import Pace
+from kros_mcp.http.host_origin import Doors, names
+from kros_mcp.http.mcp_endpoint import Gate
 from kros_mcp.http.pages import Pages
+from kros_mcp.http.rate_limit import Pace
 from kros_mcp.http.sessions import SessionManager
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.operations.journal import Journal

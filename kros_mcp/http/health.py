@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from kros_mcp.errors import KrosError
 from kros_mcp.http.access import Access
-from kros_mcp.http.gate import bearer
+from kros_mcp.http.mcp_endpoint import bearer
 from kros_mcp.service_settings import LOOPBACK
 from kros_mcp.times import utc
 from kros_mcp.tools.call import Runtime

@@ -9,7 +9,7 @@ from typing import Final
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kros_mcp.http.doors import is_among
+from kros_mcp.http.host_origin import is_among
 
 _METHODS: Final = ("POST", "DELETE", "GET")  # a GET is answered 405, which clients want to see
 _SENDS: Final = (

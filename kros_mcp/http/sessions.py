@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from kros_mcp import telemetry
 from kros_mcp.http.challenge import refusal
-from kros_mcp.http.envelope import Envelope
+from kros_mcp.http.request_body import Envelope
 from kros_mcp.settings import Settings
 from kros_mcp.tools.stream import Stream, current_stream
 

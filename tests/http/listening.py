@@ -10,7 +10,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from kros_mcp.http.serving import Address, bind, configuration
+from kros_mcp.http.uvicorn_server import Address, bind, configuration
 from kros_mcp.settings import Settings
 
 ACCEPT = {"accept": "application/json, text/event-stream"}

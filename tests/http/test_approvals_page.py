@@ -34,7 +34,7 @@ from starlette.routing import Route
 from kros_mcp.errors import JournalError
 from kros_mcp.http.app import open_service
 from kros_mcp.http.approvals.attempts import Attempts
-from kros_mcp.http.approvals.deciding import digest_of
+from kros_mcp.http.approvals.decision import digest_of
 from kros_mcp.http.approvals.guard import Guarded
 from kros_mcp.http.approvals.pages import style
 from kros_mcp.operations import moves

@@ -13,11 +13,11 @@ from listening import ACCEPT, open_listening
 from talk import Person, accept, item_of, settings_for
 from web import access_for, modern, open_web
 
-from kros_mcp.http import pace
+from kros_mcp.http import rate_limit
 from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
 from kros_mcp.http.authentication import build_access
-from kros_mcp.http.serving import Address, bind
+from kros_mcp.http.uvicorn_server import Address, bind
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_one_callers_open_prompts_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(rate_limit, "MOST_AT_ONCE", 3)
     sim, people = Simulator("reference"), [Person(accept("buy")) for _ in range(2)]
     async with open_web(sim, access_for("a", "b")) as web, anyio.create_task_group() as tasks:
         for nth, person in enumerate(people):
@@ -36,11 +36,11 @@ async def test_one_callers_open_prompts_leave_room_for_others(monkeypatch: pytes
         async with web.client(authorization="Bearer a", **ACCEPT) as a, web.client(authorization="Bearer b") as b:
             # Two prompts are open; the third place goes from one short call to the next, and a fourth there is not.
             assert (await a.post("/mcp", **modern("tools/list"))).status_code == 200
-            monkeypatch.setattr(pace, "MOST_AT_ONCE", 2)
+            monkeypatch.setattr(rate_limit, "MOST_AT_ONCE", 2)
             refused = await a.post("/mcp", **modern("tools/list"))
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
             assert (await b.post("/mcp", **modern("tools/list"))).status_code == 200
-            monkeypatch.setattr(pace, "MOST_AT_ONCE", 100)
+            monkeypatch.setattr(rate_limit, "MOST_AT_ONCE", 100)
         for person in people:
             assert person.thinking is not None
             person.thinking.set()

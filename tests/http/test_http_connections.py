@@ -26,7 +26,7 @@ from web import Web, access_for, modern, open_web
 from kros_mcp.http import connections
 from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
-from kros_mcp.http.serving import configuration
+from kros_mcp.http.uvicorn_server import configuration
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport

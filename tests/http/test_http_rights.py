@@ -32,7 +32,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 
-from kros_mcp.http.pace import Pace
+from kros_mcp.http.rate_limit import Pace
 from kros_mcp.operations.model import State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server

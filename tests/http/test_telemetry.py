@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from seeing_bench import collecting, serving
 
 from kros_mcp.errors import SettingsError
-from kros_mcp.http.exporting import FLUSH_SECONDS, asks_for, exporting
+from kros_mcp.telemetry_export import FLUSH_SECONDS, asks_for, exporting
 
 HERE = Path(__file__).parent
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -216,7 +216,7 @@ async def test_a_collector_that_never_answers_holds_up_neither_calls_nor_the_end
             served.stop()
             assert time.monotonic() - begun < FLUSH_SECONDS + 5
     assert served.process.returncode == 0
-    complaints = [line for line in served.lines if line["logger"] == "kros_mcp.http.exporting"]
+    complaints = [line for line in served.lines if line["logger"] == "kros_mcp.telemetry_export"]
     assert 1 <= len(complaints) <= 2
 
 

@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute, Route, Router
 from kros_mcp import telemetry
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError, RefusedError
 from kros_mcp.http.access import Access
-from kros_mcp.http.approvals import deciding
+from kros_mcp.http.approvals import decision
 from kros_mcp.http.approvals.attempts import Attempts
 from kros_mcp.http.approvals.guard import Guarded, is_same_origin
 from kros_mcp.http.approvals.pages import page, style
 from kros_mcp.http.approvals.session import PATH, Session, Sessions
-from kros_mcp.http.approvals.waiting import Waiting
+from kros_mcp.http.approvals.views import Waiting
 from kros_mcp.http.bodies import ClientGoneError, read_body
 from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
@@ -173,7 +173,7 @@ class Approvals:
             return await self._one(session, operation_id, status=403, notice=_FOREIGN)
         reason = decisions.kept(form.get("reason", ""))
         try:
-            decided = await deciding.decide(
+            decided = await decision.decide(
                 self._desk,
                 operation_id,
                 approver=session.principal,

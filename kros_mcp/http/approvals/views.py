@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from kros_mcp.http.approvals import deciding
+from kros_mcp.http.approvals import decision
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import spoken
@@ -132,7 +132,7 @@ class Waiting:
             JournalError: The journal cannot be used.
         """
         operation = await self._desk.journal.get(operation_id)
-        if operation is None or not deciding.is_for_approvers(operation, self._desk.account):
+        if operation is None or not decision.is_for_approvers(operation, self._desk.account):
             return None
         priced = operation.state is State.PROPOSED and operation.action.charges
         return await self._case(operation, approver, await self._rate() if priced else None)
@@ -143,7 +143,7 @@ class Waiting:
         found = [
             operation
             async for operation in every(self._desk.journal, proposed)
-            if deciding.is_for_approvers(operation, self._desk.account)
+            if decision.is_for_approvers(operation, self._desk.account)
         ]
         return sorted(found, key=lambda operation: operation.expires_at)
 
@@ -151,7 +151,7 @@ class Waiting:
         """Find what was put to an approver and is past deciding, among the newest operations."""
         past = Filter(account=self._desk.account, states=tuple(_ENDED))
         newest = await self._desk.journal.list_operations(past, limit=_LOOKED_THROUGH)
-        found = [operation for operation in newest if deciding.is_for_approvers(operation, self._desk.account)]
+        found = [operation for operation in newest if decision.is_for_approvers(operation, self._desk.account)]
         return sorted(found, key=_decided_at, reverse=True)[:MOST_DECIDED]
 
     async def _case(self, operation: Operation, approver: str, rate: RunRate | None) -> Case:
@@ -182,7 +182,7 @@ class Waiting:
             is_open=operation.state in OPEN,
             is_own=operation.principal == approver,
             is_unknown=known is False,
-            digest=deciding.digest_of(operation),
+            digest=decision.digest_of(operation),
             outcome=_ENDED.get(operation.state, "Waiting"),
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
             decided=_decided(operation),

@@ -16,13 +16,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp import telemetry
-from kros_mcp.http.accepting import Accepted, accepted
 from kros_mcp.http.access import Access
 from kros_mcp.http.bodies import BodyTooLongError, ClientGoneError, once_more, read_body
 from kros_mcp.http.challenge import forbidden, refusal, too_many, unable, unauthorized
 from kros_mcp.http.connections import caller_is_known
-from kros_mcp.http.envelope import Envelope, open_envelope
-from kros_mcp.http.pace import Pace
+from kros_mcp.http.content_negotiation import Accepted, accepted
+from kros_mcp.http.rate_limit import Pace
+from kros_mcp.http.request_body import Envelope, open_envelope
 from kros_mcp.http.sessions import ENVELOPE
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, CallerToken
