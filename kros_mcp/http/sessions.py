@@ -22,15 +22,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kros_mcp import telemetry
-from kros_mcp.http.challenge import refusal
-from kros_mcp.http.request_body import Envelope
+from kros_mcp.http.request_body import CLIENT_MESSAGE, ClientMessage, json_rpc_error
 from kros_mcp.settings import Settings
 from kros_mcp.tools.stream import Stream, current_stream
 
 logger = logging.getLogger(__name__)
 
-ENVELOPE = "kros_mcp.envelope"
-"""In the scope of a request: the `Envelope` of its body."""
 _RETRY_SECONDS = 5
 _Caller = tuple[str | None, str | None] | None
 
@@ -59,13 +56,13 @@ class Session(StreamableHTTPServerTransport):
 
         A request whose id another has that is still open is refused: the SDK would leave that one without an answer.
         """
-        envelope: Envelope = scope[ENVELOPE]
-        if envelope.answers is not None and self._prompts.pop(envelope.answers, None) is None:
+        message: ClientMessage = scope[CLIENT_MESSAGE]
+        if message.answers is not None and self._prompts.pop(message.answers, None) is None:
             await _refuse_late_answer(scope, receive, send)
             return
-        if envelope.id is not None and str(envelope.id) in self._request_streams:
+        if message.id is not None and str(message.id) in self._request_streams:
             telemetry.refused("malformed_body")
-            await _id_in_use(envelope.id)(scope, receive, send)
+            await _id_in_use(message.id)(scope, receive, send)
             return
         try:
             await super().handle_request(scope, receive, send)
@@ -103,7 +100,7 @@ class SessionManager(StreamableHTTPSessionManager):
         return len(self._server_instances)
 
     async def _handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_answer = scope[ENVELOPE].answers is not None
+        is_answer = scope[CLIENT_MESSAGE].answers is not None
         if is_answer and (self.stateless or MCP_SESSION_ID_HEADER not in Headers(scope=scope)):
             await _refuse_late_answer(scope, receive, send)
             return
@@ -113,7 +110,7 @@ class SessionManager(StreamableHTTPSessionManager):
             telemetry.refused("too_many_sessions")
             logger.warning("no session is opened: %s", exc)
             sentence = f"No session can be opened: {exc}. End one, or try again."
-            await refusal(503, sentence, {"retry-after": str(_RETRY_SECONDS)})(scope, receive, send)
+            await json_rpc_error(503, sentence, {"retry-after": str(_RETRY_SECONDS)})(scope, receive, send)
 
     def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport:
         """Open a session, in the place of the one that has been idle longest if there is no other.
@@ -173,7 +170,7 @@ def _caller(owner: AuthorizationContext | None) -> _Caller:
 
 def _id_in_use(request_id: str | int) -> Response:
     sentence = "A request with this id is still open in this session; give each an id of its own."
-    return refusal(400, sentence, {}, request_id=request_id)
+    return json_rpc_error(400, sentence, {}, request_id=request_id)
 
 
 async def _refuse_late_answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,4 +178,4 @@ async def _refuse_late_answer(scope: Scope, receive: Receive, send: Send) -> Non
     telemetry.refused("late_answer")
     logger.info("an answer to a prompt that is not open is refused")
     sentence = "No such prompt is open, so nothing was charged or changed by this answer. Call the tool again."
-    await refusal(400, sentence, {})(scope, receive, send)
+    await json_rpc_error(400, sentence, {})(scope, receive, send)

@@ -14,10 +14,9 @@ from talk import Person, accept, item_of, settings_for
 from web import access_for, modern, open_web
 
 from kros_mcp.http import rate_limit
-from kros_mcp.http.access import Access
+from kros_mcp.http.access import Access, build_access
 from kros_mcp.http.app import open_service
-from kros_mcp.http.authentication import build_access
-from kros_mcp.http.uvicorn_server import Address, bind
+from kros_mcp.http.uvicorn_server import ListenAddress, bind
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
 
@@ -119,12 +118,12 @@ async def test_an_address_that_a_request_claims_counts_only_if_a_trusted_proxy_s
     ],
 )
 def test_only_what_is_loopback_counts_as_such(host: str, is_loopback: bool) -> None:
-    assert Address(host, 8000).is_loopback is is_loopback
+    assert ListenAddress(host, 8000).is_loopback is is_loopback
 
 
 def test_a_machine_that_has_vanished_is_not_waited_for_long() -> None:
     """The system itself keeps the time; a packet that is lost for good cannot be had on one machine."""
-    with bind(Address("127.0.0.1", 0)) as listener:
+    with bind(ListenAddress("127.0.0.1", 0)) as listener:
         listener.listen()
         with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

@@ -26,7 +26,7 @@ from web import Web, access_for, modern, open_web
 from kros_mcp.http import connections
 from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
-from kros_mcp.http.uvicorn_server import configuration
+from kros_mcp.http.uvicorn_server import uvicorn_config
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -476,7 +476,7 @@ async def test_an_idle_connection_outlives_those_of_common_balancers() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    assert configuration(app, Settings()).timeout_keep_alive > 60
+    assert uvicorn_config(app, Settings()).timeout_keep_alive > 60
     async with open_listening(app, Settings(keep_alive_seconds=1)) as url, wire(url) as client:
         for _ in range(2):
             await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
