@@ -20,7 +20,7 @@ from kros_mcp.http.host_origin import PROBES, HostOriginMiddleware, ToolsCORSMid
 from kros_mcp.http.logs import AccessLog
 from kros_mcp.http.mcp_endpoint import McpEndpoint
 from kros_mcp.http.rate_limit import RateLimiter
-from kros_mcp.http.sessions import SessionManager
+from kros_mcp.http.sessions import BoundedSessionManager
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
@@ -44,7 +44,7 @@ class Service:
     app: ASGIApp
     runtime: Runtime
     listening: Listening
-    sessions: SessionManager
+    sessions: BoundedSessionManager
 
     def stop(self) -> None:
         """End what would last for as long as somebody likes: streams of changes, and prompts."""
@@ -91,7 +91,7 @@ async def open_service(
 
     listening = Listening(STREAM_SECONDS, has_session=False)
     server = build_server(settings, lifespan, listening)
-    sessions = SessionManager(
+    sessions = BoundedSessionManager(
         server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
         settings,
         stateless=stateless,

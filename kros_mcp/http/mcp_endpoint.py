@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp import telemetry
 from kros_mcp.http.challenge import forbidden
-from kros_mcp.http.connections import caller_is_known
 from kros_mcp.http.content_negotiation import accepted_types, not_acceptable
+from kros_mcp.http.h11_protocol import mark_authenticated
 from kros_mcp.http.rate_limit import RateLimiter
 from kros_mcp.http.request_body import (
     CLIENT_MESSAGE,
@@ -54,7 +54,7 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, of an authenticated caller or, where everybody is let in, of anybody."""
-        caller_is_known(scope)
+        mark_authenticated(scope)
         caller = authenticated()
         principal = caller.principal if caller else ""
         with self._limiter.in_course(principal) as is_allowed:

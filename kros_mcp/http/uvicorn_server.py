@@ -15,9 +15,9 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp.http.app import open_service
-from kros_mcp.http.connections import Connections, protocol_for
+from kros_mcp.http.connection_limits import OpenConnections, limits_for
+from kros_mcp.http.h11_protocol import protocol_for
 from kros_mcp.http.request_body import json_rpc_error
-from kros_mcp.http.room import room_for
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,11 +109,11 @@ async def serve(
 
 def uvicorn_config(app: ASGIApp, settings: Settings, *, grace_seconds: int = GRACE_SECONDS) -> uvicorn.Config:
     """Return how uvicorn serves an app: without its logs, believing forwarded addresses of trusted proxies alone."""
-    room = room_for(settings.max_connections)
+    limits = limits_for(settings.max_connections)
     return uvicorn.Config(
         _ShutdownAnswer(app),
-        http=cast("type[asyncio.Protocol]", protocol_for(Connections(room.connections))),
-        backlog=room.backlog,
+        http=cast("type[asyncio.Protocol]", protocol_for(OpenConnections(limits.connections))),
+        backlog=limits.backlog,
         timeout_keep_alive=settings.keep_alive_seconds,
         log_config=None,
         access_log=False,
