@@ -228,7 +228,7 @@ async def _with_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) 
 
 async def _without_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Keep what an unexpected exception says out of the SDK's spans, and what a client calls things by."""
-    telemetry.method_is(ctx.method)
+    telemetry.hide_client_words(ctx.method)
     try:
         return await call_next(ctx)
     except MCPError as exc:

@@ -64,7 +64,7 @@ def unauthorized(resource: str | None, *, tried: bool) -> Response:
         if tried
         else "No token came; send one in the header Authorization, after the word Bearer."
     )
-    telemetry.refused("invalid_token" if tried else "no_token")
+    telemetry.note_refusal("invalid_token" if tried else "no_token")
     error = {"error": "invalid_token"} if tried else {}
     return _challenge(401, sentence, {**error, "scope": _FIRST_SCOPES}, resource)
 
@@ -77,14 +77,14 @@ def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
         scope: The one that would do.
         sentence: Why, in ASCII without quotation marks.
     """
-    telemetry.refused("insufficient_scope")
+    telemetry.note_refusal("insufficient_scope")
     parameters = {"error": "insufficient_scope", "scope": scope, "error_description": sentence}
     return _challenge(403, sentence, parameters, resource)
 
 
 def tokens_unavailable() -> Response:
     """Answer 503: whether the token is good cannot be told at present, so nobody should throw it away."""
-    telemetry.refused("tokens_unavailable")
+    telemetry.note_refusal("tokens_unavailable")
     headers = {"retry-after": str(_RETRY_SECONDS), "cache-control": "no-store"}
     return json_rpc_error(503, "Tokens cannot be checked now. Try again.", headers)
 

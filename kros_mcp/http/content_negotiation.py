@@ -55,7 +55,7 @@ def not_acceptable(types: AcceptedTypes, message: ClientMessage) -> Response | N
     """Refuse a client that would read none of the forms in which it could be answered."""
     if not message.method or types.events or (types.json and message.method != _ONLY_STREAMED):
         return None
-    telemetry.refused("not_acceptable")
+    telemetry.note_refusal("not_acceptable")
     forms = "as text/event-stream" if message.method == _ONLY_STREAMED else "as application/json or text/event-stream"
     return json_rpc_error(406, f"This is answered {forms} alone; name it in Accept.", {}, request_id=message.id)
 

@@ -86,10 +86,10 @@ class HostOriginMiddleware:
         hosts, origins = _values(scope, b"host"), _values(scope, b"origin")
         is_probe = scope["path"] in PROBES
         if not is_probe and (len(hosts) != 1 or not self._allowed.allows_host(hosts[0])):
-            telemetry.refused("foreign_host")
+            telemetry.note_refusal("foreign_host")
             await _refusal(421, "This service does not answer to that Host.")(scope, receive, send)
         elif len(origins) > 1 or not all(self._allowed.allows_origin(origin) for origin in origins):
-            telemetry.refused("foreign_origin")
+            telemetry.note_refusal("foreign_origin")
             await _refusal(403, "Pages of that Origin may not call this service.")(scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -117,7 +117,7 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = telemetry.Request(_request_id(scope))
+        request = telemetry.LoggedRequest(_request_id(scope))
         begun = time.perf_counter()
         status: int | None = None  # stays so if the client has gone before it was answered
         method, path = scope["method"], scope["path"][:_LONGEST_PATH]

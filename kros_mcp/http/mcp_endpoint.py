@@ -110,7 +110,7 @@ class McpEndpoint:
         allowed = ("POST", "DELETE") if self._has_sessions and not modern else ("POST",)
         if scope["method"] in allowed:
             return None
-        telemetry.refused("method_not_allowed")
+        telemetry.note_refusal("method_not_allowed")
         names = " or ".join(allowed)
         return json_rpc_error(405, f"This address takes {names}.", {"allow": ", ".join(allowed)})
 
@@ -131,7 +131,7 @@ class McpEndpoint:
 
 def _too_many_requests(seconds: int) -> Response:
     """Answer 429: the caller's next request is welcome after so long."""
-    telemetry.refused("too_many_requests")
+    telemetry.note_refusal("too_many_requests")
     wait = "a second" if seconds == 1 else f"{seconds} seconds"
     return json_rpc_error(429, f"Too many requests. Try again in {wait}.", {"retry-after": str(seconds)})
 
@@ -141,7 +141,7 @@ def _unknown_version(headers: Headers, message: ClientMessage) -> Response | Non
     given = headers.get(_VERSION)
     if given is None or given in _VERSIONS:
         return None
-    telemetry.refused("unknown_version")
+    telemetry.note_refusal("unknown_version")
     return json_rpc_error(
         400,
         f"This server does not speak the revision in MCP-Protocol-Version. It speaks {', '.join(_VERSIONS)}.",

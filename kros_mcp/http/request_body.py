@@ -125,10 +125,10 @@ def json_rpc_error(
 
 
 def _too_long(most_bytes: int) -> BodyTooLongError:
-    telemetry.refused("body_too_large")
+    telemetry.note_refusal("body_too_large")
     return BodyTooLongError(most_bytes)
 
 
 def _malformed(code: int, sentence: str, request_id: str | int | None = None) -> ClientMessage:
-    telemetry.refused("malformed_body")
+    telemetry.note_refusal("malformed_body")
     return ClientMessage(refusal=json_rpc_error(400, sentence, {}, code=code, request_id=request_id))

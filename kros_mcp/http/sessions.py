@@ -61,7 +61,7 @@ class McpSession(StreamableHTTPServerTransport):
             await _refuse_late_answer(scope, receive, send)
             return
         if message.id is not None and str(message.id) in self._request_streams:
-            telemetry.refused("malformed_body")
+            telemetry.note_refusal("malformed_body")
             await _id_in_use(message.id)(scope, receive, send)
             return
         try:
@@ -107,7 +107,7 @@ class BoundedSessionManager(StreamableHTTPSessionManager):
         try:
             await super()._handle_request(scope, receive, send)
         except _TooManySessionsError as exc:
-            telemetry.refused("too_many_sessions")
+            telemetry.note_refusal("too_many_sessions")
             logger.warning("no session is opened: %s", exc)
             sentence = f"No session can be opened: {exc}. End one, or try again."
             await json_rpc_error(503, sentence, {"retry-after": str(_RETRY_SECONDS)})(scope, receive, send)
@@ -175,7 +175,7 @@ def _id_in_use(request_id: str | int) -> Response:
 
 async def _refuse_late_answer(scope: Scope, receive: Receive, send: Send) -> None:
     """Refuse an answer to a prompt that is not open, with 400 as the protocol has it; 404 would end the session."""
-    telemetry.refused("late_answer")
+    telemetry.note_refusal("late_answer")
     logger.info("an answer to a prompt that is not open is refused")
     sentence = "No such prompt is open, so nothing was charged or changed by this answer. Call the tool again."
     await json_rpc_error(400, sentence, {})(scope, receive, send)

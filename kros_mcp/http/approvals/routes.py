@@ -128,12 +128,12 @@ class ApprovalsPage:
         form = await _form(request)
         to = form.get("to", "") if is_operation_id(form.get("to", "")) else ""
         if not is_same_origin(request, self._public_url):
-            telemetry.refused("foreign_form")
+            telemetry.note_refusal("foreign_form")
             return page("sign_in", None, status=403, to=to, notice=_FOREIGN)
         address = request.client.host if request.client else "unknown"
         seconds = self._sign_ins.begin(address)
         if seconds:
-            telemetry.refused("too_many_sign_ins")
+            telemetry.note_refusal("too_many_sign_ins")
             notice = f"Too many sign-ins failed from your address. Try again in {seconds} seconds."
             refused = page("sign_in", None, status=429, to=to, notice=notice)
             refused.headers["retry-after"] = str(seconds)
@@ -141,10 +141,10 @@ class ApprovalsPage:
         approver = await self._approver(form.get("credential", "").strip())
         if approver is None:
             logger.warning("approvals page: a sign-in from %s was refused", clean(address))
-            telemetry.refused("wrong_credential")
+            telemetry.note_refusal("wrong_credential")
             return page("sign_in", None, status=403, to=to, notice=_WRONG)
         self._sign_ins.succeeded(address)
-        telemetry.caller_is(approver.caller.principal)
+        telemetry.note_caller(approver.caller.principal)
         response = _see_other(f"{PATH}/{to}" if to else f"{PATH}?signed-in")
         self._sessions.begin(response, approver)
         return response
@@ -153,7 +153,7 @@ class ApprovalsPage:
         """Let the browser forget the session."""
         session, form = self._session(request), await _form(request)
         if session is not None and not self._is_from_page(request, session, form):
-            telemetry.refused("foreign_form")
+            telemetry.note_refusal("foreign_form")
             return page("trouble", session, status=403, sentence=_FOREIGN)
         response = _see_other(f"{PATH}?signed-out")
         self._sessions.end(response)
@@ -164,11 +164,11 @@ class ApprovalsPage:
         operation_id = request.path_params["operation_id"]
         session, form = self._session(request), await _form(request)
         if session is None:
-            telemetry.refused("not_signed_in")
+            telemetry.note_refusal("not_signed_in")
             to = operation_id if is_operation_id(operation_id) else ""
             return page("sign_in", None, status=403, to=to, notice=_NOT_SIGNED_IN)
         if not self._is_from_page(request, session, form):
-            telemetry.refused("foreign_form")
+            telemetry.note_refusal("foreign_form")
             return await self._one(session, operation_id, status=403, notice=_FOREIGN)
         reason = decisions.kept(form.get("reason", ""))
         try:
@@ -181,12 +181,12 @@ class ApprovalsPage:
                 reason=reason,
             )
         except KrosError as exc:
-            telemetry.concerned(operation_id if is_operation_id(operation_id) else "", exc.code)
+            telemetry.note_operation(operation_id if is_operation_id(operation_id) else "", exc.code)
             if exc.code == "OWN_REQUEST":
-                telemetry.refused("own_request")
+                telemetry.note_refusal("own_request")
             notice = f"{exc.message} {exc.next_step if exc.code == 'QUOTE_CHANGED' else ''}".strip()
             return await self._one(session, operation_id, status=_status(exc), notice=notice, reason=reason)
-        telemetry.concerned(decided.id, decided.state)
+        telemetry.note_operation(decided.id, decided.state)
         return _see_other(f"{PATH}/{operation_id}")
 
     async def _one(
@@ -205,7 +205,7 @@ class ApprovalsPage:
         session = self._sessions.read(request)
         if session is None or not self._access.still_approves(session.principal, session.mark):
             return None
-        telemetry.caller_is(session.principal)
+        telemetry.note_caller(session.principal)
         return session
 
     def _is_from_page(self, request: Request, session: ApproverSession, form: dict[str, str]) -> bool:
