@@ -178,7 +178,7 @@ def _run_for_operator(arguments: argparse.Namespace) -> int:
 def _run_on_journal(arguments: argparse.Namespace) -> int:
     if arguments.command in {"operations", "export"}:
         return _run_on_books(arguments)
-    from kros_mcp.http.exporting import exporting_if_installed  # noqa: PLC0415
+    from kros_mcp.telemetry_export import exporting_if_installed  # noqa: PLC0415
 
     with exporting_if_installed():  # what a person decides at a terminal is counted as what the servers do
         return _run_on_books(arguments)

@@ -20,6 +20,7 @@ FLOORS = [
         "kros_mcp.money",
         "kros_mcp.times",
         "kros_mcp.telemetry",
+        "kros_mcp.telemetry_export",
         "kros_mcp",
     ),
     ("kros_mcp.krosai",),

@@ -34,9 +34,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     _require_the_extra()
     logs.configure(arguments.log_level)
     from kros_mcp.commands.serving import access_of, serve_here  # noqa: PLC0415 - after the settings, which may stop the start
-    from kros_mcp.http.serving import Address, bind  # noqa: PLC0415
+    from kros_mcp.http.uvicorn_server import ListenAddress, bind  # noqa: PLC0415
 
-    address = Address(arguments.host, arguments.port)
+    address = ListenAddress(arguments.host, arguments.port)
     access = access_of(settings, address, no_auth=arguments.no_auth)
     if arguments.workers != 1:
         from kros_mcp.commands import workers  # noqa: PLC0415 - one process needs none of it

@@ -9,11 +9,10 @@ import anyio
 
 from kros_mcp.commands.serve import in_our_words
 from kros_mcp.errors import SettingsError
-from kros_mcp.http.access import Access
-from kros_mcp.http.authentication import build_access
-from kros_mcp.http.exporting import exporting
-from kros_mcp.http.serving import Address, serve
+from kros_mcp.http.access import Access, build_access
+from kros_mcp.http.uvicorn_server import ListenAddress, serve
 from kros_mcp.settings import Settings
+from kros_mcp.telemetry_export import exporting
 
 
 def serve_here(
@@ -31,7 +30,7 @@ def serve_here(
     """
 
     async def go() -> None:
-        loopback, stateless = Address(arguments.host, arguments.port).is_loopback, arguments.stateless
+        loopback, stateless = ListenAddress(arguments.host, arguments.port).is_loopback, arguments.stateless
         await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready, stopping=stopping)
 
     try:
@@ -42,7 +41,7 @@ def serve_here(
         raise in_our_words(group) from None
 
 
-def access_of(settings: Settings, address: Address, *, no_auth: bool) -> Access | None:
+def access_of(settings: Settings, address: ListenAddress, *, no_auth: bool) -> Access | None:
     """Say who may call; None lets everybody in.
 
     Raises:

@@ -192,10 +192,10 @@ def _work(settings: Settings, arguments: argparse.Namespace, listener: socket.so
     logs.configure(arguments.log_level)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     from kros_mcp.commands.serving import access_of, serve_here  # noqa: PLC0415 - uvicorn, which the parent needs not
-    from kros_mcp.http.serving import Address  # noqa: PLC0415
+    from kros_mcp.http.uvicorn_server import ListenAddress  # noqa: PLC0415
 
     try:
-        access = access_of(settings, Address(arguments.host, arguments.port), no_auth=arguments.no_auth)
+        access = access_of(settings, ListenAddress(arguments.host, arguments.port), no_auth=arguments.no_auth)
         serve_here(settings, access, arguments, listener, lambda: told.send_bytes(b"ready"), _say_nothing)
     except KrosError as exc:
         logger.error("the worker cannot serve: %s", exc.message)  # noqa: TRY400 - our sentence says it all

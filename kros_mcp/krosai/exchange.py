@@ -142,7 +142,7 @@ def reading_errors() -> tuple[type[Exception], ...]:
 
 async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str) -> Reply:
     """Send one request and read the whole answer; fails with foreign errors. `route` is its path without ids."""
-    with telemetry.Upstream(request.method, route, request.url.host, request.url.port) as watched:
+    with telemetry.UpstreamRequest(request.method, route, request.url.host, request.url.port) as watched:
         response = await client.send(request, stream=True, follow_redirects=False)
         watched.answered(response.status_code)
         return await _read_whole(response)

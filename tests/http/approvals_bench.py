@@ -181,5 +181,5 @@ async def open_bench(
             own_limits=who.own_limits,
             names_callers=who.names_callers,
         ) as runtime:
-            routes = approval_routes(runtime, who, loopback=loopback, clock=clock, pace_clock=pace)
+            routes = approval_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
             yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))

@@ -1,13 +1,23 @@
-"""What an approver is shown: what waits, what it would cost and leave, and what was decided lately."""
+"""What an approver sees: what waits, what it would cost and leave, what was decided lately; and the pages it is put in.
+
+Jinja2 is loaded when the first page is asked for.
+"""
 
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
-from kros_mcp.http.approvals import deciding
+from starlette.responses import HTMLResponse, Response
+
+from kros_mcp.http.approvals.decision import digest_of, is_for_approvers
+from kros_mcp.http.approvals.session import PATH, ApproverSession
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import outlook, policy
 from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.decisions import LONGEST_REASON
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import OPEN, Operation, State
@@ -18,8 +28,12 @@ from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
 from kros_mcp.tools import outcomes
 
+if TYPE_CHECKING:
+    import jinja2
+
 MOST_SHOWN = 50
 MOST_DECIDED = 20
+_PACKAGE = "kros_mcp.http.approvals"
 _LOOKED_THROUGH = 300
 _LONGEST_NAME = 200
 _RATE_WITHIN_SECONDS = 2.0
@@ -42,7 +56,7 @@ _ENDED = {
 
 
 @dataclass(frozen=True)
-class Case:
+class OperationView:
     """One operation in words; every text that others wrote is cleaned, and escaped by the template."""
 
     id: str
@@ -83,17 +97,17 @@ class Case:
 class Overview:
     """The list: what waits, soonest to expire first, and what was decided lately, latest first."""
 
-    cases: tuple[Case, ...]
+    operations: tuple[OperationView, ...]
     more: int
-    decided: tuple[Case, ...]
+    decided: tuple[OperationView, ...]
     spent: str
     budget: str
     left: str
     month: str
 
 
-class Waiting:
-    """Reads the journal for one account's approvers.
+class ApprovalViews:
+    """Reads from the journal what the approvers of one account see.
 
     Args:
         desk: The account's resources.
@@ -105,60 +119,60 @@ class Waiting:
         self._rates = rates
 
     async def overview(self, approver: str) -> Overview:
-        """Show what waits now, to one approver.
+        """Return what waits now, for one approver.
 
         Raises:
             JournalError: The journal cannot be used.
         """
         desk, waiting = self._desk, await self._waiting()
         rate = await self._rate()
-        shown = [await self._case(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
+        shown = [await self._view(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
         books = await self._books("", rate)
         budget, month = desk.settings.daily_budget_cents, outlook.month(books, rate) if rate else None
         return Overview(
-            cases=tuple(shown),
+            operations=tuple(shown),
             more=len(waiting) - len(shown),
-            decided=tuple([await self._case(operation, approver, None) for operation in await self._decided()]),
+            decided=tuple([await self._view(operation, approver, None) for operation in await self._decided()]),
             spent=self._money(books.spent_cents),
             budget=self._money(budget),
             left=self._money(max(0, budget - books.spent_cents)),
             month=self._month(month.before_cents, certain=month.certain) if month else "",
         )
 
-    async def one(self, operation_id: str, approver: str) -> Case | None:
-        """Show one operation as it stands; None if there is none that was put to this account's approvers.
+    async def one(self, operation_id: str, approver: str) -> OperationView | None:
+        """Return one operation as it is now; None if none of that id was put to this account's approvers.
 
         Raises:
             JournalError: The journal cannot be used.
         """
         operation = await self._desk.journal.get(operation_id)
-        if operation is None or not deciding.is_for_approvers(operation, self._desk.account):
+        if operation is None or not is_for_approvers(operation, self._desk.account):
             return None
         priced = operation.state is State.PROPOSED and operation.action.charges
-        return await self._case(operation, approver, await self._rate() if priced else None)
+        return await self._view(operation, approver, await self._rate() if priced else None)
 
     async def _waiting(self) -> list[Operation]:
-        """Find what waits for an approver; the journal has no filter for who is asked."""
+        """Return what waits for an approver; the journal has no filter for who is asked."""
         proposed = Filter(account=self._desk.account, states=(State.PROPOSED,))
         found = [
             operation
             async for operation in every(self._desk.journal, proposed)
-            if deciding.is_for_approvers(operation, self._desk.account)
+            if is_for_approvers(operation, self._desk.account)
         ]
         return sorted(found, key=lambda operation: operation.expires_at)
 
     async def _decided(self) -> list[Operation]:
-        """Find what was put to an approver and is past deciding, among the newest operations."""
+        """Return what was put to an approver and does not wait any more, among the newest operations."""
         past = Filter(account=self._desk.account, states=tuple(_ENDED))
         newest = await self._desk.journal.list_operations(past, limit=_LOOKED_THROUGH)
-        found = [operation for operation in newest if deciding.is_for_approvers(operation, self._desk.account)]
+        found = [operation for operation in newest if is_for_approvers(operation, self._desk.account)]
         return sorted(found, key=_decided_at, reverse=True)[:MOST_DECIDED]
 
-    async def _case(self, operation: Operation, approver: str, rate: RunRate | None) -> Case:
+    async def _view(self, operation: Operation, approver: str, rate: RunRate | None) -> OperationView:
         settings, quote, now = self._desk.settings, operation.quote, await self._desk.journal.now()
         wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
         purchase, known = operation.action.charges, self._desk.knows(operation.principal)
-        case = Case(
+        view = OperationView(
             id=operation.id,
             verb=wording.verb,
             number=spoken(operation.e164),
@@ -182,22 +196,24 @@ class Waiting:
             is_open=operation.state in OPEN,
             is_own=operation.principal == approver,
             is_unknown=known is False,
-            digest=deciding.digest_of(operation),
+            digest=digest_of(operation),
             outcome=_ENDED.get(operation.state, "Waiting"),
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
             decided=_decided(operation),
             decided_at="" if waiting else f"{minute(_decided_at(operation))} UTC",
         )
-        return await self._weighed(case, operation, rate) if waiting and purchase else case
+        return await self._with_money(view, operation, rate) if waiting and purchase else view
 
-    async def _weighed(self, case: Case, operation: Operation, rate: RunRate | None) -> Case:
-        """Add what a purchase would take and leave."""
+    async def _with_money(self, view: OperationView, operation: Operation, rate: RunRate | None) -> OperationView:
+        """Add what a purchase would take and leave of the budgets, and what the account would then cost a month."""
         books = await self._books(operation.principal, rate)
         day = outlook.day(self._desk.settings, operation, books)
-        told = [f"{self._money(day.left_cents)} of {self._money(day.budget_cents)} would be left of these 24 hours"]
+        day_lines = [
+            f"{self._money(day.left_cents)} of {self._money(day.budget_cents)} would be left of these 24 hours"
+        ]
         if day.own_budget_cents is not None:
-            told.append(
-                f"{case.principal} has spent {self._money(day.own_spent_cents)} of its own "
+            day_lines.append(
+                f"{view.principal} has spent {self._money(day.own_spent_cents)} of its own "
                 f"{self._money(day.own_budget_cents)}, and {self._money(day.own_left_cents)} of that would be left"
             )
         warnings = []
@@ -206,12 +222,12 @@ class Waiting:
                 f"More than one purchase may cost, {self._money(day.purchase_cap_cents)}: it would be refused."
             )
         if day.over_budget:
-            whose = f"the budget of {case.principal}" if day.over_own_budget else "everybody's budget"
+            whose = f"the budget of {view.principal}" if day.over_own_budget else "everybody's budget"
             warnings.append(f"More than {whose} has left for the day: it would be refused.")
         month = outlook.month(books, rate, operation) if rate else None
         return replace(
-            case,
-            day=tuple(told),
+            view,
+            day=tuple(day_lines),
             month_before=self._month(month.before_cents, certain=month.certain) if month else "",
             month_after=self._month(month.after_cents, certain=month.certain) if month else "",
             warnings=tuple(warnings),
@@ -236,10 +252,46 @@ def _decided_at(operation: Operation) -> float:
 
 
 def _decided(operation: Operation) -> str:
-    """Say who decided and why; empty while nobody has."""
+    """Return who decided and why, in words; empty while nobody has."""
     if operation.state is State.PROPOSED:
         return ""
     if operation.confirmed_at is None:
         return clean(operation.message, 500)
     why = f": {clean(operation.reason, 300)}" if operation.reason else ""
     return f"Approved by {clean(operation.confirmed_by, _LONGEST_NAME)}{why}"
+
+
+def page(name: str, session: ApproverSession | None, *, status: int = 200, **shown: Any) -> HTMLResponse:  # noqa: ANN401
+    """Render a template; whatever it shows is escaped.
+
+    Args:
+        name: The template, without its ending.
+        session: Whose page it is; None before signing in.
+        status: Of the response.
+        shown: What the template asks for beside that.
+    """
+    common = {"path": PATH, "session": session, "longest_reason": LONGEST_REASON, "notice": ""}
+    return HTMLResponse(_templates().get_template(f"{name}.html").render({**common, **shown}), status_code=status)
+
+
+def style() -> Response:
+    """Return the style sheet."""
+    return Response(_read("style.css"), media_type="text/css")
+
+
+@cache
+def _read(name: str) -> bytes:
+    return (files(_PACKAGE) / name).read_bytes()
+
+
+@cache
+def _templates() -> "jinja2.Environment":
+    import jinja2  # noqa: PLC0415 - until somebody approves, nothing needs it
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(_PACKAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,4 +1,4 @@
-"""uvicorn, driven by us: one socket, one or several workers, and a shutdown with a bound."""
+"""uvicorn as this service runs it: one socket, one or several workers, and a shutdown with a bound."""
 
 import asyncio
 import gc
@@ -15,9 +15,9 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kros_mcp.http.app import open_service
-from kros_mcp.http.challenge import refusal
-from kros_mcp.http.connections import Connections, protocol_for
-from kros_mcp.http.room import room_for
+from kros_mcp.http.connection_limits import OpenConnections, limits_for
+from kros_mcp.http.h11_protocol import protocol_for
+from kros_mcp.http.request_body import json_rpc_error
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ GRACE_SECONDS = 5
 SILENT_SECONDS = 30.0
 """How long what was sent may stay unconfirmed by the other machine, before the connection counts as gone.
 
-A machine that has vanished says no farewell. Streams are sent a comment every 15 seconds, so that a prompt there ends
-within a minute instead of the quarter of an hour that the system would go on trying.
+A machine that has vanished closes no connection. Streams are sent a comment every 15 seconds, so that a prompt there
+ends within a minute instead of the quarter of an hour for which the system would go on trying.
 """
 
 
 @dataclass(frozen=True)
-class Address:
+class ListenAddress:
     """Where to listen."""
 
     host: str
@@ -50,7 +50,7 @@ class Address:
             return False
 
 
-def bind(address: Address) -> socket.socket:
+def bind(address: ListenAddress) -> socket.socket:
     """Listen at an address.
 
     Raises:
@@ -98,19 +98,22 @@ async def serve(
                 stopping()
                 service.stop()
 
-            server = _Server(configuration(service.app, settings), ready, stop)
-            signals.tell(server)
-            _keep_for_good()
+            server = _Server(uvicorn_config(service.app, settings), ready, stop)
+            signals.stop_on_signal(server)
+            # What is open now stays open: looking through it for garbage holds up one call in a hundred.
+            gc.enable()
+            gc.collect()
+            gc.freeze()
             await server.serve(sockets=[listener])
 
 
-def configuration(app: ASGIApp, settings: Settings, *, grace_seconds: int = GRACE_SECONDS) -> uvicorn.Config:
-    """Say how uvicorn serves an app: its logs and its signals are ours, and forwarded addresses a named proxy's."""
-    room = room_for(settings.max_connections)
+def uvicorn_config(app: ASGIApp, settings: Settings, *, grace_seconds: int = GRACE_SECONDS) -> uvicorn.Config:
+    """Return how uvicorn serves an app: without its logs, believing forwarded addresses of trusted proxies alone."""
+    limits = limits_for(settings.max_connections)
     return uvicorn.Config(
-        _Parting(app),
-        http=cast("type[asyncio.Protocol]", protocol_for(Connections(room.connections))),
-        backlog=room.backlog,
+        _ShutdownAnswer(app),
+        http=cast("type[asyncio.Protocol]", protocol_for(OpenConnections(limits.connections))),
+        backlog=limits.backlog,
         timeout_keep_alive=settings.keep_alive_seconds,
         log_config=None,
         access_log=False,
@@ -123,39 +126,32 @@ def configuration(app: ASGIApp, settings: Settings, *, grace_seconds: int = GRAC
     )
 
 
-def _keep_for_good() -> None:
-    """Tell the garbage collector that what is open now stays: looking through it holds up one call in a hundred."""
-    gc.enable()
-    gc.collect()
-    gc.freeze()
-
-
-class _Parting:
-    """Tells a caller whose request is cut off by the end of the grace that its act goes on all the same."""
+class _ShutdownAnswer:
+    """Answers a request that the end of the grace cuts off: what it began goes on all the same."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; it is cancelled from outside in no other case."""
-        begun = ended = False
+        has_begun = has_ended = False
 
-        async def noting(message: Message) -> None:
-            nonlocal begun, ended
-            begun = True
-            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+        async def watched_send(message: Message) -> None:
+            nonlocal has_begun, has_ended
+            has_begun = True
+            has_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, watched_send)
         except asyncio.CancelledError:
-            if not begun:
+            if not has_begun:
                 await _stopping(scope, receive, send)
-            elif not ended:
+            elif not has_ended:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-_stopping = refusal(
+_stopping = json_rpc_error(
     503,
     "This replica is stopping. What was under way goes on: look it up with get_operation.",
     {"retry-after": "1"},
@@ -163,7 +159,7 @@ _stopping = refusal(
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn that leaves signals to us: it would raise them again, and end the process before acts are settled."""
+    """A server without signals of its own: it would raise them again, and end the process before acts are settled."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
@@ -171,12 +167,12 @@ class _Server(uvicorn.Server):
         self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept callers, and tell so."""
+        """Accept callers, and call `ready`."""
         await super().startup(sockets)
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell so, accept nobody any more, and let requests end within the grace."""
+        """Call `stopping`, accept no more callers, and let requests end within the grace."""
         self._stopping()
         await super().shutdown(sockets)
 
@@ -186,12 +182,12 @@ class _Server(uvicorn.Server):
 
 
 class _Signals:
-    """SIGTERM and SIGINT stop the server, once; they do not interrupt what comes after it."""
+    """Stops the server on SIGTERM and SIGINT, once; they do not interrupt what comes after it."""
 
     def __init__(self) -> None:
         self._server: uvicorn.Server | None = None
         self._before: dict[signal.Signals, Any] = {}
-        self._came = False
+        self._has_come = False
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -204,12 +200,12 @@ class _Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def tell(self, server: uvicorn.Server) -> None:
-        """Stop this server, at once if a signal has come already."""
+    def stop_on_signal(self, server: uvicorn.Server) -> None:
+        """Have this server stopped, at once if a signal has come already."""
         self._server = server
-        server.should_exit = self._came
+        server.should_exit = self._has_come
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._came = True
+        self._has_come = True
         if self._server is not None:
             self._server.should_exit = True

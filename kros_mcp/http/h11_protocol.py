@@ -1,15 +1,13 @@
-"""One connection, on uvicorn's h11 protocol, with the bounds that a service in reach of strangers needs.
+"""One connection, on uvicorn's h11 protocol, with the bounds that a service on the internet needs.
 
-h11 and not httptools, which bounds no head and takes the trailers of a request for headers. uvicorn itself bounds
-neither the time in which a request comes nor the number of connections, and cuts off whoever still sends when it is
-answered.
+h11 and not httptools, which bounds no head and takes the trailers of a request for headers. uvicorn itself does
+not bound the time in which a request comes, and cuts off a client that still sends when it is answered.
 """
 
 import asyncio
 import logging
 import re
 import sys
-from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -17,6 +15,8 @@ from typing import Any, Final, cast
 import h11
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from kros_mcp.http.connection_limits import OpenConnections
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +37,10 @@ DRAIN_SECONDS = 10.0
 """What a client may still send after its answer, which it may read only when it has sent all."""
 STALL_SECONDS = 30.0
 """How long a client may read nothing of an answer that it is being sent."""
-SWEEP_SECONDS = 1.0
-"""How often the times above are looked at."""
-AT_ONCE = 32
-"""Strangers who are heard in one turn of the event loop; callers with a token are heard beside them."""
-_TELL_SECONDS = 60.0
 _MOST_WRITTEN_BYTES = 16 * 1024
 _BUFFER = bytearray(HEAD_BYTES)
 _BLANK: Final = re.compile(rb"(?:\r\n){1,%d}" % BLANK_LINES)
-_KNOWN: Final = "caller_is_known"
+_AUTHENTICATED: Final = "kros_mcp.is_authenticated"
 _REFUSALS: Final = {
     400: ("not_http", "This is not an HTTP request."),
     408: ("too_slow", "The request took too long to come."),
@@ -56,127 +51,33 @@ _REFUSALS: Final = {
 """By status: the reason in the log, and what the client is told."""
 
 
-def caller_is_known(scope: Scope) -> None:
-    """Note that somebody with a token is calling: such a connection gives way only after those of strangers."""
-    scope.setdefault("state", {})[_KNOWN] = True
+def mark_authenticated(scope: Scope) -> None:
+    """Note that the caller is authenticated: the connection gives way only after all others that wait."""
+    scope.setdefault("state", {})[_AUTHENTICATED] = True
 
 
-class Connections:
-    """All connections of a process, and those among them that wait: for a whole request, or for their end.
-
-    Args:
-        most: How many may be open. One more makes the one that has waited longest give way, strangers first; where none
-            waits, the new one is refused.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open: set[Connection] = set()
-        self._strangers: dict[Connection, None] = {}
-        self._known: dict[Connection, None] = {}
-        self._late: deque[tuple[Connection, bytes]] = deque()
-        self._heard = 0
-        self._sweeping: asyncio.TimerHandle | None = None
-        self._gave_way = 0
-        self._told_at = -_TELL_SECONDS
-
-    def add(self, connection: "Connection") -> bool:
-        """Take a new connection in; false if there is no place for it."""
-        has_place = len(self._open) < self._most or self._make_room()
-        self._open.add(connection)
-        if self._sweeping is None:
-            self._sweeping = connection.loop.call_later(SWEEP_SECONDS, self._sweep, connection.loop)
-        return has_place
-
-    def remove(self, connection: "Connection") -> None:
-        """Forget a connection that is closed."""
-        self._open.discard(connection)
-        self.works(connection)
-
-    def waits(self, connection: "Connection") -> None:
-        """Note that a connection waits from now on, behind all that wait already."""
-        self.works(connection)
-        (self._known if connection.is_known else self._strangers)[connection] = None
-
-    def works(self, connection: "Connection") -> None:
-        """Note that a connection has sent a whole request, which is being answered."""
-        self._strangers.pop(connection, None)
-        self._known.pop(connection, None)
-
-    def hear(self, connection: "Connection", data: bytes) -> None:
-        """Let a connection read what has come, in its turn.
-
-        Of a thousand strangers who come at once each is read and answered in some tenths of a millisecond. All in one
-        turn would hold up every other caller once for each step of its call.
-        """
-        if connection.is_known or connection.is_left:
-            connection.data_received(data)
-        elif self._heard < AT_ONCE and not connection.late:
-            if not self._heard:
-                connection.loop.call_soon(self._next_turn, connection.loop)
-            self._heard += 1
-            connection.data_received(data)
-        else:
-            connection.late += 1
-            connection.flow.pause_reading()
-            self._late.append((connection, data))
-
-    def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._heard = 0
-        while self._late and self._heard < AT_ONCE:
-            connection, data = self._late.popleft()
-            self._heard += 1
-            connection.late -= 1
-            if not connection.late:
-                connection.flow.resume_reading()
-            connection.data_received(data)
-        if self._heard:
-            loop.call_soon(self._next_turn, loop)
-
-    def _make_room(self) -> bool:
-        for waiting in (self._strangers, self._known):
-            if waiting:
-                oldest = next(iter(waiting))
-                self.remove(oldest)
-                oldest.abort()
-                self._gave_way += 1
-                return True
-        return False
-
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for connection in tuple(self._open):
-            connection.look_at_the_time(now)
-        if self._gave_way and now - self._told_at >= _TELL_SECONDS:
-            logger.warning(
-                "%s connections gave way to new ones: KROS_MAX_CONNECTIONS is %s here", self._gave_way, self._most
-            )
-            self._gave_way, self._told_at = 0, now
-        self._sweeping = loop.call_later(SWEEP_SECONDS, self._sweep, loop) if self._open else None
-
-
-def protocol_for(connections: Connections) -> Callable[..., asyncio.BaseProtocol]:
-    """Make what uvicorn takes for a class of protocols.
+def protocol_for(connections: OpenConnections) -> Callable[..., asyncio.BaseProtocol]:
+    """Return what uvicorn takes as the class of its protocols.
 
     Args:
         connections: Those of this process.
     """
 
     def protocol(**of_the_server: Any) -> asyncio.BaseProtocol:  # noqa: ANN401 - uvicorn's own
-        return _Reader(connections, Connection(connections, **of_the_server))
+        return _Reader(connections, BoundedH11Protocol(connections, **of_the_server))
 
     return protocol
 
 
-class Connection(H11Protocol):
-    """A connection from its begin to its end."""
+class BoundedH11Protocol(H11Protocol):
+    """One connection, from its begin to its end."""
 
-    def __init__(self, connections: Connections, **of_the_server: Any) -> None:  # noqa: ANN401 - uvicorn's own
+    def __init__(self, connections: OpenConnections, **of_the_server: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**of_the_server)
-        self.conn = _Parser(self._is_strangers)
-        self.is_known = False
+        self.conn = _Parser(self._is_unauthenticated)
+        self.is_authenticated = False
         self._head_lines = 0
-        self.late = 0
+        self.deferred_reads = 0
         self._connections = connections
         self._socket: asyncio.Transport | None = None
         self._waits_for = _HEAD
@@ -185,9 +86,9 @@ class Connection(H11Protocol):
         self._drained_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, or refuse to."""
+        """Begin, or answer that there is no room."""
         self._socket = cast("asyncio.Transport", transport)
-        super().connection_made(cast("asyncio.Transport", _Transport(self._socket, self.loop, self._leave)))
+        super().connection_made(cast("asyncio.Transport", _Transport(self._socket, self.loop, self._close_lingering)))
         if self._connections.add(self):
             self._wait_for(_HEAD)
         else:
@@ -200,7 +101,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what has come; of a connection that is left, throw it away."""
+        """Read what has come; throw it away if the connection is closing."""
         if self._waits_for is _END:
             self._drained_bytes += len(data)
             if self._drained_bytes > DRAIN_BYTES:
@@ -214,21 +115,21 @@ class Connection(H11Protocol):
                 return
         super().data_received(data)
         if self._waits_for is not _END:
-            self._look()
+            self._update_wait()
         if self._waits_for is _BODY:
             self.flow.pause_reading()  # until the app asks for it
 
     @property
-    def is_left(self) -> bool:
-        """Whether it only ends."""
+    def is_closing(self) -> bool:
+        """Whether it is only kept open until its client has read the answer."""
         return self._waits_for is _END
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
-        self.is_known = self.is_known or _KNOWN in self.scope["state"]
+        self.is_authenticated = self.is_authenticated or _AUTHENTICATED in self.scope["state"]
         if self._waits_for is not _END:
-            self._look()
+            self._update_wait()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says more
         """Refuse what cannot be read, with the status that h11 suggests."""
@@ -236,7 +137,7 @@ class Connection(H11Protocol):
         self._refuse(exc.error_status_hint if isinstance(exc, h11.RemoteProtocolError) else 400)
 
     def shutdown(self) -> None:
-        """Stop after the request in course; what waits is not waited for."""
+        """Stop after the request in course; a connection that waits for one is closed at once."""
         if self._waits_for in {_HEAD, _END}:
             self.abort()
         else:
@@ -253,7 +154,7 @@ class Connection(H11Protocol):
         super().resume_writing()
 
     def _should_upgrade(self) -> bool:
-        """Answer a wish for another protocol in this one, which needs no word in the log."""
+        """Answer a request to upgrade in HTTP, without uvicorn's warning."""
         return False
 
     def abort(self) -> None:
@@ -262,8 +163,8 @@ class Connection(H11Protocol):
         if self._socket is not None:
             self._socket.abort()
 
-    def look_at_the_time(self, now: float) -> None:
-        """Leave if what is waited for has not come in time."""
+    def check_time(self, now: float) -> None:
+        """Close if what is waited for has not come in time."""
         waited = now - self._since
         if self._stalled_since is not None and now - self._stalled_since > STALL_SECONDS:
             self.abort()
@@ -279,12 +180,12 @@ class Connection(H11Protocol):
             else:
                 self.transport.close()
 
-    def _is_strangers(self) -> bool:
-        """Whether nobody with a token has called here so far."""
-        return not self.is_known and (self.scope is None or _KNOWN not in self.scope["state"])
+    def _is_unauthenticated(self) -> bool:
+        """Whether no authenticated caller has called on this connection so far."""
+        return not self.is_authenticated and (self.scope is None or _AUTHENTICATED not in self.scope["state"])
 
-    def _look(self) -> None:
-        """Find out what is waited for after something was read or answered."""
+    def _update_wait(self) -> None:
+        """Set what is waited for, after something was read or answered."""
         state = self.conn.their_state
         if state is h11.SEND_BODY:
             self._wait_for(_BODY)
@@ -300,12 +201,12 @@ class Connection(H11Protocol):
             return
         self._waits_for, self._since, self._head_lines = what, self.loop.time(), 0
         if what is _ANSWER:
-            self._connections.works(self)
+            self._connections.mark_busy(self)
         else:
-            self._connections.waits(self)
+            self._connections.mark_waiting(self)
 
     def _refuse(self, status: int) -> None:
-        """Answer what is no request, unless an answer has begun already; then leave."""
+        """Answer what is no request, unless an answer has begun already; then close."""
         reason, sentence = _REFUSALS.get(status, _REFUSALS[400])
         logger.info("a connection was refused", extra={"status": status, "reason": reason})
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
@@ -320,8 +221,8 @@ class Connection(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
-    def _leave(self) -> None:
-        """Close, once the client had time to read its answer.
+    def _close_lingering(self) -> None:
+        """Close once the client has had time to read its answer.
 
         A socket that is closed while its client sends is reset, and the client, which may read only after it has sent
         all, never sees the answer. So its reading side stays open, within a bound.
@@ -346,12 +247,12 @@ _HEAD, _BODY, _ANSWER, _REQUEST, _END = "head", "body", "answer", "request", "en
 
 
 class _Reader(asyncio.BufferedProtocol):
-    """Hands on what comes in pieces of a size of ours.
+    """Reads in pieces of at most `HEAD_BYTES`.
 
-    An event loop hands on 256 KiB at once, and may do so for every connection before it lets anybody look at one.
+    An event loop hands on 256 KiB at once, and may do so for every connection before any of it is parsed.
     """
 
-    def __init__(self, connections: Connections, connection: Connection) -> None:
+    def __init__(self, connections: OpenConnections, connection: BoundedH11Protocol) -> None:
         self._connections = connections
         self._connection = connection
         self.connection_made = connection.connection_made  # type: ignore[method-assign]
@@ -360,27 +261,28 @@ class _Reader(asyncio.BufferedProtocol):
         self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - as asyncio calls it
-        """Say where to write what comes: one place for all connections, since it is taken from there at once."""
+        """Return where to write what comes: one buffer for all connections, since it is copied from there at once."""
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand on what has come."""
-        self._connections.hear(self._connection, bytes(memoryview(_BUFFER)[:nbytes]))
+        self._connections.read(self._connection, bytes(memoryview(_BUFFER)[:nbytes]))
 
 
 class _Parser(h11.Connection):
-    """h11, with what it leaves to whoever uses it.
+    """h11 with the checks that it leaves to its users.
 
-    Where it answers before the body has come, or while a stranger has sent more behind, it says that the connection
-    ends, and the rest is thrown away. A request with two lengths, which another may read as two requests, is none.
+    Where an answer begins before the body has come, or an unauthenticated client has sent more behind its request, the
+    answer says that the connection closes, and the rest is thrown away. A request with two lengths, which another
+    parser may read as two requests, is refused.
 
     Args:
-        is_strangers: Whether a stranger is answered.
+        is_unauthenticated: Whether the client is unauthenticated so far.
     """
 
-    def __init__(self, is_strangers: Callable[[], bool]) -> None:
+    def __init__(self, is_unauthenticated: Callable[[], bool]) -> None:
         super().__init__(h11.SERVER, HEAD_BYTES)
-        self._is_strangers = is_strangers
+        self._is_unauthenticated = is_unauthenticated
         self._chunks = 0
 
     def next_event(self) -> Any:  # noqa: ANN401 - as h11 has it
@@ -396,11 +298,11 @@ class _Parser(h11.Connection):
             names = {name for name, _ in event.headers}
             if {b"content-length", b"transfer-encoding"} <= names:
                 raise h11.RemoteProtocolError("two lengths")
-            return _of_its_path(event)
+            return _with_path_alone(event)
         return event
 
     def _is_blank(self) -> bool:
-        """Skip blank lines before a request; whether there is nothing else yet, while they stay and are bounded."""
+        """Skip blank lines before a request; return whether nothing else has come yet, for then they are kept."""
         waiting = self.trailing_data[0]
         blank = _BLANK.match(waiting)
         length = blank.end() if blank else 0
@@ -411,15 +313,15 @@ class _Parser(h11.Connection):
 
     def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
         if isinstance(event, h11.Response) and (
-            self.their_state is h11.SEND_BODY or (self.trailing_data[0] and self._is_strangers())
+            self.their_state is h11.SEND_BODY or (self.trailing_data[0] and self._is_unauthenticated())
         ):
             headers = [*event.headers.raw_items(), (b"connection", b"close")]
             event = h11.Response(headers=headers, status_code=event.status_code, reason=event.reason)
         return super().send_with_data_passthrough(event)
 
 
-def _of_its_path(request: h11.Request) -> h11.Request:
-    """Read a target that is a whole address, as proxies are sent, as its path; Host is checked as of any other."""
+def _with_path_alone(request: h11.Request) -> h11.Request:
+    """Replace a target that is a whole URL, as proxies are sent, by its path; Host is checked as of any other."""
     scheme, _, rest = request.target.partition(b"://")
     if scheme.lower() not in {b"http", b"https"}:
         return request
@@ -428,17 +330,17 @@ def _of_its_path(request: h11.Request) -> h11.Request:
 
 
 class _Transport:
-    """A transport whose `close` is the connection's to carry out.
+    """A transport whose `close` the connection carries out.
 
-    It sends at once what is written in one turn of the event loop: h11 gives head, body and end one by one.
+    What is written in one turn of the event loop is sent in one piece: h11 gives head, body and end one by one.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, leave: Callable[[], None]
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, close: Callable[[], None]
     ) -> None:
         self._transport = transport
         self._loop = loop
-        self._leave = leave
+        self._close = close
         self._is_closing = False
         self._written = bytearray()
 
@@ -458,7 +360,7 @@ class _Transport:
     def close(self) -> None:
         self.flush()
         self._is_closing = True
-        self._leave()
+        self._close()
 
     def is_closing(self) -> bool:
         return self._is_closing or self._transport.is_closing()

@@ -10,49 +10,62 @@ from dataclasses import dataclass
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import Message, Scope, Send
 
-from kros_mcp.http.challenge import refusal
+from kros_mcp import telemetry
+from kros_mcp.http.request_body import ClientMessage, json_rpc_error
 
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
 _ANY_JSON: Final = frozenset({_JSON, "application/*", "*/*"})
 _ANY_EVENTS: Final = frozenset({_EVENTS, "text/*", "*/*"})
+_ONLY_STREAMED: Final = "subscriptions/listen"
+"""Of all methods the only one that is answered by a stream and nothing else."""
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedTypes:
     """Which of the two forms a client reads; neither, if it named others alone."""
 
     json: bool
     events: bool
 
-    def fit(self, scope: Scope, send: Send) -> tuple[Scope, Send]:
+    def adapt(self, scope: Scope, send: Send) -> tuple[Scope, Send]:
         """Tell the SDK that both forms are read, and send its answers in one that is."""
         headers = MutableHeaders(scope=dict(scope) | {"headers": list(scope["headers"])})
         headers["accept"] = f"{_JSON}, {_EVENTS}"
         scope = {**scope, "headers": headers.raw}
         if not self.events:
-            return scope, _AsJson(scope, send).send
-        return scope, send if self.json else _AsEvents(send).send
+            return scope, _EventsAsJson(scope, send).send
+        return scope, send if self.json else _JsonAsEvents(send).send
 
 
-def accepted(headers: Headers) -> Accepted:
+def accepted_types(headers: Headers) -> AcceptedTypes:
     """Read what a client accepts from all its lines.
 
     Naming nothing, it accepts anything by HTTP; it is given what every client can read. Of `*/*` the SDK chooses.
     """
     named = [kind.strip().lower() for line in headers.getlist("accept") for kind in line.split(",") if kind.strip()]
-    kinds = {kind.partition(";")[0].strip() for kind in named if not _is_refused(kind)}
-    return Accepted(json=not named or bool(kinds & _ANY_JSON), events=bool(kinds & _ANY_EVENTS))
+    kinds = {kind.partition(";")[0].strip() for kind in named if not _has_weight_zero(kind)}
+    return AcceptedTypes(json=not named or bool(kinds & _ANY_JSON), events=bool(kinds & _ANY_EVENTS))
 
 
-def _is_refused(kind: str) -> bool:
-    """Whether a media type is named in order to say that it is not read: with a weight of nought."""
+def not_acceptable(types: AcceptedTypes, message: ClientMessage) -> Response | None:
+    """Refuse a client that would read none of the forms in which it could be answered."""
+    if not message.method or types.events or (types.json and message.method != _ONLY_STREAMED):
+        return None
+    telemetry.note_refusal("not_acceptable")
+    forms = "as text/event-stream" if message.method == _ONLY_STREAMED else "as application/json or text/event-stream"
+    return json_rpc_error(406, f"This is answered {forms} alone; name it in Accept.", {}, request_id=message.id)
+
+
+def _has_weight_zero(kind: str) -> bool:
+    """Whether a media type is named in order to say that it is not read."""
     return any(part.strip() in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for part in kind.split(";")[1:])
 
 
-class _AsJson:
+class _EventsAsJson:
     """Sends a stream of events as the one JSON answer that it ends with."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
@@ -64,7 +77,7 @@ class _AsJson:
 
     async def send(self, message: Message) -> None:
         """Pass on what is no stream; keep of a stream what answers the request."""
-        if message["type"] == "http.response.start" and _is(message, _EVENTS):
+        if message["type"] == "http.response.start" and _has_type(message, _EVENTS):
             self._start = message
         elif message["type"] != "http.response.body" or self._start is None:
             await self._send(message)
@@ -82,8 +95,8 @@ class _AsJson:
 
     async def _end(self, start: Message) -> None:
         if not self._answer:
-            ended = refusal(503, "The session was ended before this was answered.", {"retry-after": "1"})
-            await ended(self._scope, _nothing, self._send)
+            ended = json_rpc_error(503, "The session was ended before this was answered.", {"retry-after": "1"})
+            await ended(self._scope, _disconnected, self._send)
             return
         headers = MutableHeaders(raw=list(start["headers"]))
         headers["content-type"], headers["content-length"] = _JSON, str(len(self._answer))
@@ -91,7 +104,7 @@ class _AsJson:
         await self._send({"type": "http.response.body", "body": self._answer})
 
 
-class _AsEvents:
+class _JsonAsEvents:
     """Sends the JSON that answers a request as a stream of one event; a refusal stays as it is."""
 
     def __init__(self, send: Send) -> None:
@@ -100,8 +113,8 @@ class _AsEvents:
         self._body = b""
 
     async def send(self, message: Message) -> None:
-        """Pass on what is no answer in JSON."""
-        if message["type"] == "http.response.start" and message["status"] == 200 and _is(message, _JSON):  # noqa: PLR2004
+        """Pass on what is no answer in JSON; keep of an answer its whole body."""
+        if message["type"] == "http.response.start" and message["status"] == 200 and _has_type(message, _JSON):  # noqa: PLR2004
             self._start = message
         elif message["type"] != "http.response.body" or self._start is None:
             await self._send(message)
@@ -119,9 +132,9 @@ class _AsEvents:
         await self._send({"type": "http.response.body", "body": event})
 
 
-async def _nothing() -> Message:
+async def _disconnected() -> Message:
     return {"type": "http.disconnect"}
 
 
-def _is(start: Message, kind: str) -> bool:
+def _has_type(start: Message, kind: str) -> bool:
     return Headers(raw=start["headers"]).get("content-type", "").partition(";")[0].strip() == kind

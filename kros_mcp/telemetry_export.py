@@ -1,7 +1,8 @@
 """Sends traces and metrics by OTLP over HTTP, if one of OpenTelemetry's own variables asks for it.
 
-All of it happens in threads of the SDK's. A collector that cannot be reached costs what was to be sent there, a
-line in the log once a minute, and at the end a bounded wait.
+All of it happens in threads of the SDK. A collector that cannot be reached costs what was to be sent there, a line in
+the log once a minute, and at the end a bounded wait. The SDK's own set-up from the environment is private, starts
+logging too, and waits for the collector without a bound; where `opentelemetry-instrument` has set it up, that stays.
 """
 
 import importlib.util
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
+from opentelemetry import trace
+
 from kros_mcp import __version__
 from kros_mcp.errors import SettingsError
 
@@ -23,19 +26,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 3.0
-COMPLAIN_EVERY_SECONDS: Final = 60.0
+LOG_EVERY_SECONDS: Final = 60.0
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 @contextmanager
 def exporting(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
-    """Export while the block lasts, as the variables say; without them nothing is loaded.
+    """Export while the block lasts, as the variables say; without them no SDK is loaded.
 
     Raises:
         SettingsError: They ask for what is not installed, or for a protocol that is not spoken.
     """
     signals = [signal for signal in ("TRACES", "METRICS") if asks_for(signal, environ)]
-    if not signals:
+    if not signals or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         yield
         return
     for signal in signals:
@@ -49,7 +52,7 @@ def exporting(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
 
 @contextmanager
 def exporting_if_installed(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
-    """Export while a command runs, as the variables say; one that a server alone needs stops no command.
+    """Export while a command runs, as the variables say; without the extra `otel`, the command runs all the same.
 
     Raises:
         SettingsError: They ask for a protocol that is not spoken.
@@ -60,7 +63,7 @@ def exporting_if_installed(environ: Mapping[str, str] = os.environ) -> Iterator[
 
 
 def asks_for(signal: str, environ: Mapping[str, str]) -> bool:
-    """Tell whether the variables ask for `TRACES` or `METRICS` to be sent by OTLP."""
+    """Whether the variables ask for `TRACES` or `METRICS` to be sent by OTLP."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporters = environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower()
@@ -87,17 +90,16 @@ def _begin(signals: list[str], environ: Mapping[str, str]) -> list[Callable[[], 
             "An OTEL_* variable asks for traces or metrics, and what sends them is not installed.",
             next_step="Install it: uv tool install '.[http,otel]'; or set OTEL_SDK_DISABLED=true.",
         ) from None
-    _quieten()
+    _replace_sdk_logs()
     name = environ.get("OTEL_SERVICE_NAME", "").strip() or "kros-mcp"
-    # Each worker and each command counts by itself; without an id of its own its series would pass for one another's.
-    own = {"service.name": name, "service.version": __version__, "service.instance.id": str(uuid.uuid4())}
-    resource = _Resource.create(own)
+    # Each worker and each command counts by itself; without an id of their own their series would be taken for one.
+    attributes = {"service.name": name, "service.version": __version__, "service.instance.id": str(uuid.uuid4())}
+    resource = _Resource.create(attributes)
     begin = {"TRACES": _begin_traces, "METRICS": _begin_metrics}
     return [begin[signal](resource) for signal in signals]
 
 
 def _begin_traces(resource: "Resource") -> Callable[[], object]:
-    from opentelemetry import trace  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -121,7 +123,7 @@ def _begin_metrics(resource: "Resource") -> Callable[[], object]:
 
 
 def _stop(stops: list[Callable[[], object]]) -> None:
-    """Send what is left, all signals at once; what an unreachable collector holds up longer is given up."""
+    """Send what is left, all signals at once; after a bounded time the rest is given up."""
     threads = [threading.Thread(target=stop, name="kros-mcp telemetry", daemon=True) for stop in stops]
     give_up_at = time.monotonic() + FLUSH_SECONDS
     for thread in threads:
@@ -132,18 +134,18 @@ def _stop(stops: list[Callable[[], object]]) -> None:
         logger.warning("the last traces or metrics could not be sent within %s seconds", FLUSH_SECONDS)
 
 
-def _quieten() -> None:
-    """Have the SDK's own lines told as one of ours: they repeat themselves, and may quote an address with a key."""
-    theirs = logging.getLogger("opentelemetry")
-    theirs.propagate = False
-    theirs.handlers = [_Complaints(logging.WARNING)]
+def _replace_sdk_logs() -> None:
+    """Log one line of ours instead of the SDK's: those repeat themselves, and may quote an address with a key."""
+    sdk_logger = logging.getLogger("opentelemetry")
+    sdk_logger.propagate = False
+    sdk_logger.handlers = [_SdkLogHandler(logging.WARNING)]
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
-class _Complaints(logging.Handler):
+class _SdkLogHandler(logging.Handler):
     _next_at = 0.0
 
     def emit(self, _record: logging.LogRecord) -> None:
         if time.monotonic() >= self._next_at:
-            self._next_at = time.monotonic() + COMPLAIN_EVERY_SECONDS
+            self._next_at = time.monotonic() + LOG_EVERY_SECONDS
             logger.warning("traces or metrics could not be sent; check OTEL_EXPORTER_OTLP_ENDPOINT and its collector")

@@ -7,7 +7,7 @@ import logging
 import pytest
 from issuer import EC_KEY, public_jwk
 
-from kros_mcp.http.issuer_keys import IssuerKeys
+from kros_mcp.http.oauth import IssuerKeys
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""A decision from the page: on what was shown, by somebody else than who asked, and once."""
+"""An approver's decision on the page: on what was shown, by somebody else than who asked, and once."""
 
 import hmac
 import json
@@ -12,11 +12,11 @@ from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Channel, Operation, State
 
-SIGNED_WHERE = " on the approvals page"
+_ON_THE_PAGE = " on the approvals page"
 
 
 def digest_of(operation: Operation) -> str:
-    """Digest all that is asked and quoted, so that a form tells which quote its reader saw."""
+    """Return a digest of all that is asked and quoted, so that a form tells which quote its reader saw."""
     shown = {
         "id": operation.id,
         "account": operation.account,
@@ -32,14 +32,14 @@ def digest_of(operation: Operation) -> str:
 
 
 def is_for_approvers(operation: Operation | None, account: str) -> bool:
-    """Tell whether an operation is one of this page's: put to an approver, in this account."""
+    """Whether an operation was put to the approvers of this account."""
     return operation is not None and operation.account == account and operation.channel is Channel.APPROVER
 
 
 async def decide(
     desk: Desk, operation_id: str, *, approver: str, digest: str, approving: bool, reason: str
 ) -> Operation:
-    """Write a yes or a no down; all that has to hold is looked at in the transaction that stores it.
+    """Record a yes or a no; all that has to hold is checked in the transaction that stores it.
 
     Args:
         desk: The account's resources.
@@ -54,7 +54,7 @@ async def decide(
         RefusedError: `OWN_REQUEST` or `NOT_PERMITTED`; nothing was decided.
         JournalError: It was not decided, or that is not known, which the message then says.
     """
-    chosen = (decisions.approval if approving else decisions.denial)(approver + SIGNED_WHERE, reason)
+    chosen = (decisions.approval if approving else decisions.denial)(approver + _ON_THE_PAGE, reason)
 
     def move(operation: Operation, now: float) -> Operation:
         if not is_for_approvers(operation, desk.account):

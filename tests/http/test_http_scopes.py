@@ -32,7 +32,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 
-from kros_mcp.http.pace import Pace
+from kros_mcp.http.rate_limit import RateLimiter
 from kros_mcp.operations.model import State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
@@ -403,7 +403,7 @@ async def test_who_asks_too_fast_is_told_when_to_come_back_and_others_are_not_he
 
 def test_a_callers_allowance_comes_back_with_time() -> None:
     clock = Clock()
-    pace = Pace(2, clock)
+    pace = RateLimiter(2, clock)
 
     assert [pace.wait_seconds("a") for _ in range(5)] == [0, 0, 0, 0, 1]
     assert pace.wait_seconds("b") == 0

@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from issuer import AUDIENCE, EC_KEY, PUBLIC_URL, RSA_KEY, URL, Clock, Issuer, minted, open_http, public_jwk
 
 from kros_mcp.errors import SettingsError
-from kros_mcp.http.access import Access
-from kros_mcp.http.authentication import build_access
+from kros_mcp.http.access import Access, build_access
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator
