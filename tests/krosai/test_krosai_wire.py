@@ -14,7 +14,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.krosai.envelope import read_list, read_object
 from kros_mcp.krosai.exchange import Reply
 from kros_mcp.krosai.paging import Page
-from kros_mcp.krosai.refusals import settled
+from kros_mcp.krosai.refusals import judge_answer
 from kros_mcp.krosai.wire import has_ended, is_pending, read_available, read_endpoint, read_phone_number
 
 LISTS = ["phone_numbers", "numbers", "available", "inventory", "data", "items", "results", "list"]
@@ -113,7 +113,7 @@ def test_an_answer_to_a_write_whatever_it_holds_is_written_refused_or_unknown(
     names = ("status", "code", "errors", "error", "data", "success", "id", "statusCode")
     for answer in (body, dict.fromkeys(names, body), *({name: body} for name in names)):
         try:
-            assert settled(Reply(status, {}, "json", answer), method).status == status < 300
+            assert judge_answer(Reply(status, {}, "json", answer), method).status == status < 300
         except (ApiError, OutcomeUnknownError):
             continue
 
@@ -122,7 +122,7 @@ def test_an_answer_wrapped_without_end_breaks_nothing() -> None:
     body: Any = {"status": "failed"}
     for _ in range(900):
         body = {"data": body, "items": [body]}
-    assert settled(Reply(200, {}, "json", body), "POST").number is None
+    assert judge_answer(Reply(200, {}, "json", body), "POST").number is None
 
 
 @pytest.mark.parametrize("body", [{}, {"phone_numbers": None}, {"data": {}}, {"endpoints": []}, None, "[]", 0])
