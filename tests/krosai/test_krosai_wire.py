@@ -296,9 +296,9 @@ def test_an_endpoints_secret_is_not_read() -> None:
 
 
 def test_a_total_below_what_was_received_is_no_total() -> None:
-    assert Page.of("abc", total=2, offset=0).total is None
-    assert Page.of("abc", total=3, offset=0).total == 3
-    assert Page.of("", total=3, offset=9).total == 3
+    assert Page.read("abc", str, total=2, offset=0).total is None
+    assert Page.read("abc", str, total=3, offset=0).total == 3
+    assert Page.read("", str, total=3, offset=9).total == 3
 
 
 @unhurried
@@ -312,3 +312,12 @@ def test_clean_text_is_short_visible_and_on_one_line(text: str) -> None:
 
 def test_clean_text_keeps_what_people_write() -> None:
     assert clean("  Büro\u202e \n\x00Lagos\u200b ") == "Büro Lagos"
+
+
+@pytest.mark.parametrize(
+    ("stated", "country"),
+    [("ng", "NG"), ("Nigeria, free of charge", None), ("NGA", None), ("N1", None), ("\u00e9\u00e9", None), (7, None)],
+)
+def test_a_country_is_a_code_of_two_letters_or_it_is_not_known(stated: object, country: str | None) -> None:
+    record = {"id": "x", "e164": "+2348035550123", "country": stated}
+    assert read_available(record).country == read_phone_number(record).country == country

@@ -8,8 +8,8 @@ from krosai_doubles import (
     KEY,
     ORDER,
     OWNED,
-    GateShutError,
     Script,
+    StoppedError,
     described,
     every_httpx_error,
     speaking_to,
@@ -296,10 +296,10 @@ async def test_a_shut_gate_keeps_the_request_here() -> None:
     script = Script(OWNED)
 
     def shut() -> None:
-        raise GateShutError
+        raise StoppedError
 
     async with speaking_to(script) as client:
-        with pytest.raises(GateShutError):
+        with pytest.raises(StoppedError):
             await client.purchase(ORDER, idempotency_key="a", before_sending=shut)
     assert script.requests == []
 
