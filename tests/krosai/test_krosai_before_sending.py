@@ -41,7 +41,7 @@ async def _update(client: KrosClient, check: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("write", [_purchase, _update])
-async def test_a_body_never_follows_its_head_once_the_gate_is_shut(
+async def test_a_body_never_follows_its_head_once_the_check_fails(
     write: Callable[[KrosClient, Callable[[], None]], object],
 ) -> None:
     async with tcp_server(keep_everything) as server, open_client(base_url=server.url, api_key=KEY) as client:
@@ -54,7 +54,7 @@ async def test_a_body_never_follows_its_head_once_the_gate_is_shut(
         assert (head.split(b" ")[0] in {b"POST", b"PATCH"}, separator, body) == (True, b"\r\n\r\n", b"")
 
 
-async def test_a_request_without_a_body_does_not_leave_once_the_gate_is_shut() -> None:
+async def test_a_request_without_a_body_does_not_leave_once_the_check_fails() -> None:
     async with tcp_server(keep_everything) as server, open_client(base_url=server.url, api_key=KEY) as client:
         check, asked = raising_at(2)  # before the connection, before the head
         with pytest.raises(StoppedError):

@@ -13,7 +13,7 @@ from kros_mcp.krosai.connections import Connections, headers
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_gate_that_shuts_after_connecting_keeps_the_bytes_here() -> None:
+async def test_a_check_that_fails_after_connecting_keeps_the_bytes_here() -> None:
     asked = 0
 
     def shut_the_second_time() -> None:
