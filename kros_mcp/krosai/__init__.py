@@ -20,7 +20,7 @@ from kros_mcp.krosai.owned import (
 )
 from kros_mcp.krosai.paging import Page, Unreadable, gather
 from kros_mcp.krosai.retry import within
-from kros_mcp.krosai.sip import SipCredentials
+from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.text import clean, is_id, quoted, quoted_id
 from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import (

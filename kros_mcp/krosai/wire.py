@@ -12,7 +12,7 @@ from typing import Final
 from kros_mcp.errors import ProtocolError
 from kros_mcp.krosai import text as shown
 from kros_mcp.krosai.envelope import NUMBER_NAMES
-from kros_mcp.krosai.sip import SipCredentials, read_sip
+from kros_mcp.krosai.sip_credentials import SipCredentials, read_sip
 from kros_mcp.krosai.text import clean, is_id
 from kros_mcp.money import Price, cents
 from kros_mcp.numbering import parse_e164, read_country

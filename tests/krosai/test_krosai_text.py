@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kros_mcp.characters import EscapingStream, escaped, visible
-from kros_mcp.krosai.sip import SipCredentials
+from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.text import clean, field, is_id, name, quoted, quoted_id
 from kros_mcp.krosai.wire import read_available, read_endpoint, read_phone_number
 from tests.support.hostile import INVISIBLE, LOOK_ALIKES, TERMINAL, deceiving, texts
