@@ -25,6 +25,7 @@ FLOORS = [
     ),
     ("kros_mcp.krosai",),
     ("kros_mcp.operations",),
+    ("kros_mcp.journals",),
     ("kros_mcp.tools",),
     ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
     ("kros_mcp.http",),

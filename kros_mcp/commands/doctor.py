@@ -28,10 +28,10 @@ from kros_mcp.errors import (
     TooSlowError,
 )
 from kros_mcp.http.tokens import read_tokens
+from kros_mcp.journals.backends import place
 from kros_mcp.krosai import clean, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations.desk import open_krosai
-from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
 NETWORK_SECONDS = 10.0

@@ -9,8 +9,8 @@ import anyio
 
 from kros_mcp.commands.conversation import Conversation, open_conversation
 from kros_mcp.commands.stage import ClaimError, Stage, amount
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.numbering import last_four
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.simulator import SimNumber, Simulator
 

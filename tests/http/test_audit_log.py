@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from seeing_bench import collecting, json_log, open_here
 
 from kros_mcp.http.logs import AccessLog
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.simulator import Simulator
 from tests.support.hostile import deceiving, texts

@@ -12,10 +12,10 @@ from kros_mcp.commands.books import person
 from kros_mcp.commands.books.choosing import account_of, short
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import adoption
 from kros_mcp.operations.journal import Filter, Journal
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import OPEN, State
 from kros_mcp.settings import Settings, load_settings
 

@@ -14,11 +14,11 @@ from kros_mcp.commands.books.choosing import account_of, currency, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import SettingsError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
-from kros_mcp.operations import certain, decisions, model, outlook, policy
+from kros_mcp.operations import decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import TOKENS, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
@@ -88,7 +88,7 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
 
 async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
-        return await certain.decide(journal, operation_id, move, by=person.by())
+        return await decisions.decide(journal, operation_id, move, by=person.by())
 
 
 def _show(case: _Case, settings: Settings) -> None:

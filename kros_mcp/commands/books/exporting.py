@@ -21,8 +21,8 @@ import anyio
 from kros_mcp.commands.books.choosing import Choice, choose, currency
 from kros_mcp.commands.books.record import record
 from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal, every
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds

@@ -12,9 +12,9 @@ from kros_mcp.commands.books.choosing import MOST_COUNTED, Choice, choose, curre
 from kros_mcp.commands.books.record import record, why
 from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations.decisions import decided
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds, day_of, minute

@@ -13,9 +13,9 @@ from kros_mcp.commands.books.choosing import account_of, require
 from kros_mcp.commands.books.question import labelled, question
 from kros_mcp.commands.books.table import fitted
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.operations import certain, decisions, moves
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.operations import decisions, moves
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
@@ -66,4 +66,4 @@ async def _question(settings: Settings, operation_id: str, move: Move) -> list[s
 
 async def _settle(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
-        return await certain.decide(journal, operation_id, move, by=person.by())
+        return await decisions.decide(journal, operation_id, move, by=person.by())

@@ -11,10 +11,10 @@ from kros_mcp.commands.books.choosing import account_of, currency, require, shor
 from kros_mcp.commands.books.record import record
 from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
 from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import events
 from kros_mcp.operations.events import Event, MoveName
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc

@@ -24,8 +24,8 @@ from kros_mcp.commands.desktop.places import config_path
 from kros_mcp.commands.doctor import of_key
 from kros_mcp.commands.usage import SERVER_NAME
 from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.journals.backends import place
 from kros_mcp.money import show_cents
-from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Settings, load_settings
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")

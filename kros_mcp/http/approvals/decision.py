@@ -6,7 +6,7 @@ from dataclasses import asdict
 from hashlib import sha256
 
 from kros_mcp.errors import OperationError, RefusedError
-from kros_mcp.operations import certain, decisions, model
+from kros_mcp.operations import decisions, model
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import missing
@@ -79,7 +79,7 @@ async def decide(
             )
         return chosen(operation, now)
 
-    decided = await certain.decide(desk.journal, operation_id, move, by=By(approver, "page"))
+    decided = await decisions.decide(desk.journal, operation_id, move, by=By(approver, "page"))
     if not is_for_approvers(decided, desk.account):  # expired ones never reach the move
         raise missing(operation_id)
     if decided.state is State.EXPIRED:

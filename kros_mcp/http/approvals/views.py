@@ -22,7 +22,7 @@ from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import OPEN, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
-from kros_mcp.operations.run_rates import RunRates
+from kros_mcp.operations.spending import RunRates
 from kros_mcp.operations.wording import changes, routed
 from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span

@@ -6,7 +6,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.journals import refused
+from kros_mcp.journals import journal_errors
 
 SCHEMA = "kros_mcp"
 LOCK = 0x6B726F73
@@ -117,7 +117,7 @@ async def prepare(connection: AsyncConnection[Any]) -> bytes:
 async def _secret(connection: AsyncConnection[Any]) -> bytes:
     found = await _row(connection, f"SELECT value FROM {SCHEMA}.meta WHERE name = 'secret'")  # noqa: S608
     if not found:
-        raise refused.damaged()
+        raise journal_errors.damaged()
     return bytes(found[0])
 
 
@@ -131,7 +131,7 @@ async def _version(connection: AsyncConnection[Any]) -> int:
         return 0
     [version] = await _row(connection, f"SELECT coalesce(max(number), 0) FROM {SCHEMA}.migrations")  # noqa: S608
     if version > len(MIGRATIONS):
-        raise refused.newer()
+        raise journal_errors.newer()
     return int(version)
 
 

@@ -5,10 +5,10 @@
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from kros_mcp.journals import journal_errors
+from kros_mcp.journals.clock import Moment, Progress
+from kros_mcp.journals.rows import Rows, Work, what_happened
 from kros_mcp.operations.events import Event
-from kros_mcp.operations.journals import refused
-from kros_mcp.operations.journals.clock import Moment, Progress
-from kros_mcp.operations.journals.rows import Rows, Work, what_happened
 from kros_mcp.operations.model import Operation
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def read(table: str) -> Work[Progress]:
 def decode(rows: Rows) -> Progress:
     """Make it of what was read."""
     if len(rows) != 1:
-        raise refused.damaged()
+        raise journal_errors.damaged()
     return Progress(*rows[0])
 
 
@@ -101,4 +101,4 @@ class Watch:
         """
         self.look(progress, at_least)
         if self._is_put_back:
-            raise refused.put_back()
+            raise journal_errors.put_back()

@@ -13,13 +13,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import adoption, audit_log, events, moves, restoration
-from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
-from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, Standing, busy, missing
-from kros_mcp.operations.journals import generation, restored
-from kros_mcp.operations.journals.clock import Progress, Timekeeper
-from kros_mcp.operations.journals.listing import condition
-from kros_mcp.operations.journals.rows import (
+from kros_mcp.journals import completeness, generation
+from kros_mcp.journals.clock import Progress, Timekeeper
+from kros_mcp.journals.filters import condition
+from kros_mcp.journals.rows import (
     COLUMNS,
     EVENT_COLUMNS,
     Work,
@@ -30,6 +27,9 @@ from kros_mcp.operations.journals.rows import (
     happened,
     marks,
 )
+from kros_mcp.operations import adoption, audit_log, events, moves, restoration
+from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
+from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, Standing, busy, missing
 from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.settings import Environment
@@ -328,20 +328,20 @@ class StoredJournal(ABC):
         def work() -> Work[int]:
             since = copied_at
             if since is None:
-                since = yield from restored.last_written(self._table, self._progress)
+                since = yield from completeness.last_written(self._table, self._progress)
             now = yield from self._time()
             restless = f"state IN ('proposed', 'confirmed', 'sending'){self._for_update}"
             found = yield from self._select(restless)
             for operation in found:
                 yield from self._stored(operation, restoration.ended(operation, now), now, by)
-            yield from restored.begin_anew(self._progress, self._meta, since)
+            yield from completeness.begin_anew(self._progress, self._meta, since)
             return len(found)
 
         return await self._transact_long(work)
 
     async def lacks_since(self, account: str) -> float | None:
         """Say after which time an account's purchases may be missing since a restore; None if none are."""
-        return await self._look(lambda: restored.lacking_since(self._progress, self._meta, account))
+        return await self._look(lambda: completeness.lacking_since(self._progress, self._meta, account))
 
     async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
         """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
@@ -349,14 +349,14 @@ class StoredJournal(ABC):
         def work() -> Work[bool]:
             yield from self._alone(account)
             now = yield from self._time()
-            if (yield from restored.lacking_since(self._progress, self._meta, account)) is None:
+            if (yield from completeness.lacking_since(self._progress, self._meta, account)) is None:
                 return False
             for operation in bought:
                 yield from self._insert(operation)
                 event = events.entered(operation, now, by)
                 yield from self._tell(operation.id, event)
                 yield happened(operation, event)
-            yield from restored.complete(self._meta, account)
+            yield from completeness.complete(self._meta, account)
             return True
 
         return await self._transact(work)
@@ -401,7 +401,7 @@ class StoredJournal(ABC):
 
     def _propose(self, draft: Operation, by: By) -> Work[Operation]:
         yield from self._alone(draft.account)
-        yield from restored.require_complete(self._progress, self._meta, draft.account)
+        yield from completeness.require_complete(self._progress, self._meta, draft.account)
         now = yield from self._time()
         mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
         identity = (draft.account, draft.e164, draft.principal, str(draft.action))
@@ -463,7 +463,7 @@ class StoredJournal(ABC):
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too
             yield from self._alone(found[0].account)
-            yield from restored.require_complete(self._progress, self._meta, found[0].account)
+            yield from completeness.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
         if current.state is not State.EXPIRED:
             if (yield from self._in_flight(current)):

@@ -14,11 +14,11 @@ from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.journals import generation
-from kros_mcp.operations.journals.clock import GivenTime, Machine, SharedTime
-from kros_mcp.operations.journals.postgres_schema import LOCK, SCHEMA, prepare, read_secret
-from kros_mcp.operations.journals.rows import Rows, Work
-from kros_mcp.operations.journals.stored import StoredJournal
+from kros_mcp.journals import generation
+from kros_mcp.journals.clock import GivenTime, Machine, SharedTime
+from kros_mcp.journals.postgres_schema import LOCK, SCHEMA, prepare, read_secret
+from kros_mcp.journals.rows import Rows, Work
+from kros_mcp.journals.sql import StoredJournal
 
 T = TypeVar("T")
 

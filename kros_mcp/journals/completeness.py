@@ -5,8 +5,8 @@
 import secrets
 from collections.abc import Sequence
 
-from kros_mcp.operations.journals import generation, refused
-from kros_mcp.operations.journals.rows import Work
+from kros_mcp.journals import generation, journal_errors
+from kros_mcp.journals.rows import Work
 
 _COMPLETE = "complete:"
 """Begins the names, in `meta`, of the accounts whose purchases since the copy have been entered."""
@@ -70,7 +70,7 @@ def require_complete(progress_table: str, meta: str, account: str) -> Work[None]
         JournalError: They have to be entered first; nothing is spent.
     """
     if (yield from lacking_since(progress_table, meta, account)) is not None:
-        raise refused.restored()
+        raise journal_errors.restored()
 
 
 def complete(meta: str, account: str) -> Work[None]:

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 from kros_mcp.errors import JournalError, SettingsError
+from kros_mcp.journals.sqlite import open_sqlite, open_sqlite_to_read
+from kros_mcp.journals.sqlite_file import is_there, journal_path, require_never_there
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.sqlite import open_sqlite, open_sqlite_to_read
-from kros_mcp.operations.journals.sqlite_file import is_there, journal_path, require_never_there
 from kros_mcp.settings import MEMORY, is_postgres
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def place(url: str | None) -> str:
     if url is None or not is_postgres(url):
         return str(journal_path(url) or "memory")
     with suppress(ImportError):
-        from kros_mcp.operations.journals.postgres_address import Address, InvalidAddressError  # noqa: PLC0415 - an extra
+        from kros_mcp.journals.postgres_address import Address, InvalidAddressError  # noqa: PLC0415 - an extra
 
         with suppress(InvalidAddressError):
             return str(Address.of(url))
@@ -69,7 +69,7 @@ def _opened(url: str | None) -> AbstractAsyncContextManager[Journal]:
     if url is None or not is_postgres(url):
         return open_sqlite(url)
     try:
-        from kros_mcp.operations.journals.postgres import open_postgres  # noqa: PLC0415 - an extra, and 100 ms
+        from kros_mcp.journals.postgres import open_postgres  # noqa: PLC0415 - an extra, and 100 ms
     except ImportError as exc:
         raise SettingsError(
             "KROS_JOURNAL_URL names a PostgreSQL database, for which the extra kros-mcp[postgres] is not installed.",

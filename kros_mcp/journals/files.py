@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from kros_mcp.operations.journals import refused
+from kros_mcp.journals import journal_errors
 
 SETTLING_SECONDS = 1.0
 _HEADER_BYTES = 32
@@ -65,12 +65,12 @@ def require_own_log(path: Path) -> None:
         JournalError: They do not belong together.
     """
     if wal_of(path) and _read(path, _HEADER_BYTES)[18:20] == b"\1\1":
-        raise refused.not_its_log(path.with_name(f"{path.name}-wal"))
+        raise journal_errors.not_its_log(path.with_name(f"{path.name}-wal"))
     log = path.with_name(f"{path.name}-journal")
     give_up_at = time.monotonic() + SETTLING_SECONDS
     while not _belongs(path, log):
         if time.monotonic() >= give_up_at:  # else another process was writing while we looked
-            raise refused.not_its_log(log)
+            raise journal_errors.not_its_log(log)
         time.sleep(0.02)
 
 

@@ -8,11 +8,10 @@ from itertools import count
 from pathlib import Path
 
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError
-from kros_mcp.operations.events import By
-from kros_mcp.operations.journals import refused, restored
-from kros_mcp.operations.journals.placing import link, new_beside
-from kros_mcp.operations.journals.sqlite import open_sqlite
-from kros_mcp.operations.journals.sqlite_file import (
+from kros_mcp.journals import completeness, journal_errors
+from kros_mcp.journals.files import link, new_beside
+from kros_mcp.journals.sqlite import open_sqlite
+from kros_mcp.journals.sqlite_file import (
     MIGRATIONS,
     address,
     beside,
@@ -22,6 +21,7 @@ from kros_mcp.operations.journals.sqlite_file import (
     require_ours,
     translated,
 )
+from kros_mcp.operations.events import By
 from kros_mcp.times import utc
 
 _PROCESSES = Path("/proc")
@@ -124,7 +124,7 @@ def _read(path: Path) -> sqlite3.Connection:
     if not is_there(path) or not path.is_file():
         raise InvalidArgumentError(f"There is no file {path}.", next_step="")
     if path.stat().st_size == 0:
-        raise refused.empty(path)
+        raise journal_errors.empty(path)
     connection = connect(address(path, "ro"))
     try:
         require_ours(connection, path)
@@ -157,16 +157,16 @@ def _copy(path: Path, to: Path) -> tuple[Path, Copied]:
 
 def _whole(connection: sqlite3.Connection, path: Path) -> Copied:
     if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
-        raise refused.damaged()
+        raise journal_errors.damaged()
     [(operations, last_at)] = connection.execute("SELECT count(*), max(created_at) FROM operations")
-    [times] = connection.execute(restored.last_move("operations"))
+    [times] = connection.execute(completeness.last_move("operations"))
     moved_at, ahead = 0.0, 0.0
     if connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS):
         rows = connection.execute("SELECT moved_at, ahead FROM progress").fetchall()
         if len(rows) != 1:
-            raise refused.damaged()
+            raise journal_errors.damaged()
         [(moved_at, ahead)] = rows
-    written_at = restored.written_at(times, moved_at, ahead)
+    written_at = completeness.written_at(times, moved_at, ahead)
     return Copied(operations, path.stat().st_size, last_at, written_at)
 
 

@@ -9,17 +9,17 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from kros_mcp.operations.journals import generation, refused
-from kros_mcp.operations.journals.clock import GivenTime, Machine, MachineTime
-from kros_mcp.operations.journals.rows import Rows, Work
-from kros_mcp.operations.journals.sqlite_file import (
+from kros_mcp.journals import generation, journal_errors
+from kros_mcp.journals.clock import GivenTime, Machine, MachineTime
+from kros_mcp.journals.rows import Rows, Work
+from kros_mcp.journals.sql import StoredJournal
+from kros_mcp.journals.sqlite_file import (
     BUSY_SECONDS,
     journal_path,
     open_file,
     open_file_to_read,
     translated,
 )
-from kros_mcp.operations.journals.stored import StoredJournal
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class SqliteJournal(StoredJournal):
         """
         if self._is_replaced or self._identity() != self._file:
             self._is_replaced = True
-            raise refused.replaced()
+            raise journal_errors.replaced()
 
     def _identity(self) -> tuple[int, int] | None:
         if self._path is None:

@@ -11,8 +11,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from kros_mcp.errors import JournalError, KrosError
-from kros_mcp.operations.journals import refused
-from kros_mcp.operations.journals.placing import link, new_beside, require_own_log, wal_of
+from kros_mcp.journals import journal_errors
+from kros_mcp.journals.files import link, new_beside, require_own_log, wal_of
 from kros_mcp.settings import default_journal_path
 
 APPLICATION_ID = 0x6B726F73  # "kros"
@@ -167,7 +167,7 @@ def require_never_there(path: Path) -> None:
     """
     for left in beside(real(path)):
         if left.exists():
-            raise refused.gone(path, left)
+            raise journal_errors.gone(path, left)
 
 
 def connect(name: str) -> sqlite3.Connection:
@@ -196,7 +196,7 @@ def _create(path: Path) -> None:
 
 def _open_existing(path: Path) -> tuple[sqlite3.Connection, bytes]:
     if path.stat().st_size == 0:
-        raise refused.empty(path)
+        raise journal_errors.empty(path)
     require_own_log(path)
     has_log = wal_of(path) > 0
     with translated():
@@ -206,7 +206,7 @@ def _open_existing(path: Path) -> tuple[sqlite3.Connection, bytes]:
             require_ours(connection, path)
             _make_private(path)
             if has_log and connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
-                raise refused.not_its_log(path.with_name(f"{path.name}-wal"))
+                raise journal_errors.not_its_log(path.with_name(f"{path.name}-wal"))
             _leave_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             return connection, prepare(connection)
@@ -279,14 +279,14 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         connection.execute("ROLLBACK")
     if not (application or version or filled):
-        raise refused.empty(path)
+        raise journal_errors.empty(path)
     if application != APPLICATION_ID:
-        raise refused.foreign()
+        raise journal_errors.foreign()
     if version > len(MIGRATIONS):
-        raise refused.newer()
+        raise journal_errors.newer()
     needed = {"operations", "meta"} | ({"operation_events", "progress"} if version == len(MIGRATIONS) else set())
     if version == 0 or not needed <= tables:
-        raise refused.damaged()
+        raise journal_errors.damaged()
 
 
 def _leave_wal(connection: sqlite3.Connection) -> None:
@@ -309,7 +309,7 @@ def prepare(connection: sqlite3.Connection) -> bytes:
         _migrate(connection)
     found = connection.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
     if found is None or connection.execute("SELECT count(*) FROM progress").fetchone()[0] != 1:
-        raise refused.damaged()
+        raise journal_errors.damaged()
     return bytes(found[0])
 
 
@@ -335,7 +335,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 def _ours(exc: sqlite3.Error) -> JournalError:
     name = getattr(exc, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return refused.damaged()
+        return journal_errors.damaged()
     reasons = {
         ("SQLITE_BUSY", "SQLITE_LOCKED"): "The journal is locked by another process; nothing can be spent until it "
         "lets go.",
