@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO, cast
 
 from kros_mcp import __version__
-from kros_mcp.characters import Harmless
+from kros_mcp.characters import EscapingStream
 from kros_mcp.commands import usage
 from kros_mcp.errors import JournalError, KrosaiError, KrosError, NotFoundError, OperationError
 
@@ -99,7 +99,7 @@ def _is_text(word: str) -> bool:
 @contextmanager
 def _harmless_errors() -> Iterator[None]:
     """Let nothing that is written to standard error command the terminal, whoever it came from."""
-    with redirect_stderr(cast("TextIO", Harmless(sys.stderr))):
+    with redirect_stderr(cast("TextIO", EscapingStream(sys.stderr))):
         yield
 
 
@@ -111,7 +111,7 @@ def _harmless_output() -> Iterator[None]:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    with redirect_stdout(cast("TextIO", Harmless(sys.stdout))):
+    with redirect_stdout(cast("TextIO", EscapingStream(sys.stdout))):
         yield
 
 

@@ -74,6 +74,16 @@ def test_imports_point_down(name: str) -> None:
             assert floor(target) <= floor(name), f"{name} imports {target}, which stands above it"
 
 
+def test_the_krosai_client_is_imported_by_its_face() -> None:
+    """`transport` loads httpx and so stands apart; `wire` is imported whole, beside shapes of the same meaning."""
+    allowed = {"kros_mcp.krosai", "kros_mcp.krosai.transport", "kros_mcp.krosai.wire"}
+    known = modules()
+    for name, path in known.items():
+        if room(name) != "kros_mcp.krosai":
+            inner = {found for found in imports_of(path) if found in known and room(found) == "kros_mcp.krosai"}
+            assert inner <= allowed, name
+
+
 def test_the_simulator_imports_nothing_of_ours() -> None:
     for name, path in modules().items():
         if room(name) == "kros_mcp.simulator":

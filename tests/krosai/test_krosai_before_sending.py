@@ -1,10 +1,10 @@
-"""The gate is asked before every part of a write that leaves, since a process may be frozen between two of them."""
+"""`before_sending` is called before each part of a write, since a process may be frozen between two of them."""
 
 import asyncio
 from collections.abc import Callable
 
 import pytest
-from krosai_doubles import KEY, ORDER, GateShutError, TcpServer, tcp_server
+from krosai_doubles import KEY, ORDER, StoppedError, TcpServer, tcp_server
 
 from kros_mcp.errors import OutcomeUnknownError
 from kros_mcp.krosai import KrosClient, Routing, open_client
@@ -20,45 +20,45 @@ async def keep_everything(server: TcpServer, reader: asyncio.StreamReader, _: as
     server.received.append(received)
 
 
-def shut_at(time: int) -> tuple[Callable[[], None], list[int]]:
-    """Make a gate that is shut from the n-th time on that it is asked."""
+def raising_at(time: int) -> tuple[Callable[[], None], list[int]]:
+    """Return a `before_sending` that raises from the n-th call on, and the list of its calls."""
     asked: list[int] = []
 
-    def gate() -> None:
+    def check() -> None:
         asked.append(len(asked) + 1)
         if len(asked) >= time:
-            raise GateShutError
+            raise StoppedError
 
-    return gate, asked
-
-
-async def _purchase(client: KrosClient, gate: Callable[[], None]) -> None:
-    await client.purchase(ORDER, idempotency_key="a", before_sending=gate)
+    return check, asked
 
 
-async def _update(client: KrosClient, gate: Callable[[], None]) -> None:
-    await client.update_number("pn_1", Routing(allow_inbound=True), idempotency_key="a", before_sending=gate)
+async def _purchase(client: KrosClient, check: Callable[[], None]) -> None:
+    await client.purchase(ORDER, idempotency_key="a", before_sending=check)
+
+
+async def _update(client: KrosClient, check: Callable[[], None]) -> None:
+    await client.update_number("pn_1", Routing(allow_inbound=True), idempotency_key="a", before_sending=check)
 
 
 @pytest.mark.parametrize("write", [_purchase, _update])
-async def test_a_body_never_follows_its_head_once_the_gate_is_shut(
+async def test_a_body_never_follows_its_head_once_the_check_fails(
     write: Callable[[KrosClient, Callable[[], None]], object],
 ) -> None:
     async with tcp_server(keep_everything) as server, open_client(base_url=server.url, api_key=KEY) as client:
-        gate, asked = shut_at(3)  # before the connection, before the head, before the body
-        with pytest.raises(GateShutError):
-            await write(client, gate)  # type: ignore[misc]
+        check, asked = raising_at(3)  # before the connection, before the head, before the body
+        with pytest.raises(StoppedError):
+            await write(client, check)  # type: ignore[misc]
     assert len(asked) == 3
     for received in server.received:
         head, separator, body = received.partition(b"\r\n\r\n")
         assert (head.split(b" ")[0] in {b"POST", b"PATCH"}, separator, body) == (True, b"\r\n\r\n", b"")
 
 
-async def test_a_request_without_a_body_does_not_leave_once_the_gate_is_shut() -> None:
+async def test_a_request_without_a_body_does_not_leave_once_the_check_fails() -> None:
     async with tcp_server(keep_everything) as server, open_client(base_url=server.url, api_key=KEY) as client:
-        gate, asked = shut_at(2)  # before the connection, before the head
-        with pytest.raises(GateShutError):
-            await client.release_number("pn_1", permanent=False, idempotency_key="a", before_sending=gate)
+        check, asked = raising_at(2)  # before the connection, before the head
+        with pytest.raises(StoppedError):
+            await client.release_number("pn_1", permanent=False, idempotency_key="a", before_sending=check)
     assert (len(asked), [received for received in server.received if received]) == (2, [])
 
 
@@ -67,7 +67,7 @@ async def test_a_request_without_a_body_has_left_whole_with_its_head() -> None:
         server.received.append(await reader.readuntil(b"\r\n\r\n"))
 
     async with tcp_server(hang_up) as server, open_client(base_url=server.url, api_key=KEY) as client:
-        gate, asked = shut_at(3)
+        check, asked = raising_at(3)
         with pytest.raises(OutcomeUnknownError):
-            await client.release_number("pn_1", permanent=False, idempotency_key="a", before_sending=gate)
+            await client.release_number("pn_1", permanent=False, idempotency_key="a", before_sending=check)
     assert (len(asked), len(server.received)) == (2, 1)

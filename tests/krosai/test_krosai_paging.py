@@ -4,14 +4,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.client import open_client
 from kros_mcp.krosai.paging import Page, gather
-from kros_mcp.krosai.wire import read_available, read_phone_number
 
 pytestmark = pytest.mark.anyio
 
 Read = Callable[[int, int], Awaitable[Page[int]]]
+
+
+def as_sent(item: object) -> int:
+    assert isinstance(item, int)
+    return item
 
 
 class Listing:
@@ -27,7 +29,7 @@ class Listing:
         self.asked.append((size, offset))
         start = offset if self.heeds_offset else 0
         sent = range(self.length)[start : start + (self.most or size)]
-        page = Page.of(sent, total=self.length if self.totals else None, offset=offset)
+        page = Page.read(sent, as_sent, total=self.length if self.totals else None, offset=offset)
         return page.where(lambda item: item % self.every == 0)
 
 
@@ -82,22 +84,6 @@ async def test_there_is_no_total_once_anything_was_dropped(every: int, total: in
 
 async def test_a_list_that_promises_more_and_sends_nothing_has_ended() -> None:
     async def read(_size: int, offset: int) -> Page[int]:
-        return Page.of([], total=50, offset=offset)
+        return Page.read([], as_sent, total=50, offset=offset)
 
     assert (await gather(read, limit=10, offset=20)).next_offset is None
-
-
-@pytest.mark.parametrize(
-    ("stated", "country"),
-    [("ng", "NG"), ("Nigeria, free of charge", None), ("NGA", None), ("N1", None), ("\u00e9\u00e9", None), (7, None)],
-)
-def test_a_country_is_a_code_of_two_letters_or_it_is_not_known(stated: object, country: str | None) -> None:
-    record = {"id": "x", "e164": "+2348035550123", "country": stated}
-    assert read_available(record).country == read_phone_number(record).country == country
-
-
-async def test_certificates_that_do_not_exist_are_an_error_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
-    async with open_client(base_url="https://api.krosai.com/v1", api_key="kros_test_x") as client:
-        with pytest.raises(SettingsError, match="SSL_CERT_FILE"):
-            client.warm_up()

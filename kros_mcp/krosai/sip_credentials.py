@@ -6,10 +6,10 @@ from kros_mcp.krosai.text import field
 
 
 class SipCredentials:
-    """What a SIP client needs to register; shown by name only, never by value (section 4).
+    """What a SIP client needs to register; only the names of the fields are shown, never the values (section 4).
 
-    The shape is not documented, so the values stay as KrosAI sent them. `repr`, `str`, copies, `asdict`
-    and pickling give nothing away; `reveal` is for the person at the terminal.
+    The shape is not documented, so the values stay as KrosAI sent them. `repr`, `str`, copies, `asdict` and pickling
+    reveal nothing; `reveal` is for the person at the terminal.
     """
 
     __slots__ = ("_values",)
@@ -19,11 +19,11 @@ class SipCredentials:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of what KrosAI sent, in its order; "other", once, for what has no plain name."""
+        """The names of the fields that KrosAI sent, in its order; "other", once, for those without a plain name."""
         return tuple(dict.fromkeys(map(field, self._values)))
 
     def reveal(self) -> dict[str, object]:
-        """Give the values themselves. Never call this where a model or a log can see the result."""
+        """Return the values themselves. Never call this where a model or a log can see the result."""
         return dict(self._values)
 
     def __repr__(self) -> str:
@@ -43,7 +43,7 @@ class SipCredentials:
 
 
 def read_sip(record: dict[str, object]) -> SipCredentials | None:
-    """Collect everything whose name begins with "sip"; a `sip_credentials` object is laid open."""
+    """Return all fields of a record whose name begins with "sip", and the content of those that are objects."""
     values: dict[str, object] = {}
     for name, value in record.items():
         if not name.lower().startswith("sip") or value is None:
