@@ -25,7 +25,7 @@ LONGEST_REASON = 200
 
 
 def decided(operation: Operation) -> By | None:
-    """Return who said yes or no to an operation last, and through which channel; None where nobody has, or none can tell.
+    """Return who said yes or no to an operation last, and where; None where nobody has, or none can tell.
 
     What was decided before rows named it is told from what the row says of the yes.
     """
