@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             with _harmless_output():
                 code = _ended(arguments)
     if arguments.command is None:
-        # A thread still waits for stdin, which nothing can interrupt: see serve.leave.
-        from kros_mcp.commands.serve import leave  # noqa: PLC0415 - only where the server ran
+        # A thread still waits for stdin, which nothing can interrupt: see stdio_server.leave.
+        from kros_mcp.commands.stdio_server import leave  # noqa: PLC0415 - only where the server ran
 
         leave(code)
     sys.exit(code)
@@ -125,9 +125,9 @@ def _run(arguments: argparse.Namespace) -> int:
     # Each command imports its own module: the server must start fast, and the others need not load it.
     match arguments.command:
         case None:
-            from kros_mcp.commands import serve  # noqa: PLC0415
+            from kros_mcp.commands import stdio_server  # noqa: PLC0415
 
-            return serve.run(simulator=arguments.simulator)
+            return stdio_server.run(simulator=arguments.simulator)
         case "http":
             from kros_mcp.commands import http  # noqa: PLC0415
 
@@ -159,11 +159,11 @@ def _run_for_operator(arguments: argparse.Namespace) -> int:
 
             return sip.run(arguments.number)
         case "install":
-            from kros_mcp.commands.desktop import install  # noqa: PLC0415
+            from kros_mcp.commands import install  # noqa: PLC0415
 
             return install.run(arguments)
         case "bundle":
-            from kros_mcp.commands.desktop import bundle  # noqa: PLC0415
+            from kros_mcp.commands import bundle  # noqa: PLC0415
 
             return bundle.run(arguments)
         case "backup" | "restore":
@@ -184,29 +184,29 @@ def _run_on_journal(arguments: argparse.Namespace) -> int:
 def _run_on_books(arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "operations":
-            from kros_mcp.commands.books import listing, timeline  # noqa: PLC0415
+            from kros_mcp.commands import operations, timeline  # noqa: PLC0415
 
-            return listing.run(arguments) if arguments.operation_id is None else timeline.run(arguments)
+            return operations.run(arguments) if arguments.operation_id is None else timeline.run(arguments)
         case "export":
-            from kros_mcp.commands.books import exporting  # noqa: PLC0415
+            from kros_mcp.commands import export  # noqa: PLC0415
 
-            return exporting.run(arguments)
+            return export.run(arguments)
         case "reconcile":
-            from kros_mcp.commands.reconciling import reconcile  # noqa: PLC0415
+            from kros_mcp.commands import reconcile  # noqa: PLC0415
 
             return reconcile.run(arguments)
         case "settle":
-            from kros_mcp.commands.books import settling  # noqa: PLC0415
+            from kros_mcp.commands import settle  # noqa: PLC0415
 
-            return settling.run(arguments)
+            return settle.run(arguments)
         case "adopt":
-            from kros_mcp.commands.books import adopting  # noqa: PLC0415
+            from kros_mcp.commands import adopt  # noqa: PLC0415
 
-            return adopting.run(arguments)
+            return adopt.run(arguments)
         case _:
-            from kros_mcp.commands.books import deciding  # noqa: PLC0415
+            from kros_mcp.commands import approve  # noqa: PLC0415
 
-            return deciding.run(arguments)
+            return approve.run(arguments)
 
 
 def _run_on_copies(arguments: argparse.Namespace) -> int:

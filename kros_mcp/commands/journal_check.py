@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
-from kros_mcp.commands.books.choosing import account_of, is_foreign, short
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
+from kros_mcp.commands.selection import account_of, is_foreign, short
 from kros_mcp.commands.watched import TOLD_SECONDS, is_named_but_not_listed, was_corrected_lately
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journal import Filter, Journal, every

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import anyio
 
+from kros_mcp.commands import person
 from kros_mcp.commands.backup import file_of, target, told
-from kros_mcp.commands.books import person
-from kros_mcp.commands.books.table import fitted
+from kros_mcp.commands.console import fitted
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.copying import look_at, put_back, users

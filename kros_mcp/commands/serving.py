@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from kros_mcp.commands.serve import in_our_words
+from kros_mcp.commands.stdio_server import in_our_words
 from kros_mcp.errors import SettingsError
 from kros_mcp.http.access import Access
 from kros_mcp.http.authentication import build_access

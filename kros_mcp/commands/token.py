@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kros_mcp import numbering
-from kros_mcp.commands.books.table import Column, drawn, terminal_columns
-from kros_mcp.commands.whole import write_whole
+from kros_mcp.commands.atomic_file import write_whole
+from kros_mcp.commands.console import Column, drawn, terminal_columns
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, Entry, parse_tokens
 from kros_mcp.settings import load_tokens_file

@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 from commands_doubles import E164, Command, an_operation, put, run_elsewhere, settled
 
-from kros_mcp.commands.books import choosing, listing
+from kros_mcp.commands import operations, selection
 from kros_mcp.operations import journal, moves
 from kros_mcp.operations.model import Action, Channel, State
 
@@ -151,7 +151,7 @@ def test_what_lies_beyond_the_limit_is_counted_and_how_to_see_it_is_said(command
 def test_what_waits_for_a_person_is_counted_only_so_far(
     command: Command, journal_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (choosing, listing):
+    for module in (selection, operations):
         monkeypatch.setattr(module, "MOST_COUNTED", 3)
     monkeypatch.setattr(journal, "_PAGE", 2)
     for index in range(3):
@@ -167,7 +167,7 @@ def test_what_waits_for_a_person_is_counted_only_so_far(
 def test_a_limit_that_would_be_refused_is_not_advised(
     command: Command, journal_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "_MOST_SHOWN", 2)
+    monkeypatch.setattr(operations, "_MOST_SHOWN", 2)
     for index in range(3):
         put(journal_url, an_operation(e164=f"+23420155501{index:02d}"))
 

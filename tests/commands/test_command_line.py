@@ -107,11 +107,11 @@ def test_text_beyond_ascii_is_taken(command: Command) -> None:
 
 def test_no_line_of_the_driver_stands_beside_our_sentence() -> None:
     program = (
-        "import logging; from kros_mcp import cli; from kros_mcp.commands.books import listing\n"
+        "import logging; from kros_mcp import cli; from kros_mcp.commands import operations\n"
         "def run(_):\n"
         "    for name in ('psycopg', 'psycopg.pool', 'kros_mcp'): logging.getLogger(name).warning('raw %s', name)\n"
         "    return 0\n"
-        "listing.run = run; cli.main(['operations'])"
+        "operations.run = run; cli.main(['operations'])"
     )
 
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

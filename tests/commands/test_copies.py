@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.commands.books import person
+from kros_mcp.commands import person
 from kros_mcp.errors import JournalError
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves, restoring

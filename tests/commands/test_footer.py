@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from commands_doubles import Command, an_operation, put, settled
 
-from kros_mcp.commands.books import table
+from kros_mcp.commands import console
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Channel, State
 
@@ -58,7 +58,7 @@ def width(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> in
     columns: int = request.param
     environment.setenv("COLUMNS", str(columns))
     environment.setenv("KROS_API_KEY", "kros_test_another")
-    environment.setattr(table, "terminal_columns", lambda: columns)
+    environment.setattr(console, "terminal_columns", lambda: columns)
     return columns
 
 

@@ -10,8 +10,8 @@ import anyio
 import pytest
 from commands_doubles import Command, Ran, an_operation, put, read, sent, settled
 
-from kros_mcp.commands.reconciling.comparing import Account, compare
-from kros_mcp.commands.reconciling.history import History, Known
+from kros_mcp.commands.differences import Account, compare
+from kros_mcp.commands.history import History, Known
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
 from kros_mcp.operations.events import By

@@ -1,6 +1,6 @@
 import pytest
 
-from kros_mcp.commands.books.table import Column, drawn, shortened
+from kros_mcp.commands.console import Column, drawn, shortened
 
 COLUMNS = (
     Column("id"),

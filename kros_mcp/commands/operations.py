@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from kros_mcp.commands.books import person
-from kros_mcp.commands.books.choosing import MOST_COUNTED, Choice, choose, currency, short, waiting_for_a_person
-from kros_mcp.commands.books.record import record, why
-from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
+from kros_mcp.commands import person
+from kros_mcp.commands.console import Column, drawn, fitted, terminal_columns
+from kros_mcp.commands.record import record, why
+from kros_mcp.commands.selection import MOST_COUNTED, Choice, choose, currency, short, waiting_for_a_person
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.decisions import decided

@@ -18,8 +18,8 @@ from typing import Any, TextIO
 
 import anyio
 
-from kros_mcp.commands.books.choosing import Choice, choose, currency
-from kros_mcp.commands.books.record import record
+from kros_mcp.commands.record import record
+from kros_mcp.commands.selection import Choice, choose, currency
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.journals.backends import open_journal

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kros_mcp.commands.whole import write_whole
+from kros_mcp.commands.atomic_file import write_whole
 from kros_mcp.errors import KrosError, SettingsError
 
 SERVERS = "mcpServers"

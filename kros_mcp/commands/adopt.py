@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import anyio
 
-from kros_mcp.commands.books import person
-from kros_mcp.commands.books.choosing import account_of, short
-from kros_mcp.commands.books.table import fitted
+from kros_mcp.commands import person
+from kros_mcp.commands.console import fitted
+from kros_mcp.commands.selection import account_of, short
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import accounts

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from kros_mcp.commands.books import person
-from kros_mcp.commands.books.choosing import short
+from kros_mcp.commands import person
+from kros_mcp.commands.acknowledgements import acknowledge, with_known
+from kros_mcp.commands.differences import Account, Acknowledged, Difference, compare, differs
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
-from kros_mcp.commands.reconciling.acknowledging import acknowledge, with_known
-from kros_mcp.commands.reconciling.comparing import Account, Acknowledged, Difference, compare, differs
-from kros_mcp.commands.reconciling.history import TOLD_OF, History, read_history
+from kros_mcp.commands.history import TOLD_OF, History, read_history
+from kros_mcp.commands.selection import short
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.inventory import Inventory

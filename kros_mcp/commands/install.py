@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kros_mcp.commands.desktop import config_file
-from kros_mcp.commands.desktop.config_file import SERVERS, ConfigFile
-from kros_mcp.commands.desktop.entry import (
+from kros_mcp.commands import desktop_config
+from kros_mcp.commands.desktop_config import SERVERS, ConfigFile
+from kros_mcp.commands.desktop_entry import (
     API_KEY,
     JOURNAL,
     REPLACED_BY_THE_SIMULATOR,
@@ -20,8 +20,8 @@ from kros_mcp.commands.desktop.entry import (
     left_out,
     without_login,
 )
-from kros_mcp.commands.desktop.places import config_path
 from kros_mcp.commands.doctor import of_key
+from kros_mcp.commands.places import config_path
 from kros_mcp.commands.usage import SERVER_NAME
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.money import show_cents
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = entry(os.environ, simulator=arguments.simulator)
     if arguments.show:
         return _show(path, name, wanted)
-    _put_in(config_file.read(path), name, wanted)
+    _put_in(desktop_config.read(path), name, wanted)
     _tell_settings(wanted, settings)
     try_key = "" if arguments.simulator else _TRY_KEY
     print(_NEXT.format(try_key=try_key, undo=_undoing(arguments)), end="")
@@ -104,7 +104,7 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
             code="SETTINGS_LOST",
             next_step="Set them here too; or, to do without them, take that entry out first with --undo.",
         )
-    config_file.put_in(config, name, wanted, keep_backup=there is not None)
+    desktop_config.put_in(config, name, wanted, keep_backup=there is not None)
     print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
     if there is not None:
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
@@ -138,13 +138,13 @@ def _env(found: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _undo(path: Path, name: str) -> int:
-    config = config_file.read(path)
+    config = desktop_config.read(path)
     if name not in config.servers:
         print(f"There is no {name} in {config.path}; nothing was changed.")
         return 0
     if not is_ours(config.servers[name]):
         raise _not_ours(config, name)
-    print(config_file.take_out(config, name))
+    print(desktop_config.take_out(config, name))
     print("Quit Claude Desktop by its tray or menu bar, and start it again.")
     return 0
 

@@ -8,7 +8,7 @@ from typing import Any
 from mcp.types import Prompt, PromptMessage, TextContent
 
 from kros_mcp import __version__
-from kros_mcp.commands.desktop.fields import Described, described
+from kros_mcp.commands.setting_fields import Described, described
 from kros_mcp.server import KrosServer
 
 PYTHON = ">=3.11"

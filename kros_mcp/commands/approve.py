@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import anyio
 
-from kros_mcp.commands.books import person
-from kros_mcp.commands.books.choosing import account_of, currency, require
-from kros_mcp.commands.books.question import labelled, question
-from kros_mcp.commands.books.table import fitted
+from kros_mcp.commands import person
+from kros_mcp.commands.console import fitted
+from kros_mcp.commands.question import labelled, question
+from kros_mcp.commands.selection import account_of, currency, require
 from kros_mcp.errors import SettingsError
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_again

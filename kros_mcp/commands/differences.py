@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.commands.reconciling.history import History, Known, ended
+from kros_mcp.commands.history import History, Known, ended
 from kros_mcp.commands.stage import amount
 from kros_mcp.commands.watched import is_named_but_not_listed, is_watched, was_corrected_lately
 from kros_mcp.krosai.owned import OwnedReading

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kros_mcp.commands.books.choosing import currency, is_foreign, short
-from kros_mcp.commands.books.table import fitted
+from kros_mcp.commands.console import fitted
+from kros_mcp.commands.selection import currency, is_foreign, short
 from kros_mcp.commands.stage import paint, wrapped
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.confirmation import sentence

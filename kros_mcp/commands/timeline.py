@@ -7,9 +7,9 @@ from typing import Any
 
 import anyio
 
-from kros_mcp.commands.books.choosing import account_of, currency, require, short
-from kros_mcp.commands.books.record import record
-from kros_mcp.commands.books.table import Column, drawn, fitted, terminal_columns
+from kros_mcp.commands.console import Column, drawn, fitted, terminal_columns
+from kros_mcp.commands.record import record
+from kros_mcp.commands.selection import account_of, currency, require, short
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import events

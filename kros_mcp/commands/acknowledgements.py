@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from kros_mcp.commands.differences import Acknowledged, Difference
 from kros_mcp.commands.findings import ok
-from kros_mcp.commands.reconciling.comparing import Acknowledged, Difference
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.events import By, Event, MoveName

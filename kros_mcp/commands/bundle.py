@@ -15,8 +15,8 @@ from pathlib import Path
 import anyio
 
 import kros_mcp
-from kros_mcp.commands.desktop.manifest import ICON, PYTHON, STARTS, manifest
-from kros_mcp.commands.whole import write_whole
+from kros_mcp.commands.atomic_file import write_whole
+from kros_mcp.commands.manifest import ICON, PYTHON, STARTS, manifest
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.server import build_server
 from kros_mcp.settings import Settings

@@ -8,10 +8,10 @@ from functools import partial
 
 import anyio
 
-from kros_mcp.commands.books import person
-from kros_mcp.commands.books.choosing import account_of, require
-from kros_mcp.commands.books.question import labelled, question
-from kros_mcp.commands.books.table import fitted
+from kros_mcp.commands import person
+from kros_mcp.commands.console import fitted
+from kros_mcp.commands.question import labelled, question
+from kros_mcp.commands.selection import account_of, require
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.operations import certain, decisions, moves
 from kros_mcp.operations.journal import Move
