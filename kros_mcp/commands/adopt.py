@@ -3,21 +3,44 @@
 Budgets and unknown outcomes belong to an account, and without an organization the key names it.
 """
 
-import argparse
 from dataclasses import dataclass
 
 import anyio
+import click
 
 from kros_mcp.commands import person
 from kros_mcp.commands.console import fitted
 from kros_mcp.commands.selection import account_of, short
 from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.http.exporting import exporting_if_installed
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import accounts
 from kros_mcp.operations.journal import Filter, Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import OPEN, State
 from kros_mcp.settings import Settings, load_settings
+
+_HELP = """\
+Hand the operations of a replaced key to this one.
+
+For a KROS_API_KEY that replaces another of the same KrosAI account. Without KROS_ORGANIZATION_ID the key names the
+account, so that a new one begins with empty budgets and does not look after what is unknown under the old one. After
+this it does. It is all or nothing, each operation tells of it, and it cannot be undone.
+
+FORMER is the former account's name, or how it begins.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp operations --all-accounts
+  kros-mcp adopt 1f3a9c2e
+  kros-mcp adopt 1f3a9c2e --yes --reason "key rotated on 3 May"
+
+\b
+exit codes:
+  0 handed over   1 left as it is, or refused   2 usage or settings
+  3 journal unusable
+"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,11 @@ class _Case:
     still_open: dict[State, int]
 
 
-def run(arguments: argparse.Namespace) -> int:
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("former")
+@click.option("--reason", default="", help="why; kept in the journal")
+@click.option("--yes", is_flag=True, help="ask nothing at the terminal; needs --reason")
+def adopt(former: str, reason: str, *, yes: bool) -> int:
     """Show what would be handed over, ask, and do it.
 
     Returns:
@@ -39,12 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         KrosError: There is no key, no such account, or it cannot be handed over; nothing was changed then.
     """
+    click.get_current_context().with_resource(exporting_if_installed())
     settings = load_settings()
     settings.require_api_key()
-    reason = person.given_reason(arguments)
-    case = anyio.run(_read, settings, arguments.former)
+    reason = person.given_reason(reason, yes=yes)
+    case = anyio.run(_read, settings, former)
     _show(case, settings)
-    if not arguments.yes and not person.typed("adopt"):
+    if not yes and not person.typed("adopt"):
         print("Nothing was handed over.")
         return 1
     if not reason:

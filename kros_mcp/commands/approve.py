@@ -4,16 +4,17 @@ No API key is needed, and an operation of any account may be decided. Nobody is 
 so that Ctrl-C works and the journal is not held open meanwhile.
 """
 
-import argparse
 from dataclasses import dataclass
 
 import anyio
+import click
 
 from kros_mcp.commands import person
 from kros_mcp.commands.console import fitted
 from kros_mcp.commands.question import labelled, question
 from kros_mcp.commands.selection import account_of, currency, require
 from kros_mcp.errors import SettingsError
+from kros_mcp.http.exporting import exporting_if_installed
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import certain, decisions, model, outlook, policy
@@ -22,6 +23,25 @@ from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import TOKENS, Action, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
+
+_HELP = """\
+Say {answer} to a waiting operation.
+
+Shows the whole question, who asked, and what the caps leave; then asks for the word and for a reason. No API key is
+needed, and an operation of any account in the journal may be decided.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp operations --state proposed
+  kros-mcp {name} op_abcdefghijklmnop
+  kros-mcp {name} op_abcdefghijklmnop --yes --reason "agreed with finance"
+
+\b
+exit codes:
+  0 decided   1 left open, or too late   2 usage or settings
+  3 journal unusable
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +53,25 @@ class _Case:
     account: str | None
 
 
-def run(arguments: argparse.Namespace) -> int:
+@click.command(help=_HELP.format(answer="yes"), epilog=_EPILOG.format(name="approve"))
+@click.argument("operation_id", metavar="ID")
+@click.option("--reason", default="", help="why; kept in the journal")
+@click.option("--yes", is_flag=True, help="ask nothing at the terminal; needs --reason")
+def approve(operation_id: str, reason: str, *, yes: bool) -> int:
+    """Say yes to an operation."""
+    return _decide(operation_id, reason, yes=yes, approving=True)
+
+
+@click.command(help=_HELP.format(answer="no"), epilog=_EPILOG.format(name="deny"))
+@click.argument("operation_id", metavar="ID")
+@click.option("--reason", default="", help="why; kept in the journal")
+@click.option("--yes", is_flag=True, help="ask nothing at the terminal; needs --reason")
+def deny(operation_id: str, reason: str, *, yes: bool) -> int:
+    """Say no to an operation."""
+    return _decide(operation_id, reason, yes=yes, approving=False)
+
+
+def _decide(operation_id: str, reason: str, *, yes: bool, approving: bool) -> int:
     """Show an operation, ask, and write the decision down.
 
     Returns:
@@ -42,14 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         KrosError: The journal cannot be used, or the operation is not there or past that decision.
     """
+    click.get_current_context().with_resource(exporting_if_installed())
     settings = load_settings()
-    approving = arguments.command == "approve"
-    reason = person.given_reason(arguments)
-    case = anyio.run(_read, settings, arguments.operation_id)
+    reason = person.given_reason(reason, yes=yes)
+    case = anyio.run(_read, settings, operation_id)
     decisions.require_decidable(case.operation, approving=approving)
     _show(case, settings)
     word = "approve" if approving else "deny"
-    if not arguments.yes and not person.typed(word):
+    if not yes and not person.typed(word):
         print(person.LEFT_OPEN)
         return 1
     if not reason:
@@ -61,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
             return 1
         reason = answer
     move = decisions.approval(person.signature(), reason) if approving else decisions.denial(person.signature(), reason)
-    decided = anyio.run(_decide, settings, case.operation.id, move)
+    decided = anyio.run(_write, settings, case.operation.id, move)
     if decided.state is State.EXPIRED:
         raise model.past(decided)
     print("\n".join(fitted(_said(decided, approving=approving))))
@@ -86,7 +124,7 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
         return _Case(operation, books, await account_of(settings, journal))
 
 
-async def _decide(settings: Settings, operation_id: str, move: Move) -> Operation:
+async def _write(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
         return await certain.decide(journal, operation_id, move, by=person.by())
 

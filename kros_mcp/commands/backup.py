@@ -1,8 +1,9 @@
 """`kros-mcp backup`: a copy of the journal, taken while servers run."""
 
-import argparse
 import shlex
 from pathlib import Path
+
+import click
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
 from kros_mcp.operations.journals.copying import Copied, back_up
@@ -10,8 +11,29 @@ from kros_mcp.operations.journals.sqlite_file import journal_path
 from kros_mcp.settings import is_postgres, load_settings
 from kros_mcp.times import minute
 
+_HELP = """\
+Copy the journal to a new file.
 
-def run(arguments: argparse.Namespace) -> int:
+Takes the copy while servers run; FILE, the new file, is whole and readable by you alone. It holds phone numbers, names
+and amounts, and no key. A copy of the journal's file by other programs is good only while nothing writes.
+
+Of a journal in PostgreSQL it says which pg_dump line takes the copy.
+"""
+_EPILOG = """\
+\b
+example:
+  kros-mcp backup /backups/kros-2026-05-03.sqlite3
+
+\b
+exit codes:
+  0 written   1 the file is there already, or PostgreSQL
+  2 usage or settings   3 journal unusable
+"""
+
+
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("file")
+def backup(file: str) -> int:
     """Write the copy, and say what is in it; of a database, say how its own program takes one.
 
     Returns:
@@ -22,14 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings()
     if is_postgres(settings.journal_url):
-        to = f"--file={shlex.quote(arguments.file)}"
+        to = f"--file={shlex.quote(file)}"
         line = f"pg_dump --format=custom --schema=kros_mcp {to} {target(settings.journal_url)}"
         print(f"The journal is in PostgreSQL, whose own program takes the copy:\n\n  {line}")
         return 1
-    copied = back_up(file_of(settings.journal_url), Path(arguments.file))
-    print(
-        f"{arguments.file} holds {told(copied)}. Anyone who can read it sees who bought what; keep it as the journal."
-    )
+    copied = back_up(file_of(settings.journal_url), Path(file))
+    print(f"{file} holds {told(copied)}. Anyone who can read it sees who bought what; keep it as the journal.")
     return 0
 
 

@@ -4,7 +4,6 @@ It holds the package as it runs here, its README and licence, and a pyproject.to
 metadata, so that a wheel and a clone give the same. Nothing else that lies about comes along.
 """
 
-import argparse
 import importlib.metadata
 import io
 import json
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
+import click
 
 import kros_mcp
 from kros_mcp.commands.atomic_file import write_whole
@@ -21,6 +21,22 @@ from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 
+_HELP = """\
+Write a bundle that Claude Desktop installs by a double click.
+
+Claude Desktop brings Python and all that is needed by itself, asks for the key and the limits in a form, and keeps the
+key as a secret. No key and no setting of this terminal is in FILE (kros.mcpb), so that it can be given away.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp bundle                     writes kros.mcpb here
+  kros-mcp bundle ~/Desktop/kros.mcpb --force
+
+\b
+exit codes:
+  0 written   1 the file is there already   2 usage, or it cannot be written
+"""
 _NAME = "kros-mcp"
 _SUFFIX = ".mcpb"
 _PACKAGE = Path(kros_mcp.__file__).parent
@@ -40,16 +56,19 @@ Keep the approval of buy_phone_number and release_phone_number on: do not choose
 """
 
 
-def run(arguments: argparse.Namespace) -> int:
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("file", default="kros.mcpb")
+@click.option("--force", is_flag=True, help="replace the file if it is there")
+def bundle(file: str, *, force: bool) -> int:
     """Write the bundle, and say what to do with it.
 
     Raises:
         KrosError: The file is there already, or cannot be written.
     """
-    path = Path(arguments.file)
+    path = Path(file)
     if path.suffix != _SUFFIX:
         raise InvalidArgumentError(f"Claude Desktop opens files that end in {_SUFFIX}, not {path.name}.", next_step="")
-    if path.exists() and not arguments.force:
+    if path.exists() and not force:
         raise KrosError(
             f"{path} is there already and was left as it is.",
             code="FILE_EXISTS",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import click
 
 from kros_mcp.commands.stage import ClaimError, Stage
 from kros_mcp.commands.story import Story
@@ -17,9 +18,14 @@ from kros_mcp.simulator import Simulator, open_server
 _LAST_LINES = 15
 
 
-def run(*, profile: str, pace_seconds: float) -> int:
+@click.command(help="Watch a whole conversation against the simulator.")
+@click.option(
+    "--profile", type=click.Choice(("reference", "guide")), default="reference", help="which dialect of KrosAI"
+)
+@click.option("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
+def demo(profile: str, pace: float) -> int:
     """Show the story; 0 if every claim held, 1 if one did not."""
-    return anyio.run(_show, profile, pace_seconds)
+    return anyio.run(_show, profile, pace)
 
 
 async def _show(profile: str, pace_seconds: float) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import click
 
 from kros_mcp import __version__
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
@@ -52,7 +53,8 @@ _MODES = {
 }
 
 
-def run() -> int:
+@click.command(help="Check settings, journal, key and reachability, and say what to do.")
+def doctor() -> int:
     """Check everything and print every finding; the exit code is the gravest one's."""
     print(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
     print("These are the settings of this terminal; a client's own configuration may set others.")

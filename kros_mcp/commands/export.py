@@ -4,7 +4,6 @@ RFC 4180 in UTF-8. Cells that a spreadsheet would take for a formula begin with 
 E.164 alone keeps its plus sign.
 """
 
-import argparse
 import csv
 import os
 import stat
@@ -17,9 +16,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import anyio
+import click
 
 from kros_mcp.commands.record import record
-from kros_mcp.commands.selection import Choice, choose, currency
+from kros_mcp.commands.selection import Choice, Typed, choose, currency, filter_options
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.journals.backends import open_journal
@@ -27,6 +27,28 @@ from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds
 
+_HELP = """\
+Write every operation down as CSV for accounting.
+
+RFC 4180 in UTF-8, oldest first, one line for each operation; amounts are whole cents where a name ends in _cents.
+charged_cents is what a purchase took, as quoted or as KrosAI reported it: 0 if nothing, empty while it is not known
+whether it was charged. Where KrosAI states no whole amount of a charge, it is reserved_cents, as the guard counted it.
+
+The sum of charged_cents by charged_on is what each day (UTC) cost; with --by sent whole days are complete. A cell that
+a spreadsheet would take for a formula begins with an apostrophe; e164 keeps its plus sign.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp export --since 2026-05-01 --until 2026-05-31 --by sent \\
+    --output may.csv
+  kros-mcp export --state done --all-accounts | head
+
+\b
+exit codes:
+  0 written   1 the file is there already   2 usage or settings
+  3 journal unusable
+"""
 _Days = tuple[float | None, float | None]
 """From when on, and before when; None is without a bound."""
 COLUMNS = (
@@ -71,22 +93,35 @@ _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it i
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last are full-width
 
 
-def run(arguments: argparse.Namespace) -> int:
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.option("--csv", "as_csv", is_flag=True, expose_value=False, help="as CSV, the only form so far and the default")
+@filter_options
+@click.option("--since", metavar="YYYY-MM-DD", help="from this day on (UTC)")
+@click.option("--until", metavar="YYYY-MM-DD", help="up to and including this day (UTC)")
+@click.option(
+    "--by",
+    type=click.Choice(("asked", "sent")),
+    default="asked",
+    help="whose day counts: when it was asked for (default), or when it was sent, which is when money moves",
+)
+@click.option("--output", metavar="FILE", help="a new file, readable by you alone; else standard output")
+@click.option("--force", is_flag=True, help="replace the file if it is there")
+def export(typed: Typed, since: str | None, until: str | None, by: str, output: str | None, *, force: bool) -> int:
     """Write the operations down, oldest first.
 
     Raises:
         KrosError: The journal or the file cannot be used, or a filter is malformed.
     """
     settings = load_settings()
-    if arguments.force and not arguments.output:
+    if force and not output:
         raise InvalidArgumentError("--force goes with --output.", next_step="")
-    days = _days(arguments)
-    if arguments.output is None:
-        anyio.run(_export, settings, arguments, days, _standard_output())
+    days = _days(since, until)
+    if output is None:
+        anyio.run(_export, settings, typed, days, by, _standard_output())
         return 0
-    path = Path(arguments.output)
-    with _new_file(path, force=arguments.force) as file:
-        count = anyio.run(_export, settings, arguments, days, file)
+    path = Path(output)
+    with _new_file(path, force=force) as file:
+        count = anyio.run(_export, settings, typed, days, by, file)
     print(f"{count} operation{'' if count == 1 else 's'} written to {path}.", file=sys.stderr)
     return 0
 
@@ -100,26 +135,25 @@ def cells(operation: Operation, currency: str) -> list[str]:
     return [_cell(name, told[name]) for name in COLUMNS]
 
 
-def _days(arguments: argparse.Namespace) -> _Days:
-    since = bounds(arguments.since)[0] if arguments.since else None
-    until = bounds(arguments.until)[1] if arguments.until else None
-    if since is not None and until is not None and since >= until:
+def _days(since: str | None, until: str | None) -> _Days:
+    first = bounds(since)[0] if since else None
+    end = bounds(until)[1] if until else None
+    if first is not None and end is not None and first >= end:
         raise InvalidArgumentError(
-            f"--since {arguments.since} is later than --until {arguments.until}: no day lies between them.",
-            next_step="",
+            f"--since {since} is later than --until {until}: no day lies between them.", next_step=""
         )
-    return since, until
+    return first, end
 
 
-async def _export(settings: Settings, arguments: argparse.Namespace, days: _Days, file: TextIO) -> int:
+async def _export(settings: Settings, typed: Typed, days: _Days, by: str, file: TextIO) -> int:
     count = 0
     async with open_journal(settings.journal_url) as journal:
-        choice = await choose(arguments, settings, journal)
+        choice = await choose(typed, settings, journal)
         if choice.note:
             print(f"kros-mcp: {choice.note}", file=sys.stderr)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        async for operation in _of_days(journal, choice, days, sent=arguments.by == "sent"):
+        async for operation in _of_days(journal, choice, days, sent=by == "sent"):
             writer.writerow(cells(operation, currency(operation, choice.account, settings)))
             count += 1
     file.flush()

@@ -1,6 +1,5 @@
 """`kros-mcp install claude-desktop`: puts this server into Claude Desktop's configuration, and takes it out again."""
 
-import argparse
 import getpass
 import json
 import os
@@ -8,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+
+import click
 
 from kros_mcp.commands import desktop_config
 from kros_mcp.commands.desktop_config import SERVERS, ConfigFile
@@ -21,13 +22,37 @@ from kros_mcp.commands.desktop_entry import (
     without_login,
 )
 from kros_mcp.commands.doctor import of_key
+from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.places import config_path
-from kros_mcp.commands.usage import SERVER_NAME
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.money import show_cents
 from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Settings, load_settings
 
+SERVER_NAME = "kros"
+"""What the server is called in Claude Desktop, unless its person says otherwise."""
+_HELP = """\
+Put this server into Claude Desktop's configuration.
+
+Writes one entry into Claude Desktop's own configuration file; other servers and settings stay as they are. The file as
+it was is kept beside it, and --undo puts it back. The entry holds every KROS_* setting of this terminal, so that a cap
+that is set here holds there too, and the key: from KROS_API_KEY, or typed without being shown.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp install claude-desktop --simulator      no key, no money
+  KROS_MAX_PURCHASE_CENTS=1000 kros-mcp install claude-desktop
+  kros-mcp install claude-desktop --print          shows it, without the key
+  kros-mcp install claude-desktop --undo
+
+\b
+exit codes:
+  0 done
+  1 the name is another server's, a setting there would get lost, or
+    kros-mcp will not stay here
+  2 usage, settings, or a file that is not usable; it was left as it was
+"""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KEY = re.compile(r"kros_(live|test)_|eyJ")
 _PLACEHOLDER = "put your KrosAI API key here"  # the settings know it for a placeholder
@@ -43,30 +68,37 @@ _TRY_KEY = """\
 """
 
 
-def run(arguments: argparse.Namespace) -> int:
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("client", type=click.Choice(("claude-desktop",)), expose_value=False)
+@click.option("--print", "show", is_flag=True, help="show the entry, and write nothing")
+@click.option("--undo", is_flag=True, help="take the entry out, and put back what was there before")
+@click.option("--name", default=SERVER_NAME, help="what the server is called there (kros)")
+@click.option("--config", metavar="FILE", help="the configuration file, if it is not where it should be")
+@simulator_option("let it run with KrosAI replaced by a simulator in memory; needs no key")
+def install(name: str, config: str | None, *, show: bool, undo: bool, simulator: bool) -> int:
     """Put the server in, show what would be put in, or take it out.
 
     Raises:
         KrosError: A setting or the file is not usable, or the name is somebody else's; nothing was changed.
     """
-    name = arguments.name
+    if show and undo:
+        raise click.UsageError("--print and --undo exclude each other")
     if not _NAME.fullmatch(name):
         raise InvalidArgumentError(
             "A server's name is made of up to 32 letters, digits, hyphens and underscores.",
             next_step="Choose another --name.",
         )
-    named = arguments.config
-    path = Path(named) if named else config_path(sys.platform, Path.home(), os.environ)
-    if arguments.undo:
+    path = Path(config) if config else config_path(sys.platform, Path.home(), os.environ)
+    if undo:
         return _undo(path, name)
-    settings = _settings(simulator=arguments.simulator, may_ask=not arguments.show)
-    wanted = entry(os.environ, simulator=arguments.simulator)
-    if arguments.show:
+    settings = _settings(simulator=simulator, may_ask=not show)
+    wanted = entry(os.environ, simulator=simulator)
+    if show:
         return _show(path, name, wanted)
     _put_in(desktop_config.read(path), name, wanted)
     _tell_settings(wanted, settings)
-    try_key = "" if arguments.simulator else _TRY_KEY
-    print(_NEXT.format(try_key=try_key, undo=_undoing(arguments)), end="")
+    try_key = "" if simulator else _TRY_KEY
+    print(_NEXT.format(try_key=try_key, undo=_undoing(name, config)), end="")
     return 0
 
 
@@ -215,7 +247,7 @@ def _parted(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [word.partition("=") for word in words if isinstance(word, str)]
 
 
-def _undoing(arguments: argparse.Namespace) -> str:
-    options = [] if arguments.name == SERVER_NAME else ["--name", arguments.name]
-    options += ["--config", f"'{arguments.config}'"] if arguments.config else []
+def _undoing(name: str, config: str | None) -> str:
+    options = [] if name == SERVER_NAME else ["--name", name]
+    options += ["--config", f"'{config}'"] if config else []
     return " ".join(["kros-mcp install claude-desktop --undo", *options])

@@ -1,16 +1,25 @@
 """`kros-mcp operations`: what was asked for, by whom, for how much, and how it ended. Needs no API key."""
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import anyio
+import click
 
-from kros_mcp.commands import person
+from kros_mcp.commands import person, timeline
 from kros_mcp.commands.console import Column, drawn, fitted, terminal_columns
 from kros_mcp.commands.record import record, why
-from kros_mcp.commands.selection import MOST_COUNTED, Choice, choose, currency, short, waiting_for_a_person
+from kros_mcp.commands.selection import (
+    MOST_COUNTED,
+    Choice,
+    Typed,
+    choose,
+    currency,
+    filter_options,
+    short,
+    waiting_for_a_person,
+)
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.decisions import decided
@@ -19,6 +28,32 @@ from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds, day_of, minute
 
+_HELP = """\
+List what was asked for, and how it ended.
+
+Newest first, with who asked, who said yes and why. With an ID it tells the story of that operation, move by move: when
+what happened to it, by whom, through which channel and in which words.
+
+Without KROS_API_KEY no account is named, and the operations of all accounts are shown. "now" and "a month" are the
+price that was shown; the state says whether it was paid.
+
+--state takes the words of the tools as well: awaiting_approval, confirmation_required, pending. --principal NAME finds
+tokens|NAME too, where nobody is called just that.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp operations --state unknown --state sending
+  kros-mcp operations op_abcdefghijklmnop
+  kros-mcp operations --day 2026-05-03 --principal night-desk
+  kros-mcp operations --json --limit 1000 |
+    jq '.operations[] | select(.charged == "unknown")'
+
+\b
+exit codes:
+  0 listed   1 there is no such operation   2 usage or settings
+  3 journal unusable
+"""
 _LONGEST_NAME = 60
 _MOST_SHOWN = 100_000  # they stand in memory at once; an export streams
 _COLOURS = {
@@ -61,30 +96,43 @@ class _Page:
         return max(0, self.total - len(self.operations))
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print one page of operations, newest first.
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("operation_id", metavar="[ID]", required=False)
+@filter_options
+@click.option("--day", metavar="YYYY-MM-DD", help="only what was asked for on this day (UTC)")
+@click.option("--limit", type=int, default=50, metavar="N", help="how many at most (50)")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document: cents as integers, times in UTC")
+def operations(operation_id: str | None, typed: Typed, day: str | None, limit: int, *, as_json: bool) -> int:
+    """Print one page of operations, newest first; or one operation, move by move.
 
     Raises:
-        KrosError: The journal cannot be used, or a filter is malformed.
+        KrosError: The journal cannot be used, there is no such operation, or a filter is malformed.
     """
+    if operation_id is not None:
+        if typed != Typed() or day:
+            raise InvalidArgumentError(
+                "The ID of one operation goes with --json alone.", next_step="Leave out the ID, or the filters."
+            )
+        timeline.show(operation_id, as_json=as_json)
+        return 0
     settings = load_settings()
-    if not 1 <= arguments.limit <= _MOST_SHOWN:
+    if not 1 <= limit <= _MOST_SHOWN:
         raise InvalidArgumentError(
             f"--limit must be 1 or more, and at most {_MOST_SHOWN}.", next_step="kros-mcp export writes any number."
         )
-    page = anyio.run(_read, settings, arguments)
-    if arguments.json:
+    page = anyio.run(_read, settings, typed, day, limit)
+    if as_json:
         print(json.dumps(_document(page, settings), indent=2, ensure_ascii=False))
     else:
         _print(page, settings)
     return 0
 
 
-async def _read(settings: Settings, arguments: argparse.Namespace) -> _Page:
-    since, until = bounds(arguments.day) if arguments.day else (None, None)
+async def _read(settings: Settings, typed: Typed, day: str | None, limit: int) -> _Page:
+    since, until = bounds(day) if day else (None, None)
     async with open_journal(settings.journal_url) as journal:
-        choice = await choose(arguments, settings, journal, since=since, until=until)
-        operations = await journal.list_operations(choice.wanted, limit=arguments.limit)
+        choice = await choose(typed, settings, journal, since=since, until=until)
+        operations = await journal.list_operations(choice.wanted, limit=limit)
         total = await journal.count(choice.wanted)
         return _Page(
             choice=choice,

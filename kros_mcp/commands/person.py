@@ -1,6 +1,5 @@
 """The person at the terminal: their name, and what they type."""
 
-import argparse
 import getpass
 import os
 import sys
@@ -61,14 +60,14 @@ def typed(word: str) -> bool:
     return answer.strip().lower() == word
 
 
-def given_reason(arguments: argparse.Namespace) -> str:
-    """Return the reason of the command line, empty for none.
+def given_reason(reason: str, *, yes: bool) -> str:
+    """Return the reason of the command line as the journal keeps it, empty for none.
 
     Raises:
         InvalidArgumentError: There is none beside --yes, where nobody is asked for it.
     """
-    reason = decisions.kept(arguments.reason)
-    if arguments.yes and not reason:
+    reason = decisions.kept(reason)
+    if yes and not reason:
         raise InvalidArgumentError(
             "--yes needs --reason: what nobody types at a terminal has to say why.",
             next_step='Add --reason "...", which is kept in the journal.',

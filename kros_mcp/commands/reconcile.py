@@ -3,12 +3,12 @@
 What somebody knows of already is written down by `--known`, and fails no more.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
+import click
 
 from kros_mcp.commands import person
 from kros_mcp.commands.acknowledgements import acknowledge, with_known
@@ -17,6 +17,7 @@ from kros_mcp.commands.findings import fail, ok, report, verdict, warn
 from kros_mcp.commands.history import TOLD_OF, History, read_history
 from kros_mcp.commands.selection import short
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
+from kros_mcp.http.exporting import exporting_if_installed
 from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.inventory import Inventory
 from kros_mcp.krosai.owned import read_all_owned, read_each
@@ -33,6 +34,31 @@ from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
+_HELP = """\
+Compare the journal with KrosAI; changes nothing there.
+
+Reads all numbers of KROS_API_KEY's account and tells: numbers that this journal has not bought; purchases that KrosAI
+does not show; settings and prices that differ; outcomes still unknown, and those that were corrected within the last
+week; what all numbers cost a month.
+
+It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle. After a kros-mcp
+restore it enters what was bought since the copy was taken.
+
+--known keeps what was found of an operation, or of the number that it names, from failing again: until it moves on.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp reconcile
+  kros-mcp reconcile --json | jq '.findings[] | select(.mark == "fail")'
+  kros-mcp reconcile --known op_abcdefghijklmnop \\
+    --reason "KrosAI took the charge back on 9 May"
+
+\b
+exit codes:
+  0 nothing needs a person   1 something does   2 usage or settings
+  3 journal unusable   4 KrosAI unreachable
+"""
 READING_SECONDS = 120.0
 _SHOWN = 8
 
@@ -50,7 +76,11 @@ class _Report:
     differences: list[Difference] = field(default_factory=list)
 
 
-def run(arguments: argparse.Namespace) -> int:
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="one JSON document with every finding")
+@click.option("--known", metavar="ID", help="write down that what is found of this operation or number is known")
+@click.option("--reason", default="", help="why it may stay so; goes with --known, kept in the journal")
+def reconcile(known: str | None, reason: str, *, as_json: bool) -> int:
     """Compare, write down what is known if that was asked for, and tell every difference.
 
     Returns:
@@ -59,17 +89,18 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         KrosError: There is no key, the journal cannot be used, or nothing was found that can be written down as known.
     """
+    click.get_current_context().with_resource(exporting_if_installed())
     settings = load_settings()
     settings.require_api_key()
-    reason = decisions.kept(arguments.reason)
-    if (arguments.known is None) != (not reason):
+    reason = decisions.kept(reason)
+    if (known is None) != (not reason):
         raise InvalidArgumentError(
             "--known and --reason go together: what was found, and why it may stay so.",
             next_step='Such as --known op_abcdefghijklmnop --reason "KrosAI took the charge back".',
         )
-    found = anyio.run(_examine_and_acknowledge, settings, arguments.known, reason)
+    found = anyio.run(_examine_and_acknowledge, settings, known, reason)
     findings = [difference.finding for difference in found.differences]
-    if arguments.json:
+    if as_json:
         print(json.dumps(_document(found, settings, verdict(findings)), indent=2, ensure_ascii=False))
         return verdict(findings)
     print(f"Account {short(found.account)} ({settings.environment}) at {utc(found.read_at)}: KrosAI and the journal.")

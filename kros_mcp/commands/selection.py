@@ -4,8 +4,11 @@ Unless told otherwise, those of the account that the environment's key names. Wi
 named, and all are shown.
 """
 
-import argparse
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import wraps
+
+import click
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
 from kros_mcp.krosai.text import clean
@@ -20,6 +23,30 @@ MOST_COUNTED = 1000
 _PARTS = "|"
 _LONGEST_NAME = 100
 _SHORT = 8  # of 32 hexadecimal characters
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The filters as they were typed: names of states, a principal, and whether of every account."""
+
+    states: tuple[str, ...] = ()
+    principal: str | None = None
+    all_accounts: bool = False
+
+
+def filter_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that filter operations to a command, which takes them as `typed`."""
+
+    @click.option("--state", "states", multiple=True, metavar="STATE", help="only these, such as unknown; repeatable")
+    @click.option("--principal", metavar="NAME", help="only what this principal asked for")
+    @click.option(
+        "--all-accounts", is_flag=True, help="of every key that shares the journal, not of KROS_API_KEY alone"
+    )
+    @wraps(command)
+    def filtered(*, states: tuple[str, ...], principal: str | None, all_accounts: bool, **others: object) -> int:
+        return command(typed=Typed(states, principal, all_accounts), **others)
+
+    return filtered
 
 
 @dataclass(frozen=True)
@@ -38,7 +65,7 @@ class Choice:
 
 
 async def choose(
-    arguments: argparse.Namespace,
+    typed: Typed,
     settings: Settings,
     journal: Journal,
     *,
@@ -48,17 +75,17 @@ async def choose(
     """Make a filter of what was typed.
 
     Args:
-        arguments: With `state`, `principal` and `all_accounts`.
+        typed: What was typed.
         settings: Name the account.
         journal: Its secret goes into the account's name.
         since: Asked for at this time or later, in Unix seconds.
         until: Asked for before this time.
     """
     account = await account_of(settings, journal)
-    wanted_states, waits_for = states(arguments.state)
+    wanted_states, waits_for = states(typed.states)
     wanted = Filter(
-        account=None if arguments.all_accounts else account,
-        principal=arguments.principal,
+        account=None if typed.all_accounts else account,
+        principal=typed.principal,
         states=wanted_states,
         since=since,
         until=until,
@@ -84,14 +111,14 @@ async def _with_principal(choice: Choice, journal: Journal) -> Choice:
     return replace(choice, wanted=replace(choice.wanted, principal=holder), note=note)
 
 
-def states(names: list[str]) -> tuple[tuple[State, ...], words.WaitsFor]:
+def states(names: Iterable[str]) -> tuple[tuple[State, ...], words.WaitsFor]:
     """Read the names of states, or the words of the tools for them, in whatever case.
 
     Raises:
         InvalidArgumentError: One of them is none.
     """
     try:
-        return words.read(names)
+        return words.read(list(names))
     except ValueError as exc:
         known = ", ".join(words.KNOWN)
         raise InvalidArgumentError(f"{str(exc)[:40]!r} is not a state; choose from {known}.", next_step="") from None

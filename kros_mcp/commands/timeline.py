@@ -1,6 +1,5 @@
 """`kros-mcp operations ID`: the story of one operation, move by move. Needs no API key."""
 
-import argparse
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,6 @@ import anyio
 from kros_mcp.commands.console import Column, drawn, fitted, terminal_columns
 from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import account_of, currency, require, short
-from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import events
 from kros_mcp.operations.events import Event, MoveName
@@ -46,23 +44,18 @@ class _Story:
     account: str | None
 
 
-def run(arguments: argparse.Namespace) -> int:
+def show(operation_id: str, *, as_json: bool) -> None:
     """Print what happened to one operation, oldest first.
 
     Raises:
-        KrosError: The journal cannot be used, there is no such operation, or a filter was given with it.
+        KrosError: The journal cannot be used, or there is no such operation.
     """
     settings = load_settings()
-    if arguments.state or arguments.principal is not None or arguments.all_accounts or arguments.day:
-        raise InvalidArgumentError(
-            "The ID of one operation goes with --json alone.", next_step="Leave out the ID, or the filters."
-        )
-    story = anyio.run(_read, settings, arguments.operation_id)
-    if arguments.json:
+    story = anyio.run(_read, settings, operation_id)
+    if as_json:
         print(json.dumps(_document(story, settings), indent=2, ensure_ascii=False))
     else:
         _print(story)
-    return 0
 
 
 async def _read(settings: Settings, operation_id: str) -> _Story:
