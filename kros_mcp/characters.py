@@ -22,7 +22,7 @@ _MOST_MARKS: Final = 4
 _NOT_PLAIN: Final = re.compile(r"[^\n -~]")
 _NOT_PLAIN_BUT_LINE_ENDS: Final = re.compile(r"\r\n|[^\n -~]")
 _NOT_PLAIN_BUT_COLOURS: Final = re.compile(r"\x1b\[(?:0|1|2|3[1-6])m|\r\n|[^\n -~]")
-"""Leaves the colours that `stage.paint` sets, and the line ends of CSV."""
+"""Leaves the colours that `commands.console` sets, and the line ends of CSV."""
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ import anyio
 import click
 
 from kros_mcp.commands import person
-from kros_mcp.commands.console import fitted
+from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, short
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.http.exporting import exporting_if_installed
@@ -82,10 +82,10 @@ def adopt(former: str, reason: str, *, yes: bool) -> int:
             return 1
         reason = answer
     count = anyio.run(_adopt, settings, case, reason)
-    told = (
+    say(
         f"{_operations(count)} of account {short(case.former)} now {'belongs' if count == 1 else 'belong'} to account "
+        f"{short(case.account)}. What they spent counts in its budgets."
     )
-    print("\n".join(fitted(f"{told}{short(case.account)}. What they spent counts in its budgets.")))
     return 0
 
 
@@ -132,13 +132,12 @@ async def _adopt(settings: Settings, case: _Case, reason: str) -> int:
 
 def _show(case: _Case, settings: Settings) -> None:
     counted = ", ".join(f"{count} {state}" for state, count in case.still_open.items())
-    told = (
+    say(
         f"{_operations(case.count)} of account {short(case.former)}"
         f"{f' ({counted})' if counted else ''} would belong to account {short(case.account)}, that of this terminal's "
         f"KROS_API_KEY ({settings.environment})."
     )
-    print("\n".join(fitted(told)))
-    print("\n".join(fitted("This is for a key that replaces another of the same KrosAI account; it cannot be undone.")))
+    say("This is for a key that replaces another of the same KrosAI account; it cannot be undone.")
     print()
 
 

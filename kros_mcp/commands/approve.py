@@ -10,8 +10,7 @@ import anyio
 import click
 
 from kros_mcp.commands import person
-from kros_mcp.commands.console import fitted
-from kros_mcp.commands.question import labelled, question
+from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, currency, require
 from kros_mcp.errors import SettingsError
 from kros_mcp.http.exporting import exporting_if_installed
@@ -102,7 +101,7 @@ def _decide(operation_id: str, reason: str, *, yes: bool, approving: bool) -> in
     decided = anyio.run(_write, settings, case.operation.id, move)
     if decided.state is State.EXPIRED:
         raise model.past(decided)
-    print("\n".join(fitted(_said(decided, approving=approving))))
+    say(_said(decided, approving=approving))
     return 0
 
 
@@ -131,15 +130,15 @@ async def _write(settings: Settings, operation_id: str, move: Move) -> Operation
 
 def _show(case: _Case, settings: Settings) -> None:
     operation = case.operation
-    told = [*question(operation, case.account, settings)]
+    person.show_question(operation, case.account, settings)
     if asker := outlook.asker(operation.principal, known=_knows(settings, operation.principal)):
-        told += labelled("", asker)
+        person.show_detail("", asker)
     if operation.state is State.CONFIRMED:
-        told += labelled("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
-    told += labelled("Open until", f"{utc(operation.expires_at)}.")
+        person.show_detail("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
+    person.show_detail("Open until", f"{utc(operation.expires_at)}.")
     if operation.action is Action.BUY:
-        told += labelled("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
-    print("\n".join(told), end="\n\n")
+        person.show_detail("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
+    print()
 
 
 def _knows(settings: Settings, principal: str) -> bool | None:

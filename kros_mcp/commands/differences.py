@@ -11,11 +11,11 @@ from typing import Any
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.history import History, Known, ended
-from kros_mcp.commands.stage import amount
 from kros_mcp.commands.watched import is_named_but_not_listed, is_watched, was_corrected_lately
 from kros_mcp.krosai.owned import OwnedReading
 from kros_mcp.krosai.text import clean
 from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.money import show_again
 from kros_mcp.operations import evidence, moves
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
@@ -332,9 +332,8 @@ def _price(bought: Operation, number: PhoneNumber) -> list[Difference]:
     before = bought.quote.monthly_cents if before is None else before
     if number.monthly_cents is None or before is None or number.monthly_cents == before:
         return []
-    what = (
-        f"{number.e164} costs {amount(number.monthly_cents)} a month now; {amount(before)} when {bought.id} bought it."
-    )
+    now = show_again(number.monthly_cents)
+    what = f"{number.e164} costs {now} a month now; {show_again(before)} when {bought.id} bought it."
     finding = warn(what, "KrosAI has changed its price.")
     return [Difference("price_differs", finding, number.e164, bought.id, str(number.monthly_cents))]
 

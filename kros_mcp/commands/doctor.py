@@ -13,6 +13,7 @@ import anyio
 import click
 
 from kros_mcp import __version__
+from kros_mcp.commands.console import working
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
 from kros_mcp.commands.journal_check import check_journal
 from kros_mcp.commands.path_check import check_path
@@ -63,7 +64,9 @@ def doctor() -> int:
     except SettingsError as exc:
         unchecked = warn("Journal, key and reachability are not checked.", "Correct the setting, then run this again.")
         return report([failed(exc), unchecked])
-    return report(anyio.run(_examine, settings))
+    with working("looking at the journal and at KrosAI"):
+        findings = anyio.run(_examine, settings)
+    return report(findings)
 
 
 async def _examine(settings: Settings) -> list[Finding]:

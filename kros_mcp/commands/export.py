@@ -10,7 +10,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import anyio
 import click
 
+from kros_mcp.commands.console import working
 from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import Choice, Typed, choose, currency, filter_options
 from kros_mcp.errors import InvalidArgumentError, KrosError
@@ -89,6 +90,7 @@ COLUMNS = (
     "error_code",
     "not_applied",
 )
+_SAY_EVERY = 500
 _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last are full-width
 
@@ -153,11 +155,19 @@ async def _export(settings: Settings, typed: Typed, days: _Days, by: str, file: 
             print(f"kros-mcp: {choice.note}", file=sys.stderr)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        async for operation in _of_days(journal, choice, days, sent=by == "sent"):
-            writer.writerow(cells(operation, currency(operation, choice.account, settings)))
-            count += 1
+        shown = file is sys.stdout and file.isatty()  # then the lines themselves are the progress
+        with nullcontext(_say_nothing) if shown else working("reading the journal") as say_so:
+            async for operation in _of_days(journal, choice, days, sent=by == "sent"):
+                writer.writerow(cells(operation, currency(operation, choice.account, settings)))
+                count += 1
+                if count % _SAY_EVERY == 0:
+                    say_so(f"{count:,} operations written")
     file.flush()
     return count
+
+
+def _say_nothing(_words: str) -> None:
+    pass
 
 
 async def _of_days(journal: Journal, choice: Choice, days: _Days, *, sent: bool) -> AsyncIterator[Operation]:

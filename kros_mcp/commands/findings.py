@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kros_mcp.commands.stage import paint, wrapped
+from kros_mcp.commands.console import say_labelled
 from kros_mcp.errors import KrosError
 
 _GRAVEST_FIRST = (2, 3, 4, 1)
@@ -49,14 +49,10 @@ def report(findings: Sequence[Finding]) -> int:
         0, or the gravest exit code of those that fail.
     """
     for finding in findings:
-        label = finding.mark.ljust(_LABEL_COLUMNS)
-        first, *others = wrapped(finding.what, first=label)
-        print(paint(label, _COLOURS[finding.mark]) + first[_LABEL_COLUMNS:])
-        for line in others:
-            print(line)
+        say_labelled(finding.mark, finding.what, columns=_LABEL_COLUMNS, label_style=_COLOURS[finding.mark])
         if finding.to_do:
-            for line in wrapped(finding.to_do, first=" " * _LABEL_COLUMNS + "-> "):
-                print(line)
+            arrow = "-> ".rjust(_LABEL_COLUMNS + 3)
+            say_labelled(arrow, finding.to_do, columns=len(arrow))
     failures = sum(finding.mark == "FAIL" for finding in findings)
     warnings = sum(finding.mark == "warn" for finding in findings)
     print()

@@ -8,7 +8,7 @@ import anyio
 import click
 
 from kros_mcp.commands import person, timeline
-from kros_mcp.commands.console import Column, drawn, fitted, terminal_columns
+from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.record import record, why
 from kros_mcp.commands.selection import (
     MOST_COUNTED,
@@ -163,14 +163,10 @@ def _print(page: _Page, settings: Settings) -> None:
     if page.operations:
         shown = [at for at in range(len(_COLUMNS)) if at != _ACCOUNT or page.choice.all_accounts]
         rows = [_row(operation) for operation in page.operations]
-        for line in drawn(
-            [_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows], terminal_columns()
-        ):
-            print(line)
+        show_table([_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows])
         print()
-    for told in _below(page, settings):
-        for line in fitted(told):
-            print(line)
+    for sentence in _below(page, settings):
+        say(sentence)
 
 
 def _below(page: _Page, settings: Settings) -> Iterator[str]:

@@ -1,16 +1,30 @@
-"""The person at the terminal: their name, and what they type."""
+"""The person at the terminal: their name, what they are shown to decide on, and what they type."""
 
 import getpass
 import os
 import sys
 
+from rich.text import Text
+
+from kros_mcp.commands.console import say, say_labelled
+from kros_mcp.commands.selection import currency, is_foreign, short
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations import decisions
+from kros_mcp.operations.confirmation import sentence
 from kros_mcp.operations.events import By
+from kros_mcp.operations.model import Operation
+from kros_mcp.settings import Environment, Settings
+from kros_mcp.times import utc
 
 LEFT_OPEN = "Nothing was decided; it stays open."
 AT_A_TERMINAL = " at a terminal"
+_ENVIRONMENTS: dict[Environment, tuple[str, str]] = {
+    "live": ("LIVE: real money", "red"),
+    "test": ("test key", "green"),
+    "simulator": ("simulator", "green"),
+}
+_LABEL_COLUMNS = 14
 _LONGEST_NAME = 40
 
 
@@ -38,6 +52,29 @@ def by() -> By:
 def sits_at_a_terminal() -> bool:
     """Tell whether there is anybody to ask."""
     return sys.stdin.isatty()
+
+
+def show_question(operation: Operation, account: str | None, settings: Settings) -> None:
+    """Print what the person is to decide on: the question as it was asked, whose account it is, and who asked.
+
+    Args:
+        operation: What is decided on.
+        account: That of this terminal's key; None without one.
+        settings: Of this terminal.
+    """
+    say(sentence(operation, currency(operation, account, settings)))
+    print()
+    other = "; not the account of this terminal's KROS_API_KEY" if is_foreign(operation, account) else ""
+    environment = _ENVIRONMENTS[operation.quote.environment]
+    show_detail("Account", Text.assemble(f"{short(operation.account)}, ", environment, other))
+    show_detail("Operation", f"{operation.id}: {operation.action} {operation.e164}")
+    show_detail("Asked for", f"by {clean(operation.principal)} at {utc(operation.created_at)}.")
+
+
+def show_detail(label: str, *texts: str | Text) -> None:
+    """Print one or more lines to the right of their label."""
+    for at, text in enumerate(texts):
+        say_labelled("" if at else f"  {label}", text, columns=_LABEL_COLUMNS)
 
 
 def typed(word: str) -> bool:

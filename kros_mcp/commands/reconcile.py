@@ -12,6 +12,7 @@ import click
 
 from kros_mcp.commands import person
 from kros_mcp.commands.acknowledgements import acknowledge, with_known
+from kros_mcp.commands.console import working
 from kros_mcp.commands.differences import Account, Acknowledged, Difference, compare, differs
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
 from kros_mcp.commands.history import TOLD_OF, History, read_history
@@ -98,7 +99,8 @@ def reconcile(known: str | None, reason: str, *, as_json: bool) -> int:
             "--known and --reason go together: what was found, and why it may stay so.",
             next_step='Such as --known op_abcdefghijklmnop --reason "KrosAI took the charge back".',
         )
-    found = anyio.run(_examine_and_acknowledge, settings, known, reason)
+    with working("reading all numbers at KrosAI, and the journal"):
+        found = anyio.run(_examine_and_acknowledge, settings, known, reason)
     findings = [difference.finding for difference in found.differences]
     if as_json:
         print(json.dumps(_document(found, settings, verdict(findings)), indent=2, ensure_ascii=False))

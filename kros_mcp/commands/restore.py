@@ -8,7 +8,7 @@ import click
 
 from kros_mcp.commands import person
 from kros_mcp.commands.backup import file_of, target, told
-from kros_mcp.commands.console import fitted
+from kros_mcp.commands.console import say
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.journals.copying import look_at, put_back, users
@@ -75,12 +75,13 @@ def _in_file(copy: Path, path: Path, *, yes: bool) -> int:
             code="JOURNAL_IN_USE",
             next_step="End the servers that use it, then run this again.",
         )
-    _say(f"{copy} holds {told(held)}. It takes the place of the journal {path}; what was written since is not in it.")
+    say(f"{copy} holds {told(held)}. It takes the place of the journal {path}; what was written since is not in it.")
     if not yes and not person.typed("restore"):
         print(_LEFT)
         return 1
     kept, ended = anyio.run(put_back, copy, path, person.by())
-    _say(f"Restored. {_ended(ended)}" + (f" The journal as it was is {kept}." if kept else ""), _NEXT)
+    say(f"Restored. {_ended(ended)}" + (f" The journal as it was is {kept}." if kept else ""))
+    say(_NEXT)
     return 0
 
 
@@ -88,14 +89,15 @@ def _in_database(settings: Settings, file: str | None, *, yes: bool, marks: bool
     if not marks:
         copy = shlex.quote(file or "FILE")
         line = f"pg_restore --clean --if-exists {target(settings.journal_url)} {copy}"
-        _say("The journal is in PostgreSQL, whose own program puts the copy back. End the servers, then run:")
+        say("The journal is in PostgreSQL, whose own program puts the copy back. End the servers, then run:")
         print(f"\n  {line}\n  kros-mcp restore --after-pg-restore")
         return 1
     if not yes and not person.typed("restore"):
         print(_LEFT)
         return 1
     ended = anyio.run(_mark, settings)
-    _say(f"The journal is marked as restored. {_ended(ended)}", _NEXT)
+    say(f"The journal is marked as restored. {_ended(ended)}")
+    say(_NEXT)
     return 0
 
 
@@ -109,8 +111,3 @@ def _ended(count: int) -> str:
         return "Nothing in it waited or was being sent."
     were = "1 operation in it" if count == 1 else f"{count} operations in it"
     return f"{were} waited, and expired, or went out when the copy was taken, and cannot be told from here: unknown."
-
-
-def _say(*paragraphs: str) -> None:
-    for paragraph in paragraphs:
-        print("\n".join(fitted(paragraph)))

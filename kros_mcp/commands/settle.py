@@ -9,8 +9,7 @@ import anyio
 import click
 
 from kros_mcp.commands import person
-from kros_mcp.commands.console import fitted
-from kros_mcp.commands.question import labelled, question
+from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, require
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.http.exporting import exporting_if_installed
@@ -73,7 +72,11 @@ def settle(operation_id: str, outcome: str, reason: str, *, yes: bool) -> int:
         reason=reason,
         settle_seconds=settings.settle_seconds,
     )
-    print("\n".join(anyio.run(_question, settings, operation_id, move)), end="\n\n")
+    operation, account = anyio.run(_read, settings, operation_id, move)
+    person.show_question(operation, account, settings)
+    if operation.sent_at is not None:
+        person.show_detail("Sent", f"at {utc(operation.sent_at)}; its outcome is unknown.")
+    print()
     if not yes and not person.typed(outcome):
         print(person.LEFT_OPEN)
         return 1
@@ -81,18 +84,20 @@ def settle(operation_id: str, outcome: str, reason: str, *, yes: bool) -> int:
     said = f"Operation {settled.id} is {settled.state} now; charged: {settled.charged}, changed: {settled.changed}."
     if settled.action is Action.BUY or (settled.action is Action.RELEASE and settled.state is State.FAILED):
         said += " If KrosAI then shows otherwise, a running server writes that down as a correction."
-    print("\n".join(fitted(said)))
+    say(said)
     return 0
 
 
-async def _question(settings: Settings, operation_id: str, move: Move) -> list[str]:
+async def _read(settings: Settings, operation_id: str, move: Move) -> tuple[Operation, str | None]:
+    """Return the operation, and the account of this terminal's key.
+
+    Raises:
+        KrosError: There is no such operation, or it cannot be settled: nobody is asked about what would be refused.
+    """
     async with open_journal(settings.journal_url) as journal:
         operation = await require(journal, operation_id)
-        move(operation, await journal.now())  # nobody is asked about what would be refused
-        told = [*question(operation, await account_of(settings, journal), settings)]
-        if operation.sent_at is not None:
-            told += labelled("Sent", f"at {utc(operation.sent_at)}; its outcome is unknown.")
-        return told
+        move(operation, await journal.now())
+        return operation, await account_of(settings, journal)
 
 
 async def _settle(settings: Settings, operation_id: str, move: Move) -> Operation:

@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from kros_mcp.commands.console import Column, drawn, fitted, terminal_columns
+from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import account_of, currency, require, short
 from kros_mcp.krosai.text import clean
@@ -87,14 +87,13 @@ def _document(story: _Story, settings: Settings) -> dict[str, Any]:
 
 def _print(story: _Story) -> None:
     operation = story.operation
-    said = (
+    say(
         f"{operation.id}: {operation.action} {clean(operation.e164)}, {operation.quote.environment}, of account "
         f"{short(operation.account)}. It is {operation.state}; charged: {operation.charged}, "
         f"changed: {operation.changed}."
     )
-    print("\n".join(fitted(said)), end="\n\n")
-    for line in drawn(_COLUMNS, [_row(event) for event in story.events], terminal_columns()):
-        print(line)
+    print()
+    show_table(_COLUMNS, [_row(event) for event in story.events])
 
 
 def _row(event: Event) -> tuple[str, ...]:

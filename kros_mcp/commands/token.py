@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kros_mcp import numbering
-from kros_mcp.commands.console import Column, drawn, terminal_columns
+from kros_mcp.commands.console import Column, show_table
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, Entry, parse_tokens
 from kros_mcp.settings import load_tokens_file
@@ -184,8 +184,7 @@ def _list(path: Path, entries: Mapping[str, Entry]) -> int:
         for name, entry in sorted(entries.items())
     ]
     if rows:
-        for line in drawn(columns, rows, terminal_columns()):
-            print(line)
+        show_table(columns, rows)
         print()
     count = f"{len(rows) or 'No'} {'caller' if len(rows) == 1 else 'callers'}"
     print(f"{count} in {path}. In the books each is {ISSUER}|NAME.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands_doubles import Command
 
-from kros_mcp.commands import demo, stage
+from kros_mcp.commands import console, demo
 from kros_mcp.simulator import Charge, InventoryItem, OwnedNumber, Simulator
 
 CODE = re.compile(r"\b[0-9A-Z]{4}-[0-9A-Z]{4}\b")
@@ -111,10 +111,17 @@ def test_a_server_that_cannot_start_ends_it_with_one(
     ("terminal", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)]
 )
 def test_colours_are_for_terminals_that_want_them(
-    monkeypatch: pytest.MonkeyPatch, *, terminal: bool, no_color: str, coloured: bool
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    terminal: bool,
+    no_color: str,
+    coloured: bool,
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_color)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
 
-    assert ("\x1b[" in stage.paint("yes", "green")) is coloured
+    console.say("yes", "green")
+
+    assert ("\x1b[" in capsys.readouterr().out) is coloured

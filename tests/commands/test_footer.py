@@ -58,7 +58,7 @@ def width(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> in
     columns: int = request.param
     environment.setenv("COLUMNS", str(columns))
     environment.setenv("KROS_API_KEY", "kros_test_another")
-    environment.setattr(console, "terminal_columns", lambda: columns)
+    environment.setattr(console, "terminal_width", lambda: columns)
     return columns
 
 
