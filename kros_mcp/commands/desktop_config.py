@@ -7,6 +7,7 @@ cannot be understood is not touched.
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from kros_mcp.commands.atomic_file import write_whole
 from kros_mcp.errors import KrosError, SettingsError
 
+_FILE = Path("Claude") / "claude_desktop_config.json"
 SERVERS = "mcpServers"
 _OWNERS_ALONE = 0o600
 _INDENT = re.compile(r"\{\r?\n([ \t]+)\"")
@@ -39,6 +41,35 @@ class ConfigFile:
     def backup(self, name: str) -> Path:
         """Where the file is kept as it was before the server `name` came in; empty where there was none."""
         return self.path.with_name(f"{self.path.name}.before-{name}")
+
+
+def config_path(platform: str, home: Path, environment: Mapping[str, str]) -> Path:
+    """Say which file Claude Desktop reads.
+
+    Args:
+        platform: As in `sys.platform`.
+        home: The person's home folder.
+        environment: Their environment variables.
+    """
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / _FILE
+    if platform == "win32":
+        return _on_windows(home, environment)
+    named = environment.get("XDG_CONFIG_HOME", "")
+    return (Path(named) if Path(named).is_absolute() else home / ".config") / _FILE
+
+
+def _on_windows(home: Path, environment: Mapping[str, str]) -> Path:
+    """Find the file of the packaged program, which Windows gives an AppData of its own, or of the older one.
+
+    The packaged program reads its own file, and where that is not there the one in the common place. So a file that
+    is there goes first: one written beside it would hide the servers that it names.
+    """
+    common = Path(environment.get("APPDATA") or home / "AppData" / "Roaming") / _FILE
+    local = Path(environment.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    packaged = [package / "LocalCache" / "Roaming" / _FILE for package in sorted((local / "Packages").glob("Claude_*"))]
+    there = [path for path in (*packaged, common) if path.is_file()]
+    return next(iter((*there, *packaged, common)))
 
 
 def read(path: Path) -> ConfigFile:

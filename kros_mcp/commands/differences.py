@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.commands.history import History, Known, ended
-from kros_mcp.commands.watched import is_named_but_not_listed, is_watched, was_corrected_lately
+from kros_mcp.commands.history import History, Known, ended, is_named_but_not_listed, is_watched, was_corrected_lately
 from kros_mcp.krosai.owned import OwnedReading
 from kros_mcp.krosai.text import clean
 from kros_mcp.krosai.wire import PhoneNumber

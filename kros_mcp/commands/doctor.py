@@ -3,10 +3,12 @@
 It prints all that it finds, changes nothing at KrosAI, and shows no secret.
 """
 
+import os
 import platform
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -16,7 +18,6 @@ from kros_mcp import __version__
 from kros_mcp.commands.console import working
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
 from kros_mcp.commands.journal_check import check_journal
-from kros_mcp.commands.path_check import check_path
 from kros_mcp.errors import (
     AuthenticationError,
     ConnectionLostError,
@@ -30,7 +31,9 @@ from kros_mcp.errors import (
     TooSlowError,
 )
 from kros_mcp.http.tokens import read_tokens
+from kros_mcp.krosai.network import certificates, certificates_source
 from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.proxy import find_proxy, named_proxy
 from kros_mcp.krosai.text import clean
 from kros_mcp.money import show_cents
 from kros_mcp.operations.desk import open_krosai
@@ -41,6 +44,7 @@ NETWORK_SECONDS = 10.0
 _SHORTEST_SETTLE_SECONDS = 45.0  # a request that takes its full 30 seconds, and a lease
 _JWT_PARTS = 3
 _LONGEST_VALUE = 200
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 _MODES = {
     Confirmation.CONVERSATION: (
         "the client's prompt where it has one, else a sentence and a one-time code; a model could use the code "
@@ -121,10 +125,55 @@ def _callers(settings: Settings) -> list[Finding]:
 
 async def _way(settings: Settings) -> list[Finding]:
     """Look at the way to KrosAI, and ask KrosAI if there is one."""
-    found = check_path(settings)
+    found = _path(settings)
     if any(finding.mark == "FAIL" for finding in found):
         return [*found, warn("KrosAI was not asked, since the way there is not usable.", "Correct that first.")]
     return [*found, *await _krosai(settings)]
+
+
+def _path(settings: Settings) -> list[Finding]:
+    """Say which way requests take, and what of the environment stands in it; KrosAI is not asked."""
+    return [_proxy(settings.base_url), *_certificates()]
+
+
+def _proxy(base_url: str) -> Finding:
+    try:
+        proxy = find_proxy(base_url)
+    except SettingsError as exc:
+        return failed(exc)
+    if proxy is not None:
+        return ok(f"KrosAI is reached through the proxy in {proxy.source}: {clean(proxy.place, _LONGEST_VALUE)}.")
+    if named := named_proxy(base_url):
+        return ok(f"KrosAI is reached directly: its host is exempt from the proxy in {named[0]}.")
+    return ok("KrosAI is reached directly: no proxy is set for it.")
+
+
+def _certificates() -> list[Finding]:
+    source = certificates_source()
+    try:
+        certificates()
+    except SettingsError as exc:
+        return [failed(exc)]
+    if source is None:
+        return [
+            ok("Certificates are checked by the list that comes with httpx: SSL_CERT_FILE and SSL_CERT_DIR are unset.")
+        ]
+    named = os.environ[source]
+    what = f"Certificates are checked by the authorities in {source} alone: {clean(named, _LONGEST_VALUE)}."
+    if source == "SSL_CERT_DIR" and not any(map(_is_rehashed, named.split(os.pathsep))):
+        return [
+            warn(f"{what} None can be found there.", "Name the files there by their hashes: openssl rehash FOLDER.")
+        ]
+    beside = (
+        " SSL_CERT_DIR is not read beside it." if source == "SSL_CERT_FILE" and "SSL_CERT_DIR" in os.environ else ""
+    )
+    return [ok(f"{what}{beside}")]
+
+
+def _is_rehashed(folder: str) -> bool:
+    """Whether a folder holds certificates under the names by which OpenSSL looks for them."""
+    path = Path(folder)
+    return path.is_dir() and any(_HASHED.fullmatch(file.name) for file in path.iterdir())
 
 
 async def _krosai(settings: Settings) -> list[Finding]:

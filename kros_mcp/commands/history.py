@@ -5,11 +5,17 @@ Read page by page; only the newest of each is kept.
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from kros_mcp.operations import routing
 from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.policy import LISTING_LAG_SECONDS
+from kros_mcp.operations.recovery import NEVER_LISTED
 
+TOLD_SECONDS: Final = 7 * 86_400.0
+"""For how long a correction is told to whoever looks at the books."""
+_OVERDUE_SECONDS: Final = 2 * LISTING_LAG_SECONDS
+"""How late a look may be before no server seems to look; its settings come first, for as long as a list may lag."""
 TOLD_OF = (State.DONE, State.FAILED, State.UNKNOWN, State.SENDING, State.CONFIRMED)
 """The states that say something of a number; what was never confirmed says nothing."""
 
@@ -103,3 +109,19 @@ def _learn_settings(known: Known, operation: Operation) -> None:
     target = routing.still_wanted(operation)
     for name in routing.names(target):
         known.settings[name] = (getattr(target, name), operation)
+
+
+def was_corrected_lately(operation: Operation, now: float) -> bool:
+    """Whether another outcome was told of it at first, and it was corrected within `TOLD_SECONDS`."""
+    return operation.corrected_at is not None and now - operation.corrected_at < TOLD_SECONDS
+
+
+def is_watched(operation: Operation, now: float) -> bool:
+    """Whether a server looks again at what is settled, and looks in time."""
+    return operation.look_at is not None and now - operation.look_at < _OVERDUE_SECONDS
+
+
+def is_named_but_not_listed(operation: Operation) -> bool:
+    """Whether it is a purchase that counts as done and that KrosAI has not listed since, as far as anybody looked."""
+    done = operation.action is Action.BUY and operation.state is State.DONE
+    return done and (operation.look_at is not None or NEVER_LISTED in operation.note)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from kros_mcp.commands import desktop_config
-from kros_mcp.commands.desktop_config import SERVERS, ConfigFile
+from kros_mcp.commands.desktop_config import SERVERS, ConfigFile, config_path
 from kros_mcp.commands.desktop_entry import (
     API_KEY,
     JOURNAL,
@@ -23,7 +23,6 @@ from kros_mcp.commands.desktop_entry import (
 )
 from kros_mcp.commands.doctor import of_key
 from kros_mcp.commands.group import simulator_option
-from kros_mcp.commands.places import config_path
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.money import show_cents
 from kros_mcp.operations.journals.backends import place

@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
+from kros_mcp.commands.history import TOLD_SECONDS, is_named_but_not_listed, was_corrected_lately
 from kros_mcp.commands.selection import account_of, is_foreign, short
-from kros_mcp.commands.watched import TOLD_SECONDS, is_named_but_not_listed, was_corrected_lately
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.journals.backends import open_journal, place

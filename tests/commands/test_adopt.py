@@ -6,7 +6,7 @@ from dataclasses import replace
 import anyio
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
-from test_deciding import types
+from test_approve import types
 
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import State

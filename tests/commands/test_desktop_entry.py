@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from kros_mcp.commands.desktop_config import config_path
 from kros_mcp.commands.desktop_entry import executable, is_ours
-from kros_mcp.commands.places import config_path
 from kros_mcp.errors import KrosError
 
 FILE = "claude_desktop_config.json"
