@@ -23,7 +23,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     serves = set(words) <= {"--simulator"}
     with _harmless_errors():
         if serves:
-            code = _exit_code(partial(_serve, simulator=bool(words)))  # its standard output carries the protocol
+            from kros_mcp.commands.patience import patient_errors  # noqa: PLC0415 - only for the server
+
+            with patient_errors():
+                code = _exit_code(partial(_serve, simulator=bool(words)))  # its standard output carries the protocol
         else:
             # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
             for name in ("psycopg", "psycopg.pool"):

@@ -26,8 +26,8 @@ LONGEST_MESSAGE_BYTES = 256 * 1024
 """Longer messages are refused; the longest argument of a tool has some hundred characters."""
 
 _UNREADABLE = (
-    "This message cannot be read as JSON: it must be complete (over stdio in one line), in UTF-8, without halves of "
-    "surrogate pairs, and at most 200 levels deep. Nothing was done."
+    "This message cannot be read as JSON: it must be complete (over stdio in one line), in UTF-8, without a byte order "
+    "mark or halves of surrogate pairs, and at most 200 levels deep. Nothing was done."
 )
 _NO_MESSAGE = (
     'This message is no JSON-RPC 2.0 request: it needs "jsonrpc": "2.0", a "method", an "id" that is a text or a whole '
@@ -35,7 +35,7 @@ _NO_MESSAGE = (
 )
 _BATCH = "This server takes one message at a time: batches are no part of MCP any more. Send each by itself."
 _TOO_LONG = f"A message may have {LONGEST_MESSAGE_BYTES:,} bytes at most. Nothing was done."
-_BOM = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A string, whole or cut off by the end of the line, or a run of brackets; what lies between them does not matter.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{\[]++|[}\]]++', re.DOTALL)
 _ID_VALUE = re.compile(rb'\s*+:\s*+("(?:[^"\\]++|\\.)*+"|-?[0-9]++)\s*+[,}]', re.DOTALL)
@@ -65,7 +65,7 @@ def read_message(line: bytes) -> JSONRPCMessage:
     """Read a line, or a body.
 
     Args:
-        line: Without its end, and not blank. A byte order mark before it is skipped.
+        line: Without its end, and not blank. A byte order mark before it is none of JSON's.
 
     Returns:
         The message. An answer to a question of the server's that cannot be read comes as an error for it.
@@ -73,7 +73,6 @@ def read_message(line: bytes) -> JSONRPCMessage:
     Raises:
         MalformedError: It is none.
     """
-    line = line.removeprefix(_BOM)
     try:
         data = from_json(line, allow_inf_nan=False)
     except ValueError:
@@ -97,7 +96,7 @@ def read_message(line: bytes) -> JSONRPCMessage:
 
 def too_long(beginning: bytes) -> MalformedError:
     """Refuse a line of which only the beginning was kept."""
-    return MalformedError(INVALID_REQUEST, _TOO_LONG, _ids_within(beginning.removeprefix(_BOM)))
+    return MalformedError(INVALID_REQUEST, _TOO_LONG, _ids_within(beginning))
 
 
 def _error(code: int, message: str, request_id: RequestId | None) -> JSONRPCError:
@@ -117,7 +116,7 @@ def _ids_of(data: dict[str, object]) -> list[RequestId]:
 def _ids_within(line: bytes) -> list[RequestId]:
     """Find the id of a message, or those of a batch, in a line that is not JSON; each must be written to its end."""
     found: list[RequestId] = []
-    depth, depth_of_members = 0, 2 if line.lstrip().startswith(b"[") else 1
+    depth, depth_of_members = 0, 2 if line.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[") else 1
     for token in _TOKEN.finditer(line):
         match token[0][:1]:
             case b"{" | b"[":

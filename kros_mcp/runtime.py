@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from kros_mcp.krosai.inventory import Inventory
-from kros_mcp.operations.accounts import account_in
+from kros_mcp.krosai import Inventory
+from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
@@ -16,7 +16,7 @@ from kros_mcp.operations.run_rates import RunRates
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
-from kros_mcp.tools.completing import Completer
+from kros_mcp.tools.completions import Completer
 
 if TYPE_CHECKING:
     import httpx

@@ -43,15 +43,15 @@ from kros_mcp.operations.model import CODE_SECONDS, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.stdio import Stdio
-from kros_mcp.tools import completing, outcomes, prompts, resources, results
-from kros_mcp.tools.asking import PROMPT_UNANSWERED, unanswered
+from kros_mcp.tools import completions, outcomes, prompts, resources, results
 from kros_mcp.tools.call import Call, Runtime, principal_of, timed
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, may_use
+from kros_mcp.tools.elicitation import PROMPT_UNANSWERED, unanswered
 from kros_mcp.tools.icon import icon
 from kros_mcp.tools.keyless import open_nothing, serve_keyless
-from kros_mcp.tools.listening import Listening
 from kros_mcp.tools.parameters import refusal, without_clients_own
 from kros_mcp.tools.registry import build_tools
+from kros_mcp.tools.subscriptions import Listening
 from kros_mcp.tools.unopened import tell_unopened
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class KrosServer(MCPServer[Runtime]):
             values = await here.completer.complete(params.argument.name, params.argument.value, principal_of(here))
         except KrosError as exc:
             raise MCPError(INTERNAL_ERROR, exc.message) from exc
-        shown = values[: completing.MOST]
+        shown = values[: completions.MOST]
         return CompleteResult(completion=Completion(values=shown, total=len(values), has_more=len(values) > len(shown)))
 
     async def call_tool(

@@ -29,7 +29,7 @@ from mcp.types import (
     RequestId,
 )
 
-from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES, MalformedError, read_message, too_long
+from kros_mcp.jsonrpc import BYTE_ORDER_MARK, LONGEST_MESSAGE_BYTES, MalformedError, read_message, too_long
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +189,8 @@ class Stdio:
 
     async def _take(self, line: bytes | MalformedError, loop: Loop) -> None:
         try:
-            message = read_message(line) if isinstance(line, bytes) else line
+            # Shells on Windows begin what they pipe with such a mark.
+            message = read_message(line.removeprefix(BYTE_ORDER_MARK)) if isinstance(line, bytes) else line
         except MalformedError as exc:
             message = exc
         match message:

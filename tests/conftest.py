@@ -2,9 +2,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from canaries import SECRET
 
-pytest_plugins = ["postgres_server"]
+from tests.support.canaries import SECRET
+
+pytest_plugins = ["tests.support.postgres_server"]
 
 
 @pytest.fixture

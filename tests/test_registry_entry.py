@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from registry_entry import entry
 
 import kros_mcp
 from kros_mcp.errors import SettingsError
 from kros_mcp.settings import load_settings
+from tests.support.registry_entry import entry
 
 FILE = Path(__file__).parent.parent / "server.json"
 

@@ -10,7 +10,7 @@ from typing import Final
 from kros_mcp.commands.differences import Acknowledged, Difference
 from kros_mcp.commands.findings import ok
 from kros_mcp.errors import KrosError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations.events import By, Event, MoveName
 from kros_mcp.operations.journal import Journal
 from kros_mcp.times import day_of

@@ -13,8 +13,8 @@ from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, short
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.http.exporting import exporting_if_installed
-from kros_mcp.krosai.text import clean
-from kros_mcp.operations import accounts
+from kros_mcp.krosai import clean
+from kros_mcp.operations import adoption
 from kros_mcp.operations.journal import Filter, Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import OPEN, State
@@ -95,7 +95,7 @@ async def _read(settings: Settings, beginning: str) -> _Case:
         assert account is not None  # noqa: S101 - there is a key
         former = await _named(journal, beginning, account)
         newest = await journal.list_operations(Filter(account=former), limit=1)
-        accounts.require_environment(newest, settings.environment)
+        adoption.require_environment(newest, settings.environment)
         still_open = {
             state: count for state in State if state in OPEN and (count := await _count(journal, former, state))
         }

@@ -14,12 +14,12 @@ from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, currency, require
 from kros_mcp.errors import SettingsError
 from kros_mcp.http.exporting import exporting_if_installed
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import certain, decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import TOKENS, Action, Operation, State
+from kros_mcp.operations.model import TOKENS, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
@@ -136,7 +136,7 @@ def _show(case: _Case, settings: Settings) -> None:
     if operation.state is State.CONFIRMED:
         person.show_detail("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
     person.show_detail("Open until", f"{utc(operation.expires_at)}.")
-    if operation.action is Action.BUY:
+    if operation.action.charges:
         person.show_detail("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
     print()
 

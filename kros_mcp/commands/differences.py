@@ -11,11 +11,10 @@ from typing import Any
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.history import History, Known, ended, is_named_but_not_listed, is_watched, was_corrected_lately
-from kros_mcp.krosai.owned import OwnedReading
-from kros_mcp.krosai.text import clean
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import OwnedReading, PhoneNumber, clean
 from kros_mcp.money import show_again
-from kros_mcp.operations import evidence, moves
+from kros_mcp.operations import moves
+from kros_mcp.operations.acts import evidence
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.times import day_of, utc
@@ -107,7 +106,7 @@ def _living(known: Known, records: tuple[PhoneNumber, ...], account: Account) ->
     told += [_status(number) for number in records if number.status not in {"active", None}]
     # The other record was bought some other way, so that it need not be as the journal set its own.
     bought = known.held.number if known.held is not None else None
-    own = [number for number in records if bought is not None and number.id == bought.get("id")] or records
+    own = [number for number in records if bought is not None and number.id == bought.id] or records
     told += [difference for number in own for difference in _owned(known, number, account)]
     return list(dict.fromkeys(told))
 
@@ -327,7 +326,7 @@ def _drifted(what: str, *, protected: bool) -> Finding:
 
 
 def _price(bought: Operation, number: PhoneNumber) -> list[Difference]:
-    before = (bought.number or {}).get("monthly_cents")
+    before = bought.number.monthly_cents if bought.number is not None else None
     before = bought.quote.monthly_cents if before is None else before
     if number.monthly_cents is None or before is None or number.monthly_cents == before:
         return []

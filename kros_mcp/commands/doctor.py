@@ -31,10 +31,8 @@ from kros_mcp.errors import (
     TooSlowError,
 )
 from kros_mcp.http.tokens import read_tokens
-from kros_mcp.krosai.network import certificates, certificates_source
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.proxy import find_proxy, named_proxy
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean, within
+from kros_mcp.krosai.transport import certificates, certificates_source, find_proxy, named_proxy
 from kros_mcp.money import show_cents
 from kros_mcp.operations.desk import open_krosai
 from kros_mcp.operations.journals.backends import place

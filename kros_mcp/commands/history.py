@@ -7,10 +7,10 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kros_mcp.operations import routing
+from kros_mcp.operations.acts import routing
+from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
-from kros_mcp.operations.recovery import NEVER_LISTED
 
 TOLD_SECONDS: Final = 7 * 86_400.0
 """For how long a correction is told to whoever looks at the books."""
@@ -87,7 +87,7 @@ def ended(operation: Operation) -> float:
 
 def _learn(known: Known, operation: Operation) -> None:
     done = operation.state is State.DONE
-    if operation.action is Action.BUY:
+    if operation.action.charges:
         if done:
             known.bought = operation
             known.settings.clear()
@@ -123,5 +123,5 @@ def is_watched(operation: Operation, now: float) -> bool:
 
 def is_named_but_not_listed(operation: Operation) -> bool:
     """Whether it is a purchase that counts as done and that KrosAI has not listed since, as far as anybody looked."""
-    done = operation.action is Action.BUY and operation.state is State.DONE
+    done = operation.action.charges and operation.state is State.DONE
     return done and (operation.look_at is not None or NEVER_LISTED in operation.note)

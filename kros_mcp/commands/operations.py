@@ -21,10 +21,10 @@ from kros_mcp.commands.selection import (
     waiting_for_a_person,
 )
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds, day_of, minute
 
@@ -221,7 +221,7 @@ def _narrowed(choice: Choice, count: int) -> str:
 
 def _row(operation: Operation) -> tuple[str, ...]:
     now, monthly = operation.quote.due_now_cents, operation.quote.monthly_cents
-    priced = operation.action is Action.BUY
+    priced = operation.action.charges
     return (
         minute(operation.created_at),
         operation.id,

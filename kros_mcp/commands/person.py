@@ -9,9 +9,9 @@ from rich.text import Text
 from kros_mcp.commands.console import say, say_labelled
 from kros_mcp.commands.selection import currency, is_foreign, short
 from kros_mcp.errors import InvalidArgumentError, KrosError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
-from kros_mcp.operations.confirmation import sentence
+from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.events import By
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Environment, Settings
@@ -62,7 +62,7 @@ def show_question(operation: Operation, account: str | None, settings: Settings)
         account: That of this terminal's key; None without one.
         settings: Of this terminal.
     """
-    say(sentence(operation, currency(operation, account, settings)))
+    say(act_of(operation).wording.sentence(operation, currency(operation, account, settings)))
     print()
     other = "; not the account of this terminal's KROS_API_KEY" if is_foreign(operation, account) else ""
     environment = _ENVIRONMENTS[operation.quote.environment]

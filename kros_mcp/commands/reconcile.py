@@ -19,13 +19,10 @@ from kros_mcp.commands.history import TOLD_OF, History, read_history
 from kros_mcp.commands.selection import short
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.http.exporting import exporting_if_installed
-from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.inventory import Inventory
-from kros_mcp.krosai.owned import read_all_owned, read_each
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, within
 from kros_mcp.money import show_cents
-from kros_mcp.operations import decisions, restoring
-from kros_mcp.operations.accounts import account_in
+from kros_mcp.operations import decisions, restoration
+from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.journals.backends import open_journal
@@ -195,7 +192,7 @@ async def _completed(
     new = [
         number
         for number in owned.numbers
-        if restoring.unknown_to(await journal.sent_since(account, number.e164, 0.0), number, copied_at)
+        if restoration.unknown_to(await journal.sent_since(account, number.e164, 0.0), number, copied_at)
     ]
     try:
         with within(READING_SECONDS):
@@ -204,7 +201,7 @@ async def _completed(
         return Difference("restored", fail(f"{restored().message} {exc.message}", "Run this again.", exc.exit_code))
     now, most = await journal.now(), settings.max_purchase_cents
     bought = [
-        restoring.entered(
+        restoration.entered(
             closer.get(number.id) or number,
             now,
             account=account,
@@ -213,7 +210,7 @@ async def _completed(
         )
         for number in new
     ]
-    ended = [restoring.given_up(each) for each, number in zip(bought, new, strict=True) if number.has_ended]
+    ended = [restoration.given_up(each) for each, number in zip(bought, new, strict=True) if number.has_ended]
     await journal.enter(account, [*bought, *ended], by=person.by())
     named = ", ".join(operation.e164 for operation in bought) or "none"
     what = f"The journal was restored from a copy; bought since, and entered now: {named}."

@@ -6,11 +6,10 @@ these names. `charged_cents` falls back to `reserved_cents` where a charge is ce
 
 from typing import Any
 
-from kros_mcp.krosai.text import clean
-from kros_mcp.operations.counting import charged_cents
+from kros_mcp.krosai import clean
 from kros_mcp.operations.decisions import decided
-from kros_mcp.operations.model import Action, Operation
-from kros_mcp.operations.words import status
+from kros_mcp.operations.model import Operation
+from kros_mcp.operations.status import status
 from kros_mcp.times import day_of, utc
 
 _LONGEST = 500
@@ -54,13 +53,13 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         "monthly_cents": quote.monthly_cents,
         "due_now_cents": quote.due_now_cents,
         "reserved_cents": operation.reserved_cents,
-        "charged_cents": charged_cents(operation),
+        "charged_cents": operation.charged_cents,
         "charged_on": charged_on(operation),
         "reason": _text(operation.reason),
         "message": _text(operation.message),
         "note": _text(operation.note),
         "error_code": _text(operation.error_code),
-        "number_id": _text((operation.number or {}).get("id") or request.number_id),
+        "number_id": _text((operation.number.id if operation.number else "") or request.number_id),
         "endpoint_id": _text(request.endpoint_id),
         "allow_inbound": request.allow_inbound,
         "allow_outbound": request.allow_outbound,
@@ -72,7 +71,7 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
 
 def charged_on(operation: Operation) -> str | None:
     """Name the day in UTC on which a purchase was, or may have been, charged: the one it was sent on."""
-    charges = operation.action is Action.BUY and operation.charged != "no"
+    charges = operation.action.charges and operation.charged != "no"
     return day_of(operation.sent_at) if charges and operation.sent_at is not None else None
 
 

@@ -11,9 +11,9 @@ from functools import wraps
 import click
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
-from kros_mcp.krosai.text import clean
-from kros_mcp.operations import words
-from kros_mcp.operations.accounts import account_in
+from kros_mcp.krosai import clean
+from kros_mcp.operations import status
+from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing
 from kros_mcp.operations.model import TOKENS, Channel, Operation, State
 from kros_mcp.settings import Settings
@@ -111,16 +111,16 @@ async def _with_principal(choice: Choice, journal: Journal) -> Choice:
     return replace(choice, wanted=replace(choice.wanted, principal=holder), note=note)
 
 
-def states(names: Iterable[str]) -> tuple[tuple[State, ...], words.WaitsFor]:
+def states(names: Iterable[str]) -> tuple[tuple[State, ...], status.WaitsFor]:
     """Read the names of states, or the words of the tools for them, in whatever case.
 
     Raises:
         InvalidArgumentError: One of them is none.
     """
     try:
-        return words.read(list(names))
+        return status.read(names)
     except ValueError as exc:
-        known = ", ".join(words.KNOWN)
+        known = ", ".join(status.KNOWN)
         raise InvalidArgumentError(f"{str(exc)[:40]!r} is not a state; choose from {known}.", next_step="") from None
 
 

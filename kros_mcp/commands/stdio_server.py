@@ -42,7 +42,7 @@ def run(*, simulator: bool) -> int:
     server = build_server(settings)
     if settings.api_key is None:
         logger.warning("KROS_API_KEY is not set, or still holds a placeholder; until it is set, every tool says so")
-    # It warns of each malformed notification, which would fill a stderr that nobody reads and hold the server up.
+    # It warns of each malformed notification, and a flood of them would crowd out what else is said.
     logging.getLogger("mcp.server.runner").setLevel(logging.ERROR)
     gc.enable()
     gc.freeze()
@@ -68,7 +68,7 @@ def run(*, simulator: bool) -> int:
 
 def tell_acts() -> None:
     """Write one short line to standard error for every decision and every outcome."""
-    from kros_mcp.operations.telling import logger  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.operations.audit_log import logger  # noqa: PLC0415 - after the settings, which may stop the start
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("kros-mcp: %(message)s"))
@@ -103,6 +103,5 @@ async def _leave_when_late(stopping: anyio.Event) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process even while a thread waits for stdin."""
-    sys.stderr.flush()
+    """End the process even while a thread waits for stdin, or for somebody to read stderr."""
     os._exit(code)

@@ -13,7 +13,7 @@ from kros_mcp.money import show_again
 from kros_mcp.numbering import last_four
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, State
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 SETTLED_WITHIN_SECONDS = 20.0
 _ASK_EVERY_SECONDS = 0.25
@@ -279,7 +279,7 @@ class Story:
         }
         return open_conversation(self.stage, settings, self.log, prompts=prompts)
 
-    def _owned(self, e164: str) -> OwnedNumber:
+    def _owned(self, e164: str) -> SimNumber:
         number = self.sim.owned_by_e164(e164)
         if number is None:
             raise ClaimError(f"{e164} is owned.")

@@ -27,7 +27,7 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.tools.call import Runtime
-from kros_mcp.tools.listening import Listening
+from kros_mcp.tools.subscriptions import Listening
 
 if TYPE_CHECKING:
     import httpx

@@ -7,6 +7,7 @@ answered.
 
 import asyncio
 import logging
+import re
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,8 @@ HEAD_LINES = 128
 """A head of more is refused with 431 unread: the parser takes longer for each line than for a plain request's bytes."""
 CHUNKS = 1_024
 """A body in more chunks is refused with 400, for the same reason."""
+BLANK_LINES = 4
+"""So many before a request are skipped (RFC 9112, 2.2): old clients send one behind a body."""
 HEAD_SECONDS = 15.0
 """From a connection's begin, or from a later head's first byte, until that head is whole."""
 BODY_SECONDS = 30.0
@@ -41,6 +44,7 @@ AT_ONCE = 32
 _TELL_SECONDS = 60.0
 _MOST_WRITTEN_BYTES = 16 * 1024
 _BUFFER = bytearray(HEAD_BYTES)
+_BLANK: Final = re.compile(rb"(?:\r\n){1,%d}" % BLANK_LINES)
 _KNOWN: Final = "caller_is_known"
 _REFUSALS: Final = {
     400: ("not_http", "This is not an HTTP request."),
@@ -203,7 +207,8 @@ class Connection(H11Protocol):
                 self.abort()
             return
         if self._waits_for in {_HEAD, _REQUEST}:
-            self._head_lines += data.partition(b"\r\n\r\n")[0].count(b"\n")
+            head = data if self.conn.trailing_data[0].strip(b"\r\n") else data.lstrip(b"\r\n")
+            self._head_lines += head.partition(b"\r\n\r\n")[0].count(b"\n")
             if self._head_lines > HEAD_LINES:
                 self._refuse(431)
                 return
@@ -269,7 +274,7 @@ class Connection(H11Protocol):
             if waited > BODY_SECONDS:
                 self._refuse(408)
         elif self._waits_for is _HEAD and waited > HEAD_SECONDS:
-            if self.conn.trailing_data[0]:
+            if self.conn.trailing_data[0].strip(b"\r\n"):
                 self._refuse(408)
             else:
                 self.transport.close()
@@ -379,6 +384,8 @@ class _Parser(h11.Connection):
         self._chunks = 0
 
     def next_event(self) -> Any:  # noqa: ANN401 - as h11 has it
+        if self.their_state is h11.IDLE and self._is_blank():
+            return h11.NEED_DATA
         event = super().next_event()
         if isinstance(event, h11.Data):
             self._chunks += event.chunk_start
@@ -391,6 +398,16 @@ class _Parser(h11.Connection):
                 raise h11.RemoteProtocolError("two lengths")
             return _of_its_path(event)
         return event
+
+    def _is_blank(self) -> bool:
+        """Skip blank lines before a request; whether there is nothing else yet, while they stay and are bounded."""
+        waiting = self.trailing_data[0]
+        blank = _BLANK.match(waiting)
+        length = blank.end() if blank else 0
+        if waiting[length:] in {b"", b"\r"}:
+            return True
+        self._receive_buffer.maybe_extract_at_most(length)
+        return False
 
     def send_with_data_passthrough(self, event: h11.Event) -> list[bytes] | None:
         if isinstance(event, h11.Response) and (

@@ -11,8 +11,7 @@ import httpx
 import jwt
 
 from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.network import certificates, network
-from kros_mcp.krosai.proxy import find_proxy
+from kros_mcp.krosai.transport import certificates, find_proxy, network
 
 logger = logging.getLogger(__name__)
 

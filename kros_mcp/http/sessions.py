@@ -161,7 +161,6 @@ class SessionManager(StreamableHTTPSessionManager):
         session_id = str(oldest.mcp_session_id)
         # Forgotten at once, so that the count is right before the next one is admitted.
         del self._server_instances[session_id]
-        self._session_owners.pop(session_id, None)
         tasks: Any = self._task_group  # which the SDK's own annotation takes for None
         tasks.start_soon(self._discard_session, session_id, oldest)
         logger.info("a session idle for %.0f s gives way to a new one", anyio.current_time() - oldest.idle_since)

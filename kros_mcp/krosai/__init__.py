@@ -1,39 +1,75 @@
-"""The KrosAI REST API, typed: read leniently, answered strictly (krosai-api.md)."""
+"""The KrosAI REST API, typed: read leniently, answered strictly (krosai-api.md).
+
+This is the face of the package: the rest of the program imports from here, and from `transport` alone besides, which
+loads httpx.
+"""
 
 from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
+from kros_mcp.krosai.exchange import BeforeSending
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
-from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
-from kros_mcp.krosai.owned import OwnedNumbers, OwnedReading, find_owned, read_all_owned
-from kros_mcp.krosai.pages import Page, Unreadable
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.sending import Gate
+from kros_mcp.krosai.orders import Order, Routing, Spelling, Written
+from kros_mcp.krosai.owned import (
+    OwnedList,
+    OwnedReading,
+    find_owned,
+    read_all_owned,
+    read_each,
+    read_each_in_time,
+    read_owned_in_time,
+)
+from kros_mcp.krosai.paging import Page, Unreadable, gather
+from kros_mcp.krosai.retry import with_retries, within
 from kros_mcp.krosai.sip import SipCredentials
-from kros_mcp.krosai.text import clean
-from kros_mcp.krosai.wire import AvailableNumber, Endpoint, PhoneNumber
+from kros_mcp.krosai.text import clean, is_id, quoted, quoted_id
+from kros_mcp.krosai.traffic import counted
+from kros_mcp.krosai.wire import (
+    CallEndpoint,
+    NumberForSale,
+    PhoneNumber,
+    has_ended,
+    is_pending,
+    was_had,
+    was_never_owned,
+    was_turned_down,
+)
 
 __all__ = [
     "AuthHeader",
-    "AvailableNumber",
-    "Changes",
-    "Endpoint",
-    "Gate",
+    "BeforeSending",
+    "CallEndpoint",
     "Inventory",
     "InventoryReading",
     "KrosClient",
+    "NumberForSale",
     "Order",
-    "OwnedNumbers",
+    "OwnedList",
     "OwnedReading",
     "Page",
     "PhoneNumber",
+    "Routing",
     "Sighting",
     "SipCredentials",
     "Spelling",
     "Unreadable",
     "Written",
     "clean",
+    "counted",
     "find_owned",
+    "gather",
+    "has_ended",
+    "is_id",
+    "is_pending",
     "open_client",
+    "quoted",
+    "quoted_id",
     "read_all_owned",
+    "read_each",
+    "read_each_in_time",
+    "read_owned_in_time",
+    "was_had",
+    "was_never_owned",
+    "was_turned_down",
+    "with_retries",
     "within",
 ]

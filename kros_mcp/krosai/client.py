@@ -11,43 +11,42 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import anyio
 
 from kros_mcp.errors import (
     ApiError,
+    InvalidArgumentError,
     KrosaiError,
     NotFoundError,
     NumberNotAvailableError,
     ProtocolError,
 )
-from kros_mcp.krosai.addresses import given, route, segment
 from kros_mcp.krosai.connections import AuthHeader, Connections, headers
-from kros_mcp.krosai.endpoints import find_endpoint
 from kros_mcp.krosai.envelope import ListKind, read_list, read_object
-from kros_mcp.krosai.filters import agrees, in_area, lies_in
-from kros_mcp.krosai.last_reading import LastReading
-from kros_mcp.krosai.orders import Changes, Order, Spelling, Written
-from kros_mcp.krosai.pages import Page
-from kros_mcp.krosai.patience import patiently, seconds_left
-from kros_mcp.krosai.reach import Reach
-from kros_mcp.krosai.sending import (
+from kros_mcp.krosai.exchange import (
+    BeforeSending,
     Flight,
-    Gate,
     Reply,
     exchange,
     judge_reading,
     reading_errors,
 )
-from kros_mcp.krosai.verdict import readable, settled
+from kros_mcp.krosai.orders import Order, Routing, Spelling, Written
+from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
+from kros_mcp.krosai.refusals import readable, settled
+from kros_mcp.krosai.retry import retry_read, seconds_left
+from kros_mcp.krosai.traffic import Reach
 from kros_mcp.krosai.wire import (
-    AvailableNumber,
-    Endpoint,
+    CallEndpoint,
+    NumberForSale,
     PhoneNumber,
     read_available,
     read_endpoint,
     read_phone_number,
 )
+from kros_mcp.numbering import matches_area_code, may_lie_in
 
 if TYPE_CHECKING:
     import httpx
@@ -58,7 +57,10 @@ _NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_A
 
 
 class KrosClient:
-    """Speaks to KrosAI through the connections that it is given."""
+    """A client of KrosAI, over the connections that it is given.
+
+    `reach` tells whether KrosAI answers, `last_owned` which numbers the last whole reading of the list showed.
+    """
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
@@ -67,7 +69,7 @@ class KrosClient:
         self._serves_single_endpoints = True
 
     def warm_up(self) -> None:
-        """Load what the first request needs, so that nobody waits for it then."""
+        """Load what the first request needs, so that it starts at once."""
         self._connections.warm_up()
 
     async def list_owned(
@@ -75,13 +77,13 @@ class KrosClient:
     ) -> Page[PhoneNumber]:
         """Read one page of the account's numbers (section 2.1).
 
-        Only the guide knows the filters, so whatever contradicts them is dropped here as well.
+        Only the guide documents the filters, so records that contradict them are dropped here as well.
         """
-        query = given(action="assigned", status=status, country=country, limit=limit, offset=offset)
+        query = _query(action="assigned", status=status, country=country, limit=limit, offset=offset)
         raw, total = await self._list("/phone-numbers", query, "owned")
         page = Page.read(raw, read_phone_number, total=total, offset=offset)
         return page.where(
-            lambda number: agrees(number.status, status) and lies_in(number.country, number.e164, country)
+            lambda number: _agrees(number.status, status) and _lies_in(number.country, number.e164, country)
         )
 
     async def list_available(
@@ -92,12 +94,12 @@ class KrosClient:
         area_code: str = "",
         limit: int = 20,
         offset: int = 0,
-    ) -> Page[AvailableNumber]:
+    ) -> Page[NumberForSale]:
         """Read one page of the numbers for sale (section 2.2).
 
-        Only the guide knows `area_code`, so whatever contradicts a filter is dropped here as well.
+        Only the guide documents `area_code`, so records that contradict a filter are dropped here as well.
         """
-        query = given(action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset)
+        query = _query(action="available", country=country, type=type, area_code=area_code, limit=limit, offset=offset)
         try:
             raw, total = await self._list("/phone-numbers", query, "available")
         except (NotFoundError, NumberNotAvailableError) as exc:
@@ -107,37 +109,37 @@ class KrosClient:
         page = Page.read(raw, read_available, total=total, offset=offset)
         return page.where(
             lambda number: (
-                agrees(number.type, type)
-                and lies_in(number.country, number.e164, country)
-                and in_area(number, country, area_code)
+                _agrees(number.type, type)
+                and _lies_in(number.country, number.e164, country)
+                and _in_area(number, country, area_code)
             )
         )
 
     async def get_number(self, number_id: str) -> PhoneNumber:
-        """Read one number with everything KrosAI tells of it (section 2.3).
+        """Read one number with all its details (section 2.3).
 
         Raises:
-            ProtocolError: The answer cannot be read, or is another record than the one asked for.
+            ProtocolError: The answer cannot be read, or it is a record with another id.
         """
-        reply = await self._read(f"/phone-numbers/{segment(number_id)}")
+        reply = await self._read(f"/phone-numbers/{_segment(number_id)}")
         number = read_phone_number(read_object(reply.body, "number"))
         _require_same(number.id, number_id)
         return number
 
-    async def list_endpoints(self, *, limit: int = 50, offset: int = 0) -> Page[Endpoint]:
-        """Read one page of the places where calls can be routed (section 6)."""
-        raw, total = await self._list("/endpoints", given(limit=limit, offset=offset), "endpoints")
+    async def list_endpoints(self, *, limit: int = 50, offset: int = 0) -> Page[CallEndpoint]:
+        """Read one page of the endpoints, to which calls can be routed (section 6)."""
+        raw, total = await self._list("/endpoints", _query(limit=limit, offset=offset), "endpoints")
         return Page.read(raw, read_endpoint, total=total, offset=offset)
 
-    async def get_endpoint(self, endpoint_id: str) -> Endpoint:
-        """Read one endpoint (section 6), from the list where KrosAI serves none by itself.
+    async def get_endpoint(self, endpoint_id: str) -> CallEndpoint:
+        """Read one endpoint (section 6); from the list if KrosAI has no path for a single one.
 
         Raises:
-            NotFoundError: A list that was read to its end does not hold it.
+            NotFoundError: The whole list was read and does not hold it.
         """
         if self._serves_single_endpoints:
             try:
-                reply = await self._read(f"/endpoints/{segment(endpoint_id)}")
+                reply = await self._read(f"/endpoints/{_segment(endpoint_id)}")
             except ApiError as exc:
                 if exc.status not in _NO_SUCH_ROUTE:
                     raise
@@ -149,52 +151,54 @@ class KrosClient:
         self._serves_single_endpoints = False
         return endpoint
 
-    async def purchase(self, order: Order, *, idempotency_key: str, gate: Gate | None = None) -> Written:
+    async def purchase(
+        self, order: Order, *, idempotency_key: str, before_sending: BeforeSending | None = None
+    ) -> Written:
         """Buy a number (section 2.4). Spends money.
 
         Args:
             order: The number, its first settings, and the costs that were shown.
-            idempotency_key: Sent along; KrosAI may ignore it (section 1).
-            gate: Called last before the request leaves, and perhaps a moment earlier as well. If it raises,
-                the request was not sent and its exception comes out unchanged.
+            idempotency_key: Sent as a header; KrosAI may ignore it (section 1).
+            before_sending: Called just before the request leaves, and possibly earlier as well. If it raises, the
+                request is not sent and the exception is passed on unchanged.
 
         Raises:
             NotSentError: The request never left.
             ApiError: KrosAI refused, and did nothing.
             OutcomeUnknownError: Anything else.
         """
-        return await self._write("POST", "/phone-numbers", idempotency_key, gate, body=order.body())
+        return await self._write("POST", "/phone-numbers", idempotency_key, before_sending, body=order.body())
 
     async def update_number(
         self,
         number_id: str,
-        changes: Changes,
+        changes: Routing,
         *,
         spelling: Spelling = "snake",
         idempotency_key: str,
-        gate: Gate | None = None,
+        before_sending: BeforeSending | None = None,
     ) -> Written:
-        """Set a number's endpoint and flags (section 2.5); errors and `gate` as in `purchase`."""
-        path = f"/phone-numbers/{segment(number_id)}"
-        return await self._write("PATCH", path, idempotency_key, gate, body=changes.body(spelling))
+        """Set a number's endpoint and flags (section 2.5); errors and `before_sending` as in `purchase`."""
+        path = f"/phone-numbers/{_segment(number_id)}"
+        return await self._write("PATCH", path, idempotency_key, before_sending, body=changes.body(spelling))
 
     async def release_number(
-        self, number_id: str, *, permanent: bool, idempotency_key: str, gate: Gate | None = None
+        self, number_id: str, *, permanent: bool, idempotency_key: str, before_sending: BeforeSending | None = None
     ) -> Written:
-        """Give a number up (section 2.6), softly unless `permanent`; errors and `gate` as in `purchase`."""
-        path = f"/phone-numbers/{segment(number_id)}"
+        """Release a number (section 2.6), softly unless `permanent`; errors and `before_sending` as in `purchase`."""
+        path = f"/phone-numbers/{_segment(number_id)}"
         query = {} if permanent else {"action": "release"}
-        return await self._write("DELETE", path, idempotency_key, gate, query=query)
+        return await self._write("DELETE", path, idempotency_key, before_sending, query=query)
 
     async def _list(self, path: str, query: Mapping[str, str], kind: ListKind) -> tuple[list[object], int | None]:
         reply = await self._read(path, query)
         return read_list(reply.body, kind)
 
     async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
-        return await patiently(lambda: self._read_once(path, query or {}))
+        return await retry_read(lambda: self._read_once(path, query or {}))
 
     async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
-        # A little longer than the time left, so that the caller's own limit ends the read and not httpx's.
+        # Slightly longer than the time left, so that the caller's limit ends the read, not httpx's.
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
         failure: KrosaiError | None = None
         async with self._connections.reading() as reading:
@@ -202,7 +206,7 @@ class KrosClient:
             request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout)
             try:
                 with self.reach.watched():
-                    reply = await exchange(reading, request, route(path))
+                    reply = await exchange(reading, request, _route(path))
             except reading_errors() as exc:
                 failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
@@ -214,13 +218,13 @@ class KrosClient:
         method: str,
         path: str,
         idempotency_key: str,
-        gate: Gate | None,
+        before_sending: BeforeSending | None,
         *,
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Written:
         writing = self._connections.writing()
-        flight = Flight(gate, has_body=body is not None, proxy=self._connections.proxy)
+        flight = Flight(before_sending, has_body=body is not None, proxy=self._connections.proxy)
         request = writing.build_request(
             method,
             path,
@@ -235,8 +239,8 @@ class KrosClient:
         with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
             try:
                 with self.reach.watched():
-                    reply = await exchange(writing, request, route(path))
-            except Exception as exc:  # after sending, no failure whatever may pass as "nothing happened"
+                    reply = await exchange(writing, request, _route(path))
+            except Exception as exc:  # once sent, no failure may be taken for "nothing happened"
                 if flight.refused(exc):
                     raise
                 failure = flight.judge(exc)
@@ -254,17 +258,17 @@ async def open_client(
     organization_id: str | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[KrosClient]:
-    """Give a client of KrosAI, and close its connections at the end.
+    """Open a client of KrosAI; its connections are closed at the end.
 
     Args:
-        base_url: Where the API stands, as in "https://api.krosai.com/v1".
-        api_key: The secret; sent as `auth_header` says.
+        base_url: The address of the API, as in "https://api.krosai.com/v1".
+        api_key: The secret; sent in the header that `auth_header` names.
         auth_header: `Authorization: Bearer`, or `x-api-key`.
         organization_id: Sent as `x-organization-id` if given.
         transport: Replaces the network, for the simulator and for faults; closed at the end.
 
     Raises:
-        SettingsError: The key or the organization cannot stand in a header.
+        SettingsError: The key or the organization holds characters that no header can carry.
     """
     connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport)
     try:
@@ -274,7 +278,7 @@ async def open_client(
 
 
 def _not_served(country: str, kind: str) -> NotFoundError:
-    """Make the error for a search that was answered as not found."""
+    """Return the error for a search that KrosAI answered as not found."""
     what = f"{kind.replace('_', '-')} numbers" if kind else "numbers"
     return NotFoundError(
         f"KrosAI serves no such country or type: {what} in {country}.",
@@ -291,3 +295,47 @@ def _require_same(answered: str, asked: str) -> None:
 
 def _request_id() -> dict[str, str]:
     return {"x-request-id": str(uuid.uuid4())}
+
+
+def _query(**query: str | int) -> dict[str, str]:
+    """Return the query parameters without empty texts; 0 stays."""
+    return {name: str(value) for name, value in query.items() if value != ""}
+
+
+def _route(path: str) -> str:
+    """Return a path with `{id}` in place of its second segment, for telemetry."""
+    collection, _, opaque_id = path[1:].partition("/")
+    return f"/{collection}/{{id}}" if opaque_id else path
+
+
+def _segment(opaque_id: str) -> str:
+    """Return an id encoded as one segment of a path, whatever it holds (section 2, "IDs").
+
+    Raises:
+        InvalidArgumentError: The segment would name another resource.
+    """
+    encoded = quote(opaque_id, safe="", errors="replace")
+    if encoded in {"", ".", ".."}:
+        raise InvalidArgumentError("That is not an id.")
+    return encoded
+
+
+def _agrees(stated: str | None, wanted: str) -> bool:
+    """Whether a record fits a filter, by what it states.
+
+    KrosAI may ignore filters, so they are applied again here (section 2, "Conflicts"). Only a contradiction counts: a
+    record that states nothing was searched for with the filter, so it stays.
+    """
+    return not wanted or stated is None or stated == wanted.lower()
+
+
+def _lies_in(stated: str | None, e164: str, country: str) -> bool:
+    """Whether a number fits a country, by the country it states or else by its numbering plan."""
+    if not country:
+        return True
+    return stated == country.upper() if stated else may_lie_in(e164, country.upper())
+
+
+def _in_area(number: NumberForSale, country: str, area_code: str) -> bool:
+    """Whether a number lies in an area, by the area code it states or by its national prefix."""
+    return not area_code or number.area_code == area_code or matches_area_code(number.e164, country.upper(), area_code)

@@ -1,7 +1,7 @@
-"""The httpx clients that lead to KrosAI, made when the first request needs them.
+"""The httpx clients for KrosAI, made when the first request needs them.
 
-httpx and its certificates cost 90 ms, which nobody should wait for while a chat window opens: hence the
-imports inside functions.
+Loading httpx and its certificates takes 90 ms, and a server should start faster than that: hence the imports inside
+functions.
 """
 
 from __future__ import annotations
@@ -22,27 +22,25 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from kros_mcp.krosai.proxy import Proxy
+    from kros_mcp.krosai.transport import Proxy
 
 AuthHeader = Literal["bearer", "x-api-key"]
 
 _LONGEST_REQUEST_SECONDS: Final = 30.0
-
-
 _MOST_SPARE: Final = 32
 _IDLE_SECONDS: Final = 55.0  # most servers close a connection after 60
 
 
 class Connections:
-    """Makes clients as they are needed: some that keep a connection, for reads, and one that never does, for writes.
+    """A stock of httpx clients: some that keep a connection, for reads, and one that never does, for writes.
 
-    httpcore looks at every connection of a pool for every request. So reads share no pool: each takes a client, and
-    with it a connection, of its own, the one used last first, which is warm. Those that nobody has used for so long
-    that KrosAI may have closed the connection are closed here too, when a read ends.
+    httpcore looks at every connection of a pool for every request. So reads share no pool: each borrows a client with
+    a connection of its own, the most recently used first. When a read ends, clients are closed that were idle for so
+    long that KrosAI may have closed their connection.
 
     Args:
-        base_url: Where the API stands, as in "https://api.krosai.com/v1".
-        headers: Sent with every request; they hold the secret.
+        base_url: The address of the API, as in "https://api.krosai.com/v1".
+        headers: Sent with every request; they hold the API key.
         transport: Replaces the network, for the simulator and for faults; closed at the end.
         clock: Seconds that only go forward.
     """
@@ -64,21 +62,21 @@ class Connections:
         self._writing: httpx.AsyncClient | None = None
 
     def warm_up(self) -> None:
-        """Make what the first request needs.
+        """Make the clients that the first requests need.
 
         Raises:
-            SettingsError: The address, the environment's proxy or its certificates cannot be used.
+            SettingsError: The address, the proxy or the certificates that the environment names cannot be used.
         """
         self.writing()
         if not self._spare:
             self._spare.append((self._make(keep=True), self._clock()))
 
     def url(self, path: str, query: Mapping[str, str]) -> str:
-        """Write an address whole, since httpx takes longer to put one together than to send a request there."""
+        """Return a whole address; httpx would take longer to build one than to send a request."""
         return f"{self._base_url.rstrip('/')}{path}{'?' if query else ''}{urlencode(query)}"
 
     def writing(self) -> httpx.AsyncClient:
-        """Answer the client for writes, which takes a fresh connection for each.
+        """Return the client for writes, which opens a new connection for each.
 
         Raises:
             SettingsError: As in `warm_up`.
@@ -89,7 +87,7 @@ class Connections:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Lend a client for one read, which nobody else uses meanwhile.
+        """Lend a client for one read; nobody else uses it meanwhile.
 
         Raises:
             SettingsError: As in `warm_up`.
@@ -99,22 +97,22 @@ class Connections:
             yield client
         finally:
             self._spare.append((client, self._clock()))
-            if outworn := self._outworn():
-                await _close(outworn)
+            if expired := self._take_expired():
+                await _close(expired)
 
     async def aclose(self) -> None:
-        """Close what was opened."""
+        """Close every client."""
         async with AsyncExitStack() as stack:
             for client in (*(client for client, _ in self._spare), *([self._writing] if self._writing else [])):
                 stack.push_async_callback(client.aclose)
 
-    def _outworn(self) -> list[httpx.AsyncClient]:
-        """Take out the clients that were idle for too long, and of the others the oldest that are too many."""
+    def _take_expired(self) -> list[httpx.AsyncClient]:
+        """Remove and return the clients that were idle for too long, and the oldest of those that are too many."""
         idle_since = self._clock() - _IDLE_SECONDS
         idle = sum(used < idle_since for _, used in self._spare)
         count = max(idle, len(self._spare) - _MOST_SPARE)
-        outworn, self._spare = self._spare[:count], self._spare[count:]
-        return [client for client, _ in outworn]
+        expired, self._spare = self._spare[:count], self._spare[count:]
+        return [client for client, _ in expired]
 
     def _make(self, *, keep: bool) -> httpx.AsyncClient:
         import httpx  # noqa: PLC0415  # see the module's docstring
@@ -133,8 +131,11 @@ class Connections:
     def _network(self, *, keep: bool) -> httpx.AsyncBaseTransport:
         import httpx  # noqa: PLC0415  # see the module's docstring
 
-        from kros_mcp.krosai.network import certificates, network  # noqa: PLC0415  # the same
-        from kros_mcp.krosai.proxy import find_proxy  # noqa: PLC0415  # the same
+        from kros_mcp.krosai.transport import (  # noqa: PLC0415  # the same
+            certificates,
+            find_proxy,  # the same
+            network,
+        )
 
         if self._authorities is None:
             self.proxy = find_proxy(self._base_url)
@@ -144,7 +145,7 @@ class Connections:
 
 
 async def _close(clients: list[httpx.AsyncClient]) -> None:
-    """Close clients whatever comes: the read that waits for it has its answer."""
+    """Close clients, and ignore every failure: the read that waits for this has its answer."""
     with anyio.CancelScope(shield=True):
         for client in clients:
             with suppress(Exception):
@@ -152,10 +153,10 @@ async def _close(clients: list[httpx.AsyncClient]) -> None:
 
 
 def headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:
-    """Write the headers of every request; they hold the secret.
+    """Return the headers of every request; they hold the API key.
 
     Raises:
-        SettingsError: The key or the organization cannot stand in a header.
+        SettingsError: The key or the organization holds characters that no header can carry.
     """
     if not _fits_header(api_key):
         raise SettingsError("KROS_API_KEY holds characters that no key has.")

@@ -13,10 +13,8 @@ from typing import Final
 import anyio
 
 from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.gather import Gathered, gather
-from kros_mcp.krosai.pages import Page
-from kros_mcp.krosai.walk import Walk
-from kros_mcp.krosai.wire import AvailableNumber
+from kros_mcp.krosai.paging import Gathered, Page, Walk, gather
+from kros_mcp.krosai.wire import NumberForSale
 
 Price = tuple[int | None, int | None, int | None]
 """Setup, monthly and due now, in cents."""
@@ -47,11 +45,11 @@ class Sighting:
     position: int | None = None
     price: Price | None = None
 
-    def is_of(self, item: AvailableNumber) -> bool:
+    def is_of(self, item: NumberForSale) -> bool:
         """Whether an item is of the number that is sought, or has its id if the number is unknown."""
         return item.e164 == self.e164 if self.e164 else item.inventory_id == self.inventory_id
 
-    def is_exactly(self, item: AvailableNumber) -> bool:
+    def is_exactly(self, item: NumberForSale) -> bool:
         """Whether an item is of that number and has the id that is sought, if one is."""
         return self.is_of(item) and self.inventory_id in ("", item.inventory_id)
 
@@ -66,7 +64,7 @@ class InventoryReading:
         complete: Whether every page of that search was read. Without it, "not seen" proves nothing.
     """
 
-    item: AvailableNumber | None
+    item: NumberForSale | None
     position: int | None
     complete: bool
 
@@ -101,10 +99,10 @@ class Inventory:
         area_code: str = "",
         limit: int = 10,
         offset: int = 0,
-    ) -> Gathered[AvailableNumber]:
+    ) -> Gathered[NumberForSale]:
         """Read a page of the numbers for sale that fit, and remember where each one stood."""
 
-        async def read(size: int, start: int) -> Page[AvailableNumber]:
+        async def read(size: int, start: int) -> Page[NumberForSale]:
             return await self._client.list_available(
                 country=country, type=type, area_code=area_code, limit=size, offset=start
             )
@@ -134,7 +132,7 @@ class Inventory:
         number at that price, or else the first of that number. An error while reading a page comes out as it is.
         """
         walk = Walk(sought.position)
-        others: list[tuple[AvailableNumber, int]] = []
+        others: list[tuple[NumberForSale, int]] = []
         with anyio.move_on_after(seconds):
             for _ in range(pages):
                 if walk.over:
@@ -158,11 +156,11 @@ class Inventory:
             return self._found(sought, *best, walk)
         return InventoryReading(None, None, walk.complete)
 
-    def _found(self, sought: Sighting, item: AvailableNumber, position: int, walk: Walk) -> InventoryReading:
+    def _found(self, sought: Sighting, item: NumberForSale, position: int, walk: Walk) -> InventoryReading:
         self._remember(sought, item, position)
         return InventoryReading(item, position, walk.complete)
 
-    def _remember(self, sought: Sighting, item: AvailableNumber, position: int, *, only_by_id: bool = False) -> None:
+    def _remember(self, sought: Sighting, item: NumberForSale, position: int, *, only_by_id: bool = False) -> None:
         sighting = replace(
             sought, inventory_id=item.inventory_id, e164=item.e164, position=position, price=_price(item)
         )
@@ -178,5 +176,5 @@ class Inventory:
                 memory.popitem(last=False)
 
 
-def _price(item: AvailableNumber) -> Price:
+def _price(item: NumberForSale) -> Price:
     return item.setup_cents, item.monthly_cents, item.due_now_cents

@@ -16,7 +16,7 @@ _CAMEL: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class Routing:
     """The settings of a number that a PATCH sets; None leaves one as it is."""
 
     endpoint_id: str | None = None
@@ -61,7 +61,7 @@ class Order:
             number: dict[str, object] = {"inventory_id": self.inventory_id}
         else:
             number = {"e164": self.e164, "country": self.country, "type": self.type}
-        settings = Changes(self.endpoint_id, self.allow_inbound, self.allow_outbound).body()
+        settings = Routing(self.endpoint_id, self.allow_inbound, self.allow_outbound).body()
         costs = {
             "totalCostCents": self.total_cents,
             "setupCostCents": self.setup_cents,

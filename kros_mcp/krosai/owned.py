@@ -12,7 +12,7 @@ import anyio
 
 from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.client import KrosClient
-from kros_mcp.krosai.pages import LARGEST_PAGE
+from kros_mcp.krosai.paging import LARGEST_PAGE
 from kros_mcp.krosai.wire import PhoneNumber
 
 _AT_ONCE = 5
@@ -49,7 +49,7 @@ class OwnedReading:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedNumbers:
+class OwnedList:
     """The owned numbers as a list shows them.
 
     Args:
@@ -94,12 +94,12 @@ async def find_owned(
     return OwnedReading(records, read.complete, read.unreadable)
 
 
-async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> OwnedNumbers:
+async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> OwnedList:
     """Read every owned number."""
     return await _read_settled(client, pages, _MOST_READINGS)
 
 
-async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedNumbers:
+async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedList:
     """Read owned numbers until the end, the end of the time, or a failure.
 
     The list is read once, so that `complete` tells no more than that its end was reached.
@@ -107,7 +107,7 @@ async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedNumb
     reading = _Reading()
     with anyio.move_on_after(seconds), suppress(KrosError):
         await reading.read(client, _MOST_PAGES)
-    return OwnedNumbers(tuple(reading.numbers.values()), reading.ended, tuple(reading.unreadable))
+    return OwnedList(tuple(reading.numbers.values()), reading.ended, tuple(reading.unreadable))
 
 
 async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, PhoneNumber | None]:
@@ -149,7 +149,7 @@ async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[
 
 async def _read_settled(
     client: KrosClient, pages: int, readings: int, *, enough: Callable[[PhoneNumber], bool] = lambda _: False
-) -> OwnedNumbers:
+) -> OwnedList:
     """Read the list until it held still, at most so many times, or until a number is seen that is `enough`."""
     numbers: dict[tuple[str, str], PhoneNumber] = {}
     before = client.last_owned.ids()
@@ -165,7 +165,7 @@ async def _read_settled(
         if complete or not reading.ended or any(map(enough, reading.numbers.values())):
             break
         before = reading.ids
-    return OwnedNumbers(tuple(numbers.values()), complete, tuple(reading.unreadable))
+    return OwnedList(tuple(numbers.values()), complete, tuple(reading.unreadable))
 
 
 class _Reading:

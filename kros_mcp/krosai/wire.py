@@ -75,7 +75,7 @@ class PhoneNumber:
 
 
 @dataclass(frozen=True, slots=True)
-class AvailableNumber:
+class NumberForSale:
     """A number for sale (section 3); `due_now_cents` is setup plus the first month."""
 
     inventory_id: str
@@ -91,7 +91,7 @@ class AvailableNumber:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class CallEndpoint:
     """A place where calls can be routed (section 6); its url, config and secret are not read."""
 
     id: str
@@ -150,7 +150,7 @@ def read_phone_number(raw: object) -> PhoneNumber:
     )
 
 
-def read_available(raw: object) -> AvailableNumber:
+def read_available(raw: object) -> NumberForSale:
     """Read a number for sale; ProtocolError without an inventory id and an E.164."""
     record = _record(raw)
     inventory_id = _first_id(record, "inventory_id", "inventoryId", "id")
@@ -158,7 +158,7 @@ def read_available(raw: object) -> AvailableNumber:
     if inventory_id is None or e164 is None:
         raise ProtocolError("KrosAI sent a number for sale without a usable inventory id and E.164 number.")
     price = _price(record)
-    return AvailableNumber(
+    return NumberForSale(
         inventory_id=inventory_id,
         e164=e164,
         country=_country(record.get("country")),
@@ -172,13 +172,13 @@ def read_available(raw: object) -> AvailableNumber:
     )
 
 
-def read_endpoint(raw: object) -> Endpoint:
+def read_endpoint(raw: object) -> CallEndpoint:
     """Read an endpoint; ProtocolError without an id."""
     record = _record(raw)
     endpoint_id = _identifier(record.get("id"))
     if endpoint_id is None:
         raise ProtocolError("KrosAI sent an endpoint without a usable id.")
-    return Endpoint(
+    return CallEndpoint(
         id=endpoint_id,
         name=_name(record.get("name")),
         type=_word(record.get("type")),

@@ -1,33 +1,20 @@
-"""How a person says yes: the question, the sentence to say, and the one-time code.
-
-Everything here is built from the stored operation alone, so that the same operation always asks the
-same question and no two operations ask the same one. Names from upstream never stand in it, and ids are quoted.
-"""
+"""What a person may answer, and the one-time code that an agent brings back after a yes in the conversation."""
 
 import hmac
 from base64 import b32encode
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from kros_mcp.errors import ConfirmationError
-from kros_mcp.krosai.text import quoted_id
-from kros_mcp.money import show_cents, show_price
-from kros_mcp.numbering import last_four, spoken
+from kros_mcp.numbering import last_four
 from kros_mcp.operations import moves
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Action, Channel, Operation, State
+from kros_mcp.operations.model import Channel, Operation, State
 
 MAX_TRIES = 3
-_VERBS = {Action.BUY: "buy", Action.RELEASE: "release", Action.CONFIGURE: "change"}
-_ENVIRONMENTS = {
-    "live": "This is the live account: real money.",
-    "test": "This is a test key.",
-    "simulator": "This is the simulator: no real money.",
-}
 
 
 class Choice(BaseModel):
@@ -85,59 +72,6 @@ class ConfigureAnswer(Choice):
 Answer = PurchaseAnswer | ReleaseAnswer | ConfigureAnswer
 
 
-def question(operation: Operation, currency: str, *, attempt: int = 1) -> str:
-    """Write the prompt that a client shows to a person.
-
-    Args:
-        operation: As it stands in the journal.
-        currency: The operator's label, or empty.
-        attempt: 2 and 3 after wrong digits; told, so that each try is a question of its own.
-    """
-    lines = [_headline(operation), *_particulars(operation, currency)]
-    if attempt > 1:
-        lines.append(f"Those were not its last four digits. Try {attempt} of {MAX_TRIES}.")
-    until = datetime.fromtimestamp(operation.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    lines.append(f"Operation {operation.id}, to be answered by {until} UTC.")
-    return "\n".join(lines)
-
-
-def sentence(operation: Operation, currency: str) -> str:
-    """Write what an agent says aloud to ask a person for a yes or a no."""
-    return f"{statement(operation, currency)} Shall I {_VERBS[operation.action]} it?"
-
-
-def statement(operation: Operation, currency: str) -> str:
-    """Write what a person is to know before they say yes or no."""
-    where = f" in {operation.quote.country}" if operation.quote.country else ""
-    number = f"{spoken(operation.e164)}{where}"
-    environment = _ENVIRONMENTS[operation.quote.environment]
-    if operation.action is Action.BUY:
-        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
-        unusual = changes(operation, usual=False)
-        then = f" Then: {unusual}." if unusual else ""
-        return f"Buying {number} costs {cost}.{then} {environment}"
-    if operation.action is Action.RELEASE:
-        return (
-            f"Releasing {number} means that calls to it will stop; they now go to {routed(operation)}. "
-            f"{_finality(operation)} {environment}"
-        )
-    return f"{number} is a protected number; the change would be: {changes(operation)}. {environment}"
-
-
-def changes(operation: Operation, *, usual: bool = True) -> str:
-    """Name the settings that an operation would bring about; `usual` is whether calls that are on are named."""
-    wanted = operation.request
-    parts = []
-    if wanted.endpoint_id:
-        kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
-        trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
-        parts.append(f"calls go to endpoint {quoted_id(wanted.endpoint_id)}{kind}{trouble}")
-    for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
-        if value is False or (value and usual):
-            parts.append(f"{name} calls {'on' if value else 'off'}")
-    return ", ".join(parts)
-
-
 def code_for(secret: bytes, operation: Operation) -> str:
     """Derive the one-time code of an operation: 40 bits, in letters and digits that are hard to confuse."""
     digest = hmac.new(secret, f"confirmation code of {operation.id}".encode(), sha256).digest()
@@ -179,37 +113,3 @@ def no_code(operation: Operation | None) -> ConfirmationError:
 
 def _canonical(code: str) -> bytes:
     return "".join(character for character in code.upper() if character.isalnum()).encode()
-
-
-def _headline(operation: Operation) -> str:
-    where = f", {operation.quote.country}" if operation.quote.country else ""
-    verb = {Action.BUY: "Buy", Action.RELEASE: "Release", Action.CONFIGURE: "Change the protected number"}
-    return f"{verb[operation.action]} {spoken(operation.e164)} ({operation.e164}{where})?"
-
-
-def _particulars(operation: Operation, currency: str) -> list[str]:
-    environment = _ENVIRONMENTS[operation.quote.environment]
-    if operation.action is Action.BUY:
-        lines = [
-            f"Now, first month included: {show_cents(operation.quote.due_now_cents, currency)}.",
-            f"Then every month: {show_cents(operation.quote.monthly_cents, currency)}.",
-        ]
-        wanted = changes(operation)
-        return [*lines, environment, *([f"Then: {wanted}."] if wanted else [])]
-    if operation.action is Action.RELEASE:
-        return [
-            f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)}",
-            environment,
-            f"To release it, type its last four digits: {last_four(operation.e164)}.",
-        ]
-    return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", environment]
-
-
-def routed(operation: Operation) -> str:
-    """Say where calls to the number went when the operation was proposed."""
-    return operation.quote.routed_to or "no endpoint"
-
-
-def _finality(operation: Operation) -> str:
-    record = " Its record is deleted too." if operation.request.permanent else ""
-    return f"This cannot be undone.{record}"

@@ -6,7 +6,7 @@ The terminal and the approvals page both decide through these.
 from dataclasses import replace
 
 from kros_mcp.errors import OperationError
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.events import PERSON, By
 from kros_mcp.operations.journal import Move

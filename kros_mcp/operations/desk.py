@@ -5,11 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kros_mcp.krosai.client import KrosClient, open_client
-from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
-from kros_mcp.operations.changes import Changes
-from kros_mcp.operations.journal import Identity, Journal
-from kros_mcp.operations.model import TOKENS, Action, Limits, Operation
+from kros_mcp.krosai import Inventory, InventoryReading, KrosClient, Sighting, open_client
+from kros_mcp.operations.change_feed import ChangeFeed
+from kros_mcp.operations.events import SERVER, By
+from kros_mcp.operations.journal import Identity, Journal, Move
+from kros_mcp.operations.model import TOKENS, Action, Limits, Operation, State
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,11 +46,28 @@ class Desk:
     """What each principal may spend by itself, where several call one server; None for those it does not know."""
     names_callers: Callable[[], bool] | None = None
     """Whether the tokens file can be read now, and so says who is known; None where there is none."""
-    changes: Changes = field(default_factory=Changes)
+    changes: ChangeFeed = field(default_factory=ChangeFeed)
 
     def identity(self, principal: str, action: Action) -> Identity:
         """Name who does what in this account."""
         return Identity(account=self.account, principal=principal, action=action)
+
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
+        """Run a move in a transaction, and tell those who watch the operation if its state has changed.
+
+        Raises:
+            OperationError: There is no such operation, or the move is not allowed.
+        """
+        before: list[State] = []
+
+        def noted(current: Operation, now: float) -> Operation:
+            before.append(current.state)
+            return move(current, now)
+
+        operation = await self.journal.change(operation_id, noted, by=by)
+        if before and before[-1] is not operation.state:
+            self.changes.of(operation)
+        return operation
 
     def limits_of(self, principal: str) -> Limits | None:
         """Say what one principal may spend by itself; None where this server does not know them."""

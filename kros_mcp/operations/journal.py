@@ -13,7 +13,7 @@ from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
-from kros_mcp.operations.words import WaitsFor
+from kros_mcp.operations.status import WaitsFor
 from kros_mcp.settings import Environment
 
 Move = Callable[[Operation, float], Operation]

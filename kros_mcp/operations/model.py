@@ -12,11 +12,11 @@ The moves themselves stand in `moves.py`. Times are Unix seconds on the journal'
 import re
 import secrets
 from base64 import b32encode
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-from kros_mcp.errors import Known, OperationError
+from kros_mcp.errors import Known, KrosError, OperationError
 from kros_mcp.settings import Environment
 
 LEASE_SECONDS = 15.0
@@ -44,11 +44,16 @@ class State(StrEnum):
 
 
 class Action(StrEnum):
-    """What an operation does."""
+    """What an operation does; `operations/acts/` has one act for each."""
 
     BUY = "buy"
     RELEASE = "release"
     CONFIGURE = "configure"
+
+    @property
+    def charges(self) -> bool:
+        """Whether KrosAI bills the account for it."""
+        return self is Action.BUY
 
 
 class Channel(StrEnum):
@@ -167,6 +172,62 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class StoredNumber:
+    """A number as KrosAI showed it last for an operation; never with its SIP credentials."""
+
+    id: str = ""
+    e164: str = ""
+    country: str | None = None
+    type: str | None = None
+    status: str | None = None
+    endpoint_id: str | None = None
+    allow_inbound: bool | None = None
+    allow_outbound: bool | None = None
+    setup_cents: int | None = None
+    monthly_cents: int | None = None
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How an operation that was claimed has ended, or that its outcome is not known.
+
+    Args:
+        state: The outcome.
+        code: What went wrong, as a code of `errors.py`; empty for an act that is done, as are the next two.
+        message: The same in a sentence.
+        next_step: What to do about it.
+        changed: Whether the account has changed; None for what the outcome says.
+        number: The number as KrosAI shows it; None where that is not known, so that an earlier one stays.
+        note: What to tell beside the outcome; None leaves what was noted before.
+        reserved_cents: What counts as spent; None leaves what was reserved.
+        settings_pending: Whether the number's routing is still to be set.
+        not_applied: The settings that KrosAI did not take.
+        accepted: Whether KrosAI answered with success, so that the act can no longer be called failed.
+        look_after: In how many seconds to look at KrosAI again; None for never, or at once for an outcome not known.
+        requests: What finding it out has cost KrosAI.
+    """
+
+    state: Outcome
+    code: str = ""
+    message: str = ""
+    next_step: str = ""
+    changed: Known | None = None
+    number: StoredNumber | None = None
+    note: str | None = None
+    reserved_cents: int | None = None
+    settings_pending: bool = False
+    not_applied: tuple[str, ...] = ()
+    accepted: bool = False
+    look_after: float | None = None
+    requests: int = 0
+
+    @classmethod
+    def after(cls, error: KrosError, state: Outcome) -> "Settlement":
+        """Say what an error leaves of an act."""
+        return cls(state, code=error.code, message=error.message, next_step=error.next_step)
+
+
+@dataclass(frozen=True)
 class Operation:
     """One row of the journal."""
 
@@ -197,7 +258,7 @@ class Operation:
     error_code: str = ""
     message: str = ""
     next_step: str = ""
-    number: dict[str, Any] | None = None
+    number: StoredNumber | None = None
     note: str = ""
     settings_pending: bool = False
     settings_superseded: tuple[str, ...] = field(default=())
@@ -222,12 +283,31 @@ class Operation:
     decided_through: str = ""
     """Through which channel they did: prompt, code, tool, page, terminal or command."""
 
+    @property
+    def charged_cents(self) -> int | None:
+        """What it took: 0 if nothing, None if it is not known whether it was charged.
+
+        It is what was quoted, or what KrosAI reported afterwards where that differs; no invoice has been seen. Of
+        a purchase that was charged an amount that KrosAI never stated whole, it is `reserved_cents`, which is what
+        the guard counted, so that the sum of a day leaves no purchase out.
+        """
+        if not self.action.charges or self.charged == "no":
+            return 0
+        if self.charged == "unknown":
+            return None
+        quote, reported = self.quote, self.number or StoredNumber()
+        setup = quote.setup_cents if reported.setup_cents is None else reported.setup_cents
+        monthly = quote.monthly_cents if reported.monthly_cents is None else reported.monthly_cents
+        if (setup, monthly) == (quote.setup_cents, quote.monthly_cents):
+            return (quote.due_now_cents or 0) if quote.is_priced else self.reserved_cents
+        return self.reserved_cents if setup is None or monthly is None else setup + monthly
+
     def asks_the_same(self, other: "Operation") -> bool:
         """Whether a person who says yes to this one has said yes to the other: same settings, and same price."""
-        same_price = self.action is not Action.BUY or self.quote.price == other.quote.price
+        same_price = not self.action.charges or self.quote.price == other.quote.price
         return same_price and self.request.settings == other.request.settings
 
-    def to(self, state: State, **changes: Any) -> "Operation":  # noqa: ANN401 - fields of this very class
+    def to(self, state: State) -> "Operation":
         """Move to `state` if the model allows it.
 
         Raises:
@@ -235,7 +315,7 @@ class Operation:
         """
         if state not in MOVES.get(self.state, frozenset()):
             raise past(self)
-        return replace(self, state=state, **changes)
+        return replace(self, state=state)
 
 
 def past(operation: Operation) -> OperationError:
@@ -281,9 +361,17 @@ def from_row(row: dict[str, Any]) -> Operation:
             "settings_superseded": tuple(row["settings_superseded"]),
             "accepted": bool(row["accepted"]),
             "not_applied": tuple(row["not_applied"]),
+            "number": _number(row["number"]),
             "snapshot": _snapshot(row["snapshot"]),
         }
     )
+
+
+def _number(row: dict[str, Any] | None) -> StoredNumber | None:
+    """Read a number that any version has written."""
+    if row is None:
+        return None
+    return StoredNumber(**{field.name: row[field.name] for field in fields(StoredNumber) if field.name in row})
 
 
 def _snapshot(row: dict[str, Any] | None) -> Snapshot | None:
@@ -299,4 +387,4 @@ def _snapshot(row: dict[str, Any] | None) -> Snapshot | None:
 
 def claims(operation: Operation, known: Known) -> tuple[Known, Known]:
     """Say what is known of money and account; only a purchase charges."""
-    return (known if operation.action is Action.BUY else "no"), known
+    return (known if operation.action.charges else "no"), known

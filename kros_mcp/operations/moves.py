@@ -5,9 +5,8 @@ and changes nothing. The journal runs each move inside one transaction, so that 
 holds when it is stored.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Final, Literal
 
 from kros_mcp.errors import Known, OperationError
 from kros_mcp.operations import schedule
@@ -16,9 +15,8 @@ from kros_mcp.operations.model import (
     LEASE_SECONDS,
     MAX_WRONG_CODES,
     WAITING,
-    Action,
     Operation,
-    Outcome,
+    Settlement,
     Snapshot,
     State,
     claims,
@@ -26,20 +24,20 @@ from kros_mcp.operations.model import (
 )
 from kros_mcp.times import spoken_duration
 
-NOTHING_WRONG: Mapping[str, Any] = {"error_code": "", "message": "", "next_step": ""}
-"""The fields that say what went wrong, of an operation of which nothing did."""
+_KNOWN: Final[dict[State, Known]] = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}
+"""What an outcome says of money and account."""
 
 
 def expire(operation: Operation, now: float) -> Operation:
     """End an operation that waited too long for its yes; others are answered unchanged."""
     if operation.state in WAITING and now >= operation.expires_at:
-        return operation.to(State.EXPIRED, settled_at=now, message="Nobody confirmed it in time.")
+        return replace(operation.to(State.EXPIRED), settled_at=now, message="Nobody confirmed it in time.")
     return operation
 
 
 def confirm(operation: Operation, now: float, *, by: str, reason: str = "") -> Operation:
     """A person outside the conversation says yes; a running server then claims it."""
-    return operation.to(State.CONFIRMED, confirmed_at=now, confirmed_by=by, reason=reason)
+    return replace(operation.to(State.CONFIRMED), confirmed_at=now, confirmed_by=by, reason=reason)
 
 
 def end(
@@ -58,7 +56,8 @@ def end(
     """
     if operation.state not in WAITING:
         raise past(operation)
-    return operation.to(state, settled_at=now, message=reason, error_code=code, next_step=next_step)
+    ended = operation.to(state)
+    return replace(ended, settled_at=now, message=reason, error_code=code, next_step=next_step)
 
 
 def wrong_code(operation: Operation, now: float) -> Operation:
@@ -71,8 +70,8 @@ def wrong_code(operation: Operation, now: float) -> Operation:
 
 def claim(operation: Operation, now: float, *, reserved_cents: int, by: str = "") -> Operation:
     """Take the operation for sending, under a lease and a new fencing token."""
-    return operation.to(
-        State.SENDING,
+    return replace(
+        operation.to(State.SENDING),
         claimed_at=now,
         confirmed_at=operation.confirmed_at or now,
         confirmed_by=operation.confirmed_by or by,
@@ -102,71 +101,43 @@ def mark_sent(operation: Operation, now: float, *, token: int, snapshot: Snapsho
     )
 
 
-def settle(
-    operation: Operation,
-    now: float,
-    *,
-    token: int,
-    state: Outcome,
-    look_after: float | None = None,
-    **changes: Any,  # noqa: ANN401 - fields of Operation
-) -> Operation:
+def settle(operation: Operation, now: float, settlement: Settlement, *, token: int) -> Operation:
     """Write down the outcome; a token that was fenced off changes nothing.
 
     Args:
         operation: As it stands.
         now: The journal's time.
+        settlement: The outcome.
         token: The fencing token under which it was sent, or looked after.
-        state: The outcome.
-        look_after: In how many seconds to look at KrosAI again; None for never, or at once for an outcome not known.
-        changes: Further fields of the operation.
 
     Raises:
         OperationError: Another process has taken the operation over.
     """
     if operation.token != token or operation.state not in IN_FLIGHT:
         raise past(operation)
-    known: Known = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]  # type: ignore[assignment]
-    charged, changed = claims(operation, known)
-    ended = None if state is State.UNKNOWN else now
-    known_now = {"charged": charged, "changed": changed, **changes}
-    if state is State.UNKNOWN and look_after is None:
-        look_after = 0.0
-    look_at = None if look_after is None else now + look_after
-    return operation.to(state, settled_at=ended, lease_until=None, look_at=look_at, **known_now)
+    note = operation.note if settlement.note is None else settlement.note
+    return replace(_settled(operation.to(settlement.state), now, settlement), note=note)
 
 
-def correct(
-    operation: Operation,
-    now: float,
-    *,
-    state: Literal[State.DONE, State.UNKNOWN],
-    note: str,
-    look_after: float | None = None,
-    **changes: Any,  # noqa: ANN401 - fields of Operation
-) -> Operation:
+def correct(operation: Operation, now: float, settlement: Settlement, *, note: str) -> Operation:
     """Write down that an outcome that was told is not what KrosAI shows: a "no" was a yes, or a yes may be none.
 
     A purchase that was called not bought counts in the books from now on, at the time of its claim.
 
+    Args:
+        operation: As it stands.
+        now: The journal's time.
+        settlement: The outcome as it is now: done after failed, or unknown after done.
+        note: What to tell of it, beside what was noted before.
+
     Raises:
         OperationError: It has another outcome by now.
     """
-    told = {State.DONE: State.FAILED, State.UNKNOWN: State.DONE}[state]
-    if operation.state is not told or operation.sent_at is None:
+    before = {State.DONE: State.FAILED, State.UNKNOWN: State.DONE}.get(settlement.state)
+    if operation.state is not before or operation.sent_at is None:
         raise past(operation)
-    charged, changed = claims(operation, "yes" if state is State.DONE else "unknown")
-    known_now = {
-        "charged": charged,
-        "changed": changed,
-        "settled_at": now if state is State.DONE else None,
-        **NOTHING_WRONG,
-        "seen_unsold_at": None,
-        "settings_pending": False,
-        "look_at": None if look_after is None else now + look_after,
-        **changes,
-    }
-    return replace(operation, state=state, corrected_at=now, note=_added(operation.note, note), **known_now)
+    corrected = _settled(operation, now, settlement)
+    return replace(corrected, corrected_at=now, seen_unsold_at=None, note=_added(operation.note, note))
 
 
 def looked(operation: Operation, now: float, *, look_after: float | None, requests: int) -> Operation:
@@ -209,10 +180,13 @@ def settle_by_hand(
             operation_id=operation.id,
         )
     look_after = schedule.watch_after(settle_seconds, age) or settle_seconds
-    settled = settle(operation, now, token=operation.token, state=state, look_after=look_after, **NOTHING_WRONG)
-    bought = state is State.DONE and operation.action is Action.BUY
-    told = _added(operation.note, f"Settled by {by}: {reason}")
-    return replace(settled, note=told, settings_pending=bought)
+    settlement = Settlement(
+        state,
+        note=_added(operation.note, f"Settled by {by}: {reason}"),
+        settings_pending=state is State.DONE and operation.action.charges,
+        look_after=look_after,
+    )
+    return settle(operation, now, settlement, token=operation.token)
 
 
 def begun(operation: Operation) -> Operation:
@@ -232,22 +206,38 @@ def recover(operation: Operation, now: float) -> Operation:
     if not is_abandoned(operation, now):
         return operation
     taken = replace(operation, token=operation.token + 1)
-    if operation.sent_at is None:
-        return settle(
-            taken,
-            now,
-            token=taken.token,
-            state=State.FAILED,
-            error_code="INTERRUPTED",
-            message="The server stopped, or lost its journal, before the request was sent.",
-        )
-    return settle(
-        taken,
-        now,
-        token=taken.token,
-        state=State.UNKNOWN,
-        error_code="INTERRUPTED",
-        message="The server stopped, or lost its journal, while the request was being sent.",
+    stopped = "The server stopped, or lost its journal, "
+    settlement = (
+        Settlement(State.FAILED, code="INTERRUPTED", message=f"{stopped}before the request was sent.")
+        if operation.sent_at is None
+        else Settlement(State.UNKNOWN, code="INTERRUPTED", message=f"{stopped}while the request was being sent.")
+    )
+    return settle(taken, now, settlement, token=taken.token)
+
+
+def _settled(operation: Operation, now: float, settlement: Settlement) -> Operation:
+    known, look_after = _KNOWN[settlement.state], settlement.look_after
+    if settlement.state is State.UNKNOWN and look_after is None:
+        look_after = 0.0
+    charged, changed = claims(operation, known)
+    reserved = settlement.reserved_cents
+    return replace(
+        operation,
+        state=settlement.state,
+        settled_at=None if settlement.state is State.UNKNOWN else now,
+        lease_until=None,
+        look_at=None if look_after is None else now + look_after,
+        looks=operation.looks + settlement.requests,
+        charged=charged,
+        changed=settlement.changed or changed,
+        error_code=settlement.code,
+        message=settlement.message,
+        next_step=settlement.next_step,
+        number=settlement.number or operation.number,
+        reserved_cents=operation.reserved_cents if reserved is None else reserved,
+        settings_pending=settlement.settings_pending,
+        not_applied=settlement.not_applied,
+        accepted=operation.accepted or settlement.accepted,
     )
 
 

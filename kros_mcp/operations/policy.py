@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import CODE_SECONDS, Action, Limits, Operation
+from kros_mcp.operations.model import CODE_SECONDS, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings
 
 DAY_SECONDS = 86_400.0
@@ -71,14 +71,24 @@ class Books:
     own: frozenset[str] = frozenset()
 
 
-def check(
+def check_writable(settings: Settings) -> None:
+    """Raise if this server only reads.
+
+    Raises:
+        RefusedError: `READ_ONLY`.
+    """
+    if settings.read_only:
+        raise RefusedError("This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY")
+
+
+def check_purchase(
     settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None = None
 ) -> None:
-    """Raise if the operation may not be done.
+    """Raise if a purchase may not be made.
 
     Args:
         settings: Everybody's limits, and what is forbidden altogether.
-        operation: What is to be done, with its principal's limits when it was proposed.
+        operation: The purchase, with its principal's limits when it was proposed.
         books: The journal's sums.
         run_rate: Needed where `needs_run_rate` says so.
         own: The principal's limits as this server knows them now; they hold beside the earlier ones.
@@ -86,19 +96,35 @@ def check(
     Raises:
         RefusedError: A rule of the operator forbids it; the code names the rule.
     """
-    if settings.read_only:
-        raise RefusedError("This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY")
-    if operation.action is Action.RELEASE:
-        _check_release(settings, operation)
-    if operation.action is Action.BUY:
-        _check_not_bought(operation, books)
-        _check_priced(settings, operation)
-        _check_currency(settings, operation)
-        for bound in _bounds(settings, operation, books, run_rate, own or Limits()):
-            _check_country(bound, operation)
-            _check_purchase(settings, bound, operation)
-            _check_day(settings, bound, operation)
-            _check_commitment(settings, bound, operation)
+    check_writable(settings)
+    _check_not_bought(operation, books)
+    _check_priced(settings, operation)
+    _check_currency(settings, operation)
+    for bound in _bounds(settings, operation, books, run_rate, own or Limits()):
+        _check_country(bound, operation)
+        _check_price(settings, bound, operation)
+        _check_day(settings, bound, operation)
+        _check_commitment(settings, bound, operation)
+
+
+def check_release(settings: Settings, operation: Operation) -> None:
+    """Raise if a number may not be released.
+
+    Raises:
+        RefusedError: A rule of the operator forbids it; the code names the rule.
+    """
+    check_writable(settings)
+    if operation.e164 in settings.protected_numbers:
+        raise RefusedError(
+            f"{operation.e164} is protected (KROS_PROTECTED_NUMBERS) and is never released; nothing was changed.",
+            code="PROTECTED_NUMBER",
+        )
+    if operation.request.permanent and not settings.allow_permanent_delete:
+        raise RefusedError(
+            "Deleting a number's record for good is switched off (KROS_ALLOW_PERMANENT_DELETE); nothing was changed.",
+            code="PERMANENT_DELETE_OFF",
+            next_step="Offer a soft release instead: call again with permanent false.",
+        )
 
 
 def needs_run_rate(settings: Settings, *own: Limits | None) -> bool:
@@ -112,7 +138,7 @@ def needs_approver(settings: Settings, operation: Operation) -> bool:
     if settings.confirmation is Confirmation.APPROVER:
         return True
     above = settings.approval_above_cents
-    return above is not None and operation.action is Action.BUY and reserved_cents(settings, operation) > above
+    return above is not None and operation.action.charges and reserved_cents(settings, operation) > above
 
 
 def waiting_seconds(settings: Settings, *, approver: bool) -> float:
@@ -122,7 +148,7 @@ def waiting_seconds(settings: Settings, *, approver: bool) -> float:
 
 def reserved_cents(settings: Settings, operation: Operation) -> int:
     """What a claim sets aside: the amount due now, or the purchase maximum where the price is not stated whole."""
-    if operation.action is not Action.BUY:
+    if not operation.action.charges:
         return 0
     due = operation.quote.due_now_cents or 0
     return due if operation.quote.is_priced else max(settings.max_purchase_cents, due)
@@ -132,20 +158,6 @@ def others_committed(committed: Mapping[str, int | None], e164: str, run_rate: R
     """Leave out of what is committed the number itself, and those that the run rate counts already."""
     counted = {e164} | (run_rate.e164s if run_rate else frozenset())
     return {other: cents for other, cents in committed.items() if other not in counted}
-
-
-def _check_release(settings: Settings, operation: Operation) -> None:
-    if operation.e164 in settings.protected_numbers:
-        raise RefusedError(
-            f"{operation.e164} is protected (KROS_PROTECTED_NUMBERS) and is never released; nothing was changed.",
-            code="PROTECTED_NUMBER",
-        )
-    if operation.request.permanent and not settings.allow_permanent_delete:
-        raise RefusedError(
-            "Deleting a number's record for good is switched off (KROS_ALLOW_PERMANENT_DELETE); nothing was changed.",
-            code="PERMANENT_DELETE_OFF",
-            next_step="Offer a soft release instead: call again with permanent false.",
-        )
 
 
 def _check_not_bought(operation: Operation, books: Books) -> None:
@@ -222,7 +234,7 @@ def _check_country(bound: _Bound, operation: Operation) -> None:
         )
 
 
-def _check_purchase(settings: Settings, bound: _Bound, operation: Operation) -> None:
+def _check_price(settings: Settings, bound: _Bound, operation: Operation) -> None:
     cap = bound.limits.max_purchase_cents
     wanted = reserved_cents(settings, operation)
     if cap is not None and wanted > cap:

@@ -6,7 +6,7 @@ import anyio
 
 from kros_mcp.errors import KrosError
 from kros_mcp.operations.model import Operation
-from kros_mcp.operations.steps import Steps, Tell
+from kros_mcp.operations.progress import Steps, Tell
 
 
 @dataclass

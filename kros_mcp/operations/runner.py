@@ -13,16 +13,16 @@ from anyio.abc import TaskGroup
 
 from kros_mcp import telemetry
 from kros_mcp.errors import InternalError, KrosError, OperationError, OutcomeUnknownError
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai import within
 from kros_mcp.operations import moves, recovery
+from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
-from kros_mcp.operations.finishing import finish_purchase
 from kros_mcp.operations.gauges import Gauges
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.operations.progress import Steps, Tell
 from kros_mcp.operations.run import Run
-from kros_mcp.operations.steps import Steps, Tell
 
 T = TypeVar("T")
 

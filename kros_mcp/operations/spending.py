@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import anyio
 
-from kros_mcp.krosai.owned import OwnedNumbers, read_all_owned, read_each, read_each_in_time, read_owned_in_time
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import OwnedList, PhoneNumber, read_all_owned, read_each, read_each_in_time, read_owned_in_time
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.policy import Books, RunRate, others_committed
 
@@ -68,7 +67,7 @@ def _without_price(numbers: Sequence[PhoneNumber]) -> list[str]:
     return [number.id for number in _living(numbers) if number.monthly_cents is None]
 
 
-async def _run_rate(desk: Desk, owned: OwnedNumbers, details: _Details, *, complete: bool, read_at: float) -> RunRate:
+async def _run_rate(desk: Desk, owned: OwnedList, details: _Details, *, complete: bool, read_at: float) -> RunRate:
     live = _living(owned.numbers)
     e164s = [number.e164 for number in live]
     read = (details.get(number.id) or number for number in live)

@@ -4,18 +4,17 @@ It follows krosai-api.md and imports nothing else of this package: if client and
 shapes, they would be wrong together.
 """
 
-from kros_mcp.simulator.app import Seen
 from kros_mcp.simulator.catalogue import InventoryItem
-from kros_mcp.simulator.records import Charge, OwnedNumber, SimEndpoint
-from kros_mcp.simulator.serving import open_server, transport
-from kros_mcp.simulator.simulator import Simulator
+from kros_mcp.simulator.pipeline import ReceivedRequest
+from kros_mcp.simulator.records import Charge, SimEndpoint, SimNumber
+from kros_mcp.simulator.simulation import Simulator, open_server, transport
 
 __all__ = [
     "Charge",
     "InventoryItem",
-    "OwnedNumber",
-    "Seen",
+    "ReceivedRequest",
     "SimEndpoint",
+    "SimNumber",
     "Simulator",
     "open_server",
     "transport",

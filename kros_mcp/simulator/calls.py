@@ -6,7 +6,7 @@ from typing import Any
 
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
-from kros_mcp.simulator.records import OwnedNumber
+from kros_mcp.simulator.records import SimNumber
 from kros_mcp.simulator.state import RefusalError
 
 MAX_LIMIT = 100
@@ -19,7 +19,7 @@ _CAMEL_CASE = {
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiCall:
     """One API request, free of HTTP: `body` is decoded JSON, or whatever text was sent instead."""
 
     operation: str
@@ -37,7 +37,7 @@ class Answer:
     body: object = None
 
 
-def read_page(call: Call, default_limit: int) -> tuple[int, int]:
+def read_page(call: ApiCall, default_limit: int) -> tuple[int, int]:
     """Read `limit` and `offset`.
 
     Raises:
@@ -52,12 +52,12 @@ def read_page(call: Call, default_limit: int) -> tuple[int, int]:
     return limit, offset
 
 
-def fits(thing: OwnedNumber | InventoryItem, wanted: Mapping[str, str | None]) -> bool:
+def fits(thing: SimNumber | InventoryItem, wanted: Mapping[str, str | None]) -> bool:
     """Whether a number has every property that is asked for."""
     return all(value in {None, getattr(thing, name)} for name, value in wanted.items())
 
 
-def read_fields(call: Call) -> dict[str, Any]:
+def read_fields(call: ApiCall) -> dict[str, Any]:
     """Read the fields of a request's body.
 
     Raises:
@@ -68,7 +68,7 @@ def read_fields(call: Call) -> dict[str, Any]:
     return call.body
 
 
-def read_settings(faults: Faults, call: Call, fields: Mapping[str, Any]) -> dict[str, Any]:
+def read_settings(faults: Faults, call: ApiCall, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Read endpoint and flags in either spelling, without those that a fault leaves unheeded.
 
     Raises:

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from kros_mcp.simulator.app import Service
-from kros_mcp.simulator.kinds import KIND_GROUPS, KINDS
+from kros_mcp.simulator.faults import KIND_GROUPS, KINDS
+from kros_mcp.simulator.pipeline import Pipeline
 from kros_mcp.simulator.profiles import Kyc
 
 _NAME_WIDTH = max(map(len, KINDS))
@@ -42,7 +42,7 @@ Switches for faults
 """
 
 
-def control_routes(service: Service, keys: Mapping[str, str]) -> list[Route]:
+def control_routes(service: Pipeline, keys: Mapping[str, str]) -> list[Route]:
     """Make the routes of the control; `keys` are the keys to show, by what they are."""
 
     async def page(_request: Request) -> Response:
@@ -114,7 +114,7 @@ async def _object_in(request: Request) -> dict[str, Any]:
     return body
 
 
-def _set_state(service: Service, wanted: Mapping[str, Any]) -> None:
+def _set_state(service: Pipeline, wanted: Mapping[str, Any]) -> None:
     if unknown := sorted(set(wanted) - {"balance_cents", "kyc"}):
         raise ValueError(f"There is no {unknown[0]} to set; there are balance_cents and kyc.")
     balance_cents = wanted.get("balance_cents", service.account.balance_cents)
@@ -124,7 +124,7 @@ def _set_state(service: Service, wanted: Mapping[str, Any]) -> None:
     service.account.balance_cents, service.account.kyc = balance_cents, kyc
 
 
-def _state(service: Service) -> dict[str, Any]:
+def _state(service: Pipeline) -> dict[str, Any]:
     account = service.account
     account.catch_up()
     return {
@@ -141,7 +141,7 @@ def _state(service: Service) -> dict[str, Any]:
     }
 
 
-def _page(service: Service, keys: Mapping[str, str]) -> str:
+def _page(service: Pipeline, keys: Mapping[str, str]) -> str:
     switches = service.faults.switches
     faults = []
     for heading, kinds in KIND_GROUPS.items():

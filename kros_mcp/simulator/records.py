@@ -23,7 +23,7 @@ class Charge:
 
 
 @dataclass
-class OwnedNumber:
+class SimNumber:
     """A number of the account; a released one stays, inactive, where the profile keeps records."""
 
     id: str

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
+from kros_mcp.simulator.agenda import Agenda
 from kros_mcp.simulator.catalogue import (
     OWNED_RANGE,
     InventoryItem,
@@ -16,10 +17,9 @@ from kros_mcp.simulator.catalogue import (
     item_of,
     stock,
 )
-from kros_mcp.simulator.later import Later
 from kros_mcp.simulator.offers import Offers
 from kros_mcp.simulator.profiles import Kyc, Profile
-from kros_mcp.simulator.records import Charge, Ids, OwnedNumber, SimEndpoint, first_endpoints
+from kros_mcp.simulator.records import Charge, Ids, SimEndpoint, SimNumber, first_endpoints
 
 _T = TypeVar("_T")
 LIVING = frozenset({"active", "suspended", "porting", "pending"})
@@ -36,7 +36,7 @@ class RefusalError(Exception):
         self.fields: dict[str, object] = {"error": error, "code": code} if code is not None else {"error": error}
 
 
-class Account:
+class SimulatedAccount:
     """One organization with its money and its numbers, as section 10 of krosai-api.md seeds it.
 
     Args:
@@ -67,7 +67,7 @@ class Account:
         self.ids = Ids(seed, prefixed=profile.prefixed_ids)
         self.organization_id = self.ids.uuid()
         self.charges: list[Charge] = []
-        self.owned: dict[str, OwnedNumber] = {}
+        self.owned: dict[str, SimNumber] = {}
         self._sip_password = sip_password
         self.endpoints = {each.id: each for each in first_endpoints(self.ids, self.timestamp())}
         self._seed_owned()
@@ -80,7 +80,7 @@ class Account:
         )
         self.inventory: dict[str, InventoryItem] = {item.id: item for item in items}
         self.offers = Offers()
-        self.later = Later(now)
+        self.agenda = Agenda(now)
         self.hidden_until: dict[str, float] = {}
         """Until when owned numbers are neither listed nor found, in Unix seconds by id."""
 
@@ -91,26 +91,26 @@ class Account:
 
     def catch_up(self) -> None:
         """Do what is due by now, and take what is no longer owned or no longer to be shown off the sale."""
-        self.later.catch_up()
+        self.agenda.catch_up()
         for item_id, relisted in tuple(self.offers.relisted.items()):
             number = self.owned.get(relisted.number_id)
             if number is None or number.status not in LIVING or relisted.until <= self.now():
                 del self.offers.relisted[item_id]
                 self.inventory.pop(item_id, None)
 
-    def listed(self) -> list[OwnedNumber]:
+    def listed(self) -> list[SimNumber]:
         """Return the records that KrosAI shows."""
         return [number for number in self.owned.values() if self._is_shown(number)]
 
-    def _is_shown(self, number: OwnedNumber) -> bool:
+    def _is_shown(self, number: SimNumber) -> bool:
         return self.hidden_until.get(number.id, 0.0) <= self.now()
 
-    def owned_by_e164(self, e164: str) -> OwnedNumber | None:
+    def owned_by_e164(self, e164: str) -> SimNumber | None:
         """Find an owned number by its E.164, an active one before a released one."""
         found = [number for number in self.owned.values() if number.e164 == e164]
         return min(found, key=lambda number: number.status != "active", default=None)
 
-    def number(self, number_id: str) -> OwnedNumber:
+    def number(self, number_id: str) -> SimNumber:
         """Find an owned number by its id.
 
         Raises:
@@ -172,7 +172,7 @@ class Account:
         self.balance_cents -= item.due_now_cents
         self.charges.append(Charge(item.e164, item.due_now_cents, self.now(), idempotency_key))
 
-    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> OwnedNumber:
+    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> SimNumber:
         """Charge setup and first month of an item, and own it; `number_id` is its record's, if not a new one.
 
         Raises:
@@ -182,24 +182,24 @@ class Account:
         del self.inventory[item.id]
         return self.own(item, "active", number_id=number_id)
 
-    def change(self, number: OwnedNumber, settings: Mapping[str, Any]) -> None:
+    def change(self, number: SimNumber, settings: Mapping[str, Any]) -> None:
         """Set `endpoint_id`, `allow_inbound` and `allow_outbound`, as far as they are given."""
         for name, value in settings.items():
             setattr(number, name, value)
         number.updated_at = self.timestamp()
 
-    def release(self, number: OwnedNumber, status: str = "inactive") -> None:
+    def release(self, number: SimNumber, status: str = "inactive") -> None:
         """Release softly: the record stays, with a status that says so."""
         number.status = status
         number.updated_at = self.timestamp()
 
-    def delete(self, number: OwnedNumber) -> None:
+    def delete(self, number: SimNumber) -> None:
         """Remove the record; the number is for sale again where the profile says so."""
         del self.owned[number.id]
         if self.profile.returns_to_pool:
             self.offer_again(number)
 
-    def offer_again(self, number: OwnedNumber) -> InventoryItem:
+    def offer_again(self, number: SimNumber) -> InventoryItem:
         """Put a number up for sale, under a new id."""
         item = InventoryItem(
             id=self.ids.make("inv"),
@@ -218,16 +218,16 @@ class Account:
         """Tell the time as KrosAI writes it."""
         return written_time(self.now())
 
-    def own(self, item: InventoryItem, status: str, *, number_id: str = "") -> OwnedNumber:
+    def own(self, item: InventoryItem, status: str, *, number_id: str = "") -> SimNumber:
         """Keep a record of a number, without a charge."""
         number = self.record(item, status, number_id=number_id)
         self.owned[number.id] = number
         return number
 
-    def record(self, item: InventoryItem, status: str, *, number_id: str = "") -> OwnedNumber:
+    def record(self, item: InventoryItem, status: str, *, number_id: str = "") -> SimNumber:
         """Make the record of a number as if bought now, without keeping it; `number_id` if not a new one."""
         at = self.timestamp()
-        return OwnedNumber(
+        return SimNumber(
             id=number_id or self.ids.make("pn"),
             e164=item.e164,
             country=item.country,

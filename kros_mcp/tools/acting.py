@@ -10,9 +10,9 @@ from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Resolve
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai.wire import PhoneNumber
-from kros_mcp.operations import configuring, moves
-from kros_mcp.operations.asking import (
+from kros_mcp.krosai import PhoneNumber
+from kros_mcp.operations import direct_change, moves
+from kros_mcp.operations.channels import (
     Conclusion,
     Standing,
     conclude,
@@ -23,12 +23,18 @@ from kros_mcp.operations.confirmation import (
     PurchaseAnswer,
     ReleaseAnswer,
 )
-from kros_mcp.operations.counting import change_counted
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.tools import outcomes, results
-from kros_mcp.tools.asking import (
+from kros_mcp.tools.call import (
+    ToolContext,
+    current_call,
+    own_operation,
+    principal,
+    runtime,
+)
+from kros_mcp.tools.elicitation import (
     ask_configuration,
     ask_purchase,
     ask_release,
@@ -40,13 +46,6 @@ from kros_mcp.tools.asking import (
     purchase_proposal,
     release_proposal,
     slipped,
-)
-from kros_mcp.tools.call import (
-    ToolContext,
-    current_call,
-    own_operation,
-    principal,
-    runtime,
 )
 from kros_mcp.tools.parameters import (
     E164,
@@ -133,7 +132,7 @@ async def configure_phone_number(
         allow_inbound=flag(allow_inbound),
         allow_outbound=flag(allow_outbound),
     )
-    change = await configuring.configure(
+    change = await direct_change.configure(
         here.desk,
         here.runner,
         standing,
@@ -150,7 +149,7 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     operation = await own_operation(ctx, operation_id)
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
-            operation = await change_counted(here.desk, operation_id, _withdraw, by=By(operation.principal, "tool"))
+            operation = await here.desk.change(operation_id, _withdraw, by=By(operation.principal, "tool"))
     return results.answer(outcomes.acted(operation, here.settings))
 
 

@@ -17,7 +17,7 @@ from kros_mcp.operations.run_rates import RunRates
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import authenticated
-from kros_mcp.tools.completing import Completer
+from kros_mcp.tools.completions import Completer
 from kros_mcp.tools.stream import current_stream
 
 _MODERN = "2026-07-28"

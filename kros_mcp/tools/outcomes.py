@@ -1,27 +1,18 @@
 """Where an operation stands, in words: the sentence to say, and what to do next."""
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai.text import quoted_id
-from kros_mcp.money import show_price
-from kros_mcp.numbering import spoken
-from kros_mcp.operations.asking import Conclusion
-from kros_mcp.operations.configuring import Change
-from kros_mcp.operations.confirmation import changes, sentence, statement
-from kros_mcp.operations.model import Action, Channel, Operation, State
-from kros_mcp.operations.routing import still_lacking
-from kros_mcp.operations.words import status
+from kros_mcp.krosai import quoted_id
+from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.routing import still_lacking
+from kros_mcp.operations.channels import Conclusion
+from kros_mcp.operations.direct_change import DirectChange
+from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.status import status
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
 from kros_mcp.tools import results
 
-_VERB = {Action.BUY: "buying", Action.RELEASE: "releasing", Action.CONFIGURE: "changing"}
-_SAY_AND_WAIT = (
-    "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
-    "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
-)
-_DONE = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGURE: "changed"}
 _UNREAD = "The client turned its prompt down faster than anyone can read, so it counts as one that shows none."
-_LATER = "Call get_operation with this operation_id in a few seconds. Do not start again."
 
 
 def acted(operation: Operation, settings: Settings, *, code: str = "", before: str = "") -> results.Acted:
@@ -34,7 +25,7 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
         before: What to say first.
     """
     waiting = operation.state is State.PROPOSED
-    summary, next_step = _words(operation, settings, code=code)
+    summary, next_step = act_of(operation).wording.summary(operation, settings.currency, code=code)
     return results.Acted(
         summary=f"{before} {summary}".strip(),
         status=status(operation),
@@ -42,9 +33,9 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
         quote=quote(operation),
         expires_at=utc(operation.expires_at) if waiting else None,
         confirmation_code=code or None,
-        charged=_known(operation, operation.charged) if operation.action is Action.BUY else "no",
+        charged=_known(operation, operation.charged) if operation.action.charges else "no",
         changed=_known(operation, operation.changed),
-        number=results.owned_snapshot(operation.number),
+        number=results.stored(operation.number),
         not_applied=list(operation.not_applied) or _still_lacking(operation),
         next_step=next_step,
     )
@@ -70,7 +61,7 @@ def configured(conclusion: Conclusion, settings: Settings) -> results.Configured
     return results.Configured(**shown.model_dump(), before=None, after=routing(after) if after else None)
 
 
-def changed(change: Change) -> results.Configured:
+def changed(change: DirectChange) -> results.Configured:
     """Show what a change of settings came to; `pending` while it is still under way."""
     before = results.owned(change.before)
     after = results.owned(change.after) if change.after else None
@@ -101,7 +92,7 @@ def changed(change: Change) -> results.Configured:
     )
 
 
-def _changed(change: Change) -> Known:
+def _changed(change: DirectChange) -> Known:
     """Tell whether a change took place; one that KrosAI has only accepted may still come about."""
     if change.after is None:
         return "unknown"
@@ -133,13 +124,11 @@ def quote(operation: Operation) -> results.Quote:
 
 def as_error(operation: Operation) -> KrosError:
     """A failed operation as the error it is, naming the number and saying that nothing happened to it."""
-    told = operation.message
-    if operation.e164 not in told or "nothing was" not in told.lower():
-        told = f"{told} {spoken(operation.e164)} was not {_DONE[operation.action]}; nothing was charged or changed."
+    message, next_step = act_of(operation).wording.summary(operation, "")
     return KrosError(
-        told.strip(),
+        message,
         code=operation.error_code or "FAILED",
-        next_step=operation.next_step or "Ask the person whether to try again.",
+        next_step=next_step,
         operation_id=operation.id,
     )
 
@@ -155,79 +144,3 @@ def _on(flag: bool | None) -> str:
 
 def _still_lacking(operation: Operation) -> list[str]:
     return list(still_lacking(operation)) if operation.settings_pending else []
-
-
-def _words(operation: Operation, settings: Settings, *, code: str) -> tuple[str, str]:
-    number, verb = spoken(operation.e164), _VERB[operation.action]
-    match operation.state:
-        case State.PROPOSED:
-            words = _waiting_words(operation, settings.currency, code=code)
-        case State.CONFIRMED:
-            words = (f"{verb.capitalize()} {number} is approved and about to start.", _LATER)
-        case State.SENDING:
-            words = (f"{verb.capitalize()} {number} is under way; its outcome is not known yet.", _LATER)
-        case State.UNKNOWN:
-            words = (_unknown_words(operation, number, verb), _keep_asking(operation))
-        case State.DONE:
-            told = "Tell the person what was not applied." if operation.not_applied else "Nothing more to do."
-            words = (_done_words(operation, settings.currency), told)
-        case State.FAILED:
-            error = as_error(operation)
-            words = (error.message, error.next_step)
-        case _:
-            ended = f"{verb.capitalize()} {number} was {operation.state}; nothing was charged or changed."
-            words = (f"{ended} {operation.message}".strip(), "Do not ask again unless the person brings it up.")
-    return words
-
-
-def _unknown_words(operation: Operation, number: str, verb: str) -> str:
-    if operation.corrected_at is None:
-        lost = f"The answer to {verb} {number} was lost, so it is not known yet whether it happened"
-        return f"{lost}; it will not be sent again."
-    called = f"{number} was called {_DONE[operation.action]} at first, and it is not known now whether it is"
-    return f"{called}; it will not be sent again. {operation.note}".strip()
-
-
-def _waiting_words(operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
-    if operation.channel is Channel.APPROVER:
-        return (
-            f"An approver has been asked. {statement(operation, currency)}",
-            "Tell the person that an approver must agree first, and look again later with get_operation.",
-        )
-    asking = sentence(operation, currency)
-    if code:
-        return asking, _SAY_AND_WAIT
-    if operation.channel is Channel.PROMPT:
-        return (
-            f"The person is being asked in the client. {asking}",
-            "Wait for the person's answer to the prompt.",
-        )
-    return asking, "Call the same tool again with the same arguments to ask the person."
-
-
-def _done_words(operation: Operation, currency: str) -> str:
-    number = spoken(operation.e164)
-    note = f" {operation.note}" if operation.note else ""
-    lacking = _unapplied(operation)
-    if operation.action is Action.BUY:
-        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
-        unseen = " KrosAI does not list it among the owned numbers yet." if operation.look_at is not None else ""
-        return f"{number} is bought; it costs {cost}.{unseen}{note}{lacking}"
-    if operation.action is Action.RELEASE:
-        return f"{number} is released; calls to it no longer arrive.{note}{lacking}"
-    if operation.not_applied:
-        return f"{number} is not changed as asked.{note}{lacking}"
-    return f"{number} is changed: {changes(operation)}.{note}"
-
-
-def _keep_asking(operation: Operation) -> str:
-    again = (
-        f"looks at KrosAI again at {utc(operation.look_at)[11:16]} UTC" if operation.look_at else "keeps asking KrosAI"
-    )
-    return f"Call get_operation later; never start it anew. The server {again}."
-
-
-def _unapplied(operation: Operation) -> str:
-    if operation.not_applied:
-        return f" KrosAI did not apply {', '.join(operation.not_applied)}."
-    return " Its settings are still being applied." if _still_lacking(operation) else ""

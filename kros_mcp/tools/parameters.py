@@ -14,10 +14,12 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from pydantic import BeforeValidator, Field
 
 from kros_mcp import numbering
-from kros_mcp.krosai.text import is_id
+from kros_mcp.krosai import is_id
 
 _TYPES = ("local", "mobile", "toll_free")
 _NOT_GIVEN = frozenset({"", "null", "none"})
+_MOST_NAMED = 3
+"""Unknown arguments that a refusal names; there may be thousands."""
 CLIENTS_OWN = frozenset({"action", "chatInput", "sessionId", "task_progress", "toolCallId"})
 """Arguments that no model chose: n8n and Cline put them into every call, and call again and again where refused."""
 
@@ -143,13 +145,24 @@ def refusal(errors: list[Any], schema: dict[str, Any]) -> str:
         schema: The tool's published input schema, which knows what is allowed.
     """
     properties: dict[str, Any] = schema.get("properties", {})
-    return " ".join(dict.fromkeys(_sentence(error, properties) for error in errors))
+    unknown = [str(error["loc"][0])[:60] for error in errors if error["type"] == "extra_forbidden"]
+    sentences = [_sentence(error, properties) for error in errors if error["type"] != "extra_forbidden"]
+    if unknown:
+        sentences.append(_unknown(unknown, properties))
+    return " ".join(dict.fromkeys(sentences))
+
+
+def _unknown(names: list[str], properties: dict[str, Any]) -> str:
+    shown = [repr(name) for name in names[:_MOST_NAMED]]
+    if len(names) > _MOST_NAMED:
+        shown.append(f"{len(names) - _MOST_NAMED:,} more")
+    told = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    are_none = "are not arguments" if len(names) > 1 else "is not an argument"
+    return f"{told} {are_none} of this tool; it takes {', '.join(properties) or 'none'}."
 
 
 def _sentence(error: dict[str, Any], properties: dict[str, Any]) -> str:
     name = str(error["loc"][0]) if error["loc"] else ""
-    if error["type"] == "extra_forbidden":
-        return f"{name[:60]!r} is not an argument of this tool; it takes {', '.join(properties) or 'none'}."
     allowed = properties.get(name, {})
     if error["type"] in {"missing", "string_too_short"}:
         return f"{name} is required: {allowed.get('description', 'see the tool')}."

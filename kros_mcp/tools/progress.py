@@ -1,6 +1,6 @@
 """What a client is told while an act is under way, if it asked for progress."""
 
-from kros_mcp.operations.steps import Step, Tell
+from kros_mcp.operations.progress import Step, Tell
 from kros_mcp.tools.call import ToolContext
 
 _SENTENCES = {

@@ -5,16 +5,11 @@ from typing import Annotated
 
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai.gather import gather
-from kros_mcp.krosai.owned import find_owned
-from kros_mcp.krosai.pages import Page, Unreadable
-from kros_mcp.krosai.patience import within
-from kros_mcp.krosai.text import quoted_id
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai import Page, PhoneNumber, Unreadable, find_owned, gather, quoted_id, within
 from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import Books, RunRate
-from kros_mcp.operations.proposal import require_owned
 from kros_mcp.operations.spending import with_purchases
 from kros_mcp.settings import Settings
 from kros_mcp.tools import outcomes, results

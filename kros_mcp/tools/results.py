@@ -4,16 +4,17 @@ The names here are a contract (design.md, "The tools"). Amounts in cents, null w
 say. `render` writes the text from the same fields, so that either of the two alone tells everything.
 """
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai import wire
-from kros_mcp.krosai.text import quoted
+from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
-from kros_mcp.operations.words import Status
+from kros_mcp.operations.model import StoredNumber
+from kros_mcp.operations.status import Status
 
 _WRITTEN_BY_OTHERS = frozenset({"name"})
 
@@ -218,12 +219,12 @@ def owned(number: wire.PhoneNumber) -> OwnedNumber:
     )
 
 
-def owned_snapshot(snapshot: dict[str, Any] | None) -> OwnedNumber | None:
+def stored(number: StoredNumber | None) -> OwnedNumber | None:
     """Show a number as the journal keeps it."""
-    return None if snapshot is None else owned(wire.PhoneNumber(**snapshot))
+    return None if number is None else owned(wire.PhoneNumber(**asdict(number)))
 
 
-def available(number: wire.AvailableNumber) -> AvailableNumber:
+def available(number: wire.NumberForSale) -> AvailableNumber:
     """Show a number for sale."""
     capabilities = number.capabilities
     return AvailableNumber(

@@ -16,7 +16,7 @@ from mcp.client.stdio import StdioServerParameters
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Quote, Request, new_operation_id
+from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Quote, Request, Settlement, new_operation_id
 from kros_mcp.settings import load_settings
 
 E164 = "+2342015550100"
@@ -83,7 +83,10 @@ def settled(state: Outcome, *, ago: float = 0.0, **changes: Any) -> tuple[Move, 
         ended = None if operation.settled_at is None else now - ago
         return replace(operation, claimed_at=now - ago, sent_at=now - ago, settled_at=ended)
 
-    return (*sent(), partial(moves.settle, token=1, state=state, **changes), age)
+    def end(operation: Operation, now: float) -> Operation:
+        return replace(moves.settle(operation, now, Settlement(state), token=1), **changes)
+
+    return (*sent(), end, age)
 
 
 def read(journal_url: str, operation_id: str) -> Operation:

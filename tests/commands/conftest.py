@@ -4,8 +4,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio.lowlevel
 import pytest
-import stamina
 from anyio.from_thread import start_blocking_portal
 from commands_doubles import NARROW_KEY, SIP_PASSWORD, Command, Ran
 from desktop_bench import KEY, OTHERS
@@ -76,10 +76,13 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture
-def no_waits() -> Iterator[None]:
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries follow each other at once."""
-    with stamina.set_testing(True, attempts=5):
-        yield
+
+    async def no_wait(_seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("kros_mcp.krosai.retry.sleep", no_wait)
 
 
 @pytest.fixture

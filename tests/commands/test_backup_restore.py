@@ -22,14 +22,14 @@ from commands_doubles import Command, an_operation, put, read, settled
 from kros_mcp.commands import person
 from kros_mcp.errors import JournalError
 from kros_mcp.krosai.wire import PhoneNumber
-from kros_mcp.operations import moves, restoring
+from kros_mcp.operations import moves, restoration
 from kros_mcp.operations.events import SERVER
 from kros_mcp.operations.journals import copying, refused
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import Operation, State, StoredNumber
 from kros_mcp.operations.policy import Books
 from kros_mcp.settings import load_settings
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 CANARY = "canary0a1b2c3d4e5f"
 NUMBERS = [f"+234201555{end:04}" for end in range(100, 110)]
@@ -334,7 +334,7 @@ def test_a_journal_that_is_gone_can_be_restored(command: Command, journal_url: s
     assert read(journal_url, operation.id).state is State.DONE
 
 
-def own(sim: Simulator, at: int = 0, **changes: Any) -> OwnedNumber:
+def own(sim: Simulator, at: int = 0, **changes: Any) -> SimNumber:
     """Let KrosAI have sold a number."""
     number = sim.buy(list(sim.inventory.values())[at], None)
     sim.owned[number.id] = number = replace(number, **changes)
@@ -352,7 +352,9 @@ def test_reconcile_enters_what_was_bought_after_the_copy_and_lets_the_budget_cou
     command: Command, journal_url: str, copy: Path, sim: Simulator
 ) -> None:
     known = own(sim)
-    bought = put(journal_url, an_operation(e164=known.e164), *settled(State.DONE, number={"id": known.id}), own=True)
+    bought = put(
+        journal_url, an_operation(e164=known.e164), *settled(State.DONE, number=StoredNumber(id=known.id)), own=True
+    )
     old = own(sim, 1, created_at=datetime(2020, 1, 1, tzinfo=UTC).isoformat())
     command("backup", str(copy))
     since, undated = own(sim, 2), own(sim, 3, created_at="yesterday")
@@ -463,7 +465,7 @@ def test_a_number_that_is_dated_by_the_day_alone_may_be_bought_until_that_day_en
     number = PhoneNumber(id="pn_1", e164=NUMBERS[0], created_at=created_at)
     copied_at = datetime(2027, 1, 15, 12, tzinfo=UTC).timestamp()
 
-    assert restoring.unknown_to((), number, copied_at) is may_be_new
+    assert restoration.unknown_to((), number, copied_at) is may_be_new
 
 
 def test_a_copy_of_a_journal_that_lacks_purchases_still_lacks_them_when_it_is_put_back(

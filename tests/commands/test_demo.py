@@ -9,7 +9,7 @@ import pytest
 from commands_doubles import Command
 
 from kros_mcp.commands import console, demo
-from kros_mcp.simulator import Charge, InventoryItem, OwnedNumber, Simulator
+from kros_mcp.simulator import Charge, InventoryItem, SimNumber, Simulator
 
 CODE = re.compile(r"\b[0-9A-Z]{4}-[0-9A-Z]{4}\b")
 
@@ -17,7 +17,7 @@ CODE = re.compile(r"\b[0-9A-Z]{4}-[0-9A-Z]{4}\b")
 class ChargesTwice(Simulator):
     """A KrosAI that takes the money of every purchase twice."""
 
-    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> OwnedNumber:
+    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> SimNumber:
         bought = super().buy(item, idempotency_key, number_id=number_id)
         self.charges.append(Charge(item.e164, self.charges[-1].cents, self.now(), idempotency_key))
         return bought

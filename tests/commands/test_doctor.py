@@ -12,9 +12,9 @@ from commands_doubles import E164, NARROW_KEY, Command, an_operation, put, settl
 
 from kros_mcp.commands import doctor, findings
 from kros_mcp.operations import moves
+from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.journals.sqlite_file import APPLICATION_ID, network_file_system
-from kros_mcp.operations.model import Action, Operation, Quote, State
-from kros_mcp.operations.recovery import NEVER_LISTED
+from kros_mcp.operations.model import Action, Operation, Quote, Settlement, State
 from kros_mcp.simulator import Simulator
 
 DAY = 86_400.0
@@ -217,7 +217,7 @@ def test_unknown_outcomes_of_this_and_of_other_accounts_are_told_apart(command: 
     lost = (
         partial(moves.claim, reserved_cents=500, by="somebody"),
         partial(moves.mark_sent, token=1),
-        partial(moves.settle, token=1, state=State.UNKNOWN),
+        partial(moves.settle, settlement=Settlement(State.UNKNOWN), token=1),
     )
     mine = put(journal_url, an_operation(), *lost, own=True)
     theirs = put(journal_url, an_operation(), *lost)
@@ -235,7 +235,7 @@ def test_unknown_outcomes_of_this_and_of_other_accounts_are_told_apart(command: 
 
 @pytest.mark.usefixtures("pointed")
 def test_corrected_outcomes_of_the_last_days_are_counted(command: Command, journal_url: str) -> None:
-    correct = partial(moves.correct, state=State.DONE, note="KrosAI shows it bought after all.")
+    correct = partial(moves.correct, settlement=Settlement(State.DONE), note="KrosAI shows it bought after all.")
 
     def long_ago(operation: Operation, now: float) -> Operation:
         return replace(operation, corrected_at=now - 8 * DAY)

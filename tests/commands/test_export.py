@@ -13,7 +13,7 @@ from commands_doubles import Command, an_operation, put, sent, settled
 
 from kros_mcp.operations import journal, moves
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import Action, Quote, State
+from kros_mcp.operations.model import Action, Quote, Settlement, State, StoredNumber
 
 MAY_3 = datetime(2026, 5, 3, tzinfo=UTC).timestamp()
 
@@ -125,7 +125,11 @@ def test_what_a_purchase_took_is_what_krosai_reported_where_it_differs(
     charged: str,
 ) -> None:
     quote = Quote(number(0), "NG", "test", setup_cents=setup, monthly_cents=monthly, due_now_cents=due)
-    put(journal_url, an_operation(e164=number(0), quote=quote), *settled(State.DONE, number={"id": "n", **reported}))
+    put(
+        journal_url,
+        an_operation(e164=number(0), quote=quote),
+        *settled(State.DONE, number=StoredNumber(id="n", **reported)),
+    )
 
     [row] = rows(command("export").out)
 
@@ -268,7 +272,7 @@ def test_days_that_end_before_they_begin_are_refused_with_a_sentence_and_no_file
 def test_a_purchase_that_was_bought_after_all_is_charged_on_the_day_of_its_sending_and_says_since_when(
     command: Command, journal_url: str
 ) -> None:
-    then = partial(moves.correct, state=State.DONE, note="KrosAI shows it bought after all.")
+    then = partial(moves.correct, settlement=Settlement(State.DONE), note="KrosAI shows it bought after all.")
     put_at(journal_url, [MAY_3, MAY_3 + 1], *settled(State.FAILED), sent_at(MAY_3 + 5))
     put(journal_url, an_operation(created_at=MAY_3 + 2), *settled(State.FAILED), sent_at(MAY_3 + 5), then)
 

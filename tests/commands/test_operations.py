@@ -17,7 +17,7 @@ from commands_doubles import E164, Command, an_operation, put, run_elsewhere, se
 
 from kros_mcp.commands import operations, selection
 from kros_mcp.operations import journal, moves
-from kros_mcp.operations.model import Action, Channel, State
+from kros_mcp.operations.model import Action, Channel, Settlement, State
 
 OTHER = "+2342015550101"
 
@@ -207,7 +207,7 @@ def test_the_json_document_has_stable_names_integers_and_times_in_utc(
 def test_an_operation_that_was_corrected_is_marked_and_explained(command: Command, journal_url: str) -> None:
     put(journal_url, an_operation(e164=OTHER), *settled(State.DONE))
     assert "*" not in command("operations").out
-    then = partial(moves.correct, state=State.DONE, note="KrosAI shows it bought after all.")
+    then = partial(moves.correct, settlement=Settlement(State.DONE), note="KrosAI shows it bought after all.")
     failed = put(journal_url, an_operation(), *settled(State.FAILED), then)
 
     out = command("operations").out

@@ -14,23 +14,23 @@ from kros_mcp.commands.differences import Account, compare
 from kros_mcp.commands.history import History, Known
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
+from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Operation, Request, Seen, Snapshot, State
-from kros_mcp.operations.recovery import NEVER_LISTED
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.operations.model import Action, Operation, Request, Seen, Settlement, Snapshot, State, StoredNumber
+from kros_mcp.simulator import SimNumber, Simulator
 
 DAY = 86_400.0
 
 
-def own(sim: Simulator) -> OwnedNumber:
+def own(sim: Simulator) -> SimNumber:
     """Buy a number past this server, as in the dashboard."""
     item = next(iter(sim.inventory.values()))
     return sim.buy(item, None)
 
 
-def record(journal_url: str, number: OwnedNumber, *then: Move, **changes: Any) -> Operation:
+def record(journal_url: str, number: SimNumber, *then: Move, **changes: Any) -> Operation:
     """Write the purchase of a number into the journal of this account."""
     operation = an_operation(e164=number.e164, request=Request(inventory_id="inv", country="NG"))
     return put(journal_url, replace(operation, **changes), *then, own=True)
@@ -62,7 +62,7 @@ def test_where_all_agrees_nothing_needs_a_person_and_only_get_was_sent(
     assert sim.charges == charges
 
 
-def own_again(sim: Simulator, number: OwnedNumber, **changes: Any) -> OwnedNumber:
+def own_again(sim: Simulator, number: SimNumber, **changes: Any) -> SimNumber:
     """Let KrosAI show a second record of the same number, as after an order that was sent twice."""
     second = replace(number, id=f"{number.id[:-1]}z", **changes)
     sim.owned[second.id] = second
@@ -75,7 +75,7 @@ def test_a_number_owned_twice_fails_and_both_records_are_named(
 ) -> None:
     number = own(sim)
     second = own_again(sim, number, status=status)
-    bought = record(journal_url, number, *done(number={"id": number.id}))
+    bought = record(journal_url, number, *done(number=StoredNumber(id=number.id)))
 
     ran = command("reconcile")
 
@@ -97,7 +97,7 @@ def test_the_purchase_in_doubt_is_named_beside_the_one_that_is_done(
 ) -> None:
     number = own(sim)
     own_again(sim, number)
-    record(journal_url, number, *done(number={"id": number.id}))
+    record(journal_url, number, *done(number=StoredNumber(id=number.id)))
     failed = record(journal_url, number, *settled(State.FAILED, ago=60))
 
     assert f"{failed.id} (failed)" in command("reconcile").out
@@ -110,7 +110,7 @@ def test_only_the_record_that_the_journal_bought_is_held_against_its_settings(
     own_again(sim, number, endpoint_id="ep_other", monthly_cost_cents=900)
     number.endpoint_id = "ep_support"
     wanted = Request(inventory_id="inv", endpoint_id="ep_support")
-    record(journal_url, number, *done(number={"id": number.id}), request=wanted)
+    record(journal_url, number, *done(number=StoredNumber(id=number.id)), request=wanted)
 
     assert marks(command("reconcile", "--json")) == {"owned_twice": "fail"}
 
@@ -627,7 +627,7 @@ def test_a_correction_of_the_last_days_is_told_once(
     command: Command, journal_url: str, sim: Simulator, first: Any, then: Any, said: str
 ) -> None:
     number = own(sim)
-    correct = partial(moves.correct, state=then, note="KrosAI shows otherwise.")
+    correct = partial(moves.correct, settlement=Settlement(then), note="KrosAI shows otherwise.")
     bought = record(journal_url, number, *settled(first, ago=60), correct)
     assert bought.corrected_at is not None
     at = datetime.fromtimestamp(int(bought.corrected_at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -681,7 +681,9 @@ def test_what_is_known_may_be_named_by_its_number(command: Command, journal_url:
 def test_a_warning_is_known_only_where_nothing_fails(command: Command, journal_url: str, sim: Simulator) -> None:
     number = own(sim)
     bought = record(journal_url, number, *settled(State.FAILED, ago=60))
-    then_change(journal_url, bought, partial(moves.correct, state=State.DONE, note="It was bought after all."))
+    then_change(
+        journal_url, bought, partial(moves.correct, settlement=Settlement(State.DONE), note="It was bought after all.")
+    )
     own_again(sim, number)
 
     command("reconcile", "--known", bought.id, "--reason", "one goes back")

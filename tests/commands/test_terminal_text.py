@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from anyio.from_thread import start_blocking_portal
 from commands_doubles import E164, Command, an_operation, put, settled
-from hostile import TERMINAL, deceiving, texts
 
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.hostile import TERMINAL, deceiving, texts
 
 TEXTS = texts(5, 4)[1:]
 

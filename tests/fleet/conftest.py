@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from canaries import SECRET
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Charge, Simulator, open_server
-from tests.postgres_server import PostgresServer
-
-from .replicas import Fleet, open_fleet, write_tokens
+from tests.support.canaries import SECRET
+from tests.support.postgres_server import PostgresServer
+from tests.support.replicas import Fleet, open_fleet, write_tokens
 
 PRINCIPALS = ("night-desk", "day-desk")
 OLD, NEW = "old-key-" * 5, "new-key-" * 5

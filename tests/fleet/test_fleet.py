@@ -12,11 +12,11 @@ from mcp import MCPError
 
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.simulator import InventoryItem, Simulator
+from tests.support.callers import Era, open_client
+from tests.support.replicas import Service
 from tests.tools.talk import Person, Talk, accept, item_of
 
-from .callers import Era, open_client
 from .conftest import PRINCIPALS, Stage
-from .replicas import Service
 
 pytestmark = pytest.mark.anyio
 

@@ -7,11 +7,11 @@ import pytest
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.callers import open_client
+from tests.support.replicas import open_fleet
 from tests.tools.talk import Person, Talk, accept, item_of
 
-from .callers import open_client
 from .conftest import PRINCIPALS, settings_of
-from .replicas import open_fleet
 
 pytestmark = pytest.mark.anyio
 

@@ -11,12 +11,12 @@ import pytest
 
 from kros_mcp.cli import main
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.callers import open_client
+from tests.support.proxy import Proxy
+from tests.support.replicas import Service, open_service
 from tests.tools.talk import Person, Talk, accept, item_of
 
-from .callers import open_client
 from .conftest import PRINCIPALS, settings_of
-from .proxy import Proxy
-from .replicas import Service, open_service
 
 pytestmark = pytest.mark.anyio
 

@@ -14,10 +14,11 @@ from starlette.applications import Starlette
 
 from kros_mcp.http.access import Access
 from kros_mcp.http.approvals.routes import approval_routes
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Limits, Operation, Request
-from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -136,13 +137,13 @@ class Bench:
         """Let somebody ask to buy one of the numbers for sale."""
         desk = self.runtime.desk
         page = await desk.inventory.search(country="NG", type="mobile")
-        return await propose_purchase(
+        return await PURCHASE.propose(
             desk, principal, Request(country="NG", type="mobile", **wanted), page.items[at].e164
         )
 
     async def release(self, principal: str = SUPPORT) -> Operation:
         number = next(iter(self.sim.owned.values()))
-        return await propose_release(self.runtime.desk, principal, Request(number_id=number.id), "")
+        return await RELEASE.propose(self.runtime.desk, principal, Request(number_id=number.id), "")
 
     async def stored(self, operation: Operation) -> Operation:
         found = await self.runtime.desk.journal.get(operation.id)

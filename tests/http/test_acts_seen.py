@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 import pytest
 from approvals_bench import NIGHT, NIGHT_DESK, SUPPORT, open_bench
-from hostile import deceiving, texts
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from seeing_bench import collecting, json_log, open_here
 
@@ -17,6 +16,7 @@ from kros_mcp.http.access_log import AccessLog
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.simulator import Simulator
+from tests.support.hostile import deceiving, texts
 
 pytestmark = pytest.mark.anyio
 Line = dict[str, Any]
@@ -25,7 +25,7 @@ FIELDS = ("move", "by", "through", "state", "cents", "charged", "decided_by", "d
 
 def acts(lines: Iterable[Line], operation_id: str) -> list[tuple[Any, ...]]:
     """What the log tells of one operation at INFO, in its order."""
-    told = [line for line in lines if line["logger"] == "kros_mcp.operations.telling" and line["level"] == "info"]
+    told = [line for line in lines if line["logger"] == "kros_mcp.operations.audit_log" and line["level"] == "info"]
     assert {line["principal"] for line in told if line["operation_id"] == operation_id} <= {SUPPORT, "local"}
     return [tuple(line.get(name) for name in FIELDS) for line in told if line["operation_id"] == operation_id]
 

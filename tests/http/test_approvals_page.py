@@ -26,7 +26,6 @@ from approvals_bench import (
     settings_for,
     text_of,
 )
-from canaries import SECRET
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
@@ -44,6 +43,7 @@ from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.times import span
+from tests.support.canaries import SECRET
 
 pytestmark = pytest.mark.anyio
 

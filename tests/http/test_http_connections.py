@@ -1,6 +1,7 @@
 """What a connection may do to the service before anybody knows whose it is: heads, bodies, trailers, and time."""
 
 import asyncio
+import gc
 import http.client
 import itertools
 import json
@@ -8,11 +9,13 @@ import logging
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import h11
 import pytest
 from approvals_bench import AGENT, KEY, Tokens
 from listening import open_listening, opening
@@ -154,6 +157,46 @@ async def test_what_is_no_request_is_told_so(web: Web, junk: bytes) -> None:
         assert await client.rest() == b""
 
 
+async def test_blank_lines_before_a_request_are_skipped(web: Web) -> None:
+    blank = b"\r\n" * connections.BLANK_LINES
+    right = call(authorization="Bearer agent")
+    async with wire(web.url) as client:
+        await client.send(blank + right + b"\r\n" + right + blank)
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
+        await client.send(right)
+        assert (await client.answer())[0] == 200
+    for pieces in ((b"\r", b"\n", right), (blank, right), (blank + right[:1], right[1:])):
+        async with wire(web.url) as client:
+            for piece in pieces:
+                await client.send(piece)
+                assert await is_alive(web), "by now the piece has been read"
+            assert (await client.answer())[0] == 200
+
+
+@pytest.mark.parametrize("blank", [b"\r\n" * (connections.BLANK_LINES + 1), b"\r", b"\r\r\n"])
+async def test_more_blank_lines_than_that_are_no_request(web: Web, blank: bytes) -> None:
+    async with wire(web.url) as client:
+        await client.send(blank + call(authorization="Bearer agent"))
+        assert (await client.answer())[0] == 400
+        assert await client.rest() == b""
+
+
+async def test_blank_lines_do_not_hide_the_lines_of_a_head(web: Web) -> None:
+    async with wire(web.url) as client:
+        await client.send(b"\r\n\r\n" + BEGINNING + b"a:\r\n" * (connections.HEAD_LINES + 1) + b"\r\n")
+        assert (await client.answer())[0] == 431
+
+
+@pytest.mark.usefixtures("_hurried")
+async def test_who_sends_blank_lines_alone_is_left_without_a_word(web: Web) -> None:
+    async with wire(web.url) as fresh, wire(web.url) as kept:
+        await kept.send(call(authorization="Bearer agent") + b"\r\n")
+        assert (await kept.answer())[0] == 200
+        await fresh.send(b"\r\n")
+        for client in (fresh, kept):
+            assert await client.rest() == b""
+
+
 async def test_a_token_in_a_trailer_is_none(web: Web) -> None:
     async with wire(web.url) as client:
         await client.send(chunked(modern("tools/list"), KNOWN))
@@ -277,6 +320,16 @@ async def test_a_body_that_goes_on_after_its_refusal_is_cut_off(web: Web, monkey
         await client.is_cut()
 
 
+async def test_of_a_head_that_was_refused_nothing_is_kept(web: Web) -> None:
+    """Who is refused may stay some seconds longer, and a thousand at once could leave 64 KiB each."""
+    async with wire(web.url) as client:
+        await client.send(BEGINNING + b"X-Long: " + b"z" * 60_000)
+        assert (await client.answer())[0] == 431
+        gc.collect()
+        parsers = [one for one in gc.get_objects() if isinstance(one, h11.Connection)]
+    assert sum(len(parser.trailing_data[0]) for parser in parsers) == 0
+
+
 async def test_who_says_nothing_after_its_refusal_is_cut_off(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
     monkeypatch.setattr(connections, "DRAIN_SECONDS", 0.1)
@@ -359,6 +412,65 @@ async def test_who_reads_nothing_of_its_answer_is_cut_off(monkeypatch: pytest.Mo
             await ended.wait()
 
 
+async def test_who_reads_again_after_a_while_gets_its_answer_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
+    stalled, has_read, may_end, is_cut = [asyncio.Event() for _ in range(4)]
+    most = b"x" * 20_000_000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": most, "more_body": True})
+        if scope["path"] == "/reads":
+            stalled.set()
+            await send({"type": "http.response.body", "body": b"", "more_body": True})  # once the client reads
+            has_read.set()
+            await may_end.wait()
+            await send({"type": "http.response.body", "body": b""})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        is_cut.set()
+
+    async with open_listening(app) as url, wire(url) as reads, wire(url) as stalls, asyncio.timeout(PATIENCE_SECONDS):
+        await reads.send(b"GET /reads HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await stalls.send(b"GET /stalls HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stalled.wait()
+        rest = asyncio.create_task(reads.rest())
+        await has_read.wait()
+        monkeypatch.setattr(connections, "STALL_SECONDS", 0.0)
+        await is_cut.wait()
+        may_end.set()
+        told = await rest
+    assert len(told) > len(most)
+    assert told.endswith(b"0\r\n\r\n")
+
+
+async def test_a_body_is_read_no_further_than_it_came_with_its_head_until_somebody_asks_for_it() -> None:
+    begun, may_ask = asyncio.Event(), asyncio.Event()
+    pieces: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            begun.set()
+            await may_ask.wait()
+            more = True
+            while more:
+                message = await receive()
+                pieces.append(len(message["body"]))
+                more = message["more_body"]
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with open_listening(app) as url, wire(url) as sends, wire(url) as after:
+        await sends.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 40010\r\n\r\n" + b"x" * 10)
+        await begun.wait()
+        await sends.send(b"x" * 40_000)
+        await after.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await after.head())[0] == 204, "what came before it could have been read"
+        may_ask.set()
+        assert (await sends.head())[0] == 204
+    assert (pieces[0], sum(pieces)) == (10, 40_010)
+
+
 async def test_an_idle_connection_outlives_those_of_common_balancers() -> None:
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
@@ -439,9 +551,9 @@ async def test_no_seeded_stream_crashes_a_connection_or_goes_unanswered(
                 with suppress(ConnectionError):
                     for piece in pieces:
                         await client.send(piece)
-                # One that sent nothing is closed; any other is answered, after the time for a head at the latest.
+                # One that sent blank lines at most is closed; any other is answered, if only when its head is late.
                 answered = await client.first()
-                assert answered.startswith(b"HTTP/1.1 ") or not b"".join(pieces), pieces
+                assert answered.startswith(b"HTTP/1.1 ") or not b"".join(pieces).strip(b"\r\n"), pieces
                 assert b" 500 " not in answered, pieces
 
     async with asyncio.TaskGroup() as tasks:
@@ -489,6 +601,38 @@ async def test_what_a_stranger_sends_behind_a_request_is_not_answered(web: Web) 
     async with wire(web.url) as client:
         await client.send(call(authorization="Bearer agent") * 3)
         assert [(await client.answer())[0] for _ in range(3)] == [200] * 3
+
+
+async def test_strangers_who_come_at_once_are_heard_a_few_in_each_turn(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "AT_ONCE", 2)
+    turn, heard, all_heard = 0, Counter[int](), asyncio.Event()
+    loop, read = asyncio.get_running_loop(), connections.Connection.data_received
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        loop.call_soon(count)
+
+    def note(connection: connections.Connection, data: bytes) -> None:
+        heard[turn] += 1
+        read(connection, data)
+        if heard.total() == len(strangers):
+            all_heard.set()
+
+    async with AsyncExitStack() as stack:
+        strangers = [await stack.enter_async_context(wire(web.url)) for _ in range(7)]
+        monkeypatch.setattr(connections.Connection, "data_received", note)
+        loop.call_soon(count)
+        for client in strangers:
+            await client.send(BEGINNING + STRANGER)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await all_heard.wait()
+        assert sorted(heard.values()) == [1, 2, 2, 2]
+        for client in strangers:  # those who were kept waiting are read again
+            await client.send(b"Content-Length: 0\r\n\r\n")
+        assert [(await client.answer())[0] for client in strangers] == [401] * len(strangers)
 
 
 async def test_a_body_of_very_many_chunks_is_refused(web: Web) -> None:

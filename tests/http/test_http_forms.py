@@ -184,6 +184,30 @@ async def test_a_malformed_message_is_refused_with_its_id_where_that_can_be_read
     assert ("batch" in answer.text) is isinstance(body, list)
 
 
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_of_very_many_unknown_arguments_a_few_are_named(era: str) -> None:
+    unknown = {f"a{nth}": 0 for nth in range(18_000)}
+    async with (
+        open_web(Simulator("reference"), access_for("a")) as web,
+        web.talk("a", era.replace("modern", "auto")) as talk,
+    ):
+        shown = await talk.call("get_spending", **unknown)
+    assert shown["summary"] == "'a0', 'a1', 'a2' and 17,997 more are not arguments of this tool; it takes none."
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_a_body_in_another_encoding_than_plain_utf_8_cannot_be_read(era: str, encoding: str) -> None:
+    request = modern("tools/list", **{"content-type": f"{JSON}; charset={encoding}"})
+    if era == "legacy":
+        request = {"headers": {"accept": f"{JSON}, {EVENTS}"}, "content": json.dumps(opening())}
+    async with open_web(Simulator("reference"), access_for("a")) as web, web.client(authorization="Bearer a") as http:
+        answer = await http.post("/mcp", headers=request["headers"], content=request["content"].encode(encoding))
+    given = 1 if encoding == "utf-8-sig" else None
+    assert (answer.status_code, answer.json()["id"], answer.json()["error"]["code"]) == (400, given, -32700)
+    assert "in UTF-8, without a byte order mark" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("version", ["1999-01-01", "2027-01-01", "latest", "x" * 4000])
 async def test_an_unknown_revision_is_told_which_there_are(version: str) -> None:
     headers = {"accept": f"{JSON}, {EVENTS}", "mcp-protocol-version": version}

@@ -15,7 +15,7 @@ from web import access_for, open_web
 
 from kros_mcp.errors import KrosError
 from kros_mcp.http.health import FRESH_SECONDS, Health
-from kros_mcp.krosai.patience import within
+from kros_mcp.krosai.retry import within
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport

@@ -16,7 +16,7 @@ from kros_mcp.http import app
 from kros_mcp.http.access import Access
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator
-from kros_mcp.tools import listening
+from kros_mcp.tools import subscriptions
 from kros_mcp.tools.caller import IN_CONVERSATION, Scope, caller_token
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +97,7 @@ async def test_a_stream_ends_after_some_minutes_whatever_its_token(monkeypatch: 
 
 
 async def test_one_callers_streams_leave_room_for_anothers(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "MOST_STREAMS_OF_ONE", 1)
+    monkeypatch.setattr(subscriptions, "MOST_STREAMS_OF_ONE", 1)
     async with web.talk("a") as a, web.talk("b") as b, a.client.listen(resource_subscriptions=[SPENDING]):
         async with b.client.listen(resource_subscriptions=[SPENDING]) as stream:
             assert stream.honored.resource_subscriptions == [SPENDING]

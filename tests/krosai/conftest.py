@@ -1,11 +1,12 @@
-from collections.abc import Iterator
-
+import anyio.lowlevel
 import pytest
-import stamina
 
 
 @pytest.fixture
-def no_waits() -> Iterator[None]:
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries follow each other at once."""
-    with stamina.set_testing(True, attempts=5):
-        yield
+
+    async def no_wait(_seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("kros_mcp.krosai.retry.sleep", no_wait)

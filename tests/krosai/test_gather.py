@@ -6,8 +6,7 @@ import pytest
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.krosai.client import open_client
-from kros_mcp.krosai.gather import gather
-from kros_mcp.krosai.pages import Page
+from kros_mcp.krosai.paging import Page, gather
 from kros_mcp.krosai.wire import read_available, read_phone_number
 
 pytestmark = pytest.mark.anyio

@@ -30,7 +30,7 @@ async def test_a_gate_that_shuts_after_connecting_keeps_the_bytes_here() -> None
 
     async with tcp_server(watch) as server, open_client(base_url=server.url, api_key=KEY) as client:
         with pytest.raises(GateShutError):
-            await client.purchase(ORDER, idempotency_key="a", gate=shut_the_second_time)
+            await client.purchase(ORDER, idempotency_key="a", before_sending=shut_the_second_time)
         await gone.wait()
     assert server.received == [b""]
 
@@ -92,7 +92,7 @@ async def test_a_proxy_that_refuses_the_tunnel_sent_nothing(monkeypatch: pytest.
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
             async with open_client(base_url="https://kros.test/v1", api_key=KEY) as client:
                 with pytest.raises(NotSentError):
-                    await client.purchase(ORDER, idempotency_key="a", gate=lambda: asked.append("gate"))
+                    await client.purchase(ORDER, idempotency_key="a", before_sending=lambda: asked.append("gate"))
         assert server.received[0].startswith(b"CONNECT ")
         assert KEY.encode() not in server.received[0]
     assert asked == ["gate", "gate"]

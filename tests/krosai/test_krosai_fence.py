@@ -7,7 +7,7 @@ import pytest
 from krosai_doubles import KEY, ORDER, GateShutError, TcpServer, tcp_server
 
 from kros_mcp.errors import OutcomeUnknownError
-from kros_mcp.krosai import Changes, KrosClient, open_client
+from kros_mcp.krosai import KrosClient, Routing, open_client
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +33,11 @@ def shut_at(time: int) -> tuple[Callable[[], None], list[int]]:
 
 
 async def _purchase(client: KrosClient, gate: Callable[[], None]) -> None:
-    await client.purchase(ORDER, idempotency_key="a", gate=gate)
+    await client.purchase(ORDER, idempotency_key="a", before_sending=gate)
 
 
 async def _update(client: KrosClient, gate: Callable[[], None]) -> None:
-    await client.update_number("pn_1", Changes(allow_inbound=True), idempotency_key="a", gate=gate)
+    await client.update_number("pn_1", Routing(allow_inbound=True), idempotency_key="a", before_sending=gate)
 
 
 @pytest.mark.parametrize("write", [_purchase, _update])
@@ -58,7 +58,7 @@ async def test_a_request_without_a_body_does_not_leave_once_the_gate_is_shut() -
     async with tcp_server(keep_everything) as server, open_client(base_url=server.url, api_key=KEY) as client:
         gate, asked = shut_at(2)  # before the connection, before the head
         with pytest.raises(GateShutError):
-            await client.release_number("pn_1", permanent=False, idempotency_key="a", gate=gate)
+            await client.release_number("pn_1", permanent=False, idempotency_key="a", before_sending=gate)
     assert (len(asked), [received for received in server.received if received]) == (2, [])
 
 
@@ -69,5 +69,5 @@ async def test_a_request_without_a_body_has_left_whole_with_its_head() -> None:
     async with tcp_server(hang_up) as server, open_client(base_url=server.url, api_key=KEY) as client:
         gate, asked = shut_at(3)
         with pytest.raises(OutcomeUnknownError):
-            await client.release_number("pn_1", permanent=False, idempotency_key="a", gate=gate)
+            await client.release_number("pn_1", permanent=False, idempotency_key="a", before_sending=gate)
     assert (len(asked), len(server.received)) == (2, 1)

@@ -6,7 +6,7 @@ from krosai_doubles import OWNED, Script, speaking_to
 
 from kros_mcp.errors import ProtocolError, ServerError
 from kros_mcp.krosai import find_owned, read_all_owned
-from kros_mcp.krosai.last_reading import LastReading
+from kros_mcp.krosai.paging import LastReading
 
 pytestmark = pytest.mark.anyio
 

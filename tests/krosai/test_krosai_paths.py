@@ -306,7 +306,7 @@ async def test_a_gate_that_shuts_once_the_tunnel_stands_keeps_the_request_here(
 
         async with open_client(base_url=BASE, api_key=KEY) as client:
             with pytest.raises(NotSentError, match="Held up"):
-                await client.purchase(ORDER, idempotency_key="a", gate=shut_once_asked_for)
+                await client.purchase(ORDER, idempotency_key="a", before_sending=shut_once_asked_for)
     assert (len(proxy.asked_for), krosai.received) == (1, [])
 
 

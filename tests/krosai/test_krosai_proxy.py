@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kros_mcp.errors import SettingsError
-from kros_mcp.krosai.proxy import find_proxy
+from kros_mcp.krosai.transport import find_proxy
 
 PROXY = "http://proxy.test:3128"
 
@@ -181,8 +181,8 @@ def test_socks_without_its_library_says_which_extra_is_missing_unless_the_host_i
 
 def test_the_systems_own_settings_count_where_no_variable_does(environment: pytest.MonkeyPatch) -> None:
     """As on macOS and Windows, where a host may be exempt too."""
-    environment.setattr("kros_mcp.krosai.proxy.getproxies", lambda: {"https": PROXY})
-    environment.setattr("kros_mcp.krosai.proxy.proxy_bypass", lambda host: host == "kros.corp")
+    environment.setattr("kros_mcp.krosai.transport.getproxies", lambda: {"https": PROXY})
+    environment.setattr("kros_mcp.krosai.transport.proxy_bypass", lambda host: host == "kros.corp")
 
     proxy = find_proxy("https://api.krosai.com/v1")
 

@@ -5,12 +5,12 @@ import json
 import sys
 
 import pytest
-from hostile import INVISIBLE, LOOK_ALIKES, TERMINAL, deceiving, texts
 
 from kros_mcp.characters import Harmless, escaped, visible
 from kros_mcp.krosai.sip import SipCredentials
 from kros_mcp.krosai.text import clean, field, is_id, name, quoted, quoted_id
 from kros_mcp.krosai.wire import read_available, read_endpoint, read_phone_number
+from tests.support.hostile import INVISIBLE, LOOK_ALIKES, TERMINAL, deceiving, texts
 
 
 @pytest.mark.parametrize("kind", INVISIBLE)

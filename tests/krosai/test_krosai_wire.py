@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from kros_mcp.errors import ApiError, OutcomeUnknownError, ProtocolError
 from kros_mcp.krosai import clean
 from kros_mcp.krosai.envelope import read_list, read_object
-from kros_mcp.krosai.pages import Page
-from kros_mcp.krosai.sending import Reply
-from kros_mcp.krosai.verdict import settled
+from kros_mcp.krosai.exchange import Reply
+from kros_mcp.krosai.paging import Page
+from kros_mcp.krosai.refusals import settled
 from kros_mcp.krosai.wire import has_ended, is_pending, read_available, read_endpoint, read_phone_number
 
 LISTS = ["phone_numbers", "numbers", "available", "inventory", "data", "items", "results", "list"]

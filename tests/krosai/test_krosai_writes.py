@@ -23,7 +23,7 @@ from kros_mcp.errors import (
     OutcomeUnknownError,
     RateLimitError,
 )
-from kros_mcp.krosai import Changes, Order, Written
+from kros_mcp.krosai import Order, Routing, Written
 
 pytestmark = pytest.mark.anyio
 
@@ -250,7 +250,7 @@ async def test_without_an_inventory_id_the_whole_number_is_named() -> None:
 async def test_changes_are_spelt_as_asked() -> None:
     script = Script(OWNED)
     async with speaking_to(script, auth_header="x-api-key") as client:
-        changes = Changes(endpoint_id="ep_1", allow_inbound=True)
+        changes = Routing(endpoint_id="ep_1", allow_inbound=True)
         await client.update_number("pn_1", changes, idempotency_key="a")
         await client.update_number("pn_1", changes, spelling="camel", idempotency_key="b")
     assert [request.read() for request in script.requests] == [
@@ -300,7 +300,7 @@ async def test_a_shut_gate_keeps_the_request_here() -> None:
 
     async with speaking_to(script) as client:
         with pytest.raises(GateShutError):
-            await client.purchase(ORDER, idempotency_key="a", gate=shut)
+            await client.purchase(ORDER, idempotency_key="a", before_sending=shut)
     assert script.requests == []
 
 
@@ -310,4 +310,4 @@ async def test_a_gate_of_our_own_errors_is_not_taken_for_the_network() -> None:
 
     async with speaking_to(Script(OWNED)) as client:
         with pytest.raises(httpx.ReadTimeout):
-            await client.purchase(ORDER, idempotency_key="a", gate=shut)
+            await client.purchase(ORDER, idempotency_key="a", before_sending=shut)

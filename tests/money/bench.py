@@ -7,17 +7,17 @@ from typing import Any
 
 import httpx
 
-from kros_mcp.krosai.client import open_client
-from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.krosai import Inventory, open_client
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.postgres import open_postgres
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Operation, Request
-from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.settings import Settings, is_postgres
-from kros_mcp.simulator import OwnedNumber, Simulator, transport
+from kros_mcp.simulator import SimNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
 
 CANARY = "canary0a1b2c3d4e5f"
@@ -65,10 +65,10 @@ class Bench:
             page = await self.desk.inventory.search(country="NG", type="mobile")
             e164 = page.items[0].e164
         request = Request(country="NG", type="mobile", **wanted)
-        return await propose_purchase(self.desk, principal, request, e164)
+        return await PURCHASE.propose(self.desk, principal, request, e164)
 
-    async def propose_release(self, number: OwnedNumber, **wanted: Any) -> Operation:
-        return await propose_release(self.desk, "local", Request(number_id=number.id, **wanted), "")
+    async def propose_release(self, number: SimNumber, **wanted: Any) -> Operation:
+        return await RELEASE.propose(self.desk, "local", Request(number_id=number.id, **wanted), "")
 
     async def execute(self, operation: Operation) -> Operation:
         return await execute(self.desk, operation.id, YES)
@@ -82,11 +82,11 @@ class Bench:
         return found
 
     @property
-    def active(self) -> OwnedNumber:
+    def active(self) -> SimNumber:
         return next(iter(self.sim.owned.values()))
 
     @property
-    def inactive(self) -> OwnedNumber:
+    def inactive(self) -> SimNumber:
         return next(number for number in self.sim.owned.values() if number.status == "inactive")
 
     def posts(self) -> list[Any]:

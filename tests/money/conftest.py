@@ -8,7 +8,7 @@ import bench as benches
 import pytest
 from bench import MEMORY, Bench, open_bench, simulator
 
-from kros_mcp.operations import routing
+from kros_mcp.operations.acts import routing
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio

@@ -20,12 +20,13 @@ import anyio
 import httpx
 from bench import YES, settings_for
 
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.journals.postgres import PostgresJournal
 from kros_mcp.operations.journals.rows import Work
 from kros_mcp.operations.journals.sqlite import SqliteJournal
 from kros_mcp.operations.journals.stored import StoredJournal
 from kros_mcp.operations.model import Request
-from kros_mcp.operations.proposal import propose_purchase, propose_release
 from kros_mcp.runtime import open_runtime
 
 
@@ -95,9 +96,9 @@ async def main(base_url: str, journal_url: str, act: str, e164: str, kind: str, 
         if act == "buy":
             endpoint = (await runtime.desk.client.list_endpoints()).items[0].id
             wish = Request(country="NG", type="mobile", endpoint_id=endpoint, allow_outbound=True)
-            operation = await propose_purchase(runtime.desk, "local", wish, e164)
+            operation = await PURCHASE.propose(runtime.desk, "local", wish, e164)
         else:
-            operation = await propose_release(runtime.desk, "local", Request(), e164)
+            operation = await RELEASE.propose(runtime.desk, "local", Request(), e164)
         runtime.runner.start(operation.id, YES)
         await runtime.runner.wait(operation.id, 30)
 

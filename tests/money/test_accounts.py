@@ -11,10 +11,9 @@ from bench import SCOPES, SIMULATED, Bench, Clock, open_journal, simulator
 from test_journal_contract import claim, clock, draft, journal, opener, send, settle
 
 from kros_mcp.errors import JournalError, OperationError, RefusedError
-from kros_mcp.krosai.client import open_client
-from kros_mcp.krosai.inventory import Inventory
+from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations import moves, recovery
-from kros_mcp.operations.accounts import account_in
+from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import By, fold, without_bookkeeping
 from kros_mcp.operations.journal import Filter, Journal

@@ -14,10 +14,10 @@ from tampering import Send, Tampered
 
 from kros_mcp.errors import KrosError, RefusedError, ServerError
 from kros_mcp.operations import model, moves, recovery
-from kros_mcp.operations.asking import choose_channel
+from kros_mcp.operations.acts.configuration import CONFIGURATION
+from kros_mcp.operations.channels import choose_channel
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Limits, State
-from kros_mcp.operations.proposal import propose_configuration
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Confirmation
 from kros_mcp.simulator import Simulator, open_server, transport
@@ -328,7 +328,7 @@ async def test_a_protected_number_is_configured_once_it_is_confirmed(bench: Benc
     strict, number = desk_with(bench, protected_numbers=(bench.active.e164,)), bench.active
     shown = await strict.desk.client.get_number(number.id)
     request = model.Request(number_id=number.id, allow_inbound=False)
-    operation = await propose_configuration(strict.desk, "local", request, shown)
+    operation = await CONFIGURATION.propose(strict.desk, "local", request, shown)
     assert number.allow_inbound is True
     done = await strict.execute(operation)
     assert (done.state, done.charged, done.changed, number.allow_inbound) == (State.DONE, "no", "yes", False)

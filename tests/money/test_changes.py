@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from kros_mcp.operations.changes import Change, Changes
+from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Action, Operation, Quote, Request, State
 
@@ -34,7 +34,7 @@ class Shelf:
 
 @pytest.mark.parametrize("state", State)
 def test_money_and_numbers_are_told_of_where_they_may_have_moved_alone(state: State) -> None:
-    changes, heard = Changes(), list[Change]()
+    changes, heard = ChangeFeed(), list[Change]()
     with changes.heard_by(heard.append):
         changes.of(replace(OPERATION, state=state))
     [told] = heard
@@ -53,7 +53,7 @@ def test_money_and_numbers_are_told_of_where_they_may_have_moved_alone(state: St
     ],
 )
 def test_what_a_reader_sees_is_told_once_and_the_rest_never(shown: dict[str, Any]) -> None:
-    changes, heard = Changes(), list[Change]()
+    changes, heard = ChangeFeed(), list[Change]()
     with changes.watching([OPERATION]), changes.heard_by(heard.append):
         changes.of(OPERATION)
         changes.of(replace(OPERATION, checked_at=1.0, note="looked at"))
@@ -65,7 +65,7 @@ def test_what_a_reader_sees_is_told_once_and_the_rest_never(shown: dict[str, Any
 
 @pytest.mark.anyio
 async def test_what_another_process_did_is_told_at_the_next_look_as_long_as_anybody_watches() -> None:
-    changes, shelf, heard = Changes(), Shelf(), list[Change]()
+    changes, shelf, heard = ChangeFeed(), Shelf(), list[Change]()
 
     async def look() -> int:
         await changes.look_round(cast("Journal", shelf))

@@ -9,38 +9,39 @@ from bench import Bench, open_bench
 from tampering import Send, Tampered
 
 from kros_mcp.krosai.wire import PhoneNumber
-from kros_mcp.operations import configuring, recovery
-from kros_mcp.operations.configuring import Change
-from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations import direct_change, recovery
+from kros_mcp.operations.acts.configuration import CONFIGURATION
+from kros_mcp.operations.acts.proposal import require_owned
+from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, Request, State
-from kros_mcp.operations.proposal import propose_configuration, require_owned
 from kros_mcp.operations.runner import Runner
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0
 
 
-def wish(sim: Simulator, number: OwnedNumber) -> Request:
+def wish(sim: Simulator, number: SimNumber) -> Request:
     """Another endpoint, and the other way about with calls out."""
     endpoint = next(each for each in sim.endpoints if each != number.endpoint_id)
     return Request(number_id=number.id, endpoint_id=endpoint, allow_outbound=not number.allow_outbound)
 
 
-async def read(bench: Bench, number: OwnedNumber) -> PhoneNumber:
+async def read(bench: Bench, number: SimNumber) -> PhoneNumber:
     return await require_owned(bench.desk, number.id, "")
 
 
-async def configure(bench: Bench, number: OwnedNumber, request: Request) -> Change:
+async def configure(bench: Bench, number: SimNumber, request: Request) -> DirectChange:
     async with anyio.create_task_group() as tasks:
         runner = Runner(bench.desk, tasks)
-        return await configuring.configure(bench.desk, runner, await read(bench, number), request, seconds=20)
+        return await direct_change.configure(bench.desk, runner, await read(bench, number), request, seconds=20)
     raise AssertionError
 
 
-async def confirm(bench: Bench, number: OwnedNumber, request: Request) -> Operation:
-    """Change a protected number, with a person's yes."""
-    proposed = await propose_configuration(bench.desk, "local", request, await read(bench, number))
+async def confirm(bench: Bench, number: SimNumber, request: Request) -> Operation:
+    """DirectChange a protected number, with a person's yes."""
+    proposed = await CONFIGURATION.propose(bench.desk, "local", request, await read(bench, number))
     return await bench.execute(proposed)
 
 

@@ -13,14 +13,14 @@ from bench import Bench, open_bench, simulator
 from tampering import Send, Tamper, Tampered, answering
 
 from kros_mcp.errors import OperationError, RefusedError
-from kros_mcp.krosai.orders import Changes
-from kros_mcp.krosai.owned import read_all_owned
-from kros_mcp.operations import moves, recovery, routing
-from kros_mcp.operations.counting import charged_cents
-from kros_mcp.operations.finishing import finish_purchase
-from kros_mcp.operations.model import Operation, Request, State
-from kros_mcp.operations.proposal import propose_purchase, propose_release
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.krosai import Routing, read_all_owned
+from kros_mcp.operations import moves, recovery
+from kros_mcp.operations.acts import routing
+from kros_mcp.operations.acts.purchase import NEVER_LISTED, PURCHASE
+from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.model import Operation, Request, Settlement, State, StoredNumber
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0
@@ -29,7 +29,7 @@ SHOWN = "+2348035550105"
 ENDED = ["inactive", "released", "Deleted", "cancelled", "CANCELED", "Ported Out", "failed", "expired", "rejected"]
 
 
-def a_record(sim: Simulator, e164: str, status: str) -> OwnedNumber:
+def a_record(sim: Simulator, e164: str, status: str) -> SimNumber:
     """Put a record of a number that is for sale into the account, as if it had been there for long."""
     first = next(iter(sim.owned.values()))
     record = replace(first, id=sim.ids.make("pn"), e164=e164, status=status, endpoint_id=next(iter(sim.endpoints)))
@@ -117,7 +117,7 @@ async def test_an_old_record_that_lives_again_proves_the_purchase(sim: Simulator
         done = await ask_often(bench, unknown, 1)
         assert (unknown.state, done.state, done.charged) == (State.UNKNOWN, State.DONE, "yes")
         assert done.number is not None
-        assert done.number["id"] == old.id
+        assert done.number.id == old.id
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,8 @@ async def test_a_look_changes_nothing_of_what_another_process_made_of_it_meanwhi
 ) -> None:
     def theirs(current: Operation, now: float) -> Operation:
         if corrected:
-            return moves.correct(current, now, state=State.DONE, note="Seen by another process.", look_after=60.0)
+            settlement = Settlement(State.DONE, look_after=60.0)
+            return moves.correct(current, now, settlement, note="Seen by another process.")
         return replace(current, look_at=None)
 
     async with open_bench(sim) as bench:
@@ -291,7 +292,7 @@ async def test_an_order_that_is_pending_is_unknown_until_the_number_is_listed(si
 @pytest.mark.parametrize("ends", ["rejected", "cancelled", "failed", "expired", ""])
 async def test_an_order_that_is_listed_as_pending_and_then_ends_is_corrected(sim: Simulator, ends: str) -> None:
     item = next(item for item in sim.inventory.values() if item.e164 == SHOWN)
-    made: list[OwnedNumber] = []
+    made: list[SimNumber] = []
 
     async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
         made.append(a_record(sim, SHOWN, "pending"))
@@ -352,7 +353,7 @@ async def test_a_correction_is_made_although_another_purchase_of_the_number_wait
 
 @pytest.mark.usefixtures("every_backend")
 async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simulator) -> None:
-    orders: list[OwnedNumber] = []
+    orders: list[SimNumber] = []
 
     async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
         orders.append(a_record(sim, SHOWN, "pending"))
@@ -361,7 +362,7 @@ async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simul
     async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
         done = await bench.buy(SHOWN)
         orders[0].status = "active"
-        release = await propose_release(bench.desk, "other", Request(), SHOWN)
+        release = await RELEASE.propose(bench.desk, "other", Request(), SHOWN)
         await bench.desk.journal.change(release.id, lambda one, now: moves.claim(one, now, reserved_cents=0))
         orders[0].status = "rejected"
         bench.clock.now += LATE
@@ -373,10 +374,10 @@ async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simul
         assert (await watch_all_day(bench, done)).state is State.UNKNOWN
 
 
-async def delete_old_record(bench: Bench, number: OwnedNumber) -> None:
+async def delete_old_record(bench: Bench, number: SimNumber) -> None:
     bench.clock.now += 1
     request = Request(number_id=number.id, permanent=True)
-    deleted = await bench.execute(await propose_release(bench.desk, "other", request, ""))
+    deleted = await bench.execute(await RELEASE.propose(bench.desk, "other", request, ""))
     assert (deleted.state, deleted.changed) == (State.DONE, "yes")
 
 
@@ -384,7 +385,7 @@ async def test_an_order_that_ends_is_corrected_although_an_old_record_of_its_num
     sim: Simulator,
 ) -> None:
     old = a_record(sim, SHOWN, "released")
-    orders: list[OwnedNumber] = []
+    orders: list[SimNumber] = []
 
     async def order(_request: httpx.Request, _send: Send) -> httpx.Response:
         orders.append(a_record(sim, SHOWN, "pending"))
@@ -420,7 +421,7 @@ async def test_a_number_just_bought_is_not_for_sale_again_once_an_old_record_of_
         bought = await bench.buy(SHOWN)
         await delete_old_record(bench, old)
         sim.inventory[item.id] = item  # and KrosAI lists the number no more
-        sim.hidden_until[str((bought.number or {})["id"])] = float("inf")
+        sim.hidden_until[(bought.number or StoredNumber()).id] = float("inf")
         with pytest.raises(RefusedError) as refusal:
             await bench.propose(SHOWN, principal="third")
         assert refusal.value.code == "ALREADY_OWNED"
@@ -437,7 +438,7 @@ async def test_settings_are_finished_although_an_old_record_of_the_number_was_de
         await delete_old_record(bench, old)
         finished = await finish_purchase(bench.desk, await bench.stored(bought))
         assert (finished.settings_pending, finished.not_applied) == (False, ())
-        assert sim.owned[str((bought.number or {})["id"])].endpoint_id == endpoint
+        assert sim.owned[(bought.number or StoredNumber()).id].endpoint_id == endpoint
 
 
 @pytest.mark.parametrize("status", ["rejected", "cancelled", "failed"])
@@ -463,14 +464,14 @@ async def test_a_success_whose_number_is_never_listed_is_done_counted_and_told(s
         assert (await bench.propose(SHOWN)).id == done.id
         for principal in ("local", "other"):
             with pytest.raises(OperationError) as refusal:
-                await propose_release(bench.desk, principal, Request(), SHOWN)
+                await RELEASE.propose(bench.desk, principal, Request(), SHOWN)
             assert refusal.value.code == "NOT_LISTED_YET"
         with pytest.raises(RefusedError) as refused_twice:
             await bench.propose(SHOWN, principal="other")
         assert refused_twice.value.code == "ALREADY_OWNED"
         told = await watch_all_day(bench, done)
         assert (told.state, told.charged) == (State.DONE, "yes")
-        assert recovery.NEVER_LISTED in told.note
+        assert NEVER_LISTED in told.note
 
 
 async def test_what_the_looking_for_one_unknown_purchase_costs_in_a_day_is_bounded(sim: Simulator) -> None:
@@ -577,7 +578,7 @@ async def test_a_price_that_is_not_stated_whole_reserves_the_purchase_maximum_wh
     way = Tampered(sim, "GET", with_items(**only_a_total))
     async with open_bench(sim, way=way, allow_unpriced=True, max_purchase_cents=3_000) as bench:
         bought = await bench.buy(SHOWN)
-        assert (bought.state, bought.reserved_cents, charged_cents(bought)) == (State.DONE, 3_000, 3_000)
+        assert (bought.state, bought.reserved_cents, bought.charged_cents) == (State.DONE, 3_000, 3_000)
 
 
 @pytest.mark.parametrize("stated", [{"currency": " NGN"}, {"currency": "USD", "currencyCode": "NGN"}])
@@ -652,7 +653,7 @@ async def test_a_change_that_shows_seconds_after_its_200_is_applied(
     way = Tampered(sim, "GET", shown_at_the_fifth, way=way)
     async with open_bench(sim, way=way) as bench:
         before = await bench.desk.client.get_number(number.id)
-        applied = await routing.apply(bench.desk.client, before, Changes(allow_outbound=wanted), key="k")
+        applied = await routing.apply(bench.desk.client, before, Routing(allow_outbound=wanted), key="k")
         assert (applied.not_applied, applied.number.allow_outbound) == ((), wanted)
 
 
@@ -706,10 +707,10 @@ async def test_the_number_s_own_country_decides_and_never_the_one_that_was_asked
         elsewhere = stated == "UK" or not e164.startswith(("+234", "+97", "+88"))  # KrosAI has ignored the filter
         if elsewhere or (allowed and country not in allowed):
             with pytest.raises((RefusedError, OperationError)) as refusal:
-                await propose_purchase(bench.desk, "local", request, "")
+                await PURCHASE.propose(bench.desk, "local", request, "")
             assert refusal.value.code in {"COUNTRY_NOT_ALLOWED", "NOT_SEEN"}
         else:
-            proposed = await propose_purchase(bench.desk, "local", request, "")
+            proposed = await PURCHASE.propose(bench.desk, "local", request, "")
             assert proposed.quote.country == country
         assert bench.posts() == []
 
@@ -738,7 +739,7 @@ async def test_of_two_offers_of_one_number_the_one_that_is_asked_for_is_proposed
         await bench.desk.inventory.search(country="NG", type="mobile", limit=100)
 
         async def ask_for(inventory_id: str) -> Operation:
-            return await propose_purchase(bench.desk, "local", Request(inventory_id=inventory_id), "")
+            return await PURCHASE.propose(bench.desk, "local", Request(inventory_id=inventory_id), "")
 
         first, second = await ask_for(dear.id), await ask_for(cheap.id)
         assert (first.quote.monthly_cents, second.quote.monthly_cents) == (1_600, 700)

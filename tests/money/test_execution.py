@@ -8,8 +8,7 @@ from bench import KEY, MEMORY, Bench, open_bench, simulator
 from tampering import Tampered, acting_then
 
 from kros_mcp.krosai.refusals import REFUSALS
-from kros_mcp.operations import recovery, sending
-from kros_mcp.operations.counting import charged_cents
+from kros_mcp.operations import delivery, recovery
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, open_server, transport
 
@@ -160,7 +159,7 @@ async def test_a_success_that_names_the_number_alone_is_done(sim: Simulator) -> 
         bought = await bench.buy(e164, allow_outbound=True)
         assert (bought.state, bought.settings_pending, bought.not_applied) == (State.DONE, False, ())
         assert bought.number is not None
-        assert bought.number["allow_outbound"] is True
+        assert bought.number.allow_outbound is True
 
 
 async def test_a_success_that_names_another_number_is_not_believed(sim: Simulator) -> None:
@@ -240,7 +239,7 @@ async def test_a_refused_connection_is_tried_again_under_the_same_key(sim: Simul
 
 
 async def test_a_connection_refused_to_the_end_fails_unspent(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "NOT_SENT_SECONDS", 0.6)
+    monkeypatch.setattr(delivery, "NOT_SENT_SECONDS", 0.6)
     async with open_bench(sim, way=Refuses(sim, 100)) as bench:
         failed = await bench.buy()
         assert (failed.state, failed.charged, failed.error_code) == (State.FAILED, "no", "UNREACHABLE")
@@ -266,7 +265,7 @@ async def test_a_price_that_kros_moves_while_charging_is_told_and_counted(bench:
         bought.note == "KrosAI now reports 8.23 in the account currency a month, not the 7.00 in the account "
         "currency shown."
     )
-    assert charged_cents(bought) == bought.reserved_cents == bench.sim.charges[0].cents == 823
+    assert bought.charged_cents == bought.reserved_cents == bench.sim.charges[0].cents == 823
 
 
 async def test_a_number_that_somebody_takes_first_fails_unspent(bench: Bench) -> None:

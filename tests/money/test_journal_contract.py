@@ -12,7 +12,7 @@ from bench import Clock, open_journal
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.journal import Filter, Identity, Journal, Move, every
-from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, State
+from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, Settlement, State
 from kros_mcp.operations.policy import Books
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ async def send(journal: Journal, operation: Operation) -> Operation:
 async def settle(journal: Journal, operation: Operation, state: Any, **changes: Any) -> Operation:
     sent = await send(journal, operation)
     return await journal.change(
-        sent.id, lambda current, now: moves.settle(current, now, token=sent.token, state=state, **changes)
+        sent.id, lambda current, now: moves.settle(current, now, Settlement(state, **changes), token=sent.token)
     )
 
 
@@ -170,7 +170,9 @@ async def test_a_claim_is_given_once(journal: Journal, clock: Clock) -> None:
 async def test_a_move_that_raises_stores_nothing(journal: Journal, clock: Clock) -> None:
     operation = await journal.propose(draft(clock))
     with pytest.raises(OperationError):
-        await journal.change(operation.id, lambda current, now: moves.settle(current, now, token=9, state=State.DONE))
+        await journal.change(
+            operation.id, lambda current, now: moves.settle(current, now, Settlement(State.DONE), token=9)
+        )
     assert await journal.get(operation.id) == operation
     with pytest.raises(OperationError):
         await journal.change("op_none", moves.expire)
@@ -185,7 +187,9 @@ async def test_a_token_that_was_fenced_off_can_neither_send_nor_settle(journal: 
     recovered = await journal.change(claimed.id, moves.recover)
     assert (recovered.state, recovered.token) == (State.FAILED, 2)
     with pytest.raises(OperationError):
-        await journal.change(claimed.id, lambda current, now: moves.settle(current, now, token=1, state=State.DONE))
+        await journal.change(
+            claimed.id, lambda current, now: moves.settle(current, now, Settlement(State.DONE), token=1)
+        )
 
 
 async def test_an_operation_is_found_by_each_of_its_names(journal: Journal, clock: Clock) -> None:

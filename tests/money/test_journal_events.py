@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from kros_mcp.operations import events, execution, moves
 from kros_mcp.operations.events import BOOKKEEPING, PERSON, By, MoveName, fold, without_bookkeeping
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.rows import COLUMNS, encode
-from kros_mcp.operations.model import Action, Channel, Operation, Seen, Snapshot, State
+from kros_mcp.operations.model import Action, Channel, Operation, Seen, Settlement, Snapshot, State, StoredNumber
 from kros_mcp.operations.policy import Books
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +58,9 @@ async def test_an_act_is_told_move_by_move(journal: Journal, clock: Clock) -> No
     clock.now += 1
     await journal.change(
         operation.id,
-        lambda row, now: moves.settle(row, now, token=1, state=State.DONE, number={"id": "pn_3"}, note="Dearer."),
+        lambda row, now: moves.settle(
+            row, now, Settlement(State.DONE, number=StoredNumber(id="pn_3"), note="Dearer."), token=1
+        ),
     )
     assert await told(journal, operation) == [
         ("proposed", "local", "tool"),
@@ -72,7 +74,7 @@ async def test_an_act_is_told_move_by_move(journal: Journal, clock: Clock) -> No
     assert [event.at - story[0].at for event in story] == [0, 1, 2, 2, 2, 3]
     assert (story[-1].words, story[-1].changes["number"], story[-1].changes["charged"]) == (
         "Dearer.",
-        {"id": "pn_3"},
+        asdict(StoredNumber(id="pn_3")),
         "yes",
     )
     await agree(journal, operation)
@@ -98,7 +100,7 @@ async def test_what_is_answered_without_a_move_is_no_event(journal: Journal, clo
 async def test_of_a_move_that_is_refused_no_event_is_kept(journal: Journal, clock: Clock) -> None:
     operation = await journal.propose(draft(clock))
     with pytest.raises(OperationError):
-        await journal.change(operation.id, lambda row, now: moves.settle(row, now, token=9, state=State.DONE))
+        await journal.change(operation.id, lambda row, now: moves.settle(row, now, Settlement(State.DONE), token=9))
     assert len(await journal.events(operation.id)) == 1
 
 
@@ -227,7 +229,9 @@ async def test_an_outcome_that_turns_out_another_is_a_correction(journal: Journa
     failed = await settle(journal, await journal.propose(draft(clock)), State.FAILED)
 
     await journal.change(failed.id, lambda row, _: replace(row, note="Dearer."))
-    await journal.change(failed.id, partial(moves.correct, state=State.DONE, note="KrosAI shows it now."))
+    await journal.change(
+        failed.id, partial(moves.correct, settlement=Settlement(State.DONE), note="KrosAI shows it now.")
+    )
     assert (await told(journal, failed))[-1] == ("corrected", "server", "")
     assert [event.words for event in await journal.events(failed.id)][-2:] == ["Dearer.", "KrosAI shows it now."]
     await agree(journal, failed)
@@ -256,7 +260,7 @@ async def test_the_row_of_an_operation_that_is_older_than_its_events_comes_first
         await journal.change(old.id, lambda row, now: replace(row, checked_at=now))
     assert await journal.events(old.id) == ()
 
-    await journal.change(old.id, lambda row, now: moves.settle(row, now, token=1, state=State.DONE))
+    await journal.change(old.id, lambda row, now: moves.settle(row, now, Settlement(State.DONE), token=1))
     await journal.claim(
         waiting.id,
         lambda row, now, _: moves.claim(row, now, reserved_cents=1, by="code"),
@@ -280,7 +284,7 @@ async def test_a_journal_of_a_version_without_events_is_opened_and_tells_its_ope
     make_older(journal_url, row, version=2)
     async with opener() as journal:
         [old] = await journal.list_operations()
-        await journal.change(old.id, lambda row, now: moves.settle(row, now, token=1, state=State.DONE))
+        await journal.change(old.id, lambda row, now: moves.settle(row, now, Settlement(State.DONE), token=1))
         assert [kind for kind, *_ in await told(journal, old)] == ["carried_over", "done"]
         await agree(journal, old)
 
@@ -299,13 +303,13 @@ def some_move(chance: random.Random) -> Callable[[Operation, float], Operation]:
             lambda row, now: moves.renew(row, now, token=token),
             moves.recover,
             moves.expire,
-            lambda row, now: moves.settle(row, now, token=token, state=State.UNKNOWN, message="No answer."),
-            lambda row, now: moves.settle(row, now, token=row.token, state=State.DONE, settings_pending=True),
-            lambda row, now: moves.settle(row, now, token=row.token, state=State.FAILED, error_code="NO"),
+            lambda row, now: moves.settle(row, now, Settlement(State.UNKNOWN, message="No answer."), token=token),
+            lambda row, now: moves.settle(row, now, Settlement(State.DONE, settings_pending=True), token=row.token),
+            lambda row, now: moves.settle(row, now, Settlement(State.FAILED, code="NO"), token=row.token),
             partial(moves.settle_by_hand, state=State.DONE, by="ana", reason="invoice", settle_seconds=0),
             lambda row, now: moves.end(row, now, State.CANCELLED, reason="withdrawn"),
             lambda row, now: replace(row, checked_at=now, seen_unsold_at=now),
-            lambda row, _: replace(row, number={"id": "pn_ü\u2028", "monthly_cents": None}, settings_pending=False),
+            lambda row, _: replace(row, number=StoredNumber(id="pn_ü\u2028"), settings_pending=False),
             lambda row, now: replace(row, corrected_at=now, state=State.DONE, not_applied=("permanent",)),
         ]
     )

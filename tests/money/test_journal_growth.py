@@ -1,21 +1,18 @@
 """What a call reads of a journal that has grown, counted in SQLite's own steps, so that no busy machine matters.
 
-`tests/benchmarks/growth.py` measures the same in time, at a million operations and on PostgreSQL too.
+`tests/checks/benchmarks/growth.py` measures the same in time, at a million operations and on PostgreSQL too.
 """
 
 import sqlite3
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from growth import ACCOUNT, act, fill_sqlite, year_of
-
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.settings import Settings
+from tests.checks.benchmarks.growth import ACCOUNT, act, fill_sqlite, year_of
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,6 @@ import anyio
 import psycopg
 import pytest
 from bench import CANARY, OTHER_MOBILES, YES, Bench, open_bench, simulator
-from postgres_server import PostgresServer
 
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError, SettingsError
 from kros_mcp.operations import moves
@@ -28,6 +27,7 @@ from kros_mcp.operations.journals.postgres_address import Address
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
+from tests.support.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
@@ -139,7 +139,7 @@ async def test_a_database_that_may_forget_what_it_confirmed_is_refused(database:
 
 
 async def test_a_database_without_durable_files_is_refused() -> None:
-    from postgres_server import open_postgres_server  # noqa: PLC0415 - starts a server of its own
+    from tests.support.postgres_server import open_postgres_server  # noqa: PLC0415 - starts a server of its own
 
     with open_postgres_server(durable=False) as server, pytest.raises(JournalError, match="fsync off"):
         async with open_journal(server.url()):

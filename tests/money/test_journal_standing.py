@@ -7,7 +7,7 @@ import pytest
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, State, new_operation_id
+from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, Settlement, State, new_operation_id
 
 pytestmark = pytest.mark.anyio
 ACCOUNT = "account"
@@ -40,7 +40,7 @@ async def test_what_waits_and_what_is_unknown_is_counted_with_the_oldest_of_each
         lost = await journal.propose(draft(4, now))
         await journal.change(lost.id, lambda row, at: moves.claim(row, at, reserved_cents=500, by="x"))
         await journal.change(lost.id, lambda row, at: moves.mark_sent(row, at, token=1))
-        lost = await journal.change(lost.id, lambda row, at: moves.settle(row, at, token=1, state=State.UNKNOWN))
+        lost = await journal.change(lost.id, lambda row, at: moves.settle(row, at, Settlement(State.UNKNOWN), token=1))
         found = await journal.standing(ACCOUNT)
     assert (found.waiting, found.unknown) == (2, 1)
     assert found.waiting_since == pytest.approx(now - 300)

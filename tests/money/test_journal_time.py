@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from postgres_server import PostgresServer
 
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Journal
@@ -19,6 +18,7 @@ from kros_mcp.operations.journals.postgres import open_postgres
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Action, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.operations.policy import DAY_SECONDS, Books
+from tests.support.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.anyio
 

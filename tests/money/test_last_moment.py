@@ -8,12 +8,13 @@ from bench import YES, Bench, open_bench
 from tampering import Send, Tampered
 
 from kros_mcp.errors import NotSentError
-from kros_mcp.operations import moves, recovery, routing
+from kros_mcp.operations import moves, recovery
+from kros_mcp.operations.acts import routing
+from kros_mcp.operations.acts.configuration import CONFIGURATION
+from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.execution import execute
-from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations.lease import Lease
 from kros_mcp.operations.model import Request, State
-from kros_mcp.operations.proposal import propose_configuration
-from kros_mcp.operations.sending import Lease
 from kros_mcp.simulator import Simulator
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +52,7 @@ async def test_a_process_that_lost_its_lease_changes_no_setting(bench: Bench) ->
     lease = Lease(1, since=0.0)
     lease.lose()
     with pytest.raises(NotSentError):
-        await routing.apply(bench.desk.client, number, target, key="late", gate=lease.require)
+        await routing.apply(bench.desk.client, number, target, key="late", before_sending=lease.require)
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH"]
 
 
@@ -70,7 +71,7 @@ async def test_a_change_that_kros_has_accepted_and_never_shows_is_failed_unless_
     async with open_bench(sim, way=Tampered(sim, "PATCH", accepted), protected_numbers=(number.e164,)) as bench:
         shown = await bench.desk.client.get_number(number.id)
         wish = Request(number_id=number.id, allow_outbound=not shown.allow_outbound)
-        operation = await propose_configuration(bench.desk, "local", wish, shown)
+        operation = await CONFIGURATION.propose(bench.desk, "local", wish, shown)
         told = await execute(bench.desk, operation.id, YES)
         assert (told.state, told.changed) == (State.UNKNOWN, "unknown")
         bench.clock.now += bench.desk.settings.settle_seconds + 1
@@ -83,7 +84,7 @@ async def test_a_change_that_kros_refused_is_looked_at_again(sim: Simulator) -> 
     async with open_bench(sim, protected_numbers=(number.e164,)) as bench:
         shown = await bench.desk.client.get_number(number.id)
         wish = Request(number_id=number.id, allow_outbound=not shown.allow_outbound)
-        operation = await propose_configuration(bench.desk, "local", wish, shown)
+        operation = await CONFIGURATION.propose(bench.desk, "local", wish, shown)
         sim.faults.switch_on("refuse", on=["update"], status=403)
         refused = await execute(bench.desk, operation.id, YES)
         assert (refused.state, refused.changed, refused.look_at is not None) == (State.FAILED, "no", True)
@@ -133,7 +134,7 @@ async def test_a_number_that_the_purchase_names_by_the_id_of_an_order_is_found_b
         assert number.endpoint_id == endpoint
         assert watched.number is not None
         assert (watched.state, watched.settings_pending, watched.not_applied) == (State.DONE, False, ())
-        assert watched.number["id"] == number.id
+        assert watched.number.id == number.id
 
 
 async def test_settings_left_pending_never_reach_a_number_that_was_given_up_and_bought_again(sim: Simulator) -> None:

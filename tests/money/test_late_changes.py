@@ -9,7 +9,7 @@ from test_evidence import watch_all_day
 
 from kros_mcp.operations import recovery
 from kros_mcp.operations.model import Operation, Request, State
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ async def refused(request: httpx.Request, send: Send) -> httpx.Response:
     return httpx.Response(400, json={"error": "No"})
 
 
-def show(number: OwnedNumber, request: Request) -> None:
+def show(number: SimNumber, request: Request) -> None:
     """Let the number show what was asked for."""
     number.endpoint_id = request.endpoint_id or number.endpoint_id
     if request.allow_outbound is not None:

@@ -9,7 +9,7 @@ from tampering import Send, Tampered, list_is_empty
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.operations import moves
-from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
 

@@ -8,7 +8,7 @@ from tampering import Send, Tamper, Tampered, answering
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.model import DONE_ANSWERED_SECONDS, Operation, State
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0
@@ -50,7 +50,7 @@ async def test_a_success_that_names_another_number_is_done_once_ours_is_seen_own
         bought = await bench.buy(SHOWN)
         assert (bought.state, bought.charged, len(sim.charges)) == (State.DONE, "yes", 1)
         assert bought.number is not None
-        assert bought.number["e164"] == SHOWN
+        assert bought.number.e164 == SHOWN
 
 
 COMPLETE = {"id": "pn_x", "e164": SHOWN, "country": "NG", "type": "mobile", "status": "active"}
@@ -118,7 +118,7 @@ async def test_an_answer_that_says_plainly_that_it_was_bought_is_believed(
         assert (await bench.buy(SHOWN)).state is State.DONE
 
 
-def becoming(number: OwnedNumber, status: str, *, answer: httpx.Response | None) -> Tamper:
+def becoming(number: SimNumber, status: str, *, answer: httpx.Response | None) -> Tamper:
     """A release that only changes the status, and whose answer may be lost."""
 
     async def tamper(request: httpx.Request, _send: Send) -> httpx.Response:

@@ -22,7 +22,9 @@ from kros_mcp.operations.model import (
     Operation,
     Quote,
     Request,
+    Settlement,
     State,
+    StoredNumber,
 )
 
 ENDED = frozenset(State) - WAITING - IN_FLIGHT
@@ -124,7 +126,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.operation.state in IN_FLIGHT and self.operation.sent_at is not None)
     def is_settled(self, token: int, state: Any) -> None:
         stale, again = token != self.operation.token, (self.operation.state, state) == (State.UNKNOWN, State.UNKNOWN)
-        assert self.move(moves.settle, token=token, state=state) is not (stale or again)
+        assert self.move(moves.settle, Settlement(state), token=token) is not (stale or again)
         if not stale and not again:
             self.evidence = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}[state]
 
@@ -155,7 +157,7 @@ class Life(RuleBasedStateMachine):
     def claims_no_more_than_is_known(self) -> None:
         operation = self.operation
         assert operation.changed == self.evidence
-        assert operation.charged == (self.evidence if operation.action is Action.BUY else "no")
+        assert operation.charged == (self.evidence if operation.action.charges else "no")
         assert operation.state not in WAITING or operation.charged == "no"
 
     @invariant()
@@ -190,7 +192,7 @@ def test_settling_with_a_stale_token_changes_nothing() -> None:
     sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
     taken = moves.recover(sent, LEASE_SECONDS)
     with pytest.raises(OperationError) as caught:
-        moves.settle(taken, LEASE_SECONDS, token=1, state=State.FAILED)
+        moves.settle(taken, LEASE_SECONDS, Settlement(State.FAILED), token=1)
     assert caught.value.charged == "unknown"
 
 
@@ -224,7 +226,7 @@ def test_an_act_that_may_be_on_its_way_is_never_called_free() -> None:
 
 def test_a_purchase_settled_by_hand_still_gets_its_settings() -> None:
     sent = moves.mark_sent(moves.claim(draft(), 0.0, reserved_cents=7), 0.0, token=1)
-    lost = moves.settle(sent, 0.0, token=1, state=State.UNKNOWN)
+    lost = moves.settle(sent, 0.0, Settlement(State.UNKNOWN), token=1)
     assert moves.settle_by_hand(lost, 1.0, state=State.DONE, by="ops", reason="seen", settle_seconds=0).settings_pending
     assert not moves.settle_by_hand(
         lost, 1.0, state=State.FAILED, by="ops", reason="seen", settle_seconds=0
@@ -274,7 +276,10 @@ operations = st.builds(
     token=st.integers(0, 9),
     charged=st.sampled_from(["no", "yes", "unknown"]),
     message=TEXT,
-    number=st.none() | st.dictionaries(TEXT, TEXT | CENTS | st.booleans(), max_size=3),
+    number=st.none()
+    | st.builds(
+        StoredNumber, id=TEXT, status=st.none() | TEXT, monthly_cents=CENTS, allow_inbound=st.none() | st.booleans()
+    ),
     settings_pending=st.booleans(),
     settings_superseded=st.lists(TEXT, max_size=3).map(tuple),
     accepted=st.booleans(),

@@ -21,7 +21,7 @@ from racing import Course
 
 from kros_mcp.operations import recovery
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
-from kros_mcp.simulator import InventoryItem, OwnedNumber, Simulator, open_server
+from kros_mcp.simulator import InventoryItem, SimNumber, Simulator, open_server
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ LONGEST_RACE_SECONDS = 120
 class Forgetful(Simulator):
     """A KrosAI that goes on offering what it has sold, and would charge for it again."""
 
-    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> OwnedNumber:
+    def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> SimNumber:
         number = super().buy(item, idempotency_key, number_id=number_id)
         self.inventory[item.id] = item
         return number

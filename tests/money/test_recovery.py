@@ -6,8 +6,9 @@ import pytest
 from bench import Bench, open_bench
 from tampering import Send, Tampered
 
-from kros_mcp.operations import model, moves, recovery, routing
-from kros_mcp.operations.finishing import finish_purchase
+from kros_mcp.operations import model, moves, recovery
+from kros_mcp.operations.acts import routing
+from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import Simulator
 

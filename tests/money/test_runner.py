@@ -13,7 +13,7 @@ from bench import OTHER_MOBILES, YES, Bench, open_bench
 from tampering import Send, Tampered
 
 from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
-from kros_mcp.operations import configuring, model, moves
+from kros_mcp.operations import direct_change, model, moves
 from kros_mcp.operations import runner as runners
 from kros_mcp.operations.model import Request, State
 from kros_mcp.operations.runner import Runner, open_runner
@@ -146,10 +146,10 @@ async def test_an_error_comes_out_of_the_runtime_as_it_is(bench: Bench) -> None:
             raise KrosError("told")
 
 
-async def configure(bench: Bench, runner: Runner, **wanted: Any) -> configuring.Change:
+async def configure(bench: Bench, runner: Runner, **wanted: Any) -> direct_change.DirectChange:
     request = Request(number_id=bench.active.id, **wanted)
-    number = await configuring.require_changeable(bench.desk, request, "")
-    return await configuring.configure(bench.desk, runner, number, request, seconds=LONGEST)
+    number = await direct_change.require_changeable(bench.desk, request, "")
+    return await direct_change.configure(bench.desk, runner, number, request, seconds=LONGEST)
 
 
 async def test_a_change_that_kros_accepted_and_does_not_show_is_unknown_not_undone(bench: Bench) -> None:
@@ -157,7 +157,7 @@ async def test_a_change_that_kros_accepted_and_does_not_show_is_unknown_not_undo
         number = await bench.desk.client.get_number(bench.active.id)
         bench.sim.faults.switch_on("refuse", times=None, on=["get"], status=401)
         with pytest.raises(OutcomeUnknownError) as caught:
-            await configuring.configure(bench.desk, runner, number, Request(allow_inbound=False), seconds=LONGEST)
+            await direct_change.configure(bench.desk, runner, number, Request(allow_inbound=False), seconds=LONGEST)
         assert (caught.value.changed, bench.active.allow_inbound) == ("unknown", False)
 
 

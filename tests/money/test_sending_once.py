@@ -8,8 +8,8 @@ from bench import Bench, Clock, open_bench
 
 from kros_mcp import times
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
-from kros_mcp.krosai.sending import Flight
-from kros_mcp.operations import execution, recovery, sending
+from kros_mcp.krosai import Flight
+from kros_mcp.operations import delivery, execution, lease, recovery
 from kros_mcp.operations.model import LEASE_SECONDS, State
 from kros_mcp.simulator import Simulator, open_server
 
@@ -52,7 +52,7 @@ async def test_a_process_that_freezes_between_journal_and_wire_sends_nothing(
 ) -> None:
     suspended = 0.0
     awake = times.boot_clock
-    for module in (execution, sending):
+    for module in (execution, delivery, lease):
         monkeypatch.setattr(module, "clock", lambda: awake() + suspended)
     operation = await bench.propose()
 
@@ -84,7 +84,7 @@ def test_a_lease_is_measured_on_a_clock_that_goes_on_while_the_machine_sleeps(
 
 
 async def test_a_lost_lease_forbids_sending_at_once() -> None:
-    lease = sending.Lease(1, times.boot_clock())
+    lease = delivery.Lease(1, times.boot_clock())
     lease.require()
     lease.lose()
     with pytest.raises(KrosError, match="nothing was sent"):
@@ -213,8 +213,8 @@ async def test_a_server_that_is_frozen_between_head_and_body_buys_nothing(
         if event.endswith(".send_request_headers.complete"):
             frozen_seconds = LEASE_SECONDS + 1
 
-    now = sending.clock
-    monkeypatch.setattr(sending, "clock", lambda: now() + frozen_seconds)
+    now = lease.clock
+    monkeypatch.setattr(lease, "clock", lambda: now() + frozen_seconds)
     monkeypatch.setattr(Flight, "trace", freeze_after_the_head)
     async with open_server(sim) as base_url, open_bench(sim, base_url=base_url) as bench:
         failed = await bench.buy()

@@ -7,8 +7,8 @@ import pytest
 from bench import YES, Bench
 
 from kros_mcp.operations.model import State
+from kros_mcp.operations.progress import Step
 from kros_mcp.operations.runner import Runner, open_runner
-from kros_mcp.operations.steps import Step
 
 pytestmark = pytest.mark.anyio
 LONGEST = 10.0

@@ -3,7 +3,7 @@ import httpx
 import pytest
 
 from kros_mcp.simulator import Simulator
-from kros_mcp.simulator.kinds import KINDS
+from kros_mcp.simulator.faults import KINDS
 
 pytestmark = pytest.mark.anyio
 

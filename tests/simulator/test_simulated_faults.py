@@ -7,7 +7,7 @@ import pytest
 from market import SEARCH, buy, first_item, listed
 
 from kros_mcp.simulator import Simulator, transport
-from kros_mcp.simulator.kinds import KINDS
+from kros_mcp.simulator.faults import KINDS
 
 pytestmark = pytest.mark.anyio
 

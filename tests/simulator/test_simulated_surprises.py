@@ -7,8 +7,8 @@ import httpx
 import pytest
 from market import SEARCH, buy, first_item, listed
 
-from kros_mcp.simulator import OwnedNumber, Simulator
-from kros_mcp.simulator.kinds import KIND_GROUPS, KINDS
+from kros_mcp.simulator import SimNumber, Simulator
+from kros_mcp.simulator.faults import KIND_GROUPS, KINDS
 
 pytestmark = pytest.mark.anyio
 OWNED = "/phone-numbers"
@@ -33,7 +33,7 @@ def sim(request: pytest.FixtureRequest, clock: Clock) -> Simulator:
     return Simulator(request.param, now=clock, honours_idempotency=False)
 
 
-def active(sim: Simulator) -> OwnedNumber:
+def active(sim: Simulator) -> SimNumber:
     return next(number for number in sim.owned.values() if number.status == "active")
 
 

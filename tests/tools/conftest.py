@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 from talk import ERAS, Clock
 
-from kros_mcp.operations import asking
+from kros_mcp.operations import channels
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.simulator import Simulator
@@ -20,7 +20,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _people_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take a prompt that a test turns down at once for one that a person turned down."""
-    monkeypatch.setattr(asking, "READING_SECONDS", 0.0)
+    monkeypatch.setattr(channels, "READING_SECONDS", 0.0)
 
 
 @pytest.fixture(params=ERAS)

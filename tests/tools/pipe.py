@@ -11,13 +11,13 @@ from typing import IO, Any
 
 import anyio
 from anyio.abc import Process
-from processes import open_group
 from talk import settings_for
 
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.stdio import Stdio
+from tests.support.processes import open_group
 
 MODERN = {
     "_meta": {
@@ -168,20 +168,20 @@ async def open_pipe(sim: Simulator, **settings: Any) -> AsyncIterator[Pipe]:
 
 
 @asynccontextmanager
-async def open_program(*words: str, **environment: str) -> AsyncIterator[Program]:
-    """Start `kros-mcp` in a process of its own."""
+async def open_program(*words: str, stderr: IO[bytes] | None = None, **environment: str) -> AsyncIterator[Program]:
+    """Start `kros-mcp` in a process of its own; its stderr goes to a file unless told otherwise."""
     reads, sends = os.pipe()
     hears, writes = os.pipe()
-    with TemporaryFile() as stderr:
+    with stderr or TemporaryFile() as errors:
         async with open_group(
             [sys.executable, "-m", "kros_mcp", *words],
             env={"PATH": os.environ["PATH"], **environment},
             stdin=reads,
             stdout=writes,
-            stderr=stderr,
+            stderr=errors,
         ) as process:
             _close(reads, writes)
-            pipe = Program(sends, hears, process=process, stderr=stderr)
+            pipe = Program(sends, hears, process=process, stderr=errors)
             try:
                 yield pipe
             finally:

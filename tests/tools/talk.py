@@ -9,7 +9,6 @@ from typing import Any
 
 import anyio
 import jsonschema
-from canaries import SECRET
 from mcp import Client, StdioServerParameters
 from mcp.client.context import ClientRequestContext
 from mcp.client.session import MessageHandlerFnT
@@ -23,10 +22,11 @@ from kros_mcp.settings import Settings
 from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.registry import build_tools
 from kros_mcp.tools.results import Failure
+from tests.support.canaries import SECRET
 
 ERAS = ("legacy", "auto")
 QUICK_PEOPLE = (
-    "from kros_mcp.operations import asking; asking.READING_SECONDS = 0.0; from kros_mcp.cli import main; main()"
+    "from kros_mcp.operations import channels; channels.READING_SECONDS = 0.0; from kros_mcp.cli import main; main()"
 )
 """A program that takes a prompt turned down at once, as tests do, for one that a person turned down."""
 Reply = ElicitResult | ErrorData

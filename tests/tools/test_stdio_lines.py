@@ -60,6 +60,10 @@ MALFORMED: dict[str, tuple[bytes, list[tuple[int, object]]]] = {
         b'{"jsonrpc": "2.0", "id": 13, "method": "x", "params": {"a": "' + b"x" * 3 * LONGEST_MESSAGE_BYTES + b'"}}',
         [(INVALID, 13)],
     ),
+    "a batch that is too long, behind a byte order mark": (
+        b'\xef\xbb\xbf[{"jsonrpc": "2.0", "id": 17, "method": "ping"}, "' + b"x" * LONGEST_MESSAGE_BYTES + b'"]',
+        [(INVALID, 17)],
+    ),
     "just too long": (
         b'{"jsonrpc": "2.0", "id": 14, "method": "ping"}' + b" " * LONGEST_MESSAGE_BYTES,
         [(INVALID, 14)],
@@ -137,17 +141,18 @@ async def test_after_a_discover_the_client_may_go_on_with_the_newest_revision(re
     assert listed["result"]["tools"]
 
 
+@pytest.mark.parametrize(("bound", "value"), [("MOST_AT_ONCE", 2), ("MOST_BYTES_AT_ONCE", 2_300)])
 async def test_requests_beyond_the_bound_are_refused_and_the_others_answered(
-    reference: Simulator, monkeypatch: pytest.MonkeyPatch
+    reference: Simulator, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
 ) -> None:
     """Prompts that nobody answers are what can be heaped up: every other request ends by itself."""
-    monkeypatch.setattr(stdio, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(stdio, bound, value)
     monkeypatch.setattr(stdio, "LONGEST_WAIT_SECONDS", 0.01)
     async with open_pipe(reference) as pipe:
         await pipe.answer(initialize(prompts=True))
         items = [item_of(reference, nth=nth) for nth in range(3)]
         calls = [call(item.id, "buy_phone_number", inventory_id=item.id, country=item.country) for item in items]
-        await pipe.send(INITIALIZED, *calls)
+        await pipe.send(INITIALIZED, *(json.dumps(one).encode().ljust(1_000) for one in calls))
         heard = [await pipe.hear() for _ in items]
         [refused] = [one for one in heard if "error" in one]
         assert (refused["id"], refused["error"]["code"]) == (items[2].id, INVALID)
@@ -158,6 +163,15 @@ async def test_requests_beyond_the_bound_are_refused_and_the_others_answered(
             while "error" in await pipe.answer(request("after", "ping")):
                 pass
     assert wrote(reference) == []
+
+
+async def test_of_very_many_unknown_arguments_a_few_are_named(reference: Simulator) -> None:
+    async with open_pipe(reference) as pipe:
+        await pipe.answer(initialize())
+        unknown = {f"a{nth}": 0 for nth in range(18_000)}
+        answer = await pipe.answer(INITIALIZED, call("many", "get_spending", **unknown))
+        summary = answer["result"]["structuredContent"]["summary"]
+    assert summary == "'a0', 'a1', 'a2' and 17,997 more are not arguments of this tool; it takes none."
 
 
 async def test_a_burst_waits_for_room_and_is_answered_whole(reference: Simulator) -> None:

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hostile import deceiving
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from talk import ERAS, Person, Talk, accept, item_of
 
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.hostile import deceiving
 
 pytestmark = pytest.mark.anyio
 

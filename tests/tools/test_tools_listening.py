@@ -10,12 +10,12 @@ from mcp.shared.exceptions import MCPError
 from talk import Talk, item_of, open_stdio_talk, open_talk
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.changes import Change, Changes
+from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.runner import ATTEND_EVERY_SECONDS
 from kros_mcp.simulator import Simulator, open_server
-from kros_mcp.tools import listening
-from kros_mcp.tools.listening import MOST_STREAMS_OF_ONE, MOST_URIS
+from kros_mcp.tools import subscriptions
+from kros_mcp.tools.subscriptions import MOST_STREAMS_OF_ONE, MOST_URIS
 
 pytestmark = pytest.mark.anyio
 NUMBERS, SPENDING = "kros://numbers", "kros://spending"
@@ -207,7 +207,7 @@ async def test_one_client_opens_only_so_many_streams(reference: Simulator) -> No
 async def test_the_server_has_room_for_only_so_many_streams_and_an_ended_one_makes_room(
     reference: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "MOST_STREAMS", 1)
+    monkeypatch.setattr(subscriptions, "MOST_STREAMS", 1)
     async with open_talk(reference, "auto") as talk:
         for _ in range(2):
             async with talk.client.listen(resource_subscriptions=[SPENDING]):
@@ -218,7 +218,7 @@ async def test_the_server_has_room_for_only_so_many_streams_and_an_ended_one_mak
 
 
 def test_a_hearer_that_fails_stops_neither_the_act_nor_the_others() -> None:
-    changes, heard = Changes(), []
+    changes, heard = ChangeFeed(), []
 
     def fail(_change: Change) -> None:
         raise ValueError("deaf")

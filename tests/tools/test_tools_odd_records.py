@@ -7,7 +7,7 @@ import pytest
 from talk import Talk, item_of, open_talk, wrote
 
 from kros_mcp.simulator import InventoryItem, Simulator
-from kros_mcp.simulator.records import OwnedNumber
+from kros_mcp.simulator.records import SimNumber
 
 pytestmark = pytest.mark.anyio
 
@@ -15,11 +15,11 @@ LONG_ID = 1293384261075731499  # beyond what a float holds exactly
 SHORT_ID = 1234567
 
 
-def owned(sim: Simulator) -> OwnedNumber:
+def owned(sim: Simulator) -> SimNumber:
     return next(iter(sim.owned.values()))
 
 
-def unnumbered(sim: Simulator, **fields: Any) -> OwnedNumber:
+def unnumbered(sim: Simulator, **fields: Any) -> SimNumber:
     """An owned record that has no E.164 yet."""
     record = replace(owned(sim), id="pn_77", status="pending", **{"e164": None, **fields})
     sim.owned[record.id] = record

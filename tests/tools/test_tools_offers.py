@@ -13,7 +13,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.simulator import Simulator
-from kros_mcp.tools.completing import Kept
+from kros_mcp.tools.completions import Kept
 from kros_mcp.tools.registry import build_tools
 
 pytestmark = pytest.mark.anyio

@@ -6,12 +6,12 @@ import pytest
 from talk import Clock, Person, accept, item_of, open_talk, state_of, wrote
 
 from kros_mcp.operations.journal import Journal
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 
 
-def owned(sim: Simulator, nth: int = 0) -> OwnedNumber:
+def owned(sim: Simulator, nth: int = 0) -> SimNumber:
     return list(sim.owned.values())[nth]
 
 

@@ -12,7 +12,7 @@ from talk import Clock, Person, Talk, Told, accept, item_of, open_talk, settings
 
 from kros_mcp.operations import moves
 from kros_mcp.operations.journals.sqlite import open_sqlite
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import Operation, Settlement, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.simulator import Simulator
@@ -224,7 +224,7 @@ async def test_a_purchase_that_is_no_longer_certain_is_said_to_have_been_called_
     note = "KrosAI called it bought, and has ended its record since: whether it was charged is not known."
 
     def corrected(operation: Operation, now: float) -> Operation:
-        return moves.correct(operation, now, state=State.UNKNOWN, note=note, look_after=3_600)
+        return moves.correct(operation, now, Settlement(State.UNKNOWN, look_after=3_600), note=note)
 
     async with open_sqlite("sqlite://:memory:") as journal, open_talk(reference, era, journal=journal) as talk:
         asked = await talk.buy(item)

@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
-from hostile import FORGED, deceiving, texts
 from talk import Person, Talk, accept, item_of, open_talk
 
 from kros_mcp.simulator import Simulator
+from tests.support.hostile import FORGED, deceiving, texts
 
 pytestmark = pytest.mark.anyio
 

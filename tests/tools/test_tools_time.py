@@ -10,7 +10,7 @@ from talk import CANCEL, DECLINE, EMPTY, Person, accept, item_of, open_talk, set
 
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.journal import Journal
-from kros_mcp.simulator import OwnedNumber, Simulator
+from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +111,7 @@ async def test_an_outcome_that_cannot_be_found_out_yet_is_unknown(
 ) -> None:
     item, buying = item_of(reference), reference.buy
 
-    def buy_and_list_nothing_more(*order: Any, **how: Any) -> OwnedNumber:
+    def buy_and_list_nothing_more(*order: Any, **how: Any) -> SimNumber:
         reference.faults.switch_on("error_before", times=None, on=["list_owned"])
         return buying(*order, **how)
 

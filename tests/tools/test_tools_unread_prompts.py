@@ -4,7 +4,7 @@ import pytest
 from mcp.types import ElicitResult
 from talk import CANCEL, DECLINE, Clock, Person, item_of, open_talk, wrote
 
-from kros_mcp.operations import asking
+from kros_mcp.operations import channels
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("answer", [DECLINE, CAN
 
 @pytest.fixture(autouse=True)
 def _people_read(_people_answer_at_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "READING_SECONDS", 2.0)
+    monkeypatch.setattr(channels, "READING_SECONDS", 2.0)
 
 
 async def test_such_a_client_is_told_so_and_buys_by_code(

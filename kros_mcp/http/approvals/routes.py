@@ -20,7 +20,7 @@ from kros_mcp.http.approvals.pages import page, style
 from kros_mcp.http.approvals.session import PATH, Session, Sessions
 from kros_mcp.http.approvals.waiting import Waiting
 from kros_mcp.http.bodies import ClientGoneError, read_body
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.model import is_operation_id
 from kros_mcp.server import state_keys

@@ -3,16 +3,17 @@
 from dataclasses import dataclass, replace
 
 from kros_mcp.http.approvals import deciding
-from kros_mcp.krosai.text import clean
+from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import outlook, policy
-from kros_mcp.operations.confirmation import changes, routed, statement
+from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every
-from kros_mcp.operations.model import OPEN, Action, Operation, State
+from kros_mcp.operations.model import OPEN, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.run_rates import RunRates
+from kros_mcp.operations.wording import changes, routed
 from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
 from kros_mcp.tools import outcomes
@@ -23,7 +24,6 @@ _LOOKED_THROUGH = 300
 _LONGEST_NAME = 200
 _RATE_WITHIN_SECONDS = 2.0
 _RATE_OLDEST_SECONDS = 30.0  # the page asks again by itself
-VERBS = {Action.BUY: "Buy", Action.RELEASE: "Release", Action.CONFIGURE: "Change"}
 _ENVIRONMENTS: dict[Environment, str] = {
     "live": "Live: real money",
     "test": "Test key",
@@ -134,7 +134,7 @@ class Waiting:
         operation = await self._desk.journal.get(operation_id)
         if operation is None or not deciding.is_for_approvers(operation, self._desk.account):
             return None
-        priced = operation.state is State.PROPOSED and operation.action is Action.BUY
+        priced = operation.state is State.PROPOSED and operation.action.charges
         return await self._case(operation, approver, await self._rate() if priced else None)
 
     async def _waiting(self) -> list[Operation]:
@@ -156,11 +156,11 @@ class Waiting:
 
     async def _case(self, operation: Operation, approver: str, rate: RunRate | None) -> Case:
         settings, quote, now = self._desk.settings, operation.quote, await self._desk.journal.now()
-        waiting = operation.state is State.PROPOSED
-        purchase, known = operation.action is Action.BUY, self._desk.knows(operation.principal)
+        wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
+        purchase, known = operation.action.charges, self._desk.knows(operation.principal)
         case = Case(
             id=operation.id,
-            verb=VERBS[operation.action],
+            verb=wording.verb,
             number=spoken(operation.e164),
             e164=clean(operation.e164),
             country=clean(quote.country or ""),
@@ -168,7 +168,7 @@ class Waiting:
             is_live=quote.environment == "live",
             principal=clean(operation.principal, _LONGEST_NAME),
             asker=outlook.asker(operation.principal, known=known) if waiting else "",
-            statement=clean(statement(operation, settings.currency), 1000),
+            statement=clean(wording.statement(operation, settings.currency), 1000),
             changes=clean(changes(operation), 500),
             routed=clean(routed(operation), 200),
             now=self._money(quote.due_now_cents),
@@ -177,7 +177,7 @@ class Waiting:
             until=f"{minute(operation.expires_at)} UTC",
             left=span(operation.expires_at - now),
             is_purchase=purchase,
-            is_release=operation.action is Action.RELEASE,
+            is_release=wording.asks_for_digits,
             is_waiting=waiting,
             is_open=operation.state in OPEN,
             is_own=operation.principal == approver,

@@ -2,7 +2,7 @@
 
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import WAITING, State
-from kros_mcp.operations.words import WaitsFor
+from kros_mcp.operations.status import WaitsFor
 
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 

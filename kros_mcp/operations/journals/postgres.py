@@ -14,7 +14,7 @@ from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.journals import progress
+from kros_mcp.operations.journals import generation
 from kros_mcp.operations.journals.clock import GivenTime, Machine, SharedTime
 from kros_mcp.operations.journals.postgres_schema import LOCK, SCHEMA, prepare, read_secret
 from kros_mcp.operations.journals.rows import Rows, Work
@@ -103,9 +103,9 @@ class PostgresJournal(StoredJournal):
         if isinstance(self._time_of, GivenTime):
             return self._time_of.now()
         asked, seen = self._time_of.asked(), self._watch.moves
-        shown = f"extract(epoch FROM clock_timestamp())::float8, {progress.COLUMNS}"
+        shown = f"extract(epoch FROM clock_timestamp())::float8, {generation.COLUMNS}"
         rows = yield f"SELECT {shown} FROM {self._progress}", ()  # noqa: S608 - constants
-        come_so_far = progress.decode([row[1:] for row in rows])
+        come_so_far = generation.decode([row[1:] for row in rows])
         self._watch.look(come_so_far, seen)
         return self._time_of.look(rows[0][0], come_so_far, asked)
 

@@ -5,7 +5,7 @@
 import secrets
 from collections.abc import Sequence
 
-from kros_mcp.operations.journals import progress, refused
+from kros_mcp.operations.journals import generation, refused
 from kros_mcp.operations.journals.rows import Work
 
 _COMPLETE = "complete:"
@@ -47,13 +47,13 @@ def written_at(times: Sequence[float | None], moved_at: float, ahead: float) -> 
 def last_written(table: str, progress_table: str) -> Work[float]:
     """Say when a journal's operations moved last."""
     [times] = yield last_move(table), ()
-    come_so_far = yield from progress.read(progress_table)
+    come_so_far = yield from generation.read(progress_table)
     return written_at(times, come_so_far.moved_at, come_so_far.ahead)
 
 
 def lacking_since(progress_table: str, meta: str, account: str) -> Work[float | None]:
     """Say after which time an account's purchases may be missing; None if none are."""
-    come_so_far = yield from progress.read(progress_table)
+    come_so_far = yield from generation.read(progress_table)
     if come_so_far.restored_at is None:
         return None
     rows = yield f"SELECT value FROM {meta} WHERE name = ?", (_COMPLETE + account,)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from kros_mcp.operations.journals import progress, refused
+from kros_mcp.operations.journals import generation, refused
 from kros_mcp.operations.journals.clock import GivenTime, Machine, MachineTime
 from kros_mcp.operations.journals.rows import Rows, Work
 from kros_mcp.operations.journals.sqlite_file import (
@@ -58,7 +58,7 @@ class SqliteJournal(StoredJournal):
             JournalError: The file cannot be used.
         """
         with translated():
-            come_so_far = self._drive(progress.read(self._progress))
+            come_so_far = self._drive(generation.read(self._progress))
             self._watch.look(come_so_far, 0)
             self._keeper.adopt(come_so_far)
             moment = self._keeper.moment()
@@ -111,9 +111,9 @@ class SqliteJournal(StoredJournal):
         try:
             self._connection.execute("PRAGMA busy_timeout = 0")
             self._connection.execute("BEGIN IMMEDIATE")
-            come_so_far = self._drive(progress.read(self._progress))
+            come_so_far = self._drive(generation.read(self._progress))
             self._keeper.adopt(come_so_far)
-            self._drive(progress.advance(self._progress, self._keeper.moment()))
+            self._drive(generation.advance(self._progress, self._keeper.moment()))
             self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.operations import accounts, events, moves, restoring, telling
+from kros_mcp.operations import adoption, audit_log, events, moves, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, Standing, busy, missing
-from kros_mcp.operations.journals import progress, restored
+from kros_mcp.operations.journals import generation, restored
 from kros_mcp.operations.journals.clock import Progress, Timekeeper
 from kros_mcp.operations.journals.listing import condition
 from kros_mcp.operations.journals.rows import (
@@ -60,7 +60,7 @@ class StoredJournal(ABC):
 
     def __init__(self, keeper: Timekeeper) -> None:
         self._keeper = keeper
-        self._watch = progress.Watch()
+        self._watch = generation.Watch()
 
     @abstractmethod
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
@@ -267,18 +267,18 @@ class StoredJournal(ABC):
             now = yield from self._time()
             open_now = f"account IN (?, ?) AND state IN ({_OPEN}) ORDER BY id{self._for_update}"
             standing = yield from self._select(open_now, former, account)
-            for before, after in accounts.make_room(standing, former, now):
+            for before, after in adoption.make_room(standing, former, now):
                 yield from self._stored(before, after, now, by)
             event, count, last = events.adopted(account, now, by, words), 0, ""
             page = f"account = ? AND id > ? ORDER BY id LIMIT {_MANY}{self._for_update}"
             while rows := (yield from self._select(page, former, last)):
-                accounts.require_environment(rows, environment)
+                adoption.require_environment(rows, environment)
                 yield from self._tell_all(rows, event)
                 for row in rows:
                     yield happened(replace(row, account=account), event)
                 count, last = count + len(rows), rows[-1].id
             if not count:
-                raise accounts.nothing_to_adopt()
+                raise adoption.nothing_to_adopt()
             yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
             return count
 
@@ -333,7 +333,7 @@ class StoredJournal(ABC):
             restless = f"state IN ('proposed', 'confirmed', 'sending'){self._for_update}"
             found = yield from self._select(restless)
             for operation in found:
-                yield from self._stored(operation, restoring.ended(operation, now), now, by)
+                yield from self._stored(operation, restoration.ended(operation, now), now, by)
             yield from restored.begin_anew(self._progress, self._meta, since)
             return len(found)
 
@@ -373,7 +373,7 @@ class StoredJournal(ABC):
             return await self.change(found[0].id, moves.expire)
         return moves.expire(found[0], now) if found else None
 
-    def _guarded(self, work: Work[T]) -> Work[tuple[T, int, progress.Happened]]:
+    def _guarded(self, work: Work[T]) -> Work[tuple[T, int, generation.Happened]]:
         """Run a transaction that writes, if this is still the journal that was opened, and note how far it has come.
 
         Returns:
@@ -381,21 +381,21 @@ class StoredJournal(ABC):
         """
         come_so_far = yield from self._same()
         self._keeper.adopt(come_so_far)
-        result, wrote, noted = yield from progress.observed(work)
+        result, wrote, noted = yield from generation.observed(work)
         if wrote:
-            yield from progress.advance(self._progress, self._keeper.moment())
+            yield from generation.advance(self._progress, self._keeper.moment())
         return result, come_so_far.moves + wrote, noted
 
-    def _committed(self, moves: int, noted: progress.Happened) -> None:
+    def _committed(self, moves: int, noted: generation.Happened) -> None:
         """Remember how far a transaction has brought the journal, and tell what happened in it."""
         self._watch.reached(moves)
         for operation, event in noted:
-            telling.tell(operation, event)
+            audit_log.tell(operation, event)
 
     def _same(self) -> Work[Progress]:
         """Read how far the journal has come, and raise unless it is still the one that was opened."""
         seen = self._watch.moves
-        come_so_far = yield from progress.read(self._progress)
+        come_so_far = yield from generation.read(self._progress)
         self._watch.require(come_so_far, seen)
         return come_so_far
 

@@ -1,0 +1,282 @@
+"""One HTTP exchange with KrosAI, and what a failed one says about the request.
+
+Foreign errors end here: they become ours, without a word of theirs and without a link to them, because httpx
+can quote a header (so the API key) and a proxy's address. Only the name of the class is kept, as a note.
+
+httpx is imported at first use, as it costs 65 ms: hence the imports inside functions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from kros_mcp import telemetry
+from kros_mcp.errors import (
+    ConnectionLostError,
+    KrosaiError,
+    NotSentError,
+    OutcomeUnknownError,
+    PathError,
+    ProtocolError,
+    TooSlowError,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+    from kros_mcp.krosai.transport import Proxy
+
+BeforeSending = Callable[[], None]
+
+_LONGEST_BODY: Final = 4 * 1024 * 1024  # bytes; a page of 100 numbers is far below 100 KiB
+
+
+class TooLargeError(Exception):
+    """An answer's body is longer than any that KrosAI has reason to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of KrosAI, read to its end. `body` is the parsed JSON if `form` is "json", else None."""
+
+    status: int
+    headers: Mapping[str, str]
+    form: Literal["json", "empty", "other"]
+    body: object = field(repr=False)
+
+
+class Flight:
+    """Follows one write, to know for certain whether any of it can have left.
+
+    A real connection tells of itself through httpx's `trace` extension; `left` then turns true at the last
+    moment before the first byte of the request, with connection and TLS standing. The gate is asked then, and again
+    before the body. What opens a tunnel through a proxy, the CONNECT or the words of SOCKS, is not the request. A
+    transport without a trace (in-process) tells nothing.
+
+    Args:
+        before_sending: Asked last before the request leaves, and again before its body.
+        has_body: Whether the request has one.
+        proxy: What the request goes through.
+    """
+
+    def __init__(
+        self, before_sending: BeforeSending | None, *, has_body: bool = False, proxy: Proxy | None = None
+    ) -> None:
+        self._before_sending = before_sending
+        self._has_body = has_body
+        self._proxy = proxy
+        self._traced = False
+        self._left = False
+        self._refusal: Exception | None = None
+
+    def ask(self) -> None:
+        """Ask the gate; what it raises goes through unchanged, and the request does not leave."""
+        if self._before_sending is None:
+            return
+        try:
+            self._before_sending()
+        except Exception as refusal:
+            self._refusal = refusal
+            raise
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Hear from httpcore how far the request is."""
+        self._traced = True
+        part = event.rpartition(".send_request_")[2]
+        if part not in {"headers.started", "body.started"} or info["request"].method == b"CONNECT":
+            return
+        # A process may be frozen between the two parts. Without its body KrosAI cannot act on a request; one that has
+        # none has left whole with its head.
+        if part == "headers.started" or self._has_body:
+            self.ask()
+        self._left = True
+
+    def refused(self, failure: Exception) -> bool:
+        """Tell whether a failure is what the gate raised."""
+        return failure is self._refusal
+
+    def judge(self, failure: Exception | None) -> KrosaiError:
+        """Say what a write without an answer means; None stands for our own time limit."""
+        never_left = not self._left if self._traced else isinstance(failure, _never_sent_errors())
+        error: KrosaiError = not_sent(failure, self._proxy) if never_left else outcome_unknown()
+        return _noted(error, failure)
+
+
+def outcome_unknown() -> OutcomeUnknownError:
+    """Make the error for a write that left and has no usable answer."""
+    return OutcomeUnknownError("KrosAI gave no usable answer; whether it acted is not known yet.")
+
+
+def judge_reading(failure: Exception, proxy: Proxy | None = None) -> KrosaiError:
+    """Say what a read without an answer means; a read never orders anything. `proxy` is what it went through."""
+    import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
+
+    error: KrosaiError
+    if isinstance(failure, _never_sent_errors()):
+        error = not_sent(failure, proxy)
+    elif isinstance(failure, httpx.TimeoutException):
+        error = too_slow()
+    elif isinstance(failure, httpx.TransportError):
+        error = ConnectionLostError("The connection to KrosAI broke while reading; nothing was ordered.")
+    else:
+        error = ProtocolError("KrosAI's answer could not be read.")
+    return _noted(error, failure)
+
+
+def too_slow() -> TooSlowError:
+    """Make the error for a read that outlasted its time."""
+    return TooSlowError("KrosAI did not answer in time; nothing was ordered.")
+
+
+def reading_errors() -> tuple[type[Exception], ...]:
+    """List every class of error with which an exchange can fail, ours not among them."""
+    import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
+
+    return (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, TooLargeError)
+
+
+async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str) -> Reply:
+    """Send one request and read the whole answer; fails with foreign errors. `route` is its path without ids."""
+    with telemetry.Upstream(request.method, route, request.url.host, request.url.port) as watched:
+        response = await client.send(request, stream=True, follow_redirects=False)
+        watched.answered(response.status_code)
+        return await _read_whole(response)
+
+
+async def _read_whole(response: httpx.Response) -> Reply:
+    content = bytearray()
+    try:
+        async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_bytes())) as chunks:
+            async for chunk in chunks:
+                content += chunk
+                if len(content) > _LONGEST_BODY:
+                    raise TooLargeError
+    finally:
+        await response.aclose()
+    form, body = _parse(bytes(content))
+    return Reply(response.status_code, response.headers, form, body)
+
+
+def _parse(content: bytes) -> tuple[Literal["json", "empty", "other"], object]:
+    if not content.strip():
+        return "empty", None
+    try:
+        return "json", json.loads(content)
+    except (ValueError, RecursionError):  # not JSON, not text, or nested to break the parser
+        return "other", None
+
+
+def _never_sent_errors() -> tuple[type[Exception], ...]:
+    """List the errors that prove by themselves that no request left."""
+    import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
+
+    return (
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+        httpx.ProxyError,
+        httpx.UnsupportedProtocol,
+        httpx.InvalidURL,
+    )
+
+
+def _noted(error: KrosaiError, failure: Exception | None) -> KrosaiError:
+    error.add_note(f"Cause: {type(failure).__name__}" if failure is not None else "Cause: our time limit")
+    return error
+
+
+_UNSENT: Final = "nothing was sent"
+_NAME_THE_AUTHORITY: Final = (
+    "Nothing was ordered. Tell the operator: a company's proxy may stand in between; name its certificate authority in "
+    "SSL_CERT_FILE where this server runs."
+)
+_CHECK_THE_CLOCK: Final = (
+    "Nothing was ordered. Tell the operator: check the date of the machine where this server runs; if it is right, the "
+    "certificate has to be renewed by those who answer there."
+)
+_CHECK_THE_NAME: Final = (
+    "Nothing was ordered. Tell the operator: check KROS_BASE_URL, and whether a proxy or a login page answers in its "
+    "place."
+)
+# By OpenSSL's numbers, X509_V_ERR_...: what is said after "certificate", and what to do.
+_CERTIFICATES: Final = {
+    **dict.fromkeys((2, 18, 19, 20, 21), ("is not trusted here (unknown issuer)", _NAME_THE_AUTHORITY)),
+    9: ("is not valid yet, by this machine's clock", _CHECK_THE_CLOCK),
+    10: ("has expired, by this machine's clock", _CHECK_THE_CLOCK),
+    **dict.fromkeys((62, 64), ("is for another name than the one in KROS_BASE_URL", _CHECK_THE_NAME)),
+}
+_OTHER_CERTIFICATE: Final = ("is not accepted here", _NAME_THE_AUTHORITY)
+_STATUS: Final = re.compile(r"(\d{3})\b")
+_LOGIN_STATUS: Final = 407
+_PASSING: Final = frozenset({408, 425, 429})
+_FIRST_SERVER_ERROR: Final = 500
+# How httpcore begins what it says of a SOCKS proxy that wants another login, or forbids the address.
+_SOCKS_LOGIN: Final = ("Requested ", "Invalid username/password")
+_SOCKS_FORBIDS: Final = "Proxy Server could not connect: Connection not allowed"
+
+
+def not_sent(failure: Exception | None, proxy: Proxy | None) -> NotSentError:
+    """Make the error for a request that never left.
+
+    Args:
+        failure: How it ended; None stands for our own time limit.
+        proxy: What it had to go through.
+
+    Returns:
+        A PathError where the same obstacle would stop the next request as well.
+    """
+    import ssl  # noqa: PLC0415  # the same
+
+    import httpx  # noqa: PLC0415  # 65 ms, and whoever failed has loaded it
+
+    for cause in _causes(failure):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _certificate(cause.verify_code, proxy)
+    if proxy is None:
+        return NotSentError(f"KrosAI could not be reached; {_UNSENT}.")
+    refusal = _refusal(str(failure), proxy) if isinstance(failure, httpx.ProxyError) else None
+    return refusal or NotSentError(
+        f"KrosAI could not be reached through the proxy in {proxy.source}; {_UNSENT}.",
+        next_step="Nothing was ordered. Try again in a moment; if it stays so, tell the operator to check that proxy.",
+    )
+
+
+def _certificate(verify_code: int, proxy: Proxy | None) -> PathError:
+    fault, next_step = _CERTIFICATES.get(verify_code, _OTHER_CERTIFICATE)
+    whose = "KrosAI's certificate"
+    if proxy is not None and proxy.is_reached_by_tls:
+        whose = f"The certificate of KrosAI, or of the proxy in {proxy.source},"
+    return PathError(f"{whose} {fault}; {_UNSENT}.", code="CERTIFICATE_REFUSED", next_step=next_step)
+
+
+def _refusal(told: str, proxy: Proxy) -> PathError | None:
+    """Say what a proxy refuses for good; None where it may be of the moment."""
+    found = _STATUS.match(told)
+    status = int(found[1]) if found else None
+    if status == _LOGIN_STATUS or told.startswith(_SOCKS_LOGIN):
+        does = "does not accept the login that stands there" if proxy.has_login else "wants a login"
+        to_do = f"put the proxy's user and password into {proxy.source}, as in user:password@host:port."
+    elif told.startswith(_SOCKS_FORBIDS) or (
+        status is not None and status < _FIRST_SERVER_ERROR and status not in _PASSING
+    ):
+        does = "does not let requests through to KrosAI"
+        to_do = "have the address in KROS_BASE_URL allowed there, or exempt it in NO_PROXY where it can be reached."
+    else:
+        return None
+    number = "" if status is None else f" ({status})"
+    return PathError(
+        f"The proxy in {proxy.source} {does}{number}; {_UNSENT}.",
+        code="PROXY_REFUSED",
+        next_step=f"Nothing was ordered. Tell the operator: {to_do}",
+    )
+
+
+def _causes(failure: BaseException | None) -> Iterator[BaseException]:
+    while failure is not None:
+        yield failure
+        failure = failure.__cause__ or failure.__context__  # httpcore cuts the former

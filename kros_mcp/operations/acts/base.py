@@ -1,0 +1,197 @@
+"""What every act has in common: how it is prepared, sent, looked after and settled.
+
+An operation is carried out by the act of its action; execution and recovery know acts by this interface alone.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from kros_mcp.errors import KrosError
+from kros_mcp.krosai import BeforeSending, OwnedReading, Written, has_ended
+from kros_mcp.operations import schedule
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.journal import Move
+from kros_mcp.operations.model import IN_FLIGHT, Action, Limits, Operation, Settlement, Snapshot, State
+from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.operations.wording import Wording
+from kros_mcp.settings import Settings
+
+PREPARE_SECONDS = 20.0
+"""How long reading KrosAI again may take just before an act is sent."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An act that may be sent now, as KrosAI was read again just before.
+
+    Args:
+        send: Sends the one request of the act; the gate is called last before the bytes leave, and what it raises stops
+            them.
+        snapshot: What KrosAI shows of the number before the act, which proves nothing after it.
+    """
+
+    send: Callable[[BeforeSending], Awaitable[Written]]
+    snapshot: Snapshot | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What KrosAI shows of an act that was sent.
+
+    Args:
+        settlement: Settles it as done; None if nothing proves it done.
+        conclusive: Whether what was not seen is not there.
+        reading: What was read.
+    """
+
+    settlement: Settlement | None
+    conclusive: bool
+    reading: OwnedReading
+
+
+class Act(ABC):
+    """One kind of act on a number: what is asked, checked, sent, and what proves it done or not done."""
+
+    action: ClassVar[Action]
+    wording: ClassVar[Wording]
+
+    @abstractmethod
+    def check(
+        self, settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None
+    ) -> None:
+        """Raise if the operation may not be done; pure, for it also runs within the claim's transaction.
+
+        Args:
+            settings: Everybody's limits, and what is forbidden altogether.
+            operation: What is to be done, with its principal's limits when it was proposed.
+            books: The journal's sums.
+            run_rate: What owned numbers cost a month; given where `policy.needs_run_rate` says so.
+            own: The principal's limits as this server knows them now; they hold beside the earlier ones.
+
+        Raises:
+            RefusedError: A rule of the operator forbids it; the code names the rule.
+        """
+
+    @abstractmethod
+    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
+        """Read again what the act is about; anything that differs from what was shown stops it unspent.
+
+        Raises:
+            KrosError: It may not be sent.
+        """
+
+    @abstractmethod
+    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
+        """Settle an act that KrosAI answered with success, by what the answer or the account shows.
+
+        Raises:
+            KrosError: What it came to is not known yet.
+        """
+
+    @abstractmethod
+    def is_accepted(self, operation: Operation, written: Written) -> bool:
+        """Whether an answer means that the act can no longer be called failed."""
+
+    @abstractmethod
+    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+        """Read from KrosAI what proves that the act was carried out.
+
+        Args:
+            desk: The account's resources.
+            operation: As it was sent.
+            late: Whether what shows by half will not come about any more.
+
+        Raises:
+            KrosaiError: KrosAI could not be read.
+        """
+
+    @abstractmethod
+    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+        """Settle as failed what a conclusive look shows not to be done, long enough after sending.
+
+        Args:
+            desk: The account's resources.
+            operation: As it was sent.
+            look: What KrosAI shows.
+            begun: When that look began, on the journal's clock.
+
+        Returns:
+            None if it may still come about.
+        """
+
+    async def watch(self, desk: Desk, operation: Operation, *, last: bool) -> Move:
+        """Look again at an act that is done, and return what that makes of it.
+
+        Args:
+            desk: The account's resources.
+            operation: As it was settled.
+            last: Whether this is the last look.
+        """
+        del desk, operation, last
+        return no_more_looks
+
+    async def finish(self, desk: Desk, operation: Operation) -> Operation:
+        """Do what is left after an act that is done; never raises for a failure on the way."""
+        del desk
+        return operation
+
+    def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
+        """Whether an act that is done answers a wish for the same again, by what KrosAI shows of its number now."""
+        del operation, reading
+        return False
+
+    def misled(self, operation: Operation, written: Written) -> KrosError | None:
+        """Say what an answer about something else means for the act; None for an answer about this one."""
+        del operation, written
+        return None
+
+    def stood_before(self, operation: Operation) -> bool:
+        """Whether the act asks for nothing but what was there before, so that seeing it proves nothing."""
+        del operation
+        return False
+
+
+async def watched_from_now(desk: Desk, operation: Operation) -> float | None:
+    """Return in how many seconds to look again at an act that is settled now."""
+    return schedule.watch_after(desk.settings.settle_seconds, await age(desk, operation))
+
+
+async def age(desk: Desk, operation: Operation) -> float:
+    """Return how many seconds have certainly passed since an operation was sent; 0 if it was not."""
+    return 0.0 if operation.sent_at is None else await desk.journal.waited(operation)
+
+
+async def not_done(desk: Desk, operation: Operation, message: str) -> Settlement:
+    """Settle as failed what KrosAI does not show, and watch it for a while, as it may come about late."""
+    return Settlement(
+        State.FAILED,
+        code="NOT_DONE",
+        message=message,
+        next_step="Ask the person whether to try again; it would be a new operation.",
+        look_after=await watched_from_now(desk, operation),
+    )
+
+
+async def later_acts(desk: Desk, operation: Operation) -> tuple[Operation, ...]:
+    """Return the operations that were sent after this one, bear on the same number, and are done or may be."""
+    since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
+    may_be_done = (each for each in since if each.id != operation.id and each.state in {State.DONE, *IN_FLIGHT})
+    return tuple(each for each in may_be_done if bears_on_ownership(each))
+
+
+def bears_on_ownership(operation: Operation) -> bool:
+    """Whether an operation bears on what the account owns: the deletion of a record that had ended does not."""
+    return not (operation.request.permanent and has_ended(operation.request.status))
+
+
+def nothing_new(current: Operation, _: float) -> Operation:
+    """Leave an operation as it is, to be looked at again."""
+    return current
+
+
+def no_more_looks(current: Operation, now: float) -> Operation:
+    """Look at an operation no more."""
+    del now
+    return replace(current, look_at=None)

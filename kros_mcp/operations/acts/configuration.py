@@ -1,0 +1,124 @@
+"""The change of a protected number's settings: what is sent, and what proves it.
+
+Numbers that are not protected are changed without a yes, and so without an operation, by `direct_change`.
+"""
+
+from collections.abc import Collection
+from http import HTTPStatus
+
+from kros_mcp.errors import OutcomeUnknownError
+from kros_mcp.krosai import BeforeSending, PhoneNumber, Routing, Written, find_owned
+from kros_mcp.operations import policy
+from kros_mcp.operations.acts import base, proposal, routing
+from kros_mcp.operations.acts.base import Act, Look, Prepared
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.model import Action, Limits, Operation, Request, Settlement, Snapshot, State
+from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.operations.wording import ConfigurationWording
+from kros_mcp.settings import Settings
+
+
+class Configuration(Act):
+    """Routing where a protected number's calls go, and whether it takes and makes calls."""
+
+    action = Action.CONFIGURE
+    wording = ConfigurationWording()
+
+    async def propose(self, desk: Desk, principal: str, request: Request, number: PhoneNumber) -> Operation:
+        """Propose to change a protected number, or answer the operation that already stands for it.
+
+        Args:
+            desk: The account's resources.
+            principal: Who asks.
+            request: The settings wanted; its endpoint exists.
+            number: The number as it stands now.
+        """
+        return await proposal.propose_for_owned(desk, self, principal, request, number)
+
+    def check(
+        self, settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None
+    ) -> None:
+        """Raise if the operation may not be done."""
+        del operation, books, run_rate, own
+        policy.check_writable(settings)
+
+    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
+        """Read the number again, and keep which of the wanted settings it does not show."""
+        number = await proposal.read_again(desk, operation)
+        wanted = routing.wanted(operation.request)
+        lacking: Routing = routing.missing(number, wanted)
+        names = routing.names(lacking)
+
+        async def send(gate: BeforeSending) -> Written:
+            return await desk.client.update_number(
+                number.id, lacking if names else wanted, idempotency_key=operation.id, before_sending=gate
+            )
+
+        return Prepared(send, Snapshot(lacking=names))
+
+    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
+        """Read a change back that was answered with success, and bring about what is lacking still."""
+        number = await desk.client.get_number(operation.request.number_id)
+        target = routing.wanted(operation.request)
+        applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again", before_sending=gate)
+        if applied.not_applied and (applied.deferred or written.status == HTTPStatus.ACCEPTED):
+            raise OutcomeUnknownError("KrosAI accepted the change, and does not show it yet.")
+        return _done(operation, applied)
+
+    def is_accepted(self, operation: Operation, written: Written) -> bool:
+        """Whether settings are to come.
+
+        Those that are answered with 200 may have gone unheeded, as one dialect does with a spelling that it does not
+        know; only a 202 says that they are to come.
+        """
+        del operation
+        return written.status == HTTPStatus.ACCEPTED
+
+    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+        """Look whether the number shows the settings that were asked for."""
+        reading = await find_owned(desk.client, number_id=operation.request.number_id)
+        number = reading.number
+        if number is None or number.e164 != operation.e164:
+            return Look(None, conclusive=False, reading=reading)
+        lacking = routing.names(routing.missing(number, routing.wanted(operation.request)))
+        by_half = late and has_changed(operation, lacking)
+        done = _done(operation, routing.Applied(number, lacking)) if not lacking or by_half else None
+        return Look(done, reading.complete, reading)
+
+    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+        """Settle as failed where the settings are not shown, unless KrosAI has accepted them."""
+        del look, begun
+        if operation.accepted:
+            return None
+        message = "KrosAI does not show the settings that were asked for, so they were not changed."
+        return await base.not_done(desk, operation, message)
+
+    def stood_before(self, operation: Operation) -> bool:
+        """Whether the change asks for nothing but what its number showed before, so that seeing it proves nothing."""
+        return operation.snapshot is not None and operation.snapshot.lacking == ()
+
+
+CONFIGURATION = Configuration()
+
+
+def has_changed(operation: Operation, lacking: Collection[str]) -> bool:
+    """Whether a number shows a setting that a change wanted and that it did not show before.
+
+    Args:
+        operation: The change.
+        lacking: The wanted settings that the number does not show now.
+    """
+    before = operation.snapshot.lacking if operation.snapshot else None
+    expected = routing.names(routing.wanted(operation.request)) if before is None else before
+    return not set(expected) <= set(lacking)
+
+
+def _done(operation: Operation, applied: routing.Applied) -> Settlement:
+    """Settle a change; one of which nothing was applied has changed nothing."""
+    changed = not applied.not_applied or has_changed(operation, applied.not_applied)
+    return Settlement(
+        State.DONE,
+        changed="yes" if changed else "no",
+        number=routing.stored(applied.number),
+        not_applied=applied.not_applied,
+    )

@@ -1,0 +1,210 @@
+"""From a wish to a stored proposal: what every act checks, reads and writes down before a person is asked."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
+from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, quoted_id
+from kros_mcp.operations import policy
+from kros_mcp.operations.acts.base import Act
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import By
+from kros_mcp.operations.model import (
+    DONE_ANSWERED_SECONDS,
+    OPEN,
+    Action,
+    Channel,
+    Limits,
+    Operation,
+    Quote,
+    Request,
+    State,
+    new_operation_id,
+)
+from kros_mcp.operations.policy import RunRate
+from kros_mcp.operations.spending import read_run_rate
+
+
+async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
+    """Read an endpoint that must exist; None if none is asked for.
+
+    Raises:
+        InvalidArgumentError: KrosAI has no such endpoint.
+    """
+    if not endpoint_id:
+        return None
+    with suppress(NotFoundError):
+        return await desk.client.get_endpoint(endpoint_id)
+    raise InvalidArgumentError(
+        f"endpoint_id {endpoint_id!r} does not exist in this account.",
+        code="ENDPOINT_NOT_FOUND",
+        next_step="Call list_endpoints and use an id that stands there.",
+    )
+
+
+async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
+    """Read an owned number by its id or its E.164.
+
+    Raises:
+        OperationError: `NUMBER_NOT_OWNED`; `NUMBER_NOT_FOUND` or `NOT_LISTED_YET` where that is not certain.
+    """
+    reading = await find_owned(desk.client, number_id="" if e164 else number_id, e164=e164)
+    if reading.number is not None:
+        return reading.number
+    if e164 and await _was_just_bought(desk, e164):
+        raise OperationError(
+            f"{e164} was bought through this server, and KrosAI does not list it yet; nothing was changed.",
+            code="NOT_LISTED_YET",
+            next_step="Try again in a few minutes; list_phone_numbers shows it once KrosAI does.",
+        )
+    if not reading.complete or reading.unreadable:
+        raise OperationError(
+            f"{e164 or number_id} was not found in what KrosAI shows of this account's numbers; nothing was changed.",
+            code="NUMBER_NOT_FOUND",
+            next_step="Give the number's id instead, as list_phone_numbers shows it.",
+        )
+    plus = " If it is a phone number, write it with its plus sign and country code." if number_id.isdigit() else ""
+    raise OperationError(
+        f"{e164 or number_id} is not among the numbers of this account; nothing was changed.{plus}",
+        code="NUMBER_NOT_OWNED",
+        next_step="Call list_phone_numbers and use an id or an E.164 that stands there.",
+    )
+
+
+async def _was_just_bought(desk: Desk, e164: str) -> bool:
+    """Whether this journal has a purchase of the number that KrosAI's list may not show yet."""
+    since = await desk.journal.now() - policy.LISTING_LAG_SECONDS
+    return e164 in (await desk.journal.books(desk.account, "", committed_since=since)).bought
+
+
+async def read_again(desk: Desk, operation: Operation) -> PhoneNumber:
+    """Read the owned number of an operation again, just before something is sent.
+
+    Raises:
+        OperationError: `NUMBER_CHANGED`, its record is of another number by now.
+    """
+    number = await desk.client.get_number(operation.request.number_id)
+    if (number.id, number.e164) != (operation.request.number_id, operation.e164):
+        raise OperationError(
+            f"KrosAI's record is no longer {operation.e164}; nothing was changed.",
+            code="NUMBER_CHANGED",
+            next_step="List the phone numbers again before going on.",
+        )
+    return number
+
+
+async def propose_for_owned(desk: Desk, act: Act, principal: str, request: Request, number: PhoneNumber) -> Operation:
+    """Write down what will be shown of an act on an owned number.
+
+    Args:
+        desk: The account's resources.
+        act: What is to be done.
+        principal: Who asks.
+        request: What is wanted.
+        number: The number as it stands now.
+    """
+    wanted = await require_endpoint(desk, request.endpoint_id)
+    current = None
+    if number.endpoint_id:
+        with suppress(NotFoundError):
+            current = await desk.client.get_endpoint(number.endpoint_id)
+    routed_to = f"endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "no endpoint"
+    quote = Quote(
+        e164=number.e164,
+        country=number.country,
+        environment=desk.settings.environment,
+        monthly_cents=number.monthly_cents,
+        endpoint_id=request.endpoint_id,
+        endpoint_type=kind(wanted),
+        endpoint_trouble=trouble(wanted),
+        routed_to=f"{routed_to} ({kind(current)})" if kind(current) else routed_to,
+    )
+    place = replace(
+        request,
+        number_id=number.id,
+        status=number.status or "",
+        routed_endpoint_id=number.endpoint_id or "",
+    )
+    return await propose(desk, act, principal, place, quote)
+
+
+async def propose(desk: Desk, act: Act, principal: str, request: Request, quote: Quote) -> Operation:
+    """Store a proposal that the policy allows, or answer the open operation that is the same.
+
+    Args:
+        desk: The account's resources.
+        act: What is to be done.
+        principal: Who asks.
+        request: What will be asked of KrosAI.
+        quote: What will be shown to a person.
+
+    Raises:
+        RefusedError: The policy forbids it.
+        OperationError: `NUMBER_BUSY` or `ASKED_TOO_OFTEN`.
+    """
+    draft = await _draft(desk, act.action, principal, request, quote)
+    run_rate: RunRate | None = None
+    if draft.action.charges and policy.needs_run_rate(desk.settings, draft.limits):
+        run_rate = await read_run_rate(desk)
+    since = (run_rate.read_at if run_rate else draft.created_at) - policy.LISTING_LAG_SECONDS
+    books = await desk.journal.books(desk.account, draft.principal, committed_since=since)
+    act.check(desk.settings, draft, books, run_rate, None)
+    return await desk.journal.propose(draft, by=By(draft.principal, "tool"))
+
+
+async def answers(desk: Desk, act: Act, earlier: Operation, request: Request) -> bool:
+    """Whether an earlier operation answers a wish: it is open, or done and still visible.
+
+    Args:
+        desk: The account's resources.
+        act: What is wished for.
+        earlier: The newest operation of that act on the number.
+        request: The wish.
+    """
+    if earlier.state is State.PROPOSED:
+        other_offer = request.inventory_id and request.inventory_id != earlier.request.inventory_id
+        return earlier.request.settings == request.settings and not other_offer
+    if earlier.state in OPEN:
+        return True
+    if earlier.state is not State.DONE or earlier.request.settings != request.settings:
+        return False
+    if await desk.journal.now() - (earlier.settled_at or 0) > DONE_ANSWERED_SECONDS:
+        return False
+    return act.still_stands(earlier, await find_owned(desk.client, e164=earlier.e164))
+
+
+def trouble(endpoint: CallEndpoint | None) -> str:
+    """Name a status in which an endpoint takes no calls; only in words of ours."""
+    status = endpoint.status if endpoint else None
+    return {"error": "reports an error", "inactive": "is inactive"}.get(status or "", "")
+
+
+def kind(endpoint: CallEndpoint | None) -> str:
+    """Return the type of an endpoint where it is a plain word; else empty."""
+    name = endpoint.type if endpoint else None
+    return name if name and name.replace("_", "").isalnum() and name.isascii() else ""
+
+
+async def _draft(desk: Desk, action: Action, principal: str, request: Request, quote: Quote) -> Operation:
+    now, limits = await desk.journal.now(), desk.limits_of(principal)
+    if limits is None and desk.own_limits is not None:
+        raise RefusedError(
+            "The caller is not known to this service any more, nor what it may spend; nothing was charged or changed.",
+            code="NOT_PERMITTED",
+        )
+    draft = Operation(
+        id=new_operation_id(),
+        account=desk.account,
+        principal=principal,
+        action=action,
+        e164=quote.e164,
+        request=request,
+        quote=quote,
+        created_at=now,
+        expires_at=now + policy.waiting_seconds(desk.settings, approver=False),
+        limits=limits or Limits(),
+    )
+    if not policy.needs_approver(desk.settings, draft):
+        return draft
+    until = now + policy.waiting_seconds(desk.settings, approver=True)
+    return replace(draft, expires_at=until, channel=Channel.APPROVER)

@@ -1,0 +1,325 @@
+"""The purchase of a number: what is quoted, what is read again, what is sent, and what proves it done or not done."""
+
+from dataclasses import replace
+from http import HTTPStatus
+
+from kros_mcp.errors import InvalidArgumentError, KrosError, OperationError, OutcomeUnknownError
+from kros_mcp.krosai import (
+    BeforeSending,
+    NumberForSale,
+    Order,
+    OwnedReading,
+    PhoneNumber,
+    Sighting,
+    Written,
+    find_owned,
+    has_ended,
+    is_pending,
+    was_turned_down,
+)
+from kros_mcp.money import show_price
+from kros_mcp.numbering import own_country
+from kros_mcp.operations import moves, policy, schedule
+from kros_mcp.operations.acts import base, evidence, proposal, purchase_settings, routing
+from kros_mcp.operations.acts.base import Act, Look, Prepared
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.journal import Move
+from kros_mcp.operations.model import (
+    OTHER_NUMBER,
+    Action,
+    Limits,
+    Operation,
+    Quote,
+    Request,
+    Settlement,
+    State,
+)
+from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.operations.wording import PurchaseWording
+from kros_mcp.settings import Settings
+
+NEVER_LISTED = "KrosAI has not listed the number within a day of its purchase: look in its dashboard."
+
+
+class Purchase(Act):
+    """Buys a number: charges now and every month."""
+
+    action = Action.BUY
+    wording = PurchaseWording()
+
+    async def propose(self, desk: Desk, principal: str, request: Request, e164: str) -> Operation:
+        """Propose to buy a number, or answer the operation that already stands for it.
+
+        Args:
+            desk: The account's resources.
+            principal: Who asks.
+            request: `inventory_id`, or `country` and `type` beside `e164`; and the settings wanted.
+            e164: The number, if the purchase names it so; else empty.
+
+        Raises:
+            InvalidArgumentError: The country or the endpoint is missing or wrong.
+            OperationError: `NOT_SEEN`, `ALREADY_OWNED` or `NUMBER_BUSY`.
+            RefusedError: The policy forbids it.
+            KrosaiError: KrosAI could not be read.
+        """
+        policy.check_writable(desk.settings)
+        seen = desk.inventory.seen(inventory_id=request.inventory_id, e164=e164)
+        number = e164 or (seen.e164 if seen else "")
+        identity = desk.identity(principal, self.action)
+        earlier = await desk.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
+        if earlier is not None and await proposal.answers(desk, self, earlier, request):
+            return earlier
+        country = request.country or (seen.country if seen else "")
+        if not country:
+            raise InvalidArgumentError(
+                "This number was not seen in a search lately, so country is needed beside it, a two-letter code such "
+                "as NG; nothing was charged.",
+                code="NOT_SEEN",
+                next_step="Give country as well; or search again and use an inventory_id from that result.",
+            )
+        endpoint = await proposal.require_endpoint(desk, request.endpoint_id)
+        sought = Sighting(
+            inventory_id=request.inventory_id,
+            e164=number,
+            country=country,
+            type=request.type or (seen.type if seen else ""),
+            area_code=seen.area_code if seen else "",
+            position=seen.position if seen else None,
+            price=seen.price if seen else None,
+        )
+        if number:
+            await _require_not_owned(desk, number)
+        found = await desk.inventory.find(sought)
+        if found.item is None:
+            raise await _not_for_sale(desk, "" if number or earlier is None else earlier.e164)
+        item = found.item
+        if not number:
+            await _require_not_owned(desk, item.e164)
+        quote = Quote(
+            e164=item.e164,
+            country=own_country(item.country, item.e164),
+            environment=desk.settings.environment,
+            setup_cents=item.setup_cents,
+            monthly_cents=item.monthly_cents,
+            due_now_cents=item.due_now_cents,
+            currency=item.currency or "",
+            endpoint_id=endpoint.id if endpoint else "",
+            endpoint_type=proposal.kind(endpoint),
+            endpoint_trouble=proposal.trouble(endpoint),
+        )
+        place = Request(
+            inventory_id=item.inventory_id,
+            country=country,
+            type=sought.type,
+            area_code=sought.area_code,
+            position=found.position,
+            endpoint_id=request.endpoint_id,
+            allow_inbound=request.allow_inbound,
+            allow_outbound=request.allow_outbound,
+        )
+        return await proposal.propose(desk, self, principal, place, quote)
+
+    def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
+        """Whether the number is still owned, or named as bought by KrosAI, which may list it late."""
+        return reading.living is not None or operation.look_at is not None
+
+    def check(
+        self, settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None
+    ) -> None:
+        """Raise if the operation may not be done."""
+        policy.check_purchase(settings, operation, books, run_rate, own)
+
+    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
+        """Read again that the number is for sale at the price shown, and that the account does not own it."""
+        item = await _read_for_sale(desk, operation)
+        reading = await _read_owned(desk, operation)
+        request, quote = operation.request, operation.quote
+        order = Order(
+            inventory_id=item.inventory_id,
+            endpoint_id=request.endpoint_id or None,
+            # Sent only where it departs from the documented default: one dialect does not know the field.
+            allow_inbound=request.allow_inbound if request.allow_inbound is False else None,
+            allow_outbound=request.allow_outbound if request.allow_outbound is False else None,
+            setup_cents=quote.setup_cents,
+            monthly_cents=quote.monthly_cents,
+            total_cents=quote.due_now_cents,
+        )
+
+        async def send(gate: BeforeSending) -> Written:
+            return await desk.client.purchase(order, idempotency_key=operation.id, before_sending=gate)
+
+        return Prepared(send, evidence.snapshot(reading))
+
+    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
+        """Settle a purchase that was answered with success: done if its number is named, or seen owned."""
+        del gate
+        if _says_plainly(operation, written):
+            return purchase_settings.bought(desk.settings, operation, written.number, seen=False)
+        look = await self.look(desk, operation)
+        if look.settlement is None:
+            raise OutcomeUnknownError("KrosAI answered the purchase without plainly naming the number as bought.")
+        return look.settlement
+
+    def is_accepted(self, operation: Operation, written: Written) -> bool:
+        """Whether an order is to be carried out; a record that has ended says that nothing is to come."""
+        del operation
+        return not has_ended(written.record_status) and written.body != "other"
+
+    def misled(self, operation: Operation, written: Written) -> KrosError | None:
+        """Say that KrosAI may have charged another number, where it names one."""
+        if _named(written) in {None, operation.e164}:
+            return None
+        return OutcomeUnknownError(
+            f"KrosAI answered the purchase with another number, {_named(written)}, which it may have charged instead.",
+            code=OTHER_NUMBER,
+            next_step="Look in KrosAI's dashboard which number was bought; nothing else can tell.",
+        )
+
+    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+        """Look for the number among those that the account owns."""
+        del late
+        reading = await find_owned(desk.client, e164=operation.e164)
+        record = evidence.bought(operation, reading)
+        done = None if record is None else purchase_settings.bought(desk.settings, operation, record, seen=True)
+        return Look(done, evidence.is_conclusive(operation, reading), reading)
+
+    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+        """Settle as failed what two readings show for sale, ten seconds apart.
+
+        From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted may
+        still be carried out: it is called failed only where its own record has ended, or after a day. A record that has
+        ended otherwise than an order does may be of a number that was bought, and given up since. Where another number
+        was named, that one may have been charged.
+        """
+        ended = evidence.given_up_since(operation, look.reading)
+        rejected = ended is not None and was_turned_down(ended.status)
+        if (ended is not None and not rejected) or operation.error_code == OTHER_NUMBER:
+            return None
+        may_come = await base.age(desk, operation) < schedule.ACCEPTED_TIMES * desk.settings.settle_seconds
+        if operation.accepted and may_come and not rejected:
+            return None
+        for_sale = (await desk.find_for_sale(operation)).item is not None
+        first = operation.seen_unsold_at
+        if for_sale and first is not None:
+            if begun - first < schedule.SECOND_READING_SECONDS:
+                return None
+            told = "KrosAI does not list the number as owned and offers it for sale, so it was not bought."
+            return await base.not_done(desk, operation, told)
+        if for_sale or first is not None:
+            await desk.journal.change(
+                operation.id, lambda current, now: replace(current, seen_unsold_at=now if for_sale else None)
+            )
+        return None
+
+    async def watch(self, desk: Desk, operation: Operation, *, last: bool) -> Move:
+        """Look after a purchase that KrosAI named as bought and has not shown for good yet."""
+        reading = await find_owned(desk.client, e164=operation.e164)
+        record = evidence.bought(operation, reading)
+        if record is not None:
+            return base.nothing_new if is_pending(record.status) else _shown_for_good(record)
+        if await base.later_acts(desk, operation):  # given up, or bought again, by another operation since
+            return base.no_more_looks
+        conclusive = evidence.is_conclusive(operation, reading)
+        was_an_order = operation.number is not None and is_pending(operation.number.status)
+        if evidence.given_up_since(operation, reading) is not None or (was_an_order and conclusive):
+            unknown = Settlement(State.UNKNOWN)
+            note = "KrosAI called it bought, and has ended its record since: whether it was charged is not known."
+            return lambda current, now: moves.correct(current, now, unknown, note=note)
+        if last and conclusive:
+            return lambda current, _: replace(current, note=f"{current.note} {NEVER_LISTED}".strip())
+        return base.nothing_new
+
+    async def finish(self, desk: Desk, operation: Operation) -> Operation:
+        """Bring the settings of a purchase about that it could not set by itself."""
+        return await purchase_settings.finish_purchase(desk, operation)
+
+
+PURCHASE = Purchase()
+
+
+def _says_plainly(operation: Operation, written: Written) -> bool:
+    """Whether a 2xx says plainly that the number is bought: named, not by a record owned before, not still to come."""
+    owned_before = written.number is not None and evidence.was_owned_before(operation, written.number.id)
+    to_come = written.status == HTTPStatus.ACCEPTED or is_pending(written.record_status)
+    return (
+        _named(written) == operation.e164
+        and written.plain
+        and not written.contradicted
+        and not owned_before
+        and not to_come
+        and not has_ended(written.record_status)
+    )
+
+
+def _named(written: Written) -> str | None:
+    return written.number.e164 if written.number is not None else written.e164
+
+
+def _shown_for_good(record: PhoneNumber) -> Move:
+    """Note a record that proves the purchase, and look no more."""
+
+    def move(current: Operation, _: float) -> Operation:
+        same = current.number is not None and current.number.id == record.id
+        return replace(current, look_at=None, number=current.number if same else routing.stored(record))
+
+    return move
+
+
+async def _read_for_sale(desk: Desk, operation: Operation) -> NumberForSale:
+    quote = operation.quote
+    found = await desk.find_for_sale(operation, seconds=base.PREPARE_SECONDS / 2)
+    if found.item is None:
+        raise OperationError(
+            f"{operation.e164} was not seen among the numbers for sale just before buying; nothing was charged.",
+            code="NOT_SEEN",
+            next_step="Search again and offer a number from the new result.",
+        )
+    item = found.item
+    if (item.setup_cents, item.monthly_cents, item.due_now_cents, item.currency or "") != quote.price:
+        currency = desk.settings.currency
+        raise OperationError(
+            f"The price of {operation.e164} has changed since it was shown: it was "
+            f"{show_price(quote.due_now_cents, quote.monthly_cents, currency)} and is now "
+            f"{show_price(item.due_now_cents, item.monthly_cents, currency)}. Nothing was charged.",
+            code="PRICE_CHANGED",
+            next_step="Call again with the same arguments to ask the person at the new price.",
+        )
+    return item
+
+
+async def _read_owned(desk: Desk, operation: Operation) -> OwnedReading:
+    """Read what the account has of a number just before it is bought: a number that it owns is not bought."""
+    reading = await find_owned(desk.client, e164=operation.e164)
+    if reading.living is not None:
+        raise _already_owned(operation.e164)
+    if not reading.complete:
+        raise OperationError(
+            f"KrosAI's list of owned numbers could not be read whole just before buying {operation.e164}, so it may be "
+            "owned already; nothing was charged.",
+            code="OWNED_NOT_READ",
+            next_step="Ask the person whether to try again; it would be a new operation.",
+        )
+    return reading
+
+
+async def _require_not_owned(desk: Desk, e164: str) -> None:
+    if (await find_owned(desk.client, e164=e164, readings=1)).living is not None:
+        raise _already_owned(e164)
+
+
+def _already_owned(e164: str) -> OperationError:
+    return OperationError(
+        f"{e164} is already owned by this account; nothing was charged now.",
+        code="ALREADY_OWNED",
+        next_step="Use configure_phone_number to change how it is routed.",
+    )
+
+
+async def _not_for_sale(desk: Desk, e164: str) -> OperationError:
+    if e164:
+        await _require_not_owned(desk, e164)
+    return OperationError(
+        "This number was not seen among the numbers for sale just now; nothing was charged.",
+        code="NOT_SEEN",
+        next_step="Search again and offer a number from the new result.",
+    )

@@ -1,0 +1,175 @@
+"""What is left to do once a number is bought.
+
+It is read back: its settings are brought to what was asked, and a price other than the one shown is told and counted.
+"""
+
+import logging
+from dataclasses import replace
+
+from kros_mcp.errors import ApiError, KrosError, RateLimitError
+from kros_mcp.krosai import PhoneNumber, find_owned, is_pending, within
+from kros_mcp.money import show_cents
+from kros_mcp.operations.acts import evidence, routing
+from kros_mcp.operations.acts.base import bears_on_ownership
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, Settlement, State
+from kros_mcp.operations.policy import LISTING_LAG_SECONDS
+from kros_mcp.operations.schedule import watch_after
+from kros_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SETTINGS_SECONDS = 30.0
+
+
+def bought(settings: Settings, operation: Operation, number: PhoneNumber | None, *, seen: bool) -> Settlement:
+    """Settle a purchase as done.
+
+    Args:
+        settings: For the currency's label, and how long after a purchase to look again.
+        operation: The purchase.
+        number: As KrosAI shows it; None if it named the E.164 alone.
+        seen: Whether the account showed it, and not only the answer to the purchase.
+    """
+    target = routing.still_wanted(operation)
+    lacking = routing.names(routing.missing(number, target) if number else target)
+    return Settlement(
+        State.DONE,
+        number=routing.stored(number) if number else None,
+        note=_difference(operation.quote, number, settings.currency) if number else "",
+        reserved_cents=max(operation.reserved_cents, _reported_cents(operation.quote, number)),
+        # A list states no price, so that a purchase without one is read back as well.
+        settings_pending=bool(lacking) or number is None or number.monthly_cents is None,
+        look_after=None if seen and _stays(number) else watch_after(settings.settle_seconds, 0.0),
+    )
+
+
+def _stays(number: PhoneNumber | None) -> bool:
+    """Whether a number is the account's for good, as far as its record says: not ended, and not still an order."""
+    return number is not None and not number.has_ended and not is_pending(number.status)
+
+
+async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
+    """Read a done purchase back and set what it could not set by itself, unless somebody has chosen anew.
+
+    Never raises for a failure on the way: the purchase is done whatever happens here, and what is left
+    stays pending.
+    """
+    if operation.state is not State.DONE or not operation.settings_pending or desk.settings.read_only:
+        return operation
+    try:
+        with within(SETTINGS_SECONDS):
+            number, not_applied = await _finish(desk, operation)
+        if number is None and await _may_be_listed_later(desk, operation):
+            return operation
+        return await _store(desk, operation, number, not_applied)
+    except KrosError as exc:
+        logger.warning("operation %s: settings not finished yet: %s", operation.id, exc.code)
+    except Exception:
+        logger.exception("operation %s: unexpected failure while finishing", operation.id)
+    return operation
+
+
+async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None, tuple[str, ...]]:
+    target = routing.still_wanted(operation)
+    number = None if await _has_gone_on(desk, operation) else await _read_back(desk, operation)
+    if number is None:
+        return None, routing.names(target)
+    lacking = routing.names(routing.missing(number, target))
+    if routing.changed_by_others(operation, number):
+        return number, lacking
+
+    async def not_chosen_anew() -> bool:
+        current = await desk.journal.get(operation.id)
+        return current is not None and current.settings_superseded == operation.settings_superseded
+
+    try:
+        applied = await routing.apply(
+            desk.client, number, target, key=f"{operation.id}-settings", go_on=not_chosen_anew
+        )
+    except RateLimitError:
+        raise
+    except ApiError as exc:
+        logger.warning("operation %s: settings refused by KrosAI: %s", operation.id, exc.code)
+        return number, lacking
+    return applied.number, applied.not_applied
+
+
+async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
+    """Whether the number was given up or bought again since, so that its settings are somebody else's."""
+    since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
+    return any(
+        other.id != operation.id
+        and other.action is not Action.CONFIGURE
+        and other.state in {State.DONE, *IN_FLIGHT}
+        and bears_on_ownership(other)
+        for other in since
+    )
+
+
+async def _may_be_listed_later(desk: Desk, operation: Operation) -> bool:
+    """Tell whether a purchase that KrosAI does not show may only not be shown yet."""
+    settled_at = operation.settled_at or 0.0
+    return await desk.journal.now() - settled_at < LISTING_LAG_SECONDS
+
+
+async def _store(
+    desk: Desk, operation: Operation, number: PhoneNumber | None, not_applied: tuple[str, ...]
+) -> Operation:
+    def store(current: Operation, now: float) -> Operation:
+        del now
+        difference = _difference(operation.quote, number, desk.settings.currency) if number else ""
+        read = replace(
+            current,
+            number=routing.stored(number) if number else current.number,
+            look_at=None if _stays(number) else current.look_at,
+            note=current.note if difference in current.note else f"{current.note} {difference}".strip(),
+            reserved_cents=max(current.reserved_cents, _reported_cents(operation.quote, number)),
+        )
+        if current.settings_superseded != operation.settings_superseded:  # chosen anew meanwhile: look again
+            return read
+        return replace(read, not_applied=not_applied, settings_pending=False)
+
+    stored = await desk.journal.change(operation.id, store)
+    desk.changes.of(stored)
+    return stored
+
+
+async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
+    named = operation.number.id if operation.number is not None else ""
+    number = await _held(desk, operation, named)
+    if number is not None:
+        return number
+    # The id in the answer to the purchase may have been that of an order.
+    listed = evidence.bought(operation, await find_owned(desk.client, e164=operation.e164))
+    return None if listed is None or listed.id == named else await _held(desk, operation, listed.id)
+
+
+async def _held(desk: Desk, operation: Operation, number_id: str) -> PhoneNumber | None:
+    """Read the number of a purchase by an id; None if that is not of it."""
+    if not number_id or evidence.was_owned_before(operation, number_id):
+        return None
+    number = (await find_owned(desk.client, number_id=number_id)).living
+    return number if number is not None and number.e164 == operation.e164 else None
+
+
+def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:
+    """Tell a price that KrosAI reports after the purchase and that is not the one shown."""
+    told = []
+    for reported, shown, what in (
+        (number.setup_cents, quote.setup_cents, "for setup"),
+        (number.monthly_cents, quote.monthly_cents, "a month"),
+    ):
+        if reported is not None and reported != shown:
+            before = "where no price was stated" if shown is None else f"not the {show_cents(shown, currency)} shown"
+            told.append(f"{show_cents(reported, currency)} {what}, {before}")
+    return f"KrosAI now reports {', and '.join(told)}." if told else ""
+
+
+def _reported_cents(quote: Quote, number: PhoneNumber | None) -> int:
+    """Add up what KrosAI reports as charged; what it leaves out counts as it was shown."""
+    if number is None or (number.setup_cents is None and number.monthly_cents is None):
+        return 0
+    setup = quote.setup_cents if number.setup_cents is None else number.setup_cents
+    monthly = quote.monthly_cents if number.monthly_cents is None else number.monthly_cents
+    return (setup or 0) + (monthly or 0)

@@ -1,0 +1,17 @@
+"""Which act carries an operation out."""
+
+from collections.abc import Mapping
+
+from kros_mcp.operations.acts.base import Act
+from kros_mcp.operations.acts.configuration import CONFIGURATION
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.model import Action, Operation
+
+ACTS: Mapping[Action, Act] = {act.action: act for act in (PURCHASE, RELEASE, CONFIGURATION)}
+"""Every act; another one is a file beside these, listed here, and its tool."""
+
+
+def act_of(operation: Operation) -> Act:
+    """Return the act of an operation."""
+    return ACTS[operation.action]

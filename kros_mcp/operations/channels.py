@@ -1,0 +1,254 @@
+"""From a proposal to a person's yes or no, and from there to the act.
+
+Which channel a question takes is decided here, and what an answer does.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import anyio
+
+from kros_mcp.errors import ConfirmationError, KrosError, OperationError
+from kros_mcp.krosai import within
+from kros_mcp.operations import moves, policy
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import PERSON, By
+from kros_mcp.operations.execution import Yes
+from kros_mcp.operations.model import Channel, Operation, Request, State
+from kros_mcp.operations.progress import Tell
+from kros_mcp.operations.runner import Runner
+from kros_mcp.settings import Confirmation
+
+TurnedDown = Literal[State.DECLINED, State.CANCELLED]
+
+READING_SECONDS = 2.0
+"""No person reads a prompt in less; a client that turns it down sooner has shown it to nobody."""
+
+_CLIENT = By("client", "prompt")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An operation as a call finds it.
+
+    `ask` says that the client is to show the prompt now; `code` is the confirmation code that the call
+    came with, already found right.
+    """
+
+    operation: Operation
+    ask: bool = False
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """Where a call leaves an operation; `code` is set only where the agent is to ask and call again."""
+
+    operation: Operation
+    code: str = ""
+    ended: Operation | None = None
+    """The operation before this one, if that failed because its price had changed."""
+    unread: bool = False
+    """Whether the client turned its prompt down before anybody could read it."""
+
+
+def require_channel(desk: Desk, *, can_ask: bool, code: str) -> None:
+    """Raise where no yes could come about, before anything is proposed.
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE`, or `CODE_NOT_USED`.
+    """
+    mode = desk.settings.confirmation
+    if code and mode is not Confirmation.CONVERSATION:
+        raise ConfirmationError(
+            f"This server takes no confirmation codes (KROS_CONFIRMATION={mode}); nothing was charged or changed.",
+            code="CODE_NOT_USED",
+            next_step="Call again without confirmation_code.",
+        )
+    if mode is Confirmation.PROMPT and not can_ask:
+        raise ConfirmationError(
+            "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client "
+            "cannot show one; nothing was charged or changed.",
+            code="PROMPT_UNAVAILABLE",
+            next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
+            "another way of confirming.",
+        )
+
+
+async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Request, code: str) -> Standing:
+    """Find a code right for an operation, or raise.
+
+    Args:
+        desk: The account's resources.
+        operation: The newest operation of this principal for the number that was named.
+        request: The settings that came with the code; those left out stand as they were shown.
+        code: What the model sent.
+
+    Raises:
+        ConfirmationError: `NO_CODE_ISSUED`, `WRONG_CODE`, `SETTINGS_DIFFER` or `CODE_EXPIRED`.
+    """
+    if operation is None:
+        raise no_code(None)
+    await check_code(desk.journal, operation, code)
+    if _differs(operation.request, request):
+        raise ConfirmationError(
+            "The settings in this call are not those that the person was asked about; nothing was charged or changed.",
+            code="SETTINGS_DIFFER",
+            next_step="Call again with the same arguments as before, or without confirmation_code for a new question.",
+            operation_id=operation.id,
+        )
+    if operation.state in {State.EXPIRED, State.DECLINED, State.CANCELLED}:
+        raise ConfirmationError(
+            f"Operation {operation.id} is {operation.state}, so its code confirms nothing; "
+            "nothing was charged or changed.",
+            code="CODE_EXPIRED",
+            operation_id=operation.id,
+        )
+    return Standing(operation, code=code)
+
+
+async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, answering: bool) -> Standing:
+    """Decide where the person is asked, and note it before the question goes out.
+
+    Args:
+        desk: The account's resources.
+        operation: As proposed or found standing.
+        can_ask: Whether the client can show a prompt.
+        answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
+    """
+    if operation.state is not State.PROPOSED:
+        return Standing(operation)
+    unanswered = operation.asked_at is not None and not answering
+    if policy.needs_approver(desk.settings, operation):
+        channel = Channel.APPROVER
+    elif desk.settings.confirmation is Confirmation.PROMPT or (can_ask and not unanswered):
+        channel = Channel.PROMPT
+    else:
+        channel = Channel.CODE
+
+    def put(current: Operation, now: float) -> Operation:
+        if current.state is not State.PROPOSED:
+            return current
+        put = replace(current, channel=channel, asked_at=current.asked_at or now)
+        approver = channel is Channel.APPROVER
+        if approver is (current.channel is Channel.APPROVER):
+            return put
+        # An approver has hours, a question or a code in the conversation minutes, whichever came first.
+        return replace(put, expires_at=now + policy.waiting_seconds(desk.settings, approver=approver))
+
+    if operation.channel is not channel or operation.asked_at is None:
+        operation = await desk.journal.change(operation.id, put)
+    return Standing(operation, ask=channel is Channel.PROMPT and operation.state is State.PROPOSED)
+
+
+async def conclude(
+    desk: Desk,
+    runner: Runner,
+    standing: Standing,
+    answer: Answer | TurnedDown | None,
+    *,
+    seconds: float,
+    tell: Tell | None = None,
+) -> Conclusion:
+    """Do what the answer says, and wait for the outcome at most so long.
+
+    Args:
+        desk: The account's resources.
+        runner: Carries acts out.
+        standing: The operation as this call found it.
+        answer: What the person chose; `DECLINED` or `CANCELLED` for a prompt turned down; None if
+            no prompt was shown.
+        seconds: How long to wait for the outcome.
+        tell: Hears the steps of the act meanwhile.
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE`: the client turned the prompt down by itself, and only prompts count.
+    """
+    operation = standing.operation
+    if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
+        if isinstance(answer, State) and await _is_unread(desk, operation):
+            return await _ask_without_prompts(desk, operation)
+        if isinstance(answer, State):
+            return Conclusion(await _turn_down(desk, operation, answer, "The person turned the prompt down."))
+        if answer is not None and not answer.is_yes(operation):
+            slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
+            return Conclusion(await _turn_down(desk, operation, State.DECLINED, slip or "The person said no."))
+        if answer is None and not standing.code:
+            return Conclusion(operation, code=_code(desk, operation))
+        runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
+    give_up_at = anyio.current_time() + seconds
+    ended = await _outcome(runner, operation, seconds, tell)
+    return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
+
+
+async def requote(desk: Desk, ended: Operation, *, seconds: float) -> Conclusion:
+    """After a price that changed, propose the same purchase at the new one; conversation only.
+
+    A code goes with it only where the first question went by code: a client that shows prompts is to
+    show another. Where nothing can be proposed in `seconds`, the change of price is told alone.
+    """
+    if desk.settings.confirmation is not Confirmation.CONVERSATION:
+        return Conclusion(ended)
+    wish = replace(ended.request, inventory_id="")
+    try:
+        with within(seconds):
+            operation = await PURCHASE.propose(desk, ended.principal, wish, ended.e164)
+    except KrosError:
+        return Conclusion(ended)
+    if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
+        return Conclusion(operation, ended=ended)
+    standing = await choose_channel(desk, operation, can_ask=False, answering=False)
+    return Conclusion(standing.operation, code=_code(desk, standing.operation), ended=ended)
+
+
+async def _is_unread(desk: Desk, operation: Operation) -> bool:
+    """Whether a prompt that was just turned down cannot have been read, however often it was shown before."""
+    return operation.asked_at is not None and await desk.journal.now() - operation.asked_at < READING_SECONDS
+
+
+async def _ask_without_prompts(desk: Desk, operation: Operation) -> Conclusion:
+    """Go on as with a client that shows no prompts."""
+    if desk.settings.confirmation is Confirmation.CONVERSATION:
+        standing = await choose_channel(desk, operation, can_ask=False, answering=False)
+        code = _code(desk, standing.operation) if standing.operation.state is State.PROPOSED else ""
+        return Conclusion(standing.operation, code=code, unread=True)
+    await _turn_down(desk, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
+    raise ConfirmationError(
+        "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client turned "
+        f"it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
+        code="PROMPT_UNAVAILABLE",
+        next_step="Tell the person that their client answers prompts by itself: they need one that shows them, or the "
+        "operator chooses another way of confirming.",
+        operation_id=operation.id,
+    )
+
+
+def _code(desk: Desk, operation: Operation) -> str:
+    return code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
+
+
+async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: Tell | None) -> Operation:
+    """Wait for an act; whatever stopped it before it began names the operation, whose yes still stands."""
+    try:
+        return await runner.wait(operation.id, seconds, tell, known=operation)
+    except KrosError as exc:
+        exc.operation_id = exc.operation_id or operation.id
+        raise
+
+
+async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str, *, by: By = PERSON) -> Operation:
+    try:
+        return await desk.change(operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by)
+    except OperationError:
+        return await desk.journal.get(operation.id) or operation
+
+
+def _differs(shown: Request, given: Request) -> bool:
+    flags = ((shown.allow_inbound, given.allow_inbound), (shown.allow_outbound, given.allow_outbound))
+    return (
+        (given.endpoint_id not in {"", shown.endpoint_id})
+        or any(new is not None and new != old for old, new in flags)
+        or given.permanent != shown.permanent
+    )

@@ -1,0 +1,75 @@
+"""Change the settings of a number that is not protected; costs nothing and can be undone, so no yes is asked for."""
+
+from dataclasses import dataclass
+
+from kros_mcp.errors import InvalidArgumentError, OutcomeUnknownError, TooSlowError
+from kros_mcp.krosai import PhoneNumber, within
+from kros_mcp.operations import policy
+from kros_mcp.operations.acts import proposal, routing
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import SERVER, By
+from kros_mcp.operations.model import Request, new_operation_id
+from kros_mcp.operations.runner import Runner
+
+_LONGEST_CHANGE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class DirectChange:
+    """A number before and after; `after` is None while the change is still under way."""
+
+    before: PhoneNumber
+    after: PhoneNumber | None
+    not_applied: tuple[str, ...] = ()
+    deferred: bool = False
+
+
+async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNumber:
+    """Check a change before anything is written, and read the number as it stands now.
+
+    Raises:
+        InvalidArgumentError: Nothing is to be changed, or the endpoint does not exist.
+        OperationError: The number is not owned.
+        RefusedError: This server only reads.
+    """
+    policy.check_writable(desk.settings)
+    if not routing.names(routing.wanted(request)):
+        raise InvalidArgumentError("Nothing to change: give endpoint_id, allow_inbound or allow_outbound.")
+    await proposal.require_endpoint(desk, request.endpoint_id)
+    number = await proposal.require_owned(desk, request.number_id, e164)
+    return await desk.client.get_number(number.id) if e164 else number
+
+
+async def configure(
+    desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float, by: By = SERVER
+) -> DirectChange:
+    """Apply settings to a number that is not protected, in a task that the server owns.
+
+    Args:
+        desk: The account's resources.
+        runner: Owns the task, so that a client that goes away does not cut it in half.
+        number: As `require_changeable` read it.
+        request: The settings wanted.
+        seconds: How long to wait; after that it goes on by itself.
+        by: Who asks for it.
+    """
+    target = routing.wanted(request)
+
+    async def change() -> DirectChange:
+        await desk.journal.settings_changed(desk.account, number.e164, routing.names(target), by=by)
+        try:
+            with within(_LONGEST_CHANGE_SECONDS):
+                applied = await routing.apply(desk.client, number, target, key=new_operation_id())
+        except TooSlowError as exc:
+            raise OutcomeUnknownError(
+                "KrosAI did not answer in time; whether it changed the number is not known.",
+                next_step="Call get_phone_number later to see its settings.",
+            ) from exc
+        finally:
+            desk.changes.of_numbers()
+        return DirectChange(
+            before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred
+        )
+
+    done = await runner.shelter(change, seconds)
+    return done or DirectChange(before=number, after=None)

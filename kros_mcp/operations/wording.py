@@ -1,0 +1,289 @@
+"""Every sentence about an act that a person is asked or told.
+
+Each is built from the stored operation alone, so that the same operation always asks the same question and no two
+operations ask the same one. Names from upstream never stand in it, and ids are quoted. `currency` is the operator's
+label, or empty.
+"""
+
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from typing import ClassVar, Final
+
+from kros_mcp.krosai import quoted_id
+from kros_mcp.money import show_cents, show_price
+from kros_mcp.numbering import last_four, spoken
+from kros_mcp.operations.acts.routing import still_lacking
+from kros_mcp.operations.confirmation import MAX_TRIES
+from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.times import utc
+
+_ENVIRONMENTS: Final = {
+    "live": "This is the live account: real money.",
+    "test": "This is a test key.",
+    "simulator": "This is the simulator: no real money.",
+}
+_SAY_AND_WAIT: Final = (
+    "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
+    "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
+)
+_LATER: Final = "Call get_operation with this operation_id in a few seconds. Do not start again."
+
+
+class Wording(ABC):
+    """The words of one kind of act.
+
+    Args:
+        to_do: As in "Shall I buy it?".
+        doing: As in "buying +1 202 555 0100".
+        done: As in "+1 202 555 0100 is bought".
+        heading: How the question begins, as in "Buy +1 202 555 0100?".
+    """
+
+    to_do: ClassVar[str]
+    doing: ClassVar[str]
+    done: ClassVar[str]
+    heading: ClassVar[str]
+    asks_for_digits: ClassVar[bool] = False
+    """Whether a yes needs the last four digits of the number."""
+
+    @property
+    def verb(self) -> str:
+        """The act as one word, such as Buy."""
+        return self.to_do.capitalize()
+
+    @abstractmethod
+    def statement(self, operation: Operation, currency: str) -> str:
+        """Write what a person is to know before they say yes or no."""
+
+    @abstractmethod
+    def particulars(self, operation: Operation, currency: str) -> list[str]:
+        """Write the lines of the prompt between its headline and its end."""
+
+    @abstractmethod
+    def ended(self, operation: Operation, currency: str) -> str:
+        """Write what an act that is done has come to, without what was not applied."""
+
+    def question(self, operation: Operation, currency: str, *, attempt: int = 1) -> str:
+        """Write the prompt that a client shows to a person.
+
+        Args:
+            operation: As it stands in the journal.
+            currency: The operator's label, or empty.
+            attempt: 2 and 3 after wrong digits; told, so that each try is a question of its own.
+        """
+        where = f", {operation.quote.country}" if operation.quote.country else ""
+        lines = [f"{self.heading} {spoken(operation.e164)} ({operation.e164}{where})?"]
+        lines += self.particulars(operation, currency)
+        if attempt > 1:
+            lines.append(f"Those were not its last four digits. Try {attempt} of {MAX_TRIES}.")
+        until = datetime.fromtimestamp(operation.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        lines.append(f"Operation {operation.id}, to be answered by {until} UTC.")
+        return "\n".join(lines)
+
+    def sentence(self, operation: Operation, currency: str) -> str:
+        """Write what an agent says aloud to ask a person for a yes or a no."""
+        return f"{self.statement(operation, currency)} Shall I {self.to_do} it?"
+
+    def summary(self, operation: Operation, currency: str, *, code: str = "") -> tuple[str, str]:
+        """Write where an operation stands, and what the agent is to do next.
+
+        Args:
+            operation: As it stands.
+            currency: The operator's label, or empty.
+            code: The confirmation code, only where the agent is to ask and call again.
+        """
+        number, doing = spoken(operation.e164), self.doing.capitalize()
+        match operation.state:
+            case State.PROPOSED:
+                words = self._waiting(operation, currency, code=code)
+            case State.CONFIRMED:
+                words = (f"{doing} {number} is approved and about to start.", _LATER)
+            case State.SENDING:
+                words = (f"{doing} {number} is under way; its outcome is not known yet.", _LATER)
+            case State.UNKNOWN:
+                words = (self._unknown(operation), _keep_asking(operation))
+            case State.DONE:
+                next_step = "Tell the person what was not applied." if operation.not_applied else "Nothing more to do."
+                words = (self.ended(operation, currency), next_step)
+            case State.FAILED:
+                words = (self.failed(operation), operation.next_step or "Ask the person whether to try again.")
+            case _:
+                ended = f"{doing} {number} was {operation.state}; nothing was charged or changed."
+                words = (f"{ended} {operation.message}".strip(), "Do not ask again unless the person brings it up.")
+        return words
+
+    def failed(self, operation: Operation) -> str:
+        """Write why an operation failed, naming the number and saying that nothing happened to it."""
+        message = operation.message
+        if operation.e164 not in message or "nothing was" not in message.lower():
+            message = f"{message} {spoken(operation.e164)} was not {self.done}; nothing was charged or changed."
+        return message.strip()
+
+    def _waiting(self, operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
+        if operation.channel is Channel.APPROVER:
+            return (
+                f"An approver has been asked. {self.statement(operation, currency)}",
+                "Tell the person that an approver must agree first, and look again later with get_operation.",
+            )
+        asking = self.sentence(operation, currency)
+        if code:
+            return asking, _SAY_AND_WAIT
+        if operation.channel is Channel.PROMPT:
+            return (
+                f"The person is being asked in the client. {asking}",
+                "Wait for the person's answer to the prompt.",
+            )
+        return asking, "Call the same tool again with the same arguments to ask the person."
+
+    def _unknown(self, operation: Operation) -> str:
+        number = spoken(operation.e164)
+        if operation.corrected_at is None:
+            lost = f"The answer to {self.doing} {number} was lost, so it is not known yet whether it happened"
+            return f"{lost}; it will not be sent again."
+        called = f"{number} was called {self.done} at first, and it is not known now whether it is"
+        return f"{called}; it will not be sent again. {operation.note}".strip()
+
+
+class PurchaseWording(Wording):
+    """How a purchase is spoken of."""
+
+    to_do = "buy"
+    doing = "buying"
+    done = "bought"
+    heading = "Buy"
+
+    def statement(self, operation: Operation, currency: str) -> str:
+        """Write what a person is to know before they say yes or no."""
+        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        unusual = changes(operation, usual=False)
+        then = f" Then: {unusual}." if unusual else ""
+        return f"Buying {_number_in_its_country(operation)} costs {cost}.{then} {_environment(operation)}"
+
+    def particulars(self, operation: Operation, currency: str) -> list[str]:
+        """Write the lines of the prompt between its headline and its end."""
+        wanted = changes(operation)
+        return [
+            f"Now, first month included: {show_cents(operation.quote.due_now_cents, currency)}.",
+            f"Then every month: {show_cents(operation.quote.monthly_cents, currency)}.",
+            _environment(operation),
+            *([f"Then: {wanted}."] if wanted else []),
+        ]
+
+    def ended(self, operation: Operation, currency: str) -> str:
+        """Write what an act that is done has come to."""
+        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        unseen = " KrosAI does not list it among the owned numbers yet." if operation.look_at is not None else ""
+        number = spoken(operation.e164)
+        return f"{number} is bought; it costs {cost}.{unseen}{_note(operation)}{not_applied(operation)}"
+
+
+class ReleaseWording(Wording):
+    """How a release is spoken of."""
+
+    to_do = "release"
+    doing = "releasing"
+    done = "released"
+    heading = "Release"
+    asks_for_digits = True
+
+    def statement(self, operation: Operation, currency: str) -> str:
+        """Write what a person is to know before they say yes or no."""
+        del currency
+        return (
+            f"Releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
+            f"{routed(operation)}. {_finality(operation)} {_environment(operation)}"
+        )
+
+    def particulars(self, operation: Operation, currency: str) -> list[str]:
+        """Write the lines of the prompt between its headline and its end."""
+        del currency
+        return [
+            f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)}",
+            _environment(operation),
+            f"To release it, type its last four digits: {last_four(operation.e164)}.",
+        ]
+
+    def ended(self, operation: Operation, currency: str) -> str:
+        """Write what an act that is done has come to."""
+        del currency
+        number = spoken(operation.e164)
+        return f"{number} is released; calls to it no longer arrive.{_note(operation)}{not_applied(operation)}"
+
+
+class ConfigurationWording(Wording):
+    """How the change of a protected number is spoken of."""
+
+    to_do = "change"
+    doing = "changing"
+    done = "changed"
+    heading = "Change the protected number"
+
+    def statement(self, operation: Operation, currency: str) -> str:
+        """Write what a person is to know before they say yes or no."""
+        del currency
+        number = _number_in_its_country(operation)
+        return f"{number} is a protected number; the change would be: {changes(operation)}. {_environment(operation)}"
+
+    def particulars(self, operation: Operation, currency: str) -> list[str]:
+        """Write the lines of the prompt between its headline and its end."""
+        del currency
+        return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", _environment(operation)]
+
+    def ended(self, operation: Operation, currency: str) -> str:
+        """Write what an act that is done has come to."""
+        del currency
+        number = spoken(operation.e164)
+        if operation.not_applied:
+            return f"{number} is not changed as asked.{_note(operation)}{not_applied(operation)}"
+        return f"{number} is changed: {changes(operation)}.{_note(operation)}"
+
+
+def changes(operation: Operation, *, usual: bool = True) -> str:
+    """Name the settings that an operation would bring about; `usual` is whether calls that are on are named."""
+    wanted = operation.request
+    parts = []
+    if wanted.endpoint_id:
+        kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
+        trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
+        parts.append(f"calls go to endpoint {quoted_id(wanted.endpoint_id)}{kind}{trouble}")
+    for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
+        if value is False or (value and usual):
+            parts.append(f"{name} calls {'on' if value else 'off'}")
+    return ", ".join(parts)
+
+
+def routed(operation: Operation) -> str:
+    """Say where calls to the number went when the operation was proposed."""
+    return operation.quote.routed_to or "no endpoint"
+
+
+def not_applied(operation: Operation) -> str:
+    """Say which settings KrosAI did not take, or that they are still to come; empty where all is as asked."""
+    if operation.not_applied:
+        return f" KrosAI did not apply {', '.join(operation.not_applied)}."
+    return " Its settings are still being applied." if operation.settings_pending and still_lacking(operation) else ""
+
+
+def _number_in_its_country(operation: Operation) -> str:
+    where = f" in {operation.quote.country}" if operation.quote.country else ""
+    return f"{spoken(operation.e164)}{where}"
+
+
+def _environment(operation: Operation) -> str:
+    return _ENVIRONMENTS[operation.quote.environment]
+
+
+def _note(operation: Operation) -> str:
+    return f" {operation.note}" if operation.note else ""
+
+
+def _finality(operation: Operation) -> str:
+    record = " Its record is deleted too." if operation.request.permanent else ""
+    return f"This cannot be undone.{record}"
+
+
+def _keep_asking(operation: Operation) -> str:
+    again = (
+        f"looks at KrosAI again at {utc(operation.look_at)[11:16]} UTC" if operation.look_at else "keeps asking KrosAI"
+    )
+    return f"Call get_operation later; never start it anew. The server {again}."

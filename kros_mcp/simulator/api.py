@@ -1,0 +1,132 @@
+"""What each API operation does: reads the call, asks the faults, moves the account, writes the answer.
+
+Undocumented and therefore INVENTED: malformed parameters get a 400 without a code, a purchase's stated
+costs go unheeded, and a release by any other `action` than `release`, or of a pending number, is refused.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from kros_mcp.simulator import answers
+from kros_mcp.simulator.answers import empty_with_errors, retouched
+from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_fields, read_page, read_settings
+from kros_mcp.simulator.faults import Faults
+from kros_mcp.simulator.records import SimNumber
+from kros_mcp.simulator.sales import purchase
+from kros_mcp.simulator.search import search
+from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing
+
+ENDPOINTS_LIMIT = 50
+
+
+def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
+    """Do what the call asks.
+
+    Raises:
+        RefusalError: KrosAI answers with an error; nothing was done.
+    """
+    account.catch_up()
+    return _ACTS[call.operation](account, faults, call)
+
+
+def _list_owned(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
+    limit, offset = read_page(call, account.profile.owned_limit)
+    if faults.strikes("errors_in_list", call.operation):
+        return empty_with_errors(account, "phone_numbers")
+    wanted = {"country": call.query.get("country")}
+    if account.profile.filters_by_status:
+        wanted["status"] = call.query.get("status")
+    found = [answers.number_body(account, number) for number in account.listed() if fits(number, wanted)]
+    if 0 < offset < len(found) and faults.strikes("shifting_pages", call.operation):
+        del found[offset - 1]
+    if account.owned and faults.strikes("unready_record", call.operation):
+        found.append(answers.unready_body(account, next(iter(account.owned.values())), account.unready_id))
+    totals = {"total": len(found), "limit": limit, "offset": offset}
+    page = retouched(faults, call.operation, found[offset : offset + limit])
+    return Answer(200, answers.list_body(account, "phone_numbers", page, totals))
+
+
+def _get(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
+    number = account.number(call.id)
+    priced = not faults.strikes("missing_prices", call.operation)
+    named = account.profile.shows_endpoint_of_number and number.endpoint_id is not None
+    hostile = named and faults.strikes("hostile_names", call.operation)
+    body = answers.number_details(account, number, priced=priced, hostile=hostile)
+    others = (each for each in account.listed() if each.status == "active" and each is not number)
+    if (other := next(others, None)) and faults.strikes("other_record", call.operation):
+        body["id"] = account.ids.shown(other.id)
+    return Answer(200, retouched(faults, call.operation, [body])[0])
+
+
+def _update(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
+    number = account.number(call.id)
+    settings = read_settings(faults, call, read_fields(call))
+    account.require_endpoint(settings.get("endpoint_id"))
+    account.agenda.hurry(number.id)
+    if late := faults.strike("late_change", call.operation):
+        account.agenda.add(late["seconds"], partial(_change_late, account, number, settings), about=number.id)
+    else:
+        account.change(number, settings)
+    return Answer(200, answers.written_body(account, number))
+
+
+def _change_late(account: SimulatedAccount, number: SimNumber, settings: Mapping[str, Any]) -> None:
+    if account.owned.get(number.id) is number and number.status in LIVING:
+        account.change(number, settings)
+
+
+def _release(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
+    number = account.number(call.id)
+    action = call.query.get("action")
+    if action not in {None, "release"}:
+        raise RefusalError(400, "action must be release")
+    if number.status == "pending":
+        raise RefusalError(409, "The number is not active yet")
+    if word := faults.strike("ended_word", call.operation):
+        account.release(number, word["status"])
+        if account.profile.returns_to_pool:
+            account.offer_again(number)
+        return Answer(200, answers.number_body(account, number))
+    if account.profile.returns_to_pool:
+        account.delete(number)
+        return Answer(200, {"success": True})
+    if action is None:
+        account.delete(number)
+        return Answer(204)
+    account.release(number)
+    return Answer(200, answers.number_body(account, number))
+
+
+def _list_endpoints(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
+    if faults.strikes("errors_in_list", call.operation):
+        return empty_with_errors(account, "endpoints")
+    hostile = faults.strikes("hostile_names", call.operation)
+    found = [answers.endpoint_body(account, each, hostile=hostile) for each in account.endpoints.values()]
+    if not account.profile.filters_endpoints:
+        return Answer(200, found)
+    limit, offset = read_page(call, ENDPOINTS_LIMIT)
+    wanted = {name: call.query.get(name) for name in ("type", "status")}
+    found = [each for each in found if all(value in {None, each[name]} for name, value in wanted.items())]
+    totals = {"total": len(found)}
+    return Answer(200, answers.list_body(account, "endpoints", found[offset : offset + limit], totals))
+
+
+def _get_endpoint(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
+    endpoint = account.endpoint(call.id)
+    if faults.strikes("no_single_endpoint", call.operation):
+        raise missing()
+    hostile = faults.strikes("hostile_names", call.operation)
+    return Answer(200, answers.endpoint_body(account, endpoint, hostile=hostile))
+
+
+_ACTS: Mapping[str, Callable[[SimulatedAccount, Faults, ApiCall], Answer]] = {
+    "list_owned": _list_owned,
+    "search": search,
+    "get": _get,
+    "purchase": purchase,
+    "update": _update,
+    "release": _release,
+    "list_endpoints": _list_endpoints,
+    "get_endpoint": _get_endpoint,
+}

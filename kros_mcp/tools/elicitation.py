@@ -1,0 +1,218 @@
+"""What runs before a guarded tool: one resolver finds or stores the operation, the next asks the person.
+
+On the modern protocol both run again when the answer comes back, and find the same operation.
+"""
+
+from typing import Annotated, Any, TypeVar
+
+from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, ElicitationResult
+from mcp.server.mcpserver import Elicit, Resolve
+
+from kros_mcp.errors import ConfirmationError, InvalidArgumentError
+from kros_mcp.krosai import PhoneNumber, within
+from kros_mcp.operations import direct_change
+from kros_mcp.operations.acts.configuration import CONFIGURATION
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.channels import Standing, TurnedDown, choose_channel, confirmed_by_code, require_channel
+from kros_mcp.operations.confirmation import (
+    MAX_TRIES,
+    Answer,
+    ConfigureAnswer,
+    PurchaseAnswer,
+    ReleaseAnswer,
+)
+from kros_mcp.operations.journal import of_earlier
+from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.tools.call import Call, ToolContext, can_ask, current_call, is_answering, is_modern, principal, runtime
+from kros_mcp.tools.parameters import e164_or_id
+from kros_mcp.tools.stream import current_stream
+
+PROMPT_UNANSWERED = "PROMPT_UNANSWERED"
+T = TypeVar("T", PurchaseAnswer, ReleaseAnswer, ConfigureAnswer)
+
+
+async def purchase_proposal(
+    ctx: ToolContext,
+    inventory_id: str,
+    e164: str,
+    country: str,
+    type: str,  # noqa: A002 - KrosAI's own name
+    endpoint_id: str,
+    allow_inbound: bool,
+    allow_outbound: bool,
+    confirmation_code: str,
+) -> Standing:
+    """Find or store the purchase that is asked for."""
+    if inventory_id and e164:
+        raise InvalidArgumentError("Give either inventory_id or e164, not both.")
+    desk = runtime(ctx).desk
+    seen = bool(e164) and desk.inventory.seen(e164=e164) is not None
+    if not inventory_id and not (e164 and (type or seen or confirmation_code)):
+        raise InvalidArgumentError("Give inventory_id from a search; or else e164 together with country and type.")
+    request = Request(
+        inventory_id=inventory_id,
+        country=country,
+        type=type,
+        endpoint_id=endpoint_id,
+        allow_inbound=allow_inbound,
+        allow_outbound=allow_outbound,
+    )
+    require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
+    with within(current_call.get().seconds_left):
+        if confirmation_code:
+            identity = desk.identity(principal(ctx), PURCHASE.action)
+            with of_earlier():
+                found = await desk.journal.find(identity, e164=e164, inventory_id=inventory_id)
+                if found is None and (sighting := desk.inventory.seen(inventory_id=inventory_id)) is not None:
+                    # KrosAI may have given the number another id since, under which it was proposed.
+                    found = await desk.journal.find(identity, e164=sighting.e164)
+                return await confirmed_by_code(desk, found, request, confirmation_code)
+        operation = await PURCHASE.propose(desk, principal(ctx), request, e164)
+    return await _put(ctx, operation)
+
+
+async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> Standing:
+    """Find or store the release that is asked for."""
+    desk = runtime(ctx).desk
+    e164, opaque_id = e164_or_id(number_id)
+    request = Request(number_id=opaque_id, permanent=permanent)
+    require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
+    with within(current_call.get().seconds_left):
+        if confirmation_code:
+            identity = desk.identity(principal(ctx), RELEASE.action)
+            with of_earlier():
+                found = await desk.journal.find(identity, e164=e164, number_id=opaque_id)
+                return await confirmed_by_code(desk, found, request, confirmation_code)
+        operation = await RELEASE.propose(desk, principal(ctx), request, e164)
+    return await _put(ctx, operation)
+
+
+async def configuration_proposal(
+    ctx: ToolContext,
+    number_id: str,
+    endpoint_id: str,
+    allow_inbound: str,
+    allow_outbound: str,
+    confirmation_code: str,
+) -> Standing | PhoneNumber:
+    """Find or store the change of a protected number; any other number is answered as it stands now."""
+    desk = runtime(ctx).desk
+    e164, opaque_id = e164_or_id(number_id)
+    request = Request(
+        number_id=opaque_id,
+        endpoint_id=endpoint_id,
+        allow_inbound=flag(allow_inbound),
+        allow_outbound=flag(allow_outbound),
+    )
+    with within(current_call.get().seconds_left):
+        number = await direct_change.require_changeable(desk, request, e164)
+        if number.e164 not in desk.settings.protected_numbers:
+            return number
+        require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
+        if confirmation_code:
+            identity = desk.identity(principal(ctx), CONFIGURATION.action)
+            with of_earlier():
+                found = await desk.journal.find(identity, e164=number.e164)
+                return await confirmed_by_code(desk, found, request, confirmation_code)
+        operation = await CONFIGURATION.propose(desk, principal(ctx), request, number)
+    return await _put(ctx, operation)
+
+
+def ask_purchase(
+    ctx: ToolContext, standing: Annotated[Standing, Resolve(purchase_proposal)]
+) -> Elicit[PurchaseAnswer] | None:
+    """Put the purchase to the person."""
+    return _ask(ctx, standing, PurchaseAnswer)
+
+
+def ask_configuration(
+    ctx: ToolContext, standing: Annotated[Standing | PhoneNumber, Resolve(configuration_proposal)]
+) -> Elicit[ConfigureAnswer] | None:
+    """Put the change of a protected number to the person."""
+    return _ask(ctx, standing, ConfigureAnswer) if isinstance(standing, Standing) else None
+
+
+def ask_release(
+    ctx: ToolContext, standing: Annotated[Standing, Resolve(release_proposal)]
+) -> Elicit[ReleaseAnswer] | None:
+    """Put the release to the person."""
+    return _ask(ctx, standing, ReleaseAnswer)
+
+
+def ask_release_again(
+    ctx: ToolContext,
+    standing: Annotated[Standing, Resolve(release_proposal)],
+    first: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release)],
+) -> Elicit[ReleaseAnswer] | None:
+    """Ask once more after wrong digits."""
+    return _ask(ctx, standing, ReleaseAnswer, attempt=2) if slipped(standing, first) else None
+
+
+def ask_release_a_last_time(
+    ctx: ToolContext,
+    standing: Annotated[Standing, Resolve(release_proposal)],
+    second: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_again)],
+) -> Elicit[ReleaseAnswer] | None:
+    """Ask a third and last time after wrong digits."""
+    return _ask(ctx, standing, ReleaseAnswer, attempt=MAX_TRIES) if slipped(standing, second) else None
+
+
+async def _put(ctx: ToolContext, operation: Operation) -> Standing:
+    """Decide where the person is asked, unless the prompt is open already."""
+    here, call = runtime(ctx), current_call.get()
+    if operation.id in here.asking or here.runner.is_under_way(operation.id):
+        return Standing(operation)
+    if can_ask(ctx) and not is_modern(ctx):
+        here.asking[operation.id] = call
+        call.holds = operation.id
+        if here.is_stopping:
+            call.take_prompt_back("stopping")
+        if (stream := current_stream.get()) is not None:
+            stream.when_over(lambda: call.take_prompt_back("left"))
+    return await choose_channel(here.desk, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
+
+
+def _ask(ctx: ToolContext, standing: Standing, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:
+    if not standing.ask:
+        return None
+    here, call = runtime(ctx), current_call.get()
+    call.asked = standing.operation.id
+    if call.taken_back:
+        raise unanswered(call)
+    wording = act_of(standing.operation).wording
+    return Elicit(wording.question(standing.operation, here.settings.currency, attempt=attempt), form)
+
+
+def unanswered(call: Call) -> ConfirmationError:
+    """Say that nobody answered the prompt of a call; under `conversation` the next identical call uses a code."""
+    message, next_step = "The prompt could not be answered in the client", "Call again with the same arguments."
+    if call.taken_back == "stopping":
+        message = "This server is stopping and took its prompt back"
+        next_step = "Call again with the same arguments in a few seconds."
+    return ConfirmationError(
+        f"{message}, so nothing was charged or changed.",
+        code=PROMPT_UNANSWERED,
+        next_step=next_step,
+        operation_id=call.asked,
+    )
+
+
+def chosen(result: ElicitationResult[Any]) -> Answer | TurnedDown | None:
+    """Read what the person chose; None if nobody was asked."""
+    if isinstance(result, AcceptedElicitation):
+        answer: Answer | None = result.data
+        return answer
+    return State.DECLINED if isinstance(result, DeclinedElicitation) else State.CANCELLED
+
+
+def slipped(standing: Standing, result: ElicitationResult[ReleaseAnswer]) -> bool:
+    """Tell whether the digits were wrong, which deserves another try."""
+    answer = chosen(result)
+    return isinstance(answer, ReleaseAnswer) and answer.is_slip(standing.operation)
+
+
+def flag(switch: str) -> bool | None:
+    """Read `on` and `off`; None keeps what is."""
+    return {"on": True, "off": False}.get(switch)

@@ -1,6 +1,0 @@
-"""The bundle for Claude Desktop, tried with the official tool and started as Claude Desktop does.
-
-    uv run python -m tests.bundle
-
-It needs the network, for npm, for building a wheel and for what uv installs at the bundle's first start.
-"""

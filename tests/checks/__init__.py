@@ -1,0 +1,1 @@
+"""Programs that check the whole: each is run as `python -m tests.checks.NAME`."""

@@ -1,0 +1,1 @@
+"""What kros-mcp costs: each is run as `python -m tests.checks.benchmarks.NAME`."""

@@ -1,9 +1,0 @@
-"""`python -m tests.node FILE …`: run JavaScript by the project's Node, once what it may load is installed."""
-
-import os
-import sys
-
-from tests.node import install, node
-
-install()
-os.execv(node(), [node(), *sys.argv[1:]])  # noqa: S606 - it takes this process's place, its pipes and its signals
