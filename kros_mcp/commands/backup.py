@@ -49,7 +49,7 @@ def backup(file: str) -> int:
         print(f"The journal is in PostgreSQL, whose own program takes the copy:\n\n  {line}")
         return 1
     copied = back_up(file_of(settings.journal_url), Path(file))
-    print(f"{file} holds {told(copied)}. Anyone who can read it sees who bought what; keep it as the journal.")
+    print(f"{file} holds {described(copied)}. Anyone who can read it sees who bought what; keep it as the journal.")
     return 0
 
 
@@ -84,7 +84,7 @@ def target(journal_url: str | None) -> str:
         raise SettingsError("KROS_JOURNAL_URL is not usable: it is no URL of a PostgreSQL database.") from None
 
 
-def told(copied: Copied) -> str:
+def described(copied: Copied) -> str:
     """Say what a copy holds: how much, how many operations and of when the last is."""
     size = f"{copied.size_bytes / 1_000_000:.1f} MB"
     if copied.last_at is None:

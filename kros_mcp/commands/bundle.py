@@ -129,13 +129,15 @@ def bundle(file: str, *, force: bool) -> int:
             code="FILE_EXISTS",
             next_step="Add --force to replace it.",
         )
-    told = contents()
-    data = packed(told)
+    files = contents()
+    data = packed(files)
     try:
         write_whole(path.resolve(), data, mode=0o644)
     except OSError:
         raise InvalidArgumentError(f"{path} cannot be written.", next_step="Name another file.") from None
-    print(f"Written: {path}, {_NAME} {kros_mcp.__version__}, {len(told)} files, {len(data) // 1024} KiB; no key in it.")
+    print(
+        f"Written: {path}, {_NAME} {kros_mcp.__version__}, {len(files)} files, {len(data) // 1024} KiB; no key in it."
+    )
     print(_NEXT, end="")
     return 0
 
@@ -156,9 +158,9 @@ def contents() -> dict[str, bytes]:
     description = installed.metadata["Summary"]
     # Nothing of this terminal's environment shall show in the bundle, so no settings are read.
     server = build_server(Settings.model_construct())
-    told = anyio.run(manifest, server, description)
+    document = anyio.run(manifest, server, description)
     return {
-        "manifest.json": (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode(),
+        "manifest.json": (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(),
         "pyproject.toml": _project(installed, description).encode(),
         STARTS: _MAIN.encode(),
         ICON: (Path(__file__).parent / ICON).read_bytes(),
@@ -167,16 +169,16 @@ def contents() -> dict[str, bytes]:
     }
 
 
-def packed(told: Mapping[str, bytes]) -> bytes:
+def packed(files: Mapping[str, bytes]) -> bytes:
     """Pack files, so that the same files give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(told):
+        for name in sorted(files):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, on every machine, so that the mode counts
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, told[name])
+            archive.writestr(entry, files[name])
     return buffer.getvalue()
 
 
@@ -231,7 +233,7 @@ async def manifest(server: KrosServer, description: str) -> dict[str, Any]:
     """Describe the bundle.
 
     Args:
-        server: Whose tools and prompts are told of.
+        server: Whose tools and prompts are files of.
         description: One sentence on what the package is.
     """
     form = {name: described()[name] for name in FORM}

@@ -150,14 +150,15 @@ def _fitted(columns: Sequence[Column], widths: list[int], beside: list[int], roo
 
 def _grid(cells: Sequence[Text], columns: Sequence[Column], widths: Sequence[int]) -> rich_table.Table:
     """Return one row; as all have the same widths, they stand in columns."""
-    grid = rich_table.Table.grid(
-        *(
-            rich_table.Column(width=width, justify="right" if column.right else "left", overflow="fold")
-            for column, width in zip(columns, widths, strict=True)
-        ),
-        padding=(0, _GAP, 0, 0),
-    )
-    grid.add_row(*cells)
+    grid = rich_table.Table.grid(padding=0)
+    parts: list[Text] = []
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        if parts:
+            grid.add_column(width=_GAP)
+            parts.append(Text())
+        grid.add_column(width=width, justify="right" if column.right else "left", overflow="fold")
+        parts.append(cell)
+    grid.add_row(*parts)
     return grid
 
 

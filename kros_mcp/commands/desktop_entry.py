@@ -16,7 +16,7 @@ API_KEY = "KROS_API_KEY"
 JOURNAL = "KROS_JOURNAL_URL"
 REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-_WAY = (*PROXIES, "NO_PROXY")
+_PROXY_VARIABLES = (*PROXIES, "NO_PROXY")
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _SCHEMES: tuple[Literal["prefix", "user"], ...] = ("prefix", "user")
 _CACHE_MARK = "CACHEDIR.TAG"
@@ -35,7 +35,7 @@ def entry(environment: Mapping[str, str], *, simulator: bool) -> dict[str, Any]:
     return {
         "command": str(executable(Path(sys.prefix), _programs())),
         "args": ["--simulator"] if simulator else [],
-        "env": carried(environment, simulator=simulator),
+        "env": settings_to_keep(environment, simulator=simulator),
     }
 
 
@@ -71,7 +71,7 @@ def executable(prefix: Path, folders: Iterable[Path]) -> Path:
     return found.absolute()
 
 
-def carried(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str]:
+def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str]:
     """Pick the settings of the stdio server that are set: a cap that gets lost on the way would be no cap."""
     given = {name.upper(): value for name, value in environment.items() if not is_unset(value)}
     wanted = [field.variable for field in described().values()]
@@ -83,12 +83,12 @@ def carried(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str
     elif "XDG_STATE_HOME" in environment and not simulator:
         # Claude Desktop may not have that variable: another journal would be another budget.
         picked[JOURNAL] = _from_anywhere(f"sqlite:///{default_journal_path()}")
-    return picked if simulator else picked | _way(environment)
+    return picked if simulator else picked | _network_variables(environment)
 
 
-def _way(environment: Mapping[str, str]) -> dict[str, str]:
+def _network_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Pick the variables of proxies and certificate authorities, spelt as they are: Claude Desktop may have none."""
-    proxies = {name: value for name, value in environment.items() if name.upper() in _WAY and value.strip()}
+    proxies = {name: value for name, value in environment.items() if name.upper() in _PROXY_VARIABLES and value.strip()}
     file, folders = (environment.get(name, "") for name in _AUTHORITIES)
     absolute = _absolute(file) if file else "", os.pathsep.join(map(_absolute, filter(None, folders.split(os.pathsep))))
     return proxies | {name: value for name, value in zip(_AUTHORITIES, absolute, strict=True) if value}

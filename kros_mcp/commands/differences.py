@@ -10,7 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.commands.history import History, Known, ended, is_named_but_not_listed, is_watched, was_corrected_lately
+from kros_mcp.commands.history import (
+    History,
+    NumberHistory,
+    effective_at,
+    is_named_but_not_listed,
+    is_watched,
+    was_corrected_recently,
+)
 from kros_mcp.krosai import OwnedReading, PhoneNumber, clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import moves
@@ -51,7 +58,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountReading:
     """What KrosAI shows of the account.
 
     Args:
@@ -83,35 +90,35 @@ class Account:
         return tuple(number for number in self.numbers if number.has_ended)
 
 
-def compare(history: History, account: Account) -> list[Difference]:
+def compare(history: History, account: AccountReading) -> list[Difference]:
     """Compare number by number, then tell what is still open."""
-    told: list[Difference] = []
+    found: list[Difference] = []
     for e164, records in account.living.items():
-        told += _living(history.of(e164), records, account)
-    told += _absent(history, account)
-    named = {difference.operation_id for difference in told}
-    told += [_open(operation, account.now) for operation in history.open if operation.id not in named]
-    told += [_corrected(one) for one in history.corrected if was_corrected_lately(one, account.now)]
-    return told
+        found += _living_number(history.of(e164), records, account)
+    found += _missing_numbers(history, account)
+    named = {difference.operation_id for difference in found}
+    found += [_still_open(operation, account.now) for operation in history.open if operation.id not in named]
+    found += [_corrected(one) for one in history.corrected if was_corrected_recently(one, account.now)]
+    return found
 
 
-def differs(known: Known, number: PhoneNumber) -> bool:
+def differs(known: NumberHistory, number: PhoneNumber) -> bool:
     """Tell whether a number is not as the journal set it, so that it deserves a closer reading."""
     return known.held is not None and any(getattr(number, name) != value for name, (value, _) in known.settings.items())
 
 
-def _living(known: Known, records: tuple[PhoneNumber, ...], account: Account) -> list[Difference]:
+def _living_number(known: NumberHistory, records: tuple[PhoneNumber, ...], account: AccountReading) -> list[Difference]:
     """Tell of one E.164: that it is owned twice, how its records stand, and what the journal knows of it."""
-    told = [_twice(known, records)] if len(records) > 1 else []
-    told += [_status(number) for number in records if number.status not in {"active", None}]
+    found = [_owned_twice(known, records)] if len(records) > 1 else []
+    found += [_status(number) for number in records if number.status not in {"active", None}]
     # The other record was bought some other way, so that it need not be as the journal set its own.
     bought = known.held.number if known.held is not None else None
     own = [number for number in records if bought is not None and number.id == bought.id] or records
-    told += [difference for number in own for difference in _owned(known, number, account)]
-    return list(dict.fromkeys(told))
+    found += [difference for number in own for difference in _owned(known, number, account)]
+    return list(dict.fromkeys(found))
 
 
-def _twice(known: Known, records: tuple[PhoneNumber, ...]) -> Difference:
+def _owned_twice(known: NumberHistory, records: tuple[PhoneNumber, ...]) -> Difference:
     e164, ids = records[0].e164, " and ".join(number.id for number in records)
     times = {2: "twice"}.get(len(records), f"{len(records)} times")
     named = [f"{one.id} ({one.state})" for one in (known.held, known.doubtful) if one is not None]
@@ -129,18 +136,18 @@ def _status(number: PhoneNumber) -> Difference:
     return Difference("not_active", warn(what, to_do), number.e164)
 
 
-def _owned(known: Known, number: PhoneNumber, account: Account) -> list[Difference]:
+def _owned(known: NumberHistory, number: PhoneNumber, account: AccountReading) -> list[Difference]:
     if known.held is not None:
         return _settings(known, known.held, number, account) + _price(known.held, number)
     doubtful = known.doubtful
     if doubtful is not None and evidence.was_owned_before(doubtful, number.id):
         doubtful = None  # this record was there before it was sent
-    told = max(filter(None, (doubtful, known.released, known.elsewhere)), key=ended, default=None)
-    if told is not None and told is doubtful and not _bought_later(told, number):
-        return [_grave(told, account.now)]
-    if told is not None and told is known.released and not _bought_later(told, number):
-        return [_not_given_up(told, account.now)]
-    return [_outside(told, number)]
+    found = max(filter(None, (doubtful, known.released, known.elsewhere)), key=effective_at, default=None)
+    if found is not None and found is doubtful and not _bought_later(found, number):
+        return [_not_known_as_bought(found, account.now)]
+    if found is not None and found is known.released and not _bought_later(found, number):
+        return [_living_though_released(found, account.now)]
+    return [_bought_elsewhere(found, number)]
 
 
 def _bought_later(operation: Operation, number: PhoneNumber) -> bool:
@@ -151,11 +158,11 @@ def _bought_later(operation: Operation, number: PhoneNumber) -> bool:
         return False
     if created.tzinfo is None:  # KrosAI's times are in UTC, whether it says so or not
         created = created.replace(tzinfo=UTC)
-    later = created.timestamp() > ended(operation) + LISTING_LAG_SECONDS
+    later = created.timestamp() > effective_at(operation) + LISTING_LAG_SECONDS
     return later and operation.state in {State.DONE, State.FAILED}
 
 
-def _outside(other: Operation | None, number: PhoneNumber) -> Difference:
+def _bought_elsewhere(other: Operation | None, number: PhoneNumber) -> Difference:
     if other is not None and other.state is State.DONE and other.action is Action.BUY:
         what = f"{number.e164} was bought under another key of this journal ({other.id})."
         return Difference("bought_under_another_key", ok(what), number.e164, other.id)
@@ -166,7 +173,7 @@ def _outside(other: Operation | None, number: PhoneNumber) -> Difference:
     return Difference("bought_outside", warn(what, to_do), number.e164)
 
 
-def _grave(operation: Operation, now: float) -> Difference:
+def _not_known_as_bought(operation: Operation, now: float) -> Difference:
     e164, by = operation.e164, operation.id
     if operation.state is State.SENDING and not moves.is_abandoned(operation, now):
         what = f"{e164} is owned, and its purchase {by} is just being carried out."
@@ -188,9 +195,9 @@ def _grave(operation: Operation, now: float) -> Difference:
     return Difference("owned_though_unknown", fail(what, to_do), e164, by)
 
 
-def _not_given_up(operation: Operation, now: float) -> Difference:
+def _living_though_released(operation: Operation, now: float) -> Difference:
     e164, by = operation.e164, operation.id
-    what = f"{e164} was released by {by} on {day_of(ended(operation))}, and KrosAI still shows it as living."
+    what = f"{e164} was released by {by} on {day_of(effective_at(operation))}, and KrosAI still shows it as living."
     if _is_young(operation, now):
         finding = warn(what, "KrosAI's list may lag behind by an hour. Run this again later.")
     else:
@@ -198,7 +205,7 @@ def _not_given_up(operation: Operation, now: float) -> Difference:
     return Difference("living_though_released", finding, e164, by)
 
 
-def _absent(history: History, account: Account) -> list[Difference]:
+def _missing_numbers(history: History, account: AccountReading) -> list[Difference]:
     """Tell of numbers that were bought, not given up, and are not there."""
     if not account.complete or account.unreadable:
         return []
@@ -213,21 +220,21 @@ def _absent(history: History, account: Account) -> list[Difference]:
     ]
 
 
-def _missing(known: Known, bought: Operation, now: float, records: tuple[PhoneNumber, ...]) -> Difference:
+def _missing(known: NumberHistory, bought: Operation, now: float, records: tuple[PhoneNumber, ...]) -> Difference:
     """Tell of a purchase that is done, and of which KrosAI shows no record or only ended ones."""
     e164 = bought.e164
     ended_as = clean(records[-1].status or "") if records else ""
     shown = f"KrosAI shows it as {ended_as}" if ended_as else "KrosAI does not show it"
-    what = f"{e164} was bought by {bought.id} on {day_of(ended(bought))} and not released since, and {shown}."
+    what = f"{e164} was bought by {bought.id} on {day_of(effective_at(bought))} and not released since, and {shown}."
     other = known.elsewhere
     if known.giving_up is not None:
         by = known.giving_up.id
         finding = fail(what, f"Its release {by} is {known.giving_up.state}. Later, {_BY_HAND.format(id=by)}")
         return Difference("missing", finding, e164, by)
     refused = known.not_released
-    if refused is not None and ended(refused) >= ended(bought):
+    if refused is not None and effective_at(refused) >= effective_at(bought):
         return _released_though_failed(what, refused, now)
-    if other is not None and ended(other) >= ended(bought):
+    if other is not None and effective_at(other) >= effective_at(bought):
         finding = warn(what, f"Under another key of this journal {other.id} did this: {other.action}.")
     elif is_named_but_not_listed(bought) and not _has_ended_since(bought, records):
         return _not_listed(bought, now)
@@ -247,7 +254,7 @@ def _has_ended_since(bought: Operation, records: tuple[PhoneNumber, ...]) -> boo
 
 def _not_listed(bought: Operation, now: float) -> Difference:
     e164, by = bought.e164, bought.id
-    what = f"{e164} counts as bought by {by} since {day_of(ended(bought))}, and KrosAI has never listed it."
+    what = f"{e164} counts as bought by {by} since {day_of(effective_at(bought))}, and KrosAI has never listed it."
     if is_watched(bought, now):
         finding = warn(what, "A running server looks for it until a day after its sending; its cost counts meanwhile.")
     elif bought.look_at is not None:
@@ -287,31 +294,33 @@ def _corrected(operation: Operation) -> Difference:
     return Difference("corrected", finding, operation.e164, operation.id)
 
 
-def _settings(known: Known, bought: Operation, number: PhoneNumber, account: Account) -> list[Difference]:
+def _settings(
+    known: NumberHistory, bought: Operation, number: PhoneNumber, account: AccountReading
+) -> list[Difference]:
     e164 = number.e164
     if bought.settings_pending:
         what = f"{e164}: the settings of its purchase {bought.id} are not finished yet."
         return [
             Difference("settings_pending", warn(what, "A running server of this account does it."), e164, bought.id)
         ]
-    told = []
+    found = []
     for name, (value, by) in known.settings.items():
         now = getattr(number, name)
         if now == value:
             continue
-        shown = "KrosAI does not say" if now is None and name != "endpoint_id" else f"it is {_said(now)} now"
+        shown = "KrosAI does not say" if now is None and name != "endpoint_id" else f"it is {_shown(now)} now"
         if name in by.not_applied:
-            what = f"{e164}: {_NAMES[name]} was to be {_said(value)} by {by.id}, which KrosAI did not apply; {shown}."
+            what = f"{e164}: {_NAMES[name]} was to be {_shown(value)} by {by.id}, which KrosAI did not apply; {shown}."
             finding = warn(what, "Set it with configure_phone_number, or in the dashboard.")
-            told.append(Difference("not_applied", finding, e164, by.id, f"{name}={_said(now)}"))
+            found.append(Difference("not_applied", finding, e164, by.id, f"{name}={_shown(now)}"))
         elif now is not None or name == "endpoint_id":
-            what = f"{e164}: {_NAMES[name]} differs from what {by.id} ({by.action}) set, {_said(value)}; {shown}."
-            drifted = _drifted(what, protected=e164 in account.protected)
-            told.append(Difference("settings_differ", drifted, e164, by.id, f"{name}={_said(now)}"))
-    return told
+            what = f"{e164}: {_NAMES[name]} differs from what {by.id} ({by.action}) set, {_shown(value)}; {shown}."
+            drift = _drift(what, protected=e164 in account.protected)
+            found.append(Difference("settings_differ", drift, e164, by.id, f"{name}={_shown(now)}"))
+    return found
 
 
-def _drifted(what: str, *, protected: bool) -> Finding:
+def _drift(what: str, *, protected: bool) -> Finding:
     if protected:
         return fail(
             what,
@@ -336,7 +345,7 @@ def _price(bought: Operation, number: PhoneNumber) -> list[Difference]:
     return [Difference("price_differs", finding, number.e164, bought.id, str(number.monthly_cents))]
 
 
-def _open(operation: Operation, now: float) -> Difference:
+def _still_open(operation: Operation, now: float) -> Difference:
     by, what = operation.id, f"{operation.action} {operation.e164}"
     if operation.state is State.UNKNOWN:
         finding = fail(
@@ -345,14 +354,14 @@ def _open(operation: Operation, now: float) -> Difference:
         )
         return Difference("unknown", finding, operation.e164, by)
     if operation.state is State.CONFIRMED:
-        told = f"{by} ({what}) is approved and not executed yet."
+        found = f"{by} ({what}) is approved and not executed yet."
         since = operation.confirmed_at or operation.created_at
         waits = now - since < EXECUTED_WITHIN_SECONDS
         finding = (
-            warn(told, "A running server does it within two seconds.")
+            warn(found, "A running server does it within two seconds.")
             if waits
             else fail(
-                told,
+                found,
                 "No server of this account seems to run, or it only reads. Start one, or run kros-mcp deny " + by + ".",
             )
         )
@@ -367,10 +376,10 @@ def _open(operation: Operation, now: float) -> Difference:
 
 
 def _is_young(operation: Operation, now: float) -> bool:
-    return 0 <= now - ended(operation) < LISTING_LAG_SECONDS
+    return 0 <= now - effective_at(operation) < LISTING_LAG_SECONDS
 
 
-def _said(value: Any) -> str:  # noqa: ANN401 - an id, a flag or nothing
+def _shown(value: Any) -> str:  # noqa: ANN401 - an id, a flag or nothing
     if isinstance(value, bool):
         return "on" if value else "off"
     return "empty" if value is None else str(value)

@@ -76,7 +76,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         *_settings(settings),
         *_callers(settings),
         *await check_journal(settings),
-        *await _way(settings),
+        *await _check_krosai(settings),
         _confirmation(settings),
         *_caps(settings),
     ]
@@ -89,10 +89,10 @@ def _settings(settings: Settings) -> list[Finding]:
         if name not in {"api_key", "simulator"} and (value := getattr(settings, name)) != field.default
     ]
     others = "The other settings have" if chosen else "Every other setting has"
-    return [of_key(settings), *map(ok, chosen), ok(f"{others} the default value.")]
+    return [check_key(settings), *map(ok, chosen), ok(f"{others} the default value.")]
 
 
-def of_key(settings: Settings) -> Finding:
+def check_key(settings: Settings) -> Finding:
     """Say of which kind the key is; none of its characters but a public prefix is shown."""
     try:
         key = settings.require_api_key()
@@ -121,7 +121,7 @@ def _callers(settings: Settings) -> list[Finding]:
     return [ok(f"The tokens file names {len(names)} {'caller' if len(names) == 1 else 'callers'}.")]
 
 
-async def _way(settings: Settings) -> list[Finding]:
+async def _check_krosai(settings: Settings) -> list[Finding]:
     """Look at the way to KrosAI, and ask KrosAI if there is one."""
     found = _path(settings)
     if any(finding.mark == "FAIL" for finding in found):
@@ -284,9 +284,9 @@ def _approver(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
 
 def _own_caps(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
     day, month = settings.principal_daily_budget_cents, settings.principal_monthly_commitment_cents
-    told = [f"{show(day)} in any 24 hours"] if day is not None else []
-    told += [f"{show(month)} a month for what it bought"] if month is not None else []
-    return [ok(f"Of that, for {clean(settings.principal)} alone: {', '.join(told)}.")] if told else []
+    parts = [f"{show(day)} in any 24 hours"] if day is not None else []
+    parts += [f"{show(month)} a month for what it bought"] if month is not None else []
+    return [ok(f"Of that, for {clean(settings.principal)} alone: {', '.join(parts)}.")] if parts else []
 
 
 def _shown(value: object) -> str:

@@ -20,7 +20,7 @@ import click
 
 from kros_mcp.commands.console import working
 from kros_mcp.commands.record import record
-from kros_mcp.commands.selection import Choice, Typed, choose, currency, filter_options
+from kros_mcp.commands.selection import FilterOptions, Selection, currency, filter_options, select
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.journals.backends import open_journal
@@ -108,7 +108,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 )
 @click.option("--output", metavar="FILE", help="a new file, readable by you alone; else standard output")
 @click.option("--force", is_flag=True, help="replace the file if it is there")
-def export(typed: Typed, since: str | None, until: str | None, by: str, output: str | None, *, force: bool) -> int:
+def export(
+    typed: FilterOptions, since: str | None, until: str | None, by: str, output: str | None, *, force: bool
+) -> int:
     """Write the operations down, oldest first.
 
     Raises:
@@ -147,18 +149,18 @@ def _days(since: str | None, until: str | None) -> _Days:
     return first, end
 
 
-async def _export(settings: Settings, typed: Typed, days: _Days, by: str, file: TextIO) -> int:
+async def _export(settings: Settings, typed: FilterOptions, days: _Days, by: str, file: TextIO) -> int:
     count = 0
     async with open_journal(settings.journal_url) as journal:
-        choice = await choose(typed, settings, journal)
-        if choice.note:
-            print(f"kros-mcp: {choice.note}", file=sys.stderr)
+        selection = await select(typed, settings, journal)
+        if selection.note:
+            print(f"kros-mcp: {selection.note}", file=sys.stderr)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         shown = file is sys.stdout and file.isatty()  # then the lines themselves are the progress
         with nullcontext(_say_nothing) if shown else working("reading the journal") as say_so:
-            async for operation in _of_days(journal, choice, days, sent=by == "sent"):
-                writer.writerow(cells(operation, currency(operation, choice.account, settings)))
+            async for operation in _of_days(journal, selection, days, sent=by == "sent"):
+                writer.writerow(cells(operation, currency(operation, selection.account, settings)))
                 count += 1
                 if count % _SAY_EVERY == 0:
                     say_so(f"{count:,} operations written")
@@ -170,9 +172,9 @@ def _say_nothing(_words: str) -> None:
     pass
 
 
-async def _of_days(journal: Journal, choice: Choice, days: _Days, *, sent: bool) -> AsyncIterator[Operation]:
+async def _of_days(journal: Journal, selection: Selection, days: _Days, *, sent: bool) -> AsyncIterator[Operation]:
     """Read what was asked for in those days; or what was sent in them, and may have been asked for before."""
-    wanted, (since, until) = choice.wanted, days
+    wanted, (since, until) = selection.wanted, days
     earliest = since - _LONGEST_WAIT_SECONDS if sent and since is not None else since
     narrowed = replace(wanted, since=earliest, until=until)
     async for operation in every(journal, narrowed):

@@ -12,16 +12,16 @@ from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 
-TOLD_SECONDS: Final = 7 * 86_400.0
+RECENT_SECONDS: Final = 7 * 86_400.0
 """For how long a correction is told to whoever looks at the books."""
 _OVERDUE_SECONDS: Final = 2 * LISTING_LAG_SECONDS
 """How late a look may be before no server seems to look; its settings come first, for as long as a list may lag."""
-TOLD_OF = (State.DONE, State.FAILED, State.UNKNOWN, State.SENDING, State.CONFIRMED)
+STATES = (State.DONE, State.FAILED, State.UNKNOWN, State.SENDING, State.CONFIRMED)
 """The states that say something of a number; what was never confirmed says nothing."""
 
 
 @dataclass
-class Known:
+class NumberHistory:
     """What is known of one number of this account."""
 
     bought: Operation | None = None
@@ -41,7 +41,7 @@ class Known:
     def held(self) -> Operation | None:
         """The purchase by which the account has the number, unless it was given up since."""
         bought, released = self.bought, self.released
-        given_up = bought is not None and released is not None and ended(released) >= ended(bought)
+        given_up = bought is not None and released is not None and effective_at(released) >= effective_at(bought)
         return None if given_up else bought
 
 
@@ -49,26 +49,26 @@ class Known:
 class History:
     """All of it: by E.164, and the operations of this account that are still open, or were corrected."""
 
-    numbers: dict[str, Known] = field(default_factory=dict)
+    numbers: dict[str, NumberHistory] = field(default_factory=dict)
     open: list[Operation] = field(default_factory=list)
     corrected: list[Operation] = field(default_factory=list)
 
-    def of(self, e164: str) -> Known:
+    def of(self, e164: str) -> NumberHistory:
         """Give what is known of a number, which may be nothing."""
-        return self.numbers.get(e164, Known())
+        return self.numbers.get(e164, NumberHistory())
 
 
 async def read_history(operations: AsyncIterable[Operation], *, account: str, environment: str) -> History:
     """Fold operations, oldest first, into what is known of each number.
 
     Args:
-        operations: Those in `TOLD_OF`, of every account: another key's purchases explain what this one's do not.
+        operations: Those in `STATES`, of every account: another key's purchases explain what this one's do not.
         account: This account.
         environment: Live or test; another key of the other kind has other numbers.
     """
     history = History()
     async for operation in operations:
-        known = history.numbers.setdefault(operation.e164, Known())
+        known = history.numbers.setdefault(operation.e164, NumberHistory())
         if operation.account == account:
             _learn(known, operation)
             if operation.state in {State.UNKNOWN, State.SENDING, State.CONFIRMED}:
@@ -80,12 +80,12 @@ async def read_history(operations: AsyncIterable[Operation], *, account: str, en
     return history
 
 
-def ended(operation: Operation) -> float:
+def effective_at(operation: Operation) -> float:
     """Say when an operation took effect, as nearly as the journal knows."""
     return operation.settled_at or operation.sent_at or operation.created_at
 
 
-def _learn(known: Known, operation: Operation) -> None:
+def _learn(known: NumberHistory, operation: Operation) -> None:
     done = operation.state is State.DONE
     if operation.action.charges:
         if done:
@@ -105,15 +105,15 @@ def _learn(known: Known, operation: Operation) -> None:
         _learn_settings(known, operation)
 
 
-def _learn_settings(known: Known, operation: Operation) -> None:
+def _learn_settings(known: NumberHistory, operation: Operation) -> None:
     target = routing.still_wanted(operation)
     for name in routing.names(target):
         known.settings[name] = (getattr(target, name), operation)
 
 
-def was_corrected_lately(operation: Operation, now: float) -> bool:
-    """Whether another outcome was told of it at first, and it was corrected within `TOLD_SECONDS`."""
-    return operation.corrected_at is not None and now - operation.corrected_at < TOLD_SECONDS
+def was_corrected_recently(operation: Operation, now: float) -> bool:
+    """Whether another outcome was told of it at first, and it was corrected within `RECENT_SECONDS`."""
+    return operation.corrected_at is not None and now - operation.corrected_at < RECENT_SECONDS
 
 
 def is_watched(operation: Operation, now: float) -> bool:

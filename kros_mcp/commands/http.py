@@ -12,7 +12,7 @@ import anyio
 import click
 
 from kros_mcp.commands.group import simulator_option
-from kros_mcp.commands.stdio_server import in_our_words
+from kros_mcp.commands.stdio_server import our_error
 from kros_mcp.errors import SettingsError
 from kros_mcp.http import logs
 from kros_mcp.settings import Settings, load_settings
@@ -44,7 +44,7 @@ _EXTRA = ("uvicorn", "jwt", "jinja2")
 
 
 @dataclass(frozen=True)
-class Service:
+class HttpOptions:
     """How the service is to run, as the command line says.
 
     Args:
@@ -100,41 +100,41 @@ def http(host: str, port: int, *, no_auth: bool, stateless: bool, workers: int, 
     Raises:
         KrosError: A setting is wrong, the journal cannot be used, or nobody would be asked who they are.
     """
-    service = Service(host, port, no_auth, stateless, workers, log_level)
+    options = HttpOptions(host, port, no_auth, stateless, workers, log_level)
     # Nothing that the imports allocate is garbage, and looking for it takes a tenth of the start.
     gc.disable()
     try:
-        return _serve(service, simulator=simulator)
+        return _serve(options, simulator=simulator)
     finally:
         gc.enable()
 
 
-def _serve(service: Service, *, simulator: bool) -> int:
+def _serve(options: HttpOptions, *, simulator: bool) -> int:
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
     _require_the_extra()
-    logs.configure(service.log_level)
+    logs.configure(options.log_level)
     from kros_mcp.http.serving import Address, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
-    access = access_of(settings, service)
-    if service.workers != 1:
+    access = access_of(settings, options)
+    if options.workers != 1:
         from kros_mcp.commands import workers  # noqa: PLC0415 - one process needs none of it
 
-        settings = workers.settings_for_all(settings, service)
+        settings = workers.settings_for_all(settings, options)
     try:
-        listener = bind(Address(service.host, service.port))
+        listener = bind(Address(options.host, options.port))
     except OSError as exc:
-        raise SettingsError(f"Nothing can listen at {service.host}:{service.port}: {exc.strerror}.") from exc
+        raise SettingsError(f"Nothing can listen at {options.host}:{options.port}: {exc.strerror}.") from exc
     host, port = listener.getsockname()[:2]
 
     def announce() -> None:
         logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
 
     code = 0
-    if service.workers != 1:
-        code = workers.run(settings, service, listener, announce, _announce_the_end)
+    if options.workers != 1:
+        code = workers.run(settings, options, listener, announce, _announce_the_end)
     else:
-        serve_in_this_process(settings, access, service, listener, announce, _announce_the_end)
+        serve_in_this_process(settings, access, options, listener, announce, _announce_the_end)
     logger.info("kros-mcp: stopped")
     return code
 
@@ -156,7 +156,7 @@ def _require_the_extra() -> None:
 def serve_in_this_process(
     settings: Settings,
     access: "Access | None",
-    service: Service,
+    options: HttpOptions,
     listener: socket.socket,
     ready: Callable[[], None],
     stopping: Callable[[], None],
@@ -170,7 +170,7 @@ def serve_in_this_process(
     from kros_mcp.http.serving import Address, serve  # noqa: PLC0415 - uvicorn, which a parent of workers needs not
 
     async def go() -> None:
-        loopback, stateless = Address(service.host, service.port).is_loopback, service.stateless
+        loopback, stateless = Address(options.host, options.port).is_loopback, options.stateless
         await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready, stopping=stopping)
 
     try:
@@ -178,10 +178,10 @@ def serve_in_this_process(
             # Quicker than the loop of asyncio itself; `uvicorn[standard]` brings it wherever it exists.
             anyio.run(go, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
     except BaseExceptionGroup as group:
-        raise in_our_words(group) from None
+        raise our_error(group) from None
 
 
-def access_of(settings: Settings, service: Service) -> "Access | None":
+def access_of(settings: Settings, options: HttpOptions) -> "Access | None":
     """Return who may call; None lets everybody in.
 
     Raises:
@@ -190,11 +190,11 @@ def access_of(settings: Settings, service: Service) -> "Access | None":
     from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - the extra, which may be missing
     from kros_mcp.http.serving import Address  # noqa: PLC0415 - the same
 
-    if not service.no_auth:
+    if not options.no_auth:
         return build_access(settings)
-    if not Address(service.host, service.port).is_loopback:
+    if not Address(options.host, options.port).is_loopback:
         raise SettingsError(
-            f"--no-auth lets everybody in who reaches {service.host}, so it goes with a loopback address only.",
+            f"--no-auth lets everybody in who reaches {options.host}, so it goes with a loopback address only.",
             next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
         )
     if settings.public_url or settings.allowed_hosts or settings.allowed_origins:

@@ -21,7 +21,7 @@ from kros_mcp.commands.desktop_entry import (
     left_out,
     without_login,
 )
-from kros_mcp.commands.doctor import of_key
+from kros_mcp.commands.doctor import check_key
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.money import show_cents
@@ -95,9 +95,9 @@ def install(name: str, config: str | None, *, show: bool, undo: bool, simulator:
     if show:
         return _show(path, name, wanted)
     _put_in(desktop_config.read(path), name, wanted)
-    _tell_settings(wanted, settings)
+    _print_settings(wanted, settings)
     try_key = "" if simulator else _TRY_KEY
-    print(_NEXT.format(try_key=try_key, undo=_undoing(name, config)), end="")
+    print(_NEXT.format(try_key=try_key, undo=_undo_command(name, config)), end="")
     return 0
 
 
@@ -124,7 +124,7 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
     there = config.servers.get(name)
     if there is not None and not is_ours(there):
         raise _not_ours(config, name)
-    wanted = _over(there, wanted)
+    wanted = _merged(there, wanted)
     if there == wanted:
         print(f"{name} stands in {config.path} already, just so; nothing was written.")
         return
@@ -145,7 +145,7 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
         print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{config.path}'")
 
 
-def _over(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
+def _merged(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
     """Lay the new entry over an older one, of which stays what this terminal does not set and is none of ours."""
     given = {name.upper() for name in wanted["env"]}  # a proxy's variable counts in either case
     others = {
@@ -207,46 +207,46 @@ def _masked(variable: str, value: str) -> str:
     return value if shown == value else f"put the address of {shown} here"
 
 
-def _tell_settings(wanted: dict[str, Any], settings: Settings) -> None:
+def _print_settings(wanted: dict[str, Any], settings: Settings) -> None:
     """Say with which settings the server will run, and no secret."""
     env: dict[str, str] = wanted["env"]
-    told = [f"{variable}={_told(variable, value)}" for variable, value in env.items() if variable != API_KEY]
+    shown = [f"{variable}={_shown(variable, value)}" for variable, value in env.items() if variable != API_KEY]
     if API_KEY in env:
-        key, currency = of_key(settings), settings.currency
+        key, currency = check_key(settings), settings.currency
         print(f"  {key.what} {key.to_do}".rstrip())
         most, budget = (show_cents(cap, currency) for cap in (settings.max_purchase_cents, settings.daily_budget_cents))
         print(f"  At most {most} for one number, {budget} in 24 hours.")
     if settings.simulator:
         print("  KrosAI is simulated in memory: no key, no money, and all is forgotten when it ends.")
-    print(f"  Settings: {', '.join(told)}; the others have their defaults." if told else "  Settings: the defaults.")
+    print(f"  Settings: {', '.join(shown)}; the others have their defaults." if shown else "  Settings: the defaults.")
     if logins := [variable for variable, value in env.items() if without_login(variable, value) != value]:
         print(f"  A proxy's login is in {', '.join(logins)}, and so in that file now: keep it from others.")
     if others := left_out(os.environ, env):
         print(f"  Left out, since it does not read them: {', '.join(others)}.")
 
 
-def _told(variable: str, value: str) -> str:
+def _shown(variable: str, value: str) -> str:
     return place(value) if variable == JOURNAL else without_login(variable, value)
 
 
 def _command(found: dict[str, Any]) -> str:
     """Show a command without what its words set: as in `env KROS_API_KEY=... kros-mcp`, it may be a key."""
-    shown = (f"{name}=..." if equals else name for name, equals, _ in _parted(found))
+    shown = (f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found))
     return " ".join([str(found["command"]), *("..." if _KEY.match(word) else word for word in shown)])
 
 
 def _set_by_words(found: dict[str, Any]) -> set[str]:
     """Name the settings that a command's own words set."""
-    return {name for name, equals, _ in _parted(found) if equals and name.startswith(PREFIX)}
+    return {name for name, equals, _ in _words_in_parts(found) if equals and name.startswith(PREFIX)}
 
 
-def _parted(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _words_in_parts(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     arguments = found.get("args")
     words = arguments if isinstance(arguments, list) else []
     return [word.partition("=") for word in words if isinstance(word, str)]
 
 
-def _undoing(name: str, config: str | None) -> str:
+def _undo_command(name: str, config: str | None) -> str:
     options = [] if name == SERVER_NAME else ["--name", name]
     options += ["--config", f"'{config}'"] if config else []
     return " ".join(["kros-mcp install claude-desktop --undo", *options])

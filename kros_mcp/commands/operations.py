@@ -12,11 +12,11 @@ from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.record import record, why
 from kros_mcp.commands.selection import (
     MOST_COUNTED,
-    Choice,
-    Typed,
-    choose,
+    FilterOptions,
+    Selection,
     currency,
     filter_options,
+    select,
     short,
     waiting_for_a_person,
 )
@@ -85,7 +85,7 @@ _ACCOUNT = 2
 class _Page:
     """One page of the books, and what stands beyond it."""
 
-    choice: Choice
+    selection: Selection
     operations: tuple[Operation, ...]
     total: int
     hidden: int
@@ -102,14 +102,14 @@ class _Page:
 @click.option("--day", metavar="YYYY-MM-DD", help="only what was asked for on this day (UTC)")
 @click.option("--limit", type=int, default=50, metavar="N", help="how many at most (50)")
 @click.option("--json", "as_json", is_flag=True, help="one JSON document: cents as integers, times in UTC")
-def operations(operation_id: str | None, typed: Typed, day: str | None, limit: int, *, as_json: bool) -> int:
+def operations(operation_id: str | None, typed: FilterOptions, day: str | None, limit: int, *, as_json: bool) -> int:
     """Print one page of operations, newest first; or one operation, move by move.
 
     Raises:
         KrosError: The journal cannot be used, there is no such operation, or a filter is malformed.
     """
     if operation_id is not None:
-        if typed != Typed() or day:
+        if typed != FilterOptions() or day:
             raise InvalidArgumentError(
                 "The ID of one operation goes with --json alone.", next_step="Leave out the ID, or the filters."
             )
@@ -128,28 +128,30 @@ def operations(operation_id: str | None, typed: Typed, day: str | None, limit: i
     return 0
 
 
-async def _read(settings: Settings, typed: Typed, day: str | None, limit: int) -> _Page:
+async def _read(settings: Settings, typed: FilterOptions, day: str | None, limit: int) -> _Page:
     since, until = bounds(day) if day else (None, None)
     async with open_journal(settings.journal_url) as journal:
-        choice = await choose(typed, settings, journal, since=since, until=until)
-        operations = await journal.list_operations(choice.wanted, limit=limit)
-        total = await journal.count(choice.wanted)
+        selection = await select(typed, settings, journal, since=since, until=until)
+        operations = await journal.list_operations(selection.wanted, limit=limit)
+        total = await journal.count(selection.wanted)
         return _Page(
-            choice=choice,
+            selection=selection,
             operations=operations,
             total=total,
-            hidden=0 if choice.all_accounts else await journal.count(replace(choice.wanted, account=None)) - total,
-            waiting=await waiting_for_a_person(journal, choice),
+            hidden=0
+            if selection.all_accounts
+            else await journal.count(replace(selection.wanted, account=None)) - total,
+            waiting=await waiting_for_a_person(journal, selection),
         )
 
 
 def _document(page: _Page, settings: Settings) -> dict[str, object]:
     return {
-        "account": page.choice.account,
-        "all_accounts": page.choice.all_accounts,
-        "principal": clean(page.choice.wanted.principal or "", _LONGEST_NAME) or None,
+        "account": page.selection.account,
+        "all_accounts": page.selection.all_accounts,
+        "principal": clean(page.selection.wanted.principal or "", _LONGEST_NAME) or None,
         "operations": [
-            record(operation, currency(operation, page.choice.account, settings)) for operation in page.operations
+            record(operation, currency(operation, page.selection.account, settings)) for operation in page.operations
         ],
         "total": page.total,
         "more": page.more,
@@ -161,7 +163,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
 
 def _print(page: _Page, settings: Settings) -> None:
     if page.operations:
-        shown = [at for at in range(len(_COLUMNS)) if at != _ACCOUNT or page.choice.all_accounts]
+        shown = [at for at in range(len(_COLUMNS)) if at != _ACCOUNT or page.selection.all_accounts]
         rows = [_row(operation) for operation in page.operations]
         show_table([_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows])
         print()
@@ -172,8 +174,8 @@ def _print(page: _Page, settings: Settings) -> None:
 def _below(page: _Page, settings: Settings) -> Iterator[str]:
     """Say what was shown, what was not, and what is to be done."""
     yield _whose(page, settings)
-    if page.choice.note:
-        yield page.choice.note
+    if page.selection.note:
+        yield page.selection.note
     if any(operation.corrected_at is not None for operation in page.operations):
         yield f"{_MARK} another outcome was told at first, and corrected: kros-mcp operations ID tells when and why."
     if page.more:
@@ -190,7 +192,7 @@ def _below(page: _Page, settings: Settings) -> Iterator[str]:
 
 def _whose(page: _Page, settings: Settings) -> str:
     """Say which operations these are."""
-    narrowed = _narrowed(page.choice, page.total)
+    narrowed = _narrowed(page.selection, page.total)
     if not page.total:
         count = f"No operations{narrowed}"
     elif page.more:
@@ -198,15 +200,15 @@ def _whose(page: _Page, settings: Settings) -> str:
     else:
         count = f"{page.total} operation{'' if page.total == 1 else 's'}{narrowed}"
     money = f"amounts in {settings.currency}" if settings.currency else "amounts in the account's own currency"
-    if page.choice.account is None:
+    if page.selection.account is None:
         return f"{count}, of all accounts, since KROS_API_KEY is not set here; {money}."
-    if page.choice.all_accounts:
-        return f"{count}, of all accounts; this terminal's key names {short(page.choice.account)}; {money}."
-    return f"{count}, of account {short(page.choice.account)} ({settings.environment}); {money}."
+    if page.selection.all_accounts:
+        return f"{count}, of all accounts; this terminal's key names {short(page.selection.account)}; {money}."
+    return f"{count}, of account {short(page.selection.account)} ({settings.environment}); {money}."
 
 
-def _narrowed(choice: Choice, count: int) -> str:
-    wanted = choice.wanted
+def _narrowed(selection: Selection, count: int) -> str:
+    wanted = selection.wanted
     parts = []
     if wanted.states:
         asked = {"approver": " (put to an approver)", "person": " (put to the person in the conversation)", "": ""}

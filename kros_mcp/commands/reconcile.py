@@ -13,9 +13,9 @@ import click
 from kros_mcp.commands import person
 from kros_mcp.commands.acknowledgements import acknowledge, with_known
 from kros_mcp.commands.console import working
-from kros_mcp.commands.differences import Account, Acknowledged, Difference, compare, differs
+from kros_mcp.commands.differences import AccountReading, Acknowledged, Difference, compare, differs
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
-from kros_mcp.commands.history import TOLD_OF, History, read_history
+from kros_mcp.commands.history import STATES, History, read_history
 from kros_mcp.commands.selection import short
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.http.exporting import exporting_if_installed
@@ -120,19 +120,21 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
     async with open_krosai(settings) as client:
         account = await account_in(settings, journal)
         found = _Report(account, read_at=await journal.now())
-        owned: Account | None = None
+        owned: AccountReading | None = None
         # KrosAI first: what the journal does meanwhile is young then, and judged as such.
         try:
             with within(READING_SECONDS):
                 read = await read_all_owned(client)
-            owned = Account(read.numbers, read.complete, found.read_at, settings.protected_numbers, read.unreadable)
+            owned = AccountReading(
+                read.numbers, read.complete, found.read_at, settings.protected_numbers, read.unreadable
+            )
         except KrosaiError as exc:
             found.differences.append(_unread("The owned numbers", exc))
         history = await read_history(
-            every(journal, Filter(states=TOLD_OF)), account=account, environment=settings.environment
+            every(journal, Filter(states=STATES)), account=account, environment=settings.environment
         )
         if owned is None:
-            nothing = Account((), complete=False, now=await journal.now())
+            nothing = AccountReading((), complete=False, now=await journal.now())
             found.differences += compare(history, nothing)
             return found
         owned = replace(owned, now=await journal.now())
@@ -144,7 +146,7 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
         if (entered := await _completed(settings, journal, client, account, owned)) is not None:
             found.differences.append(entered)
             history = await read_history(
-                every(journal, Filter(states=TOLD_OF)), account=account, environment=settings.environment
+                every(journal, Filter(states=STATES)), account=account, environment=settings.environment
             )
         found.living = sum(len(records) for records in owned.living.values())
         found.ended, found.complete = len(owned.ended), owned.complete
@@ -165,7 +167,7 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
     return found
 
 
-async def _looked_at_closely(client: KrosClient, history: History, owned: Account) -> Account:
+async def _looked_at_closely(client: KrosClient, history: History, owned: AccountReading) -> AccountReading:
     """Read each number that seems to differ, or to be owned twice, by itself: a list may leave things out, or lag."""
     doubtful = [
         one.id
@@ -179,7 +181,7 @@ async def _looked_at_closely(client: KrosClient, history: History, owned: Accoun
 
 
 async def _completed(
-    settings: Settings, journal: Journal, client: KrosClient, account: str, owned: Account
+    settings: Settings, journal: Journal, client: KrosClient, account: str, owned: AccountReading
 ) -> Difference | None:
     """Enter what was bought after the copy from which the journal was restored, so that its budgets count it."""
     copied_at = await journal.lacks_since(account)
@@ -226,7 +228,7 @@ def _extent(found: _Report) -> Difference:
     return Difference("incomplete", fail(what, "What it does not show is not called missing. Run this again."))
 
 
-def _unreadable(owned: Account) -> list[Difference]:
+def _unreadable(owned: AccountReading) -> list[Difference]:
     """Name the records that could not be read."""
     if not owned.unreadable:
         return []
@@ -237,7 +239,7 @@ def _unreadable(owned: Account) -> list[Difference]:
     return [Difference("unreadable", warn(what, to_do))]
 
 
-def _agreeing(history: History, owned: Account, differences: Sequence[Difference]) -> list[Difference]:
+def _agreeing(history: History, owned: AccountReading, differences: Sequence[Difference]) -> list[Difference]:
     """Say how many numbers are as the journal has them."""
     told = {difference.e164 for difference in differences if difference.kind != "corrected"}
     count = sum(history.of(e164).held is not None and e164 not in told for e164 in owned.living)

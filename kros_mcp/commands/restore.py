@@ -7,7 +7,7 @@ import anyio
 import click
 
 from kros_mcp.commands import person
-from kros_mcp.commands.backup import file_of, target, told
+from kros_mcp.commands.backup import described, file_of, target
 from kros_mcp.commands.console import say
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.operations.journals.backends import open_journal
@@ -75,7 +75,10 @@ def _in_file(copy: Path, path: Path, *, yes: bool) -> int:
             code="JOURNAL_IN_USE",
             next_step="End the servers that use it, then run this again.",
         )
-    say(f"{copy} holds {told(held)}. It takes the place of the journal {path}; what was written since is not in it.")
+    say(
+        f"{copy} holds {described(held)}. It takes the place of the journal {path}; what was written since is not in "
+        "it."
+    )
     if not yes and not person.typed("restore"):
         print(_LEFT)
         return 1

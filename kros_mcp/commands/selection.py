@@ -26,7 +26,7 @@ _SHORT = 8  # of 32 hexadecimal characters
 
 
 @dataclass(frozen=True)
-class Typed:
+class FilterOptions:
     """The filters as they were typed: names of states, a principal, and whether of every account."""
 
     states: tuple[str, ...] = ()
@@ -44,13 +44,13 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
     )
     @wraps(command)
     def filtered(*, states: tuple[str, ...], principal: str | None, all_accounts: bool, **others: object) -> int:
-        return command(typed=Typed(states, principal, all_accounts), **others)
+        return command(typed=FilterOptions(states, principal, all_accounts), **others)
 
     return filtered
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """A filter, and the account that the environment's key names; None without a key."""
 
     wanted: Filter
@@ -64,14 +64,14 @@ class Choice:
         return self.wanted.account is None
 
 
-async def choose(
-    typed: Typed,
+async def select(
+    typed: FilterOptions,
     settings: Settings,
     journal: Journal,
     *,
     since: float | None = None,
     until: float | None = None,
-) -> Choice:
+) -> Selection:
     """Make a filter of what was typed.
 
     Args:
@@ -91,24 +91,24 @@ async def choose(
         until=until,
         waits_for=waits_for,
     )
-    return await _with_principal(Choice(wanted, account), journal)
+    return await _with_principal(Selection(wanted, account), journal)
 
 
-async def _with_principal(choice: Choice, journal: Journal) -> Choice:
+async def _with_principal(selection: Selection, journal: Journal) -> Selection:
     """Find whom a name without an issuer means: a principal of that name, else the holder of a token."""
-    name = choice.wanted.principal
+    name = selection.wanted.principal
     if name is None or _PARTS in name:
-        return choice
+        return selection
     holder = f"{TOKENS}{_PARTS}{name}"
-    of_holder = await journal.count(Filter(account=choice.wanted.account, principal=holder))
+    of_holder = await journal.count(Filter(account=selection.wanted.account, principal=holder))
     if not of_holder:
-        return choice
+        return selection
     shown = clean(holder, _LONGEST_NAME)
-    if await journal.count(Filter(account=choice.wanted.account, principal=name)):
+    if await journal.count(Filter(account=selection.wanted.account, principal=name)):
         note = f"There is also {shown}, of the tokens file: --principal '{shown}' shows what that one asked for."
-        return replace(choice, note=note)
+        return replace(selection, note=note)
     note = f"{clean(name, _LONGEST_NAME)} is {shown} here, of the tokens file."
-    return replace(choice, wanted=replace(choice.wanted, principal=holder), note=note)
+    return replace(selection, wanted=replace(selection.wanted, principal=holder), note=note)
 
 
 def states(names: Iterable[str]) -> tuple[tuple[State, ...], status.WaitsFor]:
@@ -159,14 +159,14 @@ async def require(journal: Journal, operation_id: str) -> Operation:
     return operation
 
 
-async def waiting_for_a_person(journal: Journal, choice: Choice) -> int:
+async def waiting_for_a_person(journal: Journal, selection: Selection) -> int:
     """Count what an approver has yet to decide, of the accounts and the principal shown, up to `MOST_COUNTED`.
 
     The journal has no filter for who is asked. What is asked in a conversation is read too, and expires within
     ten minutes, so that it is little.
     """
     waiting = 0
-    proposed = Filter(account=choice.wanted.account, principal=choice.wanted.principal, states=(State.PROPOSED,))
+    proposed = Filter(account=selection.wanted.account, principal=selection.wanted.principal, states=(State.PROPOSED,))
     async for operation in every(journal, proposed):
         waiting += operation.channel is Channel.APPROVER
         if waiting >= MOST_COUNTED:

@@ -38,7 +38,7 @@ def run(*, simulator: bool) -> int:
     from kros_mcp.server import build_server  # noqa: PLC0415 - after the settings, which may stop the start
     from kros_mcp.stdio import Stdio, standard_streams  # noqa: PLC0415 - after the settings, which may stop the start
 
-    tell_acts()
+    log_acts()
     server = build_server(settings)
     if settings.api_key is None:
         logger.warning("KROS_API_KEY is not set, or still holds a placeholder; until it is set, every tool says so")
@@ -62,11 +62,11 @@ def run(*, simulator: bool) -> int:
     try:
         anyio.run(serve)
     except BaseExceptionGroup as group:
-        raise in_our_words(group) from None
+        raise our_error(group) from None
     return 0
 
 
-def tell_acts() -> None:
+def log_acts() -> None:
     """Write one short line to standard error for every decision and every outcome."""
     from kros_mcp.operations.audit_log import logger  # noqa: PLC0415 - after the settings, which may stop the start
 
@@ -77,7 +77,7 @@ def tell_acts() -> None:
     logger.propagate = False
 
 
-def in_our_words(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def our_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Find what stopped the start among what the task groups wrapped around it; else the whole group."""
     ours: BaseException | None = group.subgroup(KrosError)
     while isinstance(ours, BaseExceptionGroup):

@@ -24,7 +24,7 @@ from multiprocessing.context import SpawnProcess
 import anyio
 from pydantic import SecretStr
 
-from kros_mcp.commands.http import Service, access_of, serve_in_this_process
+from kros_mcp.commands.http import HttpOptions, access_of, serve_in_this_process
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http import logs
 from kros_mcp.operations.journals.backends import open_journal
@@ -40,16 +40,16 @@ _SPAWN = multiprocessing.get_context("spawn")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def settings_for_all(settings: Settings, service: Service) -> Settings:
+def settings_for_all(settings: Settings, options: HttpOptions) -> Settings:
     """Check that several processes can serve as one, and give them keys in common if the settings name none.
 
     Raises:
         KrosError: They could not; or the journal, opened once here so that its trouble is reported once, cannot be
             used.
     """
-    if service.workers < 1:
+    if options.workers < 1:
         raise SettingsError("--workers needs a number of 1 or more.")
-    if not service.stateless:
+    if not options.stateless:
         raise SettingsError(
             "Several workers need --stateless: the session of a legacy client belongs to one process, and its next "
             "request may reach another.",
@@ -68,7 +68,7 @@ def settings_for_all(settings: Settings, service: Service) -> Settings:
 
 def run(
     settings: Settings,
-    service: Service,
+    options: HttpOptions,
     listener: socket.socket,
     announce: Callable[[], None],
     stopping: Callable[[], None],
@@ -77,7 +77,7 @@ def run(
 
     Args:
         settings: What the environment decides, with `settings_for_all`.
-        service: What the command line decides.
+        options: What the command line decides.
         listener: Where all of them listen.
         announce: Called once all accept callers.
         stopping: Called once a signal has come.
@@ -85,7 +85,7 @@ def run(
     Returns:
         0 if they were told to stop; the exit code of a worker that could not begin.
     """
-    supervisor = Supervisor(lambda: _start(settings, service, listener), service.workers, listener.close, stopping)
+    supervisor = Supervisor(lambda: _start(settings, options, listener), options.workers, listener.close, stopping)
     return supervisor.run(announce)
 
 
@@ -188,24 +188,24 @@ class Supervisor:
             worker.process.terminate()
 
 
-def _start(settings: Settings, service: Service, listener: socket.socket) -> Worker:
+def _start(settings: Settings, options: HttpOptions, listener: socket.socket) -> Worker:
     ready, accepts = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_work, args=(settings, service, listener, accepts))
+    process = _SPAWN.Process(target=_work, args=(settings, options, listener, accepts))
     process.start()
     accepts.close()
     return Worker(process, ready, time.monotonic())
 
 
-def _work(settings: Settings, service: Service, listener: socket.socket, accepts: Connection) -> None:
+def _work(settings: Settings, options: HttpOptions, listener: socket.socket, accepts: Connection) -> None:
     """Serve in a worker's process until a signal comes or the parent is gone."""
-    logs.configure(service.log_level)
+    logs.configure(options.log_level)
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
     try:
-        access = access_of(settings, service)
+        access = access_of(settings, options)
         serve_in_this_process(
             settings,
             access,
-            service,
+            options,
             listener,
             ready=lambda: accepts.send_bytes(b"ready"),
             stopping=lambda: None,  # the parent logs it, once for all
