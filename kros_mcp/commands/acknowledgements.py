@@ -1,6 +1,7 @@
-"""Differences that somebody knows of: an event of the operation that they name keeps them from failing again.
+"""Acknowledgements of differences: once somebody has written down that one is known, it fails no more.
 
-It holds for that very difference, of the same kind and subject, until the operation moves on.
+An acknowledgement is an event of the operation, and holds for a difference of the same kind and subject until the
+operation changes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,11 +17,11 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.times import day_of
 
 _MOVED_ON: Final = frozenset({"state", "corrected_at", "note"})
-"""What an operation is found anew by; an acknowledgement from before one of these changed has had its day."""
+"""Fields of an operation whose change ends the acknowledgements from before it."""
 
 
 async def acknowledge(journal: Journal, differences: Iterable[Difference], wanted: str, *, by: By, reason: str) -> None:
-    """Write down that what names `wanted` is known: what fails, or the warnings where nothing fails.
+    """Acknowledge what was found of `wanted`: what fails, or the warnings where nothing fails.
 
     Args:
         journal: Where the operations stand.
@@ -52,27 +53,27 @@ async def acknowledge(journal: Journal, differences: Iterable[Difference], wante
         await journal.acknowledge(one.operation_id, by=by, words=f"{_key(one)}: {reason}")
 
 
-async def with_known(journal: Journal, differences: Sequence[Difference]) -> list[Difference]:
-    """Let what somebody knows of fail and warn no more, and say who knows and why."""
+async def with_acknowledgements(journal: Journal, differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences, those that are acknowledged as ok, with who knows of them and why."""
     doubtful = {one.operation_id for one in differences if one.operation_id and one.finding.mark != "ok"}
     events = {operation_id: await journal.events(operation_id) for operation_id in sorted(doubtful)}
-    return [_as_known(one, events.get(one.operation_id, ())) for one in differences]
+    return [_acknowledged(one, events.get(one.operation_id, ())) for one in differences]
 
 
-def _as_known(difference: Difference, events: Sequence[Event]) -> Difference:
+def _acknowledged(difference: Difference, events: Sequence[Event]) -> Difference:
     if difference.finding.mark == "ok":
         return difference
     beginning = f"{_key(difference)}: "
     for event in reversed(events):
         if event.move == MoveName.ACKNOWLEDGED and event.words.startswith(beginning):
             known = Acknowledged(clean(event.words.removeprefix(beginning), 200), clean(event.who, 100), event.at)
-            told = f"{difference.finding.what} Known: {known.reason.rstrip('.')} ({known.by}, {day_of(known.at)})."
-            return replace(difference, finding=ok(told), acknowledged=known)
+            sentence = f"{difference.finding.what} Known: {known.reason.rstrip('.')} ({known.by}, {day_of(known.at)})."
+            return replace(difference, finding=ok(sentence), acknowledged=known)
         if _MOVED_ON & event.changes.keys():
             break
     return difference
 
 
 def _key(difference: Difference) -> str:
-    """Name a difference so that only the same one is known by it."""
+    """Return what an acknowledgement names the difference by."""
     return f"{difference.kind}({difference.subject})" if difference.subject else difference.kind

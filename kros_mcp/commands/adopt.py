@@ -103,7 +103,11 @@ async def _read(settings: Settings, beginning: str) -> _Case:
 
 
 async def _named(journal: Journal, beginning: str, own: str) -> str:
-    """Find the one other account whose name begins so."""
+    """Return the one other account whose name begins so.
+
+    Raises:
+        InvalidArgumentError: There is none, or more than one.
+    """
     others = [name for name in await journal.accounts() if name != own]
     found = [name for name in others if beginning and name.startswith(beginning)]
     if len(found) == 1:

@@ -142,7 +142,7 @@ def _show(case: _Case, settings: Settings) -> None:
 
 
 def _knows(settings: Settings, principal: str) -> bool | None:
-    """Tell whether this terminal's tokens file names a principal that is to stand there; None where it cannot."""
+    """Whether this terminal's tokens file names a principal that should stand there; None if that is not known."""
     if not principal.startswith(f"{TOKENS}|"):
         return True
     if settings.tokens_file is None:
@@ -156,26 +156,26 @@ def _knows(settings: Settings, principal: str) -> bool | None:
 
 
 def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
-    """Tell what is spent already and what the caps leave; the server's own caps may be set differently."""
+    """Return what is spent already and what the caps leave; the server's own caps may be set differently."""
 
     def show(cents: int | None) -> str:
         return show_again(cents, label)
 
     day = outlook.day(settings, case.operation, case.books)
-    told = [
+    lines = [
         f"{show(day.spent_cents)} in the last 24 hours, of {show(day.budget_cents)} (KROS_DAILY_BUDGET_CENTS);",
         f"this would leave {show(day.left_cents)}. Caps are those of this terminal's settings.",
     ]
     if day.own_budget_cents is not None:
         own = f"{show(day.own_spent_cents)}, of its own {show(day.own_budget_cents)}"
-        told.append(
+        lines.append(
             f"By {clean(case.operation.principal)}: {own}; this would leave {show(day.own_left_cents)} of that."
         )
     if day.over_purchase_cap:
-        told.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
+        lines.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
     if day.over_budget:
         whose = f"the budget of {clean(case.operation.principal)}" if day.over_own_budget else "everybody's budget"
-        told.append(f"More than {whose} has left for the day: it would be refused.")
+        lines.append(f"More than {whose} has left for the day: it would be refused.")
     if settings.monthly_commitment_cents is not None:
-        told.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")
-    return told
+        lines.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")
+    return lines

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from kros_mcp.commands.console import say
 from kros_mcp.errors import InvalidArgumentError, SettingsError
 from kros_mcp.operations.journals.copying import Copied, back_up
 from kros_mcp.operations.journals.sqlite_file import journal_path
@@ -49,12 +50,12 @@ def backup(file: str) -> int:
         print(f"The journal is in PostgreSQL, whose own program takes the copy:\n\n  {line}")
         return 1
     copied = back_up(file_of(settings.journal_url), Path(file))
-    print(f"{file} holds {described(copied)}. Anyone who can read it sees who bought what; keep it as the journal.")
+    say(f"{file} holds {described(copied)}. Anyone who can read it sees who bought what; keep it as the journal.")
     return 0
 
 
 def file_of(journal_url: str | None) -> Path:
-    """Name the journal's file.
+    """Return the path of the journal's file.
 
     Raises:
         InvalidArgumentError: It is in memory.
@@ -66,7 +67,7 @@ def file_of(journal_url: str | None) -> Path:
 
 
 def target(journal_url: str | None) -> str:
-    """Write a database as an argument of PostgreSQL's programs, without its password.
+    """Return a database as an argument of PostgreSQL's programs, without its password.
 
     Raises:
         SettingsError: The URL is none, or its driver is not installed.
@@ -85,7 +86,7 @@ def target(journal_url: str | None) -> str:
 
 
 def described(copied: Copied) -> str:
-    """Say what a copy holds: how much, how many operations and of when the last is."""
+    """Return what a copy holds: its size, how many operations, and the time of the last."""
     size = f"{copied.size_bytes / 1_000_000:.1f} MB"
     if copied.last_at is None:
         return f"no operation yet ({size})"

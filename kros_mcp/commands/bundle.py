@@ -143,7 +143,7 @@ def bundle(file: str, *, force: bool) -> int:
 
 
 def contents() -> dict[str, bytes]:
-    """Everything that is in the bundle: names inside it, and bytes.
+    """Return every file of the bundle, by its name inside it.
 
     Raises:
         KrosError: This kros-mcp is not installed, so that nothing tells what it needs.
@@ -196,7 +196,7 @@ def _sources() -> dict[str, Path]:
 
 
 def _project(installed: importlib.metadata.Distribution, description: str) -> str:
-    """Say what uv has to install: what the installed package needs, its extras left out.
+    """Return a pyproject.toml that names what uv has to install: what the package needs without its extras.
 
     It is no package there (it runs from where it lies), so that nothing has to be built on the person's machine.
     """

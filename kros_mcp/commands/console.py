@@ -186,7 +186,9 @@ def working(words: str) -> Iterator[Callable[[str], None]]:
     if stream is None or not sys.stderr.isatty() or os.environ.get("TERM") in _DUMB or _spinner is not None:
         yield lambda _words: None
         return
-    console = Console(file=stream, force_terminal=True, color_system=_colours(stream), legacy_windows=False)
+    console = Console(
+        file=stream, force_terminal=True, color_system=_colours(stream), no_color=False, legacy_windows=False
+    )
     spinner = console.status(Text(words), spinner="line")
     with spinner:
         _spinner = spinner
@@ -202,6 +204,7 @@ def _print(what: RenderableType, width: int | None) -> None:
         file=sys.stdout,
         force_terminal=sys.stdout.isatty(),
         color_system=_colours(sys.stdout),
+        no_color=False,  # where colours are not wanted, no style is
         width=width,
         highlight=False,
         markup=False,

@@ -44,11 +44,11 @@ class Stage:
         await self._rest()
 
     async def person(self, text: str) -> None:
-        """Let the person speak."""
+        """Show what the person says."""
         await self._line("person", text, "cyan")
 
     async def agent(self, text: str) -> None:
-        """Let the agent speak."""
+        """Show what the agent says."""
         await self._line("agent", text, "blue")
 
     async def call(self, tool: str, arguments: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Stage:
         await self._line("  choice", choice, "cyan")
 
     async def krosai(self, text: str) -> None:
-        """Say what KrosAI does at this moment, unseen by person and agent."""
+        """Show what KrosAI does at this moment, unseen by person and agent."""
         await self._line("  KrosAI", text, "red")
 
     async def claim(self, text: str, *, holds: bool) -> None:
@@ -162,7 +162,7 @@ async def open_conversation(
 
 
 def facts(answer: Mapping[str, Any]) -> list[str]:
-    """Pick the few facts of an answer that a reader wants beside its sentence."""
+    """Return the few facts of an answer that a reader wants beside its sentence."""
     if "code" in answer:
         return [f"{answer['code']}; charged: {answer['charged']}, changed: {answer['changed']}"]
     if "endpoints" in answer:

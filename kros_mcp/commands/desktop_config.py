@@ -44,7 +44,7 @@ class ConfigFile:
 
 
 def config_path(platform: str, home: Path, environment: Mapping[str, str]) -> Path:
-    """Say which file Claude Desktop reads.
+    """Return the file that Claude Desktop reads.
 
     Args:
         platform: As in `sys.platform`.
@@ -60,7 +60,7 @@ def config_path(platform: str, home: Path, environment: Mapping[str, str]) -> Pa
 
 
 def _on_windows(home: Path, environment: Mapping[str, str]) -> Path:
-    """Find the file of the packaged program, which Windows gives an AppData of its own, or of the older one.
+    """Return the file of the packaged program, which Windows gives an AppData of its own, or of the older one.
 
     The packaged program reads its own file, and where that is not there the one in the common place. So a file that
     is there goes first: one written beside it would hide the servers that it names.

@@ -23,7 +23,7 @@ _CACHE_MARK = "CACHEDIR.TAG"
 
 
 def entry(environment: Mapping[str, str], *, simulator: bool) -> dict[str, Any]:
-    """Make the entry: absolute paths, string values, every setting that the terminal has, and its way to KrosAI.
+    """Return the entry: absolute paths, every setting that the terminal has, and its proxies and certificates.
 
     Args:
         environment: The terminal's variables, found usable before.
@@ -45,7 +45,7 @@ def _programs() -> list[Path]:
 
 
 def executable(prefix: Path, folders: Iterable[Path]) -> Path:
-    """Say where this kros-mcp will be found tomorrow too.
+    """Return the program of this kros-mcp, in a place where it will stay.
 
     Args:
         prefix: The environment that runs.
@@ -72,7 +72,7 @@ def executable(prefix: Path, folders: Iterable[Path]) -> Path:
 
 
 def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str]:
-    """Pick the settings of the stdio server that are set: a cap that gets lost on the way would be no cap."""
+    """Return the settings of the stdio server that are set: a cap that got lost would be no cap."""
     given = {name.upper(): value for name, value in environment.items() if not is_unset(value)}
     wanted = [field.variable for field in described().values()]
     picked = {
@@ -87,7 +87,7 @@ def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict
 
 
 def _network_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Pick the variables of proxies and certificate authorities, spelt as they are: Claude Desktop may have none."""
+    """Return the variables of proxies and certificate authorities, which Claude Desktop may not have itself."""
     proxies = {name: value for name, value in environment.items() if name.upper() in _PROXY_VARIABLES and value.strip()}
     file, folders = (environment.get(name, "") for name in _AUTHORITIES)
     absolute = _absolute(file) if file else "", os.pathsep.join(map(_absolute, filter(None, folders.split(os.pathsep))))
@@ -95,20 +95,20 @@ def _network_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_login(variable: str, value: str) -> str:
-    """Write a variable's value without the login of a proxy, if it is a proxy's address and holds one."""
+    """Return a variable's value without the login of a proxy, if it is a proxy's address and holds one."""
     scheme, separator, rest = value.rpartition("://")
     _, has_login, place = rest.rpartition("@")
     return f"{scheme}{separator}***@{place}" if has_login and variable.upper() in PROXIES else value
 
 
 def left_out(environment: Mapping[str, str], entry_env: Mapping[str, str]) -> list[str]:
-    """Name the settings that are set here and that Claude Desktop's server does not read."""
+    """Return the settings that are set here and that Claude Desktop's server does not read."""
     given = {name.upper() for name, value in environment.items() if not is_unset(value)}
     return sorted(name for name in given if name.startswith(PREFIX) and name not in entry_env)
 
 
 def is_ours(found: object) -> bool:
-    """Tell whether an entry starts some kros-mcp: its program, or uv or Python with its name."""
+    """Whether an entry starts some kros-mcp: its program, or uv or Python with its name."""
     if not isinstance(found, dict) or not isinstance(found.get("command"), str):
         return False
     arguments = found.get("args")
@@ -118,7 +118,7 @@ def is_ours(found: object) -> bool:
 
 
 def _from_anywhere(url: str) -> str:
-    """Name a journal so that it is the same file from whichever folder Claude Desktop starts the server."""
+    """Return the journal's URL with an absolute path: Claude Desktop may start the server in any folder."""
     path = None if is_postgres(url) or url == MEMORY else journal_path(url)
     return url if path is None else f"sqlite:///{_absolute(path)}"
 

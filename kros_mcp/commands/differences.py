@@ -1,4 +1,4 @@
-"""Where the journal and KrosAI differ, and what to make of it; pure.
+"""Where the journal and KrosAI differ, and what is to be done about it; pure.
 
 Only what the journal really knows is compared, and from a list that was not read to its end nothing is
 concluded about what it does not show. What was told may be corrected while the server watches it: such a
@@ -35,7 +35,7 @@ _NAMES = {"endpoint_id": "the endpoint", "allow_inbound": "inbound", "allow_outb
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """That somebody knows of a difference: why it may stay, who said so and when."""
+    """Who acknowledged a difference, why it may stay, and when."""
 
     reason: str
     by: str
@@ -44,7 +44,7 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing to tell: its kind is a stable word, the rest is for people.
+    """One difference: its kind is a stable word, the rest is for people.
 
     `subject` tells it from others of its kind on the same operation, such as what a setting is now.
     """
@@ -91,7 +91,7 @@ class AccountReading:
 
 
 def compare(history: History, account: AccountReading) -> list[Difference]:
-    """Compare number by number, then tell what is still open."""
+    """Return every difference, number by number; then what is still open, and what was corrected."""
     found: list[Difference] = []
     for e164, records in account.living.items():
         found += _living_number(history.of(e164), records, account)
@@ -103,12 +103,12 @@ def compare(history: History, account: AccountReading) -> list[Difference]:
 
 
 def differs(known: NumberHistory, number: PhoneNumber) -> bool:
-    """Tell whether a number is not as the journal set it, so that it deserves a closer reading."""
+    """Whether a number is not as the journal set it, so that it deserves a closer reading."""
     return known.held is not None and any(getattr(number, name) != value for name, (value, _) in known.settings.items())
 
 
 def _living_number(known: NumberHistory, records: tuple[PhoneNumber, ...], account: AccountReading) -> list[Difference]:
-    """Tell of one E.164: that it is owned twice, how its records stand, and what the journal knows of it."""
+    """Return the differences of one E.164: owned twice, not active, or not as the journal knows it."""
     found = [_owned_twice(known, records)] if len(records) > 1 else []
     found += [_status(number) for number in records if number.status not in {"active", None}]
     # The other record was bought some other way, so that it need not be as the journal set its own.
@@ -151,7 +151,7 @@ def _owned(known: NumberHistory, number: PhoneNumber, account: AccountReading) -
 
 
 def _bought_later(operation: Operation, number: PhoneNumber) -> bool:
-    """Tell whether KrosAI dates the number well after an operation, so that something else has bought it."""
+    """Whether KrosAI dates the number well after an operation, so that something else has bought it."""
     try:
         created = datetime.fromisoformat(number.created_at or "")
     except ValueError:
@@ -206,7 +206,7 @@ def _living_though_released(operation: Operation, now: float) -> Difference:
 
 
 def _missing_numbers(history: History, account: AccountReading) -> list[Difference]:
-    """Tell of numbers that were bought, not given up, and are not there."""
+    """Return the numbers that were bought, not released, and are not there."""
     if not account.complete or account.unreadable:
         return []
     living = account.living
@@ -221,7 +221,7 @@ def _missing_numbers(history: History, account: AccountReading) -> list[Differen
 
 
 def _missing(known: NumberHistory, bought: Operation, now: float, records: tuple[PhoneNumber, ...]) -> Difference:
-    """Tell of a purchase that is done, and of which KrosAI shows no record or only ended ones."""
+    """Return the difference of a purchase that is done, and of which KrosAI shows no record or only ended ones."""
     e164 = bought.e164
     ended_as = clean(records[-1].status or "") if records else ""
     shown = f"KrosAI shows it as {ended_as}" if ended_as else "KrosAI does not show it"
@@ -282,7 +282,7 @@ def _released_though_failed(what: str, release: Operation, now: float) -> Differ
 
 
 def _corrected(operation: Operation) -> Difference:
-    """Tell of an operation what was said of it and what is so."""
+    """Return the difference of an operation that was corrected: what was said, and what is so."""
     at = operation.corrected_at or 0.0
     settled_by_it = operation.state is State.DONE and operation.settled_at == at
     said = State.FAILED if settled_by_it else State.DONE

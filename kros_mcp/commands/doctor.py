@@ -15,7 +15,7 @@ import anyio
 import click
 
 from kros_mcp import __version__
-from kros_mcp.commands.console import working
+from kros_mcp.commands.console import say, working
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
 from kros_mcp.commands.journal_check import check_journal
 from kros_mcp.errors import (
@@ -59,8 +59,8 @@ _MODES = {
 @click.command(help="Check settings, journal, key and reachability, and say what to do.")
 def doctor() -> int:
     """Check everything and print every finding; the exit code is the gravest one's."""
-    print(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
-    print("These are the settings of this terminal; a client's own configuration may set others.")
+    say(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
+    say("These are the settings of this terminal; a client's own configuration may set others.")
     try:
         settings = load_settings()
     except SettingsError as exc:
@@ -93,7 +93,7 @@ def _settings(settings: Settings) -> list[Finding]:
 
 
 def check_key(settings: Settings) -> Finding:
-    """Say of which kind the key is; none of its characters but a public prefix is shown."""
+    """Return of which kind the key is; none of its characters but a public prefix is shown."""
     try:
         key = settings.require_api_key()
     except SettingsError as exc:
@@ -111,7 +111,7 @@ def check_key(settings: Settings) -> Finding:
 
 
 def _callers(settings: Settings) -> list[Finding]:
-    """Say whom the HTTP service would let in; a tokens file that it could not read would let nobody in."""
+    """Return whom the HTTP service would let in; with a tokens file that it cannot read, nobody."""
     if settings.tokens_file is None:
         return []
     try:
@@ -122,7 +122,7 @@ def _callers(settings: Settings) -> list[Finding]:
 
 
 async def _check_krosai(settings: Settings) -> list[Finding]:
-    """Look at the way to KrosAI, and ask KrosAI if there is one."""
+    """Check proxy and certificates, then ask KrosAI if they are usable."""
     found = _path(settings)
     if any(finding.mark == "FAIL" for finding in found):
         return [*found, warn("KrosAI was not asked, since the way there is not usable.", "Correct that first.")]
@@ -130,7 +130,7 @@ async def _check_krosai(settings: Settings) -> list[Finding]:
 
 
 def _path(settings: Settings) -> list[Finding]:
-    """Say which way requests take, and what of the environment stands in it; KrosAI is not asked."""
+    """Return which proxy and which certificates requests use; KrosAI is not asked."""
     return [_proxy(settings.base_url), *_certificates()]
 
 
@@ -203,7 +203,7 @@ async def _ask(found: dict[str, Finding | KrosError], scope: str, read: Callable
 
 
 def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Finding:
-    """Say what an answer means; two that mean the same become one line."""
+    """Return what an answer means; two that mean the same become one line."""
     if isinstance(answer, Finding):
         return answer
     host, code = settings.base_url, answer.code
@@ -290,6 +290,6 @@ def _own_caps(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
 
 
 def _shown(value: object) -> str:
-    """Show a setting's value, without a password in an address."""
+    """Return a setting's value, without a password in an address."""
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return clean(re.sub(r"//[^/@]*@", "//***@", text), _LONGEST_VALUE)

@@ -131,12 +131,12 @@ def export(
 
 
 def cells(operation: Operation, currency: str) -> list[str]:
-    """Write an operation as the cells of one line."""
-    told: dict[str, Any] = record(operation, currency)
-    told["charged_amount"] = _decimal(told["charged_cents"])
-    told["monthly_amount"] = _decimal(told["monthly_cents"])
-    told["not_applied"] = " ".join(told["not_applied"])
-    return [_cell(name, told[name]) for name in COLUMNS]
+    """Return an operation as the cells of one line."""
+    values: dict[str, Any] = record(operation, currency)
+    values["charged_amount"] = _decimal(values["charged_cents"])
+    values["monthly_amount"] = _decimal(values["monthly_cents"])
+    values["not_applied"] = " ".join(values["not_applied"])
+    return [_cell(name, values[name]) for name in COLUMNS]
 
 
 def _days(since: str | None, until: str | None) -> _Days:
@@ -201,7 +201,7 @@ def _decimal(cents: int | None) -> str | None:
 
 
 def _standard_output() -> TextIO:
-    """Give standard output as RFC 4180 wants it: its own line ends, and UTF-8 whatever the terminal speaks."""
+    """Return standard output as RFC 4180 wants it: with its own line ends, in UTF-8 on every terminal."""
     with suppress(AttributeError):  # of a stream that stands in for it
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
     return sys.stdout

@@ -1,4 +1,4 @@
-"""What the doctor finds: one line each, what to do beside it, and one exit code for all."""
+"""What doctor and reconcile find: a line each, what to do about it, and one exit code for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,22 +23,22 @@ class Finding:
 
 
 def ok(what: str) -> Finding:
-    """Say that something is as it should be."""
+    """Return that something is as it should be."""
     return Finding("ok", what)
 
 
 def warn(what: str, to_do: str) -> Finding:
-    """Say that something deserves a look; it fails nothing."""
+    """Return that something deserves a look; it fails nothing."""
     return Finding("warn", what, to_do)
 
 
 def fail(what: str, to_do: str, exit_code: int = 1) -> Finding:
-    """Say that something is wrong."""
+    """Return that something is wrong."""
     return Finding("FAIL", what, to_do, exit_code)
 
 
 def failed(exc: KrosError) -> Finding:
-    """Make an error a finding, with its own exit code."""
+    """Return an error as a finding, with its own exit code."""
     return fail(exc.message, exc.next_step, exc.exit_code)
 
 
@@ -62,7 +62,7 @@ def report(findings: Sequence[Finding]) -> int:
 
 
 def verdict(findings: Sequence[Finding]) -> int:
-    """Give 0, or the gravest exit code of those that fail."""
+    """Return 0, or the gravest exit code of those that fail."""
     failures = [finding.exit_code for finding in findings if finding.mark == "FAIL"]
     return min(failures, key=_GRAVEST_FIRST.index, default=0)
 

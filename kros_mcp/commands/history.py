@@ -13,7 +13,7 @@ from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 
 RECENT_SECONDS: Final = 7 * 86_400.0
-"""For how long a correction is told to whoever looks at the books."""
+"""For how long a correction is reported."""
 _OVERDUE_SECONDS: Final = 2 * LISTING_LAG_SECONDS
 """How late a look may be before no server seems to look; its settings come first, for as long as a list may lag."""
 STATES = (State.DONE, State.FAILED, State.UNKNOWN, State.SENDING, State.CONFIRMED)
@@ -47,19 +47,19 @@ class NumberHistory:
 
 @dataclass
 class History:
-    """All of it: by E.164, and the operations of this account that are still open, or were corrected."""
+    """The numbers by E.164, and the operations of this account that are still open, or were corrected."""
 
     numbers: dict[str, NumberHistory] = field(default_factory=dict)
     open: list[Operation] = field(default_factory=list)
     corrected: list[Operation] = field(default_factory=list)
 
     def of(self, e164: str) -> NumberHistory:
-        """Give what is known of a number, which may be nothing."""
+        """Return what is known of a number, which may be nothing."""
         return self.numbers.get(e164, NumberHistory())
 
 
 async def read_history(operations: AsyncIterable[Operation], *, account: str, environment: str) -> History:
-    """Fold operations, oldest first, into what is known of each number.
+    """Return what operations, oldest first, say of each number.
 
     Args:
         operations: Those in `STATES`, of every account: another key's purchases explain what this one's do not.
@@ -70,7 +70,7 @@ async def read_history(operations: AsyncIterable[Operation], *, account: str, en
     async for operation in operations:
         known = history.numbers.setdefault(operation.e164, NumberHistory())
         if operation.account == account:
-            _learn(known, operation)
+            _add(known, operation)
             if operation.state in {State.UNKNOWN, State.SENDING, State.CONFIRMED}:
                 history.open.append(operation)
             if operation.corrected_at is not None:
@@ -81,17 +81,17 @@ async def read_history(operations: AsyncIterable[Operation], *, account: str, en
 
 
 def effective_at(operation: Operation) -> float:
-    """Say when an operation took effect, as nearly as the journal knows."""
+    """Return when an operation took effect, as nearly as the journal knows."""
     return operation.settled_at or operation.sent_at or operation.created_at
 
 
-def _learn(known: NumberHistory, operation: Operation) -> None:
+def _add(known: NumberHistory, operation: Operation) -> None:
     done = operation.state is State.DONE
     if operation.action.charges:
         if done:
             known.bought = operation
             known.settings.clear()
-            _learn_settings(known, operation)
+            _add_settings(known, operation)
         elif operation.sent_at is not None or operation.state is State.SENDING:
             known.doubtful = operation
     elif operation.action is Action.RELEASE:
@@ -102,17 +102,17 @@ def _learn(known: NumberHistory, operation: Operation) -> None:
         elif operation.state is State.FAILED and operation.sent_at is not None:
             known.not_released = operation
     elif done:
-        _learn_settings(known, operation)
+        _add_settings(known, operation)
 
 
-def _learn_settings(known: NumberHistory, operation: Operation) -> None:
+def _add_settings(known: NumberHistory, operation: Operation) -> None:
     target = routing.still_wanted(operation)
     for name in routing.names(target):
         known.settings[name] = (getattr(target, name), operation)
 
 
 def was_corrected_recently(operation: Operation, now: float) -> bool:
-    """Whether another outcome was told of it at first, and it was corrected within `RECENT_SECONDS`."""
+    """Whether it was corrected, after another outcome had been reported, within `RECENT_SECONDS`."""
     return operation.corrected_at is not None and now - operation.corrected_at < RECENT_SECONDS
 
 

@@ -102,7 +102,7 @@ def install(name: str, config: str | None, *, show: bool, undo: bool, simulator:
 
 
 def _settings(*, simulator: bool, may_ask: bool) -> Settings:
-    """Make sure that the server would start with what this terminal has set; ask for the key if it has none."""
+    """Return the settings, if the server would start with them; ask for the key if there is none."""
     settings = load_settings(simulator=simulator)
     if settings.api_key is None and may_ask:
         if sys.stdin.isatty():
@@ -146,7 +146,7 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
 
 
 def _merged(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Lay the new entry over an older one, of which stays what this terminal does not set and is none of ours."""
+    """Return the new entry with what an older one holds besides and is not a setting of ours."""
     given = {name.upper() for name in wanted["env"]}  # a proxy's variable counts in either case
     others = {
         name: value
@@ -157,7 +157,7 @@ def _merged(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, A
 
 
 def _lost(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Name the settings of an older entry that would be gone."""
+    """Return the settings of an older entry that would be gone."""
     needless = REPLACED_BY_THE_SIMULATOR if "--simulator" in wanted["args"] else {API_KEY}
     ours = {name for name in _env(there) if name.upper().startswith(PREFIX)}  # the others stay, or are set anew
     return sorted((ours | _set_by_words(there)) - _env(wanted).keys() - needless)
@@ -208,7 +208,7 @@ def _masked(variable: str, value: str) -> str:
 
 
 def _print_settings(wanted: dict[str, Any], settings: Settings) -> None:
-    """Say with which settings the server will run, and no secret."""
+    """Print the settings that the server will run with, and no secret."""
     env: dict[str, str] = wanted["env"]
     shown = [f"{variable}={_shown(variable, value)}" for variable, value in env.items() if variable != API_KEY]
     if API_KEY in env:
@@ -230,13 +230,13 @@ def _shown(variable: str, value: str) -> str:
 
 
 def _command(found: dict[str, Any]) -> str:
-    """Show a command without what its words set: as in `env KROS_API_KEY=... kros-mcp`, it may be a key."""
+    """Return a command without what its words set: as in `env KROS_API_KEY=... kros-mcp`, it may be a key."""
     shown = (f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found))
     return " ".join([str(found["command"]), *("..." if _KEY.match(word) else word for word in shown)])
 
 
 def _set_by_words(found: dict[str, Any]) -> set[str]:
-    """Name the settings that a command's own words set."""
+    """Return the settings that a command's own words set."""
     return {name for name, equals, _ in _words_in_parts(found) if equals and name.startswith(PREFIX)}
 
 

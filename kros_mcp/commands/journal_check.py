@@ -1,4 +1,4 @@
-"""The doctor's look at the journal: where it stands, who can read it, and what in it is unsettled."""
+"""What the doctor checks of the journal: where it is, who can read it, and what in it is unsettled."""
 
 import os
 import stat
@@ -23,7 +23,7 @@ _LOOKED_BACK_SECONDS = RECENT_SECONDS + 33 * 86_400.0
 
 
 async def check_journal(settings: Settings) -> list[Finding]:
-    """Open the journal as the server would, and look at what stands in it."""
+    """Open the journal as the server would, and check what is in it."""
     url = settings.journal_url
     path = None if is_postgres(url) else journal_path(url)
     mode_before = _mode(path)
@@ -145,7 +145,7 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
 
 
 async def _corrections(journal: Journal, account: str | None) -> list[Finding]:
-    """Tell of outcomes of the last days that were not what was told, or that KrosAI has not shown yet."""
+    """Return the outcomes of the last days that were corrected, or that KrosAI has not shown yet."""
     now = await journal.now()
     sent = (State.DONE, State.FAILED, State.UNKNOWN)
     corrected, not_listed = [], []
@@ -184,7 +184,7 @@ def _listed(operations: list[Operation]) -> str:
 
 
 def _mode(path: Path | None) -> int | None:
-    """Read the permission bits, where the system has them and the file is there."""
+    """Return the permission bits, where the system has them and the file is there."""
     if path is None or os.name == "nt":
         return None
     try:

@@ -65,7 +65,7 @@ _COLOURS = {
     State.PROPOSED: "cyan",
 }
 _MARK = "*"
-"""Stands behind the state of an operation of which another outcome was told at first."""
+"""Stands behind the state of an operation that was corrected."""
 _COLUMNS = (
     Column("when (UTC)"),
     Column("operation"),
@@ -172,7 +172,7 @@ def _print(page: _Page, settings: Settings) -> None:
 
 
 def _below(page: _Page, settings: Settings) -> Iterator[str]:
-    """Say what was shown, what was not, and what is to be done."""
+    """Yield what was shown, what was not, and what is to be done."""
     yield _whose(page, settings)
     if page.selection.note:
         yield page.selection.note
@@ -191,7 +191,7 @@ def _below(page: _Page, settings: Settings) -> Iterator[str]:
 
 
 def _whose(page: _Page, settings: Settings) -> str:
-    """Say which operations these are."""
+    """Return which operations these are."""
     narrowed = _narrowed(page.selection, page.total)
     if not page.total:
         count = f"No operations{narrowed}"
@@ -212,8 +212,8 @@ def _narrowed(selection: Selection, count: int) -> str:
     parts = []
     if wanted.states:
         asked = {"approver": " (put to an approver)", "person": " (put to the person in the conversation)", "": ""}
-        told = [f"{state}{asked[wanted.waits_for] if state is State.PROPOSED else ''}" for state in wanted.states]
-        parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(told)}")
+        shown = [f"{state}{asked[wanted.waits_for] if state is State.PROPOSED else ''}" for state in wanted.states]
+        parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(shown)}")
     if wanted.principal is not None:
         parts.append(f" asked for by {clean(wanted.principal)}")
     if wanted.since is not None:
@@ -239,7 +239,7 @@ def _row(operation: Operation) -> tuple[str, ...]:
 
 
 def _confirmed(operation: Operation) -> str:
-    """Say how a person said yes, and who where that is known; or how they said no; or how they were asked."""
+    """Return how a person said yes, and who if that is known; or how they said no; or how they were asked."""
     decision = decided(operation)
     if operation.state is State.DECLINED:
         how = f"no ({operation.channel})" if operation.channel else "no"

@@ -29,7 +29,7 @@ _LONGEST_NAME = 40
 
 
 def name() -> str:
-    """Name the operating-system account, and who stands behind it where sudo says so.
+    """Return the operating-system account, and who used sudo to become it.
 
     It comes from the process, since USER and LOGNAME can be set by anybody. SUDO_USER can be too, but whoever
     acts as this account could write the journal itself.
@@ -40,17 +40,17 @@ def name() -> str:
 
 
 def signature() -> str:
-    """Name the person for the journal, and whether they sat at a terminal."""
+    """Return the person's name for the journal, and whether they sat at a terminal."""
     return name() + (AT_A_TERMINAL if sits_at_a_terminal() else " by a command without a terminal")
 
 
 def by() -> By:
-    """Say who decides, and whether at a terminal, as an event keeps it."""
+    """Return who decides, and whether at a terminal, as an event keeps it."""
     return By(name(), "terminal" if sits_at_a_terminal() else "command")
 
 
 def sits_at_a_terminal() -> bool:
-    """Tell whether there is anybody to ask."""
+    """Whether there is anybody to ask."""
     return sys.stdin.isatty()
 
 
@@ -78,7 +78,7 @@ def show_detail(label: str, *texts: str | Text) -> None:
 
 
 def typed(word: str) -> bool:
-    """Let the person type a word to go on; Ctrl-D and Ctrl-C are a no.
+    """Ask the person to type a word, and return whether they did; Ctrl-D and Ctrl-C are a no.
 
     Raises:
         KrosError: There is no terminal to type at.
@@ -113,7 +113,7 @@ def given_reason(reason: str, *, yes: bool) -> str:
 
 
 def typed_reason(question: str, *, required: bool) -> str | None:
-    """Let the person type a reason; None if they went away without one."""
+    """Ask the person for a reason, and return it; None if they gave none."""
     while True:
         try:
             answer = decisions.kept(input(question))

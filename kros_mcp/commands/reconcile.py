@@ -1,6 +1,6 @@
-"""`kros-mcp reconcile`: does the journal agree with KrosAI? It looks, and changes nothing at KrosAI.
+"""`kros-mcp reconcile`: compares the journal with KrosAI, and changes nothing there.
 
-What somebody knows of already is written down by `--known`, and fails no more.
+`--known` acknowledges a difference, which fails no more then.
 """
 
 import json
@@ -11,8 +11,8 @@ import anyio
 import click
 
 from kros_mcp.commands import person
-from kros_mcp.commands.acknowledgements import acknowledge, with_known
-from kros_mcp.commands.console import working
+from kros_mcp.commands.acknowledgements import acknowledge, with_acknowledgements
+from kros_mcp.commands.console import say, working
 from kros_mcp.commands.differences import AccountReading, Acknowledged, Difference, compare, differs
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
 from kros_mcp.commands.history import STATES, History, read_history
@@ -79,7 +79,7 @@ class _Report:
 @click.option("--known", metavar="ID", help="write down that what is found of this operation or number is known")
 @click.option("--reason", default="", help="why it may stay so; goes with --known, kept in the journal")
 def reconcile(known: str | None, reason: str, *, as_json: bool) -> int:
-    """Compare, write down what is known if that was asked for, and tell every difference.
+    """Compare, acknowledge what was named, and print every difference.
 
     Returns:
         0 if nothing needs a person, 1 if something does, 4 if KrosAI cannot be reached.
@@ -102,17 +102,17 @@ def reconcile(known: str | None, reason: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_document(found, settings, verdict(findings)), indent=2, ensure_ascii=False))
         return verdict(findings)
-    print(f"Account {short(found.account)} ({settings.environment}) at {utc(found.read_at)}: KrosAI and the journal.")
+    say(f"Account {short(found.account)} ({settings.environment}) at {utc(found.read_at)}: KrosAI and the journal.")
     return report([difference.finding for difference in _gathered(found.differences)])
 
 
 async def _examine_and_acknowledge(settings: Settings, known: str | None, reason: str) -> _Report:
     async with open_journal(settings.journal_url) as journal:
         found = await _examine(settings, journal)
-        found.differences = await with_known(journal, found.differences)
+        found.differences = await with_acknowledgements(journal, found.differences)
         if known is not None:
             await acknowledge(journal, found.differences, known.strip(), by=person.by(), reason=reason)
-            found.differences = await with_known(journal, found.differences)
+            found.differences = await with_acknowledgements(journal, found.differences)
     return found
 
 
@@ -229,7 +229,7 @@ def _extent(found: _Report) -> Difference:
 
 
 def _unreadable(owned: AccountReading) -> list[Difference]:
-    """Name the records that could not be read."""
+    """Return a warning that names the records that could not be read."""
     if not owned.unreadable:
         return []
     named = ", ".join(owned.unreadable[:_SHOWN])
@@ -240,9 +240,9 @@ def _unreadable(owned: AccountReading) -> list[Difference]:
 
 
 def _agreeing(history: History, owned: AccountReading, differences: Sequence[Difference]) -> list[Difference]:
-    """Say how many numbers are as the journal has them."""
-    told = {difference.e164 for difference in differences if difference.kind != "corrected"}
-    count = sum(history.of(e164).held is not None and e164 not in told for e164 in owned.living)
+    """Return how many numbers are as the journal has them."""
+    found = {difference.e164 for difference in differences if difference.kind != "corrected"}
+    count = sum(history.of(e164).held is not None and e164 not in found for e164 in owned.living)
     if not count:
         return []
     were = "1 of them was" if count == 1 else f"{count} of them were"
@@ -258,24 +258,24 @@ def _monthly(rate: RunRate, settings: Settings) -> list[Difference]:
     at_least = "at least " if rate.unpriced or not rate.complete else ""
     cap = settings.monthly_commitment_cents
     what = f"All numbers in service cost {at_least}{show_cents(rate.monthly_cents, settings.currency)}, every month"
-    told = []
+    found = []
     if rate.unpriced:
         them = f"{rate.unpriced} number{'' if rate.unpriced == 1 else 's'} without a price"
         refused = " While a cap on the monthly cost is set, no purchase is let through." if cap is not None else ""
-        told.append(Difference("unpriced", warn(f"KrosAI shows {them}.", f"Ask KrosAI for it.{refused}")))
+        found.append(Difference("unpriced", warn(f"KrosAI shows {them}.", f"Ask KrosAI for it.{refused}")))
     if cap is None:
-        told.append(Difference("run_rate", ok(f"{what}; no cap is set (KROS_MONTHLY_COMMITMENT_CENTS).")))
+        found.append(Difference("run_rate", ok(f"{what}; no cap is set (KROS_MONTHLY_COMMITMENT_CENTS).")))
     elif rate.monthly_cents > cap:
         over = f"{what}, more than the {show_cents(cap, settings.currency)} of KROS_MONTHLY_COMMITMENT_CENTS."
-        told.append(Difference("over_commitment", fail(over, "Release what is not needed, or raise the cap.")))
+        found.append(Difference("over_commitment", fail(over, "Release what is not needed, or raise the cap.")))
     else:
         of = f"of the {show_cents(cap, settings.currency)} of KROS_MONTHLY_COMMITMENT_CENTS"
-        told.append(Difference("run_rate", ok(f"{what}, {of}.")))
-    return told
+        found.append(Difference("run_rate", ok(f"{what}, {of}.")))
+    return found
 
 
 def _gathered(differences: Sequence[Difference]) -> list[Difference]:
-    """Tell of the numbers bought outside in one line: there may be hundreds, and each is as good as any."""
+    """Return the differences with the numbers bought outside in one line: there may be hundreds of them."""
     outside = [difference for difference in differences if difference.kind == "bought_outside"]
     if len(outside) < 2:  # noqa: PLR2004 - one is told as it is
         return list(differences)

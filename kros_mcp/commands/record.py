@@ -1,7 +1,7 @@
-"""One operation as the books write it down: plain values under stable names.
+"""One operation as `operations --json` and `export` show it: plain values under stable names.
 
-Cents are integers, times ISO 8601 in UTC; None where there is none. `operations --json` and `export` share
-these names. `charged_cents` falls back to `reserved_cents` where a charge is certain and its amount is not.
+Cents are integers, times ISO 8601 in UTC; None where there is none.
+`charged_cents` falls back to `reserved_cents` where a charge is certain and its amount is not.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ _LONGEST = 500
 
 
 def record(operation: Operation, currency: str) -> dict[str, Any]:
-    """Write an operation down.
+    """Return an operation as plain values under stable names.
 
     Args:
         operation: As it stands in the journal.
@@ -70,20 +70,20 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
 
 
 def charged_on(operation: Operation) -> str | None:
-    """Name the day in UTC on which a purchase was, or may have been, charged: the one it was sent on."""
+    """Return the day in UTC on which a purchase was, or may have been, charged: the one it was sent on."""
     charges = operation.action.charges and operation.charged != "no"
     return day_of(operation.sent_at) if charges and operation.sent_at is not None else None
 
 
 def why(operation: Operation) -> str:
-    """Tell in one line why an operation stands as it does; empty if nobody said."""
-    told = [operation.reason, operation.message, operation.note]
+    """Return in one line why an operation is in its state; empty if nobody said."""
+    texts = [operation.reason, operation.message, operation.note]
     if operation.not_applied:
-        told.append(f"Not applied: {', '.join(operation.not_applied)}.")
+        texts.append(f"Not applied: {', '.join(operation.not_applied)}.")
     if operation.settings_pending:
-        told.append("Its settings are not finished yet.")
+        texts.append("Its settings are not finished yet.")
     kept: list[str] = []
-    for text in told:
+    for text in texts:
         shown = clean(text, _LONGEST)
         kept = [one for one in kept if one not in shown]  # a message may quote the reason
         if shown:

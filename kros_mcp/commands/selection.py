@@ -1,6 +1,6 @@
 """Which operations a command shows: whose, in which states, of which days.
 
-Unless told otherwise, those of the account that the environment's key names. Without a key no account is
+Without an option, those of the account that the environment's key names. Without a key no account is
 named, and all are shown.
 """
 
@@ -20,7 +20,7 @@ from kros_mcp.settings import Settings
 
 MOST_COUNTED = 1000
 """Where counting what waits for a person ends; nobody decides on so many one by one."""
-_PARTS = "|"
+_SEPARATOR = "|"
 _LONGEST_NAME = 100
 _SHORT = 8  # of 32 hexadecimal characters
 
@@ -72,7 +72,7 @@ async def select(
     since: float | None = None,
     until: float | None = None,
 ) -> Selection:
-    """Make a filter of what was typed.
+    """Return the filter that was typed.
 
     Args:
         typed: What was typed.
@@ -97,9 +97,9 @@ async def select(
 async def _with_principal(selection: Selection, journal: Journal) -> Selection:
     """Find whom a name without an issuer means: a principal of that name, else the holder of a token."""
     name = selection.wanted.principal
-    if name is None or _PARTS in name:
+    if name is None or _SEPARATOR in name:
         return selection
-    holder = f"{TOKENS}{_PARTS}{name}"
+    holder = f"{TOKENS}{_SEPARATOR}{name}"
     of_holder = await journal.count(Filter(account=selection.wanted.account, principal=holder))
     if not of_holder:
         return selection
@@ -125,7 +125,7 @@ def states(names: Iterable[str]) -> tuple[tuple[State, ...], status.WaitsFor]:
 
 
 async def account_of(settings: Settings, journal: Journal) -> str | None:
-    """Name the account of the environment's key; None without a key."""
+    """Return the account of the environment's key; None without a key."""
     try:
         return await account_in(settings, journal)
     except SettingsError:
@@ -133,22 +133,22 @@ async def account_of(settings: Settings, journal: Journal) -> str | None:
 
 
 def is_foreign(operation: Operation, account: str | None) -> bool:
-    """Tell whether an operation is of another account than that of this terminal's key, if it has one."""
+    """Whether an operation is of another account than that of this terminal's key, if it has one."""
     return account not in {None, operation.account}
 
 
 def currency(operation: Operation, account: str | None, settings: Settings) -> str:
-    """Label amounts; the label of this terminal says nothing of another account's money."""
+    """Return the label of amounts; the label of this terminal says nothing of another account's money."""
     return "" if is_foreign(operation, account) else settings.currency
 
 
 def short(account: str) -> str:
-    """Shorten an account's name for people."""
+    """Return the short form of an account's name."""
     return account[:_SHORT]
 
 
 async def require(journal: Journal, operation_id: str) -> Operation:
-    """Read the operation that was named, of whatever account.
+    """Return the operation that was named, of whatever account.
 
     Raises:
         OperationError: There is no such operation.
@@ -160,7 +160,7 @@ async def require(journal: Journal, operation_id: str) -> Operation:
 
 
 async def waiting_for_a_person(journal: Journal, selection: Selection) -> int:
-    """Count what an approver has yet to decide, of the accounts and the principal shown, up to `MOST_COUNTED`.
+    """Return how many of the selected operations an approver has yet to decide, up to `MOST_COUNTED`.
 
     The journal has no filter for who is asked. What is asked in a conversation is read too, and expires within
     ten minutes, so that it is little.

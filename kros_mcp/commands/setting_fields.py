@@ -1,6 +1,6 @@
-"""The settings of the stdio server as others ask for them: in a form, in a registry.
+"""The settings of the stdio server as a form or a registry describes them.
 
-Names, descriptions, types, bounds, defaults and secrecy are read off `Settings` itself, so that they stand once.
+Names, descriptions, types, bounds, defaults and secrecy are read from `Settings`, so that each is written once.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Described:
 
 
 def described() -> dict[str, Described]:
-    """Describe every setting that the stdio server reads, in the order in which `Settings` names them."""
+    """Return the description of every setting that the stdio server reads, in the order of `Settings`."""
     schema = Settings.model_json_schema()
     return {
         name: _described(name, field, _plain(schema, name))
@@ -48,7 +48,7 @@ def described() -> dict[str, Described]:
 
 
 def _plain(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    """Follow the reference of a property, and leave out that it may be null."""
+    """Return the schema of a property with its reference followed, and without null."""
     found: dict[str, Any] = schema["properties"][name]
     either = [one for one in found.get("anyOf", []) if one.get("type") != "null"]
     inner = schema["$defs"][found["$ref"].rsplit("/", 1)[1]] if "$ref" in found else next(iter(either), {})
@@ -70,7 +70,7 @@ def _described(name: str, field: FieldInfo, schema: dict[str, Any]) -> Described
 
 
 def _sentence(name: str, schema: dict[str, Any]) -> str:
-    """Make sentences of what the settings say, with the words that may stand there and the unit."""
+    """Return the description of a setting as a sentence, with its choices and its unit."""
     text: str = schema["description"]
     if schema.get("enum"):
         *others, last = schema["enum"]

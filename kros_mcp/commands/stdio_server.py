@@ -67,7 +67,7 @@ def run(*, simulator: bool) -> int:
 
 
 def log_acts() -> None:
-    """Write one short line to standard error for every decision and every outcome."""
+    """Log one short line to standard error for every decision and every outcome."""
     from kros_mcp.operations.audit_log import logger  # noqa: PLC0415 - after the settings, which may stop the start
 
     handler = logging.StreamHandler(sys.stderr)
@@ -78,7 +78,7 @@ def log_acts() -> None:
 
 
 def our_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Find what stopped the start among what the task groups wrapped around it; else the whole group."""
+    """Return the error of ours that the task groups have wrapped; else the whole group."""
     ours: BaseException | None = group.subgroup(KrosError)
     while isinstance(ours, BaseExceptionGroup):
         ours = ours.exceptions[0]

@@ -61,10 +61,10 @@ def show(operation_id: str, *, as_json: bool) -> None:
 async def _read(settings: Settings, operation_id: str) -> _Story:
     async with open_journal(settings.journal_url) as journal:
         operation = await require(journal, operation_id)
-        told = await journal.events(operation_id)
-        if not told:  # of a journal that is older than events, and not moved since
-            told = (events.carried_over(operation, operation.created_at),)
-        return _Story(operation, told, await account_of(settings, journal))
+        texts = await journal.events(operation_id)
+        if not texts:  # of a journal that is older than events, and not moved since
+            texts = (events.carried_over(operation, operation.created_at),)
+        return _Story(operation, texts, await account_of(settings, journal))
 
 
 def _document(story: _Story, settings: Settings) -> dict[str, Any]:
@@ -107,18 +107,18 @@ def _row(event: Event) -> tuple[str, ...]:
 
 
 def _words(event: Event) -> str:
-    """Give the words that a move came with, and what it says of settings."""
+    """Return the words that a move came with, and what it says of settings."""
     changes = event.changes
-    told = [clean(event.words, _LONGEST)]
+    texts = [clean(event.words, _LONGEST)]
     if changes.get("error_code"):
-        told.append(f"({clean(str(changes['error_code']))})")
+        texts.append(f"({clean(str(changes['error_code']))})")
     if changes.get("settings_superseded"):
-        told.append(f"Chosen anew: {_listed(changes['settings_superseded'])}.")
+        texts.append(f"Chosen anew: {_listed(changes['settings_superseded'])}.")
     if changes.get("not_applied"):
-        told.append(f"Not applied: {_listed(changes['not_applied'])}.")
+        texts.append(f"Not applied: {_listed(changes['not_applied'])}.")
     if event.move == MoveName.SETTINGS and changes.get("settings_pending") is False:
-        told.append("Its settings are finished.")
-    return " ".join(text for text in told if text)
+        texts.append("Its settings are finished.")
+    return " ".join(text for text in texts if text)
 
 
 def _listed(names: list[Any]) -> str:
@@ -126,7 +126,7 @@ def _listed(names: list[Any]) -> str:
 
 
 def _cleaned(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Take out of every text what could deceive whoever reads it."""
+    """Return a value with every text cleaned of what could deceive its reader."""
     if isinstance(value, dict):
         return {clean(str(name)): _cleaned(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

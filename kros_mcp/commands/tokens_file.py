@@ -1,4 +1,4 @@
-"""The tokens file as it is changed: its people's comments, their order and their spelling survive.
+"""Changes to the tokens file, in which the comments, the order and the spelling of its people survive.
 
 Every change is locked, read back before it is written, and written whole. It needs the extra `http`.
 """
@@ -19,7 +19,7 @@ from kros_mcp.http.tokens import Entry, parse_tokens
 
 
 class TokensText:
-    """The text of a tokens file that is being changed, while nobody else changes it.
+    """A tokens file that is being changed, while no other command changes it.
 
     Args:
         path: The file itself, not a link to it.
@@ -105,7 +105,7 @@ class TokensText:
 
 @contextmanager
 def changing(path: Path) -> Iterator[TokensText]:
-    """Let one command at a time change the file; the lock ends with the process.
+    """Open the file for a change, one command at a time; the lock ends with the process.
 
     The lock's own file stays beside it: to delete it would let two commands hold the lock at once.
     """

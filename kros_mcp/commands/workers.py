@@ -83,7 +83,7 @@ def run(
         stopping: Called once a signal has come.
 
     Returns:
-        0 if they were told to stop; the exit code of a worker that could not begin.
+        0 if a signal stopped them; the exit code of a worker that could not begin.
     """
     supervisor = Supervisor(lambda: _start(settings, options, listener), options.workers, listener.close, stopping)
     return supervisor.run(announce)
