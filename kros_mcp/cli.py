@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from typing import TextIO, cast
 
-from kros_mcp.characters import Harmless
+from kros_mcp.characters import EscapingStream
 from kros_mcp.errors import JournalError, KrosaiError, KrosError, NotFoundError, OperationError
 
 
@@ -97,7 +97,7 @@ def _next_step(exc: KrosError) -> str:
 @contextmanager
 def _harmless_errors() -> Iterator[None]:
     """Escape everything that is written to standard error and could command the terminal, whoever wrote it."""
-    with redirect_stderr(cast("TextIO", Harmless(sys.stderr))):
+    with redirect_stderr(cast("TextIO", EscapingStream(sys.stderr))):
         yield
 
 
@@ -110,5 +110,5 @@ def _harmless_output() -> Iterator[None]:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    with redirect_stdout(cast("TextIO", Harmless(sys.stdout))):
+    with redirect_stdout(cast("TextIO", EscapingStream(sys.stdout))):
         yield

@@ -1,18 +1,18 @@
-"""Every failure that this program tells of, drawn as one tree.
+"""Every error of this program, as one tree.
 
     KrosError
     ├── SettingsError              a KROS_* setting is missing, malformed or unknown
     ├── InvalidArgumentError       a tool argument is not what it must be
-    ├── RefusedError               our own guard said no
+    ├── RefusedError               our own guard refused
     ├── ConfirmationError          a person's yes is missing, wrong or late
-    ├── OperationError             the operation is not there, busy, or past that move
+    ├── OperationError             the operation does not exist, is busy, or is past that move
     ├── JournalError               the journal cannot be used, so nothing is spent
     ├── InternalError              a fault of this program in the middle of an act
-    └── KrosaiError                KrosAI, or the way to it, failed
+    └── KrosaiError                KrosAI, or the connection to it, failed
         ├── NotSentError           the request certainly never left
-        │   └── PathError          a certificate or a proxy stands in the way until somebody mends it
-        ├── OutcomeUnknownError    it left, and no usable answer came back
-        ├── TooSlowError           a reading did not end in the time there was
+        │   └── PathError          a certificate or a proxy blocks the way until somebody corrects it
+        ├── OutcomeUnknownError    the request left, and no usable answer came back
+        ├── TooSlowError           a read did not end in time
         ├── ConnectionLostError    the connection broke while reading
         ├── ProtocolError          an answer fits no known shape
         └── ApiError               KrosAI answered with an error
@@ -26,8 +26,8 @@
             ├── RateLimitError             too many requests
             └── ServerError                KrosAI failed on its own side
 
-Each error says what happened to the money (`charged`) and to the account (`changed`): no, yes or
-unknown. `charged` and `changed` are about the act that failed, never about an earlier one.
+Each error says what happened to the money (`charged`) and to the account (`changed`): no, yes or unknown. Both are
+about the act that failed, never about an earlier one.
 """
 
 from typing import ClassVar, Literal
@@ -36,13 +36,13 @@ Known = Literal["no", "yes", "unknown"]
 
 
 class KrosError(Exception):
-    """Something stopped the request; says what happened to the money and what to do next.
+    """A request failed; the error says what happened to the money and what to do next.
 
     Args:
-        message: What happened, as one or two plain sentences that may be shown to a model and a person.
-        code: KrosAI's own error code, or ours, in capitals. Defaults to the class's.
-        next_step: What to do now. Defaults to the class's.
-        operation_id: The operation this is about, if there is one.
+        message: What happened, in one or two plain sentences that may be shown to a model and a person.
+        code: KrosAI's error code or ours, in capitals. Defaults to the code of the class.
+        next_step: What to do now. Defaults to the next step of the class.
+        operation_id: The operation that failed, if there is one.
     """
 
     code: str = "INTERNAL"
@@ -85,7 +85,7 @@ class InvalidArgumentError(KrosError):
 
 
 class RefusedError(KrosError):
-    """Our own guard said no; nothing was sent."""
+    """Our own guard refused; nothing was sent."""
 
     code = "REFUSED"
     next_step = "Tell the person; only the operator of this server can change its limits."
@@ -99,7 +99,7 @@ class ConfirmationError(KrosError):
 
 
 class OperationError(KrosError):
-    """The operation is not there, busy, or past the move asked for; nothing was sent."""
+    """The operation does not exist, is busy, or is past the move asked for; nothing was sent."""
 
     code = "OPERATION"
     next_step = "Call get_operation to see where it stands."
@@ -114,7 +114,7 @@ class JournalError(KrosError):
 
 
 class InternalError(KrosError):
-    """A fault of this program in the middle of an act; the journal knows how far it came."""
+    """This program failed in the middle of an act; the journal shows how far it got."""
 
     code = "INTERNAL"
     next_step = "Do not try again. Call get_operation with the operation_id, and tell the operator."
@@ -123,7 +123,7 @@ class InternalError(KrosError):
 
 
 class KrosaiError(KrosError):
-    """KrosAI, or the way to it, failed."""
+    """KrosAI, or the connection to it, failed."""
 
     code = "KROSAI"
     next_step = "Try again in a moment."
@@ -138,7 +138,7 @@ class NotSentError(KrosaiError):
 
 
 class PathError(NotSentError):
-    """A certificate or a proxy on the way to KrosAI turned the request away, and would again; nothing was ordered."""
+    """A certificate or a proxy blocks the way to KrosAI, and would do so again; nothing was ordered."""
 
     code = "PATH_BLOCKED"
     next_step = "Nothing was ordered. Tell the operator: `kros-mcp doctor`, where this server runs, tells more."
@@ -154,7 +154,7 @@ class OutcomeUnknownError(KrosaiError):
 
 
 class TooSlowError(KrosaiError):
-    """A reading did not end in the time there was; nothing was ordered."""
+    """A read did not end in time; nothing was ordered."""
 
     code = "TOO_SLOW"
 
@@ -166,7 +166,7 @@ class ConnectionLostError(KrosaiError):
 
 
 class ProtocolError(KrosaiError):
-    """An answer of KrosAI fits no known shape, so nothing is concluded from it."""
+    """An answer of KrosAI fits no known shape, so nothing follows from it."""
 
     code = "UNEXPECTED_ANSWER"
     next_step = "Try again; if it stays so, tell the operator that KrosAI's answers have changed."
@@ -176,10 +176,10 @@ class ApiError(KrosaiError):
     """KrosAI answered with an error.
 
     Args:
-        message: As in `KrosError`, and so are `code` and `next_step`.
-        status: The HTTP status it came with.
+        message: As in `KrosError`, like `code` and `next_step`.
+        status: The HTTP status of the answer.
 
-    `retry_after_seconds` is how long KrosAI wants to be left alone; None where it does not say.
+    `retry_after_seconds` is how long KrosAI asks to wait; None if it does not say.
     """
 
     code = "KROSAI_ERROR"

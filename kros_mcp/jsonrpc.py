@@ -1,8 +1,8 @@
-"""Reads what a client sends as a JSON-RPC message, and says what is to be answered where it is none.
+"""JSON-RPC messages as clients send them, and the errors that answer what is not one.
 
-The SDK drops such a message without a word, or answers in its validator's, which quote it; and it takes a request
-whose `id` is null, a fraction or a boolean for a notification: the client waits out its time. Here everything that
-looks like a request has an answer.
+The SDK drops a malformed message silently, or answers in its validator's words, which quote it; and it takes a request
+whose `id` is null, a fraction or a boolean for a notification, so the client waits in vain. Here everything that looks
+like a request is answered.
 """
 
 import re
@@ -36,18 +36,18 @@ _NO_MESSAGE = (
 _BATCH = "This server takes one message at a time: batches are no part of MCP any more. Send each by itself."
 _TOO_LONG = f"A message may have {LONGEST_MESSAGE_BYTES:,} bytes at most. Nothing was done."
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# A string, whole or cut off by the end of the line, or a run of brackets; what lies between them does not matter.
+# A string, whole or cut off by the end of the line, or a run of brackets; what lies between does not matter.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[{\[]++|[}\]]++', re.DOTALL)
 _ID_VALUE = re.compile(rb'\s*+:\s*+("(?:[^"\\]++|\\.)*+"|-?[0-9]++)\s*+[,}]', re.DOTALL)
 
 
 class MalformedError(Exception):
-    """What came is no message of JSON-RPC.
+    """What was received is not a JSON-RPC message.
 
     Args:
-        code: Of JSON-RPC.
+        code: The error code of JSON-RPC.
         sentence: What is wrong.
-        ids: Of the requests in it, as far as they can be read.
+        ids: The ids of the requests in it, as far as they can be read.
     """
 
     def __init__(self, code: int, sentence: str, ids: list[RequestId]) -> None:
@@ -55,23 +55,23 @@ class MalformedError(Exception):
         self.code, self.sentence, self.ids = code, sentence, ids
 
     def answers(self) -> Iterator[JSONRPCError]:
-        """What is to be sent: one error for each request in it, or one without an id where none can be read."""
+        """Yield the errors to answer with: one for each request in it, or one without an id if no id can be read."""
         to: Sequence[RequestId | None] = self.ids or [None]
         for request_id in to:
             yield _error(self.code, self.sentence, request_id)
 
 
 def read_message(line: bytes) -> JSONRPCMessage:
-    """Read a line, or a body.
+    """Read a message from a line or a body.
 
     Args:
-        line: Without its end, and not blank. A byte order mark before it is none of JSON's.
+        line: The line without its end; not blank. A byte order mark before it makes it unreadable.
 
     Returns:
-        The message. An answer to a question of the server's that cannot be read comes as an error for it.
+        The message. A client's answer that cannot be read is returned as an error answer to the same question.
 
     Raises:
-        MalformedError: It is none.
+        MalformedError: It is not a message.
     """
     try:
         data = from_json(line, allow_inf_nan=False)
@@ -90,12 +90,12 @@ def read_message(line: bytes) -> JSONRPCMessage:
     except ValidationError:
         if not _is_answer(data):
             raise MalformedError(INVALID_REQUEST, _NO_MESSAGE, _ids_of(data)) from None
-    # An error in reply would bear an id of ours, which among the client's may be another request's.
+    # An error sent back would have an id of ours, which may be that of another request of the client.
     return _error(INVALID_REQUEST, "The client's answer could not be read.", next(iter(_ids_of(data)), None))
 
 
 def too_long(beginning: bytes) -> MalformedError:
-    """Refuse a line of which only the beginning was kept."""
+    """Return the error for a message that is too long, of which only the beginning was kept."""
     return MalformedError(INVALID_REQUEST, _TOO_LONG, _ids_within(beginning))
 
 
@@ -108,13 +108,13 @@ def _is_answer(data: dict[str, object]) -> bool:
 
 
 def _ids_of(data: dict[str, object]) -> list[RequestId]:
-    """Give the id of a message as a list of one, or of none if it has none that MCP knows."""
+    """Return the id of a message as a list of one; an empty list if it has none that MCP allows."""
     value = data.get("id")
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else []
 
 
 def _ids_within(line: bytes) -> list[RequestId]:
-    """Find the id of a message, or those of a batch, in a line that is not JSON; each must be written to its end."""
+    """Return the id of a message, or those of a batch, from a line that is not JSON; each id must be complete."""
     found: list[RequestId] = []
     depth, depth_of_members = 0, 2 if line.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[") else 1
     for token in _TOKEN.finditer(line):

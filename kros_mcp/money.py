@@ -8,10 +8,9 @@ _UNNAMED = " in the account currency"
 
 
 def cents(value: object) -> int | None:
-    """Take an integer of 0 or more as cents; anything else is an unknown price.
+    """Return an integer of 0 or more as cents; None, an unknown price, for anything else.
 
-    A bool, a float, a text and an amount beyond 2**53 are all unknown, never converted
-    (krosai-api.md, section 9, rule 4).
+    A bool, a float, a text and an amount beyond 2**53 are never converted (krosai-api.md, section 9, rule 4).
     """
     if isinstance(value, bool) or not isinstance(value, int):
         return None
@@ -19,10 +18,10 @@ def cents(value: object) -> int | None:
 
 
 def show_cents(amount_cents: int | None, currency: str = "") -> str:
-    """Say an amount so that it can be read aloud, as in "5.00 USD".
+    """Return an amount for people, as in "5.00 USD".
 
-    Without a currency it says "5.00 in the account currency". KrosAI names none and all of its
-    amounts are called cents, so two decimals are shown whatever the currency.
+    Without a currency it is "5.00 in the account currency". KrosAI names no currency and calls all of its amounts
+    cents, so two decimals are shown whatever the currency.
     """
     if amount_cents is None:
         return "price not stated"
@@ -32,12 +31,12 @@ def show_cents(amount_cents: int | None, currency: str = "") -> str:
 
 
 def show_again(amount_cents: int | None, currency: str = "") -> str:
-    """Say a further amount, where the account currency was spoken of just before."""
+    """Return an amount for people, for a sentence that has just mentioned the account currency."""
     return show_cents(amount_cents, currency).removesuffix(_UNNAMED)
 
 
 def show_price(due_now_cents: int | None, monthly_cents: int | None, currency: str = "") -> str:
-    """Say what a number costs now, first month included, and every month after."""
+    """Return, for people, what a number costs now, first month included, and every month after."""
     if due_now_cents is None and monthly_cents is None:
         return "an amount that KrosAI does not state"
     now, monthly = (_plain(amount, currency) for amount in (due_now_cents, monthly_cents))
@@ -53,7 +52,7 @@ def _plain(amount_cents: int | None, currency: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What KrosAI says a number costs, in cents; None where it does not say."""
+    """The costs that KrosAI states for a number, in cents; None for what it does not state."""
 
     setup_cents: int | None = None
     monthly_cents: int | None = None
@@ -61,9 +60,9 @@ class Price:
 
     @property
     def due_now_cents(self) -> int | None:
-        """The cents charged at purchase (setup plus first month), or None where that is not certain.
+        """The cents charged at purchase (setup plus first month); None if that is not certain.
 
-        The stated total wins, but a total that contradicts its parts makes the price unknown.
+        The stated total counts, but a total that contradicts its parts makes the price unknown.
         """
         setup, monthly, total = self.setup_cents, self.monthly_cents, self.total_cents
         parts = None if setup is None or monthly is None else setup + monthly

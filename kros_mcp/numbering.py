@@ -1,7 +1,7 @@
-"""E.164 numbers and country codes: strict reading, and a form that can be said aloud.
+"""E.164 numbers and country codes: strict parsing, and a form that can be read aloud.
 
-The numbering plan comes from phonenumbers, which is imported at first use: it costs 50 ms, and a
-server that only lists its tools never needs it. Hence the imports inside functions.
+The numbering plan comes from phonenumbers, which is imported at first use: it takes 50 ms, and a server that only lists
+its tools never needs it. Hence the imports inside functions.
 """
 
 import functools
@@ -25,7 +25,7 @@ _COUNTRIES: Final = frozenset(
     """.split()  # noqa: SIM905  # 249 quoted strings would be harder to check against the standard
 )
 
-# What people say instead, for the countries of krosai-api.md, section 8, and the most common slip.
+# What people write instead, for the countries of krosai-api.md, section 8, and the most common mistake.
 _SPOKEN_COUNTRIES: Final = {
     "UK": "GB", "GBR": "GB", "UNITED KINGDOM": "GB", "GREAT BRITAIN": "GB", "ENGLAND": "GB",
     "NIGERIA": "NG", "NGA": "NG", "GHANA": "GH", "GHA": "GH", "KENYA": "KE", "KEN": "KE",
@@ -39,23 +39,22 @@ _SPOKEN_COUNTRIES: Final = {
 }  # fmt: skip  # one country a line reads as the table that it is
 
 
-# Territories with a code and a numbering plan of their own that are served together with a country of the same
-# calling code.
+# Territories with their own code and numbering plan that are sold together with a country of the same calling code.
 _SOLD_AS: Final = {
     "GG": "GB", "IM": "GB", "JE": "GB", "AS": "US", "GU": "US", "MP": "US", "PR": "US", "VI": "US",
     "AX": "FI", "SJ": "NO", "CC": "AU", "CX": "AU", "VA": "IT", "BL": "GP", "MF": "GP", "YT": "RE", "EH": "MA",
 }  # fmt: skip  # a table
 
 
-# Named by krosai-api.md, section 8, as served already.
+# The countries that KrosAI already serves, by krosai-api.md, section 8.
 _SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
 
 
 def parse_e164(text: str) -> str:
-    """Read a phone number in international form, as in "+234 803-555-0123".
+    """Return a phone number in E.164 form, from international form such as "+234 803-555-0123".
 
-    Spaces, dashes and parentheses are dropped. Whether the numbering plan knows the number is not
-    asked: KrosAI's own records decide that.
+    Spaces, dashes and parentheses are dropped. The numbering plan is not consulted: KrosAI's own records decide whether
+    a number exists.
 
     Raises:
         ValueError: A sentence that says what is allowed.
@@ -70,10 +69,10 @@ def parse_e164(text: str) -> str:
 
 
 def parse_country(text: str) -> str:
-    """Read an ISO 3166-1 alpha-2 country code, in either case, and give it in capitals.
+    """Return an ISO 3166-1 alpha-2 country code, given in either case, in capitals.
 
     Raises:
-        ValueError: A sentence that names the right code where it can be told.
+        ValueError: A sentence that names the right code if it is known.
     """
     code = " ".join(text.split()).upper()
     if code in _COUNTRIES:
@@ -85,7 +84,7 @@ def parse_country(text: str) -> str:
 
 
 def countries_like(text: str) -> list[str]:
-    """Name the countries whose code or spoken name begins so, those that KrosAI is known to serve first."""
+    """Return the countries whose code or usual name begins with a text, those that KrosAI serves first."""
     begun = " ".join(text.split()).upper()
     by_name = [code for name, code in _SPOKEN_COUNTRIES.items() if name.startswith(begun)]
     by_code = sorted(code for code in _COUNTRIES if code.startswith(begun))
@@ -95,10 +94,10 @@ def countries_like(text: str) -> list[str]:
 
 @functools.lru_cache(maxsize=10_000)
 def spoken(e164: str) -> str:
-    """Group a number as it is read aloud, as in "+234 803 555 0123"; never raises.
+    """Return a number in groups as it is read aloud, as in "+234 803 555 0123"; never raises.
 
-    Grouped as its country writes it, or in threes where the numbering plan does not know it or would
-    drop a digit of it.
+    The groups are those of its country, or of three digits if the numbering plan does not know the number or would drop
+    a digit of it.
     """
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
 
@@ -113,19 +112,19 @@ def spoken(e164: str) -> str:
 
 
 def last_four(e164: str) -> str:
-    """Give the last four digits, which a person types to release a number."""
+    """Return the last four digits, which a person types to release a number."""
     return e164[-4:]
 
 
 def read_country(code: str) -> str | None:
-    """Return the ISO code that a record's country means; None for a code that names no country, as "EU"."""
+    """Return the ISO code of a record's country; None for a code that names no country, such as "EU"."""
     country = code.upper()
     country = "GB" if country == "UK" else country
     return country if country in _COUNTRIES else None
 
 
 def country_of(e164: str) -> str | None:
-    """Return the country that the numbering plan gives a number to; None where that is not exactly one."""
+    """Return the country of a number by the numbering plan; None if that is not exactly one."""
     countries = plan_countries(e164)
     return next(iter(countries)) if len(countries) == 1 else None
 
@@ -134,8 +133,8 @@ def country_of(e164: str) -> str | None:
 def plan_countries(e164: str) -> frozenset[str]:
     """Return the ISO countries in whose numbering plan a number may lie.
 
-    Several for a number that countries share, as +1 800, and for one that no plan knows: all that have its calling
-    code. None for a code that belongs to no country, as +979.
+    Several for a number that countries share, such as +1 800; all countries of its calling code for a number that no
+    plan knows; none for a code that belongs to no country, such as +979.
     """
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
 
@@ -149,7 +148,7 @@ def plan_countries(e164: str) -> frozenset[str]:
 
 
 def is_international(e164: str) -> bool:
-    """Whether a number's calling code belongs to no country, as +800, +882 or +979; also one that nobody has."""
+    """Whether a number's calling code belongs to no country, such as +800, +882 or +979, or is not in use."""
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
 
     try:
@@ -160,12 +159,12 @@ def is_international(e164: str) -> bool:
 
 
 def own_country(stated: str | None, e164: str) -> str | None:
-    """Return the country that a number belongs to; None where that is not certain.
+    """Return the country that a number belongs to; None if that is not certain.
 
     Args:
-        stated: The country in KrosAI's record, as `read_country` gives it, or None. It counts unless the numbering
+        stated: The country in KrosAI's record, as `read_country` returns it, or None. It counts unless the numbering
             plan contradicts it.
-        e164: The number, which decides where nothing is stated.
+        e164: The number, which decides if nothing is stated.
     """
     if stated is None:
         return country_of(e164)
@@ -173,20 +172,20 @@ def own_country(stated: str | None, e164: str) -> str | None:
 
 
 def may_lie_in(e164: str, country: str) -> bool:
-    """Whether the numbering plan allows that a number is offered as one of a country.
+    """Whether the numbering plan allows a number to be sold as one of a country.
 
-    A number with an international code may be offered anywhere, and one of a small territory as one of the country
-    whose calling code it shares.
+    A number with an international code may be sold anywhere, and one of a small territory as one of the country whose
+    calling code it shares.
     """
     countries = plan_countries(e164)
     return not countries or country in countries or any(_SOLD_AS.get(one) == country for one in countries)
 
 
 def matches_area_code(e164: str, country: str, area_code: str) -> bool:
-    """Tell whether a number lies in an area: its national part starts with the area code.
+    """Whether a number lies in an area: whether its national part starts with the area code.
 
-    The area code may carry the trunk zero ("0201" is "201"). A number of another calling code than
-    the country's never matches.
+    The area code may have the trunk zero ("0201" is "201"). A number with another calling code than the country's never
+    matches.
     """
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
 
@@ -201,7 +200,7 @@ def matches_area_code(e164: str, country: str, area_code: str) -> bool:
 
 
 def _in_threes(e164: str) -> str:
-    """Cut the digits after the plus sign into groups of three."""
+    """Return a number with its digits in groups of three."""
     digits = e164.removeprefix("+")
     groups = " ".join(digits[start : start + 3] for start in range(0, len(digits), 3))
     return f"+{groups}" if e164.startswith("+") else groups

@@ -1,19 +1,19 @@
-"""Opens what a server works with: the journal, the way to KrosAI and the runner."""
+"""Opens what a server works with: the journal, the client of KrosAI and the runner."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.krosai import Inventory
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.operations.model import Limits
-from kros_mcp.operations.run_rates import RunRates
 from kros_mcp.operations.runner import open_runner
+from kros_mcp.operations.spending import RunRates
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
 from kros_mcp.tools.completions import Completer
@@ -33,23 +33,23 @@ async def open_runtime(
     own_limits: Callable[[str], Limits | None] | None = None,
     names_callers: Callable[[], bool] | None = None,
 ) -> AsyncIterator[Runtime]:
-    """Open the journal, the way to KrosAI and the runner, and close them in turn.
+    """Open the journal, the client of KrosAI and the runner, and close them in turn.
 
     Args:
         settings: What the environment decides.
-        transport: The way to KrosAI. Defaults to the network, or to the simulator where the settings say so.
+        transport: How KrosAI is reached. Defaults to the network, or to the simulator where the settings say so.
         journal: An open journal, which stays open. Defaults to the one that the settings name.
         own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
-        names_callers: Whether a tokens file says who is known, and can be read now. Defaults to no.
+        names_callers: Whether there is a tokens file that lists the known callers and can be read now. Defaults to no.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
     """
     if transport is None and settings.simulator:
-        transport = _simulated()
+        transport = _simulator_transport()
     async with AsyncExitStack() as stack:
         if journal is None:
-            _warn_of_network(settings)
+            _warn_of_network_file_system(settings)
             journal = await stack.enter_async_context(open_journal(settings.journal_url, read_only=settings.read_only))
         client = await stack.enter_async_context(open_krosai(settings, transport))
         desk = Desk(
@@ -71,7 +71,7 @@ async def open_runtime(
         )
 
 
-def _warn_of_network(settings: Settings) -> None:
+def _warn_of_network_file_system(settings: Settings) -> None:
     path = None if is_postgres(settings.journal_url) else journal_path(settings.journal_url)
     if path is not None and (kind := network_file_system(path)):
         logger.warning(
@@ -81,7 +81,7 @@ def _warn_of_network(settings: Settings) -> None:
         )
 
 
-def _simulated() -> "httpx.AsyncBaseTransport":
+def _simulator_transport() -> "httpx.AsyncBaseTransport":
     from kros_mcp.simulator import Simulator, transport  # noqa: PLC0415 - only with --simulator
 
     return transport(Simulator(extra_keys={"kros_test_simulator": ("numbers:read", "numbers:write", "endpoints:read")}))

@@ -1,4 +1,4 @@
-"""The MCP server: wires the lifespan, tools, prompts and resources, and lets our own words through."""
+"""The MCP server: lifespan, tools, prompts and resources; whatever fails becomes an error in our own words."""
 
 import logging
 import secrets
@@ -77,22 +77,22 @@ CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
 class KrosServer(MCPServer[Runtime]):
     """An MCP server whose tools' failures are typed results, never protocol errors."""
 
-    def serve_beside(self, listening: Listening) -> None:
-        """Serve what the SDK's own server leaves out or takes for granted: completions, changes, what it can do."""
-        serve = self._lowlevel_server.add_request_handler
-        serve("server/discover", RequestParams, self._discover)
-        serve("completion/complete", CompleteRequestParams, self._complete)
-        serve("subscriptions/listen", SubscriptionsListenRequestParams, listening.listen)
+    def add_handlers(self, listening: Listening) -> None:
+        """Add what the SDK's server lacks or answers otherwise: completions, subscriptions, what the server can do."""
+        add = self._lowlevel_server.add_request_handler
+        add("server/discover", RequestParams, self._discover)
+        add("completion/complete", CompleteRequestParams, self._complete)
+        add("subscriptions/listen", SubscriptionsListenRequestParams, listening.listen)
         if listening.has_session:
-            serve("resources/subscribe", SubscribeRequestParams, listening.subscribe)
-            serve("resources/unsubscribe", UnsubscribeRequestParams, listening.unsubscribe)
+            add("resources/subscribe", SubscribeRequestParams, listening.subscribe)
+            add("resources/unsubscribe", UnsubscribeRequestParams, listening.unsubscribe)
 
     def serve_keyless(self) -> None:
-        """Serve without an API key: whatever needs it says that it is missing."""
+        """Serve without an API key: whatever needs one says that it is missing."""
         serve_keyless(self._lowlevel_server)
 
     async def serve_stdio(self, stdio: Stdio) -> None:
-        """Open what the tools need, and serve one client until it or the stop ends the connection."""
+        """Open what the tools need, and serve one client until it or a stop ends the connection."""
         server = self._lowlevel_server
         async with server.lifespan(server) as state:
             loop = partial(
@@ -101,13 +101,13 @@ class KrosServer(MCPServer[Runtime]):
             await stdio.serve(loop)
 
     async def list_tools(self) -> list[MCPTool]:
-        """List the tools that the caller may use."""
+        """Return the tools that the caller may use."""
         return [tool for tool in await super().list_tools() if may_use(tool.name)]
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Runtime, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        """Give a prompt; a name or an argument that is not usable is the caller's mistake, not a failure of ours."""
+        """Return a prompt; a name or an argument that is not usable is the caller's mistake, not a failure of ours."""
         prompt = self._prompt_manager.get_prompt(name)
         if prompt is None:
             raise MCPError(INVALID_PARAMS, f"There is no prompt {name[:60]!r}.")
@@ -118,17 +118,17 @@ class KrosServer(MCPServer[Runtime]):
             raise prompts.refused(prompt, exc) from None
 
     async def list_resources(self) -> list[MCPResource]:
-        """List the resources that the caller may read."""
+        """Return the resources that the caller may read."""
         return resources.listed()
 
     async def list_resource_templates(self) -> list[MCPResourceTemplate]:
-        """List the patterns of resources that the caller may read."""
+        """Return the templates of resources that the caller may read."""
         return resources.templates()
 
     async def read_resource(
         self, uri: AnyUrl | str, context: Context[Runtime, Any] | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
-        """Read a resource, in the time that a tool has."""
+        """Read a resource, within the time that a tool has."""
         if context is None:
             return await super().read_resource(uri, context)
         with timed(context.request_context.lifespan_context.settings.answer_within_seconds):
@@ -136,19 +136,21 @@ class KrosServer(MCPServer[Runtime]):
         return [ReadResourceContents(content=text, mime_type=resources.JSON)]
 
     async def _discover(self, _ctx: ServerRequestContext[Runtime, Any], _params: RequestParams) -> DiscoverResult:
-        # The SDK takes a server with streams for one whose lists change; clients would open streams to hear of that.
-        able = self._lowlevel_server.get_capabilities()
+        # To the SDK, a server with streams is one whose lists change; clients would open streams to be told of that.
+        capabilities = self._lowlevel_server.get_capabilities()
         return DiscoverResult(
-            # A client that finds only the newest named here would take the server for one that has left the others.
+            # A client that finds only the newest version here would think that the server does not speak the others.
             supported_versions=[*reversed(MODERN_PROTOCOL_VERSIONS), *reversed(HANDSHAKE_PROTOCOL_VERSIONS)],
-            capabilities=able.model_copy(update={"resources": ResourcesCapability(subscribe=True, list_changed=False)}),
+            capabilities=capabilities.model_copy(
+                update={"resources": ResourcesCapability(subscribe=True, list_changed=False)}
+            ),
             instructions=self.instructions,
         )
 
     async def _complete(self, ctx: ServerRequestContext[Runtime, Any], params: CompleteRequestParams) -> CompleteResult:
-        here = ctx.lifespan_context
+        runtime, argument = ctx.lifespan_context, params.argument
         try:
-            values = await here.completer.complete(params.argument.name, params.argument.value, principal_of(here))
+            values = await runtime.completer.complete(argument.name, argument.value, principal_of(runtime))
         except KrosError as exc:
             raise MCPError(INTERNAL_ERROR, exc.message) from exc
         shown = values[: completions.MOST]
@@ -157,12 +159,12 @@ class KrosServer(MCPServer[Runtime]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool; whatever stops it becomes a result that says what happened to the money."""
+        """Call a tool; any failure becomes a result that says what happened to the money."""
         if context is None:
             return await super().call_tool(name, arguments, context)
-        with telemetry.ToolCall(name if self._tool_manager.get_tool(name) else None) as watched:
+        with telemetry.ToolCall(name if self._tool_manager.get_tool(name) else None) as tool_call:
             result = await self._call_tool(name, arguments, context)
-            watched.ended(*_ending(name, result))
+            tool_call.ended(*_outcome_of(name, result))
         return result
 
     async def _call_tool(
@@ -170,24 +172,24 @@ class KrosServer(MCPServer[Runtime]):
     ) -> CallToolResult | InputRequiredResult:
         if not may_use(name):
             return results.failure(_not_permitted(name))
-        here = context.request_context.lifespan_context
-        with timed(here.settings.answer_within_seconds) as call:
+        runtime = context.request_context.lifespan_context
+        with timed(runtime.settings.answer_within_seconds) as call:
             try:
                 with call.waiting:
                     return await super().call_tool(name, arguments, context)
                 failure: KrosError = unanswered(call)
             except (ToolError, MCPError) as exc:
-                failure = self._in_our_words(name, exc, call)
+                failure = self._failure_of(name, exc, call)
             finally:
-                here.asking.pop(call.holds, None)
+                runtime.asking.pop(call.holds, None)
             if failure.code != PROMPT_UNANSWERED:
                 return results.failure(failure)
             logger.info(
                 "nobody answered the prompt of %s%s", call.asked, f" ({call.taken_back})" * bool(call.taken_back)
             )
-            return await _left_behind(here, failure)
+            return await _unanswered_prompt(runtime, failure)
 
-    def _in_our_words(self, name: str, exc: ToolError | MCPError, call: Call) -> KrosError:
+    def _failure_of(self, name: str, exc: ToolError | MCPError, call: Call) -> KrosError:
         cause = exc.__cause__
         if isinstance(cause, KrosError):
             return cause
@@ -196,7 +198,7 @@ class KrosServer(MCPServer[Runtime]):
             return InvalidArgumentError(
                 f"There is no tool {name[:60]!r}.", code="UNKNOWN_TOOL", next_step="Call one of the tools listed here."
             )
-        # Only what the SDK foresees is about the arguments; our own shapes may fail after the money has moved.
+        # Only the SDK's own errors are about the arguments; our result models may fail after the money has moved.
         if isinstance(cause, ValidationError) and not isinstance(exc, UnexpectedToolError):
             return InvalidArgumentError(refusal(cause.errors(include_url=False), tool.parameters))
         if call.asked and not call.about:
@@ -210,43 +212,43 @@ class KrosServer(MCPServer[Runtime]):
         )
 
 
-class _UnsaidError(MCPError):
-    """An error on its way through the SDK's spans, which show its message; and that may repeat a client's words."""
+class _MessageHiddenError(MCPError):
+    """An error without its message, which may repeat a client's words, on its way through the SDK's spans."""
 
-    def __init__(self, said: MCPError) -> None:
-        super().__init__(said.error.code, "Refused")
-        self.said = said
+    def __init__(self, original: MCPError) -> None:
+        super().__init__(original.error.code, "Refused")
+        self.original = original
 
 
-async def _with_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Tell the client what the spans are not told."""
+async def _restore_message(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Give the client the message that is hidden from the spans."""
     try:
         return await call_next(ctx)
-    except _UnsaidError as exc:
-        raise exc.said from None
+    except _MessageHiddenError as exc:
+        raise exc.original from None
 
 
-async def _without_words(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Keep what an unexpected exception says out of the SDK's spans, and what a client calls things by."""
-    telemetry.method_is(ctx.method)
+async def _hide_message(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Keep the messages of exceptions and a client's own words out of the SDK's spans."""
+    telemetry.hide_client_words(ctx.method)
     try:
         return await call_next(ctx)
     except MCPError as exc:
-        raise _UnsaidError(exc) from exc
-    except ValidationError:  # of these the SDK shows nothing
+        raise _MessageHiddenError(exc) from exc
+    except ValidationError:  # whose message the SDK does not put into spans
         raise
     except Exception:
         logger.exception("a request failed unexpectedly")
         raise MCPError(INTERNAL_ERROR, "Internal server error") from None
 
 
-def _ending(tool: str, result: CallToolResult | InputRequiredResult) -> tuple[str, str]:
-    """Name the outcome of a call for the metrics and the log, and its operation if it has one."""
+def _outcome_of(tool: str, result: CallToolResult | InputRequiredResult) -> tuple[str, str]:
+    """Return the outcome of a call for the metrics and the log, and its operation if it has one."""
     if not isinstance(result, CallToolResult):
         return "prompt_shown", ""
-    told = result.structured_content or {}
-    status = "answered" if TOOL_SCOPES.get(tool) == frozenset({Scope.READ}) else told.get("status")
-    return str(told.get("code") if result.is_error else status), told.get("operation_id") or ""
+    content = result.structured_content or {}
+    status = "answered" if TOOL_SCOPES.get(tool) == frozenset({Scope.READ}) else content.get("status")
+    return str(content.get("code") if result.is_error else status), content.get("operation_id") or ""
 
 
 def _not_permitted(tool: str) -> RefusedError:
@@ -258,15 +260,15 @@ def _not_permitted(tool: str) -> RefusedError:
     )
 
 
-async def _left_behind(here: Runtime, failure: KrosError) -> CallToolResult:
-    """Tell of a prompt that nobody answered, or of its operation if a yes came another way meanwhile."""
+async def _unanswered_prompt(runtime: Runtime, failure: KrosError) -> CallToolResult:
+    """Return the failure of a prompt that nobody answered, or its operation if it was decided another way meanwhile."""
     try:
-        operation = await here.runner.wait(failure.operation_id or "", 0)
+        operation = await runtime.runner.wait(failure.operation_id or "", 0)
     except KrosError as exc:
         return results.failure(exc)
     if operation.state is State.PROPOSED:
         return results.failure(failure)
-    return results.answer(outcomes.acted(operation, here.settings))
+    return results.answer(outcomes.acted(operation, runtime.settings))
 
 
 def build_server(
@@ -279,7 +281,7 @@ def build_server(
     Args:
         settings: What the environment decides. Without an API key every tool says that it is missing.
         lifespan: Opens the runtime; tests give their own.
-        listening: Who listens for changes. Defaults to what suits one client on stdio.
+        listening: Serves those who listen for changes. Defaults to what suits one client on stdio.
     """
     server = KrosServer(
         "kros-mcp",
@@ -290,22 +292,22 @@ def build_server(
         tools=build_tools(),
         lifespan=lambda _: lifespan(settings) if settings.api_key else open_nothing(settings),
         log_level="WARNING",
-        middleware=[_without_words],
+        middleware=[_hide_message],
         cache_hints=CACHE_HINTS,
         subscriptions=False,  # the SDK's own streams know neither bounds nor principals
-        # Longer than any question of ours lasts, so that our own expiry answers a late yes in our own words.
+        # Longer than any of our questions lasts, so that our own expiry answers a late yes, and in our own words.
         request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
     )
     for prompt in prompts.build_prompts():
         server.add_prompt(prompt)
-    server.serve_beside(listening or Listening())
+    server.add_handlers(listening or Listening())
     if settings.api_key is None:
         server.serve_keyless()
-    # outside of the spans, and of what opens answers
-    server.middleware[:0] = [_with_words, tell_unopened, without_clients_own]
+    # outside the SDK's spans, and of what decrypts the answers to prompts
+    server.middleware[:0] = [_restore_message, tell_unopened, without_clients_own]
     return server
 
 
 def state_keys(settings: Settings) -> list[str]:
-    """Keys that seal what clients carry: those of the settings, which replicas share, or one of this process."""
+    """Return the keys that encrypt what clients carry: the settings', which replicas share, or one of this process."""
     return [key.get_secret_value() for key in settings.state_keys] or [secrets.token_urlsafe(32)]

@@ -1,4 +1,4 @@
-"""The settings that only the HTTP service reads; `settings.py` takes them in, so that one object holds all."""
+"""The settings of the HTTP service; `settings.py` inherits them, so that one object holds all settings."""
 
 import re
 from ipaddress import ip_network
@@ -21,13 +21,13 @@ def _split(value: object) -> object:
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 SHORTEST_KEY = 32
-"""Characters of a key in KROS_STATE_KEYS."""
+"""The least number of characters of a key in KROS_STATE_KEYS."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 
 class ServiceSettings(BaseSettings):
-    """Who may call the HTTP service, under which names it answers, and what its replicas share."""
+    """Who may call the HTTP service, under which host names it answers, and what its replicas share."""
 
     public_url: str | None = Field(
         None, description="where clients reach the service, such as https://numbers.example.com"

@@ -1,7 +1,7 @@
-"""KROS_* environment variables to one frozen object.
+"""The settings, read from the KROS_* environment variables into one frozen object.
 
-Every setting is read once, here. A missing, malformed or unknown KROS_* variable is a
-`SettingsError` of one sentence: a misspelt cap must not be no cap.
+Every setting is read once, here. A missing, malformed or unknown KROS_* variable is a `SettingsError` of one sentence:
+a misspelt cap must not be no cap.
 """
 
 import base64
@@ -35,11 +35,11 @@ _SIMULATED: dict[str, Any] = {
     "organization_id": None,
 }
 _UNFILLED = re.compile(r"\$\{user_config\.\w+\}")
-"""What Claude Desktop leaves of an extension's optional field that was left empty."""
+"""What Claude Desktop passes for an optional field of an extension that was left empty."""
 _VARIABLE = re.compile(r"\$\{.*\}|\{\{.*\}\}|%\w+%")
-"""What a client leaves of a variable that it does not know."""
+"""What a client passes for a variable that it does not know."""
 _EXAMPLE = re.compile(r"\$\w+|<.*>|(put )?your[-_ ].*", re.IGNORECASE)
-"""What documentation, and `install --print` here, shows in place of a key."""
+"""What documentation and `install --print` show instead of a key."""
 
 
 def _whole_cents(value: object) -> object:
@@ -63,7 +63,7 @@ class Confirmation(StrEnum):
 
 
 class Settings(ServiceSettings):
-    """Everything that the environment decides; amounts in cents, times in seconds unless named otherwise."""
+    """All settings; amounts in cents, times in seconds unless named otherwise."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
@@ -121,7 +121,7 @@ class Settings(ServiceSettings):
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
-        if "@" in value:  # refused before it is taken apart: what is complained of then may be the password
+        if "@" in value:  # refused before it is parsed: the parser's error might quote the password
             raise ValueError("must be an https URL without user, query or fragment")
         url = urlsplit(value.strip())
         if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
@@ -137,7 +137,10 @@ class Settings(ServiceSettings):
     @field_validator("organization_id")
     @classmethod
     def _check_organization(cls, value: str | None) -> str | None:
-        if value in {"null", "undefined"}:  # what a client's form makes of an empty field: it would be another account
+        if value in {
+            "null",
+            "undefined",
+        }:  # what a client's form makes of an empty field: it would name another account
             raise ValueError("must be an organization's id, or empty for KrosAI's first")
         return value
 
@@ -183,13 +186,13 @@ class Settings(ServiceSettings):
 
     @property
     def environment(self) -> Environment:
-        """Where money moves: whatever is neither a test key nor the simulator is live."""
+        """Where money moves: "live" for everything but a test key and the simulator."""
         if self.simulator:
             return "simulator"
         return "test" if self.require_api_key().startswith("kros_test_") else "live"
 
     def require_api_key(self) -> str:
-        """The API key, or a `SettingsError` that says how to set it."""
+        """Return the API key, or raise a `SettingsError` that says how to set it."""
         if self.api_key is None:
             raise SettingsError(
                 "KROS_API_KEY is missing; set it to a KrosAI key, in place of any placeholder, or try --simulator, "
@@ -198,7 +201,7 @@ class Settings(ServiceSettings):
         return self.api_key.get_secret_value()
 
     def require_principal(self) -> None:
-        """Raise if nobody said who acts, where several may share the journal; no two may look like one by default.
+        """Raise if the journal can be shared and no principal is set: two people must not look like one by default.
 
         Raises:
             SettingsError: The journal is PostgreSQL, and KROS_PRINCIPAL is not set.
@@ -210,21 +213,21 @@ class Settings(ServiceSettings):
             )
 
     def account(self, secret: bytes) -> str:
-        """Name this KrosAI account without revealing its key.
+        """Return a name for this KrosAI account that does not reveal its key.
 
         Args:
             secret: The journal's own random key, so that names differ from journal to journal.
 
         Returns:
-            32 hexadecimal characters: of base URL, environment and organization; without an organization, of base
-            URL and API key. A JWT stands for its issuer and subject, since the token itself changes by the hour.
+            32 hexadecimal characters, derived from base URL, environment and organization, or without an organization
+            from base URL and API key. Of a JWT only issuer and subject count, since the token changes every hour.
         """
         if self.organization_id:
             return _named(secret, "organization", self.base_url, self.environment, self.organization_id)
         return _named(secret, self.base_url, "", _identity(self.require_api_key()))
 
     def former_account(self, secret: bytes) -> str | None:
-        """Name this account as versions did that took the key for a part of it; None if its name is the same still."""
+        """Return the name of this account in earlier versions, which included the key; None if it is still the same."""
         if not self.organization_id:
             return None
         return _named(secret, self.base_url, self.organization_id, _identity(self.require_api_key()))
@@ -234,7 +237,7 @@ def load_settings(*, simulator: bool = False) -> Settings:
     """Read the settings from the environment.
 
     Args:
-        simulator: Replace KrosAI and the journal by ones in memory; no key is needed.
+        simulator: Use a simulated KrosAI and a journal in memory; no key is needed.
 
     Raises:
         SettingsError: A KROS_* variable is malformed or unknown. It names the variable.
@@ -245,12 +248,12 @@ def load_settings(*, simulator: bool = False) -> Settings:
         return Settings(**overrides)
     except ValidationError as exc:
         sentence = _sentence(exc)
-    # Raised out here, since the validation error that would hang on it quotes the key.
+    # Raised outside the `except`, since the validation error that would be its context quotes the key.
     raise SettingsError(sentence)
 
 
 def load_tokens_file() -> Path | None:
-    """Read KROS_TOKENS_FILE alone, for those who need no account; what is wrong with other values is not looked at.
+    """Return KROS_TOKENS_FILE alone, for commands that need no account; other values are not checked.
 
     Raises:
         SettingsError: A KROS_* variable is unknown. It names the variable.
@@ -270,7 +273,7 @@ def _refuse_unknown() -> None:
 
 
 def is_unset(value: str) -> bool:
-    """Tell whether a value is blank, or a placeholder that a client has put nothing in place of."""
+    """Whether a value is blank, or a placeholder that a client did not replace."""
     return not value.strip() or _UNFILLED.fullmatch(value.strip()) is not None
 
 
@@ -279,12 +282,12 @@ def _is_variable(value: str) -> bool:
 
 
 def is_postgres(journal_url: str | None) -> bool:
-    """Tell whether a journal is a PostgreSQL database, which several machines may share."""
+    """Whether a journal is a PostgreSQL database, which several machines may share."""
     return (journal_url or "").startswith(("postgresql://", "postgres://"))
 
 
 def default_journal_path() -> Path:
-    """Where the journal stands unless KROS_JOURNAL_URL says otherwise: the user's state directory."""
+    """Return the default path of the journal, in the user's state directory."""
     import platformdirs  # noqa: PLC0415 - 12 ms that only this needs
 
     return Path(platformdirs.user_state_dir("kros-mcp", appauthor=False)) / "journal.sqlite3"

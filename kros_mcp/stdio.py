@@ -1,8 +1,8 @@
-"""Serves one client over stdin and stdout: the seam between its pipes and the SDK's loop.
+"""The stdio transport: serves one client over stdin and stdout, between its pipes and the SDK's loop.
 
-The SDK's own transport drops a line that it cannot read, cancels what was asked when stdin ends, lets the first
+The SDK's own transport drops a line that it cannot read, cancels pending requests when stdin ends, lets the first
 request fix the protocol's era even where that only asks which there are, and waits for stdin to end before it ends
-itself. This one answers such lines (`kros_mcp.jsonrpc`), and ends in order: it reads no more, lets what was asked be
+itself. This one answers such lines (`kros_mcp.jsonrpc`), and ends in order: it reads no more, lets pending requests be
 answered for a bounded time, and only then closes the loop.
 """
 
@@ -38,16 +38,16 @@ MOST_AT_ONCE = 100
 MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
 """The same for all their lines together; what is made of a line may take twenty times its length."""
 LONGEST_WAIT_SECONDS = 5.0
-"""Where no answer goes out for so long, persons are being waited for, and what comes meanwhile is refused."""
+"""If no answer goes out for so long, they wait for people, and further requests are refused."""
 LAST_WORDS_SECONDS = 1.0
-"""How long the loop's last errors may take to be written, once nothing more is asked."""
+"""How long the loop's last errors may take to be written, once no more is read."""
 
 _CHUNK_BYTES = 64 * 1024
 _TOO_MANY = "Too many requests are under way; wait for the answers to those sent before. Nothing was done."
 _GONE = "The client sends nothing any more."
 _NOT_WRITABLE = "The answer could not be written as JSON."
-_UNENDING = frozenset({"subscriptions/listen"})
-"""Requests that last as long as the connection, so that nothing waits for their answer."""
+_ENDLESS = frozenset({"subscriptions/listen"})
+"""Methods whose requests last as long as the connection, so that nothing waits for their answer."""
 
 Incoming = SessionMessage | Exception
 
@@ -60,9 +60,9 @@ Loop = Callable[
 
 @contextmanager
 def standard_streams() -> Iterator[tuple[int, int]]:
-    """Take stdin and stdout for the protocol alone: the file descriptors to read from and to write to.
+    """Reserve stdin and stdout for the protocol, and yield the file descriptors to read from and to write to.
 
-    Meanwhile whoever else reads stdin finds it empty, and whatever is printed goes to stderr.
+    Meanwhile anything else that reads stdin finds it empty, and whatever is printed goes to stderr.
     """
     reads, writes = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -86,8 +86,8 @@ class Stdio:
     Args:
         reads: Where the client's lines come from.
         writes: Where the server's lines go.
-        stopping: Set by whoever wants the connection to end, and here when the client ends it.
-        longest_answer_seconds: How long what was asked may take to be answered after that.
+        stopping: Set to end the connection, and set by this class when the client ends it.
+        longest_answer_seconds: How long pending requests may take to be answered after that.
     """
 
     def __init__(self, reads: int, writes: int, stopping: anyio.Event, longest_answer_seconds: float) -> None:
@@ -101,19 +101,19 @@ class Stdio:
         self._requests_under_way = self._bytes_under_way = 0
         self._settled = anyio.Event()
         self._is_stuck = False
-        self._asked: set[RequestId] = set()
+        self._prompts: set[RequestId] = set()
         self._is_serving = False
-        self._hears = True
+        self._is_reading = True
         self._era_is_open = True
         self._refused = 0
 
     @property
     def is_open(self) -> bool:
-        """Whether the client is being served, and nobody has said that this is to end."""
+        """Whether the client is being served, and no end has been asked for."""
         return self._is_serving and not self.stopping.is_set()
 
     async def serve(self, loop: Loop) -> None:
-        """Serve until the client closes stdin or stdout, or `stopping` is set; what was read is answered first."""
+        """Serve until the client closes stdin or stdout, or `stopping` is set; then answer what was read before."""
         writing, written = anyio.CancelScope(shield=True), anyio.Event()
 
         async def write() -> None:
@@ -126,7 +126,7 @@ class Stdio:
             tasks.start_soon(write)
             try:
                 async with anyio.create_task_group() as reading:
-                    reading.start_soon(self._end_waiting)
+                    reading.start_soon(self._end_reading)
                     reading.start_soon(self._read, loop)
                     await loop(self._incoming, self._to_client.clone())
                     reading.cancel_scope.cancel()
@@ -138,7 +138,7 @@ class Stdio:
                 for stream in (self._outgoing, self._to_loop, self._incoming):
                     stream.close()
 
-    async def _end_waiting(self) -> None:
+    async def _end_reading(self) -> None:
         await self.stopping.wait()
         self._waiting.cancel()
 
@@ -146,8 +146,8 @@ class Stdio:
         async for line in self._lines():
             await self._take(line, loop)
         self.stopping.set()
-        self._hears = False
-        for request_id in tuple(self._asked):
+        self._is_reading = False
+        for request_id in tuple(self._prompts):
             await self._end_prompt(request_id)
         with anyio.move_on_after(self._longest_answer_seconds):
             while self._under_way:
@@ -155,7 +155,7 @@ class Stdio:
         self._to_loop.close()
 
     async def _lines(self) -> AsyncIterator[bytes | MalformedError]:
-        """Read line by line; one that is too long comes as the error that it is, and is kept no longer."""
+        """Yield line by line; one that is too long is yielded as an error, and not kept."""
         rest, is_overlong = b"", False
         while chunk := await self._chunk():
             *lines, rest = (rest + chunk).split(b"\n")
@@ -171,10 +171,10 @@ class Stdio:
             yield rest
 
     async def _chunk(self) -> bytes:
-        """Wait for what the client sends next; empty at the end."""
+        """Return what the client sends next; empty at the end."""
         chunk = b""
         with self._waiting:
-            # Nothing can interrupt the thread, so that it is left behind where the connection ends otherwise.
+            # Nothing can interrupt the thread, so it is abandoned if the connection ends in another way.
             chunk = await anyio.to_thread.run_sync(self._read_chunk, abandon_on_cancel=True)
         self._waiting = anyio.CancelScope()
         if self.stopping.is_set():
@@ -201,7 +201,7 @@ class Stdio:
             case JSONRPCRequest():
                 await self._take_request(message, len(line) if isinstance(line, bytes) else 0, loop)
             case JSONRPCResponse(id=request_id) | JSONRPCError(id=request_id):
-                self._asked.discard(request_id or "")
+                self._prompts.discard(request_id or "")
                 await self._to_loop.send(SessionMessage(message))
             case _:
                 await self._to_loop.send(SessionMessage(message))
@@ -214,10 +214,10 @@ class Stdio:
             await self._answer_alone(request, size, loop)
             return
         self._era_is_open = False
-        await self._to_loop.send(self._expected(request, size))
+        await self._to_loop.send(self._note_request(request, size))
 
     async def _has_room(self, size: int) -> bool:
-        """Wait until a request may begin; not if nothing ends, since the answers to prompts come by this way too."""
+        """Wait until a request may begin; false if no other ends, since the answers to prompts are read here too."""
         while self._requests_under_way >= MOST_AT_ONCE or self._bytes_under_way + size > MOST_BYTES_AT_ONCE:
             if not self._is_stuck:
                 with anyio.move_on_after(LONGEST_WAIT_SECONDS) as scope:
@@ -228,18 +228,18 @@ class Stdio:
         return True
 
     async def _answer_alone(self, request: JSONRPCRequest, size: int, loop: Loop) -> None:
-        """Answer a request in a loop of its own, so that what comes next may be of either era."""
+        """Answer a request in a loop of its own, so that the next one may be of either era."""
         send, receive = anyio.create_memory_object_stream[Incoming](1)
-        send.send_nowait(self._expected(request, size))
+        send.send_nowait(self._note_request(request, size))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(loop, receive, self._to_client.clone())
             while request.id in self._under_way:
                 await self._settled.wait()
             send.close()
 
-    def _expected(self, request: JSONRPCRequest, size: int) -> SessionMessage:
-        """Note a request whose answer the end of the connection waits for."""
-        if request.method in _UNENDING:
+    def _note_request(self, request: JSONRPCRequest, size: int) -> SessionMessage:
+        """Note a request, since the end of the connection waits for its answer; return it for the loop."""
+        if request.method in _ENDLESS:
             return SessionMessage(request)
         self._under_way.setdefault(request.id, []).append(size)
         self._requests_under_way += 1
@@ -262,7 +262,7 @@ class Stdio:
         self._settled = anyio.Event()
 
     async def _end_prompt(self, request_id: RequestId) -> None:
-        """Tell the loop that nobody will answer a question of the server's any more."""
+        """Tell the loop that a prompt will not be answered any more."""
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             await self._to_loop.send(SessionMessage(_error(request_id, CONNECTION_CLOSED, _GONE)))
 
@@ -270,13 +270,13 @@ class Stdio:
         is_broken = False
         async for outgoing in self._outgoing:
             if is_broken:
-                continue  # whoever still has something to say must not wait
+                continue  # whatever else sends must not wait
             message = outgoing.message
             if isinstance(message, JSONRPCRequest):
-                if not self._hears:
+                if not self._is_reading:
                     tasks.start_soon(self._end_prompt, message.id)
                     continue
-                self._asked.add(message.id)
+                self._prompts.add(message.id)
             try:
                 await anyio.to_thread.run_sync(self._write_all, _line(message), abandon_on_cancel=True)
             except OSError:
@@ -292,7 +292,7 @@ class Stdio:
             line = line[os.write(self._writes, line) :]
 
     def _note_refused(self) -> None:
-        """Log the 1st, 2nd, 4th, 8th line that is none: a flood of them must not fill a stderr that nobody reads."""
+        """Log the 1st, 2nd, 4th, 8th unreadable line: a flood of them must not fill a stderr that nobody reads."""
         self._refused += 1
         if self._refused & (self._refused - 1) == 0:
             logger.warning("refused a line on stdin that is no message of JSON-RPC; %d so far", self._refused)
@@ -301,7 +301,7 @@ class Stdio:
 def _line(message: JSONRPCMessage) -> bytes:
     try:
         text = message.model_dump_json(by_alias=True, exclude_unset=True)
-    except ValueError:  # half of a surrogate pair in somebody's name: one answer must not end them all
+    except ValueError:  # half of a surrogate pair in a name: one answer must not end them all
         logger.exception("an answer could not be written as JSON")
         request_id = message.id if isinstance(message, JSONRPCResponse) else None
         text = _error(request_id, INTERNAL_ERROR, _NOT_WRITABLE).model_dump_json(by_alias=True)

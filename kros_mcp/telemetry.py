@@ -1,8 +1,8 @@
-"""What is counted, timed and traced, through OpenTelemetry's API alone: without an SDK it is nothing.
+"""What is counted, timed and traced, through OpenTelemetry's API alone: without an SDK nothing is recorded.
 
 Attributes come from closed lists: tools, codes, actions, environments, routes; and gauges name the account by the
-beginning of its hash. No principal, number, id, argument or word of KrosAI's is among them. Names are those of the
-semantic conventions where these have one.
+beginning of its hash. No principal, number, id, argument or text of KrosAI's is among them. Names are those of the
+semantic conventions where there is one.
 """
 
 import functools
@@ -77,8 +77,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Request:
-    """What a log tells of the HTTP request in course; filled in as it becomes known."""
+class LoggedRequest:
+    """What the log line of the HTTP request in course will say; filled in as it becomes known."""
 
     request_id: str
     principal: str = ""
@@ -88,26 +88,26 @@ class Request:
     reason: Reason | None = None
 
 
-current_request: ContextVar[Request | None] = ContextVar("current_request", default=None)
+current_request: ContextVar[LoggedRequest | None] = ContextVar("current_request", default=None)
 current_operation: ContextVar[str] = ContextVar("current_operation", default="")
 """The operation that the running task carries out or attends to; empty if it does neither."""
 
 
-def caller_is(principal: str) -> None:
+def note_caller(principal: str) -> None:
     """Note who sent the request in course."""
     request = current_request.get()
     if request is not None:
         request.principal = principal
 
 
-def concerned(operation_id: str, outcome: str) -> None:
-    """Note which operation the request in course has decided on, and what has come of that."""
+def note_operation(operation_id: str, outcome: str) -> None:
+    """Note which operation the request in course has decided on, and with what outcome."""
     request = current_request.get()
     if request is not None:
         request.operation_id, request.outcome = operation_id, outcome
 
 
-def refused(reason: Reason) -> None:
+def note_refusal(reason: Reason) -> None:
     """Note why the request in course is refused."""
     request = current_request.get()
     if request is not None:
@@ -115,7 +115,7 @@ def refused(reason: Reason) -> None:
 
 
 class ToolCall:
-    """Counts and times one call of a tool; a block that is left without an outcome was abandoned or failed.
+    """Counts and times one call of a tool; if the block is left without an outcome, the call was abandoned or failed.
 
     Args:
         tool: Its name; None for one that does not exist, whose name is the client's own words.
@@ -132,7 +132,7 @@ class ToolCall:
         """Begin."""
         self._since = time.perf_counter()
         if self._tool == OTHER:
-            _forget_the_name(trace.get_current_span())
+            _hide_tool_name(trace.get_current_span())
         return self
 
     def ended(self, outcome: str, operation_id: str = "") -> None:
@@ -148,18 +148,18 @@ class ToolCall:
         if kind is not None:
             self.ended("INTERNAL" if issubclass(kind, Exception) else "abandoned")
         attributes = {"gen_ai.tool.name": self._tool, "kros_mcp.outcome": self._outcome}
-        _count(lambda to: to.calls.add(1, attributes))
-        _count(lambda to: to.call_seconds.record(time.perf_counter() - self._since, attributes))
+        _record(lambda to: to.calls.add(1, attributes))
+        _record(lambda to: to.call_seconds.record(time.perf_counter() - self._since, attributes))
 
 
-class Upstream:
-    """Times one request to KrosAI, with a span for it; neither holds its URL nor what failed with.
+class UpstreamRequest:
+    """Times one request to KrosAI, with a span for it; neither holds its URL or the message of a failure.
 
     Args:
         method: Of HTTP.
         route: The path, with a placeholder for every id.
-        host: Where KrosAI stands.
-        port: There; None is the one of https.
+        host: KrosAI's.
+        port: KrosAI's; None is the one of https.
     """
 
     __slots__ = ("_attributes", "_since", "_span", "_status")
@@ -197,48 +197,48 @@ class Upstream:
             if failed:
                 self._span.set_status(StatusCode.ERROR)
         self._span.end()
-        _count(lambda to: to.upstream_seconds.record(taken, self._attributes))
+        _record(lambda to: to.upstream_seconds.record(taken, self._attributes))
 
 
 def retried(failure: Exception) -> None:
-    """Count a request to KrosAI that is sent once more, by what came of the one before."""
-    _count(lambda to: to.retries.add(1, {"error.type": type(failure).__name__}))
+    """Count a request to KrosAI that is sent once more, by the failure of the one before."""
+    _record(lambda to: to.retries.add(1, {"error.type": type(failure).__name__}))
 
 
 def reserved(cents: int, environment: str) -> None:
-    """Count what a purchase that was just claimed may cost at most."""
-    _count(lambda to: to.reserved.add(cents, {"kros_mcp.environment": environment}))
+    """Count the cents that a purchase which was just claimed may cost at most."""
+    _record(lambda to: to.reserved.add(cents, {"kros_mcp.environment": environment}))
 
 
 def charged(cents: int, environment: str) -> None:
-    """Count what a purchase cost that has just turned out done."""
-    _count(lambda to: to.charged.add(cents, {"kros_mcp.environment": environment}))
+    """Count the cents that a purchase has cost which has just turned out done."""
+    _record(lambda to: to.charged.add(cents, {"kros_mcp.environment": environment}))
 
 
 def reached(action: str, state: str, environment: str) -> None:
-    """Count an operation that has just come to a state where it stays, or to `unknown`."""
+    """Count an operation that has just reached a final state, or `unknown`."""
     attributes = {"kros_mcp.action": action, "kros_mcp.state": state, "kros_mcp.environment": environment}
-    _count(lambda to: to.operations.add(1, attributes))
+    _record(lambda to: to.operations.add(1, attributes))
 
 
 def decided(action: str, decision: str, channel: str, environment: str) -> None:
-    """Count a yes or a no, by the channel that it came through."""
+    """Count a yes or a no, by the channel through which it came."""
     attributes = {
         "kros_mcp.action": action,
         "kros_mcp.decision": decision,
         "kros_mcp.channel": channel if channel in _CHANNELS else OTHER,
         "kros_mcp.environment": environment,
     }
-    _count(lambda to: to.decisions.add(1, attributes))
+    _record(lambda to: to.decisions.add(1, attributes))
 
 
-def standing(figures: "Standing") -> None:
-    """Set the gauges of what waits, what is unknown and what is left; nothing where nobody has configured metrics."""
-    _count(lambda to: to.show(figures))
+def set_gauges(values: "GaugeValues") -> None:
+    """Set the gauges of what waits, what is unknown and what is left, if anybody has configured metrics."""
+    _record(lambda to: to.set_gauges(values))
 
 
 @dataclass(frozen=True)
-class Standing:
+class GaugeValues:
     """What the gauges show of one account; ages in seconds, 0 where there is nothing."""
 
     account: str
@@ -280,7 +280,7 @@ class _Instruments:
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
 
-    def show(self, now: Standing) -> None:
+    def set_gauges(self, now: GaugeValues) -> None:
         """Set every gauge."""
         attributes = {"kros_mcp.account": now.account, "kros_mcp.environment": now.environment}
         self.waiting.set(now.waiting, attributes)
@@ -290,18 +290,18 @@ class _Instruments:
         self.budget_left.set(now.budget_left_cents, attributes)
 
 
-def _count(note: "Callable[[_Instruments], None]") -> None:
-    """Count, if anybody has configured metrics; what they do with it never stops an act or hides its outcome."""
+def _record(record: "Callable[[_Instruments], None]") -> None:
+    """Record something if anybody has configured metrics; whatever fails in that never stops an act."""
     if not is_counting():
         return
     try:
-        note(_instruments())
+        record(_instruments())
     except Exception as exc:  # noqa: BLE001 - whatever a foreign provider fails with
         logger.debug("a metric could not be counted: %s", type(exc).__name__)
 
 
 def is_counting() -> bool:
-    """Tell whether anybody can have configured metrics; the API of metrics costs the start milliseconds."""
+    """Whether anybody can have configured metrics; importing the API of metrics costs the start milliseconds."""
     return "opentelemetry.metrics" in sys.modules
 
 
@@ -316,7 +316,7 @@ def _tracer() -> trace.Tracer:
 
 
 def _known(outcome: str) -> str:
-    """Keep an outcome if it looks like one."""
+    """Return an outcome if it looks like one, else the word for all others."""
     if outcome not in _outcomes:
         if len(_outcomes) >= _MOST_CODES or not _OUTCOME.fullmatch(outcome):
             return OTHER
@@ -324,8 +324,8 @@ def _known(outcome: str) -> str:
     return outcome
 
 
-def method_is(method: str) -> None:
-    """Take from the SDK's span what are the client's own words: unknown methods, and names of anything but tools."""
+def hide_client_words(method: str) -> None:
+    """Remove the client's own words from the SDK's span: unknown methods, and names of anything but tools."""
     span = trace.get_current_span()
     if method == "tools/call" or not span.is_recording():
         return
@@ -336,8 +336,8 @@ def method_is(method: str) -> None:
         span.set_attribute("gen_ai.prompt.name", OTHER)
 
 
-def _forget_the_name(span: trace.Span) -> None:
-    """Take a tool that does not exist out of the SDK's span: its name is the client's own words."""
+def _hide_tool_name(span: trace.Span) -> None:
+    """Remove the name of a tool that does not exist from the SDK's span: it is the client's own words."""
     if span.is_recording():
         span.update_name("tools/call")
         span.set_attribute("gen_ai.tool.name", OTHER)

@@ -1,7 +1,4 @@
-"""Times as people and models read them: always UTC. Seconds are Unix seconds.
-
-And seconds since the machine was started, on a clock that nobody can set.
-"""
+"""Times for people and models, always in UTC, from Unix seconds; and a clock that nobody can set."""
 
 import math
 import time
@@ -11,25 +8,25 @@ from kros_mcp.errors import InvalidArgumentError
 
 
 def utc(seconds: float) -> str:
-    """Show a time as ISO 8601, to the second."""
+    """Return a time as ISO 8601, to the second."""
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def minute(seconds: float) -> str:
-    """Show a time for a table, to the minute."""
+    """Return a time for a table, to the minute."""
     return utc(seconds)[:16].replace("T", " ")
 
 
 def day_of(seconds: float) -> str:
-    """Name the day of a time."""
+    """Return the day of a time, as in "2026-05-03"."""
     return utc(seconds)[:10]
 
 
 def bounds(day: str) -> tuple[float, float]:
-    """Give the first second of a day and the first after it.
+    """Return the first second of a day and the first second of the next one.
 
     Raises:
-        InvalidArgumentError: That is not a day such as 2026-05-03.
+        InvalidArgumentError: The text is not a day such as 2026-05-03.
     """
     try:
         begins = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC)
@@ -41,7 +38,7 @@ def bounds(day: str) -> tuple[float, float]:
 
 
 def span(seconds: float) -> str:
-    """Say how long something lasts, rounded down to its largest unit: "3 hours", "1 minute"."""
+    """Return how long something lasts, rounded down to its largest unit: "3 hours", "1 minute"."""
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         count = int(seconds // length)
         if count >= (2 if unit == "day" else 1):
@@ -50,7 +47,7 @@ def span(seconds: float) -> str:
 
 
 def spoken_duration(seconds: float) -> str:
-    """Say how long to wait, rounded up so that nobody comes too early: "3 seconds", "2 minutes", "an hour", "a day"."""
+    """Return how long to wait, rounded up so that nobody is too early: "3 seconds", "2 minutes", "an hour", "a day"."""
     whole = max(1, math.ceil(seconds))
     if whole < 90:  # noqa: PLR2004 - shorter than this, people count in seconds
         return _counted(whole, "second")
@@ -71,7 +68,7 @@ def _counted(count: int, unit: str) -> str:
 
 
 def boot_clock() -> float:
-    """Give seconds on a clock that goes on while the machine is suspended, and that setting the time does not move."""
-    # Linux counts sleep in CLOCK_BOOTTIME, macOS in CLOCK_MONOTONIC (but not in time.monotonic), Windows always.
-    asleep_too = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-    return time.monotonic() if asleep_too is None else time.clock_gettime(asleep_too)
+    """Return seconds on a clock that runs on while the machine sleeps, and that setting the time does not move."""
+    # Time asleep is counted by CLOCK_BOOTTIME on Linux, CLOCK_MONOTONIC on macOS (not time.monotonic), any on Windows.
+    clock = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+    return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -20,10 +20,12 @@ FLOORS = [
         "kros_mcp.money",
         "kros_mcp.times",
         "kros_mcp.telemetry",
+        "kros_mcp.telemetry_export",
         "kros_mcp",
     ),
     ("kros_mcp.krosai",),
     ("kros_mcp.operations",),
+    ("kros_mcp.journals",),
     ("kros_mcp.tools",),
     ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
     ("kros_mcp.http",),
@@ -70,6 +72,16 @@ def test_imports_point_down(name: str) -> None:
             assert room(name) in MAY_USE_THE_SIMULATOR, f"{name} imports the simulator"
         else:
             assert floor(target) <= floor(name), f"{name} imports {target}, which stands above it"
+
+
+def test_the_krosai_client_is_imported_by_its_face() -> None:
+    """`transport` loads httpx and so stands apart; `wire` is imported whole, beside shapes of the same meaning."""
+    allowed = {"kros_mcp.krosai", "kros_mcp.krosai.transport", "kros_mcp.krosai.wire"}
+    known = modules()
+    for name, path in known.items():
+        if room(name) != "kros_mcp.krosai":
+            inner = {found for found in imports_of(path) if found in known and room(found) == "kros_mcp.krosai"}
+            assert inner <= allowed, name
 
 
 def test_the_simulator_imports_nothing_of_ours() -> None:

@@ -12,13 +12,13 @@ from kros_mcp.commands import person
 from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, short
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.http.exporting import exporting_if_installed
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import adoption
 from kros_mcp.operations.journal import Filter, Journal
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import OPEN, State
 from kros_mcp.settings import Settings, load_settings
+from kros_mcp.telemetry_export import exporting_if_installed
 
 _HELP = """\
 Hand the operations of a replaced key to this one.

@@ -13,14 +13,14 @@ from kros_mcp.commands import person
 from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, currency, require
 from kros_mcp.errors import SettingsError
-from kros_mcp.http.exporting import exporting_if_installed
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
-from kros_mcp.operations import certain, decisions, model, outlook, policy
+from kros_mcp.operations import decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import TOKENS, Operation, State
 from kros_mcp.settings import Settings, load_settings
+from kros_mcp.telemetry_export import exporting_if_installed
 from kros_mcp.times import utc
 
 _HELP = """\
@@ -125,7 +125,7 @@ async def _read(settings: Settings, operation_id: str) -> _Case:
 
 async def _write(settings: Settings, operation_id: str, move: Move) -> Operation:
     async with open_journal(settings.journal_url) as journal:
-        return await certain.decide(journal, operation_id, move, by=person.by())
+        return await decisions.decide(journal, operation_id, move, by=person.by())
 
 
 def _show(case: _Case, settings: Settings) -> None:

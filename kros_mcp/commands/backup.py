@@ -7,8 +7,8 @@ import click
 
 from kros_mcp.commands.console import say
 from kros_mcp.errors import InvalidArgumentError, SettingsError
-from kros_mcp.operations.journals.copying import Copied, back_up
-from kros_mcp.operations.journals.sqlite_file import journal_path
+from kros_mcp.journals.copies import Copied, back_up
+from kros_mcp.journals.sqlite_file import journal_path
 from kros_mcp.settings import is_postgres, load_settings
 from kros_mcp.times import minute
 
@@ -73,7 +73,7 @@ def target(journal_url: str | None) -> str:
         SettingsError: The URL is none, or its driver is not installed.
     """
     try:
-        from kros_mcp.operations.journals.postgres_address import (  # noqa: PLC0415 - an extra
+        from kros_mcp.journals.postgres_address import (  # noqa: PLC0415 - an extra
             InvalidAddressError,
             without_password,
         )

@@ -2,7 +2,7 @@
 
 On a terminal lines are folded to its width, and coloured unless NO_COLOR is set or TERM is dumb. Elsewhere a paragraph
 or a row of a table is one line, whole and in plain text, for programs to search. No text is read as markup, whoever
-wrote it; what could command a terminal is escaped by the streams themselves (`characters.Harmless`).
+wrote it; what could command a terminal is escaped by the streams themselves (`characters.EscapingStream`).
 """
 
 import os

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from kros_mcp.commands.setting_fields import described
 from kros_mcp.errors import KrosError
-from kros_mcp.operations.journals.sqlite_file import journal_path
+from kros_mcp.journals.sqlite_file import journal_path
 from kros_mcp.settings import MEMORY, PREFIX, default_journal_path, is_postgres, is_unset
 
 API_KEY = "KROS_API_KEY"

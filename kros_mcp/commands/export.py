@@ -22,8 +22,8 @@ from kros_mcp.commands.console import working
 from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import FilterOptions, Selection, currency, filter_options, select
 from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal, every
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds

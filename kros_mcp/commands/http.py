@@ -114,7 +114,7 @@ def _serve(options: HttpOptions, *, simulator: bool) -> int:
     settings.require_api_key()
     _require_the_extra()
     logs.configure(options.log_level)
-    from kros_mcp.http.serving import Address, bind  # noqa: PLC0415 - after the settings, which may stop the start
+    from kros_mcp.http.uvicorn_server import ListenAddress, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
     access = access_of(settings, options)
     if options.workers != 1:
@@ -122,7 +122,7 @@ def _serve(options: HttpOptions, *, simulator: bool) -> int:
 
         settings = workers.settings_for_all(settings, options)
     try:
-        listener = bind(Address(options.host, options.port))
+        listener = bind(ListenAddress(options.host, options.port))
     except OSError as exc:
         raise SettingsError(f"Nothing can listen at {options.host}:{options.port}: {exc.strerror}.") from exc
     host, port = listener.getsockname()[:2]
@@ -166,11 +166,11 @@ def serve_in_this_process(
     Raises:
         KrosError: The service cannot be opened.
     """
-    from kros_mcp.http.exporting import exporting  # noqa: PLC0415 - see below
-    from kros_mcp.http.serving import Address, serve  # noqa: PLC0415 - uvicorn, which a parent of workers needs not
+    from kros_mcp.http.uvicorn_server import ListenAddress, serve  # noqa: PLC0415 - uvicorn, which a parent of workers needs not
+    from kros_mcp.telemetry_export import exporting  # noqa: PLC0415 - see below
 
     async def go() -> None:
-        loopback, stateless = Address(options.host, options.port).is_loopback, options.stateless
+        loopback, stateless = ListenAddress(options.host, options.port).is_loopback, options.stateless
         await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready, stopping=stopping)
 
     try:
@@ -187,12 +187,12 @@ def access_of(settings: Settings, options: HttpOptions) -> "Access | None":
     Raises:
         SettingsError: Nobody is known, or everybody would be let in who should not be.
     """
-    from kros_mcp.http.authentication import build_access  # noqa: PLC0415 - the extra, which may be missing
-    from kros_mcp.http.serving import Address  # noqa: PLC0415 - the same
+    from kros_mcp.http.access import build_access  # noqa: PLC0415 - the extra, which may be missing
+    from kros_mcp.http.uvicorn_server import ListenAddress  # noqa: PLC0415 - the same
 
     if not options.no_auth:
         return build_access(settings)
-    if not Address(options.host, options.port).is_loopback:
+    if not ListenAddress(options.host, options.port).is_loopback:
         raise SettingsError(
             f"--no-auth lets everybody in who reaches {options.host}, so it goes with a loopback address only.",
             next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",

@@ -24,8 +24,8 @@ from kros_mcp.commands.desktop_entry import (
 from kros_mcp.commands.doctor import check_key
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.journals.backends import place
 from kros_mcp.money import show_cents
-from kros_mcp.operations.journals.backends import place
 from kros_mcp.settings import PREFIX, Settings, load_settings
 
 SERVER_NAME = "kros"

@@ -8,10 +8,10 @@ from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
 from kros_mcp.commands.history import RECENT_SECONDS, is_named_but_not_listed, was_corrected_recently
 from kros_mcp.commands.selection import account_of, is_foreign, short
 from kros_mcp.errors import KrosError, SettingsError
+from kros_mcp.journals.backends import open_journal, place
+from kros_mcp.journals.journal_errors import REMEDIES, restored
+from kros_mcp.journals.sqlite_file import is_there, journal_path, network_file_system
 from kros_mcp.operations.journal import Filter, Journal, every
-from kros_mcp.operations.journals.backends import open_journal, place
-from kros_mcp.operations.journals.refused import REMEDIES, restored
-from kros_mcp.operations.journals.sqlite_file import is_there, journal_path, network_file_system
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings, is_postgres
 
@@ -66,7 +66,7 @@ async def _restored(journal: Journal, account: str | None) -> list[Finding]:
 def _database(settings: Settings) -> list[Finding]:
     found = []
     # It has been opened, so the extra is there.
-    from kros_mcp.operations.journals.postgres_address import Address  # noqa: PLC0415
+    from kros_mcp.journals.postgres_address import Address  # noqa: PLC0415
 
     if Address.of(settings.journal_url or "").is_unverified:
         found.append(

@@ -21,9 +21,9 @@ from kros_mcp.commands.selection import (
     waiting_for_a_person,
 )
 from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations.decisions import decided
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds, day_of, minute

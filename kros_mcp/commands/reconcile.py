@@ -18,18 +18,18 @@ from kros_mcp.commands.findings import fail, ok, report, verdict, warn
 from kros_mcp.commands.history import STATES, History, read_history
 from kros_mcp.commands.selection import short
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
-from kros_mcp.http.exporting import exporting_if_installed
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.journal_errors import restored
 from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations import decisions, restoration
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Filter, Journal, every
-from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.journals.refused import restored
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.settings import Settings, load_settings
+from kros_mcp.telemetry_export import exporting_if_installed
 from kros_mcp.times import utc
 
 _HELP = """\

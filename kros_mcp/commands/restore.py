@@ -10,9 +10,9 @@ from kros_mcp.commands import person
 from kros_mcp.commands.backup import described, file_of, target
 from kros_mcp.commands.console import say
 from kros_mcp.errors import InvalidArgumentError, KrosError
-from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.journals.copying import look_at, put_back, users
-from kros_mcp.operations.journals.sqlite_file import is_there
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.copies import look_at, put_back, users
+from kros_mcp.journals.sqlite_file import is_there
 from kros_mcp.settings import Settings, is_postgres, load_settings
 
 _HELP = """\

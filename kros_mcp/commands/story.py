@@ -9,9 +9,9 @@ import anyio
 
 from kros_mcp.commands.console import Column, say, show_table, working
 from kros_mcp.commands.conversation import ClaimError, Conversation, Stage, open_conversation
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.money import show_again
 from kros_mcp.numbering import last_four
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.simulator import SimNumber, Simulator
 

@@ -9,10 +9,10 @@ import anyio
 from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import account_of, currency, require, short
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import events
 from kros_mcp.operations.events import Event, MoveName
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc

@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from kros_mcp.commands.http import HttpOptions, access_of, serve_in_this_process
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http import logs
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.server import state_keys
 from kros_mcp.settings import MEMORY, Settings
 

@@ -1,18 +1,31 @@
-"""Which tokens are taken, and what their holders may spend."""
+"""Who may call, and what they may spend: callers of the tokens file, of an OAuth issuer, or of both."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mcp.server.auth.provider import TokenVerifier
 
+from kros_mcp.errors import SettingsError
+from kros_mcp.http.tokens import TokensFile
 from kros_mcp.operations.model import Limits
+from kros_mcp.settings import Settings
+from kros_mcp.tools.caller import CallerToken, principal_of
+
+if TYPE_CHECKING:
+    import httpx
+
+    from kros_mcp.http.oauth import TrustedIssuer
+
+_PARTS_OF_A_JWT = 3
 
 
 def _no_trouble() -> str | None:
     return None
 
 
-def _as_far_as_is_known(principal: str, mark: str) -> bool:
+def _may_still_approve(principal: str, mark: str) -> bool:
     del principal, mark
     return True
 
@@ -24,8 +37,8 @@ class Access:
     `verifier` answers a `CallerToken` or None, and never raises. `resource` identifies this service to
     authorization servers, and `issuers` are those whose tokens it takes; None and empty without OAuth.
     `trouble` says in a sentence why good tokens may be refused at present; None while there is no reason.
-    `names_callers` says whether a tokens file says who is known, and can be read now.
-    `still_approves` says whether a principal that signed in with a token of that mark may be an approver still.
+    `names_callers` says whether there is a tokens file that lists the known callers and can be read now.
+    `still_approves` says whether a principal that signed in with a token of that mark may still be an approver.
     """
 
     verifier: TokenVerifier
@@ -34,4 +47,97 @@ class Access:
     issuers: tuple[str, ...] = ()
     trouble: Callable[[], str | None] = _no_trouble
     names_callers: Callable[[], bool] = lambda: False
-    still_approves: Callable[[str, str], bool] = _as_far_as_is_known
+    still_approves: Callable[[str, str], bool] = _may_still_approve
+
+
+def build_access(
+    settings: Settings,
+    *,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Access:
+    """Build the access that the settings ask for.
+
+    Args:
+        settings: Name a tokens file, an issuer, or both.
+        transport: The way to the issuer's keys. Defaults to the network.
+        clock: Seconds that only go forward.
+
+    Raises:
+        SettingsError: The settings name neither, or one that cannot be used.
+    """
+    if settings.tokens_file is None and settings.oauth_issuer is None:
+        raise SettingsError(
+            "Nobody is known to this service: it has neither KROS_TOKENS_FILE nor KROS_OAUTH_ISSUER.",
+            next_step="Make a token with kros-mcp token, or try it on this machine alone with --no-auth.",
+        )
+    default_limits = Limits(
+        daily_budget_cents=settings.principal_daily_budget_cents,
+        monthly_commitment_cents=settings.principal_monthly_commitment_cents,
+    )
+    issuer = _trusted_issuer(settings, transport, clock)
+    tokens = TokensFile(settings.tokens_file, default_limits, clock) if settings.tokens_file else None
+    verifier = _TokensAndIssuer(tokens, issuer, default_limits)
+    return Access(
+        verifier=verifier,
+        own_limits=verifier.limits_of,
+        resource=f"{settings.public_url}/mcp" if issuer else None,
+        issuers=(issuer.issuer,) if issuer else (),
+        trouble=verifier.trouble,
+        names_callers=verifier.names_callers,
+        still_approves=verifier.still_approves,
+    )
+
+
+@dataclass(frozen=True)
+class _TokensAndIssuer:
+    """Asks the tokens file about a token first, and then the issuer if the token looks like a JWT."""
+
+    tokens: TokensFile | None
+    issuer: "TrustedIssuer | None"
+    default_limits: Limits
+
+    async def verify_token(self, token: str) -> CallerToken | None:
+        caller = await self.tokens.verify_token(token) if self.tokens else None
+        if caller is None and self.issuer and token.count(".") == _PARTS_OF_A_JWT - 1:
+            caller = await self.issuer.verify_token(token)
+        return caller
+
+    def limits_of(self, principal: str) -> Limits | None:
+        if self._is_of_issuer(principal):
+            return self.default_limits
+        return self.tokens.limits_of(principal) if self.tokens else None
+
+    def names_callers(self) -> bool:
+        return self.tokens is not None and self.tokens.trouble() is None
+
+    def still_approves(self, principal: str, mark: str) -> bool:
+        if self._is_of_issuer(principal):
+            return True  # only its next token can tell
+        return self.tokens is not None and self.tokens.still_approves(principal, mark)
+
+    def trouble(self) -> str | None:
+        return (self.tokens.trouble() if self.tokens else None) or (self.issuer.keys.trouble() if self.issuer else None)
+
+    def _is_of_issuer(self, principal: str) -> bool:
+        return self.issuer is not None and principal.startswith(principal_of(self.issuer.issuer, ""))
+
+
+def _trusted_issuer(
+    settings: Settings, transport: "httpx.AsyncBaseTransport | None", clock: Callable[[], float]
+) -> "TrustedIssuer | None":
+    issuer = settings.oauth_issuer
+    if issuer is None:
+        return None
+    if "|" in issuer:
+        raise SettingsError("KROS_OAUTH_ISSUER is not usable: it holds a |, which parts issuer and subject here.")
+    if settings.public_url is None:
+        raise SettingsError(
+            "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL, such as https://numbers.example.com: clients are told for which "
+            "URL to ask the issuer for a token, and only tokens made out to this service are taken."
+        )
+    audience = settings.oauth_audience or f"{settings.public_url}/mcp"
+    from kros_mcp.http.oauth import IssuerKeys, TrustedIssuer  # noqa: PLC0415 - a tokens file needs no httpx or PyJWT
+
+    keys = IssuerKeys(settings.oauth_jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", transport, clock)
+    return TrustedIssuer(issuer, audience, settings.oauth_algorithms, settings.oauth_scope_claim, keys)

@@ -1,4 +1,4 @@
-"""The app: doors around everything, and inside them the tools, health and the approvals page."""
+"""The ASGI app: log and Host and Origin around everything; inside them the tools, health and the approvals page."""
 
 import time
 from collections.abc import AsyncIterator
@@ -12,15 +12,15 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from kros_mcp.http.access import Access
-from kros_mcp.http.access_log import AccessLog
 from kros_mcp.http.approvals.routes import approval_routes
+from kros_mcp.http.bearer_auth import BearerAuth
 from kros_mcp.http.challenge import metadata_routes
-from kros_mcp.http.doors import Doors, names
-from kros_mcp.http.gate import Gate
 from kros_mcp.http.health import Health
-from kros_mcp.http.pace import Pace
-from kros_mcp.http.pages import Pages
-from kros_mcp.http.sessions import SessionManager
+from kros_mcp.http.host_origin import PROBES, HostOriginMiddleware, ToolsCORSMiddleware, allowed_names
+from kros_mcp.http.logs import AccessLog
+from kros_mcp.http.mcp_endpoint import McpEndpoint
+from kros_mcp.http.rate_limit import RateLimiter
+from kros_mcp.http.sessions import BoundedSessionManager
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
@@ -44,7 +44,7 @@ class Service:
     app: ASGIApp
     runtime: Runtime
     listening: Listening
-    sessions: SessionManager
+    sessions: BoundedSessionManager
 
     def stop(self) -> None:
         """End what would last for as long as somebody likes: streams of changes, and prompts."""
@@ -91,7 +91,7 @@ async def open_service(
 
     listening = Listening(STREAM_SECONDS, has_session=False)
     server = build_server(settings, lifespan, listening)
-    sessions = SessionManager(
+    sessions = BoundedSessionManager(
         server._lowlevel_server,  # noqa: SLF001 - the SDK composes an app of its own, or leaves it to this class
         settings,
         stateless=stateless,
@@ -103,16 +103,18 @@ async def open_service(
         if access:
             routes += approval_routes(opened[0], access, loopback=loopback)
         routes += Health(opened[0], access).routes()
-        inside = Starlette(routes=routes)
-        inside.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
-        guarded = Doors(Pages(inside, TOOLS, settings.allowed_origins), names(settings, loopback=loopback))
-        yield Service(AccessLog(guarded), opened[0], listening, sessions)
+        inner = Starlette(routes=routes)
+        inner.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http
+        with_cors = ToolsCORSMiddleware(inner, TOOLS, settings.allowed_origins)
+        guarded = HostOriginMiddleware(with_cors, allowed_names(settings, loopback=loopback))
+        yield Service(AccessLog(guarded, PROBES), opened[0], listening, sessions)
 
 
-def _routes(settings: Settings, access: Access | None, tools: ASGIApp, *, has_sessions: bool) -> list[BaseRoute]:
-    pace = Pace(settings.requests_per_second, time.monotonic)
-    gate = Gate(tools, access, pace, has_sessions=has_sessions)
-    routes: list[BaseRoute] = [Route(path, gate) for path in TOOLS]
+def _routes(settings: Settings, access: Access | None, sdk: ASGIApp, *, has_sessions: bool) -> list[BaseRoute]:
+    limiter = RateLimiter(settings.requests_per_second, time.monotonic)
+    endpoint = McpEndpoint(sdk, access.resource if access else None, limiter, has_sessions=has_sessions)
+    tools = BearerAuth(endpoint, access) if access else endpoint
+    routes: list[BaseRoute] = [Route(path, tools) for path in TOOLS]
     if access and access.resource and access.issuers:
         routes += metadata_routes(access.resource, access.issuers)
     return routes

@@ -1,8 +1,8 @@
 """Whether the service is alive and may be sent requests, for load balancers that ask every few seconds.
 
-Whoever reaches the port may ask, under any name, so strangers are told the state alone; why it is so, a caller with a
-token is told, and the log. However many ask, the journal is looked at once in two seconds and KrosAI never: what the
-last request to it saw is told.
+Whoever reaches the port may ask, under any name, so strangers get the state alone; a caller with a token, and the log,
+get the reasons too. However many ask, the journal is checked once in two seconds and KrosAI never: the answer has what
+the last request to it saw.
 """
 
 import logging
@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from kros_mcp.errors import KrosError
 from kros_mcp.http.access import Access
-from kros_mcp.http.gate import bearer
+from kros_mcp.http.bearer_auth import bearer_token
 from kros_mcp.service_settings import LOOPBACK
 from kros_mcp.times import utc
 from kros_mcp.tools.call import Runtime
@@ -26,7 +26,7 @@ FRESH_SECONDS = 2.0
 WAIT_SECONDS = 1.0
 WRITABLE = "writable"
 READABLE = "readable"
-"""Of a server that only reads, and may not write into its journal."""
+"""Of a read-only server, which may not write to its journal."""
 SLOW = "JOURNAL_SLOW"
 _HEADERS = {"cache-control": "no-store"}
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Health:
-    """Answers the probes.
+    """Answers the probes `/healthz` and `/readyz`.
 
     Args:
         runtime: What is open.
@@ -62,25 +62,28 @@ class Health:
         return JSONResponse({"status": "alive"}, headers=_HEADERS)
 
     async def _ready(self, request: Request) -> JSONResponse:
-        found = await self.look()
+        found = await self.check()
         if found["status"] != self._last:
             self._last = found["status"]
             level = logging.INFO if self._last == "ready" else logging.WARNING
             logger.log(level, "the service is %s; its journal: %s", self._last, found["journal"])
-        told = found if await self._is_known(request) else {"status": found["status"]}
-        return JSONResponse(told, status_code=200 if found["status"] == "ready" else 503, headers=_HEADERS)
+        shown = found if await self._is_known(request) else {"status": found["status"]}
+        return JSONResponse(shown, status_code=200 if found["status"] == "ready" else 503, headers=_HEADERS)
 
     async def _is_known(self, request: Request) -> bool:
-        """Whether it is a caller who asks; where everybody is let in, whoever asks by a name of this machine."""
+        """Whether a caller asks; where everybody is let in, whether the service is asked by a name of this machine."""
         if self._access is None:
             return request.url.hostname in LOOPBACK
-        given = bearer(request.scope["headers"])
+        given = bearer_token(request.scope["headers"])
         return bool(given) and await self._access.verifier.verify_token(given or "") is not None
 
-    async def look(self) -> dict[str, Any]:
-        """Say whether requests should come here, and what does not decide it: other replicas see the same."""
+    async def check(self) -> dict[str, Any]:
+        """Return whether requests should come to this replica.
+
+        Callers and KrosAI are shown beside it and do not decide it, for every other replica sees the same of them.
+        """
         is_ready = self._runtime.runner.is_ready
-        journal = await self._look_at_journal() if is_ready else "not looked at"
+        journal = await self._check_journal() if is_ready else "not looked at"
         reach = self._runtime.desk.client.reach
         return {
             "status": "ready" if is_ready and journal in {WRITABLE, READABLE} else "not_ready",
@@ -94,25 +97,25 @@ class Health:
             },
         }
 
-    async def _look_at_journal(self) -> str:
+    async def _check_journal(self) -> str:
         async with self._one_at_a_time:
             if self._fresh_until is None or self._clock() >= self._fresh_until:
-                self._journal = await self._write()
+                self._journal = await self._check_once()
                 self._fresh_until = self._clock() + FRESH_SECONDS
             return self._journal
 
-    async def _write(self) -> str:
-        """Write to the journal; a write that does not end is not joined by another."""
+    async def _check_once(self) -> str:
+        """Write to the journal, unless an earlier write has not ended yet."""
         if self._is_checking:
             return SLOW
         self._is_checking = True
         try:
             # In a task of the server's: one that waits for a locked file cannot be cancelled.
-            return await self._runtime.runner.shelter(self._check, WAIT_SECONDS) or SLOW
+            return await self._runtime.runner.shelter(self._use_journal, WAIT_SECONDS) or SLOW
         except KrosError as exc:
             return exc.code
 
-    async def _check(self) -> str:
+    async def _use_journal(self) -> str:
         try:
             desk = self._runtime.desk
             if desk.journal.only_reads:

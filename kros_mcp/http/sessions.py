@@ -1,8 +1,8 @@
 """Sessions of the 2025-11-25 protocol: how many there are, which gives way, and which answers they wait for.
 
-The SDK keeps a session whose `initialize` it has refused, as the stream of the refusal is a success to HTTP; it opens
-none beyond its bound for as long as idle ones last; and it takes in silence an answer that nobody waits for. What
-differs here hangs on four of its methods, and can go when it does so itself.
+The SDK keeps a session whose `initialize` it has refused, as the stream of the refusal is a success to HTTP; beyond its
+bound it opens none as long as idle ones last; and it accepts in silence an answer that nobody waits for. This module
+overrides four of its methods, and can go when the SDK does all that itself.
 """
 
 import logging
@@ -22,24 +22,21 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kros_mcp import telemetry
-from kros_mcp.http.challenge import refusal
-from kros_mcp.http.envelope import Envelope
+from kros_mcp.http.request_body import CLIENT_MESSAGE, ClientMessage, json_rpc_error
 from kros_mcp.settings import Settings
 from kros_mcp.tools.stream import Stream, current_stream
 
 logger = logging.getLogger(__name__)
 
-ENVELOPE = "kros_mcp.envelope"
-"""In the scope of a request: the `Envelope` of its body."""
 _RETRY_SECONDS = 5
 _Caller = tuple[str | None, str | None] | None
 
 
-class _NoRoomError(Exception):
-    """No session can be opened; it says which bound is reached."""
+class _TooManySessionsError(Exception):
+    """No session can be opened; the message says which bound is reached."""
 
 
-class Session(StreamableHTTPServerTransport):
+class McpSession(StreamableHTTPServerTransport):
     """One session; it knows which prompts are open on its streams, and since when it has been idle."""
 
     def __init__(self, session_id: str, idle_seconds: float) -> None:
@@ -55,27 +52,27 @@ class Session(StreamableHTTPServerTransport):
         return not self._requests_in_flight and self.idle_since < math.inf
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request; an answer is taken once, and only while the stream of its prompt is there.
+        """Handle one request; an answer is accepted once, and only while the stream of its prompt is open.
 
-        A request whose id another has that is still open is refused: the SDK would leave that one without an answer.
+        A request with the id of another that is still open is refused: the SDK would leave the other without an answer.
         """
-        envelope: Envelope = scope[ENVELOPE]
-        if envelope.answers is not None and self._prompts.pop(envelope.answers, None) is None:
+        message: ClientMessage = scope[CLIENT_MESSAGE]
+        if message.answers is not None and self._prompts.pop(message.answers, None) is None:
             await _refuse_late_answer(scope, receive, send)
             return
-        if envelope.id is not None and str(envelope.id) in self._request_streams:
-            telemetry.refused("malformed_body")
-            await _id_in_use(envelope.id)(scope, receive, send)
+        if message.id is not None and str(message.id) in self._request_streams:
+            telemetry.note_refusal("malformed_body")
+            await _id_in_use(message.id)(scope, receive, send)
             return
         try:
             await super().handle_request(scope, receive, send)
         finally:
-            stream = current_stream.get()
-            self._prompts = {prompt: shown_on for prompt, shown_on in self._prompts.items() if shown_on is not stream}
+            ended = current_stream.get()
+            self._prompts = {prompt: stream for prompt, stream in self._prompts.items() if stream is not ended}
             self.idle_since = anyio.current_time()
 
     def _create_event_data(self, event_message: EventMessage) -> dict[str, Any]:
-        """Note what goes out on a stream, in the task of its request."""
+        """Note the prompts that go out on a stream; the SDK calls this in the task of the request."""
         message, stream = event_message.message, current_stream.get()
         if isinstance(message, JSONRPCRequest) and stream is not None:
             self._prompts[str(message.id)] = stream
@@ -83,8 +80,8 @@ class Session(StreamableHTTPServerTransport):
         return super()._create_event_data(event_message)
 
 
-class SessionManager(StreamableHTTPSessionManager):
-    """The SDK's manager, with a bound for each caller beside the one for all; the oldest idle session gives way."""
+class BoundedSessionManager(StreamableHTTPSessionManager):
+    """The SDK's manager with a bound for each caller beside the one for all; the session idle for longest gives way."""
 
     def __init__(self, app: Server[Any], settings: Settings, *, stateless: bool, max_request_body_size: int) -> None:
         super().__init__(
@@ -103,27 +100,27 @@ class SessionManager(StreamableHTTPSessionManager):
         return len(self._server_instances)
 
     async def _handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_answer = scope[ENVELOPE].answers is not None
+        is_answer = scope[CLIENT_MESSAGE].answers is not None
         if is_answer and (self.stateless or MCP_SESSION_ID_HEADER not in Headers(scope=scope)):
             await _refuse_late_answer(scope, receive, send)
             return
         try:
             await super()._handle_request(scope, receive, send)
-        except _NoRoomError as exc:
-            telemetry.refused("too_many_sessions")
+        except _TooManySessionsError as exc:
+            telemetry.note_refusal("too_many_sessions")
             logger.warning("no session is opened: %s", exc)
             sentence = f"No session can be opened: {exc}. End one, or try again."
-            await refusal(503, sentence, {"retry-after": str(_RETRY_SECONDS)})(scope, receive, send)
+            await json_rpc_error(503, sentence, {"retry-after": str(_RETRY_SECONDS)})(scope, receive, send)
 
     def _admit_session(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport:
-        """Open a session, in the place of the one that has been idle longest if there is no other.
+        """Open a session, in place of the one that has been idle for longest if the bound is reached.
 
         Raises:
-            _NoRoomError: All are in use.
+            _TooManySessionsError: All are in use.
         """
-        self._make_room(_caller(requestor))
+        self._evict_one(_caller(requestor))
         session_id = uuid4().hex
-        session = self._server_instances[session_id] = Session(session_id, self._idle_seconds)
+        session = self._server_instances[session_id] = McpSession(session_id, self._idle_seconds)
         if requestor is not None:
             self._session_owners[session_id] = requestor
         return session
@@ -132,19 +129,19 @@ class SessionManager(StreamableHTTPSessionManager):
         self, http_transport: StreamableHTTPServerTransport, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Keep the session only if its client was told that it is open."""
-        assert isinstance(http_transport, Session)  # noqa: S101 - `_admit_session` opens no other
+        assert isinstance(http_transport, McpSession)  # noqa: S101 - `_admit_session` opens no other
         try:
             await super()._serve_opening_request(http_transport, scope, receive, send)
         finally:
             if not http_transport.is_open:
                 await self._discard_session(str(http_transport.mcp_session_id), http_transport)
 
-    def _make_room(self, caller: _Caller) -> None:
-        """End one session if there is no room for another: the caller's own, or of whoever has most idle ones."""
-        idle: dict[_Caller, list[Session]] = defaultdict(list)
+    def _evict_one(self, caller: _Caller) -> None:
+        """End one idle session if a bound is reached: of the caller, or of whoever has most idle ones."""
+        idle: dict[_Caller, list[McpSession]] = defaultdict(list)
         own = 0
         for session_id, session in self._server_instances.items():
-            assert isinstance(session, Session)  # noqa: S101 - as above
+            assert isinstance(session, McpSession)  # noqa: S101 - as above
             owner = _caller(self._session_owners.get(session_id))
             own += owner == caller
             if session.is_idle:
@@ -156,7 +153,7 @@ class SessionManager(StreamableHTTPSessionManager):
         else:
             return
         if not among:
-            raise _NoRoomError(full)
+            raise _TooManySessionsError(full)
         oldest = min(among, key=lambda session: session.idle_since)
         session_id = str(oldest.mcp_session_id)
         # Forgotten at once, so that the count is right before the next one is admitted.
@@ -167,18 +164,18 @@ class SessionManager(StreamableHTTPSessionManager):
 
 
 def _caller(owner: AuthorizationContext | None) -> _Caller:
-    """Who has a session, whatever program they use; nobody in particular where everybody is let in."""
+    """Return who has a session, whatever program they use; None where everybody is let in."""
     return (owner["issuer"], owner["subject"]) if owner else None
 
 
 def _id_in_use(request_id: str | int) -> Response:
     sentence = "A request with this id is still open in this session; give each an id of its own."
-    return refusal(400, sentence, {}, request_id=request_id)
+    return json_rpc_error(400, sentence, {}, request_id=request_id)
 
 
 async def _refuse_late_answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse an answer to no open prompt; 400 is what the protocol has for it, and 404 would end the session."""
-    telemetry.refused("late_answer")
+    """Refuse an answer to a prompt that is not open, with 400 as the protocol has it; 404 would end the session."""
+    telemetry.note_refusal("late_answer")
     logger.info("an answer to a prompt that is not open is refused")
     sentence = "No such prompt is open, so nothing was charged or changed by this answer. Call the tool again."
-    await refusal(400, sentence, {})(scope, receive, send)
+    await json_rpc_error(400, sentence, {})(scope, receive, send)

@@ -32,7 +32,7 @@ from kros_mcp.tools.caller import CallerToken, Scope, caller_token, principal_of
 logger = logging.getLogger(__name__)
 
 ISSUER = TOKENS
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 """How long a change to the file may go unseen."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_CENTS = 2**53 - 1
@@ -74,7 +74,7 @@ class Entry(BaseModel):
 
     @property
     def mark(self) -> str:
-        """Tells one token from the next that replaces it."""
+        """What tells this token from the one that replaces it."""
         return self.sha256[:_MARK].lower()
 
 
@@ -102,7 +102,7 @@ def parse_tokens(text: str, path: Path) -> dict[str, Entry]:
 
 
 def read_tokens(path: Path) -> dict[str, Entry]:
-    """Read a tokens file that callers are to be known by.
+    """Read a tokens file by which callers are to be known.
 
     Raises:
         SettingsError: It cannot be read, others may write to it, it holds a mistake, or it names nobody.
@@ -127,9 +127,9 @@ def read_tokens(path: Path) -> dict[str, Entry]:
 
 
 class TokensFile:
-    """Knows callers by the tokens file, and follows its changes: whoever is removed is out within a second.
+    """Verifies tokens by the tokens file, and follows its changes: whoever is removed is out within a second.
 
-    While the file cannot be used nobody is known: its mistake may stand where somebody was being removed.
+    While the file cannot be used no caller is known: its mistake may be where somebody was being removed.
 
     Args:
         path: The file.
@@ -144,23 +144,23 @@ class TokensFile:
         self._path = path
         self._fallback = fallback
         self._clock = clock
-        self._looked_at = clock()
-        self._seen = _state_of(path)
+        self._checked_at = clock()
+        self._file_seen = _file_state(path)
         self._entries: Mapping[str, Entry] = {}
         self._names: Mapping[str, str] = {}
         self._trouble: str | None = None
-        self._take(read_tokens(path))
+        self._set(read_tokens(path))
         if os.name == "posix" and path.stat().st_mode & 0o044:
             logger.warning("%s can be read by others; it holds hashes only, yet they see who may do what", path)
 
     def trouble(self) -> str | None:
-        """Say why nobody is known at present; None if the file can be used."""
-        self._look()
+        """Return why no caller is known at present; None if the file can be used."""
+        self._reload_if_changed()
         return self._trouble
 
     async def verify_token(self, token: str) -> CallerToken | None:
-        """Say who bears a token; None if nobody does."""
-        self._look()
+        """Return who bears a token; None if nobody does."""
+        self._reload_if_changed()
         name = self._names.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
         if name is None:
             return None
@@ -168,7 +168,7 @@ class TokensFile:
         return caller_token(ISSUER, name, entry.scopes, mark=entry.mark)
 
     def limits_of(self, principal: str) -> Limits | None:
-        """Say what a principal may spend by itself; None if the file does not name it, or not any more."""
+        """Return what a principal may spend by itself; None if the file does not name it, or not any more."""
         entry = self._entry_of(principal)
         if entry is None:
             return None
@@ -181,37 +181,37 @@ class TokensFile:
         )
 
     def still_approves(self, principal: str, mark: str) -> bool:
-        """Tell whether a principal stands in the file as an approver, with the token that it signed in with."""
+        """Whether the file names a principal as an approver, with the token that it signed in with."""
         entry = self._entry_of(principal)
         return entry is not None and Scope.APPROVE in entry.scopes and entry.mark == mark
 
     def _entry_of(self, principal: str) -> Entry | None:
-        self._look()
+        self._reload_if_changed()
         issuer, _, name = principal.partition("|")
         return self._entries.get(name) if principal_of(issuer, name) == principal_of(ISSUER, name) else None
 
-    def _look(self) -> None:
+    def _reload_if_changed(self) -> None:
         now = self._clock()
-        if now - self._looked_at < LOOK_SECONDS:
+        if now - self._checked_at < CHECK_SECONDS:
             return
-        self._looked_at = now
-        state = _state_of(self._path)
-        if state == self._seen:
+        self._checked_at = now
+        state = _file_state(self._path)
+        if state == self._file_seen:
             return
-        self._seen = state
+        self._file_seen = state
         try:
             entries = read_tokens(self._path)
         except SettingsError as exc:
             if self._trouble != exc.message:
                 logger.error("nobody is let in by token until this is mended: %s", exc.message)  # noqa: TRY400
             self._trouble = exc.message
-            self._take({})
+            self._set({})
             return
         self._trouble = None
-        self._take(entries)
+        self._set(entries)
         logger.warning("%s has changed; callers named in it now: %d", self._path, len(entries))
 
-    def _take(self, entries: Mapping[str, Entry]) -> None:
+    def _set(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
         self._names = {entry.sha256.lower(): name for name, entry in entries.items()}
 
@@ -244,7 +244,7 @@ def _problem(exc: ValidationError) -> str:
     return f"has an unusable {key}: it {_RULES.get(key, 'must be whole cents, 0 or more')}"
 
 
-def _state_of(path: Path) -> tuple[int, ...] | None:
+def _file_state(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:

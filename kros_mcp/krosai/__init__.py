@@ -19,8 +19,8 @@ from kros_mcp.krosai.owned import (
     read_owned_in_time,
 )
 from kros_mcp.krosai.paging import Page, Unreadable, gather
-from kros_mcp.krosai.retry import with_retries, within
-from kros_mcp.krosai.sip import SipCredentials
+from kros_mcp.krosai.retry import within
+from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.text import clean, is_id, quoted, quoted_id
 from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import (
@@ -70,6 +70,5 @@ __all__ = [
     "was_had",
     "was_never_owned",
     "was_turned_down",
-    "with_retries",
     "within",
 ]

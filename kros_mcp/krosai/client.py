@@ -35,7 +35,7 @@ from kros_mcp.krosai.exchange import (
 )
 from kros_mcp.krosai.orders import Order, Routing, Spelling, Written
 from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
-from kros_mcp.krosai.refusals import readable, settled
+from kros_mcp.krosai.refusals import judge_answer, require_readable
 from kros_mcp.krosai.retry import retry_read, seconds_left
 from kros_mcp.krosai.traffic import Reach
 from kros_mcp.krosai.wire import (
@@ -211,7 +211,7 @@ class KrosClient:
                 failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
             raise failure
-        return readable(reply)
+        return require_readable(reply)
 
     async def _write(
         self,
@@ -233,7 +233,7 @@ class KrosClient:
             headers=_request_id() | {"idempotency-key": idempotency_key},
             extensions={"trace": flight.trace},
         )
-        flight.ask()
+        flight.check()
         failure: KrosaiError | None = None
         reply: Reply | None = None
         with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
@@ -241,12 +241,12 @@ class KrosClient:
                 with self.reach.watched():
                     reply = await exchange(writing, request, _route(path))
             except Exception as exc:  # once sent, no failure may be taken for "nothing happened"
-                if flight.refused(exc):
+                if flight.was_stopped_by(exc):
                     raise
                 failure = flight.judge(exc)
         if reply is None:
             raise failure or flight.judge(None)
-        return settled(reply, method)
+        return judge_answer(reply, method)
 
 
 @asynccontextmanager

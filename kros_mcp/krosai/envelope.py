@@ -1,7 +1,7 @@
-"""Where the payload stands in an answer of KrosAI (krosai-api.md, section 9, rules 1, 2, 6 and 7).
+"""Where the payload is in an answer of KrosAI (krosai-api.md, section 9, rules 1, 2, 6 and 7).
 
-The two documents wrap lists and objects differently, so every wrapper known from any source is tried. What
-fits none is a ProtocolError and never an empty list: from "no numbers" the server would conclude something.
+The two documents wrap lists and objects differently, so every wrapper known from any source is tried. An answer that
+fits none is a ProtocolError, never an empty list: from "no numbers" the server would draw conclusions.
 """
 
 import re
@@ -35,7 +35,7 @@ _FAILURES: Final = frozenset(
 )
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{2,40}")
 _ORDERS: Final = (*_OBJECTS["number"], "order", "purchase", "result")
-"""Where an answer to an order may say how that went: what it wraps, and what stands beside the number."""
+"""Where an answer to an order may say how it went: in its wrappers, and beside the number."""
 _FLAGS: Final = frozenset({"ok", "success"})
 _VERDICTS: Final = frozenset(
     {"status", "state", "result", "outcome", "code"}
@@ -48,15 +48,15 @@ _PLAIN: Final = frozenset(
     | {"fulfilled", "inuse", "live", "ok", "okay", "owned", "provisioned", "purchased", "ready"}
     | {"success", "succeeded", "successful", "true"}
 )
-"""Words that say of an order, or of the number it is for, that it was carried out."""
+"""Words that say that an order was carried out, or that its number is in use."""
 _HTTP_SUCCESSES: Final = range(200, 300)
 
 
 def read_list(body: object, kind: ListKind) -> tuple[list[object], int | None]:
-    """Find the list in an answer, and the total that KrosAI states, or None.
+    """Return the list in an answer, and the total that KrosAI states, or None.
 
     Raises:
-        ProtocolError: No list stands where one is known to stand.
+        ProtocolError: There is no list in any known place.
     """
     found = _array(body, _ARRAYS_OF[kind])
     if found is None and isinstance(body, dict):
@@ -67,10 +67,10 @@ def read_list(body: object, kind: ListKind) -> tuple[list[object], int | None]:
 
 
 def read_object(body: object, kind: ObjectKind) -> dict[str, object]:
-    """Find the object in an answer.
+    """Return the object in an answer.
 
-    A number that carries its `endpoint` as an object is the number: only wrappers of the kind asked for are
-    opened, and only while the object at hand is not one itself.
+    Only wrappers of the wanted kind are opened, and only until an object is itself of that kind: a number may hold its
+    `endpoint` as an object.
 
     Raises:
         ProtocolError: The answer is not an object.
@@ -88,7 +88,7 @@ def read_object(body: object, kind: ObjectKind) -> dict[str, object]:
 
 
 def names_number(record: dict[str, object]) -> bool:
-    """Tell whether a record itself states a phone number, under any known name."""
+    """Whether a record itself states a phone number, under any known name."""
     return any(isinstance(record.get(name), str) for name in NUMBER_NAMES)
 
 
@@ -102,9 +102,9 @@ def names_number_anywhere(body: object, depth: int = _DEEPEST_NAME) -> bool:
 
 
 def read_code(body: object) -> str | None:
-    """Find KrosAI's error code: in `code`, in `error.code`, an `error` in capitals, or the same in `errors`.
+    """Return KrosAI's error code: from `code`, `error.code`, an `error` in capitals, or the same in `errors`.
 
-    Only what looks like a code is given; other text of an error is never passed on, as it may carry secrets.
+    Only what looks like a code is returned; other text of an error is never passed on, as it may hold secrets.
     """
     if not isinstance(body, dict):
         return None
@@ -117,8 +117,8 @@ def read_code(body: object) -> str | None:
 def is_error(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
     """Whether an answer says that it is an error, whatever its HTTP status.
 
-    A word or a figure that a record may have as well, such as the status of an endpoint, counts only in an answer
-    that holds neither a record nor a list with anything in it.
+    A word or number that a record may have as well, such as the status of an endpoint, counts only in an answer
+    without a record and without a filled list.
     """
     if not isinstance(body, dict):
         return False
@@ -134,9 +134,9 @@ def is_error(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
 
 
 def says_plainly_done(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
-    """Whether nothing in an answer to an order says anything else than that it was carried out.
+    """Whether nothing in an answer to an order contradicts that it was carried out.
 
-    A word that is not known to say so does not: the account then shows whether it was.
+    A word that is not known to say so counts as a contradiction: the account then has to show it.
     """
     if not isinstance(body, dict):
         return True
@@ -152,7 +152,7 @@ def says_plainly_done(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a status, a code or a flag says that something was done; one that says nothing is not against it."""
+    """Whether a status, code or flag says that something was done, or says nothing."""
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         value = int(value)
     if isinstance(value, bool) or value is None:
@@ -163,7 +163,7 @@ def _is_plain(value: object) -> bool:
 
 
 def read_retry_after(body: object) -> float | str | None:
-    """Find `retry_after` in an error's body: seconds, or a text that holds them."""
+    """Return `retry_after` of an error's body: seconds, or a text that holds them."""
     value = body.get("retry_after") if isinstance(body, dict) else None
     return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None
 
@@ -173,7 +173,7 @@ def _is_filled(errors: object) -> bool:
 
 
 def _is_failure(value: object) -> bool:
-    """Whether a status or code is a failure: a negative number, one of HTTP's errors, or a word for it."""
+    """Whether a status or code means a failure: a negative number, an HTTP error, or a word for it."""
     if isinstance(value, str):
         if not _INTEGER.fullmatch(value):
             return value.strip().lower() in _FAILURES
@@ -182,7 +182,7 @@ def _is_failure(value: object) -> bool:
 
 
 def _is_bare(body: dict[str, object]) -> bool:
-    """Whether an answer carries nothing: no record, and no list with anything in it."""
+    """Whether an answer holds no record and no filled list."""
     inner = body.get("data")
     for place in (body, inner) if isinstance(inner, dict) else (body,):
         if place.get("id") or any(isinstance(place.get(name), list) and place[name] for name in _LISTS):
@@ -191,7 +191,7 @@ def _is_bare(body: dict[str, object]) -> bool:
 
 
 def _array(body: object, names: tuple[str, ...]) -> list[object] | None:
-    """Take a bare array, or the first array under one of the names."""
+    """Return a bare array, or the first array under one of the names."""
     if isinstance(body, list):
         return body
     if not isinstance(body, dict):
@@ -200,7 +200,7 @@ def _array(body: object, names: tuple[str, ...]) -> list[object] | None:
 
 
 def _total(body: object) -> int | None:
-    """Find the stated total at the top or one level inside `data`."""
+    """Return the total stated at the top or directly inside `data`."""
     if not isinstance(body, dict):
         return None
     for place in (body, body.get("data")):

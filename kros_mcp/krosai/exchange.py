@@ -1,9 +1,9 @@
-"""One HTTP exchange with KrosAI, and what a failed one says about the request.
+"""One HTTP exchange with KrosAI, and what a failed one means: whether the request left, and what stands in its way.
 
-Foreign errors end here: they become ours, without a word of theirs and without a link to them, because httpx
-can quote a header (so the API key) and a proxy's address. Only the name of the class is kept, as a note.
+httpx's errors are translated here and nowhere else, without their text and without a link to them, because httpx can
+quote a header (so the API key) and a proxy's address. Only the name of the class is kept, as a note.
 
-httpx is imported at first use, as it costs 65 ms: hence the imports inside functions.
+httpx is imported at first use, as it takes 65 ms: hence the imports inside functions.
 """
 
 from __future__ import annotations
@@ -32,8 +32,37 @@ if TYPE_CHECKING:
     from kros_mcp.krosai.transport import Proxy
 
 BeforeSending = Callable[[], None]
+"""Called just before a write leaves; if it raises, the write is not sent."""
 
 _LONGEST_BODY: Final = 4 * 1024 * 1024  # bytes; a page of 100 numbers is far below 100 KiB
+_UNSENT: Final = "nothing was sent"
+_NAME_THE_AUTHORITY: Final = (
+    "Nothing was ordered. Tell the operator: a company's proxy may stand in between; name its certificate authority in "
+    "SSL_CERT_FILE where this server runs."
+)
+_CHECK_THE_CLOCK: Final = (
+    "Nothing was ordered. Tell the operator: check the date of the machine where this server runs; if it is right, the "
+    "certificate has to be renewed by those who answer there."
+)
+_CHECK_THE_NAME: Final = (
+    "Nothing was ordered. Tell the operator: check KROS_BASE_URL, and whether a proxy or a login page answers in its "
+    "place."
+)
+# By OpenSSL's X509_V_ERR_... numbers: what is said after "certificate", and what to do.
+_CERTIFICATES: Final = {
+    **dict.fromkeys((2, 18, 19, 20, 21), ("is not trusted here (unknown issuer)", _NAME_THE_AUTHORITY)),
+    9: ("is not valid yet, by this machine's clock", _CHECK_THE_CLOCK),
+    10: ("has expired, by this machine's clock", _CHECK_THE_CLOCK),
+    **dict.fromkeys((62, 64), ("is for another name than the one in KROS_BASE_URL", _CHECK_THE_NAME)),
+}
+_OTHER_CERTIFICATE: Final = ("is not accepted here", _NAME_THE_AUTHORITY)
+_STATUS: Final = re.compile(r"(\d{3})\b")
+_LOGIN_STATUS: Final = 407
+_TEMPORARY: Final = frozenset({408, 425, 429})
+_FIRST_SERVER_ERROR: Final = 500
+# How httpcore's messages begin for a SOCKS proxy that wants another login, or forbids the address.
+_SOCKS_LOGIN: Final = ("Requested ", "Invalid username/password")
+_SOCKS_FORBIDS: Final = "Proxy Server could not connect: Connection not allowed"
 
 
 class TooLargeError(Exception):
@@ -51,17 +80,17 @@ class Reply:
 
 
 class Flight:
-    """Follows one write, to know for certain whether any of it can have left.
+    """One write on its way, of which it is known for certain whether any of it can have left.
 
-    A real connection tells of itself through httpx's `trace` extension; `left` then turns true at the last
-    moment before the first byte of the request, with connection and TLS standing. The gate is asked then, and again
-    before the body. What opens a tunnel through a proxy, the CONNECT or the words of SOCKS, is not the request. A
-    transport without a trace (in-process) tells nothing.
+    A network connection reports its steps through httpx's `trace` extension. The request counts as sent from the last
+    moment before its first byte, when the connection and TLS are up. `before_sending` is called at that moment, and
+    again before the body. What opens a tunnel through a proxy (CONNECT, or the handshake of SOCKS) is not the request.
+    A transport in this process reports nothing.
 
     Args:
-        before_sending: Asked last before the request leaves, and again before its body.
+        before_sending: Called before the request's head, and again before its body.
         has_body: Whether the request has one.
-        proxy: What the request goes through.
+        proxy: The proxy that the request goes through.
     """
 
     def __init__(
@@ -72,20 +101,20 @@ class Flight:
         self._proxy = proxy
         self._traced = False
         self._left = False
-        self._refusal: Exception | None = None
+        self._stopped_by: Exception | None = None
 
-    def ask(self) -> None:
-        """Ask the gate; what it raises goes through unchanged, and the request does not leave."""
+    def check(self) -> None:
+        """Call `before_sending`; what it raises is passed on unchanged, and the request is not sent."""
         if self._before_sending is None:
             return
         try:
             self._before_sending()
-        except Exception as refusal:
-            self._refusal = refusal
+        except Exception as failure:
+            self._stopped_by = failure
             raise
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Hear from httpcore how far the request is."""
+        """Note a step that httpcore reports."""
         self._traced = True
         part = event.rpartition(".send_request_")[2]
         if part not in {"headers.started", "body.started"} or info["request"].method == b"CONNECT":
@@ -93,32 +122,32 @@ class Flight:
         # A process may be frozen between the two parts. Without its body KrosAI cannot act on a request; one that has
         # none has left whole with its head.
         if part == "headers.started" or self._has_body:
-            self.ask()
+            self.check()
         self._left = True
 
-    def refused(self, failure: Exception) -> bool:
-        """Tell whether a failure is what the gate raised."""
-        return failure is self._refusal
+    def was_stopped_by(self, failure: Exception) -> bool:
+        """Whether a failure is what `before_sending` raised."""
+        return failure is self._stopped_by
 
     def judge(self, failure: Exception | None) -> KrosaiError:
-        """Say what a write without an answer means; None stands for our own time limit."""
+        """Return the error that a failed write means; None stands for our own time limit."""
         never_left = not self._left if self._traced else isinstance(failure, _never_sent_errors())
-        error: KrosaiError = not_sent(failure, self._proxy) if never_left else outcome_unknown()
+        error: KrosaiError = _not_sent(failure, self._proxy) if never_left else outcome_unknown()
         return _noted(error, failure)
 
 
 def outcome_unknown() -> OutcomeUnknownError:
-    """Make the error for a write that left and has no usable answer."""
+    """Return the error for a write that left and has no usable answer."""
     return OutcomeUnknownError("KrosAI gave no usable answer; whether it acted is not known yet.")
 
 
 def judge_reading(failure: Exception, proxy: Proxy | None = None) -> KrosaiError:
-    """Say what a read without an answer means; a read never orders anything. `proxy` is what it went through."""
+    """Return the error that a failed read means; a read never orders anything. `proxy` is what it went through."""
     import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
 
     error: KrosaiError
     if isinstance(failure, _never_sent_errors()):
-        error = not_sent(failure, proxy)
+        error = _not_sent(failure, proxy)
     elif isinstance(failure, httpx.TimeoutException):
         error = too_slow()
     elif isinstance(failure, httpx.TransportError):
@@ -129,20 +158,20 @@ def judge_reading(failure: Exception, proxy: Proxy | None = None) -> KrosaiError
 
 
 def too_slow() -> TooSlowError:
-    """Make the error for a read that outlasted its time."""
+    """Return the error for a read that did not end in time."""
     return TooSlowError("KrosAI did not answer in time; nothing was ordered.")
 
 
 def reading_errors() -> tuple[type[Exception], ...]:
-    """List every class of error with which an exchange can fail, ours not among them."""
+    """Return every foreign class of error with which an exchange can fail."""
     import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
 
     return (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, TooLargeError)
 
 
 async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str) -> Reply:
-    """Send one request and read the whole answer; fails with foreign errors. `route` is its path without ids."""
-    with telemetry.Upstream(request.method, route, request.url.host, request.url.port) as watched:
+    """Send one request and read the whole answer; raises foreign errors. `route` is its path without ids."""
+    with telemetry.UpstreamRequest(request.method, route, request.url.host, request.url.port) as watched:
         response = await client.send(request, stream=True, follow_redirects=False)
         watched.answered(response.status_code)
         return await _read_whole(response)
@@ -172,7 +201,7 @@ def _parse(content: bytes) -> tuple[Literal["json", "empty", "other"], object]:
 
 
 def _never_sent_errors() -> tuple[type[Exception], ...]:
-    """List the errors that prove by themselves that no request left."""
+    """Return the errors that prove by themselves that no request left."""
     import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
 
     return (
@@ -190,63 +219,33 @@ def _noted(error: KrosaiError, failure: Exception | None) -> KrosaiError:
     return error
 
 
-_UNSENT: Final = "nothing was sent"
-_NAME_THE_AUTHORITY: Final = (
-    "Nothing was ordered. Tell the operator: a company's proxy may stand in between; name its certificate authority in "
-    "SSL_CERT_FILE where this server runs."
-)
-_CHECK_THE_CLOCK: Final = (
-    "Nothing was ordered. Tell the operator: check the date of the machine where this server runs; if it is right, the "
-    "certificate has to be renewed by those who answer there."
-)
-_CHECK_THE_NAME: Final = (
-    "Nothing was ordered. Tell the operator: check KROS_BASE_URL, and whether a proxy or a login page answers in its "
-    "place."
-)
-# By OpenSSL's numbers, X509_V_ERR_...: what is said after "certificate", and what to do.
-_CERTIFICATES: Final = {
-    **dict.fromkeys((2, 18, 19, 20, 21), ("is not trusted here (unknown issuer)", _NAME_THE_AUTHORITY)),
-    9: ("is not valid yet, by this machine's clock", _CHECK_THE_CLOCK),
-    10: ("has expired, by this machine's clock", _CHECK_THE_CLOCK),
-    **dict.fromkeys((62, 64), ("is for another name than the one in KROS_BASE_URL", _CHECK_THE_NAME)),
-}
-_OTHER_CERTIFICATE: Final = ("is not accepted here", _NAME_THE_AUTHORITY)
-_STATUS: Final = re.compile(r"(\d{3})\b")
-_LOGIN_STATUS: Final = 407
-_PASSING: Final = frozenset({408, 425, 429})
-_FIRST_SERVER_ERROR: Final = 500
-# How httpcore begins what it says of a SOCKS proxy that wants another login, or forbids the address.
-_SOCKS_LOGIN: Final = ("Requested ", "Invalid username/password")
-_SOCKS_FORBIDS: Final = "Proxy Server could not connect: Connection not allowed"
-
-
-def not_sent(failure: Exception | None, proxy: Proxy | None) -> NotSentError:
-    """Make the error for a request that never left.
+def _not_sent(failure: Exception | None, proxy: Proxy | None) -> NotSentError:
+    """Return the error for a request that never left.
 
     Args:
-        failure: How it ended; None stands for our own time limit.
-        proxy: What it had to go through.
+        failure: What it failed with; None stands for our own time limit.
+        proxy: The proxy that it had to go through.
 
     Returns:
-        A PathError where the same obstacle would stop the next request as well.
+        A PathError if the same obstacle would stop the next request as well.
     """
     import ssl  # noqa: PLC0415  # the same
 
-    import httpx  # noqa: PLC0415  # 65 ms, and whoever failed has loaded it
+    import httpx  # noqa: PLC0415  # 65 ms, see the module's docstring
 
     for cause in _causes(failure):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return _certificate(cause.verify_code, proxy)
+            return _certificate_refused(cause.verify_code, proxy)
     if proxy is None:
         return NotSentError(f"KrosAI could not be reached; {_UNSENT}.")
-    refusal = _refusal(str(failure), proxy) if isinstance(failure, httpx.ProxyError) else None
+    refusal = _proxy_refused(str(failure), proxy) if isinstance(failure, httpx.ProxyError) else None
     return refusal or NotSentError(
         f"KrosAI could not be reached through the proxy in {proxy.source}; {_UNSENT}.",
         next_step="Nothing was ordered. Try again in a moment; if it stays so, tell the operator to check that proxy.",
     )
 
 
-def _certificate(verify_code: int, proxy: Proxy | None) -> PathError:
+def _certificate_refused(verify_code: int, proxy: Proxy | None) -> PathError:
     fault, next_step = _CERTIFICATES.get(verify_code, _OTHER_CERTIFICATE)
     whose = "KrosAI's certificate"
     if proxy is not None and proxy.is_reached_by_tls:
@@ -254,15 +253,20 @@ def _certificate(verify_code: int, proxy: Proxy | None) -> PathError:
     return PathError(f"{whose} {fault}; {_UNSENT}.", code="CERTIFICATE_REFUSED", next_step=next_step)
 
 
-def _refusal(told: str, proxy: Proxy) -> PathError | None:
-    """Say what a proxy refuses for good; None where it may be of the moment."""
-    found = _STATUS.match(told)
+def _proxy_refused(answer: str, proxy: Proxy) -> PathError | None:
+    """Return the error for what a proxy refuses for good; None if it may be temporary.
+
+    Args:
+        answer: What httpcore says of it, beginning with the HTTP status of a proxy that speaks HTTP.
+        proxy: The proxy.
+    """
+    found = _STATUS.match(answer)
     status = int(found[1]) if found else None
-    if status == _LOGIN_STATUS or told.startswith(_SOCKS_LOGIN):
+    if status == _LOGIN_STATUS or answer.startswith(_SOCKS_LOGIN):
         does = "does not accept the login that stands there" if proxy.has_login else "wants a login"
         to_do = f"put the proxy's user and password into {proxy.source}, as in user:password@host:port."
-    elif told.startswith(_SOCKS_FORBIDS) or (
-        status is not None and status < _FIRST_SERVER_ERROR and status not in _PASSING
+    elif answer.startswith(_SOCKS_FORBIDS) or (
+        status is not None and status < _FIRST_SERVER_ERROR and status not in _TEMPORARY
     ):
         does = "does not let requests through to KrosAI"
         to_do = "have the address in KROS_BASE_URL allowed there, or exempt it in NO_PROXY where it can be reached."

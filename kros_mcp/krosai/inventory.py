@@ -1,7 +1,7 @@
-"""Finds a number for sale again, starting where a search saw it (design.md, "One act, one operation").
+"""The numbers for sale, and where a search saw each of them (design.md, "One act, one operation").
 
-KrosAI has no operation that reads one item for sale, so its list is read again: first the page around the
-remembered place, then outward on both sides.
+KrosAI cannot be asked for one item for sale, so its list is read again: first the page around the remembered position,
+then outward on both sides.
 """
 
 import time
@@ -16,7 +16,7 @@ from kros_mcp.krosai.client import KrosClient
 from kros_mcp.krosai.paging import Gathered, Page, Walk, gather
 from kros_mcp.krosai.wire import NumberForSale
 
-Price = tuple[int | None, int | None, int | None]
+Costs = tuple[int | None, int | None, int | None]
 """Setup, monthly and due now, in cents."""
 
 _MOST_SIGHTINGS: Final = 5_000
@@ -24,17 +24,17 @@ _MOST_SIGHTINGS: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A number for sale, and where it was seen or is to be looked for.
+    """A number for sale, and where it was seen or is looked for.
 
     Args:
-        inventory_id: KrosAI's id of the item, or empty if unknown.
-        e164: The number, or empty if unknown. An item of another number is never the one that is sought.
-        country: Where it was searched for.
-        type: The filter of that search, or empty.
-        area_code: The filter of that search, or empty.
+        inventory_id: KrosAI's id of the item; empty if unknown.
+        e164: The number; empty if unknown. An item of another number never matches.
+        country: The country of the search.
+        type: The type filter of the search, or empty.
+        area_code: The area filter of the search, or empty.
         position: KrosAI's offset of the item in that search; None if it was never seen.
-        price: What the item cost then; None for any price. It tells two items of one number apart where their ids
-            have changed.
+        price: What the item cost then; None for any price. It distinguishes two items of one number whose ids have
+            changed.
     """
 
     inventory_id: str = ""
@@ -43,25 +43,25 @@ class Sighting:
     type: str = ""
     area_code: str = ""
     position: int | None = None
-    price: Price | None = None
+    price: Costs | None = None
 
     def is_of(self, item: NumberForSale) -> bool:
-        """Whether an item is of the number that is sought, or has its id if the number is unknown."""
+        """Whether an item is of this number, or has this id if the number is unknown."""
         return item.e164 == self.e164 if self.e164 else item.inventory_id == self.inventory_id
 
     def is_exactly(self, item: NumberForSale) -> bool:
-        """Whether an item is of that number and has the id that is sought, if one is."""
+        """Whether an item is of this number and has this id, if one is known."""
         return self.is_of(item) and self.inventory_id in ("", item.inventory_id)
 
 
 @dataclass(frozen=True, slots=True)
 class InventoryReading:
-    """What looking for one item came to.
+    """The result of looking for one item.
 
     Args:
         item: The item as KrosAI lists it now, with today's price; None if it was not seen.
         position: KrosAI's offset of it now.
-        complete: Whether every page of that search was read. Without it, "not seen" proves nothing.
+        complete: Whether every page of that search was read. If not, "not seen" proves nothing.
     """
 
     item: NumberForSale | None
@@ -70,12 +70,12 @@ class InventoryReading:
 
 
 class Inventory:
-    """Searches the numbers for sale and remembers for a while where each one stood.
+    """The numbers for sale, with a memory of where each was seen.
 
     Args:
-        client: Reads KrosAI's lists.
+        client: KrosAI.
         now: A clock in seconds.
-        remember_seconds: How long a sighting helps.
+        remember_seconds: How long a sighting is remembered.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Inventory:
         limit: int = 10,
         offset: int = 0,
     ) -> Gathered[NumberForSale]:
-        """Read a page of the numbers for sale that fit, and remember where each one stood."""
+        """Return a page of the numbers for sale that fit, and remember where each was seen."""
 
         async def read(size: int, start: int) -> Page[NumberForSale]:
             return await self._client.list_available(
@@ -118,7 +118,7 @@ class Inventory:
     def seen(self, *, inventory_id: str = "", e164: str = "") -> Sighting | None:
         """Recall where an item was last seen, or the first item of a number; None if never, or too long ago.
 
-        With both an id and a number, they have to be of one item.
+        If both an id and a number are given, they must be of one item.
         """
         at, sighting = (self._by_id.get(inventory_id) if inventory_id else self._by_e164.get(e164)) or (0.0, None)
         if sighting is None or self._now() - at > self._remember_seconds:
@@ -128,8 +128,8 @@ class Inventory:
     async def find(self, sought: Sighting, *, pages: int = 10, seconds: float = 2.5) -> InventoryReading:
         """Read the list again until the item is seen, both ends are reached, or pages or seconds run out.
 
-        Where its id is not there any more, as ids may change from search to search, the item is the first of that
-        number at that price, or else the first of that number. An error while reading a page comes out as it is.
+        Ids may change from search to search. If the id is gone, the item is the first of the number at the same price,
+        or else the first of the number. An error while reading a page is passed on.
         """
         walk = Walk(sought.position)
         others: list[tuple[NumberForSale, int]] = []
@@ -151,7 +151,7 @@ class Inventory:
                     if sought.is_of(item):
                         others.append((item, position))
                 walk.saw(page)
-        at_that_price = (other for other in others if sought.price in (None, _price(other[0])))
+        at_that_price = (other for other in others if sought.price in (None, _costs(other[0])))
         if (best := next(at_that_price, others[0] if others else None)) is not None:
             return self._found(sought, *best, walk)
         return InventoryReading(None, None, walk.complete)
@@ -162,7 +162,7 @@ class Inventory:
 
     def _remember(self, sought: Sighting, item: NumberForSale, position: int, *, only_by_id: bool = False) -> None:
         sighting = replace(
-            sought, inventory_id=item.inventory_id, e164=item.e164, position=position, price=_price(item)
+            sought, inventory_id=item.inventory_id, e164=item.e164, position=position, price=_costs(item)
         )
         keys = (
             [(self._by_id, item.inventory_id)]
@@ -176,5 +176,5 @@ class Inventory:
                 memory.popitem(last=False)
 
 
-def _price(item: NumberForSale) -> Price:
+def _costs(item: NumberForSale) -> Costs:
     return item.setup_cents, item.monthly_cents, item.due_now_cents

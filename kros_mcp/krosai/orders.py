@@ -1,4 +1,4 @@
-"""What a write says to KrosAI, and what came back (krosai-api.md, sections 2.4 to 2.6)."""
+"""What a write sends to KrosAI, and what KrosAI answers (krosai-api.md, sections 2.4 to 2.6)."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -17,19 +17,17 @@ _CAMEL: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """The settings of a number that a PATCH sets; None leaves one as it is."""
+    """A number's endpoint and its two flags, as a PATCH sets them; None leaves one as it is."""
 
     endpoint_id: str | None = None
     allow_inbound: bool | None = None
     allow_outbound: bool | None = None
 
     def body(self, spelling: Spelling = "snake") -> dict[str, object]:
-        """Spell the settings as the guide does, or in camelCase for a KrosAI that ignored that."""
-        settings = {name: getattr(self, name) for name in _CAMEL}
+        """Return the body of the PATCH, spelt as in the guide, or in camelCase for a KrosAI that ignores that."""
+        values = {name: getattr(self, name) for name in _CAMEL}
         return {
-            _CAMEL[name] if spelling == "camel" else name: value
-            for name, value in settings.items()
-            if value is not None
+            _CAMEL[name] if spelling == "camel" else name: value for name, value in values.items() if value is not None
         }
 
 
@@ -37,7 +35,7 @@ class Routing:
 class Order:
     """A number to buy, by its inventory id, or else by E.164, country and type.
 
-    The costs are what was shown to the person, in cents, so that KrosAI can object to another price.
+    The costs are those shown to the person, in cents, so that KrosAI can object if its price differs.
     """
 
     inventory_id: str = ""
@@ -56,18 +54,18 @@ class Order:
             raise InvalidArgumentError("An order needs an inventory_id, or else e164, country and type.")
 
     def body(self) -> dict[str, object]:
-        """Spell the order: settings in snake_case, costs in the camelCase that the reference is known for."""
+        """Return the body of the POST: routing in snake_case, costs in the camelCase of the reference."""
         if self.inventory_id:
             number: dict[str, object] = {"inventory_id": self.inventory_id}
         else:
             number = {"e164": self.e164, "country": self.country, "type": self.type}
-        settings = Routing(self.endpoint_id, self.allow_inbound, self.allow_outbound).body()
+        routing = Routing(self.endpoint_id, self.allow_inbound, self.allow_outbound).body()
         costs = {
             "totalCostCents": self.total_cents,
             "setupCostCents": self.setup_cents,
             "monthlyCostCents": self.monthly_cents,
         }
-        return number | settings | {name: amount for name, amount in costs.items() if amount is not None}
+        return number | routing | {name: amount for name, amount in costs.items() if amount is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +75,13 @@ class Written:
     Args:
         status: The HTTP status.
         body: Whether the answer was JSON, empty, or something else.
-        number: The number in the answer, if it states one with id and E.164.
-        e164: The E.164 in the answer, even if no id stands beside it.
-        contradicted: Whether the answer named the number and an error, so that it settles nothing.
-        plain: Whether nothing in it says anything else than that an order was carried out. The account shows whether
-            one was that is not plainly done.
+        number: The number in the answer, if it states its id and E.164.
+        e164: The E.164 in the answer, even without an id.
+        contradicted: Whether the answer names both the number and an error, so that nothing follows from it.
         record_status: The status of the record in the answer, as one word. One that is pending or has ended
             (`wire.is_pending`, `wire.has_ended`) means that the order is not carried out, or not yet.
+        plain: Whether nothing in the answer contradicts that the order was carried out. If false, the account has to
+            show it.
     """
 
     status: int

@@ -1,7 +1,7 @@
-"""Reads the account's numbers to the end, and finds one among them (krosai-api.md, section 9, rule 6).
+"""The numbers that the account owns: the whole list, or one of them (krosai-api.md, section 9, rule 6).
 
-A list of several pages may change while it is read: a record that vanishes from a page already read moves another
-one there, unseen. So a reading counts only if it held still.
+A list of several pages may change while it is read: if a record vanishes from a page already read, another moves there
+and is missed. So a reading counts as complete only if the list did not change.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,18 +19,18 @@ _AT_ONCE = 5
 _MOST_PAGES = 50
 _MOST_READINGS = 3
 _OWN_PAGES = frozenset({20, 50})
-"""How many items KrosAI sends where it heeds no `limit`, by its documents (krosai-api.md, section 2.1)."""
+"""How many items KrosAI sends if it ignores `limit`, by its documents (krosai-api.md, section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedReading:
-    """What looking for an owned number came to.
+    """The result of looking for one owned number.
 
     Args:
         records: Every record of it that was seen, the ended ones too.
-        complete: Whether these are all: the list held still while it was read to its end. If not, "not seen" proves
-            nothing. A living record that was seen is owned all the same.
-        unreadable: Names the records, of whatever number, that could not be read; one of them may be this number's.
+        complete: Whether these are all: the list was read to its end and did not change meanwhile. If not, "not seen"
+            proves nothing; a living record that was seen is owned all the same.
+        unreadable: The names of records that could not be read, of any number; one of them may be this number's.
     """
 
     records: tuple[PhoneNumber, ...]
@@ -39,7 +39,7 @@ class OwnedReading:
 
     @property
     def number(self) -> PhoneNumber | None:
-        """The record: the living one, or else the first; None if there is none."""
+        """The living record, or else the first; None if there is none."""
         return self.living or next(iter(self.records), None)
 
     @property
@@ -50,12 +50,12 @@ class OwnedReading:
 
 @dataclass(frozen=True, slots=True)
 class OwnedList:
-    """The owned numbers as a list shows them.
+    """The owned numbers as the list shows them.
 
     Args:
         numbers: Every record that was seen, the ended ones too.
-        complete: Whether these are all: the list held still while it was read to its end.
-        unreadable: Names the records that could not be read: by their id, else by their place as "entry 3".
+        complete: Whether these are all: the list was read to its end and did not change meanwhile.
+        unreadable: The records that could not be read, by their id or else by their place as "entry 3".
     """
 
     numbers: tuple[PhoneNumber, ...]
@@ -66,14 +66,15 @@ class OwnedList:
 async def find_owned(
     client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20, readings: int = _MOST_READINGS
 ) -> OwnedReading:
-    """Find one owned number by its id (with everything KrosAI tells of it) or by its E.164 (as listed).
+    """Find one owned number by its id (with all its details) or by its E.164 (as the list shows it).
 
     Args:
         client: KrosAI.
         number_id: KrosAI's id of the number.
-        e164: The number; the whole list is read for it.
+        e164: The number, for which the whole list is read.
         pages: How many pages are read at most.
-        readings: How often the list is read at most until it held still; once will do where only what is seen counts.
+        readings: How often the list is read at most, until it does not change; one is enough if only a number that is
+            seen counts.
 
     Raises:
         ValueError: Not exactly one of `number_id` and `e164` is given.
@@ -86,23 +87,23 @@ async def find_owned(
         except NotFoundError:
             return OwnedReading((), complete=True)
 
-    def lives(number: PhoneNumber) -> bool:
+    def is_living(number: PhoneNumber) -> bool:
         return number.e164 == e164 and not number.has_ended
 
-    read = await _read_settled(client, pages, readings, enough=lives)
+    read = await _read_unchanged(client, pages, readings, enough=is_living)
     records = tuple(number for number in read.numbers if number.e164 == e164)
     return OwnedReading(records, read.complete, read.unreadable)
 
 
 async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> OwnedList:
     """Read every owned number."""
-    return await _read_settled(client, pages, _MOST_READINGS)
+    return await _read_unchanged(client, pages, _MOST_READINGS)
 
 
 async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedList:
-    """Read owned numbers until the end, the end of the time, or a failure.
+    """Read owned numbers until the end of the list, the end of the time, or a failure.
 
-    The list is read once, so that `complete` tells no more than that its end was reached.
+    The list is read once, so `complete` means only that its end was reached.
     """
     reading = _Reading()
     with anyio.move_on_after(seconds), suppress(KrosError):
@@ -111,7 +112,7 @@ async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedList
 
 
 async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, PhoneNumber | None]:
-    """Read numbers one by one, five at once, with all that a list leaves out; None for one that is gone."""
+    """Read numbers one by one, five at a time, with the details that a list leaves out; None for one that is gone."""
     found: dict[str, PhoneNumber | None] = {}
     await _read_each(client, number_ids, found)
     return found
@@ -120,7 +121,7 @@ async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, 
 async def read_each_in_time(
     client: KrosClient, number_ids: Iterable[str], *, seconds: float
 ) -> dict[str, PhoneNumber | None]:
-    """Read numbers as `read_each` does until the time is over or a read fails; what was not read is left out."""
+    """Read numbers as `read_each` does, until the time is over or a read fails; the others are left out."""
     found: dict[str, PhoneNumber | None] = {}
     with anyio.move_on_after(seconds), suppress(KrosError):
         await _read_each(client, number_ids, found)
@@ -128,7 +129,7 @@ async def read_each_in_time(
 
 
 async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[str, PhoneNumber | None]) -> None:
-    """Read numbers into `found`, which holds what was read so far if this is cancelled or fails."""
+    """Read numbers into `found`, so that what was read is kept if this is cancelled or fails."""
     failures: list[KrosError] = []
     limiter = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -136,7 +137,7 @@ async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[
         async with limiter:
             try:
                 found[number_id] = (await find_owned(client, number_id=number_id)).number
-            except KrosError as exc:  # raised again below, where the task group cannot wrap it
+            except KrosError as exc:  # raised below, outside the task group, which would wrap it
                 failures.append(exc)
                 tasks.cancel_scope.cancel()
 
@@ -147,10 +148,10 @@ async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[
         raise failures[0]
 
 
-async def _read_settled(
+async def _read_unchanged(
     client: KrosClient, pages: int, readings: int, *, enough: Callable[[PhoneNumber], bool] = lambda _: False
 ) -> OwnedList:
-    """Read the list until it held still, at most so many times, or until a number is seen that is `enough`."""
+    """Read the list, at most so many times, until it does not change or a number is seen that is `enough`."""
     numbers: dict[tuple[str, str], PhoneNumber] = {}
     before = client.last_owned.ids()
     reading = _Reading()
@@ -161,7 +162,7 @@ async def _read_settled(
         numbers |= reading.numbers
         if reading.ended:
             client.last_owned.keep(reading.ids)
-        complete = reading.ended and reading.holds_against(before)
+        complete = reading.ended and reading.missed_none(before)
         if complete or not reading.ended or any(map(enough, reading.numbers.values())):
             break
         before = reading.ids
@@ -181,24 +182,24 @@ class _Reading:
 
     @property
     def ids(self) -> frozenset[str]:
-        """What tells the records apart that were seen: their ids, and the names of the unreadable ones."""
+        """The ids of the records that were seen, and the names of the unreadable ones."""
         return frozenset(number_id for number_id, _ in self.numbers) | self.unreadable.keys()
 
-    def holds_against(self, before: frozenset[str] | None) -> bool:
-        """Whether no record can have moved unseen from a page that was to come to one that was read already.
+    def missed_none(self, before: frozenset[str] | None) -> bool:
+        """Whether no record can have moved from a page not yet read to one already read, and so been missed.
 
         Args:
-            before: What an earlier reading showed, or None.
+            before: The ids that an earlier reading showed, or None.
         """
         if self._totals == {len(self.ids)} or (self._in_one_page and not self._totals):
             return True
         return before is not None and len(self._totals) <= 1 and before <= self.ids
 
     async def read(self, client: KrosClient, pages: int) -> None:
-        """Read until the end, which `ended` tells, or so many pages.
+        """Read until the end of the list (then `ended` is true), or so many pages.
 
-        A page that brings nothing new means that KrosAI ignores `offset`. That is the end if the page had room
-        for more, and a list cut short if more is stated, or if it holds just as many as a page of KrosAI's own.
+        A page with nothing new means that KrosAI ignores `offset`. That is the end of the list if the page had room
+        for more; but the list is cut short if a larger total is stated, or if the page has KrosAI's own page size.
         """
         offset = 0
         had_ids = True

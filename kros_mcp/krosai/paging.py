@@ -1,7 +1,10 @@
-"""One page of a list of KrosAI's, with what on it could not be read."""
+"""Lists of KrosAI, page by page (krosai-api.md, section 9, rule 6).
+
+KrosAI may ignore `limit`, `offset` and filters, and a list may change while it is read. So nothing here trusts them.
+"""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar
@@ -12,11 +15,14 @@ from kros_mcp.krosai.wire import CallEndpoint, NumberForSale, read_id
 T = TypeVar("T")
 
 LARGEST_PAGE: Final = 100  # items, KrosAI's largest page
+_MOST_PAGES_GATHERED: Final = 5
+_MOST_ENDPOINT_PAGES: Final = 20
+_LAST_READING_SECONDS: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A record without a usable identity, such as a number that has no E.164 yet.
+    """A record of a list without a usable identity, such as a number that has no E.164 yet.
 
     Args:
         name: Its id, or else its place in the list as "entry 3"; the same in every reading of an unchanged list.
@@ -34,9 +40,9 @@ class Page(Generic[T]):
     """One page of a list.
 
     Args:
-        items: What could be read, and is left after filtering here.
-        total: How many there are in all, if KrosAI says so.
-        received: How many items KrosAI sent, the unreadable and the filtered ones too. The next offset is this much
+        items: The records that could be read and passed our filters.
+        total: How many there are in all; None if KrosAI does not say.
+        received: How many records KrosAI sent, the unreadable and filtered ones too; the next page begins so much
             further.
         positions: KrosAI's offset of each item in `items`.
         unreadable: The records that could not be read, whatever the filter.
@@ -49,18 +55,11 @@ class Page(Generic[T]):
     unreadable: tuple[Unreadable, ...] = ()
 
     @classmethod
-    def of(cls, items: Iterable[T], *, total: int | None, offset: int) -> "Page[T]":
-        """Make a page of all that KrosAI sent from `offset` on.
-
-        A total below what is already on the table is not a total, and is dropped.
-        """
-        every = tuple(items)
-        end = offset + len(every)
-        return cls(every, _stated(total, len(every), end), len(every), tuple(range(offset, end)))
-
-    @classmethod
     def read(cls, raw: Sequence[object], read: Callable[[object], T], *, total: int | None, offset: int) -> "Page[T]":
-        """Read all that KrosAI sent from `offset` on with `read`; what is a ProtocolError to it is unreadable."""
+        """Return a page of what KrosAI sent from `offset` on.
+
+        A record for which `read` raises ProtocolError is unreadable. A total that is too small is dropped.
+        """
         found: dict[int, T] = {}
         unreadable: list[Unreadable] = []
         for position, record in enumerate(raw, start=offset):
@@ -69,32 +68,26 @@ class Page(Generic[T]):
             except ProtocolError:
                 record_id = read_id(record)
                 unreadable.append(Unreadable(record_id or f"entry {position + 1}", position, record_id))
-        stated = _stated(total, len(raw), offset + len(raw))
-        return cls(tuple(found.values()), stated, len(raw), tuple(found), tuple(unreadable))
+        if total is not None and raw and total < offset + len(raw):
+            total = None
+        return cls(tuple(found.values()), total, len(raw), tuple(found), tuple(unreadable))
 
     def where(self, fits: Callable[[T], bool]) -> "Page[T]":
-        """Keep the items that fit; `total` and `received` stay KrosAI's."""
+        """Return the page with only the items that fit; `total` and `received` stay."""
         kept = [(item, at) for item, at in zip(self.items, self.positions, strict=True) if fits(item)]
         items, positions = tuple(item for item, _ in kept), tuple(at for _, at in kept)
         return Page(items, self.total, self.received, positions, self.unreadable)
 
 
-def _stated(total: int | None, received: int, end: int) -> int | None:
-    return None if total is None or (received and total < end) else total
-
-
-_MOST_PAGES_GATHERED: Final = 5
-
-
 @dataclass(frozen=True, slots=True)
 class Gathered(Generic[T]):
-    """A page that the filters hold for.
+    """A page of items that all fit the filters, read from several of KrosAI's pages if necessary.
 
     Args:
-        items: With KrosAI's offset of each in `positions`.
+        items: The items.
         positions: KrosAI's offset of each item.
-        total: How many there are in all; None if KrosAI does not say, or if anything was dropped here.
-        next_offset: KrosAI's next unread item; None at the end.
+        total: How many there are in all; None if KrosAI does not say, or if our filters dropped anything.
+        next_offset: KrosAI's offset of the next unread item; None at the end.
         unreadable: The records among those read that could not be read.
     """
 
@@ -108,8 +101,10 @@ class Gathered(Generic[T]):
 async def gather(read: Callable[[int, int], Awaitable[Page[T]]], *, limit: int, offset: int) -> Gathered[T]:
     """Read from `offset` on until `limit` items fit, the end is reached, or five pages are read.
 
+    Records that KrosAI should have filtered were dropped, so one of its pages may be empty and the next one full.
+
     Args:
-        read: Reads one page, given how many items and from which offset.
+        read: Reads one page, given the limit and the offset.
         limit: How many items are wanted.
         offset: KrosAI's offset to begin at.
     """
@@ -149,10 +144,10 @@ def _is_end(page: Page[T], size: int, following: int) -> bool:
 
 
 class Walk:
-    """Plans a reading outward from one place: around it, then after it and before it by turns.
+    """The order in which a list is read outward from one position: around it, then after and before it by turns.
 
     Args:
-        position: KrosAI's offset to begin around; None begins at the start of the list.
+        position: KrosAI's offset to begin around; None for the start of the list.
     """
 
     def __init__(self, position: int | None) -> None:
@@ -176,7 +171,7 @@ class Walk:
         return self.over and not self._gap
 
     def next(self) -> tuple[int, int]:
-        """Name the next page to read, as offset and limit."""
+        """Return the next page to read, as offset and limit."""
         unsure = bool(self._short_page) and not self._end_reached
         self._backward = self._low > 0 and (self._end_reached or not (self._backward or unsure))
         if not self._backward:
@@ -185,9 +180,9 @@ class Walk:
         return offset, self._low - offset
 
     def saw(self, page: Page[NumberForSale]) -> None:
-        """Take note of the page that `next` named.
+        """Record the page that `next` named.
 
-        A page that repeats only what was seen means that KrosAI ignores `offset`: nothing more can be read.
+        A page that holds nothing new means that KrosAI ignores `offset`: nothing more can be read.
         """
         ids = {item.inventory_id for item in page.items}
         if ids and ids <= self._seen:
@@ -206,7 +201,7 @@ class Walk:
         self._low = offset
 
     def _saw_after(self, page: Page[NumberForSale]) -> None:
-        if not page.received and self._high == self._low > 0:  # the list is shorter than it was: begin anew
+        if not page.received and self._high == self._low > 0:  # the list is shorter than it was: start over
             self._low = self._high = 0
             return
         if self._short_page and page.received:
@@ -217,23 +212,20 @@ class Walk:
         self._end_reached = not page.received or (page.total is not None and self._high >= page.total)
 
 
-_MOST_ENDPOINT_PAGES: Final = 20
-
-
 class ListEndpoints(Protocol):
-    """Reads one page of the list of endpoints."""
+    """What reads one page of the list of endpoints."""
 
     async def __call__(self, *, limit: int, offset: int) -> Page[CallEndpoint]:
-        """Read from `offset` on."""
+        """Read one page from `offset` on."""
         ...
 
 
 async def find_endpoint(read: ListEndpoints, endpoint_id: str) -> CallEndpoint:
-    """Read the list until the endpoint is seen.
+    """Find an endpoint in the list, for a KrosAI that has no path for a single one (krosai-api.md, section 6).
 
     Raises:
-        NotFoundError: The list was read to its end.
-        ProtocolError: It could not be.
+        NotFoundError: The whole list was read, and does not hold it.
+        ProtocolError: The list could not be read to its end.
     """
     seen: set[str] = set()
     offset = 0
@@ -256,14 +248,11 @@ async def find_endpoint(read: ListEndpoints, endpoint_id: str) -> CallEndpoint:
     raise ProtocolError("KrosAI's list of endpoints was not read to its end, and what was read lacks this one.")
 
 
-_GOOD_SECONDS: Final = 900.0
-
-
 class LastReading:
-    """Keeps which records the last whole reading of the owned numbers showed, for a quarter of an hour.
+    """Which records the last whole reading of the owned numbers showed; kept for a quarter of an hour.
 
-    A list is read in several pages, and a record that vanishes meanwhile moves another from one page to the next,
-    unseen. A reading that shows all that an earlier one did has lost nothing in that way.
+    While a list is read page by page, a record may vanish from a page already read; another then moves there and is
+    missed. A reading that shows everything that an earlier one showed has missed none of those.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -272,9 +261,9 @@ class LastReading:
         self._read_at = 0.0
 
     def keep(self, ids: frozenset[str]) -> None:
-        """Take note of a reading that has come to the end of the list."""
+        """Keep the ids of a reading that reached the end of the list."""
         self._ids, self._read_at = ids, self._clock()
 
     def ids(self) -> frozenset[str] | None:
-        """Return what that reading showed; None if there was none lately."""
-        return self._ids if self._clock() - self._read_at < _GOOD_SECONDS else None
+        """Return the ids of that reading; None if there was none lately."""
+        return self._ids if self._clock() - self._read_at < _LAST_READING_SECONDS else None

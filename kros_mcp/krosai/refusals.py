@@ -1,8 +1,8 @@
-"""What each error of KrosAI means: our class, the sentence a person hears, the remedy.
+"""What an answer of KrosAI means: a success, or which error, with our sentence for it and what to do next.
 
 The table is krosai-api.md, section 5. It is keyed on the code, because the two documents give the same code
-different statuses. The status decides only where no documented code came. KrosAI's own message is never
-quoted.
+different statuses. The status decides only if no documented code came. KrosAI's own message is never quoted. What
+counts as refused, done or unknown after a write is section 9, rules 5 to 7.
 """
 
 import math
@@ -41,10 +41,10 @@ from kros_mcp.times import spoken_duration
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One documented refusal. An empty `next_step` means that of the class."""
+    """A documented error: our class, our sentence, and what to do next (by default that of the class)."""
 
     error: type[ApiError]
-    heard: str
+    sentence: str
     next_step: str | None = None
 
 
@@ -140,13 +140,17 @@ _BY_STATUS: Final[Mapping[int, Refusal]] = {
 }
 _KYC: Final = Refusal(KycError, "The account's identity verification stands in the way.")
 _LONGEST_WAIT_SECONDS: Final = 365 * 86_400.0
-"""More than that is as good as never, and would be said in digits without end."""
+"""A longer wait is as good as never, and would be said in endless digits."""
 _FIRST_REDIRECT: Final = 300
 _FIRST_SERVER_STATUS: Final = 500
+_DID_NOT_ACT: Final = frozenset({400, 401, 402, 403, 404, 409, 422, 429})
+"""Statuses by which KrosAI says that it did not act on a write."""
+_UNDECIDED: Final = frozenset({408, *range(300, 400), *range(500, 600)})
+"""Statuses that leave open whether KrosAI acted on a write, whatever the body says."""
 
 
 def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiError | None:
-    """Read the error in an answer, or None where the answer is a success.
+    """Return the error in an answer; None if the answer is a success.
 
     Args:
         status: The HTTP status. A 2xx is an error too if its body says so (section 9, rule 6).
@@ -158,25 +162,25 @@ def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiErro
     if succeeded and code is None and not is_error(body):
         return None
     refusal = REFUSALS[code] if code is not None else _undocumented(status, read_code(body))
-    heard, next_step, wait = refusal.heard, refusal.next_step, None
+    sentence, next_step, wait = refusal.sentence, refusal.next_step, None
     if issubclass(refusal.error, RateLimitError | ServerError) and (wait := _retry_after(headers, body)):
         alone = f"wants to be left alone for {spoken_duration(wait)}"
-        heard, next_step = f"{heard} It {alone}.", f"KrosAI {alone}; try again after that."
-    # A code that is not documented could be any words: that of our own error stands in its place.
-    error = refusal.error(heard, status=status, code=code, next_step=next_step)
+        sentence, next_step = f"{sentence} It {alone}.", f"KrosAI {alone}; try again after that."
+    # A code that is not documented could be any text, so the code of our own class is used instead.
+    error = refusal.error(sentence, status=status, code=code, next_step=next_step)
     error.retry_after_seconds = wait
     return error
 
 
 def documented_code(body: object) -> str | None:
-    """Find a code of the table in an error's body, spelt as in the table; None if there is none."""
+    """Return the code of an error's body if the table has it, spelt as there; else None."""
     code = read_code(body)
     code = _MISSPELT.get(code, code) if code is not None else None
     return code if code in REFUSALS else None
 
 
 def _undocumented(status: int, code: str | None) -> Refusal:
-    """Judge by status what came without a documented code."""
+    """Return the refusal for an error without a documented code, by its status."""
     if code is not None and code.startswith("KYC_") and status in _BY_STATUS:
         return _KYC
     if status in _BY_STATUS:
@@ -189,14 +193,14 @@ def _undocumented(status: int, code: str | None) -> Refusal:
 
 
 def _retry_after(headers: Mapping[str, str], body: object) -> float | None:
-    """Read how many seconds KrosAI wants to be left alone, from the header or else from the body."""
+    """Return how many seconds KrosAI asks to wait, by the header or else by the body."""
     now = _moment(headers.get("date"))
     stated = (_seconds(value, now) for value in (headers.get("retry-after"), read_retry_after(body)))
     return next((min(seconds, _LONGEST_WAIT_SECONDS) for seconds in stated if seconds is not None), None)
 
 
 def _seconds(value: float | str | None, now: float | None) -> float | None:
-    """Take whole or fractional seconds, or a date against KrosAI's own clock; None for anything else."""
+    """Return seconds, or the seconds until a date by KrosAI's own clock; None for anything else."""
     if value is None:
         return None
     try:
@@ -210,19 +214,15 @@ def _seconds(value: float | str | None, now: float | None) -> float | None:
 
 
 def _moment(date: str | None) -> float | None:
-    """Read an HTTP date as Unix seconds; None where it is none."""
+    """Return an HTTP date as Unix seconds; None for anything else."""
     try:
         return None if date is None else parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
 
 
-_REFUSALS: Final = frozenset({400, 401, 402, 403, 404, 409, 422, 429})  # KrosAI says that it did not act
-_UNDECIDED: Final = frozenset({408, *range(300, 400), *range(500, 600)})  # whatever the body says
-
-
-def readable(reply: Reply) -> Reply:
-    """Let a reply to a read through if it is a success in JSON; raise what it is otherwise."""
+def require_readable(reply: Reply) -> Reply:
+    """Return a reply to a read if it is a success in JSON; else raise its error."""
     if 300 <= reply.status < 400:  # noqa: PLR2004  # the HTTP redirect range is clearest as numbers
         raise ProtocolError("KrosAI pointed to another address; KROS_BASE_URL may be wrong.")
     error = read_error(reply.status, reply.headers, reply.body)
@@ -233,16 +233,16 @@ def readable(reply: Reply) -> Reply:
     return reply
 
 
-def settled(reply: Reply, method: str) -> Written:
-    """Return what a reply to a write means.
+def judge_answer(reply: Reply, method: str) -> Written:
+    """Return what a reply to a write means, if it is a success.
 
     Args:
         reply: The answer.
-        method: POST, PATCH or DELETE: a record that has ended is a refusal only of an order.
+        method: POST, PATCH or DELETE. A record that has ended means a refusal only in the answer to an order.
 
     Raises:
-        ApiError: KrosAI says that it did not act: by its status, or by an error in a 2xx that names no number.
-        OutcomeUnknownError: The answer says nothing that is certain.
+        ApiError: KrosAI says that it did not act, by the status or by an error in a 2xx that names no number.
+        OutcomeUnknownError: The answer does not say for certain whether KrosAI acted.
     """
     error = read_error(reply.status, reply.headers, reply.body)
     if error is None:
@@ -254,7 +254,7 @@ def settled(reply: Reply, method: str) -> Written:
         if not names_number_anywhere(reply.body):
             raise error
         return Written(reply.status, reply.form, contradicted=True, record_status=_status(reply.body))
-    if reply.status in _REFUSALS or (reply.status not in _UNDECIDED and documented_code(reply.body) is not None):
+    if reply.status in _DID_NOT_ACT or (reply.status not in _UNDECIDED and documented_code(reply.body) is not None):
         raise error
     raise outcome_unknown()
 
@@ -273,7 +273,7 @@ def _written(reply: Reply) -> Written:
 
 
 def _status(body: object) -> str | None:
-    """Find the status of the record in an answer, else that of the answer itself."""
+    """Return the status of the record in an answer, or else of the answer itself; None if neither states one."""
     try:
         record = read_object(body, "number")
     except ProtocolError:

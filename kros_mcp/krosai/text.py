@@ -1,4 +1,4 @@
-"""What KrosAI says, and what of it may be shown where. Nothing else of upstream is shown anywhere.
+"""Which text of KrosAI may be shown, in which form and where. No other text of KrosAI is shown anywhere.
 
 - Ids: exact, 1 to 200 printable ASCII characters without blanks (`is_id`), else the record is unreadable. In results;
   in sentences and prompts quoted, a long one by its end (`quoted_id`).
@@ -8,12 +8,12 @@
 - Area codes: at most 12 digits (`digits`). In results.
 - Error codes: those of the documented list (`refusals`), else the code of our own error. Anywhere.
 - Names of SIP fields: letters, digits and `._-`, at most 40, else "other" (`field`). In results.
-- Values of SIP fields: as they are. On a terminal alone, with an escape for what is not seen.
+- Values of SIP fields: as they are. Only on a terminal, with escapes for invisible characters.
 - Numbers, countries, currencies, cents: in their own strict forms (`numbering`, `money`). Anywhere.
-- Messages, headers, bodies and all else: not at all.
+- Messages, headers, bodies and everything else: never.
 
-Names in KrosAI are written by anyone who can reach the dashboard, so they may try to reorder, hide or break the lines
-around them, or to pass as our words (design.md, "How a person says yes").
+Anyone with access to the dashboard can write names in KrosAI. They may try to reorder, hide or break the lines around
+them, or to pass for our own words (design.md, "How a person says yes").
 """
 
 import re
@@ -33,7 +33,7 @@ _QUOTES: Final = str.maketrans(
     dict.fromkeys('"\u02ba\u02dd\u02ee\u02f5\u02f6\u05f4\u1cd3\u201c\u201d\u201e\u201f\u2033\u2036\u275d\u275e', "'")
     | dict.fromkeys("\u3003\u301d\u301e\u301f\uff02", "'")
 )
-"""What stands for a quotation mark, or looks like one, and would seem to end the quotation that it stands in."""
+"""Quotation marks and what looks like one: they would seem to end the quotation that they are in."""
 
 
 def is_id(text: str) -> bool:
@@ -47,7 +47,7 @@ def clean(text: str, limit: int = 60) -> str:
 
 
 def name(text: str) -> str | None:
-    """Return a name as it may be shown: visible, at most 40 characters with the cut marked; None if nothing is left."""
+    """Return a name as it may be shown: visible, at most 40 characters, the cut marked; None if nothing is left."""
     seen = visible(text).translate(_QUOTES)
     if len(seen) > LONGEST_NAME:
         seen = seen[: LONGEST_NAME - 1].rstrip() + _CUT
@@ -55,17 +55,17 @@ def name(text: str) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotation marks that nothing in it can seem to end."""
+    """Return a text in quotation marks, without any character that could seem to end the quotation."""
     return f'"{text.translate(_QUOTES)}"'
 
 
 def quoted_id(opaque_id: str) -> str:
-    """Return an id in quotation marks, for a sentence; of one over 40 characters the end alone, after a mark."""
+    """Return an id in quotation marks, for a sentence; of one over 40 characters only the end, after "…"."""
     return quoted(opaque_id if len(opaque_id) <= LONGEST_NAME else _CUT + opaque_id[1 - LONGEST_NAME :])
 
 
 def word(text: str) -> str | None:
-    """Return a word of an open set in one spelling: "Toll-Free" and "tollFree" are "toll_free"; None for no word."""
+    """Return a word of an open set in one spelling, "toll_free" for "Toll-Free" and "tollFree"; None for no word."""
     spelt = _BREAK.sub("_", visible(text)).lower().replace("-", "_").replace(" ", "_")
     return _NOT_OF_A_WORD.sub("", spelt)[:_LONGEST_WORD] or None
 
@@ -77,5 +77,5 @@ def digits(text: str) -> str | None:
 
 
 def field(text: str) -> str:
-    """Return the name of a field as it may be shown; "other" for one that is no plain name."""
+    """Return the name of a field as it may be shown; "other" for one that is not a plain name."""
     return text if _FIELD.fullmatch(text) else "other"

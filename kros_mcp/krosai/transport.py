@@ -1,6 +1,10 @@
-"""The network as httpx takes it: through a proxy or not, and with the certificate authorities of the environment.
+"""How httpx reaches KrosAI: through which proxy, if any, and with which certificate authorities.
 
-It loads httpx, so it is itself loaded when the first request needs it.
+The proxy comes from the environment's variables or the system's settings, read here for one host. httpx reads them for
+all hosts at once, and fails on what this host may not even need: an IPv6 range in NO_PROXY, or a SOCKS proxy from which
+the host is exempt. It also blames whatever it was building, not the variable.
+
+This module loads httpx, so it is itself imported only when the first request needs it.
 """
 
 import os
@@ -32,11 +36,11 @@ _HOW_TO_WRITE: Final = "Write http://host:port, https://host:port or socks5://ho
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy that leads to KrosAI.
+    """A proxy through which KrosAI is reached.
 
     Args:
-        url: Its address, with the login if there is one: never to be shown.
-        source: What names it: a variable as it is spelt in the environment, or "the system's settings".
+        url: Its address, with the login if there is one; never shown.
+        source: Where it is configured: a variable as spelt in the environment, or "the system's settings".
     """
 
     url: str = field(repr=False)
@@ -50,7 +54,7 @@ class Proxy:
 
     @property
     def is_socks(self) -> bool:
-        """Whether it speaks SOCKS, else HTTP."""
+        """Whether it speaks SOCKS and not HTTP."""
         return urlsplit(self.url).scheme in _SOCKS
 
     @property
@@ -65,9 +69,10 @@ class Proxy:
 
 
 def find_proxy(base_url: str) -> Proxy | None:
-    """Return the proxy that requests to an address go through; None where they go directly.
+    """Return the proxy for requests to an address; None if they go directly.
 
-    A loopback address never goes through a proxy: it would be the proxy's own machine, and get the key in the clear.
+    A loopback address never goes through a proxy: there it would mean the proxy's own machine, and the key would travel
+    in the clear.
 
     Raises:
         SettingsError: The proxy's address cannot be used, or it speaks SOCKS and the library for that is missing.
@@ -80,7 +85,7 @@ def find_proxy(base_url: str) -> Proxy | None:
 
 
 def named_proxy(base_url: str) -> tuple[str, str] | None:
-    """Return what names a proxy for such an address, whether or not its host is exempt, and the value there."""
+    """Return where a proxy for an address is configured, and its value, even if the host is exempt; else None."""
     proxies = getproxies()
     for kind in (urlsplit(base_url).scheme, "all"):
         if (value := proxies.get(kind, "")).strip():
@@ -108,7 +113,7 @@ def _names(entry: str, scheme: str, host: str, port: int | None) -> bool:
     only_scheme, separator, rest = entry.partition("://")
     if separator and only_scheme not in {"all", scheme}:
         return False
-    text, beside = _parted(rest if separator else entry)
+    text, beside = _split_port(rest if separator else entry)
     if beside and beside != f":{port}":
         return False
     try:
@@ -121,8 +126,8 @@ def _names(entry: str, scheme: str, host: str, port: int | None) -> bool:
         return False
 
 
-def _parted(entry: str) -> tuple[str, str]:
-    """Part a name, address or range from the port after it, which keeps its colon."""
+def _split_port(entry: str) -> tuple[str, str]:
+    """Return a name, address or range, and the port after it with its colon."""
     if bracketed := _BRACKETED.fullmatch(entry):
         address, beside = bracketed.groups()
         return (address + beside, "") if beside.startswith("/") else (address, beside)
@@ -149,7 +154,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _usable(source: str, value: str) -> Proxy:
-    """Make sure that httpx can use a proxy's address; no error holds any of it, as it may hold a password."""
+    """Return a proxy that httpx can use; no error quotes its address, which may hold a password."""
     scheme, separator, rest = value.partition("://")
     if not separator:
         scheme, rest = "http", value
@@ -179,7 +184,7 @@ def _require_socks(source: str, *login: str) -> None:
 
 
 def network(proxy: Proxy | None, authorities: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
-    """Make a transport that goes through this proxy, or else directly, whatever the environment says of others."""
+    """Return a transport through this proxy, or else a direct one, whatever else the environment says."""
     if proxy is None:
         return _Network(httpx.AsyncHTTPTransport(verify=authorities, limits=limits))
     # A proxy that shows a certificate of its own is trusted by the same authorities.
@@ -189,14 +194,14 @@ def network(proxy: Proxy | None, authorities: ssl.SSLContext, limits: httpx.Limi
 
 
 class _Network(httpx.AsyncBaseTransport):
-    """httpx's own transport, which closes what it opened when it cannot go on.
+    """httpx's own transport, but it closes its connection when a request fails.
 
-    httpcore leaves a connection open where the caller's time runs out during the handshake of TLS, or where a SOCKS
-    proxy opens no tunnel.
+    httpcore leaves a connection open if the caller's time runs out during the TLS handshake, or if a SOCKS proxy opens
+    no tunnel.
 
     Args:
-        inner: httpx's own.
-        handshake_errors: What httpcore lets through of the library for SOCKS; becomes an error of httpx.
+        inner: httpx's own transport.
+        handshake_errors: Errors of the SOCKS library that httpcore passes on; they become errors of httpx.
     """
 
     def __init__(self, inner: httpx.AsyncHTTPTransport, handshake_errors: tuple[type[Exception], ...] = ()) -> None:
@@ -205,13 +210,13 @@ class _Network(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         opened: list[Any] = []
-        heard = request.extensions.get("trace")
+        wanted_trace = request.extensions.get("trace")
 
         async def trace(event: str, info: Mapping[str, Any]) -> None:
             if event.endswith(".connect_tcp.complete"):
                 opened.append(info["return_value"])
-            if heard is not None:
-                await heard(event, info)
+            if wanted_trace is not None:
+                await wanted_trace(event, info)
 
         request.extensions = {**request.extensions, "trace": trace}
         try:
@@ -240,7 +245,7 @@ def _socks_errors() -> tuple[type[Exception], ...]:
 
 
 def certificates() -> ssl.SSLContext:
-    """Load the certificate authorities that SSL_CERT_FILE names, or SSL_CERT_DIR, or else those that come with httpx.
+    """Load the certificate authorities that SSL_CERT_FILE or SSL_CERT_DIR names, or else those that come with httpx.
 
     Raises:
         SettingsError: They cannot be read.
@@ -253,5 +258,5 @@ def certificates() -> ssl.SSLContext:
 
 
 def certificates_source() -> str | None:
-    """Return the variable that names the certificate authorities, if one does."""
+    """Return the variable that names the certificate authorities; None if neither is set."""
     return next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)

@@ -1,7 +1,7 @@
-"""The records of KrosAI, read leniently: aliases accepted, extras ignored, what is missing is None.
+"""The records of KrosAI, read leniently: aliases are accepted, extras ignored, and missing values are None.
 
-Field names and their aliases are those of krosai-api.md, sections 2, 3, 4, 6 and 9. A record without its
-identity (an id, and for a number its E.164) is a ProtocolError. A list shows the others, and names such a record:
+Field names and their aliases are those of krosai-api.md, sections 2, 3, 4, 6 and 9. A record without its identity (an
+id, and for a number its E.164) is a ProtocolError. A list still shows the others, and names the unreadable record:
 it may be the one that is looked for.
 """
 
@@ -12,7 +12,7 @@ from typing import Final
 from kros_mcp.errors import ProtocolError
 from kros_mcp.krosai import text as shown
 from kros_mcp.krosai.envelope import NUMBER_NAMES
-from kros_mcp.krosai.sip import SipCredentials, read_sip
+from kros_mcp.krosai.sip_credentials import SipCredentials, read_sip
 from kros_mcp.krosai.text import clean, is_id
 from kros_mcp.money import Price, cents
 from kros_mcp.numbering import parse_e164, read_country
@@ -25,13 +25,13 @@ _CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
 _ENDED: Final = frozenset(
     {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "portedout"}
 )
-"""Statuses of a record of a number that the account has no more, or never got; every other word is living."""
+"""Statuses of a number that the account no longer has, or never got; any other status is of a living record."""
 _NEVER_OWNED: Final = frozenset({"failed", "rejected"})
-"""Statuses that only an order bears which was turned down."""
+"""Statuses that only a rejected order has."""
 _HAD: Final = frozenset({"released", "portedout"})
-"""Statuses that only a record of a number bears which the account once had."""
+"""Statuses that only a number has which the account once owned."""
 _TURNED_DOWN: Final = frozenset({"rejected", "failed", "cancelled", "canceled", "expired"})
-"""Statuses that an order may bear which came to nothing."""
+"""Statuses that an order may have which came to nothing."""
 _PENDING: Final = frozenset(
     {
         "pending",
@@ -46,7 +46,7 @@ _PENDING: Final = frozenset(
         "initiated",
     }
 )
-"""Statuses of an order that is not decided yet: it may still be turned down."""
+"""Statuses of an order that is not decided yet and may still be rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class PhoneNumber:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the account has the number no more by this record, or never got it."""
+        """Whether this record says that the account no longer has the number, or never got it."""
         return has_ended(self.status)
 
 
@@ -92,7 +92,7 @@ class NumberForSale:
 
 @dataclass(frozen=True, slots=True)
 class CallEndpoint:
-    """A place where calls can be routed (section 6); its url, config and secret are not read."""
+    """An endpoint, to which calls can be routed (section 6); its url, config and secret are not read."""
 
     id: str
     name: str | None = None
@@ -101,32 +101,32 @@ class CallEndpoint:
 
 
 def has_ended(status: str | None) -> bool:
-    """Whether a record with this status, in any spelling, is of a number that is gone, or was never got."""
+    """Whether a status, in any spelling, is of a number that the account no longer has, or never got."""
     return _letters(status) in _ENDED
 
 
 def was_never_owned(status: str | None) -> bool:
-    """Whether a record with this status, in any spelling, is of an order that was turned down."""
+    """Whether a status, in any spelling, is that of a rejected order."""
     return _letters(status) in _NEVER_OWNED
 
 
 def was_had(status: str | None) -> bool:
-    """Whether a record with this status, in any spelling, is of a number that the account had and gave up."""
+    """Whether a status, in any spelling, is of a number that the account owned and gave up."""
     return _letters(status) in _HAD
 
 
 def was_turned_down(status: str | None) -> bool:
-    """Whether a record with this status, in any spelling, may be of an order that came to nothing."""
+    """Whether a status, in any spelling, may be of an order that came to nothing."""
     return _letters(status) in _TURNED_DOWN
 
 
 def is_pending(status: str | None) -> bool:
-    """Whether an order with this status, in any spelling, may still be turned down."""
+    """Whether a status, in any spelling, is of an order that may still be rejected."""
     return _letters(status) in _PENDING
 
 
 def read_phone_number(raw: object) -> PhoneNumber:
-    """Read an owned number; ProtocolError without an id and an E.164."""
+    """Read an owned number; raise ProtocolError without an id and an E.164."""
     record = _record(raw)
     number_id, e164 = _identifier(record.get("id")), read_e164(record)
     if number_id is None or e164 is None:
@@ -151,7 +151,7 @@ def read_phone_number(raw: object) -> PhoneNumber:
 
 
 def read_available(raw: object) -> NumberForSale:
-    """Read a number for sale; ProtocolError without an inventory id and an E.164."""
+    """Read a number for sale; raise ProtocolError without an inventory id and an E.164."""
     record = _record(raw)
     inventory_id = _first_id(record, "inventory_id", "inventoryId", "id")
     e164 = read_e164(record)
@@ -173,7 +173,7 @@ def read_available(raw: object) -> NumberForSale:
 
 
 def read_endpoint(raw: object) -> CallEndpoint:
-    """Read an endpoint; ProtocolError without an id."""
+    """Read an endpoint; raise ProtocolError without an id."""
     record = _record(raw)
     endpoint_id = _identifier(record.get("id"))
     if endpoint_id is None:
@@ -187,7 +187,7 @@ def read_endpoint(raw: object) -> CallEndpoint:
 
 
 def read_e164(record: _Record) -> str | None:
-    """Find the E.164 of a record under any of its names (section 9, rule 3); None if there is none."""
+    """Return the E.164 of a record under any of its names (section 9, rule 3); None if there is none."""
     for name in NUMBER_NAMES:
         value = record.get(name)
         if isinstance(value, str):
@@ -199,7 +199,7 @@ def read_e164(record: _Record) -> str | None:
 
 
 def _letters(status: str | None) -> str:
-    """Take the bare letters of a word, which every spelling of it has in common."""
+    """Return the letters of a status, which all its spellings share."""
     return _NO_LETTER.sub("", (status or "").lower())
 
 
@@ -210,12 +210,12 @@ def _record(raw: object) -> _Record:
 
 
 def read_id(raw: object) -> str | None:
-    """Find the id of a record of any kind; None if it has no usable one."""
+    """Return the id of a record of any kind; None if it has no usable one."""
     return _first_id(raw, "id", "inventory_id", "inventoryId") if isinstance(raw, dict) else None
 
 
 def read_status(record: _Record) -> str | None:
-    """Find the status of a record, as one word; None if it states none."""
+    """Return the status of a record, as one word; None if it states none."""
     return _word(record.get("status"))
 
 
@@ -224,7 +224,7 @@ def _first_id(record: _Record, *names: str) -> str | None:
 
 
 def _identifier(value: object) -> str | None:
-    """Take an opaque id exactly as it is: printable ASCII without blanks, or an integer of any size as text."""
+    """Return an opaque id exactly as it is: printable ASCII without blanks, or an integer of any size as text."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LONGEST_INTEGER:
         value = str(value)
     return value if isinstance(value, str) and is_id(value) else None
@@ -246,19 +246,19 @@ def _area(value: object) -> str | None:
 
 
 def _word(value: object) -> str | None:
-    """Take a word of an open set (types, statuses) in one spelling."""
+    """Return a word of an open set (types, statuses) in one spelling."""
     text = value if isinstance(value, str) else _text(value)
     return None if text is None else shown.word(text)
 
 
 def _country(value: object) -> str | None:
-    """Take an ISO country code; anything else says nothing, and would stand in what a person is asked."""
+    """Return an ISO country code; None for anything else, which would otherwise appear in what a person is asked."""
     text = _text(value)
     return read_country(text) if text is not None else None
 
 
 def _currency(record: _Record) -> str | None:
-    """Take a currency of three letters, in capitals; anything else says nothing. Two that differ are told as one."""
+    """Return the currency, three letters in capitals, or None; two that differ are joined, as in "NGN/USD"."""
     stated = (record.get(name) for name in ("currency", "currency_code", "currencyCode"))
     texts = (text.strip() for text in stated if isinstance(text, str))
     return "/".join(sorted({text.upper() for text in texts if _CURRENCY.fullmatch(text)})) or None
@@ -285,13 +285,13 @@ def _price(record: _Record) -> Price:
 
 
 def _agreed_cents(record: _Record, *names: str) -> int | None:
-    """Take a price that every spelling present agrees on; a contradiction is an unknown price."""
+    """Return the price on which all spellings present agree; None if they contradict each other."""
     stated = [cents(record[name]) for name in names if record.get(name) is not None]
     return stated[0] if stated and all(amount == stated[0] for amount in stated) else None
 
 
 def _capabilities(value: object) -> dict[str, bool] | None:
-    """Take a map of booleans, or a list of names that are all true."""
+    """Return a map of booleans; a list of names means that all are true."""
     if isinstance(value, list):
         value = {name: True for name in value if isinstance(name, str)}
     if not isinstance(value, dict):

@@ -1,15 +1,17 @@
-"""What an approver decides: the moves, and which operations they may be made on; pure.
+"""What an approver decides: the moves, and which operations they may be made on.
 
-The terminal and the approvals page both decide through these.
+The terminal and the approvals page both decide through these. A transaction may be committed although its answer
+never comes, so that `decide` says what the journal has: a server that runs would act on a decision of which the person
+believes that nothing came.
 """
 
 from dataclasses import replace
 
-from kros_mcp.errors import OperationError
+from kros_mcp.errors import JournalError, OperationError
 from kros_mcp.krosai import clean
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.events import PERSON, By
-from kros_mcp.operations.journal import Move
+from kros_mcp.operations.journal import Journal, Move
 from kros_mcp.operations.model import Channel, Operation, State
 
 _SIGNATURES = {
@@ -86,3 +88,76 @@ def require_decidable(operation: Operation, *, approving: bool) -> None:
             code="NOT_FOR_APPROVER",
             next_step="Answer it there, or deny it here.",
         )
+
+
+async def decide(journal: Journal, operation_id: str, move: Move, *, by: By) -> Operation:
+    """Run the move that decides; after an error the operation is read again.
+
+    Args:
+        journal: Where the operation stands.
+        operation_id: Which.
+        move: The decision.
+        by: Who decides, and where.
+
+    Returns:
+        The operation as decided; where the answer was lost, as it stands now.
+
+    Raises:
+        JournalError: It was not decided, or that is not known, which the message then says.
+        OperationError: There is no such operation, or it is past that decision.
+    """
+    tried: list[Operation] = []
+
+    def deciding(operation: Operation, now: float) -> Operation:
+        tried.append(move(operation, now))
+        return tried[-1]
+
+    try:
+        return await journal.change(operation_id, deciding, by=by)
+    except JournalError:
+        # Before the move has run, nothing of it can be stored.
+        found = await _found(journal, operation_id, tried[-1]) if tried else None
+        if found is None:
+            raise
+        return found
+
+
+async def _found(journal: Journal, operation_id: str, decided: Operation) -> Operation | None:
+    """Look for a decision whose answer was lost; None if it certainly was not made."""
+    try:
+        found = await journal.get(operation_id)
+        if not _shows(found, decided):
+            found = await _after_it(journal, operation_id)
+    except JournalError:
+        raise JournalError(
+            f"The journal gave no usable answer. Whether {operation_id} was decided is not known; see kros-mcp "
+            "operations.",
+            code="DECISION_UNKNOWN",
+            operation_id=operation_id,
+        ) from None
+    return found if _shows(found, decided) else None
+
+
+async def _after_it(journal: Journal, operation_id: str) -> Operation:
+    """Read an operation when no transaction holds it any more: one that nobody hears of may still commit."""
+    seen: list[Operation] = []
+
+    def look(operation: Operation, _: float) -> Operation:
+        seen.append(operation)
+        return operation
+
+    try:
+        return await journal.change(operation_id, look)
+    except JournalError:
+        if not seen:
+            raise
+        return seen[-1]
+
+
+def _shows(found: Operation | None, decided: Operation) -> bool:
+    """Tell whether an operation bears this very decision, whatever a server has made of it since."""
+    if found is None:
+        return False
+    if decided.state is State.CONFIRMED:
+        return (found.confirmed_at, found.confirmed_by) == (decided.confirmed_at, decided.confirmed_by)
+    return (found.state, found.settled_at) == (decided.state, decided.settled_at)

@@ -36,8 +36,8 @@ class Gauges:
         now = await journal.now()
         books = await journal.books(account, "", committed_since=now)
         standing = await journal.standing(account)
-        telemetry.standing(
-            telemetry.Standing(
+        telemetry.set_gauges(
+            telemetry.GaugeValues(
                 account=account[:_SHORT],
                 environment=settings.environment,
                 waiting=standing.waiting,

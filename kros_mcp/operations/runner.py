@@ -6,6 +6,7 @@ A client that cancels, disconnects or times out stops none of them.
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import anyio
@@ -22,7 +23,6 @@ from kros_mcp.operations.gauges import Gauges
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.operations.progress import Steps, Tell
-from kros_mcp.operations.run import Run
 
 T = TypeVar("T")
 
@@ -39,6 +39,28 @@ _LONGEST_PAUSE_SECONDS = 300.0
 _LONGEST_FINISHING_PAUSE_SECONDS = 3_600.0
 """Settings that KrosAI will not take cost it requests each time, for as long as that lasts."""
 _ATTENDED_AT_ONCE = 4
+
+
+@dataclass
+class Run:
+    """One act under way in this process; `ended` is set once `operation` or `error` is."""
+
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    operation: Operation | None = None
+    error: KrosError | None = None
+    steps: Steps = field(default_factory=Steps)
+
+    async def wait(self, tell: Tell | None) -> None:
+        """Wait until it has ended, and tell each of its steps meanwhile."""
+        if tell is not None:
+            await self.steps.follow(tell)
+        await self.ended.wait()
+
+    def outcome(self) -> Operation | None:
+        """Answer the operation as the act has left it, or raise what stopped it; None while it goes on."""
+        if self.error is not None:
+            raise self.error
+        return self.operation
 
 
 class Runner:

@@ -1,7 +1,13 @@
-"""What numbers cost: the run rate of all owned ones, read from KrosAI."""
+"""What all owned numbers cost a month, read from KrosAI.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+The policy reads afresh and to the end, at a proposal and again at a claim. Whoever only shows it shares one reading
+with all who ask within seconds.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import anyio
 
@@ -9,6 +15,10 @@ from kros_mcp.krosai import OwnedList, PhoneNumber, read_all_owned, read_each, r
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.policy import Books, RunRate, others_committed
 
+_FOR_KROSAI: Final = 0.9
+"""The part of a caller's time that KrosAI has; the rest is the journal's."""
+_INCOMPLETE_AGES: Final = 5.0
+"""How many times sooner than a complete reading an incomplete one is done again."""
 _Details = Mapping[str, PhoneNumber | None]
 
 
@@ -87,3 +97,56 @@ def _price(number: PhoneNumber, details: _Details) -> int | None:
         return number.monthly_cents
     read = details[number.id]
     return None if read is None else read.monthly_cents  # listed and not found: what it costs is not known
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A reading, and when it began and ended, in the clock's seconds."""
+
+    rate: RunRate | None
+    began: float
+    ended: float
+
+
+class RunRates:
+    """Reads the run rate for whoever shows it, one reading at a time.
+
+    Args:
+        desk: The account's resources.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._lock = anyio.Lock()
+        self._kept: _Kept | None = None
+
+    async def now(self, *, seconds: float, oldest_seconds: float) -> RunRate | None:
+        """Tell it within these seconds, as far as KrosAI does; None if it tells nothing in that time.
+
+        Args:
+            seconds: How long the caller can wait.
+            oldest_seconds: How old a complete reading may be. An incomplete one is done again after a fifth of that.
+
+        Raises:
+            JournalError: The journal cannot be used.
+        """
+        until = anyio.current_time() + seconds * _FOR_KROSAI
+        with anyio.move_on_after(seconds):
+            async with self._lock:
+                kept = self._kept
+                if kept is None or not self._is_fresh(kept, oldest_seconds):
+                    kept = self._kept = await self._read(until - anyio.current_time())
+                return kept.rate
+        return None
+
+    def _is_fresh(self, kept: _Kept, oldest_seconds: float) -> bool:
+        if kept.rate is not None and kept.rate.complete:
+            return self._clock() - kept.began < oldest_seconds
+        return self._clock() - kept.ended < oldest_seconds / _INCOMPLETE_AGES
+
+    async def _read(self, seconds: float) -> _Kept:
+        began = self._clock()
+        rate = await read_run_rate_in_time(self._desk, seconds=seconds)
+        return _Kept(rate, began, self._clock())

@@ -38,7 +38,7 @@ class TooManyRequestsError(RefusalError):
 
 
 def number_or_text(retry_after: str) -> float | str:
-    """Return a Retry-After as it stands in a body: seconds as a number, a date as text."""
+    """Return a Retry-After as a body states it: seconds as a number, a date as text."""
     try:
         return float(retry_after)
     except ValueError:
@@ -47,14 +47,14 @@ def number_or_text(retry_after: str) -> float | str:
 
 @dataclass
 class Admission:
-    """Lets requests through, or raises why not.
+    """The checks that every API request has to pass.
 
     Args:
         keys: Scopes by key, JWTs of the dashboard among them.
         expired: Keys that once were good.
         organization_id: The one organization that there is.
-        per_second: How many requests a second are let through; None for all.
-        now: Tells the time, in Unix seconds.
+        per_second: How many requests a second are admitted; None for all.
+        now: Returns the time in Unix seconds.
     """
 
     keys: Mapping[str, frozenset[str]]
@@ -78,7 +78,7 @@ class Admission:
             raise RefusalError(403, f"The key lacks the scope {_SCOPES[operation]}", "INSUFFICIENT_SCOPE")
 
     def headers(self) -> dict[str, str]:
-        """Write the X-RateLimit headers as they stand now."""
+        """Return the X-RateLimit headers as they are now."""
         limit = self.per_second or FREE_PLAN_PER_SECOND
         self._forget()
         return {

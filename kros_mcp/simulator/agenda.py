@@ -1,4 +1,4 @@
-"""What the simulated KrosAI does later than it answers: done when the account is next asked, in the order of time."""
+"""What the simulated KrosAI does after it has answered: done in order of time, when the account is next asked."""
 
 import math
 from collections.abc import Callable
@@ -12,30 +12,30 @@ class _Waiting:
     act: Callable[[], object]
     about: str
     context: Context
-    """That of the request which asked for it, so that whoever watches requests can tell whose act it is."""
+    """The context of the request that asked for it, so that its act can be attributed to that request."""
 
 
 @dataclass
 class Agenda:
-    """Acts that wait for their time.
+    """The acts that are due later.
 
     Args:
-        now: Tells the time, in Unix seconds.
+        now: Returns the time in Unix seconds.
     """
 
     now: Callable[[], float]
     _waiting: list[_Waiting] = field(default_factory=list)
 
     def add(self, seconds: float, act: Callable[[], object], *, about: str = "") -> None:
-        """Do `act` in so many seconds; `about` says to `hurry` what it is about."""
+        """Do `act` in so many seconds; `about` is what `hurry` finds it by."""
         self._waiting.append(_Waiting(self.now() + seconds, act, about, copy_context()))
 
     def catch_up(self) -> None:
-        """Do everything whose time has come."""
+        """Do everything that is due."""
         self._do(lambda each: each.at <= self.now())
 
     def hurry(self, about: str) -> None:
-        """Do at once what waits about this, so that it does not undo what comes after it."""
+        """Do at once what waits for this, so that it cannot undo a later act."""
         self._do(lambda each: each.about == about)
 
     def _do(self, is_due: Callable[[_Waiting], bool]) -> None:
@@ -46,7 +46,7 @@ class Agenda:
 
 
 FOR_EVER = math.inf
-"""In place of seconds."""
+"""Seconds that never end."""
 
 
 def or_for_ever(seconds: float | None) -> float:

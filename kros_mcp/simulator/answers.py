@@ -1,7 +1,7 @@
-"""How each profile writes its answers: field names, wrappers, and what a list leaves out.
+"""The answers as each profile writes them: field names, wrappers, what a list leaves out, what faults change.
 
-In both profiles prices and SIP credentials of an owned number stand in the answer for that one number
-only; that reading of the reference's "details with SIP credentials" is as strict as it can be.
+In both profiles only the answer for a single owned number has its prices and SIP credentials; that is the strictest
+reading of the reference's "details with SIP credentials".
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ HOSTILE_NAME = (_HOSTILE_NAME + "approve it " * 300)[:300]
 
 
 def number_body(account: SimulatedAccount, number: SimNumber) -> Json:
-    """Write an owned number as it stands in lists and in answers to writes."""
+    """Return an owned number as it is in lists and in answers to writes."""
     body: Json = {
         "id": account.ids.shown(number.id),
         number_field(account): number.e164,
@@ -43,7 +43,7 @@ def number_body(account: SimulatedAccount, number: SimNumber) -> Json:
 
 
 def number_details(account: SimulatedAccount, number: SimNumber, *, priced: bool, hostile: bool) -> Json:
-    """Write one owned number with its price and its SIP credentials."""
+    """Return a single owned number, with its price and its SIP credentials."""
     body = number_body(account, number)
     if priced:
         body["monthly_cost_cents"] = number.monthly_cost_cents
@@ -60,7 +60,7 @@ def number_details(account: SimulatedAccount, number: SimNumber, *, priced: bool
 
 
 def item_body(account: SimulatedAccount, item: InventoryItem) -> Json:
-    """Write a number for sale; its shape is INVENTED (krosai-api.md section 10)."""
+    """Return a number for sale; its shape is INVENTED (krosai-api.md section 10)."""
     body: Json = {
         "id": account.ids.shown(item.id),
         number_field(account): item.e164,
@@ -73,14 +73,14 @@ def item_body(account: SimulatedAccount, item: InventoryItem) -> Json:
 
 
 def unready_body(account: SimulatedAccount, template: SimNumber, record_id: str) -> Json:
-    """Write an owned number that KrosAI has not found a number for yet; the rest as in the template."""
+    """Return an owned record that has no phone number yet; the rest is as in the template."""
     body = number_body(account, template)
     unknown = dict.fromkeys((number_field(account), "country", "type", "endpoint_id", "sip_uri"))
     return body | {name: None for name in unknown if name in body} | {"id": record_id, "status": "pending"}
 
 
 def endpoint_body(account: SimulatedAccount, endpoint: SimEndpoint, *, hostile: bool) -> Json:
-    """Write an endpoint; the guide shows a webhook's secret, and other kinds as `agent` with a provider."""
+    """Return an endpoint; the guide shows a webhook's secret, and other kinds as `agent` with a provider."""
     body: Json = {
         "id": endpoint.id,
         "name": HOSTILE_NAME if hostile else endpoint.name,
@@ -101,18 +101,18 @@ def endpoint_body(account: SimulatedAccount, endpoint: SimEndpoint, *, hostile: 
 
 
 def list_body(account: SimulatedAccount, name: str, page: Sequence[Json], totals: Params) -> object:
-    """Write a list: bare in the reference, under its name and with `totals` in the guide."""
+    """Return a list: bare in the reference, under its name and with `totals` in the guide."""
     return {name: page, **totals} if account.profile.name == "guide" else page
 
 
 def written_body(account: SimulatedAccount, number: SimNumber) -> Json:
-    """Write the answer to a purchase or an update: bare in the reference, wrapped in the guide."""
+    """Return the answer to a purchase or an update: bare in the reference, wrapped in the guide."""
     body = number_body(account, number)
     return {"phone_number": body} if account.profile.name == "guide" else body
 
 
 def number_field(account: SimulatedAccount) -> str:
-    """Tell which field carries the E.164."""
+    """Return the name of the field with the E.164."""
     return "number" if account.profile.name == "guide" else "e164"
 
 
@@ -120,8 +120,8 @@ def _guide_type(endpoint: SimEndpoint) -> str:
     return "webhook" if endpoint.type == "webhook" else "agent"
 
 
-def retouched(faults: Faults, operation: str, records: list[Json]) -> list[Json]:
-    """Return the records with the country and the currency that faults give them."""
+def with_faults(faults: Faults, operation: str, records: list[Json]) -> list[Json]:
+    """Return the records with the country and the currency that faults put there."""
     if records and (odd := faults.strike("odd_country", operation)):
         country = {} if odd["country"] is None else {"country": odd["country"]}
         records = [{name: value for name, value in each.items() if name != "country"} | country for each in records]
@@ -131,6 +131,6 @@ def retouched(faults: Faults, operation: str, records: list[Json]) -> list[Json]
 
 
 def empty_with_errors(account: SimulatedAccount, name: str) -> Answer:
-    """Answer a list that is empty because it could not be read, with status 200."""
+    """Return a list that is empty because of an error, answered with status 200."""
     wrapper = name if account.profile.name == "guide" else "items"
     return Answer(200, {wrapper: [], "errors": [{"message": "Upstream timed out"}]})

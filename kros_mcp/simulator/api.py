@@ -1,7 +1,7 @@
-"""What each API operation does: reads the call, asks the faults, moves the account, writes the answer.
+"""The API operations: each reads the call, asks the faults, changes the account and returns the answer.
 
 Undocumented and therefore INVENTED: malformed parameters get a 400 without a code, a purchase's stated
-costs go unheeded, and a release by any other `action` than `release`, or of a pending number, is refused.
+costs are ignored, and a release by any other `action` than `release`, or of a pending number, is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from kros_mcp.simulator import answers
-from kros_mcp.simulator.answers import empty_with_errors, retouched
+from kros_mcp.simulator.answers import empty_with_errors, with_faults
 from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_fields, read_page, read_settings
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.records import SimNumber
@@ -21,13 +21,13 @@ ENDPOINTS_LIMIT = 50
 
 
 def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
-    """Do what the call asks.
+    """Carry out a call and return the answer.
 
     Raises:
         RefusalError: KrosAI answers with an error; nothing was done.
     """
     account.catch_up()
-    return _ACTS[call.operation](account, faults, call)
+    return _OPERATIONS[call.operation](account, faults, call)
 
 
 def _list_owned(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
@@ -43,7 +43,7 @@ def _list_owned(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Ans
     if account.owned and faults.strikes("unready_record", call.operation):
         found.append(answers.unready_body(account, next(iter(account.owned.values())), account.unready_id))
     totals = {"total": len(found), "limit": limit, "offset": offset}
-    page = retouched(faults, call.operation, found[offset : offset + limit])
+    page = with_faults(faults, call.operation, found[offset : offset + limit])
     return Answer(200, answers.list_body(account, "phone_numbers", page, totals))
 
 
@@ -56,7 +56,7 @@ def _get(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     others = (each for each in account.listed() if each.status == "active" and each is not number)
     if (other := next(others, None)) and faults.strikes("other_record", call.operation):
         body["id"] = account.ids.shown(other.id)
-    return Answer(200, retouched(faults, call.operation, [body])[0])
+    return Answer(200, with_faults(faults, call.operation, [body])[0])
 
 
 def _update(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
@@ -120,7 +120,7 @@ def _get_endpoint(account: SimulatedAccount, faults: Faults, call: ApiCall) -> A
     return Answer(200, answers.endpoint_body(account, endpoint, hostile=hostile))
 
 
-_ACTS: Mapping[str, Callable[[SimulatedAccount, Faults, ApiCall], Answer]] = {
+_OPERATIONS: Mapping[str, Callable[[SimulatedAccount, Faults, ApiCall], Answer]] = {
     "list_owned": _list_owned,
     "search": search,
     "get": _get,

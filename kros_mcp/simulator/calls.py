@@ -1,4 +1,4 @@
-"""An API request and its answer, free of HTTP, and how acts read what a request asks for."""
+"""An API request and its answer, independent of HTTP, and how a request is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _CAMEL_CASE = {
 
 @dataclass(frozen=True)
 class ApiCall:
-    """One API request, free of HTTP: `body` is decoded JSON, or whatever text was sent instead."""
+    """One API request, independent of HTTP; `body` is decoded JSON, or the text that was sent instead."""
 
     operation: str
     id: str
@@ -31,7 +31,7 @@ class ApiCall:
 
 @dataclass(frozen=True)
 class Answer:
-    """What KrosAI means to say; no `body` is an empty one."""
+    """An answer before faults spoil it; None as `body` is an empty body."""
 
     status: int
     body: object = None
@@ -61,7 +61,7 @@ def read_fields(call: ApiCall) -> dict[str, Any]:
     """Read the fields of a request's body.
 
     Raises:
-        RefusalError: The body is no JSON object.
+        RefusalError: The body is not a JSON object.
     """
     if not isinstance(call.body, dict):
         raise RefusalError(400, "The request body must be a JSON object")
@@ -69,7 +69,7 @@ def read_fields(call: ApiCall) -> dict[str, Any]:
 
 
 def read_settings(faults: Faults, call: ApiCall, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Read endpoint and flags in either spelling, without those that a fault leaves unheeded.
+    """Read endpoint and flags in either spelling, without those that a fault ignores.
 
     Raises:
         RefusalError: One is malformed.

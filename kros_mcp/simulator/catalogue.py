@@ -122,7 +122,7 @@ def _extra_stock(make_id: Callable[[], str], country: str, count: int) -> Iterat
 
 
 def item_of(numbers: NumberRange, e164: str, item_id: str) -> InventoryItem:
-    """Make the item for sale that this number of this range is."""
+    """Return the item for sale for one number of a range."""
     return InventoryItem(
         id=item_id,
         e164=e164,
@@ -136,5 +136,5 @@ def item_of(numbers: NumberRange, e164: str, item_id: str) -> InventoryItem:
 
 
 def capabilities_of(number_type: NumberType) -> dict[str, bool]:
-    """Say what a number of this type can do; that only mobiles take SMS is INVENTED."""
+    """Return what a number of this type can do; that only mobile numbers take SMS is INVENTED."""
     return {"voice": True, "sms": number_type == "mobile", "fax": False}

@@ -1,6 +1,6 @@
-"""The switches over HTTP, for people and for tests in another process.
+"""The control of the simulator over HTTP, for people and for tests in another process.
 
-No authentication, so only callers on the same machine are answered.
+There is no authentication, so only callers on the same machine are answered.
 """
 
 import ipaddress
@@ -42,18 +42,18 @@ Switches for faults
 """
 
 
-def control_routes(service: Pipeline, keys: Mapping[str, str]) -> list[Route]:
-    """Make the routes of the control; `keys` are the keys to show, by what they are."""
+def control_routes(pipeline: Pipeline, keys: Mapping[str, str]) -> list[Route]:
+    """Return the routes of the control; `keys` are the API keys to show, by their kind."""
 
     async def page(_request: Request) -> Response:
-        return PlainTextResponse(_page(service, keys))
+        return PlainTextResponse(_page(pipeline, keys))
 
     async def state(_request: Request) -> Response:
-        return JSONResponse(_state(service))
+        return JSONResponse(_state(pipeline))
 
     async def set_state(request: Request) -> Response:
-        _set_state(service, await _object_in(request))
-        return JSONResponse(_state(service))
+        _set_state(pipeline, await _object_in(request))
+        return JSONResponse(_state(pipeline))
 
     async def switch_on(request: Request) -> Response:
         switch = await _object_in(request)
@@ -61,19 +61,19 @@ def control_routes(service: Pipeline, keys: Mapping[str, str]) -> list[Route]:
             switch.get("probability", 1), int | float
         ):
             raise TypeError("times must be an integer or null, probability a number.")
-        service.faults.switch_on(request.path_params["name"], **switch)
+        pipeline.faults.switch_on(request.path_params["name"], **switch)
         return Response(status_code=204)
 
     async def switch_off(request: Request) -> Response:
-        service.faults.switch_off(request.path_params["name"])
+        pipeline.faults.switch_off(request.path_params["name"])
         return Response(status_code=204)
 
     async def held(request: Request) -> Response:
-        await service.faults.held(request.path_params["name"])
+        await pipeline.faults.held(request.path_params["name"])
         return JSONResponse({"held": True})
 
     async def let_go(request: Request) -> Response:
-        return JSONResponse({"let_go": service.faults.let_go(request.path_params["name"])})
+        return JSONResponse({"let_go": pipeline.faults.let_go(request.path_params["name"])})
 
     return [
         Route("/_simulator", _local(page), methods=["GET"]),
@@ -87,7 +87,7 @@ def control_routes(service: Pipeline, keys: Mapping[str, str]) -> list[Route]:
 
 
 def _local(handler: _Handler) -> _Handler:
-    """Answer callers on this machine only, and a mistaken switch with a sentence."""
+    """Answer callers on this machine only, and answer a wrong request with a sentence."""
 
     async def guarded(request: Request) -> Response:
         if request.client is None or not _is_loopback(request.client.host):
@@ -114,18 +114,18 @@ async def _object_in(request: Request) -> dict[str, Any]:
     return body
 
 
-def _set_state(service: Pipeline, wanted: Mapping[str, Any]) -> None:
+def _set_state(pipeline: Pipeline, wanted: Mapping[str, Any]) -> None:
     if unknown := sorted(set(wanted) - {"balance_cents", "kyc"}):
         raise ValueError(f"There is no {unknown[0]} to set; there are balance_cents and kyc.")
-    balance_cents = wanted.get("balance_cents", service.account.balance_cents)
-    kyc = wanted.get("kyc", service.account.kyc)
+    balance_cents = wanted.get("balance_cents", pipeline.account.balance_cents)
+    kyc = wanted.get("kyc", pipeline.account.kyc)
     if type(balance_cents) is not int or kyc not in get_args(Kyc):
         raise ValueError(f"balance_cents must be an integer, kyc one of {', '.join(get_args(Kyc))}.")
-    service.account.balance_cents, service.account.kyc = balance_cents, kyc
+    pipeline.account.balance_cents, pipeline.account.kyc = balance_cents, kyc
 
 
-def _state(service: Pipeline) -> dict[str, Any]:
-    account = service.account
+def _state(pipeline: Pipeline) -> dict[str, Any]:
+    account = pipeline.account
     account.catch_up()
     return {
         "profile": account.profile.name,
@@ -134,15 +134,15 @@ def _state(service: Pipeline) -> dict[str, Any]:
         "kyc": account.kyc,
         "charges": [asdict(charge) for charge in account.charges],
         "owned": [asdict(number) for number in account.owned.values()],
-        "requests": [asdict(seen) for seen in service.requests],
-        "faults": dict(service.faults.counts),
-        "switched_on": sorted(service.faults.switches),
+        "requests": [asdict(seen) for seen in pipeline.requests],
+        "faults": dict(pipeline.faults.counts),
+        "switched_on": sorted(pipeline.faults.switches),
         "inventory": dict(Counter(item.country for item in account.inventory.values())),
     }
 
 
-def _page(service: Pipeline, keys: Mapping[str, str]) -> str:
-    switches = service.faults.switches
+def _page(pipeline: Pipeline, keys: Mapping[str, str]) -> str:
+    switches = pipeline.faults.switches
     faults = []
     for heading, kinds in KIND_GROUPS.items():
         faults.append(heading)
@@ -154,7 +154,7 @@ def _page(service: Pipeline, keys: Mapping[str, str]) -> str:
             faults.append(textwrap.fill(says, 118, initial_indent=first, subsequent_indent=" " * len(first)))
         faults.append("")
     return _PAGE.format(
-        profile=service.account.profile.name,
+        profile=pipeline.account.profile.name,
         keys="\n".join(f"  {what:10} {key}" for what, key in keys.items()),
         kyc=", ".join(get_args(Kyc)),
         faults="\n".join(faults).rstrip(),

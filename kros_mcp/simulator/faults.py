@@ -1,8 +1,10 @@
-"""The switches for the named ways in which the simulated KrosAI goes wrong; `kinds.py` names them.
+"""The named ways in which the simulated KrosAI goes wrong, and the switches for them.
 
-A fault is switched on by name for the next `times` requests that it fits, and strikes where the
-pipeline of `app.py` and the acts of `acts.py` ask for it. Every choice by chance comes from one seeded
-generator.
+To add a fault: name it in one of the tables here, and ask `strike` for it where it happens, in `pipeline.py` or in the
+operation (`api.py`, `sales.py`, `search.py`). A fault is switched on by name for the next `times` requests that it
+fits. Every random choice comes from one seeded generator. The second and third group of faults are reported of real
+telephony APIs (krosai-api.md, section 11). A fault that leaves something behind (a record, an offer, an id) leaves it
+for good, whether it is on or off.
 """
 
 import random
@@ -20,7 +22,7 @@ OPERATIONS: Final = READS | WRITES
 
 @dataclass(frozen=True)
 class FaultKind:
-    """What a fault does, the operations it strikes unless told others, and its parameters."""
+    """What a fault does, which operations it strikes by default, and its parameters."""
 
     says: str
     strikes: frozenset[str] = OPERATIONS
@@ -176,18 +178,18 @@ Params = dict[str, Any]
 
 @dataclass
 class Switch:
-    """A fault that is switched on, and for what."""
+    """A fault that is switched on, and for which requests."""
 
     params: Params
     times: int | None
-    """How many more times it strikes; None is without end."""
+    """How many more times it strikes; None for no end."""
     probability: float
     on: frozenset[str]
 
 
 @dataclass
 class Faults:
-    """The switchboard: which faults are on, how often each struck, and which requests are held."""
+    """Which faults are on, how often each struck, and which requests are held."""
 
     chance: random.Random
     counts: Counter[str] = field(default_factory=Counter)
@@ -212,7 +214,7 @@ class Faults:
             times: How many requests it strikes; None for all until it is switched off.
             probability: How likely it strikes each request that it fits, 0 to 1.
             on: The operations it strikes. Defaults to those of its kind.
-            params: What the fault takes beside; see its `FaultKind.defaults`.
+            params: Further parameters of the fault; see its `FaultKind.defaults`.
 
         Raises:
             ValueError: There is no such fault, operation or parameter.
@@ -228,7 +230,7 @@ class Faults:
         self.switches[name] = Switch({**kind.defaults, **params}, times, probability, operations)
 
     def switch_off(self, name: str) -> None:
-        """Switch a fault off, and let go whatever it holds.
+        """Switch a fault off, and let held requests continue if it is `hold`.
 
         Raises:
             ValueError: There is no such fault.
@@ -245,11 +247,11 @@ class Faults:
         self.let_go("hold")
 
     def strike(self, name: str, operation: str, **when: object) -> Params | None:
-        """Tell whether the fault strikes now, and with which parameters; count it if so.
+        """Return the parameters of a fault if it strikes now, and count it; else return None.
 
         Args:
             name: One of `KINDS`.
-            operation: The operation in course.
+            operation: The operation of the request.
             when: Parameters that must be set so, such as `at="search"`.
         """
         switch = self.switches.get(name)
@@ -267,7 +269,7 @@ class Faults:
         return switch.params
 
     def strikes(self, name: str, operation: str) -> bool:
-        """Tell whether a fault strikes whose parameters do not matter; count it if so."""
+        """Whether a fault strikes now whose parameters do not matter; count it if so."""
         return self.strike(name, operation) is not None
 
     async def hold(self) -> None:

@@ -1,4 +1,4 @@
-"""What is for sale beside the plain inventory: further ids, second offers, and numbers that are owned already."""
+"""What is for sale beside the plain inventory: further ids, second offers, and numbers already owned."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ class Relisted:
 
     number_id: str
     until: float
-    """Until when it is for sale all the same, in Unix seconds."""
+    """Until when it stays for sale, in Unix seconds."""
     charges: bool
     """Whether buying it again is charged again."""
 
@@ -21,7 +21,7 @@ class Relisted:
 class _Alias:
     item_id: str
     cents: int = 0
-    """How much dearer a month than the item."""
+    """How much more than the item it costs a month."""
 
 
 @dataclass
@@ -29,26 +29,26 @@ class Offers:
     """The ids under which items of the inventory can be bought, beside their own."""
 
     relisted: dict[str, Relisted] = field(default_factory=dict)
-    """Items that stand in the inventory although their number is owned, by item id."""
+    """Items in the inventory although their number is owned, by item id."""
     seen: set[str] = field(default_factory=set)
     """The numbers that a search has shown, by E.164."""
     digits: dict[str, str] = field(default_factory=dict)
-    """The ids of digits alone under which items were shown, by the items' own ids."""
+    """The all-digit ids under which items were shown, by the items' own ids."""
     _aliases: dict[str, _Alias] = field(default_factory=dict)
     _twins: dict[str, str] = field(default_factory=dict)
 
     def alias(self, inventory_id: str, alias: str) -> str:
-        """Let an item or one of its offers be bought under a further id; return that."""
+        """Let an item or one of its offers be bought under a further id, and return that id."""
         self._aliases[alias] = _Alias(inventory_id)
         return alias
 
     def offer_twice(self, item: InventoryItem, twin_id: str, cents: int) -> None:
-        """Offer an item a second time, dearer by so much a month."""
+        """Offer an item a second time, for so much more a month."""
         self._aliases[twin_id] = _Alias(item.id, cents)
         self._twins[item.id] = twin_id
 
     def is_offered_twice(self, item: InventoryItem) -> bool:
-        """Whether an item, or the offer that it is, is one of two."""
+        """Whether an item is offered twice, or is a second offer."""
         return item.id in self._twins or item.id in self._twins.values()
 
     def shown(self, items: Iterable[InventoryItem]) -> Iterator[InventoryItem]:
@@ -60,7 +60,7 @@ class Offers:
                 yield replace(item, id=twin_id, monthly_cost_cents=dearer)
 
     def find(self, inventory: Mapping[str, InventoryItem], inventory_id: str) -> InventoryItem | None:
-        """Find what is sold under an id, under the item's own id and at the price of this offer."""
+        """Return the item sold under an id, with its own id and the price of this offer; None if there is none."""
         cents = 0
         while inventory_id not in inventory and inventory_id in self._aliases:
             alias = self._aliases[inventory_id]

@@ -1,7 +1,7 @@
 """The simulated KrosAI as an ASGI application: one pipeline that every API request goes through.
 
-Admission, faults before acting, the act or its cached answer, faults after acting. The API is under /v1,
-the switches for people and tests under /_simulator.
+The steps are admission, faults before acting, the act or its cached answer, and faults after acting. The API is under
+/v1, the control for people and tests under /_simulator.
 """
 
 import json
@@ -32,7 +32,7 @@ _SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
 
 @dataclass
 class ReceivedRequest:
-    """A request that arrived; `status` is None while it is in course, and if its answer was lost."""
+    """A request that arrived; `status` is None while it is being answered, and if its answer was lost."""
 
     method: str
     path: str
@@ -47,13 +47,13 @@ class DroppedResponse(Response):
     """An answer that breaks off, so that the server drops the connection."""
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Send a start alone: without one, uvicorn would answer with a 500 of its own."""
+        """Send only the start: without one, uvicorn would answer with its own 500."""
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
 
 
 @dataclass
 class Pipeline:
-    """The pipeline, with what it works on."""
+    """The steps of every API request, and what they work on."""
 
     account: SimulatedAccount
     faults: Faults
@@ -63,7 +63,7 @@ class Pipeline:
     on_request: Callable[[ReceivedRequest], None] = lambda _: None
     """Called with each API request as it arrives."""
     _answered: dict[tuple[object, ...], Answer] = field(default_factory=dict)
-    _in_course: int = 0
+    _in_progress: int = 0
     _watchers: list[anyio.Event] = field(default_factory=list)
 
     async def serve(self, request: Request, operation: str) -> Response:
@@ -85,8 +85,8 @@ class Pipeline:
         return response
 
     async def settled(self) -> None:
-        """Wait until no API request is in course, not even one whose client has gone."""
-        if self._in_course:
+        """Wait until every API request is answered, even those whose client has gone."""
+        if self._in_progress:
             watcher = anyio.Event()
             self._watchers.append(watcher)
             await watcher.wait()
@@ -163,7 +163,7 @@ class Pipeline:
         return response
 
     def _denied(self, operation: str) -> Response | None:
-        """Make the error, if any, by which what was done is answered."""
+        """Return the error, if any, that answers what was done in spite of it."""
         if self.faults.strikes("error_after", operation):
             return _refused(RefusalError(500, "Internal server error"))
         if limited := self.faults.strike("commits_then_429", operation):
@@ -176,33 +176,33 @@ class Pipeline:
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
-        self._in_course += 1
+        self._in_progress += 1
         try:
             yield
         finally:
-            self._in_course -= 1
-            if not self._in_course:
+            self._in_progress -= 1
+            if not self._in_progress:
                 for watcher in self._watchers:
                     watcher.set()
                 self._watchers.clear()
 
 
-def build_app(service: Pipeline, control: list[Route]) -> Starlette:
-    """Make the ASGI application: the API under /v1, the control under /_simulator."""
+def build_app(pipeline: Pipeline, control: list[Route]) -> Starlette:
+    """Return the ASGI application: the API under /v1, the control under /_simulator."""
 
     def api(operation: str) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            return await service.serve(request, operation)
+            return await pipeline.serve(request, operation)
 
         return endpoint
 
     async def numbers(request: Request) -> Response:
         searching = request.query_params.get("action", "assigned") == "available"
-        return await service.serve(request, "search" if searching else "list_owned")
+        return await pipeline.serve(request, "search" if searching else "list_owned")
 
     async def unrouted(request: Request, exc: Exception) -> Response:
         status = exc.status_code if isinstance(exc, HTTPException) else 500
-        return service.stamped(request, JSONResponse({"error": "Resource not found"}, status))
+        return pipeline.stamped(request, JSONResponse({"error": "Resource not found"}, status))
 
     numbers_path, endpoints_path = "/v1/phone-numbers", "/v1/endpoints"
     routes = [

@@ -1,4 +1,4 @@
-"""The two documents as rules: where `reference` and `guide` disagree, and who says what.
+"""The two documents as rules: what `reference` and `guide` say where they disagree.
 
 `reference` is seeds/000, with the names it lacks from krosai-api.md section 2 ([A], [O], [C]); `guide`
 is seeds/001 with its public examples ([GP]). What neither document says is INVENTED, and the same in
@@ -15,18 +15,18 @@ Kyc = Literal["approved", "not_submitted", "initiated", "pending", "declined"]
 
 @dataclass(frozen=True)
 class Profile:
-    """What one document says of how KrosAI behaves; how it writes its answers is in `rendering.py`."""
+    """How KrosAI behaves by one document; how it writes its answers is in `answers.py`."""
 
     name: ProfileName
     prefixed_ids: bool
     """Ids are `pn_…`, `ep_…`, `inv_…`; otherwise UUIDs."""
     owned_limit: int
-    """How many owned numbers one answer has when no limit is asked for."""
+    """How many owned numbers an answer has if no limit is given."""
     filters_by_status: bool
     filters_by_area_code: bool
     filters_endpoints: bool
     shows_endpoint_of_number: bool
-    """The answer for one number has name, type and provider of its endpoint."""
+    """The answer for a single number has name, type and provider of its endpoint."""
     sells_by_e164: bool
     """The dashboard flow: a purchase may name `e164`, `country` and `type` instead of `inventory_id`."""
     takes_flags_at_purchase: bool

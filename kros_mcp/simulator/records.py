@@ -1,4 +1,4 @@
-"""What the simulated account consists of: charges, owned numbers, endpoints, and the ids of all.
+"""The records of the simulated account: charges, owned numbers, endpoints; and their ids.
 
 The fields are those of krosai-api.md sections 2.1, 2.3 and 6; the SIP credentials are INVENTED.
 """
@@ -14,7 +14,7 @@ from kros_mcp.simulator.catalogue import NumberType
 
 @dataclass(frozen=True)
 class Charge:
-    """Money that was taken: setup and first month of one number, in cents, at Unix seconds."""
+    """Money that was charged: setup and first month of one number, in cents, at Unix seconds."""
 
     e164: str
     cents: int
@@ -24,7 +24,7 @@ class Charge:
 
 @dataclass
 class SimNumber:
-    """A number of the account; a released one stays, inactive, where the profile keeps records."""
+    """A number of the account; a released one stays, inactive, if the profile keeps records."""
 
     id: str
     e164: str
@@ -58,7 +58,7 @@ class SimEndpoint:
 
 
 class Ids:
-    """Makes the same ids for the same seed: UUIDs, or prefixed ones like `pn_…`."""
+    """A maker of ids, the same for the same seed: UUIDs, or prefixed ids like `pn_…`."""
 
     def __init__(self, seed: int, *, prefixed: bool) -> None:
         self._bits = random.Random(f"{seed}/ids")  # noqa: S311 - must repeat, guards nothing
@@ -66,7 +66,7 @@ class Ids:
         self._integers: set[str] = set()
 
     def make(self, prefix: str) -> str:
-        """Make the next id; `prefix` is used by the guide alone."""
+        """Make the next id; only the guide uses `prefix`."""
         return f"{prefix}_{self.hex(12)}" if self._prefixed else self.uuid()
 
     def uuid(self) -> str:
@@ -81,7 +81,7 @@ class Ids:
         return made
 
     def shown(self, made: str) -> str | int:
-        """Return an id as it stands in an answer."""
+        """Return an id as an answer states it."""
         return int(made) if made in self._integers else made
 
     def hex(self, digits: int) -> str:
@@ -90,7 +90,7 @@ class Ids:
 
 
 def first_endpoints(ids: Ids, at: str) -> Iterator[SimEndpoint]:
-    """Yield the endpoints that an account has from the start, made at this time."""
+    """Yield the endpoints that an account has from the start, created at this time."""
     for name, kind, status, config in (
         ("Support agent", "elevenlabs", "active", {"elevenlabs_agent_id": "agent_sim_support"}),
         ("Order line", "webhook", "active", {}),

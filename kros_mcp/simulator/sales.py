@@ -1,4 +1,4 @@
-"""A purchase: what it asks for, and what becomes of it."""
+"""Purchases: what is asked for, and what is sold."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount
 
 
 def purchase(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
-    """Charge and own what is asked for.
+    """Sell what is asked for: charge it, and keep a record of it.
 
     Raises:
         RefusalError: KrosAI answers with an error; nothing was done.
@@ -54,7 +54,7 @@ def purchase(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer
 
 
 def selected(account: SimulatedAccount, fields: Mapping[str, Any]) -> InventoryItem | None:
-    """Find the item for sale that a purchase names."""
+    """Return the item for sale that a purchase names; None if there is none."""
     if inventory_id := fields.get("inventory_id"):
         return account.offers.find(account.inventory, str(inventory_id))
     wanted = {name: str(fields.get(name)) for name in ("e164", "country", "type")}
@@ -83,7 +83,7 @@ def _buy(account: SimulatedAccount, faults: Faults, call: ApiCall, item: Invento
 
 
 def _record_id(account: SimulatedAccount, faults: Faults, call: ApiCall, item: InventoryItem) -> str:
-    """Choose the id of the record: an old one, one of digits, or none for a new one of the usual kind."""
+    """Return the id of the record: an old one, one of digits, or empty for a new one of the usual kind."""
     old = [each for each in account.owned.values() if each.e164 == item.e164 and each.status not in LIVING]
     if old and faults.strikes("old_id_again", call.operation):
         return old[-1].id
@@ -93,7 +93,7 @@ def _record_id(account: SimulatedAccount, faults: Faults, call: ApiCall, item: I
 
 
 def _order(account: SimulatedAccount, item: InventoryItem, key: str | None, pending: Params) -> SimNumber:
-    """Take an item off the sale for a pending record. When that becomes active, it is charged."""
+    """Take an item off sale for a pending record, which is charged when it becomes active."""
     account.require_credit(item.due_now_cents)
     sold = account.inventory.pop(item.id)
     number = account.own(item, "pending")

@@ -1,10 +1,10 @@
-"""A search: which numbers are for sale, under which ids and at which prices they are shown."""
+"""Searches: which numbers are for sale, under which ids and at which prices they are shown."""
 
 from collections.abc import Mapping, Sequence
 
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.agenda import or_for_ever
-from kros_mcp.simulator.answers import Json, empty_with_errors, retouched
+from kros_mcp.simulator.answers import Json, empty_with_errors, with_faults
 from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_page
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
@@ -50,7 +50,7 @@ def search(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
 def _relisting(
     account: SimulatedAccount, faults: Faults, call: ApiCall, wanted: Mapping[str, str | None], offset: int
 ) -> list[InventoryItem]:
-    """Find the items that fit, after a fault has put up numbers that are owned, where this search begins."""
+    """Return the items that fit, after a fault has offered owned numbers at the position where this search begins."""
     items = [item for item in account.inventory.values() if fits(item, wanted)]
     relisted = {each.number_id for each in account.offers.relisted.values()}
     owned = [each for each in account.listed() if each.status == "active" and fits(each, wanted)]
@@ -89,7 +89,7 @@ def leave_record(account: SimulatedAccount, item: InventoryItem, status: str) ->
 
 
 def _bodies(account: SimulatedAccount, faults: Faults, call: ApiCall, page: Sequence[InventoryItem]) -> list[Json]:
-    """Write a page as it is shown: under which ids, at which prices."""
+    """Return a page as it is shown, with the ids and prices that faults give it."""
     bodies = [answers.item_body(account, item) for item in page]
     if digits := faults.strike("digit_ids", call.operation):
         for item, body in zip(page, bodies, strict=True):
@@ -103,7 +103,7 @@ def _bodies(account: SimulatedAccount, faults: Faults, call: ApiCall, page: Sequ
         bodies = [_without_prices(body) for body in bodies]
     if total := faults.strike("total_only", call.operation):
         bodies = [_without_prices(body) | {"total_cost_cents": total["cents"]} for body in bodies]
-    return retouched(faults, call.operation, bodies)
+    return with_faults(faults, call.operation, bodies)
 
 
 def _without_prices(body: Json) -> Json:

@@ -1,4 +1,4 @@
-"""Two ways to reach a simulator: in-process, or over TCP with uvicorn."""
+"""The simulator as a whole: account, faults, keys and application; and two ways to call it, in-process or over TCP."""
 
 import asyncio
 import random
@@ -24,8 +24,8 @@ class Simulator(SimulatedAccount):
     """A KrosAI account that can be called over HTTP; its state may be read and changed at any time.
 
     Args:
-        profile: The document that it follows where the two disagree.
-        seed: Decides ids, keys and all that is left to chance.
+        profile: The document that counts where the two disagree.
+        seed: Decides ids, keys and every random choice.
         balance_cents: The credit to begin with.
         stock_per_range: How many numbers of each range are for sale, 0 to 100.
         extra_inventory: How many further mobile numbers are for sale, by country.
@@ -33,7 +33,7 @@ class Simulator(SimulatedAccount):
         honours_idempotency: Answer a repeated write from memory; only [B] promises that.
         extra_keys: Further keys or JWTs, with their scopes.
         sip_password: The SIP password of every number. Defaults to one for each.
-        now: Tells the time, in Unix seconds.
+        now: Returns the time in Unix seconds.
 
     Raises:
         ValueError: There is no such profile or no such inventory.
@@ -75,20 +75,20 @@ class Simulator(SimulatedAccount):
             per_second=rate_per_second,
             now=now,
         )
-        self._service = Pipeline(self, self.faults, admission, self.requests, honours_idempotency)
+        self._pipeline = Pipeline(self, self.faults, admission, self.requests, honours_idempotency)
         shown = {"full": self.api_key, "read-only": self.read_only_key, "expired": self.expired_key}
-        self.app = build_app(self._service, control_routes(self._service, shown))
+        self.app = build_app(self._pipeline, control_routes(self._pipeline, shown))
 
     async def settled(self) -> None:
-        """Wait until no API request is in course, not even one whose client has gone."""
-        await self._service.settled()
+        """Wait until every API request is answered, even those whose client has gone."""
+        await self._pipeline.settled()
 
 
 _running: set[asyncio.Task[None]] = set()
 
 
 def transport(sim: Simulator) -> httpx.AsyncBaseTransport:
-    """Make a transport that calls the simulator in this process, with the same paths as over TCP.
+    """Return a transport that calls the simulator in this process, with the same paths as over TCP.
 
     It behaves like a connection to a real server: a client that gives up, by read timeout or by
     cancellation, does not stop what it asked for. A lost reply raises httpx.RemoteProtocolError.
@@ -188,7 +188,7 @@ async def open_server(sim: Simulator, host: str = "127.0.0.1", port: int = 0) ->
 
 
 class _SimulatorServer(uvicorn.Server):
-    """A uvicorn that leaves signals to the program it runs in, and says when it is ready."""
+    """A uvicorn server that leaves signals to its program, and signals when it is ready."""
 
     def __init__(self, sim: Simulator) -> None:
         super().__init__(

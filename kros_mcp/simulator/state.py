@@ -1,7 +1,7 @@
 """The account that the simulator keeps: its money, its numbers, its endpoints, its inventory.
 
-Pure Python and synchronous, so that every act is one indivisible step. No HTTP and no faults: those
-are in `app.py` and `faults.py`. What happens later than it is answered waits in `later.py`.
+Synchronous, so that every act is one indivisible step. HTTP and faults are in `pipeline.py` and `faults.py`; what
+happens after the answer waits in `agenda.py`.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from kros_mcp.simulator.records import Charge, Ids, SimEndpoint, SimNumber, firs
 
 _T = TypeVar("_T")
 LIVING = frozenset({"active", "suspended", "porting", "pending"})
-"""Statuses of a number that the account owns; every other one is of a record that has ended."""
+"""Statuses of a number that the account owns; every other status is of a record that has ended."""
 
 
 class RefusalError(Exception):
@@ -40,13 +40,13 @@ class SimulatedAccount:
     """One organization with its money and its numbers, as section 10 of krosai-api.md seeds it.
 
     Args:
-        profile: The document that decides where the two disagree.
+        profile: The document that counts where the two disagree.
         seed: Decides every id and secret.
         balance_cents: The credit to begin with.
         stock_per_range: How many numbers of each range are for sale, 0 to 100.
         extra_inventory: How many further mobile numbers are for sale, by country.
         sip_password: The SIP password of every number. Defaults to one for each.
-        now: Tells the time, in Unix seconds.
+        now: Returns the time in Unix seconds.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SimulatedAccount:
         return self.ids.make("pn")
 
     def catch_up(self) -> None:
-        """Do what is due by now, and take what is no longer owned or no longer to be shown off the sale."""
+        """Do what is due, and take owned numbers off sale that are no longer owned or no longer to be offered."""
         self.agenda.catch_up()
         for item_id, relisted in tuple(self.offers.relisted.items()):
             number = self.owned.get(relisted.number_id)
@@ -106,15 +106,15 @@ class SimulatedAccount:
         return self.hidden_until.get(number.id, 0.0) <= self.now()
 
     def owned_by_e164(self, e164: str) -> SimNumber | None:
-        """Find an owned number by its E.164, an active one before a released one."""
+        """Return an owned number by its E.164, an active one before a released one; None if there is none."""
         found = [number for number in self.owned.values() if number.e164 == e164]
         return min(found, key=lambda number: number.status != "active", default=None)
 
     def number(self, number_id: str) -> SimNumber:
-        """Find an owned number by its id.
+        """Return an owned number by its id.
 
         Raises:
-            RefusalError: 404 without a code, which neither document gives.
+            RefusalError: 404 without a code, which neither document mentions.
         """
         number = _found(self.owned, number_id)
         if not self._is_shown(number):
@@ -122,15 +122,15 @@ class SimulatedAccount:
         return number
 
     def endpoint(self, endpoint_id: str) -> SimEndpoint:
-        """Find an endpoint by its id.
+        """Return an endpoint by its id.
 
         Raises:
-            RefusalError: 404 without a code, which neither document gives.
+            RefusalError: 404 without a code, which neither document mentions.
         """
         return _found(self.endpoints, endpoint_id)
 
     def require_endpoint(self, endpoint_id: str | None) -> None:
-        """Check that an endpoint that a write names is there.
+        """Check that the endpoint that a write names exists.
 
         Raises:
             RefusalError: ENDPOINT_NOT_FOUND; its status, 404, is INVENTED.
@@ -148,7 +148,7 @@ class SimulatedAccount:
             raise RefusalError(400, "KYC verification is not completed", self.profile.kyc_codes[self.kyc])
 
     def not_available(self) -> RefusalError:
-        """Make the refusal for a number that is not for sale."""
+        """Return the refusal for a number that is not for sale."""
         status = self.profile.not_available_status
         return RefusalError(status, "The requested number is no longer available", "NUMBER_NOT_AVAILABLE")
 
@@ -163,7 +163,7 @@ class SimulatedAccount:
             raise RefusalError(status, "Insufficient balance", "INSUFFICIENT_BALANCE")
 
     def charge(self, item: InventoryItem, idempotency_key: str | None) -> None:
-        """Take setup and first month of an item.
+        """Charge setup and first month of an item.
 
         Raises:
             RefusalError: INSUFFICIENT_BALANCE.
@@ -173,7 +173,7 @@ class SimulatedAccount:
         self.charges.append(Charge(item.e164, item.due_now_cents, self.now(), idempotency_key))
 
     def buy(self, item: InventoryItem, idempotency_key: str | None, *, number_id: str = "") -> SimNumber:
-        """Charge setup and first month of an item, and own it; `number_id` is its record's, if not a new one.
+        """Charge setup and first month of an item, and own it; `number_id` is the id of its record, if not a new one.
 
         Raises:
             RefusalError: INSUFFICIENT_BALANCE.
@@ -183,7 +183,7 @@ class SimulatedAccount:
         return self.own(item, "active", number_id=number_id)
 
     def change(self, number: SimNumber, settings: Mapping[str, Any]) -> None:
-        """Set `endpoint_id`, `allow_inbound` and `allow_outbound`, as far as they are given."""
+        """Set those of `endpoint_id`, `allow_inbound` and `allow_outbound` that are given."""
         for name, value in settings.items():
             setattr(number, name, value)
         number.updated_at = self.timestamp()
@@ -194,7 +194,7 @@ class SimulatedAccount:
         number.updated_at = self.timestamp()
 
     def delete(self, number: SimNumber) -> None:
-        """Remove the record; the number is for sale again where the profile says so."""
+        """Remove the record; the number is for sale again if the profile says so."""
         del self.owned[number.id]
         if self.profile.returns_to_pool:
             self.offer_again(number)
@@ -215,17 +215,17 @@ class SimulatedAccount:
         return item
 
     def timestamp(self) -> str:
-        """Tell the time as KrosAI writes it."""
+        """Return the time as KrosAI writes it."""
         return written_time(self.now())
 
     def own(self, item: InventoryItem, status: str, *, number_id: str = "") -> SimNumber:
-        """Keep a record of a number, without a charge."""
+        """Add a record of a number, without a charge."""
         number = self.record(item, status, number_id=number_id)
         self.owned[number.id] = number
         return number
 
     def record(self, item: InventoryItem, status: str, *, number_id: str = "") -> SimNumber:
-        """Make the record of a number as if bought now, without keeping it; `number_id` if not a new one."""
+        """Return the record of a number as if bought now, without adding it; `number_id` if its id is not new."""
         at = self.timestamp()
         return SimNumber(
             id=number_id or self.ids.make("pn"),
@@ -245,7 +245,7 @@ class SimulatedAccount:
         )
 
     def _sip(self, e164: str) -> dict[str, Any]:
-        """Make SIP credentials; their shape is INVENTED, see krosai-api.md section 4."""
+        """Return SIP credentials; their shape is INVENTED, see krosai-api.md section 4."""
         return {
             "username": e164.removeprefix("+"),
             "password": self._sip_password or f"sip-secret-{self.ids.hex(16)}",
@@ -266,7 +266,7 @@ class SimulatedAccount:
 
 
 def missing() -> RefusalError:
-    """Make the 404 without a code, which neither document gives."""
+    """Return the 404 without a code, which neither document mentions."""
     return RefusalError(404, "Resource not found")
 
 
@@ -277,5 +277,5 @@ def _found(things: Mapping[str, _T], thing_id: str) -> _T:
 
 
 def written_time(at: float) -> str:
-    """Write Unix seconds as KrosAI does."""
+    """Return Unix seconds as KrosAI writes a time."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

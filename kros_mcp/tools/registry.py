@@ -7,7 +7,7 @@ from typing import Any
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
-from kros_mcp.tools import acting, reading
+from kros_mcp.tools import guarded_tools, read_tools
 from kros_mcp.tools.caller import TOOL_SCOPES
 
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
@@ -17,16 +17,16 @@ DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempote
 WITHDRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 _TOOLS: tuple[tuple[Callable[..., Any], str, ToolAnnotations], ...] = (
-    (reading.list_phone_numbers, "List phone numbers", READS),
-    (reading.get_phone_number, "Show a phone number", READS),
-    (reading.search_phone_numbers, "Search numbers for sale", READS),
-    (reading.list_endpoints, "List endpoints", READS),
-    (reading.get_spending, "Show spending", READS),
-    (acting.buy_phone_number, "Buy a phone number", SPENDS),
-    (acting.configure_phone_number, "Configure a phone number", WRITES),
-    (acting.release_phone_number, "Release a phone number", DESTROYS),
-    (reading.get_operation, "Show an operation", READS),
-    (acting.cancel_operation, "Cancel an operation", WITHDRAWS),
+    (read_tools.list_phone_numbers, "List phone numbers", READS),
+    (read_tools.get_phone_number, "Show a phone number", READS),
+    (read_tools.search_phone_numbers, "Search numbers for sale", READS),
+    (read_tools.list_endpoints, "List endpoints", READS),
+    (read_tools.get_spending, "Show spending", READS),
+    (guarded_tools.buy_phone_number, "Buy a phone number", SPENDS),
+    (guarded_tools.configure_phone_number, "Configure a phone number", WRITES),
+    (guarded_tools.release_phone_number, "Release a phone number", DESTROYS),
+    (read_tools.get_operation, "Show an operation", READS),
+    (guarded_tools.cancel_operation, "Cancel an operation", WITHDRAWS),
 )
 GUARDED = frozenset({"buy_phone_number", "configure_phone_number", "release_phone_number"})
 

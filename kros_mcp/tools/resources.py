@@ -12,7 +12,7 @@ from mcp.types import CallToolResult, Resource, ResourceTemplate
 
 from kros_mcp.errors import KrosError
 from kros_mcp.operations.model import is_operation_id
-from kros_mcp.tools import reading
+from kros_mcp.tools import read_tools
 from kros_mcp.tools.call import ToolContext
 from kros_mcp.tools.caller import may_use
 
@@ -100,9 +100,9 @@ async def read(uri: str, ctx: ToolContext) -> str:
 def _found(uri: str) -> tuple[str, _Read] | None:
     """Find the tool whose result a resource is, and how it is asked."""
     if uri == NUMBERS:
-        return "list_phone_numbers", lambda ctx: reading.list_phone_numbers(ctx, limit=_MOST_NUMBERS)
+        return "list_phone_numbers", lambda ctx: read_tools.list_phone_numbers(ctx, limit=_MOST_NUMBERS)
     if uri == SPENDING:
-        return "get_spending", reading.get_spending
+        return "get_spending", read_tools.get_spending
     if operation_id := operation_of(uri):
-        return "get_operation", lambda ctx: reading.get_operation(ctx, operation_id)
+        return "get_operation", lambda ctx: read_tools.get_operation(ctx, operation_id)
     return None

@@ -21,8 +21,8 @@ from typing import Any
 import anyio
 from mcp import Client
 
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.simulator import open_server
 from tests.checks.campaign.books import Answer, Books, Confirmation, Limits, holdings_of, totals, writes_of

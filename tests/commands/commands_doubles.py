@@ -13,9 +13,9 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Quote, Request, Settlement, new_operation_id
 from kros_mcp.settings import load_settings
 

@@ -8,7 +8,7 @@ import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 from test_approve import types
 
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.model import State
 from kros_mcp.settings import load_settings
 

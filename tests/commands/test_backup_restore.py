@@ -21,11 +21,11 @@ from commands_doubles import Command, an_operation, put, read, settled
 
 from kros_mcp.commands import person
 from kros_mcp.errors import JournalError
+from kros_mcp.journals import copies, journal_errors
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves, restoration
 from kros_mcp.operations.events import SERVER
-from kros_mcp.operations.journals import copying, refused
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State, StoredNumber
 from kros_mcp.operations.policy import Books
 from kros_mcp.settings import load_settings
@@ -81,7 +81,7 @@ def test_a_backup_is_whole_private_and_new_while_the_journal_is_open(journal_url
     async def back_up_while_open() -> Any:
         async with open_journal(journal_url) as journal:
             await journal.check_writable()
-            return await anyio.to_thread.run_sync(copying.back_up, Path(journal_url.removeprefix("sqlite:///")), copy)
+            return await anyio.to_thread.run_sync(copies.back_up, Path(journal_url.removeprefix("sqlite:///")), copy)
 
     assert anyio.run(back_up_while_open).operations == len(operations)
     assert mode_of(copy) == 0o600
@@ -95,15 +95,15 @@ def test_servers_write_while_a_backup_is_examined(
     command: Command, journal_url: str, journal: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_all(journal_url)
-    examine = copying._whole  # noqa: SLF001 - the moment that matters is inside
+    examine = copies._whole  # noqa: SLF001 - the moment that matters is inside
 
-    def written_meanwhile(connection: sqlite3.Connection, path: Path) -> copying.Copied:
+    def written_meanwhile(connection: sqlite3.Connection, path: Path) -> copies.Copied:
         with closing(sqlite3.connect(journal, timeout=0)) as server:
             server.execute("UPDATE progress SET moves = moves + 1")
             server.commit()
         return examine(connection, path)
 
-    monkeypatch.setattr(copying, "_whole", written_meanwhile)
+    monkeypatch.setattr(copies, "_whole", written_meanwhile)
     assert command("backup", str(copy)).code == 0
 
 
@@ -207,7 +207,7 @@ def test_after_a_restore_nothing_waits_nothing_is_being_sent_and_nothing_is_spen
     assert read(journal_url, operations["claimed"].id).charged == "unknown"
     with pytest.raises(JournalError) as caught:
         put(journal_url, an_operation(e164=NUMBERS[8]), own=True)
-    assert (caught.value.code, caught.value.charged) == (refused.RESTORED, "no")
+    assert (caught.value.code, caught.value.charged) == (journal_errors.RESTORED, "no")
     assert "run `kros-mcp reconcile`" in caught.value.next_step
 
 
@@ -217,12 +217,12 @@ def test_a_server_that_used_the_journal_before_a_restore_spends_nothing_after_it
 ) -> None:
     put_all(journal_url)
     command("backup", str(copy))
-    monkeypatch.setattr(copying, "users", lambda _: ())
+    monkeypatch.setattr(copies, "users", lambda _: ())
 
     async def restore_while_open() -> None:
         async with open_journal(journal_url) as journal:
             await journal.check_writable()
-            await copying.put_back(copy, Path(journal_url.removeprefix("sqlite:///")), SERVER)
+            await copies.put_back(copy, Path(journal_url.removeprefix("sqlite:///")), SERVER)
             with pytest.raises(JournalError, match="not the one that this server opened"):
                 await journal.check_writable()
 

@@ -11,9 +11,9 @@ import pytest
 from commands_doubles import E164, NARROW_KEY, Command, an_operation, put, settled
 
 from kros_mcp.commands import doctor, findings
+from kros_mcp.journals.sqlite_file import APPLICATION_ID, network_file_system
 from kros_mcp.operations import moves
 from kros_mcp.operations.acts.purchase import NEVER_LISTED
-from kros_mcp.operations.journals.sqlite_file import APPLICATION_ID, network_file_system
 from kros_mcp.operations.model import Action, Operation, Quote, Settlement, State
 from kros_mcp.simulator import Simulator
 

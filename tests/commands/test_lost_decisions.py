@@ -10,10 +10,10 @@ from commands_doubles import Command, an_operation, put, read, settled
 
 from kros_mcp.commands import approve, settle
 from kros_mcp.errors import JournalError
+from kros_mcp.journals import backends
 from kros_mcp.operations import moves
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.journal import Journal, Move
-from kros_mcp.operations.journals import backends
 from kros_mcp.operations.model import Operation, State
 
 ANSWER = ("--yes", "--reason=x")

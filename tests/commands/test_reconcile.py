@@ -12,12 +12,12 @@ from commands_doubles import Command, Ran, an_operation, put, read, sent, settle
 
 from kros_mcp.commands.differences import AccountReading, compare
 from kros_mcp.commands.history import History, NumberHistory
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
 from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, Request, Seen, Settlement, Snapshot, State, StoredNumber
 from kros_mcp.simulator import SimNumber, Simulator
 

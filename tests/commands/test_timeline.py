@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from commands_doubles import Command, an_operation, put, settled
 
+from kros_mcp.journals.sql import StoredJournal
 from kros_mcp.operations import moves
-from kros_mcp.operations.journals.stored import StoredJournal
 from kros_mcp.operations.model import State
 
 ME = pwd.getpwuid(os.geteuid()).pw_name

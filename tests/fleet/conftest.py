@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Charge, Simulator, open_server
 from tests.support.canaries import SECRET

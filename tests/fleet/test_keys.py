@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, open_server
 from tests.support.callers import open_client

@@ -14,10 +14,10 @@ from starlette.applications import Starlette
 
 from kros_mcp.http.access import Access
 from kros_mcp.http.approvals.routes import approval_routes
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Limits, Operation, Request
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
@@ -181,5 +181,5 @@ async def open_bench(
             own_limits=who.own_limits,
             names_callers=who.names_callers,
         ) as runtime:
-            routes = approval_routes(runtime, who, loopback=loopback, clock=clock, pace_clock=pace)
+            routes = approval_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
             yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))

@@ -18,10 +18,10 @@ from listening import open_listening, opening
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from kros_mcp.http.access import build_access
 from kros_mcp.http.app import open_service
-from kros_mcp.http.authentication import build_access
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import EVERYTHING, Journal
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport

@@ -10,7 +10,7 @@ import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
-from kros_mcp.http.serving import Address, bind, configuration
+from kros_mcp.http.uvicorn_server import ListenAddress, bind, uvicorn_config
 from kros_mcp.settings import Settings
 
 ACCEPT = {"accept": "application/json, text/event-stream"}
@@ -29,8 +29,8 @@ def opening(client: str = "tests") -> dict[str, Any]:
 @asynccontextmanager
 async def open_listening(app: ASGIApp, settings: Settings | None = None) -> AsyncIterator[str]:
     """Serve an app at any free port; yields its URL, without a path."""
-    with bind(Address("127.0.0.1", 0)) as listener:
-        server = _Server(configuration(app, settings or Settings(), grace_seconds=1))
+    with bind(ListenAddress("127.0.0.1", 0)) as listener:
+        server = _Server(uvicorn_config(app, settings or Settings(), grace_seconds=1))
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.ready.wait()

@@ -33,13 +33,13 @@ from starlette.routing import Route
 
 from kros_mcp.errors import JournalError
 from kros_mcp.http.app import open_service
-from kros_mcp.http.approvals.attempts import Attempts
-from kros_mcp.http.approvals.deciding import digest_of
-from kros_mcp.http.approvals.guard import Guarded
-from kros_mcp.http.approvals.pages import style
+from kros_mcp.http.approvals.decision import digest_of
+from kros_mcp.http.approvals.guard import SecurityHeadersMiddleware
+from kros_mcp.http.approvals.views import style
+from kros_mcp.http.rate_limit import SignInLimiter
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import moves
-from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.times import span
@@ -164,7 +164,7 @@ async def test_five_sign_ins_at_once_are_all_that_an_address_has() -> None:
 
 
 def test_good_sign_ins_use_no_attempt_up() -> None:
-    attempts = Attempts(Clock())
+    attempts = SignInLimiter(Clock())
     for _ in range(20):
         assert attempts.begin("192.0.2.1") == 0
         attempts.succeeded("192.0.2.1")
@@ -172,7 +172,7 @@ def test_good_sign_ins_use_no_attempt_up() -> None:
 
 
 def test_addresses_of_one_subscriber_count_as_one() -> None:
-    attempts = Attempts(Clock())
+    attempts = SignInLimiter(Clock())
     for end in range(5):
         assert attempts.begin(f"2001:db8:0:1::{end}") == 0
     assert attempts.begin("2001:db8:0:1:ffff::1") == 60
@@ -181,7 +181,7 @@ def test_addresses_of_one_subscriber_count_as_one() -> None:
 
 
 def test_what_is_remembered_of_addresses_is_bounded() -> None:
-    attempts = Attempts(Clock())
+    attempts = SignInLimiter(Clock())
     for number in range(12_000):
         attempts.begin(f"10.0.{number // 250}.{number % 250}")
     assert len(attempts._failures) == 10_000  # noqa: SLF001 - there is no other way to see it
@@ -667,7 +667,7 @@ async def test_a_failure_of_ours_shows_nothing_of_itself() -> None:
     async def fail(_: Any) -> Any:
         raise RuntimeError("of the inside")
 
-    way = httpx.ASGITransport(app=Starlette(routes=[Route("/", Guarded(Route("/", fail)))]))
+    way = httpx.ASGITransport(app=Starlette(routes=[Route("/", SecurityHeadersMiddleware(Route("/", fail)))]))
     async with httpx.AsyncClient(transport=way, base_url=HERE) as http:
         answer = await http.get("/")
     assert answer.status_code == 500

@@ -13,11 +13,10 @@ from listening import ACCEPT, open_listening
 from talk import Person, accept, item_of, settings_for
 from web import access_for, modern, open_web
 
-from kros_mcp.http import pace
-from kros_mcp.http.access import Access
+from kros_mcp.http import rate_limit
+from kros_mcp.http.access import Access, build_access
 from kros_mcp.http.app import open_service
-from kros_mcp.http.authentication import build_access
-from kros_mcp.http.serving import Address, bind
+from kros_mcp.http.uvicorn_server import ListenAddress, bind
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
 
@@ -25,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_one_callers_open_prompts_leave_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "MOST_AT_ONCE", 3)
+    monkeypatch.setattr(rate_limit, "MOST_AT_ONCE", 3)
     sim, people = Simulator("reference"), [Person(accept("buy")) for _ in range(2)]
     async with open_web(sim, access_for("a", "b")) as web, anyio.create_task_group() as tasks:
         for nth, person in enumerate(people):
@@ -36,11 +35,11 @@ async def test_one_callers_open_prompts_leave_room_for_others(monkeypatch: pytes
         async with web.client(authorization="Bearer a", **ACCEPT) as a, web.client(authorization="Bearer b") as b:
             # Two prompts are open; the third place goes from one short call to the next, and a fourth there is not.
             assert (await a.post("/mcp", **modern("tools/list"))).status_code == 200
-            monkeypatch.setattr(pace, "MOST_AT_ONCE", 2)
+            monkeypatch.setattr(rate_limit, "MOST_AT_ONCE", 2)
             refused = await a.post("/mcp", **modern("tools/list"))
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
             assert (await b.post("/mcp", **modern("tools/list"))).status_code == 200
-            monkeypatch.setattr(pace, "MOST_AT_ONCE", 100)
+            monkeypatch.setattr(rate_limit, "MOST_AT_ONCE", 100)
         for person in people:
             assert person.thinking is not None
             person.thinking.set()
@@ -119,12 +118,12 @@ async def test_an_address_that_a_request_claims_counts_only_if_a_trusted_proxy_s
     ],
 )
 def test_only_what_is_loopback_counts_as_such(host: str, is_loopback: bool) -> None:
-    assert Address(host, 8000).is_loopback is is_loopback
+    assert ListenAddress(host, 8000).is_loopback is is_loopback
 
 
 def test_a_machine_that_has_vanished_is_not_waited_for_long() -> None:
     """The system itself keeps the time; a packet that is lost for good cannot be had on one machine."""
-    with bind(Address("127.0.0.1", 0)) as listener:
+    with bind(ListenAddress("127.0.0.1", 0)) as listener:
         listener.listen()
         with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

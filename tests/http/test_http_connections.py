@@ -23,10 +23,10 @@ from starlette.types import Receive, Scope, Send
 from talk import settings_for
 from web import Web, access_for, modern, open_web
 
-from kros_mcp.http import connections
+from kros_mcp.http import connection_limits, h11_protocol
 from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
-from kros_mcp.http.serving import configuration
+from kros_mcp.http.uvicorn_server import uvicorn_config
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -97,9 +97,9 @@ async def web() -> AsyncIterator[Web]:
 @pytest.fixture
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what takes too long be found at once."""
-    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(connection_limits, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(h11_protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(h11_protocol, "BODY_SECONDS", 0.2)
 
 
 def call(**headers: str) -> bytes:
@@ -131,7 +131,7 @@ async def is_alive(web: Web) -> bool:
 async def test_a_head_without_an_end_is_answered_and_cut_off(
     web: Web, monkeypatch: pytest.MonkeyPatch, filler: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "DRAIN_BYTES", 2**20)
+    monkeypatch.setattr(h11_protocol, "DRAIN_BYTES", 2**20)
     async with wire(web.url) as client:
         await client.send(BEGINNING + filler * (1 if filler.endswith(b" ") else 5_000) + b"z" * 90_000)
         status, headers, told = await client.answer()
@@ -158,7 +158,7 @@ async def test_what_is_no_request_is_told_so(web: Web, junk: bytes) -> None:
 
 
 async def test_blank_lines_before_a_request_are_skipped(web: Web) -> None:
-    blank = b"\r\n" * connections.BLANK_LINES
+    blank = b"\r\n" * h11_protocol.BLANK_LINES
     right = call(authorization="Bearer agent")
     async with wire(web.url) as client:
         await client.send(blank + right + b"\r\n" + right + blank)
@@ -173,7 +173,7 @@ async def test_blank_lines_before_a_request_are_skipped(web: Web) -> None:
             assert (await client.answer())[0] == 200
 
 
-@pytest.mark.parametrize("blank", [b"\r\n" * (connections.BLANK_LINES + 1), b"\r", b"\r\r\n"])
+@pytest.mark.parametrize("blank", [b"\r\n" * (h11_protocol.BLANK_LINES + 1), b"\r", b"\r\r\n"])
 async def test_more_blank_lines_than_that_are_no_request(web: Web, blank: bytes) -> None:
     async with wire(web.url) as client:
         await client.send(blank + call(authorization="Bearer agent"))
@@ -183,7 +183,7 @@ async def test_more_blank_lines_than_that_are_no_request(web: Web, blank: bytes)
 
 async def test_blank_lines_do_not_hide_the_lines_of_a_head(web: Web) -> None:
     async with wire(web.url) as client:
-        await client.send(b"\r\n\r\n" + BEGINNING + b"a:\r\n" * (connections.HEAD_LINES + 1) + b"\r\n")
+        await client.send(b"\r\n\r\n" + BEGINNING + b"a:\r\n" * (h11_protocol.HEAD_LINES + 1) + b"\r\n")
         assert (await client.answer())[0] == 431
 
 
@@ -313,7 +313,7 @@ async def test_who_waits_for_leave_to_send_a_body_is_refused_before_it(web: Web)
 
 
 async def test_a_body_that_goes_on_after_its_refusal_is_cut_off(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "DRAIN_BYTES", 2**20)
+    monkeypatch.setattr(h11_protocol, "DRAIN_BYTES", 2**20)
     async with wire(web.url) as client:
         await client.send(BEGINNING + KNOWN + b"Content-Length: 1000000000000\r\n\r\n")
         assert (await client.answer())[0] == 413
@@ -331,8 +331,8 @@ async def test_of_a_head_that_was_refused_nothing_is_kept(web: Web) -> None:
 
 
 async def test_who_says_nothing_after_its_refusal_is_cut_off(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(connections, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(connection_limits, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(h11_protocol, "DRAIN_SECONDS", 0.1)
     async with wire(web.url) as client:
         await client.send(BEGINNING + STRANGER + b"Content-Length: 1000\r\n\r\n")
         assert (await client.answer())[0] == 401
@@ -343,7 +343,7 @@ async def test_who_says_nothing_after_its_refusal_is_cut_off(web: Web, monkeypat
 async def test_one_connection_too_many_makes_the_oldest_half_sent_head_give_way(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(connection_limits, "SWEEP_SECONDS", 0.02)
     async with (
         open_web(Simulator("reference"), access_for("agent"), max_connections=4) as web,
         wire(web.url) as kept,
@@ -394,8 +394,8 @@ async def test_where_every_connection_is_being_answered_another_is_told_to_try_a
 
 
 async def test_who_reads_nothing_of_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(connections, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(connection_limits, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(h11_protocol, "STALL_SECONDS", 0.1)
     ended = asyncio.Event()
 
     async def app(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -413,7 +413,7 @@ async def test_who_reads_nothing_of_its_answer_is_cut_off(monkeypatch: pytest.Mo
 
 
 async def test_who_reads_again_after_a_while_gets_its_answer_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(connection_limits, "SWEEP_SECONDS", 0.02)
     stalled, has_read, may_end, is_cut = [asyncio.Event() for _ in range(4)]
     most = b"x" * 20_000_000
 
@@ -436,7 +436,7 @@ async def test_who_reads_again_after_a_while_gets_its_answer_whole(monkeypatch: 
         await stalled.wait()
         rest = asyncio.create_task(reads.rest())
         await has_read.wait()
-        monkeypatch.setattr(connections, "STALL_SECONDS", 0.0)
+        monkeypatch.setattr(h11_protocol, "STALL_SECONDS", 0.0)
         await is_cut.wait()
         may_end.set()
         told = await rest
@@ -476,7 +476,7 @@ async def test_an_idle_connection_outlives_those_of_common_balancers() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
-    assert configuration(app, Settings()).timeout_keep_alive > 60
+    assert uvicorn_config(app, Settings()).timeout_keep_alive > 60
     async with open_listening(app, Settings(keep_alive_seconds=1)) as url, wire(url) as client:
         for _ in range(2):
             await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -502,7 +502,8 @@ async def test_an_old_client_gets_no_chunks(web: Web, *, opened: bool) -> None:
 def test_there_are_no_more_connections_than_the_system_permits(limit: int, connections: int, backlog: int) -> None:
     program = (
         f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, {limit}));"
-        "from kros_mcp.http.room import room_for; room = room_for(1_000); print(room.connections, room.backlog)"
+        "from kros_mcp.http.connection_limits import limits_for; limits = limits_for(1_000); "
+        "print(limits.connections, limits.backlog)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.split() == [str(connections), str(backlog)]
@@ -577,7 +578,7 @@ async def test_half_a_request_holds_up_no_stop(caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_a_head_of_very_many_lines_is_refused_before_it_is_read(web: Web, *, at_once: bool) -> None:
     """Each line costs the parser more than a plain request, and thousands fit into the bytes that a head may have."""
-    lines = b"a:\r\n" * (connections.HEAD_LINES + 1)
+    lines = b"a:\r\n" * (h11_protocol.HEAD_LINES + 1)
     async with wire(web.url) as client:
         for part in (BEGINNING + lines + b"\r\n",) if at_once else (BEGINNING, lines[:40], lines[40:]):
             await client.send(part)
@@ -606,16 +607,16 @@ async def test_what_a_stranger_sends_behind_a_request_is_not_answered(web: Web) 
 async def test_strangers_who_come_at_once_are_heard_a_few_in_each_turn(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "AT_ONCE", 2)
+    monkeypatch.setattr(connection_limits, "READS_A_TURN", 2)
     turn, heard, all_heard = 0, Counter[int](), asyncio.Event()
-    loop, read = asyncio.get_running_loop(), connections.Connection.data_received
+    loop, read = asyncio.get_running_loop(), h11_protocol.BoundedH11Protocol.data_received
 
     def count() -> None:
         nonlocal turn
         turn += 1
         loop.call_soon(count)
 
-    def note(connection: connections.Connection, data: bytes) -> None:
+    def note(connection: h11_protocol.BoundedH11Protocol, data: bytes) -> None:
         heard[turn] += 1
         read(connection, data)
         if heard.total() == len(strangers):
@@ -623,7 +624,7 @@ async def test_strangers_who_come_at_once_are_heard_a_few_in_each_turn(
 
     async with AsyncExitStack() as stack:
         strangers = [await stack.enter_async_context(wire(web.url)) for _ in range(7)]
-        monkeypatch.setattr(connections.Connection, "data_received", note)
+        monkeypatch.setattr(h11_protocol.BoundedH11Protocol, "data_received", note)
         loop.call_soon(count)
         for client in strangers:
             await client.send(BEGINNING + STRANGER)
@@ -639,7 +640,7 @@ async def test_a_body_of_very_many_chunks_is_refused(web: Web) -> None:
     request = modern("tools/list", None, authorization="Bearer agent")
     head = BEGINNING + raw(request["headers"]) + b"Transfer-Encoding: chunked\r\n\r\n"
     async with wire(web.url) as client:
-        await client.send(head + b"1\r\n \r\n" * (connections.CHUNKS + 1) + b"0\r\n\r\n")
+        await client.send(head + b"1\r\n \r\n" * (h11_protocol.CHUNKS + 1) + b"0\r\n\r\n")
         status, headers, _ = await client.answer()
         assert (status, headers["connection"]) == (400, "close")
 

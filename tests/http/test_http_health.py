@@ -119,10 +119,10 @@ async def test_a_change_of_the_state_is_logged_once_with_its_reason() -> None:
 async def test_a_service_that_has_not_looked_round_or_is_closing_is_not_ready(tmp_path: Path) -> None:
     async with opened(tmp_path / "journal", transport(Simulator())) as runtime:
         health = Health(runtime)
-        before = await health.look()
+        before = await health.check()
         await runtime.runner.looked_round.wait()
-        between = await health.look()
-    after = await health.look()
+        between = await health.check()
+    after = await health.check()
     assert [found["status"] for found in (before, between, after)] == ["not_ready", "ready", "not_ready"]
     assert (before["recovery"], before["journal"]) == ("not_done", "not looked at")
 
@@ -133,11 +133,11 @@ async def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_return(tmp
         await runtime.runner.looked_round.wait()
         health, other = Health(runtime, clock=clock), sqlite3.connect(path, isolation_level=None)
         other.execute("ALTER TABLE meta RENAME TO hidden")
-        broken = await health.look()
+        broken = await health.check()
         other.execute("ALTER TABLE hidden RENAME TO meta")
-        remembered = await health.look()
+        remembered = await health.check()
         clock.seconds += FRESH_SECONDS
-        mended = await health.look()
+        mended = await health.check()
         other.close()
     assert (broken["status"], broken["journal"]) == ("not_ready", "JOURNAL_UNUSABLE")
     assert remembered == broken, "it was not looked at again so soon"
@@ -150,10 +150,10 @@ async def test_a_journal_whose_file_was_exchanged_makes_the_service_unready_for_
         await runtime.runner.looked_round.wait()
         health = Health(runtime, clock=clock)
         kept = path.rename(tmp_path / "kept")
-        moved = await health.look()
+        moved = await health.check()
         clock.seconds += FRESH_SECONDS
         kept.rename(path)
-        back = await health.look()
+        back = await health.check()
     for found in (moved, back):
         assert (found["status"], found["journal"]) == ("not_ready", "JOURNAL_REPLACED")
 
@@ -164,15 +164,15 @@ async def test_a_locked_journal_is_waited_for_by_one_probe_alone(tmp_path: Path)
         await runtime.runner.looked_round.wait()
         health, other = Health(runtime, clock=clock), sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        locked = await health.look()
+        locked = await health.check()
         clock.seconds += FRESH_SECONDS
         with anyio.fail_after(0.5):
-            again = await health.look()
+            again = await health.check()
         other.execute("ROLLBACK")
         other.close()
         await runtime.runner.drain(10)
         clock.seconds += FRESH_SECONDS
-        free = await health.look()
+        free = await health.check()
     assert [found["journal"] for found in (locked, again, free)] == ["JOURNAL_SLOW", "JOURNAL_SLOW", "writable"]
 
 
@@ -183,11 +183,11 @@ async def test_krosai_down_is_told_and_does_not_make_the_service_unready(tmp_pat
         health = Health(runtime)
         with pytest.raises(KrosError), within(0.05):
             await runtime.desk.client.list_endpoints()
-        down = await health.look()
+        down = await health.check()
         way.out = False
         with pytest.raises(KrosError):
             await runtime.desk.client.list_endpoints()  # a key that is not taken is an answer too
-        up = await health.look()
+        up = await health.check()
     assert (down["status"], down["krosai"]["state"]) == ("ready", "unreachable")
     assert (up["status"], up["krosai"]["state"]) == ("ready", "reachable")
     assert down["krosai"]["since"]

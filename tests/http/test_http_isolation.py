@@ -8,8 +8,8 @@ from listening import ACCEPT, opening
 from talk import Person, Talk, Told, accept, item_of, wrote
 from web import Web, access_for, modern, open_web
 
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import EVERYTHING, Journal
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator
 

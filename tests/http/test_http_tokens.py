@@ -6,8 +6,7 @@ import pytest
 from issuer import PUBLIC_URL, URL, Clock, Issuer, entry, minted, open_http, tokens_file
 
 from kros_mcp.errors import SettingsError
-from kros_mcp.http.access import Access
-from kros_mcp.http.authentication import build_access
+from kros_mcp.http.access import Access, build_access
 from kros_mcp.http.tokens import read_tokens
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings

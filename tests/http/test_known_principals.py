@@ -10,12 +10,11 @@ import pytest
 from approvals_bench import AGENT, NIGHT, SUPPORT, Bench, open_bench, settings_for, text_of
 from issuer import Clock, entry, tokens_file
 
-from kros_mcp.http.access import Access
-from kros_mcp.http.authentication import build_access
+from kros_mcp.http.access import Access, build_access
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import moves
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Limits, Operation, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings

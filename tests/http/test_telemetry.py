@@ -1,6 +1,7 @@
 """What a conversation leaves in metrics and spans, and how it is sent away."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -12,12 +13,13 @@ from typing import Any
 
 import pytest
 from mcp import Client
+from opentelemetry import trace
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from seeing_bench import collecting, serving
 
 from kros_mcp.errors import SettingsError
-from kros_mcp.http.exporting import FLUSH_SECONDS, asks_for, exporting
+from kros_mcp.telemetry_export import FLUSH_SECONDS, asks_for, exporting
 
 HERE = Path(__file__).parent
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -167,6 +169,15 @@ def test_a_protocol_that_is_not_spoken_stops_the_start() -> None:
         pytest.fail("it began")
 
 
+def test_what_opentelemetry_instrument_has_set_up_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
+    monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
+    handlers = logging.getLogger("opentelemetry").handlers
+    with exporting({ENDPOINT: "http://127.0.0.1:9"}):
+        assert logging.getLogger("opentelemetry").handlers is handlers, "the SDK logs as it was set up to"
+
+
 def test_without_the_extra_the_start_says_how_to_install_it() -> None:
     program = (
         "import sys; sys.modules['opentelemetry.sdk.resources'] = None; from kros_mcp.cli import main; "
@@ -216,7 +227,7 @@ async def test_a_collector_that_never_answers_holds_up_neither_calls_nor_the_end
             served.stop()
             assert time.monotonic() - begun < FLUSH_SECONDS + 5
     assert served.process.returncode == 0
-    complaints = [line for line in served.lines if line["logger"] == "kros_mcp.http.exporting"]
+    complaints = [line for line in served.lines if line["logger"] == "kros_mcp.telemetry_export"]
     assert 1 <= len(complaints) <= 2
 
 
@@ -234,7 +245,7 @@ def test_words_of_a_client_are_no_names_of_spans() -> None:
     for method in ("made-up", "tools/list", "prompts/get", "tools/call"):
         name = {"mcp.method.name": method, "gen_ai.prompt.name": "someone"}
         with provider.get_tracer("test").start_as_current_span(f"{method} someone", attributes=name):
-            telemetry.method_is(method)
+            telemetry.hide_client_words(method)
 
     assert [span.name for span in kept.get_finished_spans()] == [
         "_OTHER",

@@ -101,7 +101,7 @@ async def keep_alive_answers(server: TcpServer, reader: asyncio.StreamReader, wr
         await writer.drain()
 
 
-class GateShutError(Exception):
+class StoppedError(Exception):
     pass
 
 

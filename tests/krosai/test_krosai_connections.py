@@ -4,23 +4,23 @@ import socket
 import anyio
 import httpx
 import pytest
-from krosai_doubles import KEY, ORDER, OWNED, GateShutError, TcpServer, keep_alive_answers, read_request, tcp_server
+from krosai_doubles import KEY, ORDER, OWNED, StoppedError, TcpServer, keep_alive_answers, read_request, tcp_server
 
-from kros_mcp.errors import NotSentError, OutcomeUnknownError
+from kros_mcp.errors import NotSentError, OutcomeUnknownError, SettingsError
 from kros_mcp.krosai import KrosClient, open_client
 from kros_mcp.krosai.connections import Connections, headers
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_gate_that_shuts_after_connecting_keeps_the_bytes_here() -> None:
+async def test_a_check_that_fails_after_connecting_keeps_the_bytes_here() -> None:
     asked = 0
 
     def shut_the_second_time() -> None:
         nonlocal asked
         asked += 1
         if asked > 1:
-            raise GateShutError
+            raise StoppedError
 
     gone = asyncio.Event()
 
@@ -29,7 +29,7 @@ async def test_a_gate_that_shuts_after_connecting_keeps_the_bytes_here() -> None
         gone.set()
 
     async with tcp_server(watch) as server, open_client(base_url=server.url, api_key=KEY) as client:
-        with pytest.raises(GateShutError):
+        with pytest.raises(StoppedError):
             await client.purchase(ORDER, idempotency_key="a", before_sending=shut_the_second_time)
         await gone.wait()
     assert server.received == [b""]
@@ -92,10 +92,10 @@ async def test_a_proxy_that_refuses_the_tunnel_sent_nothing(monkeypatch: pytest.
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
             async with open_client(base_url="https://kros.test/v1", api_key=KEY) as client:
                 with pytest.raises(NotSentError):
-                    await client.purchase(ORDER, idempotency_key="a", before_sending=lambda: asked.append("gate"))
+                    await client.purchase(ORDER, idempotency_key="a", before_sending=lambda: asked.append("check"))
         assert server.received[0].startswith(b"CONNECT ")
         assert KEY.encode() not in server.received[0]
-    assert asked == ["gate", "gate"]
+    assert asked == ["check", "check"]
 
 
 async def test_each_write_takes_a_fresh_connection_and_reads_share_one() -> None:
@@ -234,3 +234,10 @@ async def test_a_write_without_an_answer_ends_after_its_time_as_unknown(
     async with tcp_server(never_answer) as server, open_client(base_url=server.url, api_key=KEY) as client:
         with anyio.fail_after(5), pytest.raises(OutcomeUnknownError):
             await client.purchase(ORDER, idempotency_key="a")
+
+
+async def test_certificates_that_do_not_exist_are_an_error_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
+    async with open_client(base_url="https://api.krosai.com/v1", api_key="kros_test_x") as client:
+        with pytest.raises(SettingsError, match="SSL_CERT_FILE"):
+            client.warm_up()

@@ -293,7 +293,7 @@ async def test_a_write_that_left_through_a_proxy_and_is_not_answered_is_unknown(
 
 
 @pytest.mark.parametrize("way", ["http", "socks5"])
-async def test_a_gate_that_shuts_once_the_tunnel_stands_keeps_the_request_here(
+async def test_a_check_that_fails_once_the_tunnel_is_open_keeps_the_request_here(
     environment: pytest.MonkeyPatch, authority: Authority, way: str
 ) -> None:
     tunnels, scheme = WAYS[way]

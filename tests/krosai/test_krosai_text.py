@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from kros_mcp.characters import Harmless, escaped, visible
-from kros_mcp.krosai.sip import SipCredentials
+from kros_mcp.characters import EscapingStream, escaped, visible
+from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.text import clean, field, is_id, name, quoted, quoted_id
 from kros_mcp.krosai.wire import read_available, read_endpoint, read_phone_number
 from tests.support.hostile import INVISIBLE, LOOK_ALIKES, TERMINAL, deceiving, texts
@@ -87,10 +87,10 @@ def test_a_field_keeps_its_plain_name() -> None:
 @pytest.mark.parametrize("text", [*texts(2), *TERMINAL], ids=range(20))
 def test_a_harmless_stream_passes_on_what_is_seen_alone_and_keeps_json(text: str) -> None:
     inner = io.StringIO()
-    stream = Harmless(inner)
+    stream = EscapingStream(inner)
     stream.write(text)
     assert deceiving(inner.getvalue()) == set()
     assert deceiving(escaped(text), lines=False) == set()
     document = io.StringIO()
-    Harmless(document).write(json.dumps({"text": text}, ensure_ascii=False))
+    EscapingStream(document).write(json.dumps({"text": text}, ensure_ascii=False))
     assert json.loads(document.getvalue()) == {"text": text}

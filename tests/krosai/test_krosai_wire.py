@@ -14,7 +14,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.krosai.envelope import read_list, read_object
 from kros_mcp.krosai.exchange import Reply
 from kros_mcp.krosai.paging import Page
-from kros_mcp.krosai.refusals import settled
+from kros_mcp.krosai.refusals import judge_answer
 from kros_mcp.krosai.wire import has_ended, is_pending, read_available, read_endpoint, read_phone_number
 
 LISTS = ["phone_numbers", "numbers", "available", "inventory", "data", "items", "results", "list"]
@@ -113,7 +113,7 @@ def test_an_answer_to_a_write_whatever_it_holds_is_written_refused_or_unknown(
     names = ("status", "code", "errors", "error", "data", "success", "id", "statusCode")
     for answer in (body, dict.fromkeys(names, body), *({name: body} for name in names)):
         try:
-            assert settled(Reply(status, {}, "json", answer), method).status == status < 300
+            assert judge_answer(Reply(status, {}, "json", answer), method).status == status < 300
         except (ApiError, OutcomeUnknownError):
             continue
 
@@ -122,7 +122,7 @@ def test_an_answer_wrapped_without_end_breaks_nothing() -> None:
     body: Any = {"status": "failed"}
     for _ in range(900):
         body = {"data": body, "items": [body]}
-    assert settled(Reply(200, {}, "json", body), "POST").number is None
+    assert judge_answer(Reply(200, {}, "json", body), "POST").number is None
 
 
 @pytest.mark.parametrize("body", [{}, {"phone_numbers": None}, {"data": {}}, {"endpoints": []}, None, "[]", 0])
@@ -296,9 +296,9 @@ def test_an_endpoints_secret_is_not_read() -> None:
 
 
 def test_a_total_below_what_was_received_is_no_total() -> None:
-    assert Page.of("abc", total=2, offset=0).total is None
-    assert Page.of("abc", total=3, offset=0).total == 3
-    assert Page.of("", total=3, offset=9).total == 3
+    assert Page.read("abc", str, total=2, offset=0).total is None
+    assert Page.read("abc", str, total=3, offset=0).total == 3
+    assert Page.read("", str, total=3, offset=9).total == 3
 
 
 @unhurried
@@ -312,3 +312,12 @@ def test_clean_text_is_short_visible_and_on_one_line(text: str) -> None:
 
 def test_clean_text_keeps_what_people_write() -> None:
     assert clean("  Büro\u202e \n\x00Lagos\u200b ") == "Büro Lagos"
+
+
+@pytest.mark.parametrize(
+    ("stated", "country"),
+    [("ng", "NG"), ("Nigeria, free of charge", None), ("NGA", None), ("N1", None), ("\u00e9\u00e9", None), (7, None)],
+)
+def test_a_country_is_a_code_of_two_letters_or_it_is_not_known(stated: object, country: str | None) -> None:
+    record = {"id": "x", "e164": "+2348035550123", "country": stated}
+    assert read_available(record).country == read_phone_number(record).country == country

@@ -8,8 +8,8 @@ from krosai_doubles import (
     KEY,
     ORDER,
     OWNED,
-    GateShutError,
     Script,
+    StoppedError,
     described,
     every_httpx_error,
     speaking_to,
@@ -292,19 +292,19 @@ async def test_an_id_that_would_name_another_resource_is_never_sent(opaque: str)
     assert script.requests == []
 
 
-async def test_a_shut_gate_keeps_the_request_here() -> None:
+async def test_a_failed_check_keeps_the_request_here() -> None:
     script = Script(OWNED)
 
     def shut() -> None:
-        raise GateShutError
+        raise StoppedError
 
     async with speaking_to(script) as client:
-        with pytest.raises(GateShutError):
+        with pytest.raises(StoppedError):
             await client.purchase(ORDER, idempotency_key="a", before_sending=shut)
     assert script.requests == []
 
 
-async def test_a_gate_of_our_own_errors_is_not_taken_for_the_network() -> None:
+async def test_a_check_that_raises_our_own_error_is_not_taken_for_the_network() -> None:
     def shut() -> None:
         raise httpx.ReadTimeout("not the network's")
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import httpx
 
+from kros_mcp.journals.postgres import open_postgres
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.postgres import open_postgres
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Operation, Request
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.simulator import SimNumber, Simulator, transport

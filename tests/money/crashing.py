@@ -20,12 +20,12 @@ import anyio
 import httpx
 from bench import YES, settings_for
 
+from kros_mcp.journals.postgres import PostgresJournal
+from kros_mcp.journals.rows import Work
+from kros_mcp.journals.sql import StoredJournal
+from kros_mcp.journals.sqlite import SqliteJournal
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
-from kros_mcp.operations.journals.postgres import PostgresJournal
-from kros_mcp.operations.journals.rows import Work
-from kros_mcp.operations.journals.sqlite import SqliteJournal
-from kros_mcp.operations.journals.stored import StoredJournal
 from kros_mcp.operations.model import Request
 from kros_mcp.runtime import open_runtime
 

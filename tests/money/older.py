@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from kros_mcp.operations.journals import postgres_schema, sqlite_file
+from kros_mcp.journals import postgres_schema, sqlite_file
 from kros_mcp.settings import is_postgres
 
 SECRET = bytes(range(32))

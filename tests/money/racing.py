@@ -29,6 +29,7 @@ from bench import KEY, YES, settings_for
 from bench import open_journal as open_on
 
 from kros_mcp.errors import JournalError, KrosError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations import execution, recovery
 from kros_mcp.operations.acts.base import Act
@@ -36,7 +37,6 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import execute
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, Request
 
 Tell = Callable[[str], None]

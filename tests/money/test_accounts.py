@@ -62,7 +62,7 @@ async def test_a_great_many_operations_are_handed_over_at_once(
             if at % 2:
                 without.setattr(type(journal), "_tell", lambda *_: iter(()))
             ids.append((await journal.propose(draft(clock, f"+23480355501{at:02d}", account="old"))).id)
-    monkeypatch.setattr("kros_mcp.operations.journals.stored._MANY", 3)
+    monkeypatch.setattr("kros_mcp.journals.sql._MANY", 3)
     assert await adopt(journal) == 7
     told = {tuple(event.move for event in await journal.events(id_)) for id_ in ids}
     assert told == {("proposed", "adopted"), ("carried_over", "adopted")}

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
-from kros_mcp.operations.journals.sqlite_file import open_file
+from kros_mcp.journals.sqlite_file import open_file
 
 TOGETHER = 8
 

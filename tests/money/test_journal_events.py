@@ -14,10 +14,10 @@ from older import make_older
 from test_journal_contract import Opener, claim, clock, draft, journal, opener, settle
 
 from kros_mcp.errors import OperationError
+from kros_mcp.journals.rows import COLUMNS, encode
 from kros_mcp.operations import events, execution, moves
 from kros_mcp.operations.events import BOOKKEEPING, PERSON, By, MoveName, fold, without_bookkeeping
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.rows import COLUMNS, encode
 from kros_mcp.operations.model import Action, Channel, Operation, Seen, Settlement, Snapshot, State, StoredNumber
 from kros_mcp.operations.policy import Books
 

@@ -16,8 +16,8 @@ import pytest
 from bench import OTHER_MOBILES, Bench, open_bench, simulator
 
 from kros_mcp.errors import JournalError, KrosError
-from kros_mcp.operations.journals import placing, refused, sqlite_file
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals import files, journal_errors, sqlite_file
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.model import Operation, State
 
 pytestmark = [pytest.mark.anyio, pytest.mark.promise(13)]
@@ -86,7 +86,7 @@ async def test_a_server_whose_file_is_no_longer_the_one_it_opened_spends_nothing
             for attempt in (bench.execute(waiting), bench.buy(OTHER_MOBILES[3]), bench.desk.journal.check_writable()):
                 with pytest.raises(JournalError, match="until the server is started again") as caught:
                     await attempt
-                assert (caught.value.code, caught.value.charged) == (refused.REPLACED, "no")
+                assert (caught.value.code, caught.value.charged) == (journal_errors.REPLACED, "no")
             shutil.copyfile(copy, path)  # what was noticed once stays
         assert (len(bench.sim.charges), len(bench.posts())) == (charges, posts)
         assert bought.state is State.DONE
@@ -152,7 +152,7 @@ async def test_a_link_is_followed_to_a_new_journal_and_to_what_was_left_beside_i
         await journal.check_writable()
     path.unlink()
     assert link.is_symlink()
-    await refuses(f"sqlite:///{link}", refused.GONE)
+    await refuses(f"sqlite:///{link}", journal_errors.GONE)
 
 
 async def test_a_server_whose_link_is_led_elsewhere_spends_nothing(path: Path, tmp_path: Path) -> None:
@@ -188,13 +188,13 @@ async def test_a_plain_copy_of_a_running_servers_file_has_all_that_counts(path: 
 async def test_a_journal_that_was_moved_away_is_not_begun_anew(path: Path, url: str) -> None:
     killed_after(url, FIRST)
     path.rename(path.with_name("elsewhere"))
-    assert "journal.sqlite3-journal beside it" in await refuses(url, refused.GONE)
+    assert "journal.sqlite3-journal beside it" in await refuses(url, journal_errors.GONE)
     assert not path.exists()
 
 
 async def test_an_empty_file_is_never_a_new_journal(path: Path, url: str) -> None:
     path.touch()
-    assert f"{path} is empty" in await refuses(url, refused.EMPTY)
+    assert f"{path} is empty" in await refuses(url, journal_errors.EMPTY)
     assert path.stat().st_size == 0
 
 
@@ -202,7 +202,7 @@ async def test_a_database_without_any_table_is_never_a_new_journal(path: Path, u
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     assert path.stat().st_size > 0
-    await refuses(url, refused.EMPTY)
+    await refuses(url, journal_errors.EMPTY)
 
 
 @pytest.mark.parametrize("table", ["operations", "meta", "progress", "operation_events"])
@@ -210,7 +210,7 @@ async def test_a_journal_that_lacks_a_table_is_damaged(path: Path, url: str, tab
     async with open_journal(url):
         pass
     _run(path, f"DROP TABLE {table}")
-    await refuses(url, refused.DAMAGED)
+    await refuses(url, journal_errors.DAMAGED)
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM progress", "INSERT INTO progress SELECT * FROM progress"])
@@ -221,7 +221,7 @@ async def test_a_journal_that_does_not_say_any_more_how_far_it_has_come_takes_no
         _run(path, statement)
         with pytest.raises(JournalError) as caught:
             await bench.buy(FIRST)
-        assert (caught.value.code, bench.sim.charges) == (refused.DAMAGED, [])
+        assert (caught.value.code, bench.sim.charges) == (journal_errors.DAMAGED, [])
 
 
 @pytest.mark.parametrize("table", ["meta", "progress"])
@@ -229,14 +229,14 @@ async def test_a_journal_that_lacks_a_row_of_its_own_is_damaged(path: Path, url:
     async with open_journal(url):
         pass
     _run(path, f"DELETE FROM {table}")  # noqa: S608 - a table of these tests
-    await refuses(url, refused.DAMAGED)
+    await refuses(url, journal_errors.DAMAGED)
 
 
 async def test_a_file_whose_pages_were_overwritten_is_damaged(path: Path, url: str) -> None:
     async with open_journal(url):
         pass
     path.write_bytes(path.read_bytes()[:4096] + os.urandom(8192))
-    await refuses(url, refused.DAMAGED)
+    await refuses(url, journal_errors.DAMAGED)
 
 
 def test_a_new_journal_gets_its_name_when_it_is_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +246,7 @@ def test_a_new_journal_gets_its_name_when_it_is_whole(path: Path, monkeypatch: p
         assert not name.exists()
         with closing(sqlite3.connect(made)) as connection:
             named.extend(connection.execute("SELECT count(*) FROM meta WHERE name = 'secret'").fetchone())
-        placing.link(made, name)
+        files.link(made, name)
 
     monkeypatch.setattr(sqlite_file, "link", link)
     sqlite_file.open_file(path)[0].close()
@@ -263,10 +263,10 @@ def test_where_there_are_no_hard_links_a_file_still_gets_its_name_and_replaces_n
 
     monkeypatch.setattr(os, "link", no_links)
     sqlite_file.open_file(path)[0].close()
-    made = placing.new_beside(path)
+    made = files.new_beside(path)
     before = path.read_bytes()
     with pytest.raises(FileExistsError):
-        placing.link(made, path)
+        files.link(made, path)
     assert path.read_bytes() == before
 
 
@@ -307,7 +307,7 @@ async def test_an_older_file_beside_a_newer_log_of_an_earlier_version_is_whole_o
                 outcomes.add("whole")
         except JournalError as exc:
             outcomes.add(exc.code)
-    assert outcomes <= {"whole", refused.NOT_ITS_LOG, refused.DAMAGED}
+    assert outcomes <= {"whole", journal_errors.NOT_ITS_LOG, journal_errors.DAMAGED}
 
 
 async def test_a_file_and_log_that_a_killed_process_of_an_earlier_version_left_are_read_whole(
@@ -335,7 +335,7 @@ async def test_a_log_of_an_earlier_version_beside_a_file_that_keeps_none_is_refu
         log = path.with_name("journal.sqlite3-wal").read_bytes()
     path.write_bytes(ours)
     path.with_name("journal.sqlite3-wal").write_bytes(log)
-    assert "do not belong together" in await refuses(url, refused.NOT_ITS_LOG)
+    assert "do not belong together" in await refuses(url, journal_errors.NOT_ITS_LOG)
     assert path.read_bytes() == ours
 
 
@@ -355,7 +355,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 async def test_a_log_that_a_killed_process_left_is_undone_in_its_own_file_and_refused_beside_an_older_one(
     path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "SETTLING_SECONDS", 0.1)
+    monkeypatch.setattr(files, "SETTLING_SECONDS", 0.1)
     async with open_bench(simulator(), journal_url=url) as bench:
         await written_with(bench, *OTHER_MOBILES[:2])
         older = path.read_bytes()
@@ -368,7 +368,7 @@ async def test_a_log_that_a_killed_process_left_is_undone_in_its_own_file_and_re
         assert await journal.get(bought[-1].id) == bought[-1]
     path.write_bytes(older)
     log.write_bytes(left)
-    await refuses(url, refused.NOT_ITS_LOG)
+    await refuses(url, journal_errors.NOT_ITS_LOG)
     assert path.read_bytes() == older
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.desk import Desk
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.settings import Settings
 from tests.checks.benchmarks.growth import ACCOUNT, act, fill_sqlite, year_of
 

@@ -20,10 +20,10 @@ import pytest
 from bench import CANARY, OTHER_MOBILES, YES, Bench, open_bench, simulator
 
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError, SettingsError
+from kros_mcp.journals import postgres, postgres_schema
+from kros_mcp.journals.backends import open_journal, place
+from kros_mcp.journals.postgres_address import Address
 from kros_mcp.operations import moves
-from kros_mcp.operations.journals import postgres, postgres_schema
-from kros_mcp.operations.journals.backends import open_journal, place
-from kros_mcp.operations.journals.postgres_address import Address
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
@@ -216,8 +216,8 @@ async def test_who_may_only_read_can_read_the_books_and_spends_nothing(
 _FREEZING_AT_THE_START = """
 import anyio, os, signal, sys
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.journals import postgres_schema
-from kros_mcp.operations.journals.backends import open_journal, place
+from kros_mcp.journals import postgres_schema
+from kros_mcp.journals.backends import open_journal, place
 reading, seen = postgres_schema._version, []
 async def freeze(connection):
     seen.append(1)
@@ -320,7 +320,7 @@ def test_a_database_elsewhere_counts_as_unverified_unless_its_certificate_is_che
 
 
 async def test_without_the_extra_the_start_stops_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "kros_mcp.operations.journals.postgres")
+    monkeypatch.delitem(sys.modules, "kros_mcp.journals.postgres")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(SettingsError, match=r"kros-mcp\[postgres\] is not installed") as caught:
         async with open_journal("postgresql://host/db"):
@@ -468,7 +468,7 @@ _FREEZING = """
 import anyio, os, signal, sys
 from kros_mcp.errors import JournalError
 from kros_mcp.operations import moves
-from kros_mcp.operations.journals.backends import open_journal, place
+from kros_mcp.journals.backends import open_journal, place
 def freeze(operation, now, books):
     os.kill(os.getpid(), signal.SIGSTOP)
     return moves.claim(operation, now, reserved_cents=1)

@@ -16,9 +16,9 @@ from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, settings_for,
 from older import SECRET, make_older
 
 from kros_mcp.errors import JournalError
-from kros_mcp.operations.journals import sqlite_file
-from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.journals.rows import COLUMNS
+from kros_mcp.journals import sqlite_file
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.rows import COLUMNS
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
@@ -182,7 +182,7 @@ async def test_a_journal_that_another_process_locks_can_still_be_opened_and_read
 
 _OPENING = """
 import anyio, json, sys
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import model, moves
 from kros_mcp.errors import OperationError
 def take(operation, now, books):

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Filter
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, Settlement, State, new_operation_id
 
 pytestmark = pytest.mark.anyio

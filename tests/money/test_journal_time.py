@@ -10,12 +10,12 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from kros_mcp.journals import clock
+from kros_mcp.journals.clock import Machine, Progress, SharedTime, boot_id
+from kros_mcp.journals.postgres import open_postgres
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals import clock
-from kros_mcp.operations.journals.clock import Machine, Progress, SharedTime, boot_id
-from kros_mcp.operations.journals.postgres import open_postgres
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Action, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from tests.support.postgres_server import PostgresServer

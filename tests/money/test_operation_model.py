@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kros_mcp.errors import OperationError
+from kros_mcp.journals.rows import decode, encode
 from kros_mcp.operations import model, moves, schedule
-from kros_mcp.operations.journals.rows import decode, encode
 from kros_mcp.operations.model import (
     CODE_SECONDS,
     IN_FLIGHT,

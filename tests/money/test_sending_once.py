@@ -8,7 +8,7 @@ from bench import Bench, Clock, open_bench
 
 from kros_mcp import times
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
-from kros_mcp.krosai import Flight
+from kros_mcp.krosai.exchange import Flight
 from kros_mcp.operations import delivery, execution, lease, recovery
 from kros_mcp.operations.model import LEASE_SECONDS, State
 from kros_mcp.simulator import Simulator, open_server

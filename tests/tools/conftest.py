@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 import pytest
 from talk import ERAS, Clock
 
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import channels
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.simulator import Simulator
 
 

@@ -9,8 +9,8 @@ from mcp.types import PromptReference, ResourceTemplateReference
 from talk import Clock, Talk, item_of, open_talk, wrote
 
 from kros_mcp import numbering
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.completions import Kept

@@ -13,8 +13,8 @@ from talk import Talk, item_of, open_talk
 
 from kros_mcp.errors import JournalError
 from kros_mcp.http.health import Health
-from kros_mcp.operations.journals import refused, sqlite_file
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals import journal_errors, sqlite_file
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -113,7 +113,9 @@ async def test_its_probe_says_that_it_is_ready_and_only_reads(reference: Simulat
     assert (found["status"], found["journal"]) == ("ready", "readable")
 
 
-@pytest.mark.parametrize(("content", "code"), [(b"", refused.EMPTY), (b"no database at all " * 300, refused.DAMAGED)])
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", journal_errors.EMPTY), (b"no database at all " * 300, journal_errors.DAMAGED)]
+)
 @pytest.mark.parametrize("writable", [True, False])
 async def test_a_file_that_is_no_journal_is_refused_all_the_same(
     path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, code: str, *, writable: bool

@@ -6,8 +6,8 @@ import anyio
 import pytest
 from talk import Person, accept, item_of, open_talk, settings_for
 
-from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.run_rates import RunRates
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.operations.spending import RunRates
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import Simulator, transport
 

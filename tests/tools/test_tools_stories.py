@@ -10,8 +10,8 @@ import pytest
 from mcp import Client
 from talk import Clock, Person, Talk, Told, accept, item_of, open_talk, settings_for, told, wrote
 
+from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import moves
-from kros_mcp.operations.journals.sqlite import open_sqlite
 from kros_mcp.operations.model import Operation, Settlement, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server

@@ -1,4 +1,4 @@
-"""Around the approvals page: headers on every response, and no form that another page has sent."""
+"""What guards the approvals page: headers on every response, and no form that another page has sent."""
 
 import logging
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ HEADERS = {
 }
 
 
-class Guarded:
+class SecurityHeadersMiddleware:
     """Puts the headers on every response, those to unknown paths, wrong methods and failures included."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -30,32 +30,32 @@ class Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        begun = False
+        has_begun = False
 
-        async def send_guarded(message: Message) -> None:
-            nonlocal begun
+        async def send_with_headers(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                begun = True
+                has_begun = True
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
         # Without the app around it, the router answers 404 and 405 by itself, in here.
         inner = {name: value for name, value in scope.items() if name != "app"}
         try:
-            await self._app(inner, receive, send_guarded)
+            await self._app(inner, receive, send_with_headers)
         except Exception:
-            if begun:
+            if has_begun:
                 raise
             logger.exception("approvals page: unexpected failure")
             failed = PlainTextResponse("This page failed; see the journal for what was decided.\n", status_code=500)
-            await failed(inner, receive, send_guarded)
+            await failed(inner, receive, send_with_headers)
 
 
 def is_same_origin(request: Request, public_url: str | None) -> bool:
-    """Tell whether a form came from a page of this service; every browser of today says so in one way or both.
+    """Whether a form came from a page of this service; every browser of today says so in one way or both.
 
     Args:
-        request: Its Host is one of the service's names; the doors have seen to that.
+        request: Its Host is one of the service's names, as `HostOriginMiddleware` has checked.
         public_url: Where browsers see the service, if a proxy in between changes the Host.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")

@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Route, Router
 from kros_mcp import telemetry
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError, RefusedError
 from kros_mcp.http.access import Access
-from kros_mcp.http.approvals import deciding
-from kros_mcp.http.approvals.attempts import Attempts
-from kros_mcp.http.approvals.guard import Guarded, is_same_origin
-from kros_mcp.http.approvals.pages import page, style
-from kros_mcp.http.approvals.session import PATH, Session, Sessions
-from kros_mcp.http.approvals.waiting import Waiting
-from kros_mcp.http.bodies import ClientGoneError, read_body
+from kros_mcp.http.approvals.decision import decide
+from kros_mcp.http.approvals.guard import SecurityHeadersMiddleware, is_same_origin
+from kros_mcp.http.approvals.session import PATH, ApproverSession, ApproverSessions
+from kros_mcp.http.approvals.views import ApprovalViews, page, style
+from kros_mcp.http.bearer_auth import LONGEST_TOKEN
+from kros_mcp.http.rate_limit import SignInLimiter
+from kros_mcp.http.request_body import ClientGoneError, read_body
 from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.model import is_operation_id
@@ -30,7 +30,6 @@ from kros_mcp.tools.caller import CallerToken, Scope
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_CREDENTIAL = 16_384
 _MOST_FORM_BYTES = 64 * 1024
 """Anybody may send a form, so it holds the longest credential and little more."""
 _MOST_FIELDS = 10
@@ -48,7 +47,7 @@ def approval_routes(
     *,
     loopback: bool,
     clock: Callable[[], float] = time.time,
-    pace_clock: Callable[[], float] = time.monotonic,
+    limiter_clock: Callable[[], float] = time.monotonic,
 ) -> list[BaseRoute]:
     """Build the routes of the page.
 
@@ -57,36 +56,36 @@ def approval_routes(
         access: Who may sign in.
         loopback: Whether the service listens on this machine alone.
         clock: Unix seconds, for sessions.
-        pace_clock: Seconds that only go forward, for failed sign-ins.
+        limiter_clock: Seconds that only go forward, for failed sign-ins.
     """
     desk, settings = runtime.desk, runtime.settings
     secure = is_secure(settings, loopback=loopback)
-    sessions = Sessions(state_keys(settings), desk.account, clock, secure=secure)
-    approvals = Approvals(runtime, access, sessions, Attempts(pace_clock))
-    guarded = Guarded(approvals.router())
+    sessions = ApproverSessions(state_keys(settings), desk.account, clock, secure=secure)
+    approvals = ApprovalsPage(runtime, access, sessions, SignInLimiter(limiter_clock))
+    guarded = SecurityHeadersMiddleware(approvals.router())
     return [Route(PATH, guarded), Route(f"{PATH}/{{rest:path}}", guarded)]
 
 
 def is_secure(settings: Settings, *, loopback: bool) -> bool:
-    """Tell whether browsers reach the page by https, as they must unless it is on their own machine."""
+    """Whether browsers reach the page by https, as they must unless it is on their own machine."""
     if settings.public_url:
         return settings.public_url.startswith("https:")
     return not loopback
 
 
-class Approvals:
+class ApprovalsPage:
     """Answers the requests of the page."""
 
-    def __init__(self, runtime: Runtime, access: Access, sessions: Sessions, attempts: Attempts) -> None:
+    def __init__(self, runtime: Runtime, access: Access, sessions: ApproverSessions, sign_ins: SignInLimiter) -> None:
         self._desk = runtime.desk
         self._public_url = runtime.settings.public_url
         self._access = access
         self._sessions = sessions
-        self._attempts = attempts
-        self._waiting = Waiting(runtime.desk, runtime.rates)
+        self._sign_ins = sign_ins
+        self._views = ApprovalViews(runtime.desk, runtime.rates)
 
     def router(self) -> Router:
-        """Lay out the paths."""
+        """Return the router of the page's paths."""
         return Router(
             redirect_slashes=False,
             routes=[
@@ -101,17 +100,17 @@ class Approvals:
         )
 
     async def style(self, _: Request) -> Response:
-        """Answer the style sheet, to anybody."""
+        """Return the style sheet, to anybody."""
         return style()
 
     async def show_all(self, request: Request) -> Response:
         """Show what waits, or the form to sign in."""
         session = self._session(request)
         if session is None:
-            told = {"signed-in": _NO_COOKIE, "signed-out": _SIGNED_OUT}
-            return page("sign_in", None, to="", notice=told.get(request.url.query, ""))
+            notices = {"signed-in": _NO_COOKIE, "signed-out": _SIGNED_OUT}
+            return page("sign_in", None, to="", notice=notices.get(request.url.query, ""))
         try:
-            overview = await self._waiting.overview(session.principal)
+            overview = await self._views.overview(session.principal)
         except KrosError as exc:
             return page("trouble", session, status=503, sentence=exc.message)
         return page("list", session, overview=overview, refreshes=request.url.query != "still")
@@ -129,23 +128,23 @@ class Approvals:
         form = await _form(request)
         to = form.get("to", "") if is_operation_id(form.get("to", "")) else ""
         if not is_same_origin(request, self._public_url):
-            telemetry.refused("foreign_form")
+            telemetry.note_refusal("foreign_form")
             return page("sign_in", None, status=403, to=to, notice=_FOREIGN)
         address = request.client.host if request.client else "unknown"
-        seconds = self._attempts.begin(address)
+        seconds = self._sign_ins.begin(address)
         if seconds:
-            telemetry.refused("too_many_sign_ins")
-            told = f"Too many sign-ins failed from your address. Try again in {seconds} seconds."
-            refused = page("sign_in", None, status=429, to=to, notice=told)
+            telemetry.note_refusal("too_many_sign_ins")
+            notice = f"Too many sign-ins failed from your address. Try again in {seconds} seconds."
+            refused = page("sign_in", None, status=429, to=to, notice=notice)
             refused.headers["retry-after"] = str(seconds)
             return refused
         approver = await self._approver(form.get("credential", "").strip())
         if approver is None:
             logger.warning("approvals page: a sign-in from %s was refused", clean(address))
-            telemetry.refused("wrong_credential")
+            telemetry.note_refusal("wrong_credential")
             return page("sign_in", None, status=403, to=to, notice=_WRONG)
-        self._attempts.succeeded(address)
-        telemetry.caller_is(approver.caller.principal)
+        self._sign_ins.succeeded(address)
+        telemetry.note_caller(approver.caller.principal)
         response = _see_other(f"{PATH}/{to}" if to else f"{PATH}?signed-in")
         self._sessions.begin(response, approver)
         return response
@@ -153,27 +152,27 @@ class Approvals:
     async def sign_out(self, request: Request) -> Response:
         """Let the browser forget the session."""
         session, form = self._session(request), await _form(request)
-        if session is not None and not self._is_ours(request, session, form):
-            telemetry.refused("foreign_form")
+        if session is not None and not self._is_from_page(request, session, form):
+            telemetry.note_refusal("foreign_form")
             return page("trouble", session, status=403, sentence=_FOREIGN)
         response = _see_other(f"{PATH}?signed-out")
         self._sessions.end(response)
         return response
 
     async def decide(self, request: Request) -> Response:
-        """Write a decision down, and show what became of the operation."""
+        """Record a decision, and show what became of the operation."""
         operation_id = request.path_params["operation_id"]
         session, form = self._session(request), await _form(request)
         if session is None:
-            telemetry.refused("not_signed_in")
+            telemetry.note_refusal("not_signed_in")
             to = operation_id if is_operation_id(operation_id) else ""
             return page("sign_in", None, status=403, to=to, notice=_NOT_SIGNED_IN)
-        if not self._is_ours(request, session, form):
-            telemetry.refused("foreign_form")
+        if not self._is_from_page(request, session, form):
+            telemetry.note_refusal("foreign_form")
             return await self._one(session, operation_id, status=403, notice=_FOREIGN)
         reason = decisions.kept(form.get("reason", ""))
         try:
-            decided = await deciding.decide(
+            decided = await decide(
                 self._desk,
                 operation_id,
                 approver=session.principal,
@@ -182,40 +181,40 @@ class Approvals:
                 reason=reason,
             )
         except KrosError as exc:
-            telemetry.concerned(operation_id if is_operation_id(operation_id) else "", exc.code)
+            telemetry.note_operation(operation_id if is_operation_id(operation_id) else "", exc.code)
             if exc.code == "OWN_REQUEST":
-                telemetry.refused("own_request")
-            told = f"{exc.message} {exc.next_step if exc.code == 'QUOTE_CHANGED' else ''}".strip()
-            return await self._one(session, operation_id, status=_status(exc), notice=told, reason=reason)
-        telemetry.concerned(decided.id, decided.state)
+                telemetry.note_refusal("own_request")
+            notice = f"{exc.message} {exc.next_step if exc.code == 'QUOTE_CHANGED' else ''}".strip()
+            return await self._one(session, operation_id, status=_status(exc), notice=notice, reason=reason)
+        telemetry.note_operation(decided.id, decided.state)
         return _see_other(f"{PATH}/{operation_id}")
 
     async def _one(
-        self, session: Session, operation_id: str, *, status: int = 200, notice: str = "", reason: str = ""
+        self, session: ApproverSession, operation_id: str, *, status: int = 200, notice: str = "", reason: str = ""
     ) -> Response:
         try:
-            case = await self._waiting.one(operation_id, session.principal) if is_operation_id(operation_id) else None
+            view = await self._views.one(operation_id, session.principal) if is_operation_id(operation_id) else None
         except KrosError as exc:
             return page("trouble", session, status=503, sentence=notice or exc.message)
-        if case is None:
+        if view is None:
             return page("trouble", session, status=404, sentence="Nothing of that name was put to approvers here.")
-        return page("operation", session, status=status, case=case, notice=notice, reason=reason)
+        return page("operation", session, status=status, operation=view, notice=notice, reason=reason)
 
-    def _session(self, request: Request) -> Session | None:
-        """Open the session of somebody who may still approve, as far as that can be known."""
-        session = self._sessions.of(request)
+    def _session(self, request: Request) -> ApproverSession | None:
+        """Return the session of somebody who may still approve, as far as that can be known."""
+        session = self._sessions.read(request)
         if session is None or not self._access.still_approves(session.principal, session.mark):
             return None
-        telemetry.caller_is(session.principal)
+        telemetry.note_caller(session.principal)
         return session
 
-    def _is_ours(self, request: Request, session: Session, form: dict[str, str]) -> bool:
+    def _is_from_page(self, request: Request, session: ApproverSession, form: dict[str, str]) -> bool:
         given = form.get("form_token", "").encode()
         return is_same_origin(request, self._public_url) and hmac.compare_digest(given, session.form_token.encode())
 
     async def _approver(self, credential: str) -> CallerToken | None:
-        """Say whose credential it is, if it is good for approving and for nothing else."""
-        if not credential or len(credential) > _LONGEST_CREDENTIAL or not credential.isascii():
+        """Return whose credential it is, if it permits to approve and nothing else."""
+        if not credential or len(credential) > LONGEST_TOKEN or not credential.isascii():
             return None
         token = await self._access.verifier.verify_token(credential)
         if not isinstance(token, CallerToken) or token.caller.scopes != {Scope.APPROVE}:
@@ -227,7 +226,7 @@ async def _form(request: Request) -> dict[str, str]:
     """Read a form; empty if the body is none.
 
     Raises:
-        BodyTooLongError: Nobody fills the form in at such length.
+        BodyTooLongError: It is longer than the form's fields can be.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":

@@ -1,4 +1,4 @@
-"""The approver's session: a sealed cookie that every replica opens, and that no one else can make or read.
+"""The approver's session: an encrypted cookie that every replica opens, and that no one else can make or read.
 
 Nothing is stored. A session ends by itself 30 minutes after signing in, and with the token that it began with;
 signing out makes the browser forget it.
@@ -25,21 +25,21 @@ _LONGEST_COOKIE = 4096
 
 
 @dataclass(frozen=True)
-class Session:
+class ApproverSession:
     """A signed-in approver; the form token stands in every form, so that no other page can post one."""
 
     principal: str
     until: float
     form_token: str
     mark: str
-    """Of the token that it began with."""
+    """The mark of the token that it began with."""
 
 
-class Sessions:
-    """Seals sessions into cookies and opens them.
+class ApproverSessions:
+    """Encrypts sessions into cookies and reads them.
 
     Args:
-        keys: Secrets that replicas share; the first seals, all open.
+        keys: Secrets that replicas share; the first encrypts, all decrypt.
         account: Whose operations are decided here; a cookie of another account's page is worth nothing.
         clock: Unix seconds, of one clock for all replicas or nearly so.
         secure: Whether browsers keep the cookie from connections without https.
@@ -53,27 +53,27 @@ class Sessions:
         """Its name; `__Host-` would need a path that sends it to the tools as well."""
 
     def begin(self, response: Response, token: CallerToken) -> None:
-        """Start a session with a token that was found good; the browser keeps it."""
+        """Start a session with a valid token; the browser keeps it."""
         now = self._clock()
         until = now + SESSION_SECONDS
         if token.expires_at is not None:
             until = min(until, token.expires_at)
-        session = Session(token.caller.principal, until, secrets.token_urlsafe(24), token.mark)
-        sealed = self._fernet.encrypt_at_time(json.dumps(asdict(session)).encode(), int(now))
-        self._set(response, sealed.decode(), max(0, int(until - now)))
+        session = ApproverSession(token.caller.principal, until, secrets.token_urlsafe(24), token.mark)
+        encrypted = self._fernet.encrypt_at_time(json.dumps(asdict(session)).encode(), int(now))
+        self._set(response, encrypted.decode(), max(0, int(until - now)))
 
     def end(self, response: Response) -> None:
         """Let the browser forget the session."""
         self._set(response, "", 0)
 
-    def of(self, request: Request) -> Session | None:
-        """Open the session that a request bears; None if it bears none, or one that is over or not ours."""
-        sealed = request.cookies.get(self.cookie, "")
-        if not sealed or len(sealed) > _LONGEST_COOKIE or not sealed.isascii():
+    def read(self, request: Request) -> ApproverSession | None:
+        """Return the session that a request brings; None if it brings none, or one that is over or not ours."""
+        encrypted = request.cookies.get(self.cookie, "")
+        if not encrypted or len(encrypted) > _LONGEST_COOKIE or not encrypted.isascii():
             return None
         try:
-            session = Session(**json.loads(self._fernet.decrypt(sealed)))
-        except (InvalidToken, TypeError):  # the latter, sealed by a version with other fields
+            session = ApproverSession(**json.loads(self._fernet.decrypt(encrypted)))
+        except (InvalidToken, TypeError):  # the latter, encrypted by a version with other fields
             return None
         return session if self._clock() < session.until else None
 

@@ -27,8 +27,8 @@ class Prepared:
     """An act that may be sent now, as KrosAI was read again just before.
 
     Args:
-        send: Sends the one request of the act; the gate is called last before the bytes leave, and what it raises stops
-            them.
+        send: Sends the one request of the act; what it is given is called last before the bytes leave, and if that
+            raises, they do not.
         snapshot: What KrosAI shows of the number before the act, which proves nothing after it.
     """
 
@@ -83,7 +83,9 @@ class Act(ABC):
         """
 
     @abstractmethod
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
+    async def settle(
+        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+    ) -> Settlement:
         """Settle an act that KrosAI answered with success, by what the answer or the account shows.
 
         Raises:

@@ -49,18 +49,22 @@ class Configuration(Act):
         lacking: Routing = routing.missing(number, wanted)
         names = routing.names(lacking)
 
-        async def send(gate: BeforeSending) -> Written:
+        async def send(before_sending: BeforeSending) -> Written:
             return await desk.client.update_number(
-                number.id, lacking if names else wanted, idempotency_key=operation.id, before_sending=gate
+                number.id, lacking if names else wanted, idempotency_key=operation.id, before_sending=before_sending
             )
 
         return Prepared(send, Snapshot(lacking=names))
 
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
+    async def settle(
+        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+    ) -> Settlement:
         """Read a change back that was answered with success, and bring about what is lacking still."""
         number = await desk.client.get_number(operation.request.number_id)
         target = routing.wanted(operation.request)
-        applied = await routing.apply(desk.client, number, target, key=f"{operation.id}-again", before_sending=gate)
+        applied = await routing.apply(
+            desk.client, number, target, key=f"{operation.id}-again", before_sending=before_sending
+        )
         if applied.not_applied and (applied.deferred or written.status == HTTPStatus.ACCEPTED):
             raise OutcomeUnknownError("KrosAI accepted the change, and does not show it yet.")
         return _done(operation, applied)

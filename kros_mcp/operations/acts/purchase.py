@@ -145,14 +145,16 @@ class Purchase(Act):
             total_cents=quote.due_now_cents,
         )
 
-        async def send(gate: BeforeSending) -> Written:
-            return await desk.client.purchase(order, idempotency_key=operation.id, before_sending=gate)
+        async def send(before_sending: BeforeSending) -> Written:
+            return await desk.client.purchase(order, idempotency_key=operation.id, before_sending=before_sending)
 
         return Prepared(send, evidence.snapshot(reading))
 
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
+    async def settle(
+        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+    ) -> Settlement:
         """Settle a purchase that was answered with success: done if its number is named, or seen owned."""
-        del gate
+        del before_sending
         if _says_plainly(operation, written):
             return purchase_settings.bought(desk.settings, operation, written.number, seen=False)
         look = await self.look(desk, operation)

@@ -1,6 +1,7 @@
 """Which act carries an operation out."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from kros_mcp.operations.acts.base import Act
 from kros_mcp.operations.acts.configuration import CONFIGURATION
@@ -8,7 +9,7 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.model import Action, Operation
 
-ACTS: Mapping[Action, Act] = {act.action: act for act in (PURCHASE, RELEASE, CONFIGURATION)}
+ACTS: Final[Mapping[Action, Act]] = {act.action: act for act in (PURCHASE, RELEASE, CONFIGURATION)}
 """Every act; another one is a file beside these, listed here, and its tool."""
 
 

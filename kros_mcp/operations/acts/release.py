@@ -78,16 +78,21 @@ class Release(Act):
             )
         _require_ready(number)
 
-        async def send(gate: BeforeSending) -> Written:
+        async def send(before_sending: BeforeSending) -> Written:
             return await desk.client.release_number(
-                number.id, permanent=operation.request.permanent, idempotency_key=operation.id, before_sending=gate
+                number.id,
+                permanent=operation.request.permanent,
+                idempotency_key=operation.id,
+                before_sending=before_sending,
             )
 
         return Prepared(send)
 
-    async def settle(self, desk: Desk, operation: Operation, written: Written, gate: BeforeSending) -> Settlement:
+    async def settle(
+        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+    ) -> Settlement:
         """Settle a release that was answered with success: done unless the number still stands as it was."""
-        del gate
+        del before_sending
         try:
             look = await self.look(desk, operation)
         except KrosError:

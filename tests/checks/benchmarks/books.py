@@ -17,7 +17,7 @@ from pathlib import Path
 
 import anyio
 
-from kros_mcp.operations.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request
 from kros_mcp.settings import load_settings
 

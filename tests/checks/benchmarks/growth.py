@@ -24,12 +24,12 @@ from typing import Any
 import anyio
 import psycopg
 
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.rows import COLUMNS, encode
 from kros_mcp.operations import execution, moves
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.journal import Filter
-from kros_mcp.operations.journals.backends import open_journal
-from kros_mcp.operations.journals.rows import COLUMNS, encode
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, Settlement, State, new_operation_id
 from kros_mcp.settings import Settings
 from tests.support.postgres_server import open_postgres_server

@@ -9,8 +9,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from kros_mcp.errors import KrosError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.journals.backends import open_journal
 from kros_mcp.simulator import open_server
 
 from .approver import Approver

@@ -114,7 +114,7 @@ class WatchedKrosai(Simulator):
         self.app = _noting_requests(self.app)
         self._striking = self.faults.strike
         self.faults.strike = self._strike
-        self._service.on_request = self._arrived
+        self._pipeline.on_request = self._arrived
         self.protected = tuple(self._own_more(self.for_sale("GH")[:PROTECTED]))
         tuple(self._own_more(self.for_sale("EG")[:ABROAD]))
         wanted = [item for country in ONCE_OWNED_IN for item in self.for_sale(country)[::ONCE_OWNED_EACH]]

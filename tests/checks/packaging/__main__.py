@@ -24,7 +24,7 @@ OLDEST_TESTS = (
     "tests/tools/test_tools_stdio.py",
     "tests/tools/test_tools_progress.py",
     "tests/tools/test_tools_published.py",
-    "tests/http/test_http_jwt.py",
+    "tests/http/test_http_oauth.py",
     "tests/krosai",
 )
 SDIST_TESTS = ("tests/test_architecture.py", "tests/test_money.py", "tests/checks/packaging")

@@ -1,0 +1,87 @@
+"""An approver's decision on the page: on what was shown, by somebody else than who asked, and once."""
+
+import hmac
+import json
+from dataclasses import asdict
+from hashlib import sha256
+
+from kros_mcp.errors import OperationError, RefusedError
+from kros_mcp.operations import decisions, model
+from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.events import By
+from kros_mcp.operations.journal import missing
+from kros_mcp.operations.model import Channel, Operation, State
+
+_ON_THE_PAGE = " on the approvals page"
+
+
+def digest_of(operation: Operation) -> str:
+    """Return a digest of all that is asked and quoted, so that a form tells which quote its reader saw."""
+    shown = {
+        "id": operation.id,
+        "account": operation.account,
+        "principal": operation.principal,
+        "action": operation.action,
+        "e164": operation.e164,
+        "request": asdict(operation.request),
+        "quote": asdict(operation.quote),
+        "limits": asdict(operation.limits),
+        "expires_at": operation.expires_at,
+    }
+    return sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+
+def is_for_approvers(operation: Operation | None, account: str) -> bool:
+    """Whether an operation was put to the approvers of this account."""
+    return operation is not None and operation.account == account and operation.channel is Channel.APPROVER
+
+
+async def decide(
+    desk: Desk, operation_id: str, *, approver: str, digest: str, approving: bool, reason: str
+) -> Operation:
+    """Record a yes or a no; all that has to hold is checked in the transaction that stores it.
+
+    Args:
+        desk: The account's resources.
+        operation_id: What is decided on.
+        approver: The principal who decides.
+        digest: Of the quote that they saw.
+        approving: Whether it is a yes.
+        reason: Why, as `decisions.kept` made it.
+
+    Raises:
+        OperationError: `OPERATION_NOT_FOUND`, `TOO_LATE` or `QUOTE_CHANGED`; nothing was decided.
+        RefusedError: `OWN_REQUEST` or `NOT_PERMITTED`; nothing was decided.
+        JournalError: It was not decided, or that is not known, which the message then says.
+    """
+    chosen = (decisions.approval if approving else decisions.denial)(approver + _ON_THE_PAGE, reason)
+
+    def move(operation: Operation, now: float) -> Operation:
+        if not is_for_approvers(operation, desk.account):
+            raise missing(operation_id)
+        decisions.require_decidable(operation, approving=True)  # a yes is taken back at a terminal only
+        if operation.principal == approver:
+            raise RefusedError(
+                "You asked for this yourself, so another approver has to decide; nothing was decided.",
+                code="OWN_REQUEST",
+            )
+        if approving and desk.knows(operation.principal) is False:
+            raise RefusedError(
+                "Whoever asked for this is not known to this service any more, so it would not be carried out; nothing "
+                "was decided.",
+                code="NOT_PERMITTED",
+            )
+        if not hmac.compare_digest(digest_of(operation).encode(), digest.encode()):
+            raise OperationError(
+                "What was asked for is not what you were shown; nothing was decided.",
+                code="QUOTE_CHANGED",
+                next_step="Read it again, and decide then.",
+            )
+        return chosen(operation, now)
+
+    decided = await decisions.decide(desk.journal, operation_id, move, by=By(approver, "page"))
+    if not is_for_approvers(decided, desk.account):  # expired ones never reach the move
+        raise missing(operation_id)
+    if decided.state is State.EXPIRED:
+        raise model.past(decided)
+    return decided

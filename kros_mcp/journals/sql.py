@@ -1,0 +1,578 @@
+"""The journal's rules, once for every backend that speaks SQL: what each transaction reads and writes.
+
+A transaction is a generator: it yields a statement, receives the rows, and returns its result. A backend
+drives it, in a thread or in the event loop, and stores all of it or nothing.
+"""
+
+# ruff: noqa: S608 - statements are built from constants of this program; values go by marks
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from kros_mcp.errors import OperationError
+from kros_mcp.journals import completeness, generation
+from kros_mcp.journals.clock import Progress, Timekeeper
+from kros_mcp.journals.filters import condition
+from kros_mcp.journals.rows import (
+    COLUMNS,
+    EVENT_COLUMNS,
+    Work,
+    decode,
+    decode_event,
+    encode,
+    encode_event,
+    happened,
+    marks,
+)
+from kros_mcp.operations import adoption, audit_log, events, moves, restoration
+from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
+from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, Standing, busy, missing
+from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
+from kros_mcp.operations.policy import DAY_SECONDS, Books
+from kros_mcp.settings import Environment
+
+T = TypeVar("T")
+ASKING_WINDOW_SECONDS = 600.0
+MAX_PROMPTS_TURNED_DOWN = 3
+_MANY = 500
+_NEWEST_FIRST = "created_at DESC, rowid DESC"
+_EVENT = ("operation_id", "number", *EVENT_COLUMNS)
+_AS_INDEXED = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
+"""What the index `one_open` is for, in its very words: SQLite takes no other order of them for the same."""
+_WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
+_OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
+
+
+class StoredJournal(ABC):
+    """A journal in a table; a backend says where the table is, what the time is, and how to run a transaction."""
+
+    secret: bytes
+    only_reads = False
+    _table = "operations"
+    _events = "operation_events"
+    _meta = "meta"
+    _progress = "progress"
+    _for_update = ""
+    """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
+
+    def __init__(self, keeper: Timekeeper) -> None:
+        self._keeper = keeper
+        self._watch = generation.Watch()
+
+    @abstractmethod
+    async def _transact(self, work: Callable[[], Work[T]]) -> T:
+        """Run a transaction that writes; anybody who cancels it waits until it has ended."""
+
+    async def _transact_long(self, work: Callable[[], Work[T]]) -> T:
+        """Run a transaction that may take minutes."""
+        return await self._transact(work)
+
+    @abstractmethod
+    async def _look(self, work: Callable[[], Work[T]]) -> T:
+        """Run statements that only read."""
+
+    @abstractmethod
+    def _time(self) -> Work[float]:
+        """Give the journal's time."""
+
+    @abstractmethod
+    def _alone(self, account: str) -> Work[None]:
+        """Let no other transaction of this account propose or claim until this one ends."""
+
+    @abstractmethod
+    def _text_in(self, column: str, name: str) -> str:
+        """Write how a text is read out of a column of JSON."""
+
+    async def now(self) -> float:
+        """Give the journal's time, in Unix seconds."""
+        return await self._look(self._time)
+
+    async def waited(self, operation: Operation) -> float:
+        """Say how many seconds have certainly passed since an operation was sent; 0 if it was not."""
+        if operation.sent_at is None:
+            return 0.0
+        now = await self.now()
+        return max(0.0, self._keeper.waited(operation.sent_at, now))
+
+    async def propose(self, draft: Operation, *, by: By = SERVER) -> Operation:
+        """Store a draft, or answer the open operation that is the same."""
+        return await self._transact(lambda: self._propose(draft, by))
+
+    async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
+        """Run one move in a transaction, and store its event with it."""
+        return await self._transact(lambda: self._change(operation_id, move, by))
+
+    async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
+        """Run a move that also needs the books, in one transaction with the sums it sees."""
+        return await self._transact(lambda: self._claim(operation_id, move, committed_since, by))
+
+    async def events(self, operation_id: str) -> tuple[Event, ...]:
+        """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
+        sql = f"SELECT {', '.join(EVENT_COLUMNS)} FROM {self._events} WHERE operation_id = ? ORDER BY number"
+
+        def work() -> Work[tuple[Event, ...]]:
+            rows = yield sql, (operation_id,)
+            return tuple(decode_event(row) for row in rows)
+
+        return await self._look(work)
+
+    async def acknowledge(self, operation_id: str, *, by: By, words: str) -> None:
+        """Store an event that somebody knows of what was found about an operation; its row stays as it is."""
+
+        def work() -> Work[None]:
+            stored, _, now = yield from self._taken(operation_id)
+            event = events.acknowledged(now, by, words)
+            yield from self._tell_of(stored, event)
+            yield happened(stored, event)
+
+        await self._transact(work)
+
+    async def get(self, operation_id: str) -> Operation | None:
+        """Read one operation, expired if its time has come."""
+        return await self._first("id = ?", operation_id)
+
+    async def find(
+        self, identity: Identity, *, e164: str = "", inventory_id: str = "", number_id: str = ""
+    ) -> Operation | None:
+        """Find the newest operation of that identity for a number, by any of its names."""
+        names = {
+            "e164": e164,
+            self._text_in("request", "inventory_id"): inventory_id,
+            self._text_in("request", "number_id"): number_id,
+        }
+        mine = f"principal = ? AND action = ? ORDER BY {_NEWEST_FIRST} LIMIT 1"
+        for column, value in names.items():
+            if value:
+                where = f"account = ? AND {column} = ? AND {mine}"
+                found = await self._first(where, identity.account, value, identity.principal, str(identity.action))
+                if found is not None:
+                    return found
+        return None
+
+    async def due(self, account: str) -> tuple[Operation, ...]:
+        """List what needs attention: confirmed, sending, unknown, settings pending, or settled and to be looked at."""
+        open_now = "account = ? AND (state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1)"
+        watched = "account = ? AND look_at <= ? AND state IN ('done', 'failed') AND settings_pending = 0"
+
+        def work() -> Work[tuple[Operation, ...]]:
+            now = yield from self._time()
+            first = yield from self._select(f"{open_now} ORDER BY created_at", account, index="due")
+            then = yield from self._select(f"{watched} ORDER BY look_at", account, now, index="watched")
+            return first + then
+
+        return await self._look(work)
+
+    async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
+        """Sum what is spent and committed, by everybody and by one principal."""
+
+        def work() -> Work[Books]:
+            now = yield from self._time()
+            return (yield from self._books(account, principal, now, committed_since))
+
+        return await self._look(work)
+
+    async def standing(self, account: str) -> Standing:
+        """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
+        since = "coalesce(sent_at, created_at)"
+        table = f"{self._table}{self._by('one_open')}"
+        sql = f"SELECT state, count(*), min({since}) FROM {table} WHERE account = ? AND {_AS_INDEXED} "
+
+        def work() -> Work[Standing]:
+            now = yield from self._time()
+            still = f"AND (state NOT IN ({_WAITING}) OR expires_at > ?) GROUP BY state"
+            found = {state: (int(count), oldest) for state, count, oldest in (yield sql + still, (account, now))}
+            waiting = [found[state] for state in WAITING if state in found]
+            unknown, unknown_since = found.get(State.UNKNOWN, (0, None))
+            return Standing(
+                waiting=sum(count for count, _ in waiting),
+                waiting_since=min((oldest for _, oldest in waiting), default=None),
+                unknown=unknown,
+                unknown_since=unknown_since,
+            )
+
+        return await self._look(work)
+
+    async def expire(self, account: str) -> int:
+        """Write down what has waited too long, and give how many operations that has ended."""
+        late = f"account = ? AND {_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
+
+        def look() -> Work[bool]:
+            now = yield from self._time()
+            table = f"{self._table}{self._by('one_open')}"
+            return bool((yield f"SELECT 1 FROM {table} WHERE {late} LIMIT 1", (account, now)))
+
+        def work() -> Work[int]:
+            now = yield from self._time()
+            found = yield from self._select(f"{late}{self._for_update}", account, now, index="one_open")
+            for operation in found:
+                yield from self._stored(operation, moves.expire(operation, now), now, SERVER)
+            return len(found)
+
+        return await self._transact(work) if await self._look(look) else 0
+
+    async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:
+        """Name the principal who last bought each number; one that was bought elsewhere is left out."""
+
+        def work() -> Work[dict[str, str]]:
+            found: dict[str, str] = {}
+            for at in range(0, len(e164s), _MANY):
+                some = e164s[at : at + _MANY]
+                where = f"account = ? AND action = 'buy' AND state = 'done' AND e164 IN ({marks(some)})"
+                table = f"{self._table}{self._by('bought')}"
+                sql = f"SELECT e164, principal FROM {table} WHERE {where} ORDER BY settled_at, rowid"
+                rows = yield sql, (account, *some)
+                found.update((e164, principal) for e164, principal in rows)
+            return found
+
+        return await self._look(work)
+
+    async def sent_since(self, account: str, e164: str, since: float) -> tuple[Operation, ...]:
+        """List the operations on a number that were sent after a time, on the journal's clock."""
+        where = "account = ? AND e164 = ? AND sent_at > ?"
+        return await self._look(lambda: self._select(where, account, e164, since, index="by_number"))
+
+    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
+        """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
+        where = (
+            "account = ? AND e164 = ? AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"
+        )
+
+        def supersede() -> Work[None]:
+            yield from self._alone(account)
+            now = yield from self._time()
+            for operation in (yield from self._select(where + self._for_update, account, e164)):
+                chosen = tuple(sorted({*operation.settings_superseded, *names}))
+                yield from self._stored(operation, replace(operation, settings_superseded=chosen), now, by)
+
+        await self._transact(supersede)
+
+    async def accounts(self) -> dict[str, int]:
+        """Count the operations of each account, whoever it is."""
+
+        def work() -> Work[dict[str, int]]:
+            rows = yield f"SELECT account, count(*) FROM {self._table} GROUP BY account ORDER BY account", ()
+            return {account: int(count) for account, count in rows}
+
+        return await self._look(work)
+
+    async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:
+        """Hand all operations of one account to another, in one transaction, each with an event."""
+
+        def work() -> Work[int]:
+            for name in sorted((former, account)):
+                yield from self._alone(name)
+            now = yield from self._time()
+            open_now = f"account IN (?, ?) AND state IN ({_OPEN}) ORDER BY id{self._for_update}"
+            standing = yield from self._select(open_now, former, account)
+            for before, after in adoption.make_room(standing, former, now):
+                yield from self._stored(before, after, now, by)
+            event, count, last = events.adopted(account, now, by, words), 0, ""
+            page = f"account = ? AND id > ? ORDER BY id LIMIT {_MANY}{self._for_update}"
+            while rows := (yield from self._select(page, former, last)):
+                adoption.require_environment(rows, environment)
+                yield from self._tell_all(rows, event)
+                for row in rows:
+                    yield happened(replace(row, account=account), event)
+                count, last = count + len(rows), rows[-1].id
+            if not count:
+                raise adoption.nothing_to_adopt()
+            yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
+            return count
+
+        return await self._transact_long(work)
+
+    async def list_operations(
+        self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
+    ) -> tuple[Operation, ...]:
+        """List operations as they stand now, newest first unless told otherwise."""
+        beyond, order = (">", "ASC") if oldest_first else ("<", "DESC")
+
+        def work() -> Work[tuple[Operation, ...]]:
+            now = yield from self._time()
+            where, values = condition(wanted, now)
+            if after:
+                where += f" AND (created_at, rowid) {beyond} (SELECT created_at, rowid FROM {self._table} WHERE id = ?)"
+                values.append(after)
+            where += f" ORDER BY created_at {order}, rowid {order} LIMIT ?"
+            rows = yield from self._select(where, *values, limit)
+            return tuple(moves.expire(row, now) for row in rows)
+
+        return await self._look(work)
+
+    async def count(self, wanted: Filter = EVERYTHING) -> int:
+        """Count operations, by the same filter."""
+
+        def work() -> Work[int]:
+            now = yield from self._time()
+            where, values = condition(wanted, now)
+            rows = yield f"SELECT count(*) FROM {self._table} WHERE {where}", values
+            return int(rows[0][0])
+
+        return await self._look(work)
+
+    async def check_writable(self) -> None:
+        """Raise `JournalError` unless a row could be written now."""
+        sql = f"INSERT INTO {self._meta} VALUES ('writable', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+        def work() -> Work[None]:
+            yield sql, (secrets.token_bytes(8),)
+
+        await self._transact(work)
+
+    async def mark_restored(self, *, copied_at: float | None = None, by: By = SERVER) -> int:
+        """Write down that the journal was put back from a copy, and give how many operations that has ended."""
+
+        def work() -> Work[int]:
+            since = copied_at
+            if since is None:
+                since = yield from completeness.last_written(self._table, self._progress)
+            now = yield from self._time()
+            restless = f"state IN ('proposed', 'confirmed', 'sending'){self._for_update}"
+            found = yield from self._select(restless)
+            for operation in found:
+                yield from self._stored(operation, restoration.ended(operation, now), now, by)
+            yield from completeness.begin_anew(self._progress, self._meta, since)
+            return len(found)
+
+        return await self._transact_long(work)
+
+    async def lacks_since(self, account: str) -> float | None:
+        """Say after which time an account's purchases may be missing since a restore; None if none are."""
+        return await self._look(lambda: completeness.lacking_since(self._progress, self._meta, account))
+
+    async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
+        """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
+
+        def work() -> Work[bool]:
+            yield from self._alone(account)
+            now = yield from self._time()
+            if (yield from completeness.lacking_since(self._progress, self._meta, account)) is None:
+                return False
+            for operation in bought:
+                yield from self._insert(operation)
+                event = events.entered(operation, now, by)
+                yield from self._tell(operation.id, event)
+                yield happened(operation, event)
+            yield from completeness.complete(self._meta, account)
+            return True
+
+        return await self._transact(work)
+
+    async def _first(self, where: str, *values: object) -> Operation | None:
+        def work() -> Work[tuple[tuple[Operation, ...], float]]:
+            found = yield from self._select(where, *values)
+            if not found:  # which an earlier journal in place of this one would say of everything new
+                yield from self._same()
+            return found, (yield from self._time())
+
+        found, now = await self._look(work)
+        if found and moves.expire(found[0], now) != found[0] and not self.only_reads:
+            return await self.change(found[0].id, moves.expire)
+        return moves.expire(found[0], now) if found else None
+
+    def _guarded(self, work: Work[T]) -> Work[tuple[T, int, generation.Happened]]:
+        """Run a transaction that writes, if this is still the journal that was opened, and note how far it has come.
+
+        Returns:
+            The result, how far the journal has come with it, and what happened.
+        """
+        come_so_far = yield from self._same()
+        self._keeper.adopt(come_so_far)
+        result, wrote, noted = yield from generation.observed(work)
+        if wrote:
+            yield from generation.advance(self._progress, self._keeper.moment())
+        return result, come_so_far.moves + wrote, noted
+
+    def _committed(self, moves: int, noted: generation.Happened) -> None:
+        """Remember how far a transaction has brought the journal, and tell what happened in it."""
+        self._watch.reached(moves)
+        for operation, event in noted:
+            audit_log.tell(operation, event)
+
+    def _same(self) -> Work[Progress]:
+        """Read how far the journal has come, and raise unless it is still the one that was opened."""
+        seen = self._watch.moves
+        come_so_far = yield from generation.read(self._progress)
+        self._watch.require(come_so_far, seen)
+        return come_so_far
+
+    def _propose(self, draft: Operation, by: By) -> Work[Operation]:
+        yield from self._alone(draft.account)
+        yield from completeness.require_complete(self._progress, self._meta, draft.account)
+        now = yield from self._time()
+        mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
+        identity = (draft.account, draft.e164, draft.principal, str(draft.action))
+        for standing in (yield from self._select(f"{mine} AND state IN ({_OPEN}){self._for_update}", *identity)):
+            current = moves.expire(standing, now)
+            if current.state in OPEN and (current.state is not State.PROPOSED or current.asks_the_same(draft)):
+                return current
+            if current.state is State.PROPOSED:
+                reason = "Replaced by one with other settings or at another price."
+                current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
+            yield from self._stored(standing, current, now, by)
+        if (yield from self._in_flight(draft)):
+            raise busy(draft.e164)
+        turned_down = (
+            f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND error_code <> ? "
+            f"AND created_at > ? LIMIT {MAX_PROMPTS_TURNED_DOWN}"
+        )
+        since = now - ASKING_WINDOW_SECONDS
+        if len((yield from self._select(turned_down, *identity, SUPERSEDED, since))) >= MAX_PROMPTS_TURNED_DOWN:
+            raise OperationError(
+                f"The person has turned {draft.e164} down three times within ten minutes; nothing was done.",
+                code="ASKED_TOO_OFTEN",
+                next_step="Do not ask again now; go on with something else.",
+            )
+        yield from self._insert(draft)
+        event = events.proposed(draft, now, by)
+        yield from self._tell(draft.id, event)
+        yield happened(draft, event)
+        return draft
+
+    def _change(self, operation_id: str, move: Move, by: By) -> Work[Operation]:
+        stored, current, now = yield from self._taken(operation_id)
+        if current.state is not State.EXPIRED:
+            current = move(current, now)
+        if current.state in OPEN and stored.state not in OPEN:
+            yield from self._make_room(current, now, by)
+        return (yield from self._stored(stored, current, now, by))
+
+    def _make_room(self, reopened: Operation, now: float, by: By) -> Work[None]:
+        """End what waits for a yes beside an operation whose outcome is not certain any more.
+
+        Raises:
+            OperationError: `NUMBER_BUSY`, something is under way on the number.
+        """
+        others = f"account = ? AND e164 = ? AND id <> ? AND state IN ({_OPEN}){self._for_update}"
+        for stored in (yield from self._select(others, reopened.account, reopened.e164, reopened.id)):
+            if stored.state in IN_FLIGHT:
+                raise busy(reopened.e164)
+            current = moves.expire(stored, now)
+            if current.state in WAITING and (current.principal, current.action) == (
+                reopened.principal,
+                reopened.action,
+            ):
+                reason = f"How operation {reopened.id} on this number ended is not certain any more."
+                current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
+            yield from self._stored(stored, current, now, by)
+
+    def _claim(self, operation_id: str, move: Claim, committed_since: float, by: By) -> Work[Operation]:
+        found = yield from self._select("id = ?", operation_id)
+        if found:  # before its row is locked, as a proposal locks its account first too
+            yield from self._alone(found[0].account)
+            yield from completeness.require_complete(self._progress, self._meta, found[0].account)
+        stored, current, now = yield from self._taken(operation_id)
+        if current.state is not State.EXPIRED:
+            if (yield from self._in_flight(current)):
+                error = busy(current.e164)
+                told = {"reason": error.message, "code": error.code, "next_step": error.next_step}
+                current = moves.end(current, now, State.FAILED, **told)
+            else:
+                books = yield from self._books(current.account, current.principal, now, committed_since)
+                current = move(current, now, books)
+        return (yield from self._stored(stored, current, now, by))
+
+    def _taken(self, operation_id: str) -> Work[tuple[Operation, Operation, float]]:
+        """Read a row that is about to change: as it is stored, as it stands now, and the time."""
+        found = yield from self._select(f"id = ?{self._for_update}", operation_id)
+        if not found:
+            raise missing(operation_id)
+        now = yield from self._time()
+        return found[0], moves.expire(found[0], now), now
+
+    def _in_flight(self, operation: Operation) -> Work[bool]:
+        where = "account = ? AND e164 = ? AND id <> ? AND state IN ('sending', 'unknown') LIMIT 1"
+        return bool((yield from self._select(where, operation.account, operation.e164, operation.id)))
+
+    def _books(self, account: str, principal: str, now: float, committed_since: float) -> Work[Books]:
+        # What is under way is read before what is done: an operation that settles in between is then in one or both.
+        monthly = f"SELECT e164, principal, {self._text_in('quote', 'monthly_cents')} FROM {self._table} AS bought"
+        sending = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
+        under_way = yield f"{monthly}{self._by('one_in_flight')} WHERE {sending}", (account,)
+        # The release of another record, one that had ended before, gives nothing of a purchase up.
+        number_of_purchase = self._text_in("bought.number", "id")
+        number_of_release = self._text_in("later.request", "number_id")
+        released_since = (
+            f"SELECT 1 FROM {self._table} AS later WHERE later.account = bought.account AND later.e164 = bought.e164 "
+            "AND later.action = 'release' AND later.state = 'done' AND later.settled_at >= bought.settled_at "
+            f"AND coalesce({number_of_purchase} = {number_of_release}, TRUE)"
+        )
+        newer = (
+            f"account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done' AND NOT EXISTS ({released_since})"
+        )
+        recent = yield f"{monthly}{self._by('settled')} WHERE {newer}", (account, committed_since)
+        unseen = (
+            "account = ? AND look_at IS NOT NULL AND action = 'buy' AND state = 'done' "
+            f"AND NOT EXISTS ({released_since})"
+        )
+        bought = [*recent, *(yield f"{monthly}{self._by('watched')} WHERE {unseen}", (account,))]
+        sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
+        today = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
+        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {today}"
+        [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
+        committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
+        return Books(
+            spent_cents=int(spent),
+            own_spent_cents=int(own_spent),
+            bought=frozenset(e164 for e164, *_ in bought),
+            committed=committed,
+            own=frozenset(e164 for e164, buyer, _ in (*under_way, *bought) if buyer == principal),
+        )
+
+    def _by(self, index: str) -> str:
+        """Name the index to use, where the backend has to be told."""
+        del index
+        return ""
+
+    def _select(self, where: str, *values: object, alias: str = "one", index: str = "") -> Work[tuple[Operation, ...]]:
+        table = f"{self._table} AS {alias}{self._by(index) if index else ''}"
+        rows = yield f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE {where}", values
+        return tuple(decode(row) for row in rows)
+
+    def _stored(self, before: Operation, after: Operation, now: float, by: By) -> Work[Operation]:
+        after = events.signed(before, after, by)
+        if after != before:
+            assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
+            yield f"UPDATE {self._table} SET {assignments} WHERE id = ?", (*encode(after), after.id)
+        for event in events.between(before, after, now, by):
+            yield from self._tell_of(before, event)
+            yield happened(after, event)
+        return after
+
+    def _tell_of(self, before: Operation, event: Event) -> Work[None]:
+        """Store an event of an operation, and before its first one how it stood until then."""
+        number = yield from self._tell(before.id, event)
+        if number == 1:  # its row is older than its events
+            yield from self._insert_events([(before.id, 0, *encode_event(events.carried_over(before, event.at)))])
+
+    def _tell(self, operation_id: str, event: Event) -> Work[int]:
+        """Store an event behind the others of its operation, whose row is locked; answer which it is."""
+        place = f"(SELECT coalesce(max(number), 0) + 1 FROM {self._events} WHERE operation_id = ?)"
+        values = f"?, {place}, {marks(EVENT_COLUMNS)}"
+        sql = f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES ({values}) RETURNING number"
+        [(number,)] = yield sql, (operation_id, operation_id, *encode_event(event))
+        return int(number)
+
+    def _tell_all(self, operations: Sequence[Operation], event: Event) -> Work[None]:
+        """Store an event that many operations have in common."""
+        ids = [operation.id for operation in operations]
+        sql = f"SELECT operation_id, max(number) FROM {self._events} WHERE operation_id IN ({marks(ids)}) GROUP BY 1"
+        last: dict[str, int] = dict((yield sql, ids))
+        told = encode_event(event)
+        rows = [(id_, last.get(id_, 0) + 1, *told) for id_ in ids]
+        carried = [operation for operation in operations if operation.id not in last]
+        rows += [(row.id, 0, *encode_event(events.carried_over(row, event.at))) for row in carried]
+        yield from self._insert_events(rows)
+
+    def _insert_events(self, rows: Sequence[tuple[object, ...]]) -> Work[None]:
+        values = ", ".join([f"({marks(_EVENT)})"] * len(rows))
+        yield (
+            f"INSERT INTO {self._events} ({', '.join(_EVENT)}) VALUES {values}",
+            [each for row in rows for each in row],
+        )
+
+    def _insert(self, operation: Operation) -> Work[None]:
+        yield f"INSERT INTO {self._table} ({', '.join(COLUMNS)}) VALUES ({marks(COLUMNS)})", encode(operation)
