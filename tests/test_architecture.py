@@ -93,7 +93,7 @@ def test_the_simulator_imports_nothing_of_ours() -> None:
 def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
     program = (
         "import sys; import kros_mcp.cli, kros_mcp.server; from kros_mcp.tools.registry import build_tools; "
-        "build_tools(); print([name for name in ('httpx', 'phonenumbers', 'platformdirs', 'jinja2', "
+        "build_tools(); print([name for name in ('httpx', 'phonenumbers', 'platformdirs', 'jinja2', 'rich', "
         "'opentelemetry.metrics', 'opentelemetry.sdk', 'psycopg', 'kros_mcp.http', "
         "'kros_mcp.simulator') if name in sys.modules])"
     )

@@ -1,17 +1,40 @@
 """`kros-mcp backup`: a copy of the journal, taken while servers run."""
 
-import argparse
 import shlex
 from pathlib import Path
 
+import click
+
+from kros_mcp.commands.console import say
 from kros_mcp.errors import InvalidArgumentError, SettingsError
 from kros_mcp.journals.copies import Copied, back_up
 from kros_mcp.journals.sqlite_file import journal_path
 from kros_mcp.settings import is_postgres, load_settings
 from kros_mcp.times import minute
 
+_HELP = """\
+Copy the journal to a new file.
 
-def run(arguments: argparse.Namespace) -> int:
+Takes the copy while servers run; FILE, the new file, is whole and readable by you alone. It holds phone numbers, names
+and amounts, and no key. A copy of the journal's file by other programs is good only while nothing writes.
+
+Of a journal in PostgreSQL it says which pg_dump line takes the copy.
+"""
+_EPILOG = """\
+\b
+example:
+  kros-mcp backup /backups/kros-2026-05-03.sqlite3
+
+\b
+exit codes:
+  0 written   1 the file is there already, or PostgreSQL
+  2 usage or settings   3 journal unusable
+"""
+
+
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("file")
+def backup(file: str) -> int:
     """Write the copy, and say what is in it; of a database, say how its own program takes one.
 
     Returns:
@@ -22,19 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = load_settings()
     if is_postgres(settings.journal_url):
-        to = f"--file={shlex.quote(arguments.file)}"
+        to = f"--file={shlex.quote(file)}"
         line = f"pg_dump --format=custom --schema=kros_mcp {to} {target(settings.journal_url)}"
         print(f"The journal is in PostgreSQL, whose own program takes the copy:\n\n  {line}")
         return 1
-    copied = back_up(file_of(settings.journal_url), Path(arguments.file))
-    print(
-        f"{arguments.file} holds {told(copied)}. Anyone who can read it sees who bought what; keep it as the journal."
-    )
+    copied = back_up(file_of(settings.journal_url), Path(file))
+    say(f"{file} holds {described(copied)}. Anyone who can read it sees who bought what; keep it as the journal.")
     return 0
 
 
 def file_of(journal_url: str | None) -> Path:
-    """Name the journal's file.
+    """Return the path of the journal's file.
 
     Raises:
         InvalidArgumentError: It is in memory.
@@ -46,7 +67,7 @@ def file_of(journal_url: str | None) -> Path:
 
 
 def target(journal_url: str | None) -> str:
-    """Write a database as an argument of PostgreSQL's programs, without its password.
+    """Return a database as an argument of PostgreSQL's programs, without its password.
 
     Raises:
         SettingsError: The URL is none, or its driver is not installed.
@@ -64,8 +85,8 @@ def target(journal_url: str | None) -> str:
         raise SettingsError("KROS_JOURNAL_URL is not usable: it is no URL of a PostgreSQL database.") from None
 
 
-def told(copied: Copied) -> str:
-    """Say what a copy holds: how much, how many operations and of when the last is."""
+def described(copied: Copied) -> str:
+    """Return what a copy holds: its size, how many operations, and the time of the last."""
     size = f"{copied.size_bytes / 1_000_000:.1f} MB"
     if copied.last_at is None:
         return f"no operation yet ({size})"

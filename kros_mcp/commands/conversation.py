@@ -1,21 +1,100 @@
-"""The demo's agent and person: a real MCP client that talks to the real server over stdio."""
+"""The demo's agent and person: a real MCP client that talks to the real server over stdio, and how that is shown."""
 
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+import anyio
 from mcp import Client
 from mcp.client import ClientRequestContext
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import ElicitRequestParams, ElicitResult
 
-from kros_mcp.commands.stage import Stage, amount
+from kros_mcp.commands.console import prose_width, say, say_labelled, working
+from kros_mcp.money import show_again
 
 CALL_SECONDS = 30.0
+_LABEL_COLUMNS = 11
+
+
+class ClaimError(Exception):
+    """Something that the demo says is not so at the simulator."""
+
+
+class Stage:
+    """Shows a conversation line by line: who speaks, what is called, what is checked.
+
+    Args:
+        pace_seconds: How long to rest after each step.
+    """
+
+    def __init__(self, pace_seconds: float = 0.0) -> None:
+        self._pace_seconds = pace_seconds
+
+    async def scene(self, title: str, about: str) -> None:
+        """Begin a scene."""
+        print()
+        say(f"== {title} ".ljust(prose_width(), "="), "bold", always_folds=True)
+        say(about, "dim", always_folds=True)
+        print()
+        await self._rest()
+
+    async def person(self, text: str) -> None:
+        """Show what the person says."""
+        await self._line("person", text, "cyan")
+
+    async def agent(self, text: str) -> None:
+        """Show what the agent says."""
+        await self._line("agent", text, "blue")
+
+    async def call(self, tool: str, arguments: Mapping[str, Any]) -> None:
+        """Show a tool call; a confirmation code is for the server alone, and not shown."""
+        shown = {**arguments}
+        if shown.get("confirmation_code"):
+            shown["confirmation_code"] = "(the one from the answer)"
+        given = ", ".join(f"{name}={value}" for name, value in shown.items())
+        await self._line("  call", f"{tool}({given})", "yellow")
+
+    async def answer(self, sentence: str, facts: Sequence[str]) -> None:
+        """Show a tool's answer: the sentence to be spoken, and the facts beside it."""
+        await self._line("  answer", f'"{sentence}"')
+        for fact in facts:
+            say_labelled("", fact, columns=_LABEL_COLUMNS, style="dim", always_folds=True)
+
+    async def prompt(self, text: str, choice: str) -> None:
+        """Show the prompt that the client puts to the person, and what the person chooses."""
+        border = "." * (prose_width() - _LABEL_COLUMNS)
+        say_labelled("  prompt", border, columns=_LABEL_COLUMNS, always_folds=True)
+        for line in text.splitlines():
+            say_labelled(": ".rjust(_LABEL_COLUMNS + 2), line, columns=_LABEL_COLUMNS + 2, always_folds=True)
+        say_labelled("", border, columns=_LABEL_COLUMNS, always_folds=True)
+        await self._line("  choice", choice, "cyan")
+
+    async def krosai(self, text: str) -> None:
+        """Show what KrosAI does at this moment, unseen by person and agent."""
+        await self._line("  KrosAI", text, "red")
+
+    async def claim(self, text: str, *, holds: bool) -> None:
+        """Show a claim that has been checked.
+
+        Raises:
+            ClaimError: It does not hold.
+        """
+        if not holds:
+            raise ClaimError(text)
+        await self._line("  checked", text, "green")
+
+    async def _line(self, label: str, text: str, colour: str = "") -> None:
+        say_labelled(label, text, columns=_LABEL_COLUMNS, label_style=colour, always_folds=True)
+        await self._rest()
+
+    async def _rest(self) -> None:
+        if self._pace_seconds > 0:
+            await anyio.sleep(self._pace_seconds)
 
 
 @dataclass
@@ -45,7 +124,7 @@ class Conversation:
     person: Person
 
     async def call(self, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-        """Call a tool where people can see it, and answer its structured content."""
+        """Call a tool where people can see it, and return its structured content."""
         await self.stage.call(tool, arguments)
         answer = await self.ask(tool, **arguments)
         await self.stage.answer(answer["summary"], facts(answer))
@@ -53,7 +132,8 @@ class Conversation:
 
     async def ask(self, tool: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         """Call a tool out of sight."""
-        result = await self.client.call_tool(tool, arguments, read_timeout_seconds=CALL_SECONDS)
+        with working("the server works on it"):
+            result = await self.client.call_tool(tool, arguments, read_timeout_seconds=CALL_SECONDS)
         return dict(result.structured_content or {"summary": "The tool answered without structured content."})
 
 
@@ -74,24 +154,27 @@ async def open_conversation(
     needed = {"NO_PROXY": "127.0.0.1"} | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     server = StdioServerParameters(command=sys.executable, args=["-m", "kros_mcp"], env={**needed, **settings})
     transport = stdio_client(server, errlog=log)
-    async with Client(transport, elicitation_callback=person.answer if prompts else None) as client:
+    async with AsyncExitStack() as stack:
+        with working("a server starts"):
+            opening = Client(transport, elicitation_callback=person.answer if prompts else None)
+            client = await stack.enter_async_context(opening)
         yield Conversation(stage, client, person)
 
 
 def facts(answer: Mapping[str, Any]) -> list[str]:
-    """Pick the few facts of an answer that a reader wants beside its sentence."""
+    """Return the few facts of an answer that a reader wants beside its sentence."""
     if "code" in answer:
         return [f"{answer['code']}; charged: {answer['charged']}, changed: {answer['changed']}"]
     if "endpoints" in answer:
         return [f"{one['name']} ({one['type']}, {one['status']}): {one['endpoint_id']}" for one in answer["endpoints"]]
     if "numbers" in answer:
         return [
-            f"{one['e164']}, {one['type']}: {amount(one['due_now_cents'])} now, "
-            f"{amount(one['monthly_cents'])} every month"
+            f"{one['e164']}, {one['type']}: {show_again(one['due_now_cents'])} now, "
+            f"{show_again(one['monthly_cents'])} every month"
             for one in answer["numbers"]
         ]
     if "daily_budget_cents" in answer:
-        caps = [amount(answer[name]) for name in ("max_purchase_cents", "daily_budget_cents", "daily_room_cents")]
+        caps = [show_again(answer[name]) for name in ("max_purchase_cents", "daily_budget_cents", "daily_room_cents")]
         return ["at most {} for one purchase and {} in 24 hours; {} left".format(*caps)]
     known = [f"{answer['status']}; charged: {answer['charged']}, changed: {answer['changed']}"]
     if answer.get("operation_id"):

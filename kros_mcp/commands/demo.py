@@ -9,17 +9,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import click
 
-from kros_mcp.commands.stage import ClaimError, Stage
+from kros_mcp.commands.console import say
+from kros_mcp.commands.conversation import ClaimError, Stage
 from kros_mcp.commands.story import Story
 from kros_mcp.simulator import Simulator, open_server
 
 _LAST_LINES = 15
 
 
-def run(*, profile: str, pace_seconds: float) -> int:
+@click.command(help="Watch a whole conversation against the simulator.")
+@click.option(
+    "--profile", type=click.Choice(("reference", "guide")), default="reference", help="which dialect of KrosAI"
+)
+@click.option("--pace", type=float, default=0.0, metavar="SECONDS", help="pause after each step")
+def demo(profile: str, pace: float) -> int:
     """Show the story; 0 if every claim held, 1 if one did not."""
-    return anyio.run(_show, profile, pace_seconds)
+    return anyio.run(_show, profile, pace)
 
 
 async def _show(profile: str, pace_seconds: float) -> int:
@@ -32,19 +39,19 @@ async def _show(profile: str, pace_seconds: float) -> int:
                 async with open_server(sim) as base_url:
                     await Story(stage, sim, base_url, f"sqlite:///{Path(folder) / 'journal.sqlite3'}", log).play()
         except Exception as exc:  # noqa: BLE001 - the person is told in one line, whatever it was
-            _explain(stage, exc, log_path.read_text(encoding="utf-8", errors="replace"))
+            _explain(exc, log_path.read_text(encoding="utf-8", errors="replace"))
             return 1
     return 0
 
 
-def _explain(stage: Stage, exc: Exception, log: str) -> None:
+def _explain(exc: Exception, log: str) -> None:
     leaves = list(_leaves(exc))
     claims = [leaf for leaf in leaves if isinstance(leaf, ClaimError)]
     print()
     if claims:
-        stage.say(f"FAILED: this claim does not hold: {claims[0]}", "red")
+        say(f"FAILED: this claim does not hold: {claims[0]}", "red", always_folds=True)
     else:
-        stage.say(f"FAILED: the demo could not go on ({type(leaves[0]).__name__}: {leaves[0]}).", "red")
+        say(f"FAILED: the demo could not go on ({type(leaves[0]).__name__}: {leaves[0]}).", "red", always_folds=True)
     if log.strip():
         print("The server wrote:")
         print("\n".join(log.splitlines()[-_LAST_LINES:]))

@@ -3,18 +3,21 @@
 It prints all that it finds, changes nothing at KrosAI, and shows no secret.
 """
 
+import os
 import platform
 import re
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
+import click
 
 from kros_mcp import __version__
+from kros_mcp.commands.console import say, working
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
 from kros_mcp.commands.journal_check import check_journal
-from kros_mcp.commands.path_check import check_path
 from kros_mcp.errors import (
     AuthenticationError,
     ConnectionLostError,
@@ -30,6 +33,7 @@ from kros_mcp.errors import (
 from kros_mcp.http.tokens import read_tokens
 from kros_mcp.journals.backends import place
 from kros_mcp.krosai import clean, within
+from kros_mcp.krosai.transport import certificates, certificates_source, find_proxy, named_proxy
 from kros_mcp.money import show_cents
 from kros_mcp.operations.desk import open_krosai
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
@@ -38,6 +42,7 @@ NETWORK_SECONDS = 10.0
 _SHORTEST_SETTLE_SECONDS = 45.0  # a request that takes its full 30 seconds, and a lease
 _JWT_PARTS = 3
 _LONGEST_VALUE = 200
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 _MODES = {
     Confirmation.CONVERSATION: (
         "the client's prompt where it has one, else a sentence and a one-time code; a model could use the code "
@@ -51,16 +56,19 @@ _MODES = {
 }
 
 
-def run() -> int:
+@click.command(help="Check settings, journal, key and reachability, and say what to do.")
+def doctor() -> int:
     """Check everything and print every finding; the exit code is the gravest one's."""
-    print(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
-    print("These are the settings of this terminal; a client's own configuration may set others.")
+    say(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
+    say("These are the settings of this terminal; a client's own configuration may set others.")
     try:
         settings = load_settings()
     except SettingsError as exc:
         unchecked = warn("Journal, key and reachability are not checked.", "Correct the setting, then run this again.")
         return report([failed(exc), unchecked])
-    return report(anyio.run(_examine, settings))
+    with working("looking at the journal and at KrosAI"):
+        findings = anyio.run(_examine, settings)
+    return report(findings)
 
 
 async def _examine(settings: Settings) -> list[Finding]:
@@ -68,7 +76,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         *_settings(settings),
         *_callers(settings),
         *await check_journal(settings),
-        *await _way(settings),
+        *await _check_krosai(settings),
         _confirmation(settings),
         *_caps(settings),
     ]
@@ -81,11 +89,11 @@ def _settings(settings: Settings) -> list[Finding]:
         if name not in {"api_key", "simulator"} and (value := getattr(settings, name)) != field.default
     ]
     others = "The other settings have" if chosen else "Every other setting has"
-    return [of_key(settings), *map(ok, chosen), ok(f"{others} the default value.")]
+    return [check_key(settings), *map(ok, chosen), ok(f"{others} the default value.")]
 
 
-def of_key(settings: Settings) -> Finding:
-    """Say of which kind the key is; none of its characters but a public prefix is shown."""
+def check_key(settings: Settings) -> Finding:
+    """Return of which kind the key is; none of its characters but a public prefix is shown."""
     try:
         key = settings.require_api_key()
     except SettingsError as exc:
@@ -103,7 +111,7 @@ def of_key(settings: Settings) -> Finding:
 
 
 def _callers(settings: Settings) -> list[Finding]:
-    """Say whom the HTTP service would let in; a tokens file that it could not read would let nobody in."""
+    """Return whom the HTTP service would let in; with a tokens file that it cannot read, nobody."""
     if settings.tokens_file is None:
         return []
     try:
@@ -113,12 +121,57 @@ def _callers(settings: Settings) -> list[Finding]:
     return [ok(f"The tokens file names {len(names)} {'caller' if len(names) == 1 else 'callers'}.")]
 
 
-async def _way(settings: Settings) -> list[Finding]:
-    """Look at the way to KrosAI, and ask KrosAI if there is one."""
-    found = check_path(settings)
+async def _check_krosai(settings: Settings) -> list[Finding]:
+    """Check proxy and certificates, then ask KrosAI if they are usable."""
+    found = _path(settings)
     if any(finding.mark == "FAIL" for finding in found):
         return [*found, warn("KrosAI was not asked, since the way there is not usable.", "Correct that first.")]
     return [*found, *await _krosai(settings)]
+
+
+def _path(settings: Settings) -> list[Finding]:
+    """Return which proxy and which certificates requests use; KrosAI is not asked."""
+    return [_proxy(settings.base_url), *_certificates()]
+
+
+def _proxy(base_url: str) -> Finding:
+    try:
+        proxy = find_proxy(base_url)
+    except SettingsError as exc:
+        return failed(exc)
+    if proxy is not None:
+        return ok(f"KrosAI is reached through the proxy in {proxy.source}: {clean(proxy.place, _LONGEST_VALUE)}.")
+    if named := named_proxy(base_url):
+        return ok(f"KrosAI is reached directly: its host is exempt from the proxy in {named[0]}.")
+    return ok("KrosAI is reached directly: no proxy is set for it.")
+
+
+def _certificates() -> list[Finding]:
+    source = certificates_source()
+    try:
+        certificates()
+    except SettingsError as exc:
+        return [failed(exc)]
+    if source is None:
+        return [
+            ok("Certificates are checked by the list that comes with httpx: SSL_CERT_FILE and SSL_CERT_DIR are unset.")
+        ]
+    named = os.environ[source]
+    what = f"Certificates are checked by the authorities in {source} alone: {clean(named, _LONGEST_VALUE)}."
+    if source == "SSL_CERT_DIR" and not any(map(_is_rehashed, named.split(os.pathsep))):
+        return [
+            warn(f"{what} None can be found there.", "Name the files there by their hashes: openssl rehash FOLDER.")
+        ]
+    beside = (
+        " SSL_CERT_DIR is not read beside it." if source == "SSL_CERT_FILE" and "SSL_CERT_DIR" in os.environ else ""
+    )
+    return [ok(f"{what}{beside}")]
+
+
+def _is_rehashed(folder: str) -> bool:
+    """Whether a folder holds certificates under the names by which OpenSSL looks for them."""
+    path = Path(folder)
+    return path.is_dir() and any(_HASHED.fullmatch(file.name) for file in path.iterdir())
 
 
 async def _krosai(settings: Settings) -> list[Finding]:
@@ -150,7 +203,7 @@ async def _ask(found: dict[str, Finding | KrosError], scope: str, read: Callable
 
 
 def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Finding:
-    """Say what an answer means; two that mean the same become one line."""
+    """Return what an answer means; two that mean the same become one line."""
     if isinstance(answer, Finding):
         return answer
     host, code = settings.base_url, answer.code
@@ -231,12 +284,12 @@ def _approver(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
 
 def _own_caps(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
     day, month = settings.principal_daily_budget_cents, settings.principal_monthly_commitment_cents
-    told = [f"{show(day)} in any 24 hours"] if day is not None else []
-    told += [f"{show(month)} a month for what it bought"] if month is not None else []
-    return [ok(f"Of that, for {clean(settings.principal)} alone: {', '.join(told)}.")] if told else []
+    parts = [f"{show(day)} in any 24 hours"] if day is not None else []
+    parts += [f"{show(month)} a month for what it bought"] if month is not None else []
+    return [ok(f"Of that, for {clean(settings.principal)} alone: {', '.join(parts)}.")] if parts else []
 
 
 def _shown(value: object) -> str:
-    """Show a setting's value, without a password in an address."""
+    """Return a setting's value, without a password in an address."""
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return clean(re.sub(r"//[^/@]*@", "//***@", text), _LONGEST_VALUE)

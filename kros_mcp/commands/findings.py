@@ -1,10 +1,10 @@
-"""What the doctor finds: one line each, what to do beside it, and one exit code for all."""
+"""What doctor and reconcile find: a line each, what to do about it, and one exit code for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kros_mcp.commands.stage import paint, wrapped
+from kros_mcp.commands.console import say_labelled
 from kros_mcp.errors import KrosError
 
 _GRAVEST_FIRST = (2, 3, 4, 1)
@@ -23,22 +23,22 @@ class Finding:
 
 
 def ok(what: str) -> Finding:
-    """Say that something is as it should be."""
+    """Return that something is as it should be."""
     return Finding("ok", what)
 
 
 def warn(what: str, to_do: str) -> Finding:
-    """Say that something deserves a look; it fails nothing."""
+    """Return that something deserves a look; it fails nothing."""
     return Finding("warn", what, to_do)
 
 
 def fail(what: str, to_do: str, exit_code: int = 1) -> Finding:
-    """Say that something is wrong."""
+    """Return that something is wrong."""
     return Finding("FAIL", what, to_do, exit_code)
 
 
 def failed(exc: KrosError) -> Finding:
-    """Make an error a finding, with its own exit code."""
+    """Return an error as a finding, with its own exit code."""
     return fail(exc.message, exc.next_step, exc.exit_code)
 
 
@@ -49,14 +49,10 @@ def report(findings: Sequence[Finding]) -> int:
         0, or the gravest exit code of those that fail.
     """
     for finding in findings:
-        label = finding.mark.ljust(_LABEL_COLUMNS)
-        first, *others = wrapped(finding.what, first=label)
-        print(paint(label, _COLOURS[finding.mark]) + first[_LABEL_COLUMNS:])
-        for line in others:
-            print(line)
+        say_labelled(finding.mark, finding.what, columns=_LABEL_COLUMNS, label_style=_COLOURS[finding.mark])
         if finding.to_do:
-            for line in wrapped(finding.to_do, first=" " * _LABEL_COLUMNS + "-> "):
-                print(line)
+            arrow = "-> ".rjust(_LABEL_COLUMNS + 3)
+            say_labelled(arrow, finding.to_do, columns=len(arrow))
     failures = sum(finding.mark == "FAIL" for finding in findings)
     warnings = sum(finding.mark == "warn" for finding in findings)
     print()
@@ -66,7 +62,7 @@ def report(findings: Sequence[Finding]) -> int:
 
 
 def verdict(findings: Sequence[Finding]) -> int:
-    """Give 0, or the gravest exit code of those that fail."""
+    """Return 0, or the gravest exit code of those that fail."""
     failures = [finding.exit_code for finding in findings if finding.mark == "FAIL"]
     return min(failures, key=_GRAVEST_FIRST.index, default=0)
 

@@ -1,66 +1,145 @@
-"""`kros-mcp http`: the service that voice agents call."""
+"""`kros-mcp http`: the service that voice agents call, in one process or several."""
 
-import argparse
 import gc
 import importlib.util
 import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import anyio
+import click
+
+from kros_mcp.commands.group import simulator_option
+from kros_mcp.commands.stdio_server import our_error
 from kros_mcp.errors import SettingsError
 from kros_mcp.http import logs
-from kros_mcp.settings import load_settings
+from kros_mcp.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from kros_mcp.http.access import Access
 
 logger = logging.getLogger(__name__)
 
+_HELP = """\
+Serve over HTTP, for many callers.
+
+Streamable HTTP at /mcp, both protocol revisions. Who may call stands in KROS_TOKENS_FILE (kros-mcp token makes one),
+or in the JWTs of KROS_OAUTH_ISSUER. TLS is the proxy's in front of it; KROS_PUBLIC_URL says where clients reach it.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp http --simulator --no-auth     for the MCP Inspector, here alone
+  KROS_TOKENS_FILE=tokens.toml KROS_PUBLIC_URL=https://numbers.example.com \\
+    kros-mcp http --host 0.0.0.0
+  KROS_TOKENS_FILE=tokens.toml kros-mcp http --stateless --workers 4
+
+\b
+exit codes:
+  0 stopped   2 usage or settings   3 journal unusable
+"""
 _EXTRA = ("uvicorn", "jwt", "jinja2")
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class HttpOptions:
+    """How the service is to run, as the command line says.
+
+    Args:
+        host: Where to listen.
+        port: On which port.
+        no_auth: Let everybody in.
+        stateless: Keep no sessions.
+        workers: How many processes serve.
+        log_level: Which lines they log.
+    """
+
+    host: str
+    port: int
+    no_auth: bool
+    stateless: bool
+    workers: int
+    log_level: str
+
+
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.option("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
+@click.option(
+    # getaddrinfo would take 99999 for 34463.
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    metavar="PORT",
+    help="on which port (8000); 0 for any that is free",
+)
+@click.option("--no-auth", is_flag=True, help="let in whoever reaches it; on loopback only, for the MCP Inspector")
+@click.option(
+    "--stateless",
+    is_flag=True,
+    help="keep no sessions, so that any replica answers any legacy client; those then confirm by code alone",
+)
+@click.option(
+    "--workers",
+    type=int,
+    default=1,
+    metavar="N",
+    help="processes that share the port (1); more than one need --stateless",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(("error", "warning", "info", "debug")),
+    default="info",
+    help="which of its own lines it logs, as JSON on standard error (info)",
+)
+@simulator_option("replace KrosAI by a simulator in memory; needs no key")
+def http(host: str, port: int, *, no_auth: bool, stateless: bool, workers: int, log_level: str, simulator: bool) -> int:
     """Serve over HTTP until a signal comes.
 
     Raises:
         KrosError: A setting is wrong, the journal cannot be used, or nobody would be asked who they are.
     """
+    options = HttpOptions(host, port, no_auth, stateless, workers, log_level)
     # Nothing that the imports allocate is garbage, and looking for it takes a tenth of the start.
     gc.disable()
     try:
-        return _serve(arguments)
+        return _serve(options, simulator=simulator)
     finally:
         gc.enable()
 
 
-def _serve(arguments: argparse.Namespace) -> int:
-    settings = load_settings(simulator=arguments.simulator)
+def _serve(options: HttpOptions, *, simulator: bool) -> int:
+    settings = load_settings(simulator=simulator)
     settings.require_api_key()
     _require_the_extra()
-    logs.configure(arguments.log_level)
-    from kros_mcp.commands.serving import access_of, serve_here  # noqa: PLC0415 - after the settings, which may stop the start
-    from kros_mcp.http.uvicorn_server import ListenAddress, bind  # noqa: PLC0415
+    logs.configure(options.log_level)
+    from kros_mcp.http.uvicorn_server import ListenAddress, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
-    address = ListenAddress(arguments.host, arguments.port)
-    access = access_of(settings, address, no_auth=arguments.no_auth)
-    if arguments.workers != 1:
+    access = access_of(settings, options)
+    if options.workers != 1:
         from kros_mcp.commands import workers  # noqa: PLC0415 - one process needs none of it
 
-        settings = workers.settings_for_all(settings, arguments)
+        settings = workers.settings_for_all(settings, options)
     try:
-        listener = bind(address)
+        listener = bind(ListenAddress(options.host, options.port))
     except OSError as exc:
-        raise SettingsError(f"Nothing can listen at {address.host}:{address.port}: {exc.strerror}.") from exc
+        raise SettingsError(f"Nothing can listen at {options.host}:{options.port}: {exc.strerror}.") from exc
     host, port = listener.getsockname()[:2]
 
     def announce() -> None:
         logger.info("kros-mcp: serving http://%s:%s/mcp", f"[{host}]" if ":" in host else host, port)
 
     code = 0
-    if arguments.workers != 1:
-        code = workers.run(settings, arguments, listener, announce, _tell_the_end)
+    if options.workers != 1:
+        code = workers.run(settings, options, listener, announce, _announce_the_end)
     else:
-        serve_here(settings, access, arguments, listener, announce, _tell_the_end)
+        serve_in_this_process(settings, access, options, listener, announce, _announce_the_end)
     logger.info("kros-mcp: stopped")
     return code
 
 
-def _tell_the_end() -> None:
+def _announce_the_end() -> None:
     logger.info("kros-mcp: stopping; what is being sent is settled first")
 
 
@@ -72,3 +151,69 @@ def _require_the_extra() -> None:
             f"The HTTP service needs the extra kros-mcp[http], which is not installed ({', '.join(lacking)} missing).",
             next_step="Install it: uv tool install '.[http]', or uv run --extra http kros-mcp.",
         )
+
+
+def serve_in_this_process(
+    settings: Settings,
+    access: "Access | None",
+    options: HttpOptions,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    stopping: Callable[[], None],
+) -> None:
+    """Serve in this process until a signal comes; `ready` and `stopping` are called when it is so.
+
+    Raises:
+        KrosError: The service cannot be opened.
+    """
+    from kros_mcp.http.uvicorn_server import ListenAddress, serve  # noqa: PLC0415 - uvicorn, which a parent of workers needs not
+    from kros_mcp.telemetry_export import exporting  # noqa: PLC0415 - see below
+
+    async def go() -> None:
+        loopback, stateless = ListenAddress(options.host, options.port).is_loopback, options.stateless
+        await serve(settings, access, listener, loopback=loopback, stateless=stateless, ready=ready, stopping=stopping)
+
+    try:
+        with exporting():
+            # Quicker than the loop of asyncio itself; `uvicorn[standard]` brings it wherever it exists.
+            anyio.run(go, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
+    except BaseExceptionGroup as group:
+        raise our_error(group) from None
+
+
+def access_of(settings: Settings, options: HttpOptions) -> "Access | None":
+    """Return who may call; None lets everybody in.
+
+    Raises:
+        SettingsError: Nobody is known, or everybody would be let in who should not be.
+    """
+    from kros_mcp.http.access import build_access  # noqa: PLC0415 - the extra, which may be missing
+    from kros_mcp.http.uvicorn_server import ListenAddress  # noqa: PLC0415 - the same
+
+    if not options.no_auth:
+        return build_access(settings)
+    if not ListenAddress(options.host, options.port).is_loopback:
+        raise SettingsError(
+            f"--no-auth lets everybody in who reaches {options.host}, so it goes with a loopback address only.",
+            next_step="Leave --host out, or give callers tokens: kros-mcp token --help.",
+        )
+    if settings.public_url or settings.allowed_hosts or settings.allowed_origins:
+        raise SettingsError(
+            "--no-auth lets everybody in, and KROS_PUBLIC_URL, KROS_ALLOWED_HOSTS or KROS_ALLOWED_ORIGINS would open "
+            "it to others than this machine.",
+            next_step="Unset them, or give callers tokens: kros-mcp token --help.",
+        )
+    if settings.tokens_file or settings.oauth_issuer:
+        raise SettingsError(
+            "--no-auth lets everybody in, and KROS_TOKENS_FILE or KROS_OAUTH_ISSUER says who may call: only one of "
+            "both can be meant.",
+            next_step="Leave --no-auth out, or unset them.",
+        )
+    if settings.environment == "live":
+        raise SettingsError(
+            "--no-auth lets everybody on this machine in, and KROS_API_KEY is a live key, which spends money.",
+            next_step="Use a key that begins with kros_test_, or --simulator; or give callers tokens: kros-mcp token "
+            "--help.",
+        )
+    settings.require_principal()
+    return None

@@ -1,12 +1,12 @@
-"""The doctor's look at the journal: where it stands, who can read it, and what in it is unsettled."""
+"""What the doctor checks of the journal: where it is, who can read it, and what in it is unsettled."""
 
 import os
 import stat
 from pathlib import Path
 
-from kros_mcp.commands.books.choosing import account_of, is_foreign, short
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
-from kros_mcp.commands.watched import TOLD_SECONDS, is_named_but_not_listed, was_corrected_lately
+from kros_mcp.commands.history import RECENT_SECONDS, is_named_but_not_listed, was_corrected_recently
+from kros_mcp.commands.selection import account_of, is_foreign, short
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.journals.backends import open_journal, place
 from kros_mcp.journals.journal_errors import REMEDIES, restored
@@ -16,14 +16,14 @@ from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.settings import Settings, is_postgres
 
 PRIVATE_MODE = 0o600
-_MOST_TOLD = 100
+_MOST_LISTED = 100
 _SHOWN = 5
-_LOOKED_BACK_SECONDS = TOLD_SECONDS + 33 * 86_400.0
+_LOOKED_BACK_SECONDS = RECENT_SECONDS + 33 * 86_400.0
 """An approver may take 30 days, and what is sent then is watched for a day or two."""
 
 
 async def check_journal(settings: Settings) -> list[Finding]:
-    """Open the journal as the server would, and look at what stands in it."""
+    """Open the journal as the server would, and check what is in it."""
     url = settings.journal_url
     path = None if is_postgres(url) else journal_path(url)
     mode_before = _mode(path)
@@ -117,10 +117,10 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
     counted = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
     whose = "Operations" if account is None else "Operations of this account"
     found = [ok(f"{whose}: {counted or 'none yet'}.")]
-    unknown = await journal.list_operations(Filter(account=account, states=(State.UNKNOWN,)), limit=_MOST_TOLD)
+    unknown = await journal.list_operations(Filter(account=account, states=(State.UNKNOWN,)), limit=_MOST_LISTED)
     found += [_unknown(one) for one in unknown]
-    found += await _turned_out_otherwise(journal, account)
-    proposed = await journal.list_operations(Filter(account=account, states=(State.PROPOSED,)), limit=_MOST_TOLD)
+    found += await _corrections(journal, account)
+    proposed = await journal.list_operations(Filter(account=account, states=(State.PROPOSED,)), limit=_MOST_LISTED)
     waiting = [one for one in proposed if one.channel is Channel.APPROVER]
     if waiting:
         found.append(
@@ -130,7 +130,7 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
             )
         )
     unsettled = Filter(states=(State.UNKNOWN, State.SENDING, State.CONFIRMED))
-    of_all = await journal.list_operations(unsettled, limit=_MOST_TOLD)
+    of_all = await journal.list_operations(unsettled, limit=_MOST_LISTED)
     others = [one for one in of_all if is_foreign(one, account)]
     if others:
         found.append(
@@ -144,15 +144,15 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
     return found
 
 
-async def _turned_out_otherwise(journal: Journal, account: str | None) -> list[Finding]:
-    """Tell of outcomes of the last days that were not what was told, or that KrosAI has not shown yet."""
+async def _corrections(journal: Journal, account: str | None) -> list[Finding]:
+    """Return the outcomes of the last days that were corrected, or that KrosAI has not shown yet."""
     now = await journal.now()
     sent = (State.DONE, State.FAILED, State.UNKNOWN)
     corrected, not_listed = [], []
     async for operation in every(journal, Filter(account=account, states=sent, since=now - _LOOKED_BACK_SECONDS)):
-        if was_corrected_lately(operation, now):
+        if was_corrected_recently(operation, now):
             corrected.append(operation)
-        if is_named_but_not_listed(operation) and now - (operation.settled_at or now) < TOLD_SECONDS:
+        if is_named_but_not_listed(operation) and now - (operation.settled_at or now) < RECENT_SECONDS:
             not_listed.append(operation)
     found = []
     if corrected:
@@ -184,7 +184,7 @@ def _listed(operations: list[Operation]) -> str:
 
 
 def _mode(path: Path | None) -> int | None:
-    """Read the permission bits, where the system has them and the file is there."""
+    """Return the permission bits, where the system has them and the file is there."""
     if path is None or os.name == "nt":
         return None
     try:

@@ -1,19 +1,26 @@
 """`kros-mcp simulator`: a local KrosAI over HTTP."""
 
 import anyio
+import click
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.simulator import Simulator, open_server
 
 
-def run(*, host: str, port: int, profile: str) -> int:
+@click.command(help="Serve a local KrosAI over HTTP.")
+@click.option("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
+@click.option("--port", type=int, default=8100, help="on which port (8100)")
+@click.option(
+    "--profile", type=click.Choice(("reference", "guide")), default="reference", help="which dialect of KrosAI"
+)
+def simulator(host: str, port: int, profile: str) -> int:
     """Serve until interrupted, and say how to point the server at it."""
 
     async def serve() -> None:
-        simulator = Simulator(profile="guide" if profile == "guide" else "reference")
-        async with open_server(simulator, host=host, port=port) as base_url:
+        simulated = Simulator(profile="guide" if profile == "guide" else "reference")
+        async with open_server(simulated, host=host, port=port) as base_url:
             print(f"A simulated KrosAI ({profile}) answers at {base_url}; no real money.")
-            print(f"  KROS_BASE_URL={base_url} KROS_API_KEY={simulator.api_key} kros-mcp doctor")
+            print(f"  KROS_BASE_URL={base_url} KROS_API_KEY={simulated.api_key} kros-mcp doctor")
             print(f"  Faults and state: {base_url.removesuffix('/v1')}/_simulator")
             print("Stop it with Ctrl-C.", flush=True)
             await anyio.sleep_forever()

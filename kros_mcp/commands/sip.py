@@ -1,6 +1,7 @@
 """`kros-mcp sip NUMBER`: SIP credentials for the person at the terminal, outside any model's sight."""
 
 import anyio
+import click
 
 from kros_mcp.characters import escaped
 from kros_mcp.errors import InvalidArgumentError, NotFoundError
@@ -12,7 +13,12 @@ from kros_mcp.settings import Settings, load_settings
 _SECONDS = 20.0
 
 
-def run(number: str) -> int:
+@click.command(
+    help="Show a number's SIP credentials, here and nowhere else.\n\nNUMBER is its id, or its E.164 such as "
+    "+2342015550100."
+)
+@click.argument("number")
+def sip(number: str) -> int:
     """Print every SIP field of one number.
 
     Raises:

@@ -7,15 +7,17 @@ from typing import Any, TextIO
 
 import anyio
 
-from kros_mcp.commands.conversation import Conversation, open_conversation
-from kros_mcp.commands.stage import ClaimError, Stage, amount
+from kros_mcp.commands.console import Column, say, show_table, working
+from kros_mcp.commands.conversation import ClaimError, Conversation, Stage, open_conversation
 from kros_mcp.journals.backends import open_journal
+from kros_mcp.money import show_again
 from kros_mcp.numbering import last_four
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.simulator import SimNumber, Simulator
 
 SETTLED_WITHIN_SECONDS = 20.0
 _ASK_EVERY_SECONDS = 0.25
+_LEDGER = (Column("what"), Column("the person said", least=12), Column("the journal says", least=16), Column("charged"))
 _NEXT = (
     "Next: serve the simulator to a client of your own with `kros-mcp --simulator`; connect Claude Desktop as README "
     "shows; check your own settings with `kros-mcp doctor`."
@@ -41,10 +43,11 @@ class Story:
             ClaimError: Something that was said is not so.
         """
         self.begun_with_cents = self.sim.balance_cents
-        self.stage.say(
+        say(
             "An agent, a person, and kros-mcp between them. Everything is real but KrosAI, which is simulated "
             f"({self.sim.profile.name} profile); no account is touched and no money moves. The agent says the quoted "
-            "sentence of each answer; the line below it is a glance at the facts."
+            "sentence of each answer; the line below it is a glance at the facts.",
+            always_folds=True,
         )
         async with self._talk(prompts=False) as talk:
             first = await self._buy_in_a_chat(talk)
@@ -56,8 +59,8 @@ class Story:
             await self._look_at_spending(talk)
             await self._release(talk, second)
         await self._settle_up()
-        self.stage.say("Every claim above was checked against the simulator, and held.", "green")
-        self.stage.say(_NEXT)
+        say("Every claim above was checked against the simulator, and held.", "green", always_folds=True)
+        say(_NEXT, always_folds=True)
 
     async def _buy_in_a_chat(self, talk: Conversation) -> str:
         await self.stage.scene(
@@ -109,13 +112,13 @@ class Story:
         self.sim.faults.switch_on("price_moves", at="search", cents=150)
         await self.stage.krosai("raises the price by 1.50 a month, just now")
         await self.stage.person("Yes.")
-        self.said[quoted["operation_id"]] = f"yes, to {amount(number['due_now_cents'])}"
+        self.said[quoted["operation_id"]] = f"yes, to {show_again(number['due_now_cents'])}"
         moved = await talk.call(
             "buy_phone_number",
             inventory_id=number["inventory_id"],
             confirmation_code=quoted["confirmation_code"],
         )
-        old, new = amount(number["due_now_cents"]), amount(number["due_now_cents"] + 150)
+        old, new = show_again(number["due_now_cents"]), show_again(number["due_now_cents"] + 150)
         await self.stage.claim(
             f"nothing was charged; both prices are told, {old} and {new}, and a new question is asked.",
             holds=len(self.sim.charges) == 1
@@ -180,7 +183,7 @@ class Story:
         settled = await talk.call("get_operation", operation_id=lost["operation_id"])
         charged = [charge.cents for charge in self.sim.charges if charge.e164 == number["e164"]]
         await self.stage.claim(
-            f"{number['e164']} is owned, was ordered once and charged exactly once: {amount(sum(charged))}.",
+            f"{number['e164']} is owned, was ordered once and charged exactly once: {show_again(sum(charged))}.",
             holds=settled["status"] == "done"
             and charged == [number["due_now_cents"]]
             and self._orders() == orders + 1
@@ -199,7 +202,7 @@ class Story:
         charged = sum(charge.cents for charge in self.sim.charges)
         monthly = sum(one.monthly_cost_cents for one in self.sim.owned.values() if one.status != "inactive")
         await self.stage.claim(
-            f"the simulator charged {amount(charged)}, and its numbers cost {amount(monthly)} a month.",
+            f"the simulator charged {show_again(charged)}, and its numbers cost {show_again(monthly)} a month.",
             holds=(spending["spent_24h_cents"], spending["monthly_run_rate_cents"]) == (charged, monthly),
         )
 
@@ -222,12 +225,8 @@ class Story:
         await self.stage.scene("The ledger", "What the person said, what the journal says, and what was charged.")
         async with open_journal(self.journal_url) as journal:
             operations = tuple(reversed(await journal.list_operations()))
-        self.stage.table(
-            [
-                ("what", "the person said", "the journal says", "charged"),
-                *(self._row(operation) for operation in operations),
-            ]
-        )
+        show_table(_LEDGER, [self._row(operation) for operation in operations])
+        print()
         done = {operation.id for operation in operations if operation.state is State.DONE}
         bought = {one.id: one.quote.due_now_cents for one in operations if one.id in done and one.action is Action.BUY}
         charges = {charge.idempotency_key: charge.cents for charge in self.sim.charges}
@@ -238,11 +237,11 @@ class Story:
             holds=all(self.said.get(operation_id, "").startswith("yes") for operation_id in done),
         )
         await self.stage.claim(
-            f"journal and simulator agree: {len(bought)} purchases, {amount(spent)}.",
+            f"journal and simulator agree: {len(bought)} purchases, {show_again(spent)}.",
             holds=bought == charges and len(charges) == len(self.sim.charges),
         )
         await self.stage.claim(
-            f"balance before {amount(before)}, after {amount(after)}: {amount(before - after)} less.",
+            f"balance before {show_again(before)}, after {show_again(after)}: {show_again(before - after)} less.",
             holds=before - after == spent,
         )
         print()
@@ -254,20 +253,20 @@ class Story:
             f"{operation.action} {operation.e164}",
             self.said.get(operation.id, "nothing"),
             f"{operation.state}{reason}",
-            amount(sum(charged)) if charged else "-",
+            show_again(sum(charged)) if charged else "-",
         )
 
     async def _claim_bought(self, answer: dict[str, Any], number: dict[str, Any]) -> None:
         cents = [charge.cents for charge in self.sim.charges if charge.e164 == number["e164"]]
         await self.stage.claim(
-            f"the simulator charged {amount(sum(cents))} once, and {number['e164']} is owned.",
+            f"the simulator charged {show_again(sum(cents))} once, and {number['e164']} is owned.",
             holds=answer["status"] == "done"
             and cents == [number["due_now_cents"]]
             and self._owned(number["e164"]).status == "active",
         )
 
     async def _settled(self, talk: Conversation, operation_id: str) -> None:
-        with anyio.fail_after(SETTLED_WITHIN_SECONDS):
+        with anyio.fail_after(SETTLED_WITHIN_SECONDS), working("the server looks at KrosAI again"):
             question = partial(talk.ask, "get_operation", operation_id=operation_id)
             while (await question())["status"] == "unknown":  # noqa: ASYNC110 - another process sends no events
                 await anyio.sleep(_ASK_EVERY_SECONDS)

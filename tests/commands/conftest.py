@@ -11,7 +11,7 @@ from commands_doubles import NARROW_KEY, SIP_PASSWORD, Command, Ran
 from desktop_bench import KEY, OTHERS
 
 from kros_mcp import cli
-from kros_mcp.commands.desktop.places import config_path
+from kros_mcp.commands.desktop_config import config_path
 from kros_mcp.simulator import Simulator, open_server
 
 

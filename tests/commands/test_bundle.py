@@ -19,9 +19,8 @@ from mcp.client.stdio import StdioServerParameters
 from packaging.requirements import Requirement
 
 import kros_mcp
-from kros_mcp.commands.desktop.bundle import contents, packed
-from kros_mcp.commands.desktop.fields import described
-from kros_mcp.commands.desktop.manifest import FORM, LEFT_OUT
+from kros_mcp.commands.bundle import FORM, LEFT_OUT, contents, packed
+from kros_mcp.commands.setting_fields import described
 from kros_mcp.service_settings import ServiceSettings
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.simulator import Simulator, open_server

@@ -7,6 +7,7 @@ import pytest
 from commands_doubles import Command, run_elsewhere
 
 from kros_mcp import __version__
+from kros_mcp.commands.group import SUMMARIES
 
 COMMANDS = (
     "install",
@@ -24,6 +25,8 @@ COMMANDS = (
     "deny",
     "settle",
     "adopt",
+    "backup",
+    "restore",
 )
 
 
@@ -38,7 +41,7 @@ def test_help_names_every_command_and_exit_code(command: Command) -> None:
 
     assert ran.code == 0
     for name in COMMANDS:
-        assert f"\n    {name}" in ran.out
+        assert f"\n  {name} " in ran.out
     for meaning in ("0 done", "2 usage or settings", "3 journal unusable", "4 KrosAI unreachable"):
         assert meaning in ran.out
 
@@ -48,7 +51,7 @@ def test_every_command_has_help_of_its_own(command: Command, name: str) -> None:
     ran = command(name, "--help")
 
     assert ran.code == 0
-    assert f"usage: kros-mcp {name}" in ran.out
+    assert f"Usage: kros-mcp {name}" in ran.out
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_what_is_not_a_command_is_a_usage_error(command: Command, words: tuple[s
     ran = command(*words)
 
     assert ran.code == 2
-    assert "usage: kros-mcp" in ran.err
+    assert "Usage: kros-mcp" in ran.err
     assert ran.out == ""
 
 
@@ -98,7 +101,7 @@ def test_what_is_no_text_is_a_usage_error(command: Command, words: tuple[str | b
     ran = command(*map(os.fsdecode, words))
 
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.endswith("kros-mcp: error: an argument is not valid text in UTF-8\n")
+    assert ran.err.endswith("Error: an argument is not valid text in UTF-8\n")
 
 
 def test_text_beyond_ascii_is_taken(command: Command) -> None:
@@ -107,11 +110,11 @@ def test_text_beyond_ascii_is_taken(command: Command) -> None:
 
 def test_no_line_of_the_driver_stands_beside_our_sentence() -> None:
     program = (
-        "import logging; from kros_mcp import cli; from kros_mcp.commands.books import listing\n"
-        "def run(_):\n"
+        "import logging, click; from kros_mcp import cli; from kros_mcp.commands import operations\n"
+        "@click.command\n"
+        "def run():\n"
         "    for name in ('psycopg', 'psycopg.pool', 'kros_mcp'): logging.getLogger(name).warning('raw %s', name)\n"
-        "    return 0\n"
-        "listing.run = run; cli.main(['operations'])"
+        "operations.operations = run; cli.main(['operations'])"
     )
 
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -148,12 +151,44 @@ async def test_a_journal_that_cannot_be_opened_stops_the_server(tmp_path: Path) 
     assert "Traceback" not in printed
 
 
-def test_help_loads_neither_the_sdk_nor_httpx() -> None:
-    program = "import sys, kros_mcp.cli as c; c._parser().format_help(); print({'mcp', 'httpx'} & sys.modules.keys())"
+def loaded_after(program: str) -> set[str]:
+    """Which of the heavy packages stand in memory once a program has run."""
+    names = "{'mcp', 'httpx', 'pydantic', 'rich', 'click'} & sys.modules.keys()"
+    program = f"import sys, atexit; atexit.register(lambda: print(*({names}), file=sys.stderr)); {program}"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    return set(ran.stderr.splitlines()[-1].split())
 
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert ran.stdout.strip() == "set()"
+def test_help_loads_click_and_no_command() -> None:
+    assert loaded_after("from kros_mcp.cli import main; main(['--help'])") == {"click"}
+
+
+@pytest.mark.parametrize("words", [[], ["--simulator"]])
+def test_the_server_alone_goes_past_click_and_rich(words: list[str]) -> None:
+    """What is loaded until it runs; the SDK itself imports click."""
+    served = "stdio_server.run = lambda *, simulator: 0; stdio_server.leave = sys.exit"
+
+    loaded = loaded_after(
+        f"from kros_mcp.commands import stdio_server; {served}; import kros_mcp.cli as c; c.main({words})"
+    )
+
+    assert loaded == set()
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_a_terminal_of_80_columns_and_begins_as_the_list_of_commands_says(
+    command: Command, environment: pytest.MonkeyPatch, name: str
+) -> None:
+    environment.setenv("COLUMNS", "80")
+
+    out = command(*filter(None, [name]), "--help").out
+
+    assert max(map(len, out.splitlines())) <= 80
+    if name:
+        summary = SUMMARIES[name]
+        assert f"{summary[0].upper()}{summary[1:]}." in " ".join(out.split())
 
 
 def test_a_port_that_there_is_not_is_a_usage_error(command: Command) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.commands.books import deciding, settling
+from kros_mcp.commands import approve, settle
 from kros_mcp.errors import JournalError
 from kros_mcp.journals import backends
 from kros_mcp.operations import moves
@@ -120,7 +120,7 @@ def suffer(monkeypatch: pytest.MonkeyPatch) -> Suffer:
 
             return open_faulty()
 
-        for module in (deciding, settling):
+        for module in (approve, settle):
             monkeypatch.setattr(module, "open_journal", opened)
 
     return install

@@ -10,8 +10,8 @@ import anyio
 import pytest
 from commands_doubles import Command, Ran, an_operation, put, read, sent, settled
 
-from kros_mcp.commands.reconciling.comparing import Account, compare
-from kros_mcp.commands.reconciling.history import History, Known
+from kros_mcp.commands.differences import AccountReading, compare
+from kros_mcp.commands.history import History, NumberHistory
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import moves
@@ -222,12 +222,12 @@ def test_a_date_of_krosai_without_a_zone_is_in_utc_wherever_this_runs(
 ) -> None:
     then = 1_777_800_000.0
     failed = replace(an_operation(), state=State.FAILED, sent_at=then, settled_at=then, error_code="NOT_DONE")
-    history = History(numbers={failed.e164: Known(doubtful=failed)})
+    history = History(numbers={failed.e164: NumberHistory(doubtful=failed)})
 
     def kind(after_seconds: float) -> str:
         created = datetime.fromtimestamp(then + after_seconds, UTC).strftime(written)
         number = PhoneNumber(id="pn_1", e164=failed.e164, status="active", created_at=created)
-        [found] = compare(history, Account((number,), complete=True, now=then + DAY))
+        [found] = compare(history, AccountReading((number,), complete=True, now=then + DAY))
         return found.kind
 
     monkeypatch.setenv("TZ", zone)
@@ -506,10 +506,10 @@ def test_a_number_without_a_price_is_told(command: Command, sim: Simulator) -> N
 
 def test_from_a_list_not_read_to_its_end_nothing_is_called_missing() -> None:
     bought = replace(an_operation(), state=State.DONE, settled_at=1.0)
-    history = History(numbers={bought.e164: Known(bought=bought)})
+    history = History(numbers={bought.e164: NumberHistory(bought=bought)})
 
-    assert compare(history, Account((), complete=False, now=DAY)) == []
-    [missing] = compare(history, Account((), complete=True, now=DAY))
+    assert compare(history, AccountReading((), complete=False, now=DAY)) == []
+    [missing] = compare(history, AccountReading((), complete=True, now=DAY))
     assert (missing.kind, missing.finding.mark) == ("missing", "FAIL")
 
 

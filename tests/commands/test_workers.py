@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kros_mcp.commands.workers import _Crew, _Worker
+from kros_mcp.commands.workers import Supervisor, Worker
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +33,10 @@ class Process:
         self._alive.close()
 
 
-def hire() -> Any:
+def start() -> Any:
     ready, told = multiprocessing.Pipe(duplex=False)
     told.send_bytes(b"ready")
-    return _Worker(Process(), ready, time.monotonic())  # type: ignore[arg-type]
+    return Worker(Process(), ready, time.monotonic())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -50,6 +50,6 @@ def test_a_signal_is_told_once_and_never_in_the_middle_of_what_it_interrupts(tim
             signal.raise_signal(signal.SIGTERM)
         heard.append("end")
 
-    crew = _Crew(hire, 2, lambda: None, lambda: heard.append("stopping"))
-    assert crew.work(announce) == 0
+    supervisor = Supervisor(start, 2, lambda: None, lambda: heard.append("stopping"))
+    assert supervisor.run(announce) == 0
     assert heard == ["begin", "end", "stopping"]

@@ -35,6 +35,11 @@ def token(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, f
     return run
 
 
+def left_in(folder: Path) -> list[Path]:
+    """The files of a folder without the lock, which stays."""
+    return [path for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -72,7 +77,7 @@ def test_what_stands_in_the_file_stays(token: Callable[..., Ran], file: Path) ->
     assert file.read_text().startswith(OLD + "\n[tokens.night]\n")
     assert mode(file) == 0o640
     assert set(read_tokens(file)) == {"desk", "night"}
-    assert list(file.parent.iterdir()) == [file]
+    assert left_in(file.parent) == [file]
 
 
 def test_a_link_stays_a_link(token: Callable[..., Ran], file: Path) -> None:
@@ -131,7 +136,7 @@ def test_what_is_refused_changes_nothing_and_makes_no_token(
     assert sentence in ran[2]
     assert "start again" not in ran[2]  # nothing was started
     assert file.read_text() == OLD
-    assert list(file.parent.iterdir()) == [file]
+    assert left_in(file.parent) == [file]
 
 
 @pytest.mark.parametrize("text", ["[tokens.desk", 'tokens = {desk = {sha256 = "x"}}', "tokens = {}\n", "[other]\n"])
@@ -145,15 +150,13 @@ def test_a_file_that_cannot_be_added_to_is_left_as_it_is(token: Callable[..., Ra
     assert file.read_text() == text
 
 
-def test_a_hash_that_is_written_in_another_way_is_left_to_its_author(token: Callable[..., Ran], file: Path) -> None:
+def test_a_hash_that_is_written_in_another_way_is_replaced_too(token: Callable[..., Ran], file: Path) -> None:
     tokens_file(file, OLD.replace('"ab', r'"\u0061b', 1))
-    before = file.read_text()
 
-    code, out, err = token("desk", "--replace")
+    code, out, _ = token("desk", "--replace")
 
-    assert (code, out) == (2, "")
-    assert "edit it by hand" in err
-    assert file.read_text() == before
+    assert code == 0
+    assert read_tokens(file)["desk"].sha256 == hashlib.sha256(out.strip().encode()).hexdigest()
 
 
 def test_without_a_file_there_is_nowhere_to_put_it(token: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +249,65 @@ def test_a_token_that_is_revoked_is_out_and_all_else_stays(
     assert read_tokens(file) == others
     assert left in file.read_text()
     assert token("--revoke", name)[0] == 1
+
+
+EDITED = f"""\
+# Who may call. Ask Ana before you change this.
+
+[tokens.night]  # the night desk
+scopes = [
+    "numbers:read",  # it looks
+    "numbers:buy",
+]
+sha256 = '{"ef" * 32}'   # made in May
+daily_budget_cents = 2_000
+
+# Ana approves
+[ tokens . "ana" ]
+sha256 = "{"12" * 32}"
+scopes = ["numbers:approve"]
+# the end
+"""
+
+
+def test_comments_order_and_spelling_survive_every_change(token: Callable[..., Ran], file: Path) -> None:
+    text = EDITED
+    tokens_file(file, text)
+
+    digest = hashlib.sha256(token("night", "--replace")[1].strip().encode()).hexdigest()
+    assert file.read_text() == text.replace(f"'{'ef' * 32}'", f'"{digest}"')
+    replaced = file.read_text()
+    assert token("day", "--scopes", "read")[0] == 0
+    assert file.read_text().startswith(f"{replaced}\n[tokens.day]\nsha256 = ")
+    assert token("--revoke", "day")[0] == 0
+    assert file.read_text().rstrip() == replaced.rstrip()
+    assert token("--revoke", "night")[0] == 0
+    assert (
+        file.read_text().rstrip()
+        == (text[: text.index("[tokens.night]")] + text[text.index("# Ana approves") :]).rstrip()
+    )
+
+
+def test_line_ends_of_windows_stay(token: Callable[..., Ran], file: Path) -> None:
+    tokens_file(file)
+    file.write_bytes(OLD.replace("\n", "\r\n").encode())
+
+    assert token("desk", "--replace")[0] == 0
+
+    assert file.read_bytes().count(b"\r\n") == OLD.count("\n")
+
+
+def test_without_the_extra_it_says_so_and_changes_nothing(
+    token: Callable[..., Ran], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens_file(file, OLD)
+    monkeypatch.setattr("kros_mcp.commands.token._EXTRA", ("tomlkit", "not_installed_anywhere"))
+
+    code, out, err = token("night", "--scopes", "read")
+
+    assert (code, out, file.read_text()) == (2, "", OLD)
+    assert "kros-mcp[http]" in err
+    assert "not_installed_anywhere" in err
 
 
 def test_the_last_token_may_be_revoked_and_it_says_that_nobody_is_left(token: Callable[..., Ran], file: Path) -> None:

@@ -11,7 +11,7 @@ which brings the registry's own schema with it, and needs the network to be inst
 from typing import Any
 
 from kros_mcp import __version__
-from kros_mcp.commands.desktop.fields import Described, described
+from kros_mcp.commands.setting_fields import Described, described
 
 SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 NAMESPACE = "com.example"

@@ -29,7 +29,7 @@ def check_words(environment: Environment, version: str) -> None:
     told = environment.run(environment.command("--version"))
     require(told.stdout == f"kros-mcp {version}\n", f"--version says {told.stdout!r} and {told.stderr!r}")
     told = environment.run(environment.command("--help"))
-    require(told.returncode == 0 and "usage: kros-mcp" in told.stdout, f"--help says {told.stderr!r}")
+    require(told.returncode == 0 and "Usage: kros-mcp" in told.stdout, f"--help says {told.stderr!r}")
     where = environment.run([str(environment.python), "-c", "import kros_mcp; print(kros_mcp.__file__)"]).stdout
     require(str(environment.folder) in where, f"the package comes from {where}, not from the environment")
 

@@ -1,0 +1,181 @@
+"""`approve` and `deny`: a person outside the conversation decides, for a reason that is kept.
+
+No API key is needed, and an operation of any account may be decided. Nobody is asked inside an event loop,
+so that Ctrl-C works and the journal is not held open meanwhile.
+"""
+
+from dataclasses import dataclass
+
+import anyio
+import click
+
+from kros_mcp.commands import person
+from kros_mcp.commands.console import say
+from kros_mcp.commands.selection import account_of, currency, require
+from kros_mcp.errors import SettingsError
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.krosai import clean
+from kros_mcp.money import show_again
+from kros_mcp.operations import decisions, model, outlook, policy
+from kros_mcp.operations.journal import Move
+from kros_mcp.operations.model import TOKENS, Operation, State
+from kros_mcp.settings import Settings, load_settings
+from kros_mcp.telemetry_export import exporting_if_installed
+from kros_mcp.times import utc
+
+_HELP = """\
+Say {answer} to a waiting operation.
+
+Shows the whole question, who asked, and what the caps leave; then asks for the word and for a reason. No API key is
+needed, and an operation of any account in the journal may be decided.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp operations --state proposed
+  kros-mcp {name} op_abcdefghijklmnop
+  kros-mcp {name} op_abcdefghijklmnop --yes --reason "agreed with finance"
+
+\b
+exit codes:
+  0 decided   1 left open, or too late   2 usage or settings
+  3 journal unusable
+"""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a person needs to know to decide."""
+
+    operation: Operation
+    books: policy.Books
+    account: str | None
+
+
+@click.command(help=_HELP.format(answer="yes"), epilog=_EPILOG.format(name="approve"))
+@click.argument("operation_id", metavar="ID")
+@click.option("--reason", default="", help="why; kept in the journal")
+@click.option("--yes", is_flag=True, help="ask nothing at the terminal; needs --reason")
+def approve(operation_id: str, reason: str, *, yes: bool) -> int:
+    """Say yes to an operation."""
+    return _decide(operation_id, reason, yes=yes, approving=True)
+
+
+@click.command(help=_HELP.format(answer="no"), epilog=_EPILOG.format(name="deny"))
+@click.argument("operation_id", metavar="ID")
+@click.option("--reason", default="", help="why; kept in the journal")
+@click.option("--yes", is_flag=True, help="ask nothing at the terminal; needs --reason")
+def deny(operation_id: str, reason: str, *, yes: bool) -> int:
+    """Say no to an operation."""
+    return _decide(operation_id, reason, yes=yes, approving=False)
+
+
+def _decide(operation_id: str, reason: str, *, yes: bool, approving: bool) -> int:
+    """Show an operation, ask, and write the decision down.
+
+    Returns:
+        0 if it was decided, 1 if the person left it open.
+
+    Raises:
+        KrosError: The journal cannot be used, or the operation is not there or past that decision.
+    """
+    click.get_current_context().with_resource(exporting_if_installed())
+    settings = load_settings()
+    reason = person.given_reason(reason, yes=yes)
+    case = anyio.run(_read, settings, operation_id)
+    decisions.require_decidable(case.operation, approving=approving)
+    _show(case, settings)
+    word = "approve" if approving else "deny"
+    if not yes and not person.typed(word):
+        print(person.LEFT_OPEN)
+        return 1
+    if not reason:
+        optional = "Why? It is kept in the journal (Enter for none): "
+        required = "Why? It is kept in the journal, and told to whoever asked: "
+        answer = person.typed_reason(optional if approving else required, required=not approving)
+        if answer is None:
+            print(person.LEFT_OPEN)
+            return 1
+        reason = answer
+    move = decisions.approval(person.signature(), reason) if approving else decisions.denial(person.signature(), reason)
+    decided = anyio.run(_write, settings, case.operation.id, move)
+    if decided.state is State.EXPIRED:
+        raise model.past(decided)
+    say(_said(decided, approving=approving))
+    return 0
+
+
+def _said(decided: Operation, *, approving: bool) -> str:
+    if not approving:
+        return "Denied. Nothing was charged or changed."
+    if decided.state is not State.CONFIRMED:
+        return f"Approved. The operation is {decided.state} now; see kros-mcp operations for its outcome."
+    return (
+        "Approved. The server executes it within two seconds if it runs, else when it is started. "
+        "See kros-mcp operations for its outcome."
+    )
+
+
+async def _read(settings: Settings, operation_id: str) -> _Case:
+    async with open_journal(settings.journal_url) as journal:
+        operation = await require(journal, operation_id)
+        books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
+        return _Case(operation, books, await account_of(settings, journal))
+
+
+async def _write(settings: Settings, operation_id: str, move: Move) -> Operation:
+    async with open_journal(settings.journal_url) as journal:
+        return await decisions.decide(journal, operation_id, move, by=person.by())
+
+
+def _show(case: _Case, settings: Settings) -> None:
+    operation = case.operation
+    person.show_question(operation, case.account, settings)
+    if asker := outlook.asker(operation.principal, known=_knows(settings, operation.principal)):
+        person.show_detail("", asker)
+    if operation.state is State.CONFIRMED:
+        person.show_detail("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
+    person.show_detail("Open until", f"{utc(operation.expires_at)}.")
+    if operation.action.charges:
+        person.show_detail("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
+    print()
+
+
+def _knows(settings: Settings, principal: str) -> bool | None:
+    """Whether this terminal's tokens file names a principal that should stand there; None if that is not known."""
+    if not principal.startswith(f"{TOKENS}|"):
+        return True
+    if settings.tokens_file is None:
+        return None
+    from kros_mcp.http.tokens import read_tokens  # noqa: PLC0415 - heavy, and most have none
+
+    try:
+        return principal.removeprefix(f"{TOKENS}|") in read_tokens(settings.tokens_file)
+    except SettingsError:
+        return None
+
+
+def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
+    """Return what is spent already and what the caps leave; the server's own caps may be set differently."""
+
+    def show(cents: int | None) -> str:
+        return show_again(cents, label)
+
+    day = outlook.day(settings, case.operation, case.books)
+    lines = [
+        f"{show(day.spent_cents)} in the last 24 hours, of {show(day.budget_cents)} (KROS_DAILY_BUDGET_CENTS);",
+        f"this would leave {show(day.left_cents)}. Caps are those of this terminal's settings.",
+    ]
+    if day.own_budget_cents is not None:
+        own = f"{show(day.own_spent_cents)}, of its own {show(day.own_budget_cents)}"
+        lines.append(
+            f"By {clean(case.operation.principal)}: {own}; this would leave {show(day.own_left_cents)} of that."
+        )
+    if day.over_purchase_cap:
+        lines.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
+    if day.over_budget:
+        whose = f"the budget of {clean(case.operation.principal)}" if day.over_own_budget else "everybody's budget"
+        lines.append(f"More than {whose} has left for the day: it would be refused.")
+    if settings.monthly_commitment_cents is not None:
+        lines.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")
+    return lines

@@ -1,0 +1,296 @@
+"""`kros-mcp bundle`: one file that Claude Desktop installs by a double click, and no key in it.
+
+It holds the package as it runs here, its README and licence, and a pyproject.toml made of the installed package's own
+metadata, so that a wheel and a clone give the same. Nothing else that lies about comes along.
+
+Its manifest says how Claude Desktop starts it, what it offers, and which form a person fills in: MCPB manifest 0.4,
+https://github.com/modelcontextprotocol/mcpb/blob/main/MANIFEST.md.
+"""
+
+import importlib.metadata
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+import click
+from mcp.types import Prompt, PromptMessage, TextContent
+
+import kros_mcp
+from kros_mcp import __version__
+from kros_mcp.commands.atomic_file import write_whole
+from kros_mcp.commands.setting_fields import Described, described
+from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.server import KrosServer, build_server
+from kros_mcp.settings import Settings
+
+_HELP = """\
+Write a bundle that Claude Desktop installs by a double click.
+
+Claude Desktop brings Python and all that is needed by itself, asks for the key and the limits in a form, and keeps the
+key as a secret. No key and no setting of this terminal is in FILE (kros.mcpb), so that it can be given away.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp bundle                     writes kros.mcpb here
+  kros-mcp bundle ~/Desktop/kros.mcpb --force
+
+\b
+exit codes:
+  0 written   1 the file is there already   2 usage, or it cannot be written
+"""
+PYTHON = ">=3.11"
+STARTS = "main.py"
+ICON = "icon.png"
+
+FORM = {
+    "api_key": "KrosAI API key",
+    "organization_id": "Organization",
+    "currency": "Currency label",
+    "max_purchase_cents": "Most for one number (cents)",
+    "daily_budget_cents": "Most in 24 hours (cents)",
+    "monthly_commitment_cents": "Most a month for all numbers (cents)",
+    "confirmation": "How you say yes",
+    "approval_above_cents": "Approver needed above (cents)",
+    "allowed_countries": "Countries to buy in",
+    "protected_numbers": "Protected numbers",
+    "read_only": "Read only",
+    "allow_unpriced": "Allow numbers without a price",
+    "allow_permanent_delete": "Allow permanent deletion",
+    "base_url": "KrosAI address",
+}
+"""Titles of the settings that a person at Claude Desktop may want to change, in the order of the form."""
+
+LEFT_OUT = frozenset(
+    {
+        "auth_header",
+        "journal_url",
+        "principal",
+        "principal_daily_budget_cents",
+        "principal_monthly_commitment_cents",
+        "approval_hours",
+        "answer_within_seconds",
+        "settle_seconds",
+    }
+)
+"""Settings of the stdio server for those who run several of it, or another KrosAI; `kros-mcp install` takes them."""
+
+_HINTS = {
+    "api_key": " From the KrosAI dashboard, with the scopes numbers:read, numbers:write and endpoints:read.",
+    "confirmation": (
+        " Claude Desktop's chat shows no prompts, so prompt refuses every purchase there; approver needs kros-mcp in a "
+        "terminal."
+    ),
+    "read_only": " Nothing is bought, changed or released.",
+}
+_LONG = (
+    "Find, buy, route and release KrosAI phone numbers in conversation. Every purchase and release is written to a "
+    "durable journal first, needs a yes, is sent once, and stays within the caps that you set here.\n\n"
+    "Keep the approval of `buy_phone_number` and `release_phone_number` on: do not choose *Always allow*."
+)
+_NAME = "kros-mcp"
+_SUFFIX = ".mcpb"
+_PACKAGE = Path(kros_mcp.__file__).parent
+_SHIPPED = frozenset({".py", ".typed", ".css", ".html", ".png"})
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows: the same input gives the same bytes
+_MAIN = '''\
+"""What Claude Desktop starts."""
+
+from kros_mcp.cli import main
+
+main()
+'''
+_NEXT = """\
+To install it, double-click it; or in Claude Desktop: Settings, Extensions, Advanced settings, Install Extension.
+Claude Desktop asks for your KrosAI key and your limits there, and needs the network at the first start.
+Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow".
+"""
+
+
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("file", default="kros.mcpb")
+@click.option("--force", is_flag=True, help="replace the file if it is there")
+def bundle(file: str, *, force: bool) -> int:
+    """Write the bundle, and say what to do with it.
+
+    Raises:
+        KrosError: The file is there already, or cannot be written.
+    """
+    path = Path(file)
+    if path.suffix != _SUFFIX:
+        raise InvalidArgumentError(f"Claude Desktop opens files that end in {_SUFFIX}, not {path.name}.", next_step="")
+    if path.exists() and not force:
+        raise KrosError(
+            f"{path} is there already and was left as it is.",
+            code="FILE_EXISTS",
+            next_step="Add --force to replace it.",
+        )
+    files = contents()
+    data = packed(files)
+    try:
+        write_whole(path.resolve(), data, mode=0o644)
+    except OSError:
+        raise InvalidArgumentError(f"{path} cannot be written.", next_step="Name another file.") from None
+    print(
+        f"Written: {path}, {_NAME} {kros_mcp.__version__}, {len(files)} files, {len(data) // 1024} KiB; no key in it."
+    )
+    print(_NEXT, end="")
+    return 0
+
+
+def contents() -> dict[str, bytes]:
+    """Return every file of the bundle, by its name inside it.
+
+    Raises:
+        KrosError: This kros-mcp is not installed, so that nothing tells what it needs.
+    """
+    try:
+        installed = importlib.metadata.distribution(_NAME)
+    except importlib.metadata.PackageNotFoundError:
+        raise KrosError(
+            "This kros-mcp runs without being installed, so that it cannot tell what a bundle needs.",
+            next_step="Install it, then run this again: uv tool install . in a clone, or the wheel.",
+        ) from None
+    description = installed.metadata["Summary"]
+    # Nothing of this terminal's environment shall show in the bundle, so no settings are read.
+    server = build_server(Settings.model_construct())
+    document = anyio.run(manifest, server, description)
+    return {
+        "manifest.json": (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(),
+        "pyproject.toml": _project(installed, description).encode(),
+        STARTS: _MAIN.encode(),
+        ICON: (Path(__file__).parent / ICON).read_bytes(),
+        **_documents(installed),
+        **{f"{_PACKAGE.name}/{name}": path.read_bytes() for name, path in _sources().items()},
+    }
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """Pack files, so that the same files give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, on every machine, so that the mode counts
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, files[name])
+    return buffer.getvalue()
+
+
+def _sources() -> dict[str, Path]:
+    """The package's own files; caches, journals and whatever else lies beside them are none."""
+    found = {path.relative_to(_PACKAGE): path for path in sorted(_PACKAGE.rglob("*"))}
+    return {
+        name.as_posix(): path
+        for name, path in found.items()
+        if path.suffix in _SHIPPED
+        and path.is_file()
+        and not path.is_symlink()
+        and not any(part.startswith((".", "__pycache__")) for part in name.parts)
+    }
+
+
+def _project(installed: importlib.metadata.Distribution, description: str) -> str:
+    """Return a pyproject.toml that names what uv has to install: what the package needs without its extras.
+
+    It is no package there (it runs from where it lies), so that nothing has to be built on the person's machine.
+    """
+    needed = sorted(one for one in installed.requires or [] if "extra ==" not in one)
+    return "\n".join(
+        (
+            "[project]",
+            f'name = "{_NAME}"',
+            f'version = "{kros_mcp.__version__}"',
+            f"description = {json.dumps(description)}",
+            f'requires-python = "{PYTHON}"',
+            f"dependencies = {json.dumps(needed, indent=2)}",
+            "",
+            "[tool.uv]",
+            "package = false",
+            "",
+        )
+    )
+
+
+def _documents(installed: importlib.metadata.Distribution) -> dict[str, bytes]:
+    """README and licence: a clone's own, which may be newer than what was installed of it, else the installed ones."""
+    clone = _PACKAGE.parent
+    project = clone / "pyproject.toml"
+    if project.is_file() and f'name = "{_NAME}"' in project.read_text(encoding="utf-8"):
+        return {name: (clone / name).read_bytes() for name in ("README.md", "LICENSE")}
+    return {
+        "README.md": installed.metadata["Description"].encode(),
+        "LICENSE": (installed.read_text("licenses/LICENSE") or "").encode(),
+    }
+
+
+async def manifest(server: KrosServer, description: str) -> dict[str, Any]:
+    """Describe the bundle.
+
+    Args:
+        server: Whose tools and prompts are files of.
+        description: One sentence on what the package is.
+    """
+    form = {name: described()[name] for name in FORM}
+    return {
+        "manifest_version": "0.4",
+        "name": "kros-mcp",
+        "display_name": server.title or server.name,
+        "version": __version__,
+        "description": description,
+        "long_description": _LONG,
+        "author": {"name": "The kros-mcp authors"},
+        "icon": ICON,
+        "server": {
+            "type": "uv",
+            "entry_point": STARTS,
+            "mcp_config": {
+                "command": "uv",
+                "args": ["run", "--directory", "${__dirname}", STARTS],
+                "env": {field.variable: f"${{user_config.{name}}}" for name, field in form.items()},
+            },
+        },
+        "tools": [{"name": tool.name, "description": tool.description or ""} for tool in await server.list_tools()],
+        "prompts": [await _prompt(server, prompt) for prompt in await server.list_prompts()],
+        "keywords": ["krosai", "phone numbers", "telephony", "voice agents"],
+        "license": "MIT",
+        "compatibility": {"platforms": ["darwin", "win32", "linux"], "runtimes": {"python": PYTHON}},
+        "user_config": {name: _asked(field) for name, field in form.items()},
+    }
+
+
+def _asked(field: Described) -> dict[str, Any]:
+    """Describe one line of the form; what is left out here is unset, and then the settings' own default holds."""
+    asked: dict[str, Any] = {
+        "type": field.kind,
+        "title": FORM[field.name],
+        "description": field.description + _HINTS.get(field.name, ""),
+        "required": field.required,
+    }
+    if field.secret:
+        asked["sensitive"] = True
+    if field.default is not None:
+        asked["default"] = field.default
+    if field.least is not None:
+        asked["min"] = field.least
+    return asked
+
+
+async def _prompt(server: KrosServer, prompt: Prompt) -> dict[str, Any]:
+    """Describe one prompt, its text as it is while every argument is left empty; all of them may be."""
+    given = await server.get_prompt(prompt.name, {})
+    return {
+        "name": prompt.name,
+        "description": prompt.description or "",
+        "arguments": [argument.name for argument in prompt.arguments or []],
+        "text": "\n\n".join(_text(message) for message in getattr(given, "messages", [])),
+    }
+
+
+def _text(message: PromptMessage) -> str:
+    return message.content.text if isinstance(message.content, TextContent) else ""

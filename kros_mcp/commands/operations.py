@@ -1,0 +1,257 @@
+"""`kros-mcp operations`: what was asked for, by whom, for how much, and how it ended. Needs no API key."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import anyio
+import click
+
+from kros_mcp.commands import person, timeline
+from kros_mcp.commands.console import Column, say, show_table
+from kros_mcp.commands.record import record, why
+from kros_mcp.commands.selection import (
+    MOST_COUNTED,
+    FilterOptions,
+    Selection,
+    currency,
+    filter_options,
+    select,
+    short,
+    waiting_for_a_person,
+)
+from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.journals.backends import open_journal
+from kros_mcp.krosai import clean
+from kros_mcp.operations.decisions import decided
+from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.settings import Settings, load_settings
+from kros_mcp.times import bounds, day_of, minute
+
+_HELP = """\
+List what was asked for, and how it ended.
+
+Newest first, with who asked, who said yes and why. With an ID it tells the story of that operation, move by move: when
+what happened to it, by whom, through which channel and in which words.
+
+Without KROS_API_KEY no account is named, and the operations of all accounts are shown. "now" and "a month" are the
+price that was shown; the state says whether it was paid.
+
+--state takes the words of the tools as well: awaiting_approval, confirmation_required, pending. --principal NAME finds
+tokens|NAME too, where nobody is called just that.
+"""
+_EPILOG = """\
+\b
+examples:
+  kros-mcp operations --state unknown --state sending
+  kros-mcp operations op_abcdefghijklmnop
+  kros-mcp operations --day 2026-05-03 --principal night-desk
+  kros-mcp operations --json --limit 1000 |
+    jq '.operations[] | select(.charged == "unknown")'
+
+\b
+exit codes:
+  0 listed   1 there is no such operation   2 usage or settings
+  3 journal unusable
+"""
+_LONGEST_NAME = 60
+_MOST_SHOWN = 100_000  # they stand in memory at once; an export streams
+_COLOURS = {
+    State.DONE: "green",
+    State.FAILED: "yellow",
+    State.UNKNOWN: "red",
+    State.SENDING: "cyan",
+    State.CONFIRMED: "cyan",
+    State.PROPOSED: "cyan",
+}
+_MARK = "*"
+"""Stands behind the state of an operation that was corrected."""
+_COLUMNS = (
+    Column("when (UTC)"),
+    Column("operation"),
+    Column("account", leaves=True, below="account "),
+    Column("what"),
+    Column("now", right=True),
+    Column("a month", right=True, leaves=True, below="a month "),
+    Column("state", colours={f"{state}{mark}": colour for state, colour in _COLOURS.items() for mark in ("", _MARK)}),
+    Column("who", least=8, leaves=True, below="for "),
+    Column("confirmed", least=16, leaves=True),
+    Column("reason", least=24, leaves=True),
+)
+_ACCOUNT = 2
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One page of the books, and what stands beyond it."""
+
+    selection: Selection
+    operations: tuple[Operation, ...]
+    total: int
+    hidden: int
+    waiting: int
+
+    @property
+    def more(self) -> int:
+        return max(0, self.total - len(self.operations))
+
+
+@click.command(help=_HELP, epilog=_EPILOG)
+@click.argument("operation_id", metavar="[ID]", required=False)
+@filter_options
+@click.option("--day", metavar="YYYY-MM-DD", help="only what was asked for on this day (UTC)")
+@click.option("--limit", type=int, default=50, metavar="N", help="how many at most (50)")
+@click.option("--json", "as_json", is_flag=True, help="one JSON document: cents as integers, times in UTC")
+def operations(operation_id: str | None, typed: FilterOptions, day: str | None, limit: int, *, as_json: bool) -> int:
+    """Print one page of operations, newest first; or one operation, move by move.
+
+    Raises:
+        KrosError: The journal cannot be used, there is no such operation, or a filter is malformed.
+    """
+    if operation_id is not None:
+        if typed != FilterOptions() or day:
+            raise InvalidArgumentError(
+                "The ID of one operation goes with --json alone.", next_step="Leave out the ID, or the filters."
+            )
+        timeline.show(operation_id, as_json=as_json)
+        return 0
+    settings = load_settings()
+    if not 1 <= limit <= _MOST_SHOWN:
+        raise InvalidArgumentError(
+            f"--limit must be 1 or more, and at most {_MOST_SHOWN}.", next_step="kros-mcp export writes any number."
+        )
+    page = anyio.run(_read, settings, typed, day, limit)
+    if as_json:
+        print(json.dumps(_document(page, settings), indent=2, ensure_ascii=False))
+    else:
+        _print(page, settings)
+    return 0
+
+
+async def _read(settings: Settings, typed: FilterOptions, day: str | None, limit: int) -> _Page:
+    since, until = bounds(day) if day else (None, None)
+    async with open_journal(settings.journal_url) as journal:
+        selection = await select(typed, settings, journal, since=since, until=until)
+        operations = await journal.list_operations(selection.wanted, limit=limit)
+        total = await journal.count(selection.wanted)
+        return _Page(
+            selection=selection,
+            operations=operations,
+            total=total,
+            hidden=0
+            if selection.all_accounts
+            else await journal.count(replace(selection.wanted, account=None)) - total,
+            waiting=await waiting_for_a_person(journal, selection),
+        )
+
+
+def _document(page: _Page, settings: Settings) -> dict[str, object]:
+    return {
+        "account": page.selection.account,
+        "all_accounts": page.selection.all_accounts,
+        "principal": clean(page.selection.wanted.principal or "", _LONGEST_NAME) or None,
+        "operations": [
+            record(operation, currency(operation, page.selection.account, settings)) for operation in page.operations
+        ],
+        "total": page.total,
+        "more": page.more,
+        "hidden_of_other_accounts": page.hidden,
+        "waiting_for_a_person": page.waiting,
+        "waiting_for_a_person_or_more": page.waiting >= MOST_COUNTED,
+    }
+
+
+def _print(page: _Page, settings: Settings) -> None:
+    if page.operations:
+        shown = [at for at in range(len(_COLUMNS)) if at != _ACCOUNT or page.selection.all_accounts]
+        rows = [_row(operation) for operation in page.operations]
+        show_table([_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows])
+        print()
+    for sentence in _below(page, settings):
+        say(sentence)
+
+
+def _below(page: _Page, settings: Settings) -> Iterator[str]:
+    """Yield what was shown, what was not, and what is to be done."""
+    yield _whose(page, settings)
+    if page.selection.note:
+        yield page.selection.note
+    if any(operation.corrected_at is not None for operation in page.operations):
+        yield f"{_MARK} another outcome was told at first, and corrected: kros-mcp operations ID tells when and why."
+    if page.more:
+        limit = f"add --limit {page.total}, or " if page.total <= _MOST_SHOWN else ""
+        yield f"{page.more} more, older ones, are not shown: {limit}write all to a file with kros-mcp export --csv."
+    if page.hidden:
+        verb, these = ("is", "it") if page.hidden == 1 else ("are", "them")
+        yield f"{page.hidden} of other accounts {verb} hidden: --all-accounts shows {these}."
+    if page.waiting:
+        verb = "waits" if page.waiting == 1 else "wait"
+        more = " or more" if page.waiting >= MOST_COUNTED else ""
+        yield f"{page.waiting}{more} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID."
+
+
+def _whose(page: _Page, settings: Settings) -> str:
+    """Return which operations these are."""
+    narrowed = _narrowed(page.selection, page.total)
+    if not page.total:
+        count = f"No operations{narrowed}"
+    elif page.more:
+        count = f"{len(page.operations)} of {page.total} operations{narrowed}"
+    else:
+        count = f"{page.total} operation{'' if page.total == 1 else 's'}{narrowed}"
+    money = f"amounts in {settings.currency}" if settings.currency else "amounts in the account's own currency"
+    if page.selection.account is None:
+        return f"{count}, of all accounts, since KROS_API_KEY is not set here; {money}."
+    if page.selection.all_accounts:
+        return f"{count}, of all accounts; this terminal's key names {short(page.selection.account)}; {money}."
+    return f"{count}, of account {short(page.selection.account)} ({settings.environment}); {money}."
+
+
+def _narrowed(selection: Selection, count: int) -> str:
+    wanted = selection.wanted
+    parts = []
+    if wanted.states:
+        asked = {"approver": " (put to an approver)", "person": " (put to the person in the conversation)", "": ""}
+        shown = [f"{state}{asked[wanted.waits_for] if state is State.PROPOSED else ''}" for state in wanted.states]
+        parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(shown)}")
+    if wanted.principal is not None:
+        parts.append(f" asked for by {clean(wanted.principal)}")
+    if wanted.since is not None:
+        parts.append(f" of {day_of(wanted.since)}")
+    return ",".join(parts)
+
+
+def _row(operation: Operation) -> tuple[str, ...]:
+    now, monthly = operation.quote.due_now_cents, operation.quote.monthly_cents
+    priced = operation.action.charges
+    return (
+        minute(operation.created_at),
+        operation.id,
+        f"{short(operation.account)} {operation.quote.environment}",
+        f"{operation.action} {operation.e164}",
+        _amount(now) if priced else "",
+        _amount(monthly) if priced else "",
+        f"{operation.state}{_MARK if operation.corrected_at is not None else ''}",
+        clean(operation.principal, _LONGEST_NAME),
+        _confirmed(operation),
+        why(operation),
+    )
+
+
+def _confirmed(operation: Operation) -> str:
+    """Return how a person said yes, and who if that is known; or how they said no; or how they were asked."""
+    decision = decided(operation)
+    if operation.state is State.DECLINED:
+        how = f"no ({operation.channel})" if operation.channel else "no"
+        by_approver = decision is not None and decision.channel in {"page", "terminal", "command"}
+        return f"no: {clean(decision.who, _LONGEST_NAME)}" if decision is not None and by_approver else how
+    if operation.confirmed_at is None:
+        waits = operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
+        return "waits for approver" if waits else f"asked by {operation.channel}" if operation.channel else ""
+    if operation.channel is Channel.APPROVER:
+        return f"approver: {clean(operation.confirmed_by, _LONGEST_NAME).removesuffix(person.AT_A_TERMINAL)}"
+    return str(operation.channel or clean(operation.confirmed_by, _LONGEST_NAME))
+
+
+def _amount(cents: int | None) -> str:
+    return "?" if cents is None else f"{cents // 100:,}.{cents % 100:02d}"

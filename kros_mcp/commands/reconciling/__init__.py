@@ -1,1 +1,0 @@
-"""Whether the journal and KrosAI agree."""

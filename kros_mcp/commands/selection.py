@@ -1,0 +1,174 @@
+"""Which operations a command shows: whose, in which states, of which days.
+
+Without an option, those of the account that the environment's key names. Without a key no account is
+named, and all are shown.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import wraps
+
+import click
+
+from kros_mcp.errors import InvalidArgumentError, SettingsError
+from kros_mcp.krosai import clean
+from kros_mcp.operations import status
+from kros_mcp.operations.adoption import account_in
+from kros_mcp.operations.journal import Filter, Journal, every, missing
+from kros_mcp.operations.model import TOKENS, Channel, Operation, State
+from kros_mcp.settings import Settings
+
+MOST_COUNTED = 1000
+"""Where counting what waits for a person ends; nobody decides on so many one by one."""
+_SEPARATOR = "|"
+_LONGEST_NAME = 100
+_SHORT = 8  # of 32 hexadecimal characters
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """The filters as they were typed: names of states, a principal, and whether of every account."""
+
+    states: tuple[str, ...] = ()
+    principal: str | None = None
+    all_accounts: bool = False
+
+
+def filter_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that filter operations to a command, which takes them as `typed`."""
+
+    @click.option("--state", "states", multiple=True, metavar="STATE", help="only these, such as unknown; repeatable")
+    @click.option("--principal", metavar="NAME", help="only what this principal asked for")
+    @click.option(
+        "--all-accounts", is_flag=True, help="of every key that shares the journal, not of KROS_API_KEY alone"
+    )
+    @wraps(command)
+    def filtered(*, states: tuple[str, ...], principal: str | None, all_accounts: bool, **others: object) -> int:
+        return command(typed=FilterOptions(states, principal, all_accounts), **others)
+
+    return filtered
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A filter, and the account that the environment's key names; None without a key."""
+
+    wanted: Filter
+    account: str | None
+    note: str = ""
+    """What is to be said of how a filter was read; empty for nothing."""
+
+    @property
+    def all_accounts(self) -> bool:
+        """Whether the filter lets every account through."""
+        return self.wanted.account is None
+
+
+async def select(
+    typed: FilterOptions,
+    settings: Settings,
+    journal: Journal,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+) -> Selection:
+    """Return the filter that was typed.
+
+    Args:
+        typed: What was typed.
+        settings: Name the account.
+        journal: Its secret goes into the account's name.
+        since: Asked for at this time or later, in Unix seconds.
+        until: Asked for before this time.
+    """
+    account = await account_of(settings, journal)
+    wanted_states, waits_for = states(typed.states)
+    wanted = Filter(
+        account=None if typed.all_accounts else account,
+        principal=typed.principal,
+        states=wanted_states,
+        since=since,
+        until=until,
+        waits_for=waits_for,
+    )
+    return await _with_principal(Selection(wanted, account), journal)
+
+
+async def _with_principal(selection: Selection, journal: Journal) -> Selection:
+    """Find whom a name without an issuer means: a principal of that name, else the holder of a token."""
+    name = selection.wanted.principal
+    if name is None or _SEPARATOR in name:
+        return selection
+    holder = f"{TOKENS}{_SEPARATOR}{name}"
+    of_holder = await journal.count(Filter(account=selection.wanted.account, principal=holder))
+    if not of_holder:
+        return selection
+    shown = clean(holder, _LONGEST_NAME)
+    if await journal.count(Filter(account=selection.wanted.account, principal=name)):
+        note = f"There is also {shown}, of the tokens file: --principal '{shown}' shows what that one asked for."
+        return replace(selection, note=note)
+    note = f"{clean(name, _LONGEST_NAME)} is {shown} here, of the tokens file."
+    return replace(selection, wanted=replace(selection.wanted, principal=holder), note=note)
+
+
+def states(names: Iterable[str]) -> tuple[tuple[State, ...], status.WaitsFor]:
+    """Read the names of states, or the words of the tools for them, in whatever case.
+
+    Raises:
+        InvalidArgumentError: One of them is none.
+    """
+    try:
+        return status.read(names)
+    except ValueError as exc:
+        known = ", ".join(status.KNOWN)
+        raise InvalidArgumentError(f"{str(exc)[:40]!r} is not a state; choose from {known}.", next_step="") from None
+
+
+async def account_of(settings: Settings, journal: Journal) -> str | None:
+    """Return the account of the environment's key; None without a key."""
+    try:
+        return await account_in(settings, journal)
+    except SettingsError:
+        return None
+
+
+def is_foreign(operation: Operation, account: str | None) -> bool:
+    """Whether an operation is of another account than that of this terminal's key, if it has one."""
+    return account not in {None, operation.account}
+
+
+def currency(operation: Operation, account: str | None, settings: Settings) -> str:
+    """Return the label of amounts; the label of this terminal says nothing of another account's money."""
+    return "" if is_foreign(operation, account) else settings.currency
+
+
+def short(account: str) -> str:
+    """Return the short form of an account's name."""
+    return account[:_SHORT]
+
+
+async def require(journal: Journal, operation_id: str) -> Operation:
+    """Return the operation that was named, of whatever account.
+
+    Raises:
+        OperationError: There is no such operation.
+    """
+    operation = await journal.get(operation_id)
+    if operation is None:
+        raise missing(operation_id)
+    return operation
+
+
+async def waiting_for_a_person(journal: Journal, selection: Selection) -> int:
+    """Return how many of the selected operations an approver has yet to decide, up to `MOST_COUNTED`.
+
+    The journal has no filter for who is asked. What is asked in a conversation is read too, and expires within
+    ten minutes, so that it is little.
+    """
+    waiting = 0
+    proposed = Filter(account=selection.wanted.account, principal=selection.wanted.principal, states=(State.PROPOSED,))
+    async for operation in every(journal, proposed):
+        waiting += operation.channel is Channel.APPROVER
+        if waiting >= MOST_COUNTED:
+            break
+    return waiting
