@@ -11,7 +11,7 @@ from kros_mcp.commands.selection import currency, is_foreign, short
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
-from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.events import By
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Environment, Settings

@@ -29,7 +29,7 @@ from kros_mcp.journals.rows import (
 )
 from kros_mcp.operations import adoption, audit_log, events, moves, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
-from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, Standing, busy, missing
+from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, OpenCounts, busy, missing
 from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.settings import Environment
@@ -174,19 +174,19 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
-    async def standing(self, account: str) -> Standing:
+    async def open_counts(self, account: str) -> OpenCounts:
         """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
         since = "coalesce(sent_at, created_at)"
         table = f"{self._table}{self._by('one_open')}"
         sql = f"SELECT state, count(*), min({since}) FROM {table} WHERE account = ? AND {_AS_INDEXED} "
 
-        def work() -> Work[Standing]:
+        def work() -> Work[OpenCounts]:
             now = yield from self._time()
             still = f"AND (state NOT IN ({_WAITING}) OR expires_at > ?) GROUP BY state"
             found = {state: (int(count), oldest) for state, count, oldest in (yield sql + still, (account, now))}
             waiting = [found[state] for state in WAITING if state in found]
             unknown, unknown_since = found.get(State.UNKNOWN, (0, None))
-            return Standing(
+            return OpenCounts(
                 waiting=sum(count for count, _ in waiting),
                 waiting_since=min((oldest for _, oldest in waiting), default=None),
                 unknown=unknown,
@@ -266,8 +266,8 @@ class StoredJournal(ABC):
                 yield from self._alone(name)
             now = yield from self._time()
             open_now = f"account IN (?, ?) AND state IN ({_OPEN}) ORDER BY id{self._for_update}"
-            standing = yield from self._select(open_now, former, account)
-            for before, after in adoption.make_room(standing, former, now):
+            still_open = yield from self._select(open_now, former, account)
+            for before, after in adoption.make_room(still_open, former, now):
                 yield from self._stored(before, after, now, by)
             event, count, last = events.adopted(account, now, by, words), 0, ""
             page = f"account = ? AND id > ? ORDER BY id LIMIT {_MANY}{self._for_update}"
@@ -405,14 +405,14 @@ class StoredJournal(ABC):
         now = yield from self._time()
         mine = "account = ? AND e164 = ? AND principal = ? AND action = ?"
         identity = (draft.account, draft.e164, draft.principal, str(draft.action))
-        for standing in (yield from self._select(f"{mine} AND state IN ({_OPEN}){self._for_update}", *identity)):
-            current = moves.expire(standing, now)
+        for earlier in (yield from self._select(f"{mine} AND state IN ({_OPEN}){self._for_update}", *identity)):
+            current = moves.expire(earlier, now)
             if current.state in OPEN and (current.state is not State.PROPOSED or current.asks_the_same(draft)):
                 return current
             if current.state is State.PROPOSED:
                 reason = "Replaced by one with other settings or at another price."
                 current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
-            yield from self._stored(standing, current, now, by)
+            yield from self._stored(earlier, current, now, by)
         if (yield from self._in_flight(draft)):
             raise busy(draft.e164)
         turned_down = (

@@ -35,11 +35,11 @@ async def account_in(settings: Settings, journal: Journal) -> str:
     return account
 
 
-def make_room(standing: Iterable[Operation], former: str, now: float) -> Iterator[tuple[Operation, Operation]]:
+def make_room(still_open: Iterable[Operation], former: str, now: float) -> Iterator[tuple[Operation, Operation]]:
     """Expire and cancel what would be open twice once two accounts are one; pure.
 
     Args:
-        standing: The open operations of both accounts.
+        still_open: The open operations of both accounts.
         former: The account that is handed over.
         now: In Unix seconds.
 
@@ -49,11 +49,11 @@ def make_room(standing: Iterable[Operation], former: str, now: float) -> Iterato
     Raises:
         OperationError: `NUMBER_BUSY`, two that a person has agreed to are open on one number.
     """
-    current = [(row, moves.expire(row, now)) for row in standing]
+    current = [(row, moves.expire(row, now)) for row in still_open]
     yield from ((row, expired) for row, expired in current if expired != row)
-    still_open = [row for row, expired in current if expired.state in OPEN]
-    theirs = [row for row in still_open if row.account == former]
-    ours = [row for row in still_open if row.account != former]
+    both = [row for row, expired in current if expired.state in OPEN]
+    theirs = [row for row in both if row.account == former]
+    ours = [row for row in both if row.account != former]
     for one in theirs:
         for other in ours:
             if _clash(one, other):

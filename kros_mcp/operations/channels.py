@@ -30,7 +30,7 @@ _CLIENT = By("client", "prompt")
 
 
 @dataclass(frozen=True)
-class Standing:
+class FoundOperation:
     """An operation as a call finds it.
 
     `ask` says that the client is to show the prompt now; `code` is the confirmation code that the call
@@ -77,7 +77,7 @@ def require_channel(desk: Desk, *, can_ask: bool, code: str) -> None:
         )
 
 
-async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Request, code: str) -> Standing:
+async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Request, code: str) -> FoundOperation:
     """Find a code right for an operation, or raise.
 
     Args:
@@ -106,20 +106,20 @@ async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Re
             code="CODE_EXPIRED",
             operation_id=operation.id,
         )
-    return Standing(operation, code=code)
+    return FoundOperation(operation, code=code)
 
 
-async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, answering: bool) -> Standing:
+async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, answering: bool) -> FoundOperation:
     """Decide where the person is asked, and note it before the question goes out.
 
     Args:
         desk: The account's resources.
-        operation: As proposed or found standing.
+        operation: As proposed or found found.
         can_ask: Whether the client can show a prompt.
         answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
     """
     if operation.state is not State.PROPOSED:
-        return Standing(operation)
+        return FoundOperation(operation)
     unanswered = operation.asked_at is not None and not answering
     if policy.needs_approver(desk.settings, operation):
         channel = Channel.APPROVER
@@ -140,13 +140,13 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
 
     if operation.channel is not channel or operation.asked_at is None:
         operation = await desk.journal.change(operation.id, put)
-    return Standing(operation, ask=channel is Channel.PROMPT and operation.state is State.PROPOSED)
+    return FoundOperation(operation, ask=channel is Channel.PROMPT and operation.state is State.PROPOSED)
 
 
 async def conclude(
     desk: Desk,
     runner: Runner,
-    standing: Standing,
+    found: FoundOperation,
     answer: Answer | TurnedDown | None,
     *,
     seconds: float,
@@ -157,7 +157,7 @@ async def conclude(
     Args:
         desk: The account's resources.
         runner: Carries acts out.
-        standing: The operation as this call found it.
+        found: The operation as this call found it.
         answer: What the person chose; `DECLINED` or `CANCELLED` for a prompt turned down; None if
             no prompt was shown.
         seconds: How long to wait for the outcome.
@@ -166,7 +166,7 @@ async def conclude(
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE`: the client turned the prompt down by itself, and only prompts count.
     """
-    operation = standing.operation
+    operation = found.operation
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
         if isinstance(answer, State) and await _is_unread(desk, operation):
             return await _ask_without_prompts(desk, operation)
@@ -175,7 +175,7 @@ async def conclude(
         if answer is not None and not answer.is_yes(operation):
             slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
             return Conclusion(await _turn_down(desk, operation, State.DECLINED, slip or "The person said no."))
-        if answer is None and not standing.code:
+        if answer is None and not found.code:
             return Conclusion(operation, code=_code(desk, operation))
         runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
     give_up_at = anyio.current_time() + seconds
@@ -199,8 +199,8 @@ async def requote(desk: Desk, ended: Operation, *, seconds: float) -> Conclusion
         return Conclusion(ended)
     if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
         return Conclusion(operation, ended=ended)
-    standing = await choose_channel(desk, operation, can_ask=False, answering=False)
-    return Conclusion(standing.operation, code=_code(desk, standing.operation), ended=ended)
+    found = await choose_channel(desk, operation, can_ask=False, answering=False)
+    return Conclusion(found.operation, code=_code(desk, found.operation), ended=ended)
 
 
 async def _is_unread(desk: Desk, operation: Operation) -> bool:
@@ -211,9 +211,9 @@ async def _is_unread(desk: Desk, operation: Operation) -> bool:
 async def _ask_without_prompts(desk: Desk, operation: Operation) -> Conclusion:
     """Go on as with a client that shows no prompts."""
     if desk.settings.confirmation is Confirmation.CONVERSATION:
-        standing = await choose_channel(desk, operation, can_ask=False, answering=False)
-        code = _code(desk, standing.operation) if standing.operation.state is State.PROPOSED else ""
-        return Conclusion(standing.operation, code=code, unread=True)
+        found = await choose_channel(desk, operation, can_ask=False, answering=False)
+        code = _code(desk, found.operation) if found.operation.state is State.PROPOSED else ""
+        return Conclusion(found.operation, code=code, unread=True)
     await _turn_down(desk, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
         "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client turned "

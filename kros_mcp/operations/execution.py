@@ -13,7 +13,7 @@ from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnkn
 from kros_mcp.krosai import within
 from kros_mcp.operations import model, moves, policy
 from kros_mcp.operations.acts.base import PREPARE_SECONDS
-from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.delivery import deliver
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import PERSON, SERVER, By

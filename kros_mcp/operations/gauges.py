@@ -35,15 +35,15 @@ class Gauges:
         journal, account, settings = self._desk.journal, self._desk.account, self._desk.settings
         now = await journal.now()
         books = await journal.books(account, "", committed_since=now)
-        standing = await journal.standing(account)
+        counts = await journal.open_counts(account)
         telemetry.set_gauges(
             telemetry.GaugeValues(
                 account=account[:_SHORT],
                 environment=settings.environment,
-                waiting=standing.waiting,
-                waiting_oldest_seconds=_age(now, standing.waiting_since),
-                unknown=standing.unknown,
-                unknown_oldest_seconds=_age(now, standing.unknown_since),
+                waiting=counts.waiting,
+                waiting_oldest_seconds=_age(now, counts.waiting_since),
+                unknown=counts.unknown,
+                unknown_oldest_seconds=_age(now, counts.unknown_since),
                 budget_left_cents=max(0, settings.daily_budget_cents - books.spent_cents),
             )
         )

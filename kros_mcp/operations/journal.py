@@ -47,7 +47,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Standing:
+class OpenCounts:
     """How much of an account waits and how much is unknown, and when the oldest of each was asked for or sent."""
 
     waiting: int = 0
@@ -155,7 +155,7 @@ class Journal(Protocol):
         """Sum what is spent and committed, by everybody and by one principal."""
         ...
 
-    async def standing(self, account: str) -> Standing:
+    async def open_counts(self, account: str) -> OpenCounts:
         """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
         ...
 

@@ -13,7 +13,7 @@ import anyio
 from kros_mcp.krosai import counted
 from kros_mcp.operations import moves, schedule
 from kros_mcp.operations.acts import base
-from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Operation, Settlement, State

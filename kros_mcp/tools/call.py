@@ -13,6 +13,7 @@ from mcp.types.version import is_version_at_least
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
+from kros_mcp.operations.progress import Step, Tell
 from kros_mcp.operations.runner import Runner
 from kros_mcp.operations.spending import RunRates
 from kros_mcp.settings import Settings
@@ -156,3 +157,20 @@ def can_ask(ctx: ToolContext) -> bool:
         return form
     stream = current_stream.get()
     return form and ctx.session.can_send_request and (stream is None or stream.shows_prompts)
+
+
+_STEPS = {
+    Step.CLAIMED: "The yes is written down; KrosAI is asked once more before anything is sent.",
+    Step.REREAD: "KrosAI still shows what was agreed to.",
+    Step.SENDING: "Sent to KrosAI; waiting for its answer.",
+    Step.DONE: "KrosAI has done it; the result is being read.",
+}
+
+
+def progress(ctx: ToolContext) -> Tell:
+    """Make what tells each step to the client; one that did not ask for progress hears nothing."""
+
+    async def tell(step: Step) -> None:
+        await ctx.report_progress(step, len(Step), _STEPS[step])
+
+    return tell

@@ -11,11 +11,11 @@ from mcp.server.mcpserver import Elicit, Resolve
 from kros_mcp.errors import ConfirmationError, InvalidArgumentError
 from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import direct_change
+from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.purchase import PURCHASE
-from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.acts.release import RELEASE
-from kros_mcp.operations.channels import Standing, TurnedDown, choose_channel, confirmed_by_code, require_channel
+from kros_mcp.operations.channels import FoundOperation, TurnedDown, choose_channel, confirmed_by_code, require_channel
 from kros_mcp.operations.confirmation import (
     MAX_TRIES,
     Answer,
@@ -43,7 +43,7 @@ async def purchase_proposal(
     allow_inbound: bool,
     allow_outbound: bool,
     confirmation_code: str,
-) -> Standing:
+) -> FoundOperation:
     """Find or store the purchase that is asked for."""
     if inventory_id and e164:
         raise InvalidArgumentError("Give either inventory_id or e164, not both.")
@@ -73,7 +73,7 @@ async def purchase_proposal(
     return await _put(ctx, operation)
 
 
-async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> Standing:
+async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> FoundOperation:
     """Find or store the release that is asked for."""
     desk = runtime(ctx).desk
     e164, opaque_id = e164_or_id(number_id)
@@ -96,7 +96,7 @@ async def configuration_proposal(
     allow_inbound: str,
     allow_outbound: str,
     confirmation_code: str,
-) -> Standing | PhoneNumber:
+) -> FoundOperation | PhoneNumber:
     """Find or store the change of a protected number; any other number is answered as it stands now."""
     desk = runtime(ctx).desk
     e164, opaque_id = e164_or_id(number_id)
@@ -121,49 +121,49 @@ async def configuration_proposal(
 
 
 def ask_purchase(
-    ctx: ToolContext, standing: Annotated[Standing, Resolve(purchase_proposal)]
+    ctx: ToolContext, found: Annotated[FoundOperation, Resolve(purchase_proposal)]
 ) -> Elicit[PurchaseAnswer] | None:
     """Put the purchase to the person."""
-    return _ask(ctx, standing, PurchaseAnswer)
+    return _ask(ctx, found, PurchaseAnswer)
 
 
 def ask_configuration(
-    ctx: ToolContext, standing: Annotated[Standing | PhoneNumber, Resolve(configuration_proposal)]
+    ctx: ToolContext, found: Annotated[FoundOperation | PhoneNumber, Resolve(configuration_proposal)]
 ) -> Elicit[ConfigureAnswer] | None:
     """Put the change of a protected number to the person."""
-    return _ask(ctx, standing, ConfigureAnswer) if isinstance(standing, Standing) else None
+    return _ask(ctx, found, ConfigureAnswer) if isinstance(found, FoundOperation) else None
 
 
 def ask_release(
-    ctx: ToolContext, standing: Annotated[Standing, Resolve(release_proposal)]
+    ctx: ToolContext, found: Annotated[FoundOperation, Resolve(release_proposal)]
 ) -> Elicit[ReleaseAnswer] | None:
     """Put the release to the person."""
-    return _ask(ctx, standing, ReleaseAnswer)
+    return _ask(ctx, found, ReleaseAnswer)
 
 
 def ask_release_again(
     ctx: ToolContext,
-    standing: Annotated[Standing, Resolve(release_proposal)],
+    found: Annotated[FoundOperation, Resolve(release_proposal)],
     first: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release)],
 ) -> Elicit[ReleaseAnswer] | None:
     """Ask once more after wrong digits."""
-    return _ask(ctx, standing, ReleaseAnswer, attempt=2) if slipped(standing, first) else None
+    return _ask(ctx, found, ReleaseAnswer, attempt=2) if slipped(found, first) else None
 
 
 def ask_release_a_last_time(
     ctx: ToolContext,
-    standing: Annotated[Standing, Resolve(release_proposal)],
+    found: Annotated[FoundOperation, Resolve(release_proposal)],
     second: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_again)],
 ) -> Elicit[ReleaseAnswer] | None:
     """Ask a third and last time after wrong digits."""
-    return _ask(ctx, standing, ReleaseAnswer, attempt=MAX_TRIES) if slipped(standing, second) else None
+    return _ask(ctx, found, ReleaseAnswer, attempt=MAX_TRIES) if slipped(found, second) else None
 
 
-async def _put(ctx: ToolContext, operation: Operation) -> Standing:
+async def _put(ctx: ToolContext, operation: Operation) -> FoundOperation:
     """Decide where the person is asked, unless the prompt is open already."""
     here, call = runtime(ctx), current_call.get()
     if operation.id in here.asking or here.runner.is_under_way(operation.id):
-        return Standing(operation)
+        return FoundOperation(operation)
     if can_ask(ctx) and not is_modern(ctx):
         here.asking[operation.id] = call
         call.holds = operation.id
@@ -174,15 +174,15 @@ async def _put(ctx: ToolContext, operation: Operation) -> Standing:
     return await choose_channel(here.desk, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
 
 
-def _ask(ctx: ToolContext, standing: Standing, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:
-    if not standing.ask:
+def _ask(ctx: ToolContext, found: FoundOperation, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:
+    if not found.ask:
         return None
     here, call = runtime(ctx), current_call.get()
-    call.asked = standing.operation.id
+    call.asked = found.operation.id
     if call.taken_back:
         raise unanswered(call)
-    wording = act_of(standing.operation).wording
-    return Elicit(wording.question(standing.operation, here.settings.currency, attempt=attempt), form)
+    wording = act_of(found.operation).wording
+    return Elicit(wording.question(found.operation, here.settings.currency, attempt=attempt), form)
 
 
 def unanswered(call: Call) -> ConfirmationError:
@@ -207,10 +207,10 @@ def chosen(result: ElicitationResult[Any]) -> Answer | TurnedDown | None:
     return State.DECLINED if isinstance(result, DeclinedElicitation) else State.CANCELLED
 
 
-def slipped(standing: Standing, result: ElicitationResult[ReleaseAnswer]) -> bool:
+def slipped(found: FoundOperation, result: ElicitationResult[ReleaseAnswer]) -> bool:
     """Whether the digits were wrong, which deserves another try."""
     answer = chosen(result)
-    return isinstance(answer, ReleaseAnswer) and answer.is_slip(standing.operation)
+    return isinstance(answer, ReleaseAnswer) and answer.is_slip(found.operation)
 
 
 def flag(switch: str) -> bool | None:

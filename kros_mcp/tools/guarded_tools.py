@@ -14,7 +14,7 @@ from kros_mcp.krosai import PhoneNumber
 from kros_mcp.operations import direct_change, moves
 from kros_mcp.operations.channels import (
     Conclusion,
-    Standing,
+    FoundOperation,
     conclude,
     requote,
 )
@@ -32,6 +32,7 @@ from kros_mcp.tools.call import (
     current_call,
     own_operation,
     principal,
+    progress,
     runtime,
 )
 from kros_mcp.tools.elicitation import (
@@ -60,12 +61,11 @@ from kros_mcp.tools.parameters import (
     Permanent,
     Switch,
 )
-from kros_mcp.tools.progress import progress
 
 
 async def buy_phone_number(
     ctx: ToolContext,
-    standing: Annotated[Standing, Resolve(purchase_proposal)],
+    found: Annotated[FoundOperation, Resolve(purchase_proposal)],
     answer: Annotated[ElicitationResult[PurchaseAnswer], Resolve(ask_purchase)],
     inventory_id: InventoryId = "",
     e164: E164 = "",
@@ -82,7 +82,7 @@ async def buy_phone_number(
     """
     del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, confirmation_code
     here = runtime(ctx)
-    conclusion = await _conclude(ctx, standing, answer)
+    conclusion = await _conclude(ctx, found, answer)
     if conclusion.operation.error_code == "PRICE_CHANGED":
         conclusion = await requote(here.desk, conclusion.operation, seconds=current_call.get().seconds_left)
     return results.answer(outcomes.concluded(conclusion, here.settings))
@@ -90,7 +90,7 @@ async def buy_phone_number(
 
 async def release_phone_number(
     ctx: ToolContext,
-    standing: Annotated[Standing, Resolve(release_proposal)],
+    found: Annotated[FoundOperation, Resolve(release_proposal)],
     first: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release)],
     second: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_again)],
     third: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_a_last_time)],
@@ -103,15 +103,15 @@ async def release_phone_number(
     The first call never releases: it asks the person, or tells you what to ask.
     """
     del number_id, permanent, confirmation_code
-    last = second if slipped(standing, first) else first
-    last = third if slipped(standing, second) else last
-    conclusion = await _conclude(ctx, standing, last)
+    last = second if slipped(found, first) else first
+    last = third if slipped(found, second) else last
+    conclusion = await _conclude(ctx, found, last)
     return results.answer(outcomes.concluded(conclusion, runtime(ctx).settings))
 
 
 async def configure_phone_number(
     ctx: ToolContext,
-    standing: Annotated[Standing | PhoneNumber, Resolve(configuration_proposal)],
+    found: Annotated[FoundOperation | PhoneNumber, Resolve(configuration_proposal)],
     answer: Annotated[ElicitationResult[ConfigureAnswer], Resolve(ask_configuration)],
     number_id: NumberId,
     endpoint_id: EndpointId = "",
@@ -125,8 +125,8 @@ async def configure_phone_number(
     """
     del number_id, confirmation_code
     here = runtime(ctx)
-    if isinstance(standing, Standing):
-        return results.answer(outcomes.configured(await _conclude(ctx, standing, answer), here.settings))
+    if isinstance(found, FoundOperation):
+        return results.answer(outcomes.configured(await _conclude(ctx, found, answer), here.settings))
     request = Request(
         endpoint_id=endpoint_id,
         allow_inbound=flag(allow_inbound),
@@ -135,7 +135,7 @@ async def configure_phone_number(
     change = await direct_change.configure(
         here.desk,
         here.runner,
-        standing,
+        found,
         request,
         seconds=current_call.get().seconds_left,
         by=By(principal(ctx), "tool"),
@@ -157,10 +157,10 @@ def _withdraw(operation: Operation, now: float) -> Operation:
     return moves.end(operation, now, State.CANCELLED, reason="It was withdrawn in the conversation.")
 
 
-async def _conclude(ctx: ToolContext, standing: Standing, result: ElicitationResult[Any]) -> Conclusion:
+async def _conclude(ctx: ToolContext, found: FoundOperation, result: ElicitationResult[Any]) -> Conclusion:
     here, call = runtime(ctx), current_call.get()
-    call.about = standing.operation.id
-    if standing.ask:
+    call.about = found.operation.id
+    if found.ask:
         call.person_answered()
     seconds, tell = call.seconds_left, progress(ctx)
-    return await conclude(here.desk, here.runner, standing, chosen(result), seconds=seconds, tell=tell)
+    return await conclude(here.desk, here.runner, found, chosen(result), seconds=seconds, tell=tell)

@@ -2,7 +2,7 @@
 
 from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import quoted_id
-from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.channels import Conclusion
 from kros_mcp.operations.direct_change import DirectChange
@@ -101,19 +101,19 @@ def _changed(change: DirectChange) -> Known:
     return "unknown" if change.deferred else "no"
 
 
-def routing(number: results.OwnedNumber) -> results.Settings:
+def routing(number: results.OwnedNumber) -> results.ShownRouting:
     """The settings of a number."""
-    return results.Settings(
+    return results.ShownRouting(
         endpoint_id=number.endpoint_id,
         allow_inbound=number.allow_inbound,
         allow_outbound=number.allow_outbound,
     )
 
 
-def quote(operation: Operation) -> results.Quote:
+def quote(operation: Operation) -> results.ShownQuote:
     """What was shown to the person."""
     shown = operation.quote
-    return results.Quote(
+    return results.ShownQuote(
         e164=shown.e164,
         country=shown.country,
         due_now_cents=shown.due_now_cents,

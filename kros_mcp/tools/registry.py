@@ -39,8 +39,8 @@ def build_tools() -> list[Tool]:
     """
     tools = [_build(function, title, annotations) for function, title, annotations in _TOOLS]
     for tool in tools:
-        guarded = set(tool.resolved_params) >= {"standing"} and len(tool.resolved_params) > 1
-        if (tool.name in GUARDED) is not guarded or "standing" in tool.parameters["properties"]:
+        guarded = set(tool.resolved_params) >= {"found"} and len(tool.resolved_params) > 1
+        if (tool.name in GUARDED) is not guarded or "found" in tool.parameters["properties"]:
             raise RuntimeError(f"the guard of {tool.name} is missing")
         if tool.name not in TOOL_SCOPES:
             raise RuntimeError(f"no scope is named for {tool.name}")

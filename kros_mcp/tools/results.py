@@ -134,7 +134,7 @@ class Spending(Result):
     own: OwnSpending | None
 
 
-class Quote(Shape):
+class ShownQuote(Shape):
     """What was shown."""
 
     e164: str
@@ -153,7 +153,7 @@ class Acted(Result):
 
     status: Status
     operation_id: str
-    quote: Quote
+    quote: ShownQuote
     expires_at: str | None
     confirmation_code: str | None
     charged: Known
@@ -163,7 +163,7 @@ class Acted(Result):
     next_step: str
 
 
-class Settings(Shape):
+class ShownRouting(Shape):
     """How a number is routed."""
 
     endpoint_id: str | None
@@ -175,11 +175,11 @@ class Configured(Result):
     """A change of settings; the operation's fields are null unless the number is protected."""
 
     status: Status
-    before: Settings | None
-    after: Settings | None
+    before: ShownRouting | None
+    after: ShownRouting | None
     not_applied: list[str]
     operation_id: str | None
-    quote: Quote | None
+    quote: ShownQuote | None
     expires_at: str | None
     confirmation_code: str | None
     charged: Known

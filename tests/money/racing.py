@@ -33,8 +33,8 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations import execution, recovery
 from kros_mcp.operations.acts.base import Act
+from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.purchase import PURCHASE
-from kros_mcp.operations.acts.registry import act_of
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Operation, Request

@@ -7,7 +7,7 @@ from tampering import Send, Tampered
 
 from kros_mcp.krosai import BeforeSending, Routing, Written, find_owned
 from kros_mcp.operations import policy, recovery
-from kros_mcp.operations.acts import base, proposal, registry, routing
+from kros_mcp.operations.acts import base, by_action, proposal, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import Action, Limits, Operation, Request, Settlement, State
@@ -96,7 +96,7 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Silence:
     monkeypatch.setitem(Action._value2member_map_, SILENCE, action)
     monkeypatch.setattr(Silence, "action", action, raising=False)
     act = Silence()
-    monkeypatch.setitem(registry.ACTS, action, act)  # type: ignore[attr-defined]
+    monkeypatch.setitem(by_action.ACTS, action, act)  # type: ignore[attr-defined]
     return act
 
 
@@ -112,7 +112,7 @@ async def ask(bench: Bench, silence: Silence) -> Operation:
 async def test_it_is_asked_carried_out_and_told(sim: Simulator, silence: Silence) -> None:
     async with open_bench(sim) as bench:
         operation = await ask(bench, silence)
-        assert registry.act_of(operation).wording.question(operation, "").startswith("Silence ")
+        assert by_action.act_of(operation).wording.question(operation, "").startswith("Silence ")
         done = await bench.execute(operation)
         assert (done.state, done.charged, done.changed) == (State.DONE, "no", "yes")
         assert calls(bench.active) == (False, False)

@@ -406,15 +406,15 @@ async def test_how_long_a_yes_may_take_goes_by_who_is_asked_for_it_now(sim: Simu
         bench.clock.now += 60
         changed = Confirmation.APPROVER if first == "conversation" else Confirmation.CONVERSATION
         desk = desk_with(bench, confirmation=changed).desk
-        standing = await choose_channel(desk, operation, can_ask=False, answering=False)
+        found = await choose_channel(desk, operation, can_ask=False, answering=False)
     seconds = 7_200 if changed is Confirmation.APPROVER else model.CODE_SECONDS
-    assert standing.operation.expires_at == bench.clock.now + seconds
+    assert found.operation.expires_at == bench.clock.now + seconds
 
 
 async def test_a_question_put_later_prolongs_no_proposal(sim: Simulator) -> None:
     async with open_bench(sim) as bench:
         operation = await bench.propose()
         bench.clock.now += 60
-        standing = await choose_channel(bench.desk, operation, can_ask=False, answering=False)
-        assert standing.operation.asked_at == bench.clock.now
-        assert standing.operation.expires_at == operation.expires_at
+        found = await choose_channel(bench.desk, operation, can_ask=False, answering=False)
+        assert found.operation.asked_at == bench.clock.now
+        assert found.operation.expires_at == operation.expires_at

@@ -54,7 +54,7 @@ BAD: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("buy_phone_number", {**BUY, "endpoint_id": "../endpoints"}, ("endpoint_id", "does not exist")),
     ("buy_phone_number", {**BUY, "endpoint_id": "Support agent"}, ("endpoint_id", "earlier result")),
     ("buy_phone_number", {**BUY, "confirm": True}, ("'confirm'", "confirmation_code")),
-    ("buy_phone_number", {**BUY, "standing": {}, "answer": {}}, ("'standing'", "'answer'")),
+    ("buy_phone_number", {**BUY, "found": {}, "answer": {}}, ("'found'", "'answer'")),
     ("buy_phone_number", {**BUY, "decision": "buy"}, ("'decision'",)),
     ("buy_phone_number", {**BUY, "confirmation_code": ["x"]}, ("confirmation_code", "text")),
     ("buy_phone_number", {**BUY, "confirmation_code": "0000-0000"}, ("confirmation code",)),

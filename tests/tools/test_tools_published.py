@@ -136,7 +136,7 @@ def test_every_argument_explains_itself_and_says_its_limits(tool: dict[str, Any]
 
 def test_a_person_s_answer_is_never_an_argument(tool: dict[str, Any]) -> None:
     names = set(tool["inputSchema"]["properties"])
-    assert not names & {"standing", "answer", "first", "second", "third", "decision", "last_four_digits", "ctx"}
+    assert not names & {"found", "answer", "first", "second", "third", "decision", "last_four_digits", "ctx"}
 
 
 def test_the_confirmation_code_is_described_as_never_to_be_said(tool: dict[str, Any]) -> None:

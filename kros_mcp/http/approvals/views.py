@@ -16,7 +16,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import outlook, policy
-from kros_mcp.operations.acts.registry import act_of
+from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.decisions import LONGEST_REASON
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every

@@ -41,7 +41,7 @@ async def test_what_waits_and_what_is_unknown_is_counted_with_the_oldest_of_each
         await journal.change(lost.id, lambda row, at: moves.claim(row, at, reserved_cents=500, by="x"))
         await journal.change(lost.id, lambda row, at: moves.mark_sent(row, at, token=1))
         lost = await journal.change(lost.id, lambda row, at: moves.settle(row, at, Settlement(State.UNKNOWN), token=1))
-        found = await journal.standing(ACCOUNT)
+        found = await journal.open_counts(ACCOUNT)
     assert (found.waiting, found.unknown) == (2, 1)
     assert found.waiting_since == pytest.approx(now - 300)
     assert found.unknown_since == lost.sent_at
@@ -55,7 +55,7 @@ async def test_what_waited_too_long_is_written_down_once_and_nothing_else(journa
         assert [await journal.expire(ACCOUNT) for _ in range(2)] == [1, 0]
         assert [event.move for event in await journal.events(late.id)] == ["proposed", "expired"]
         assert [event.move for event in await journal.events(waiting.id)] == ["proposed"]
-        assert (await journal.standing("nobody")).waiting_since is None
+        assert (await journal.open_counts("nobody")).waiting_since is None
 
 
 async def test_whom_something_waits_for_can_be_asked_of_the_journal(journal_url: str) -> None:
