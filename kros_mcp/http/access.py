@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 _PARTS_OF_A_JWT = 3
 
 
-def _no_trouble() -> str | None:
-    return None
-
-
-def _may_still_approve(principal: str, mark: str) -> bool:
-    del principal, mark
-    return True
-
-
 @dataclass(frozen=True)
 class Access:
     """How callers are known.
@@ -45,9 +36,9 @@ class Access:
     own_limits: Callable[[str], Limits | None]
     resource: str | None = None
     issuers: tuple[str, ...] = ()
-    trouble: Callable[[], str | None] = _no_trouble
+    trouble: Callable[[], str | None] = lambda: None
     names_callers: Callable[[], bool] = lambda: False
-    still_approves: Callable[[str, str], bool] = _may_still_approve
+    still_approves: Callable[[str, str], bool] = lambda _principal, _mark: True
 
 
 def build_access(

@@ -1,7 +1,7 @@
 """What a client reads: JSON, a stream of events, or both, whatever the SDK would answer it with.
 
-The SDK wants both to be named on one line. Clients that read one alone are common, so it is told both, and its answer
-is put into the other form where the client did not name its own. Without a stream there is no prompt to be shown, and
+The SDK wants both to be named on one line. Clients that read one alone are common, so the SDK is told both, and its
+answer is put into the other form where the client did not name its own. Without a stream no prompt can be shown, and
 the code channel takes its place; what else comes on a stream before the answer (progress) is left out.
 """
 

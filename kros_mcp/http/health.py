@@ -55,7 +55,7 @@ class Health:
         self._last = ""
 
     def routes(self) -> list[BaseRoute]:
-        """Make the routes of both probes."""
+        """Return the routes of both probes."""
         return [Route("/healthz", self._alive), Route("/readyz", self._ready)]
 
     async def _alive(self, _request: Request) -> JSONResponse:

@@ -18,7 +18,6 @@ from mcp.server.streamable_http import MCP_SESSION_ID_HEADER, EventMessage, Stre
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import JSONRPCRequest, JSONRPCResponse
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kros_mcp import telemetry
@@ -62,7 +61,8 @@ class McpSession(StreamableHTTPServerTransport):
             return
         if message.id is not None and str(message.id) in self._request_streams:
             telemetry.note_refusal("malformed_body")
-            await _id_in_use(message.id)(scope, receive, send)
+            sentence = "A request with this id is still open in this session; give each an id of its own."
+            await json_rpc_error(400, sentence, {}, request_id=message.id)(scope, receive, send)
             return
         try:
             await super().handle_request(scope, receive, send)
@@ -96,7 +96,7 @@ class BoundedSessionManager(StreamableHTTPSessionManager):
 
     @property
     def count(self) -> int:
-        """How many sessions there are."""
+        """Return how many sessions there are."""
         return len(self._server_instances)
 
     async def _handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,11 +166,6 @@ class BoundedSessionManager(StreamableHTTPSessionManager):
 def _caller(owner: AuthorizationContext | None) -> _Caller:
     """Return who has a session, whatever program they use; None where everybody is let in."""
     return (owner["issuer"], owner["subject"]) if owner else None
-
-
-def _id_in_use(request_id: str | int) -> Response:
-    sentence = "A request with this id is still open in this session; give each an id of its own."
-    return json_rpc_error(400, sentence, {}, request_id=request_id)
 
 
 async def _refuse_late_answer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -54,7 +54,7 @@ async def _opened_to_read(url: str | None) -> AsyncIterator[Journal]:
 
 
 def place(url: str | None) -> str:
-    """Say where a journal stands, without user, password or parameters."""
+    """Return where a journal stands, without user, password or parameters."""
     if url is None or not is_postgres(url):
         return str(journal_path(url) or "memory")
     with suppress(ImportError):

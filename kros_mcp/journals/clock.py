@@ -109,11 +109,11 @@ class Timekeeper(Protocol):
         ...
 
     def moment(self) -> Moment | None:
-        """Give the time with the machine's clock beside it, to be written down; None if it shall not be."""
+        """Return the time with the machine's clock beside it, to be written down; None if it shall not be."""
         ...
 
     def waited(self, sent_at: float, now: float) -> float:
-        """Say how many seconds have certainly passed since a time of the journal."""
+        """Return how many seconds have certainly passed since a time of the journal."""
         ...
 
 
@@ -144,7 +144,7 @@ class MachineTime:
         self._base: Moment | None = None
 
     def now(self) -> float:
-        """Give the time, in Unix seconds; only after `adopt`."""
+        """Return the time, in Unix seconds; only after `adopt`."""
         return self._at(self._machine.boot_clock())
 
     def adopt(self, progress: Progress) -> None:
@@ -161,7 +161,7 @@ class MachineTime:
         self._base = Moment(shown, self._boot, seconds, began)
 
     def moment(self) -> Moment:
-        """Give the time with the machine's clock beside it."""
+        """Return the time with the machine's clock beside it."""
         seconds, base = self._machine.boot_clock(), self._begun()
         now = self._at(seconds)
         return Moment(now, base.boot, seconds, base.boot_began, self._machine.wall() - now)
@@ -203,7 +203,7 @@ class SharedTime:
         self._last: _Look | None = None
 
     def asked(self) -> float:
-        """Give what the boot clock shows, before the database is asked."""
+        """Return what the boot clock shows, before the database is asked."""
         return self._machine.boot_clock()
 
     def look(self, shown: float, progress: Progress, asked: float) -> float:
@@ -239,7 +239,7 @@ class SharedTime:
         """Nothing: each look at the database's clock reads how far the journal has come, too."""
 
     def moment(self) -> Moment | None:
-        """Give the time with this machine's clock beside it; None before the first look."""
+        """Return the time with this machine's clock beside it; None before the first look."""
         if self._last is None:
             return None
         seconds = self._machine.boot_clock()

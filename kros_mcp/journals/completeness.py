@@ -32,7 +32,7 @@ def last_move(table: str) -> str:
 
 
 def written_at(times: Sequence[float | None], moved_at: float, ahead: float) -> float:
-    """Say when a journal's operations moved last, on the clock of then: what came after may be missing.
+    """Return when a journal's operations moved last, on the clock of then: what came after may be missing.
 
     Not when it was written last: whoever only looks into a copy writes down that a new boot has begun.
 
@@ -45,14 +45,14 @@ def written_at(times: Sequence[float | None], moved_at: float, ahead: float) -> 
 
 
 def last_written(table: str, progress_table: str) -> Work[float]:
-    """Say when a journal's operations moved last."""
+    """Return when a journal's operations moved last."""
     [times] = yield last_move(table), ()
     come_so_far = yield from generation.read(progress_table)
     return written_at(times, come_so_far.moved_at, come_so_far.ahead)
 
 
 def lacking_since(progress_table: str, meta: str, account: str) -> Work[float | None]:
-    """Say after which time an account's purchases may be missing; None if none are."""
+    """Return after which time an account's purchases may be missing; None if none are."""
     come_so_far = yield from generation.read(progress_table)
     if come_so_far.restored_at is None:
         return None

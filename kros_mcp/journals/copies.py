@@ -42,7 +42,7 @@ class Copied:
 
 
 def look_at(path: Path) -> Copied:
-    """Say what a journal holds, without changing it.
+    """Return what a journal holds, without changing it.
 
     Raises:
         JournalError: It is not a whole journal that this version can read.
@@ -109,7 +109,7 @@ async def put_back(copy: Path, path: Path, by: By) -> tuple[Path | None, int]:
 
 
 def users(path: Path) -> tuple[int, ...]:
-    """Name the processes that have a file open, as far as this machine tells: on Linux, those of this user."""
+    """Return the processes that have a file open, as far as this machine tells: on Linux, those of this user."""
     found = set()
     wanted = str(path.resolve())
     for opened in _PROCESSES.glob("[0-9]*/fd/*"):

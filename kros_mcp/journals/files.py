@@ -48,7 +48,7 @@ def link(made: Path, path: Path) -> None:
 
 
 def wal_of(path: Path) -> int:
-    """Say how long the write-ahead log beside a file is, in bytes; earlier versions of this program kept one."""
+    """Return how long the write-ahead log beside a file is, in bytes; earlier versions of this program kept one."""
     try:
         return path.with_name(f"{path.name}-wal").stat().st_size
     except FileNotFoundError:

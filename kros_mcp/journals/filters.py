@@ -27,7 +27,7 @@ def condition(wanted: Filter, now: float) -> tuple[str, list[object]]:
 
 
 def _state(state: State, waits_for: WaitsFor) -> str:
-    """Say which rows are seen in a state: nobody has written down yet what expired unnoticed."""
+    """Return which rows are seen in a state: nobody has written down yet what expired unnoticed."""
     if state is State.PROPOSED and waits_for:
         approver = f"coalesce(channel, '') {'=' if waits_for == 'approver' else '<>'} 'approver'"
         return f"(state = '{state}' AND {approver} AND expires_at > ?)"

@@ -36,7 +36,7 @@ REMEDIES = {
 
 
 def empty(path: Path) -> JournalError:
-    """Say that a file has nothing in it, so that it may be what is left of a journal."""
+    """Return the error that a file has nothing in it, so that it may be what is left of a journal."""
     return JournalError(
         f"The journal {path} is empty: it may be what is left of a journal that knew what was spent; nothing can be "
         "spent.",
@@ -45,14 +45,14 @@ def empty(path: Path) -> JournalError:
 
 
 def foreign() -> JournalError:
-    """Say that a database is another program's."""
+    """Return the error that a database is another program's."""
     return JournalError(
         "KROS_JOURNAL_URL names a database that is not a journal of kros-mcp; name another file.", code=FOREIGN
     )
 
 
 def newer() -> JournalError:
-    """Say that a newer version wrote it."""
+    """Return the error that a newer version wrote it."""
     return JournalError(
         "The journal was written by a newer kros-mcp; update this one. Another journal would know of no spending.",
         code=NEWER,
@@ -60,12 +60,12 @@ def newer() -> JournalError:
 
 
 def damaged() -> JournalError:
-    """Say that what is needed cannot be read."""
+    """Return the error that what is needed cannot be read."""
     return JournalError("The journal is damaged or not a journal; nothing can be spent.", code=DAMAGED)
 
 
 def gone(path: Path, left: Path) -> JournalError:
-    """Say that a journal is not where it was, by what it left behind."""
+    """Return the error that a journal is not where it was, by what it left behind."""
     return JournalError(
         f"The journal {path} is not there, and {left.name} beside it shows that it was; nothing can be spent in a new "
         "one.",
@@ -74,7 +74,7 @@ def gone(path: Path, left: Path) -> JournalError:
 
 
 def not_its_log(log: Path) -> JournalError:
-    """Say that a log was left by another file of that name."""
+    """Return the error that a log was left by another file of that name."""
     return JournalError(
         f"The journal and {log.name} beside it do not belong together, so that what was spent last cannot be told; "
         "nothing can be spent.",
@@ -83,7 +83,7 @@ def not_its_log(log: Path) -> JournalError:
 
 
 def replaced() -> JournalError:
-    """Say that there is another file in place of the one that was opened."""
+    """Return the error that there is another file in place of the one that was opened."""
     return JournalError(
         "The journal's file is not the one that this server opened: it was deleted, moved or replaced. Nothing can be "
         "spent until the server is started again, after kros-mcp doctor.",
@@ -92,7 +92,7 @@ def replaced() -> JournalError:
 
 
 def put_back() -> JournalError:
-    """Say that a journal knows less than before."""
+    """Return the error that a journal knows less than before."""
     return JournalError(
         "The journal was put back to an earlier state while this server used it. Nothing can be spent until the server "
         "is started again, after kros-mcp doctor.",
@@ -101,7 +101,7 @@ def put_back() -> JournalError:
 
 
 def restored() -> JournalError:
-    """Say that a restored journal may lack what was bought after its copy was taken."""
+    """Return the error that a restored journal may lack what was bought after its copy was taken."""
     return JournalError(
         "The journal was restored from a copy, and what was bought after that copy is not entered yet; nothing was "
         "charged or changed.",

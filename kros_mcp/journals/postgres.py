@@ -92,7 +92,7 @@ class PostgresJournal(StoredJournal):
         self._time_of = keeper
 
     async def now(self) -> float:
-        """Give the journal's time; a step of the database's clock that is noticed is written down for everybody."""
+        """Return the journal's time; a step of the database's clock that is noticed is written down for everybody."""
         now = await super().now()
         if isinstance(self._time_of, SharedTime) and self._time_of.correction is not None:
             with suppress(JournalError):  # it may be locked, or not ours to write

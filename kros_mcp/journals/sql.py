@@ -76,7 +76,7 @@ class StoredJournal(ABC):
 
     @abstractmethod
     def _time(self) -> Work[float]:
-        """Give the journal's time."""
+        """Return the journal's time."""
 
     @abstractmethod
     def _alone(self, account: str) -> Work[None]:
@@ -87,11 +87,11 @@ class StoredJournal(ABC):
         """Write how a text is read out of a column of JSON."""
 
     async def now(self) -> float:
-        """Give the journal's time, in Unix seconds."""
+        """Return the journal's time, in Unix seconds."""
         return await self._look(self._time)
 
     async def waited(self, operation: Operation) -> float:
-        """Say how many seconds have certainly passed since an operation was sent; 0 if it was not."""
+        """Return how many seconds have certainly passed since an operation was sent; 0 if it was not."""
         if operation.sent_at is None:
             return 0.0
         now = await self.now()
@@ -214,7 +214,7 @@ class StoredJournal(ABC):
         return await self._transact(work) if await self._look(look) else 0
 
     async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:
-        """Name the principal who last bought each number; one that was bought elsewhere is left out."""
+        """Return the principal who last bought each number; one that was bought elsewhere is left out."""
 
         def work() -> Work[dict[str, str]]:
             found: dict[str, str] = {}
@@ -340,7 +340,7 @@ class StoredJournal(ABC):
         return await self._transact_long(work)
 
     async def lacks_since(self, account: str) -> float | None:
-        """Say after which time an account's purchases may be missing since a restore; None if none are."""
+        """Return after which time an account's purchases may be missing since a restore; None if none are."""
         return await self._look(lambda: completeness.lacking_since(self._progress, self._meta, account))
 
     async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
@@ -523,7 +523,7 @@ class StoredJournal(ABC):
         )
 
     def _by(self, index: str) -> str:
-        """Name the index to use, where the backend has to be told."""
+        """Return the index to use, where the backend has to be told."""
         del index
         return ""
 

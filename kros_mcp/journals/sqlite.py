@@ -66,7 +66,7 @@ class SqliteJournal(StoredJournal):
                 self._note_boot()
 
     async def now(self) -> float:
-        """Give the journal's time."""
+        """Return the journal's time."""
         return self._now()
 
     def _time(self) -> Work[float]:

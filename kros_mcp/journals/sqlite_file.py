@@ -153,7 +153,7 @@ def is_there(path: Path) -> bool:
 
 
 def beside(path: Path) -> tuple[Path, ...]:
-    """Name the files that SQLite may keep beside a journal."""
+    """Return the files that SQLite may keep beside a journal."""
     return tuple(path.with_name(path.name + end) for end in ("-journal", "-wal", "-shm"))
 
 
@@ -230,14 +230,14 @@ def _make_private(path: Path) -> None:
 
 
 def journal_path(url: str | None) -> Path | None:
-    """Say which file a journal URL names; None is memory."""
+    """Return which file a journal URL names; None is memory."""
     if url == "sqlite://:memory:":
         return None
     return default_journal_path() if url is None else Path(url.removeprefix("sqlite:///"))
 
 
 def network_file_system(path: Path, mounts: str | None = None) -> str:
-    """Name the network file system that a path lies on, where SQLite cannot keep processes apart; else nothing.
+    """Return the network file system that a path lies on, where SQLite cannot keep processes apart; else nothing.
 
     Args:
         path: The journal's file.

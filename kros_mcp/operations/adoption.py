@@ -19,7 +19,7 @@ _GIVES_WAY = "It was asked for under two names of one account; the other operati
 
 
 async def account_in(settings: Settings, journal: Journal) -> str:
-    """Name the account that the settings act for, and hand it what an older version has written under another name.
+    """Return the account that the settings act for, and hand it what an older version has written under another name.
 
     Raises:
         SettingsError: There is no key.
@@ -79,7 +79,7 @@ def require_environment(operations: Iterable[Operation], environment: Environmen
 
 
 def nothing_to_adopt() -> OperationError:
-    """Say that an account has no operations here."""
+    """Return the error that an account has no operations here."""
     return OperationError(
         "This journal has no operations of that account; nothing was handed over.", code="NOTHING_TO_ADOPT"
     )

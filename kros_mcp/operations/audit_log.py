@@ -67,7 +67,7 @@ def cents_of(operation: Operation) -> int | None:
 
 
 def _state(operation: Operation, event: Event) -> State:
-    """Say in which state an event left its operation; a yes and its claim are two events of one transaction."""
+    """Return in which state an event left its operation; a yes and its claim are two events of one transaction."""
     if event.move == MoveName.CONFIRMED:
         return State.CONFIRMED
     return State(event.changes.get("state", operation.state))

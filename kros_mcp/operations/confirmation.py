@@ -21,7 +21,7 @@ class Choice(BaseModel):
     """A form with one required choice and no default."""
 
     def is_slip(self, operation: Operation) -> bool:
-        """Tell whether this deserves another try."""
+        """Whether this deserves another try."""
         del operation
         return False
 
@@ -32,7 +32,7 @@ class PurchaseAnswer(Choice):
     decision: Literal["buy", "do not buy"] = Field(title="Decision", description="Buy spends the amount shown.")
 
     def is_yes(self, operation: Operation) -> bool:
-        """Tell whether this confirms the operation."""
+        """Whether this confirms the operation."""
         del operation
         return self.decision == "buy"
 
@@ -49,11 +49,11 @@ class ReleaseAnswer(Choice):
     )
 
     def is_yes(self, operation: Operation) -> bool:
-        """Tell whether this confirms the operation."""
+        """Whether this confirms the operation."""
         return self.decision == "release" and not self.is_slip(operation)
 
     def is_slip(self, operation: Operation) -> bool:
-        """Tell whether the digits are wrong, which deserves another try."""
+        """Whether the digits are wrong, which deserves another try."""
         typed = "".join(character for character in self.last_four_digits if character.isdigit())
         return self.decision == "release" and typed != last_four(operation.e164)
 
@@ -64,7 +64,7 @@ class ConfigureAnswer(Choice):
     decision: Literal["change", "do not change"] = Field(title="Decision", description="Change applies what is shown.")
 
     def is_yes(self, operation: Operation) -> bool:
-        """Tell whether this confirms the operation."""
+        """Whether this confirms the operation."""
         del operation
         return self.decision == "change"
 
@@ -103,7 +103,7 @@ async def check_code(journal: Journal, operation: Operation, given: str) -> None
 
 
 def no_code(operation: Operation | None) -> ConfirmationError:
-    """Say that no code was given out for what is being confirmed."""
+    """Return the error that no code was given out for what is being confirmed."""
     return ConfirmationError(
         "No confirmation code was given out for this, so it confirms nothing; nothing was charged or changed.",
         code="NO_CODE_ISSUED",

@@ -25,7 +25,7 @@ LONGEST_REASON = 200
 
 
 def decided(operation: Operation) -> By | None:
-    """Say who said yes or no to an operation last, and through which channel; None where nobody has, or none can tell.
+    """Return who said yes or no to an operation last, and where; None where nobody has, or none can tell.
 
     What was decided before rows named it is told from what the row says of the yes.
     """
@@ -53,7 +53,7 @@ def kept(reason: str) -> str:
 
 
 def approval(by: str, reason: str) -> Move:
-    """Give the move of a yes; a running server executes what it confirms.
+    """Return the move of a yes; a running server executes what it confirms.
 
     Args:
         by: Who decides, and where.
@@ -63,7 +63,7 @@ def approval(by: str, reason: str) -> Move:
 
 
 def denial(by: str, reason: str) -> Move:
-    """Give the move of a no, which is told to whoever asked; the reason of an earlier yes is kept beside it."""
+    """Return the move of a no, which is told to whoever asked; the reason of an earlier yes is kept beside it."""
 
     def deny(operation: Operation, now: float) -> Operation:
         told = f"Denied by {by}: {reason}"
@@ -155,7 +155,7 @@ async def _after_it(journal: Journal, operation_id: str) -> Operation:
 
 
 def _shows(found: Operation | None, decided: Operation) -> bool:
-    """Tell whether an operation bears this very decision, whatever a server has made of it since."""
+    """Whether an operation bears this very decision, whatever a server has made of it since."""
     if found is None:
         return False
     if decided.state is State.CONFIRMED:

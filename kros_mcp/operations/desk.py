@@ -49,7 +49,7 @@ class Desk:
     changes: ChangeFeed = field(default_factory=ChangeFeed)
 
     def identity(self, principal: str, action: Action) -> Identity:
-        """Name who does what in this account."""
+        """Return who does what in this account."""
         return Identity(account=self.account, principal=principal, action=action)
 
     async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
@@ -70,7 +70,7 @@ class Desk:
         return operation
 
     def limits_of(self, principal: str) -> Limits | None:
-        """Say what one principal may spend by itself; None where this server does not know them."""
+        """Return what one principal may spend by itself; None where this server does not know them."""
         if self.own_limits is not None:
             return self.own_limits(principal)
         if principal != self.settings.principal:
@@ -81,7 +81,7 @@ class Desk:
         )
 
     def knows(self, principal: str) -> bool | None:
-        """Tell whether this server still knows who asked; None where it cannot, and has to leave what they asked for.
+        """Whether this server still knows who asked; None where it cannot, and has to leave what they asked for.
 
         A token's holder is known by the tokens file. That a JWT's subject is still let in cannot be known here.
         """

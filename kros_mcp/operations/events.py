@@ -94,12 +94,12 @@ class Event:
 
 
 def proposed(operation: Operation, at: float, by: By) -> Event:
-    """Tell of a new operation, and hold its whole row."""
+    """Return the event of a new operation, with its whole row."""
     return Event(at, MoveName.PROPOSED, by.who, by.channel, "", _whole(operation))
 
 
 def entered(operation: Operation, at: float, by: By) -> Event:
-    """Tell of a purchase that a restored journal did not know, and hold its whole row."""
+    """Return the event of a purchase that a restored journal did not know, with its whole row."""
     return Event(at, MoveName.ENTERED, by.who, by.channel, operation.note, _whole(operation))
 
 
@@ -110,17 +110,17 @@ def carried_over(operation: Operation, at: float) -> Event:
 
 
 def adopted(account: str, at: float, by: By, words: str) -> Event:
-    """Tell that an operation was handed over to another account."""
+    """Return the event of an operation that is handed over to another account."""
     return Event(at, MoveName.ADOPTED, by.who, by.channel, words, {"account": account})
 
 
 def acknowledged(at: float, by: By, words: str) -> Event:
-    """Tell that somebody knows of what was found about an operation; its row stays as it is."""
+    """Return the event that somebody knows of what was found about an operation; its row stays as it is."""
     return Event(at, MoveName.ACKNOWLEDGED, by.who, by.channel, words, {})
 
 
 def signed(before: Operation, after: Operation, by: By) -> Operation:
-    """Name in a row who has just said yes or no, and through which channel; unchanged where nobody has.
+    """Write into a row who has just said yes or no, and through which channel; unchanged where nobody has.
 
     Args:
         before: As it is stored.
@@ -134,7 +134,7 @@ def signed(before: Operation, after: Operation, by: By) -> Operation:
 
 
 def between(before: Operation, after: Operation, at: float, by: By) -> tuple[Event, ...]:
-    """Tell what has happened between two states of a row; nothing if only bookkeeping changed.
+    """Return the events between two states of a row; none if only bookkeeping changed.
 
     A yes that is claimed at once, or refused by the claim, is an event of its own: the person's, before the server's.
 
@@ -192,7 +192,7 @@ def _move(before: Operation, after: Operation, changes: dict[str, Any], by: By) 
 
 
 def _words(before: Operation, after: Operation, changes: dict[str, Any]) -> str:
-    """Give the words that a move brought; a note is added to those before it."""
+    """Return the words that a move brought; a note is added to those before it."""
     told = {"message": after.message, "note": after.note.removeprefix(before.note).strip(), "reason": after.reason}
     return next((words for name, words in told.items() if name in changes and words), "")
 
@@ -204,7 +204,7 @@ def _changes(before: Operation, after: Operation) -> dict[str, Any]:
 
 
 def _whole(operation: Operation) -> dict[str, Any]:
-    """Give all of a row that is not as in every new operation."""
+    """Return all of a row that is not as in every new operation."""
     row = model.as_row(operation)
     return {name: row[name] for name in _NAMES if name not in _USUAL or row[name] != _USUAL[name]}
 

@@ -69,11 +69,11 @@ class Journal(Protocol):
     """Whether it was opened without the right to write: whatever would write raises `JournalError`."""
 
     async def now(self) -> float:
-        """Give the journal's time, in Unix seconds; a clock that steps neither hurries it nor turns it back."""
+        """Return the journal's time, in Unix seconds; a clock that steps neither hurries it nor turns it back."""
         ...
 
     async def waited(self, operation: Operation) -> float:
-        """Say how many seconds have certainly passed since an operation was sent; 0 if it was not.
+        """Return how many seconds have certainly passed since an operation was sent; 0 if it was not.
 
         What an earlier boot of the machine sent counts from this process's first look at the journal.
         """
@@ -164,7 +164,7 @@ class Journal(Protocol):
         ...
 
     async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:
-        """Name the principal who last bought each number; one that was bought elsewhere is left out."""
+        """Return the principal who last bought each number; one that was bought elsewhere is left out."""
         ...
 
     async def sent_since(self, account: str, e164: str, since: float) -> tuple[Operation, ...]:
@@ -234,7 +234,7 @@ class Journal(Protocol):
         ...
 
     async def lacks_since(self, account: str) -> float | None:
-        """Say after which time an account's purchases may be missing since a restore; None if none are."""
+        """Return after which time an account's purchases may be missing since a restore; None if none are."""
         ...
 
     async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
@@ -269,7 +269,7 @@ def of_earlier(operation_id: str | None = None) -> Iterator[None]:
 
 
 def missing(operation_id: str) -> OperationError:
-    """Say that there is no such operation; another principal's looks the same."""
+    """Return the error that there is no such operation; another principal's looks the same."""
     return OperationError(
         f"There is no operation {operation_id[:60]!r}.",
         code="OPERATION_NOT_FOUND",
@@ -278,7 +278,7 @@ def missing(operation_id: str) -> OperationError:
 
 
 def busy(e164: str) -> OperationError:
-    """Say that a number is being acted on."""
+    """Return the error that a number is being acted on."""
     return OperationError(
         f"Another operation on {e164} is under way or its outcome is not known yet; nothing was charged or changed.",
         code="NUMBER_BUSY",

@@ -223,7 +223,7 @@ class Settlement:
 
     @classmethod
     def after(cls, error: KrosError, state: Outcome) -> "Settlement":
-        """Say what an error leaves of an act."""
+        """Return what an error leaves of an act."""
         return cls(state, code=error.code, message=error.message, next_step=error.next_step)
 
 
@@ -319,7 +319,7 @@ class Operation:
 
 
 def past(operation: Operation) -> OperationError:
-    """Say that an operation is past the move asked for."""
+    """Return the error that an operation is past the move asked for."""
     error = OperationError(
         f"Operation {operation.id} is already {operation.state}; nothing was done now.",
         code="TOO_LATE",
@@ -337,7 +337,7 @@ def new_operation_id() -> str:
 
 
 def is_operation_id(text: str) -> bool:
-    """Tell whether a text could be the id of an operation."""
+    """Whether a text could be the id of an operation."""
     return re.fullmatch(r"op_[a-z2-7]{16}", text) is not None
 
 
@@ -386,5 +386,5 @@ def _snapshot(row: dict[str, Any] | None) -> Snapshot | None:
 
 
 def claims(operation: Operation, known: Known) -> tuple[Known, Known]:
-    """Say what is known of money and account; only a purchase charges."""
+    """Return what is known of money and account; only a purchase charges."""
     return (known if operation.action.charges else "no"), known

@@ -195,7 +195,7 @@ def begun(operation: Operation) -> Operation:
 
 
 def is_abandoned(operation: Operation, now: float) -> bool:
-    """Tell whether nobody holds its lease; one that reaches too far ahead was given by a clock set back since."""
+    """Whether nobody holds its lease; one that reaches too far ahead was given by a clock set back since."""
     if operation.state is not State.SENDING or operation.lease_until is None:
         return False
     return not now < operation.lease_until <= now + LEASE_SECONDS

@@ -97,7 +97,7 @@ def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -
 
 
 def asker(principal: str, *, known: bool | None) -> str:
-    """Say in a sentence what an approver is to know of who asks; empty where there is nothing.
+    """Return in a sentence what an approver is to know of who asks; empty where there is nothing.
 
     Args:
         principal: Who asks.

@@ -128,13 +128,13 @@ def check_release(settings: Settings, operation: Operation) -> None:
 
 
 def needs_run_rate(settings: Settings, *own: Limits | None) -> bool:
-    """Tell whether a purchase is checked against what owned numbers cost a month."""
+    """Whether a purchase is checked against what owned numbers cost a month."""
     caps = (settings.monthly_commitment_cents, *(limits.monthly_commitment_cents for limits in own if limits))
     return any(cap is not None for cap in caps)
 
 
 def needs_approver(settings: Settings, operation: Operation) -> bool:
-    """Tell whether only an approver's yes will do: for everything, or for what costs more than they let through."""
+    """Whether only an approver's yes will do: for everything, or for what costs more than they let through."""
     if settings.confirmation is Confirmation.APPROVER:
         return True
     above = settings.approval_above_cents
@@ -142,7 +142,7 @@ def needs_approver(settings: Settings, operation: Operation) -> bool:
 
 
 def waiting_seconds(settings: Settings, *, approver: bool) -> float:
-    """Say how long a yes may take: an approver's hours, or the minutes of a question or a code."""
+    """Return how long a yes may take: an approver's hours, or the minutes of a question or a code."""
     return settings.approval_hours * 3600 if approver else CODE_SECONDS
 
 
@@ -180,7 +180,7 @@ class _Bound:
     own: bool = False
 
     def rule(self, variable: str) -> str:
-        """Name the rule: a setting, or a limit that may stand elsewhere."""
+        """Return the rule: a setting, or a limit that may stand elsewhere."""
         return "this principal's own limit" if self.own else variable
 
     def code(self, rest: str) -> str:

@@ -65,7 +65,7 @@ class Steps:
 
 
 async def _told(tell: Tell, step: Step) -> bool:
-    """Tell one step, and say whether that went well; nobody's deafness may keep the outcome from others."""
+    """Tell one step, and say whether that went well; one listener's failure keeps the outcome from nobody."""
     with anyio.move_on_after(_TELL_SECONDS):
         try:
             await tell(step)

@@ -57,7 +57,7 @@ class Run:
         await self.ended.wait()
 
     def outcome(self) -> Operation | None:
-        """Answer the operation as the act has left it, or raise what stopped it; None while it goes on."""
+        """Return the operation as the act has left it, or raise what stopped it; None while it goes on."""
         if self.error is not None:
             raise self.error
         return self.operation
@@ -126,7 +126,7 @@ class Runner:
         return self.looked_round.is_set() and not self._closing
 
     def is_under_way(self, operation_id: str) -> bool:
-        """Tell whether this process is carrying an act out, its claim stored or not."""
+        """Whether this process is carrying an act out, its claim stored or not."""
         return operation_id in self._runs
 
     async def ask(self, operation: Operation, *, within_seconds: float = ASK_SECONDS) -> Operation:

@@ -39,7 +39,7 @@ KNOWN: Final = tuple(dict.fromkeys([*State, *_ASKED, *_SEVERAL]))
 
 
 def status(operation: Operation) -> Status:
-    """Say where an operation stands."""
+    """Return where an operation stands."""
     if operation.state is State.PROPOSED:
         return "awaiting_approval" if operation.channel is Channel.APPROVER else "confirmation_required"
     return _STATUS[operation.state]

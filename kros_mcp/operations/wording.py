@@ -239,7 +239,7 @@ class ConfigurationWording(Wording):
 
 
 def changes(operation: Operation, *, usual: bool = True) -> str:
-    """Name the settings that an operation would bring about; `usual` is whether calls that are on are named."""
+    """Return the settings that an operation would bring about; `usual` is whether calls that are on are named."""
     wanted = operation.request
     parts = []
     if wanted.endpoint_id:
@@ -253,12 +253,12 @@ def changes(operation: Operation, *, usual: bool = True) -> str:
 
 
 def routed(operation: Operation) -> str:
-    """Say where calls to the number went when the operation was proposed."""
+    """Return where calls to the number went when the operation was proposed."""
     return operation.quote.routed_to or "no endpoint"
 
 
 def not_applied(operation: Operation) -> str:
-    """Say which settings KrosAI did not take, or that they are still to come; empty where all is as asked."""
+    """Return which settings KrosAI did not take, or that they are still to come; empty where all is as asked."""
     if operation.not_applied:
         return f" KrosAI did not apply {', '.join(operation.not_applied)}."
     return " Its settings are still being applied." if operation.settings_pending and still_lacking(operation) else ""

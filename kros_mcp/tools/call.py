@@ -138,17 +138,17 @@ async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:
 
 
 def is_modern(ctx: ToolContext) -> bool:
-    """Tell whether questions are returned and the call retried, instead of asked in between."""
+    """Whether questions are returned and the call retried, instead of asked in between."""
     return ctx.protocol_version is not None and is_version_at_least(ctx.protocol_version, _MODERN)
 
 
 def is_answering(ctx: ToolContext) -> bool:
-    """Tell whether this call brings the answer to a question that was returned before."""
+    """Whether this call brings the answer to a question that was returned before."""
     return is_modern(ctx) and (ctx.input_responses is not None or ctx.request_state is not None)
 
 
 def can_ask(ctx: ToolContext) -> bool:
-    """Tell whether this client can show a person a form."""
+    """Whether this client can show a person a form."""
     capabilities = ctx.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
     form = elicitation is not None and (elicitation.form is not None or elicitation.url is None)

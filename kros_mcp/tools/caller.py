@@ -47,7 +47,7 @@ class Caller:
     scopes: frozenset[Scope]
 
     def may_use(self, tool: str) -> bool:
-        """Tell whether a tool is theirs to call; one that does not exist is nobody's secret."""
+        """Whether a tool is theirs to call; one that does not exist is nobody's secret."""
         return tool not in TOOL_SCOPES or bool(TOOL_SCOPES[tool] & self.scopes)
 
 
@@ -68,7 +68,7 @@ def caller_token(
     expires_at: int | None = None,
     mark: str = "",
 ) -> CallerToken:
-    """Say who bears a valid token.
+    """Return who bears a valid token.
 
     Args:
         issuer: Who vouches for the caller.
@@ -105,11 +105,11 @@ def authenticated() -> Caller | None:
 
 
 def may_use(tool: str) -> bool:
-    """Tell whether a tool is for whoever sent the request that is being handled; without tokens every tool is."""
+    """Whether a tool is for whoever sent the request that is being handled; without tokens every tool is."""
     caller = authenticated()
     return caller is None or caller.may_use(tool)
 
 
 def principal_of(issuer: str, subject: str) -> str:
-    """Name a principal by who vouches for it and whom that calls so; an issuer without | keeps all pairs apart."""
+    """Return a principal by who vouches for it and whom that calls so; an issuer without | keeps all pairs apart."""
     return f"{issuer}|{subject}"

@@ -43,7 +43,7 @@ class Kept(Generic[T]):
         self._value: T | None = None
 
     async def value(self) -> T:
-        """Give the reading, a new one if it is ten seconds old."""
+        """Return the reading, a new one if it is ten seconds old."""
         async with self._lock:
             if self._value is None or self._clock() >= self._until:
                 self._value = await self._read()

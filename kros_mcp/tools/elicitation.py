@@ -186,7 +186,7 @@ def _ask(ctx: ToolContext, standing: Standing, form: type[T], *, attempt: int = 
 
 
 def unanswered(call: Call) -> ConfirmationError:
-    """Say that nobody answered the prompt of a call; under `conversation` the next identical call uses a code."""
+    """Return the error that nobody answered a call's prompt; under `conversation` the next such call uses a code."""
     message, next_step = "The prompt could not be answered in the client", "Call again with the same arguments."
     if call.taken_back == "stopping":
         message = "This server is stopping and took its prompt back"
@@ -208,7 +208,7 @@ def chosen(result: ElicitationResult[Any]) -> Answer | TurnedDown | None:
 
 
 def slipped(standing: Standing, result: ElicitationResult[ReleaseAnswer]) -> bool:
-    """Tell whether the digits were wrong, which deserves another try."""
+    """Whether the digits were wrong, which deserves another try."""
     answer = chosen(result)
     return isinstance(answer, ReleaseAnswer) and answer.is_slip(standing.operation)
 

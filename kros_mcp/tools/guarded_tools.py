@@ -1,6 +1,6 @@
 """Tools that spend money, change a number or give it up.
 
-Each guarded tool has resolvers that run before its body, in `asking.py`: they find or store the
+Each guarded tool has resolvers that run before its body, in `elicitation.py`: they find or store the
 operation and put the question to the person. The body does what the answer says.
 """
 

@@ -34,7 +34,7 @@ _NEED_THE_KEY: tuple[tuple[str, type[RequestParams]], ...] = (
 
 
 def missing_key() -> SettingsError:
-    """Say that there is no key, and where a client takes it from."""
+    """Return the error that there is no key, and where a client takes it from."""
     return SettingsError(
         "This server has no KrosAI API key yet, so it can do nothing; nothing was charged or changed.",
         code="API_KEY_MISSING",

@@ -93,7 +93,7 @@ def changed(change: DirectChange) -> results.Configured:
 
 
 def _changed(change: DirectChange) -> Known:
-    """Tell whether a change took place; one that KrosAI has only accepted may still come about."""
+    """Whether a change took place; one that KrosAI has only accepted may still come about."""
     if change.after is None:
         return "unknown"
     if routing(results.owned(change.before)) != routing(results.owned(change.after)):

@@ -188,7 +188,7 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
 
 
 def _spent(books: Books, limits: Limits, settings: Settings) -> str:
-    """Say what was spent in 24 hours and what is left, of everybody's budget or of the caller's own."""
+    """Return what was spent in 24 hours and what is left, of everybody's budget or of the caller's own."""
     left = max(0, settings.daily_budget_cents - books.spent_cents)
     spent, currency = show_cents(books.spent_cents, settings.currency), settings.currency
     if limits.daily_budget_cents is None:
@@ -219,7 +219,7 @@ def _countries(everybodys: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
 
 
 def _unreadable(records: Sequence[Unreadable]) -> str:
-    """Name the records that could not be read, by their id or by their place in the list."""
+    """Return the records that could not be read, by their id or by their place in the list."""
     if not records:
         return ""
     named = ", ".join(quoted_id(record.name) if record.id else record.name for record in records[:_NAMED])

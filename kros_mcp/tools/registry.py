@@ -84,7 +84,7 @@ def flat(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _or_null(value: dict[str, Any]) -> dict[str, Any]:
-    """Say "this or null" by a word that limits the values of one type alone, so that null passes.
+    """Write "this or null" by a word that limits the values of one type alone, so that null passes.
 
     It takes few tokens, and checkers of schemas warn of a field with no word at all, and of a list of types.
     For a boolean there is no such word; and an enum is left to texts, as Gemini refuses any other.

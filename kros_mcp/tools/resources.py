@@ -62,7 +62,7 @@ def templates() -> list[ResourceTemplate]:
 
 
 def operation_uri(operation_id: str) -> str:
-    """Name the resource of one operation."""
+    """Return the resource of one operation."""
     return _BEFORE_ID + operation_id
 
 
@@ -73,7 +73,7 @@ def operation_of(uri: str) -> str:
 
 
 def is_readable(uri: str) -> bool:
-    """Tell whether the caller may read such a resource; of an operation, whether there could be one."""
+    """Whether the caller may read such a resource; of an operation, whether there could be one."""
     return (found := _found(uri)) is not None and may_use(found[0])
 
 

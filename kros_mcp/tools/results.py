@@ -242,13 +242,13 @@ def available(number: wire.NumberForSale) -> AvailableNumber:
 
 
 def answer(result: Result) -> CallToolResult:
-    """Give a result as text and as structured content."""
+    """Return a result as text and as structured content."""
     data = result.model_dump(mode="json")
     return CallToolResult(content=[TextContent(type="text", text=render(data))], structured_content=data)
 
 
 def failure(exc: KrosError) -> CallToolResult:
-    """Give a failure that a model can read and a person can hear."""
+    """Return a failure that a model can read and a person can hear."""
     result = Failure(
         summary=exc.message,
         code=exc.code,

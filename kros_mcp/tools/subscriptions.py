@@ -185,7 +185,7 @@ async def _own(here: Runtime, uris: list[str]) -> list[Operation]:
 
 
 def _uris(change: Change, principal: str) -> list[str]:
-    """Name the resources that a change is about, as far as this principal may know of it."""
+    """Return the resources that a change is about, as far as this principal may know of it."""
     uris = [NUMBERS] * change.numbers + [SPENDING] * change.spending
     if change.operation_id and change.principal == principal:
         uris.append(operation_uri(change.operation_id))

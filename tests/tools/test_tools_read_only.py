@@ -109,7 +109,7 @@ async def test_its_probe_says_that_it_is_ready_and_only_reads(reference: Simulat
     )
     async with open_runtime(settings, transport=transport(reference)) as runtime:
         await runtime.runner.looked_round.wait()
-        found = await Health(runtime).look()
+        found = await Health(runtime).check()
     assert (found["status"], found["journal"]) == ("ready", "readable")
 
 

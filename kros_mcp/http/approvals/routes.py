@@ -124,7 +124,7 @@ class ApprovalsPage:
         return await self._one(session, operation_id)
 
     async def sign_in(self, request: Request) -> Response:
-        """Take a credential; whatever is wrong with it is told in one and the same way."""
+        """Begin a session with a credential; whatever is wrong with one, the answer is the same."""
         form = await _form(request)
         to = form.get("to", "") if is_operation_id(form.get("to", "")) else ""
         if not is_same_origin(request, self._public_url):

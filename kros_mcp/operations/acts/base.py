@@ -145,7 +145,7 @@ class Act(ABC):
         return False
 
     def misled(self, operation: Operation, written: Written) -> KrosError | None:
-        """Say what an answer about something else means for the act; None for an answer about this one."""
+        """Return the error that an answer about something else means for the act; None for an answer about this one."""
         del operation, written
         return None
 

@@ -174,7 +174,7 @@ async def answers(desk: Desk, act: Act, earlier: Operation, request: Request) ->
 
 
 def trouble(endpoint: CallEndpoint | None) -> str:
-    """Name a status in which an endpoint takes no calls; only in words of ours."""
+    """Return a status in which an endpoint takes no calls; only in words of ours."""
     status = endpoint.status if endpoint else None
     return {"error": "reports an error", "inactive": "is inactive"}.get(status or "", "")
 

@@ -168,7 +168,7 @@ class Purchase(Act):
         return not has_ended(written.record_status) and written.body != "other"
 
     def misled(self, operation: Operation, written: Written) -> KrosError | None:
-        """Say that KrosAI may have charged another number, where it names one."""
+        """Return the error that KrosAI may have charged another number; None where it names no other."""
         if _named(written) in {None, operation.e164}:
             return None
         return OutcomeUnknownError(

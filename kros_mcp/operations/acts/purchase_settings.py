@@ -108,7 +108,7 @@ async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
 
 
 async def _may_be_listed_later(desk: Desk, operation: Operation) -> bool:
-    """Tell whether a purchase that KrosAI does not show may only not be shown yet."""
+    """Whether a purchase that KrosAI does not show may only not be shown yet."""
     settled_at = operation.settled_at or 0.0
     return await desk.journal.now() - settled_at < LISTING_LAG_SECONDS
 

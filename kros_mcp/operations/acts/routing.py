@@ -165,7 +165,7 @@ def still_lacking(operation: Operation) -> tuple[str, ...]:
 
 
 def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
-    """Tell whether somebody has chosen anew since the purchase was first seen.
+    """Whether somebody has chosen anew since the purchase was first seen.
 
     A setting that is neither as it was first seen nor as this purchase wants it is somebody's choice. If the
     answer to the purchase was lost, it was first seen late: an endpoint that it has then was chosen.
