@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     serves = set(words) <= {"--simulator"}
     with _harmless_errors():
         if serves:
-            from kros_mcp.commands.patience import patient_errors  # noqa: PLC0415 - only for the server
+            from kros_mcp.commands.stderr_buffer import buffered_errors  # noqa: PLC0415 - for the server alone
 
-            with patient_errors():
+            with buffered_errors():
                 code = _exit_code(partial(_serve, simulator=bool(words)))  # its standard output carries the protocol
         else:
             # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.

@@ -2,8 +2,8 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import server as sdk_server
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.runner import serve_dual_era_loop
@@ -271,6 +272,18 @@ async def _unanswered_prompt(runtime: Runtime, failure: KrosError) -> CallToolRe
     return results.answer(outcomes.acted(operation, runtime.settings))
 
 
+@contextmanager
+def _logging_without_rich() -> Iterator[None]:
+    """Let the SDK log as it does where rich is not installed: its import takes time, and its lines look otherwise."""
+    names = vars(sdk_server)
+    original = names["configure_logging"]
+    names["configure_logging"] = lambda level: logging.basicConfig(level=level, format="%(message)s")
+    try:
+        yield
+    finally:
+        names["configure_logging"] = original
+
+
 def build_server(
     settings: Settings,
     lifespan: Callable[[Settings], AbstractAsyncContextManager[Runtime]] = open_runtime,
@@ -283,21 +296,22 @@ def build_server(
         lifespan: Opens the runtime; tests give their own.
         listening: Serves those who listen for changes. Defaults to what suits one client on stdio.
     """
-    server = KrosServer(
-        "kros-mcp",
-        title="KrosAI phone numbers",
-        version=__version__,
-        instructions=INSTRUCTIONS,
-        icons=[icon()],
-        tools=build_tools(),
-        lifespan=lambda _: lifespan(settings) if settings.api_key else open_nothing(settings),
-        log_level="WARNING",
-        middleware=[_hide_message],
-        cache_hints=CACHE_HINTS,
-        subscriptions=False,  # the SDK's own streams know neither bounds nor principals
-        # Longer than any of our questions lasts, so that our own expiry answers a late yes, and in our own words.
-        request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
-    )
+    with _logging_without_rich():
+        server = KrosServer(
+            "kros-mcp",
+            title="KrosAI phone numbers",
+            version=__version__,
+            instructions=INSTRUCTIONS,
+            icons=[icon()],
+            tools=build_tools(),
+            lifespan=lambda _: lifespan(settings) if settings.api_key else open_nothing(settings),
+            log_level="WARNING",
+            middleware=[_hide_message],
+            cache_hints=CACHE_HINTS,
+            subscriptions=False,  # the SDK's own streams know neither bounds nor principals
+            # Longer than any of our questions lasts, so that our own expiry answers a late yes, and in our own words.
+            request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
+        )
     for prompt in prompts.build_prompts():
         server.add_prompt(prompt)
     server.add_handlers(listening or Listening())

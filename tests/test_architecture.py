@@ -92,8 +92,9 @@ def test_the_simulator_imports_nothing_of_ours() -> None:
 
 def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
     program = (
-        "import sys; import kros_mcp.cli, kros_mcp.server; from kros_mcp.tools.registry import build_tools; "
-        "build_tools(); print([name for name in ('httpx', 'phonenumbers', 'platformdirs', 'jinja2', 'rich', "
+        "import sys; import kros_mcp.cli; from kros_mcp.server import build_server; "
+        "from kros_mcp.settings import Settings; build_server(Settings()); "
+        "print([name for name in ('httpx', 'phonenumbers', 'platformdirs', 'jinja2', 'rich', "
         "'opentelemetry.metrics', 'opentelemetry.sdk', 'psycopg', 'kros_mcp.http', "
         "'kros_mcp.simulator') if name in sys.modules])"
     )

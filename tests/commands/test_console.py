@@ -101,6 +101,31 @@ def test_a_paragraph_is_one_line_without_a_terminal_and_folded_between_words_on_
     ]
 
 
+def test_what_is_piped_is_plain_whatever_the_environment_forces(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+    console.say_labelled("FAIL", "a sentence", columns=6, label_style="red", style="bold")
+    console.show_table((Column("state", colours={"done": "green"}),), [("done",)])
+
+    assert capsys.readouterr().out == "FAIL  a sentence\nstate\ndone\n"
+
+
+@pytest.mark.parametrize(("term", "coloured"), [("xterm", True), ("dumb", False), ("unknown", False)])
+def test_a_dumb_terminal_gets_no_colours(monkeypatch: pytest.MonkeyPatch, term: str, *, coloured: bool) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    console.say("yes", "green")
+
+    assert ("\x1b" in terminal.getvalue()) == coloured
+
+
 class Terminal(io.StringIO):
     """A terminal that keeps what it is sent."""
 

@@ -12,7 +12,7 @@ import pytest
 from pipe import INITIALIZED, call, initialize, open_program, request
 from talk import item_of
 
-from kros_mcp.commands.patience import MOST_WAITING, Patient
+from kros_mcp.commands.stderr_buffer import MOST_WAITING, StderrBuffer
 from kros_mcp.simulator import Simulator, open_server
 
 pytestmark = pytest.mark.anyio
@@ -81,17 +81,17 @@ class Stuck(io.StringIO):
 
 async def test_what_waits_is_bounded_and_what_is_dropped_is_counted() -> None:
     stuck = Stuck()
-    patient = Patient(stuck)
-    patient.write("first\n")
+    buffer = StderrBuffer(stuck)
+    buffer.write("first\n")
     await anyio.to_thread.run_sync(stuck.begun.wait)
     fits = MOST_WAITING // 10
     for nth in range(fits + 7):
-        patient.write(f"{nth:09}\n")
-    patient.end(0.0)  # waits no longer than it is told
+        buffer.write(f"{nth:09}\n")
+    buffer.end(0.0)  # waits no longer than it is told
     stuck.may_go_on.set()
-    patient.end(10.0)
-    patient.write("last\n")
-    patient.end(10.0)
+    buffer.end(10.0)
+    buffer.write("last\n")
+    buffer.end(10.0)
     lines = stuck.getvalue().splitlines()
     assert lines[0] == "first"
     assert lines[1:-2] == [f"{nth:09}" for nth in range(fits)]
@@ -101,7 +101,7 @@ async def test_what_waits_is_bounded_and_what_is_dropped_is_counted() -> None:
 async def test_a_stream_that_is_closed_holds_nobody_up() -> None:
     inner = io.StringIO()
     inner.close()
-    patient = Patient(inner)
+    buffer = StderrBuffer(inner)
     for _ in range(2):
-        patient.write("a line\n")
-        patient.end(10.0)
+        buffer.write("a line\n")
+        buffer.end(10.0)

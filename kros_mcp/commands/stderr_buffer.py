@@ -1,4 +1,4 @@
-"""Standard error of a server whose client may never read it: a full pipe there must hold nothing else up."""
+"""A buffer before standard error, since a client that never reads it would else stop the server by a full pipe."""
 
 import sys
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any, Final, TextIO, cast
 
 MOST_WAITING: Final = 250_000
 """Characters that are kept until they can be written; what comes beyond them is dropped and counted."""
-LAST_WORDS_SECONDS: Final = 0.5
+LONGEST_FLUSH_SECONDS: Final = 0.5
 """How long the end waits for what is not written yet."""
 
 
-class Patient:
-    """A text stream whose writers never wait: a thread writes, begun with the first text.
+class StderrBuffer:
+    """A text stream that never blocks its writers: a thread, started with the first text, writes to the inner stream.
 
     Everything but writing is the inner stream's.
 
@@ -43,10 +43,10 @@ class Patient:
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: what is written is flushed, and nobody waits for that."""
+        """Do nothing: the thread flushes what it writes."""
 
     def end(self, seconds: float) -> None:
-        """Wait for so long at most until all is written."""
+        """Wait until all is written, for so long at most."""
         with self._changed:
             self._changed.wait_for(lambda: not (self._is_writing or self._waiting or self._dropped), seconds)
 
@@ -71,11 +71,11 @@ class Patient:
 
 
 @contextmanager
-def patient_errors() -> Iterator[None]:
-    """Let nobody wait for what is written to standard error meanwhile."""
-    patient = Patient(sys.stderr)
+def buffered_errors() -> Iterator[None]:
+    """Write standard error through a buffer meanwhile, so that nobody waits for its reader."""
+    buffer = StderrBuffer(sys.stderr)
     try:
-        with redirect_stderr(cast("TextIO", patient)):
+        with redirect_stderr(cast("TextIO", buffer)):
             yield
     finally:
-        patient.end(LAST_WORDS_SECONDS)
+        buffer.end(LONGEST_FLUSH_SECONDS)
