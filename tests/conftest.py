@@ -1,7 +1,11 @@
-from collections.abc import Generator
+import asyncio
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import uvicorn.server
 
 from tests.support.canaries import SECRET
 
@@ -19,6 +23,23 @@ def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/journal.sqlite3"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_here_end_at_once() -> Iterator[None]:
+    """Let a uvicorn in this process look every hundredth of a second whether it is to end, not every tenth."""
+    names: dict[str, Any] = {**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(seconds / 10)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.server, "asyncio", SimpleNamespace(**names))
+        yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the soaks unless they are asked for."""
+    if "soak" not in config.option.markexpr:
+        soaks = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=soaks)
+        items[:] = [item for item in items if item not in soaks]
 
 
 @pytest.hookimpl(wrapper=True)
