@@ -6,6 +6,7 @@ from talk import ERAS, Clock
 
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import channels
+from kros_mcp.operations.acts import routing
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
 
@@ -15,6 +16,11 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.upper().startswith("KROS_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _a_late_change_is_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "SHOWN_LATER_SECONDS", (0.0,) * len(routing.SHOWN_LATER_SECONDS))
 
 
 @pytest.fixture(autouse=True)

@@ -80,6 +80,7 @@ class Told:
 
 
 OUTPUT_SCHEMAS = {tool.name: tool.output_schema for tool in build_tools()}
+_VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in OUTPUT_SCHEMAS.items() if schema}
 
 
 def told(name: str, result: CallToolResult) -> Told:
@@ -96,8 +97,8 @@ def told(name: str, result: CallToolResult) -> Told:
     if result.is_error:
         Failure.model_validate(data)
     # Some clients hold failures against the output schema as well.
-    if (schema := OUTPUT_SCHEMAS.get(name)) is not None:
-        jsonschema.validate(data, schema)
+    if (validator := _VALIDATORS.get(name)) is not None:
+        validator.validate(data)
     return Told(data, text, bool(result.is_error))
 
 
