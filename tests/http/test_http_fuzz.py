@@ -20,7 +20,7 @@ from kros_mcp.tools.registry import build_tools
 
 pytestmark = pytest.mark.anyio
 
-FEW, MANY = 400, 5_000  # with sessions, and as many without
+FEW, MANY = 1_000, 5_000  # with sessions, and as many without
 AT_ONCE = 8
 TELLS = re.compile(r"Traceback|File \"|\.py\b|site-packages|kros_mcp|pydantic|Error\(|at 0x[0-9a-f]+", re.IGNORECASE)
 LEGACY = {"jsonrpc": "2.0", "id": 1}

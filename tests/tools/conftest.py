@@ -5,7 +5,7 @@ import pytest
 from talk import ERAS, Clock
 
 from kros_mcp.journals.sqlite import open_sqlite
-from kros_mcp.operations import channels
+from kros_mcp.operations import channels, runner
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
@@ -21,6 +21,11 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _a_late_change_is_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "SHOWN_LATER_SECONDS", (0.0,) * len(routing.SHOWN_LATER_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def _the_attendant_looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ATTEND_EVERY_SECONDS", 0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -29,24 +29,25 @@ async def test_after_the_yes_nobody_is_told_that_nothing_was_charged(
     """Even while the caps are still being looked up, before the claim."""
     item = next(iter(reference.inventory.values()))
 
-    def slow_down() -> None:
-        reference.faults.switch_on("slow", times=None, on=["list_owned"], seconds=1.4)
+    def hold_up() -> None:
+        reference.faults.switch_on("hold", times=None, on=["list_owned"])
 
     class Agreeing(Person):
         async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
-            slow_down()
+            hold_up()
             return await super().answer(_context, params)
 
     person = Agreeing(accept("buy")) if by_prompt else None
-    async with open_talk(reference, era, person, monthly_commitment_cents=90_000, answer_within_seconds=1) as talk:
+    async with open_talk(reference, era, person, monthly_commitment_cents=90_000, answer_within_seconds=0.3) as talk:
         code = "" if by_prompt else (await talk.buy(item))["confirmation_code"]
         if not by_prompt:
-            slow_down()
+            hold_up()
         begun = await talk.buy(item, confirmation_code=code)
         assert (begun["status"], begun["charged"], begun["changed"]) == ("pending", "unknown", "unknown")
         for told in (await talk.call("get_operation", operation_id=begun["operation_id"]), await talk.buy(item)):
             assert (told["status"], told["charged"]) in {("pending", "unknown"), ("done", "yes")}
         reference.faults.clear()
+        reference.faults.let_go()
         assert (await settled(talk, begun["operation_id"]))["status"] == "done"
     assert [charge.e164 for charge in reference.charges] == [item.e164]
 

@@ -14,8 +14,8 @@ from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 
-IN_TIME = 0.5
-AT_MOST = IN_TIME + 0.5  # a busy machine; KrosAI would take 3 seconds, or for ever
+IN_TIME = 0.3
+AT_MOST = 10.0  # a busy machine; KrosAI would take 30 seconds, or for ever
 READS = ["search", "list_owned", "get", "list_endpoints", "get_endpoint"]
 
 
@@ -35,7 +35,7 @@ async def test_every_tool_answers_in_time_when_krosai_does_not(reference: Simula
         "get_operation": {"operation_id": "op_none"},
         "cancel_operation": {"operation_id": "op_none"},
     }
-    parameters = {"seconds": 3.0} if fault == "slow" else {}
+    parameters = {"seconds": 30.0} if fault == "slow" else {}
     reference.faults.switch_on(fault, times=None, on=READS, **parameters)
     async with open_talk(reference, era, answer_within_seconds=IN_TIME) as talk, anyio.create_task_group() as tasks:
 
