@@ -20,7 +20,7 @@ from kros_mcp.tools.registry import build_tools
 
 pytestmark = pytest.mark.anyio
 
-FEW, MANY = 1_000, 5_000  # with sessions, and as many without
+FEW, MANY = 500, 5_000  # with sessions, and as many without
 AT_ONCE = 8
 TELLS = re.compile(r"Traceback|File \"|\.py\b|site-packages|kros_mcp|pydantic|Error\(|at 0x[0-9a-f]+", re.IGNORECASE)
 LEGACY = {"jsonrpc": "2.0", "id": 1}
@@ -159,6 +159,6 @@ async def test_no_malformed_body_crashes_it_spends_anything_or_is_told_how_it_is
             assert len(alive.json()["result"]["tools"]) == len(build_tools())
         operations = await service.runtime.desk.journal.list_operations(EVERYTHING, limit=100, after="")
     assert sum(statuses.values()) == bodies
-    assert len(statuses) > 3, statuses  # they came far enough to be refused in different ways
+    assert {200, 400, 405} <= set(statuses), statuses  # they came far enough to be refused in different ways
     assert (wrote(sim), state_of(sim)) == ([], before)
     assert {operation.state for operation in operations} <= {"proposed"}

@@ -38,7 +38,7 @@ async def test_after_the_yes_nobody_is_told_that_nothing_was_charged(
             return await super().answer(_context, params)
 
     person = Agreeing(accept("buy")) if by_prompt else None
-    async with open_talk(reference, era, person, monthly_commitment_cents=90_000, answer_within_seconds=0.3) as talk:
+    async with open_talk(reference, era, person, monthly_commitment_cents=90_000, answer_within_seconds=0.5) as talk:
         code = "" if by_prompt else (await talk.buy(item))["confirmation_code"]
         if not by_prompt:
             hold_up()

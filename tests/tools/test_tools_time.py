@@ -14,7 +14,7 @@ from kros_mcp.simulator import SimNumber, Simulator
 
 pytestmark = pytest.mark.anyio
 
-IN_TIME = 0.3
+IN_TIME = 0.5
 AT_MOST = 10.0  # a busy machine; KrosAI would take 30 seconds, or for ever
 READS = ["search", "list_owned", "get", "list_endpoints", "get_endpoint"]
 
