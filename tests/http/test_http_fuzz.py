@@ -10,13 +10,14 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from talk import settings_for, state_of, wrote
-from web import MODERN, access_for, modern
 
 from kros_mcp.http.app import open_service
 from kros_mcp.operations.journal import EVERYTHING
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.registry import build_tools
+from tests.support.talk import settings_for
+from tests.support.upstream import state_of, wrote
+from tests.support.web import MODERN, access_for, modern
 
 pytestmark = pytest.mark.anyio
 

@@ -7,8 +7,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from bench import KEY, OTHER_MOBILES, Bench, Clock, open_bench
-from tampering import Send, Tampered
+from bench import KEY, OTHER_MOBILES, Bench, open_bench
 
 from kros_mcp.errors import KrosError, RefusedError, ServerError
 from kros_mcp.operations import model, moves, recovery
@@ -19,6 +18,8 @@ from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Confirmation
 from kros_mcp.simulator import Simulator, transport
+from tests.support.clock import Clock
+from tests.support.upstream import Send, Tampered
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 

@@ -15,13 +15,14 @@ import anyio
 import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
-from bench import CANARY, KEY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
+from bench import CANARY, KEY, OTHER_MOBILES, Bench, open_bench, simulator
 
 from kros_mcp.operations import recovery
 from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.simulator.profiles import ProfileName
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

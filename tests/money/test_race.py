@@ -16,12 +16,13 @@ from typing import Any
 
 import anyio
 import pytest
-from bench import KEY, SCOPES, Bench, Clock, open_bench
+from bench import KEY, SCOPES, Bench, open_bench
 from racing import Course
 
 from kros_mcp.operations import recovery
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import InventoryItem, SimNumber, Simulator, open_server
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -2,13 +2,14 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
-from talk import ERAS, Clock
 
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import channels, runner
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
+from tests.support.clock import Clock
+from tests.support.talk import ERAS
 
 
 @pytest.fixture(autouse=True)

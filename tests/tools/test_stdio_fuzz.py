@@ -11,8 +11,9 @@ from typing import Any
 
 import anyio
 import pytest
-from pipe import INITIALIZED, MODERN, Program, initialize, open_program, request
-from talk import ERAS
+
+from tests.support.pipe import INITIALIZED, MODERN, Program, initialize, open_program, request
+from tests.support.talk import ERAS
 
 pytestmark = pytest.mark.anyio
 

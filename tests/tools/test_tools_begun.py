@@ -3,13 +3,14 @@
 import pytest
 from mcp.client.context import ClientRequestContext
 from mcp.types import ElicitRequestParams
-from talk import ERAS, ERROR, Person, Reply, Talk, accept, open_talk
 
 from kros_mcp import telemetry
 from kros_mcp.errors import JournalError
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Simulator
+from tests.support.person import ERROR, Person, Reply, accept
+from tests.support.talk import ERAS, Talk, open_talk
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,7 @@ from contextlib import AsyncExitStack
 
 import anyio
 import pytest
-from hearing import Ears, legacy, open_ears
 from mcp.shared.exceptions import MCPError
-from talk import Talk, item_of, open_stdio_talk, open_talk
 
 from kros_mcp.errors import JournalError
 from kros_mcp.operations.change_feed import Change, ChangeFeed
@@ -16,6 +14,9 @@ from kros_mcp.operations.runner import ATTEND_EVERY_SECONDS
 from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.tools import subscriptions
 from kros_mcp.tools.subscriptions import MOST_STREAMS_OF_ONE, MOST_URIS
+from tests.support.ears import Ears, legacy, open_ears
+from tests.support.talk import Talk, open_stdio_talk, open_talk
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 NUMBERS, SPENDING = "kros://numbers", "kros://spending"

@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import anyio
 import pytest
-from talk import Person, accept, item_of, open_talk, settings_for
 
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.spending import RunRates
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import Simulator, transport
+from tests.support.person import Person, accept
+from tests.support.talk import open_talk, settings_for
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 

@@ -6,11 +6,13 @@ from typing import Any
 import anyio
 import pytest
 from mcp.types import ElicitResult
-from talk import CANCEL, DECLINE, EMPTY, Person, accept, item_of, open_talk, settings_for, wrote
 
 from kros_mcp.krosai.text import clean
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.person import CANCEL, DECLINE, EMPTY, Person, accept
+from tests.support.talk import open_talk, settings_for
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 
