@@ -8,9 +8,9 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from kros_mcp.errors import JournalError
+from kros_mcp.operations import runner
 from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.runner import ATTEND_EVERY_SECONDS
 from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.tools import subscriptions
 from kros_mcp.tools.subscriptions import MOST_STREAMS_OF_ONE, MOST_URIS
@@ -118,7 +118,7 @@ async def test_listening_does_not_tell_whether_another_principals_operation_exis
             await a.buy(item, confirmation_code=asked["confirmation_code"])
             await b.call("cancel_operation", operation_id=own["operation_id"])
             await ears.until(uris[1])
-            await anyio.sleep(2 * ATTEND_EVERY_SECONDS)
+            await anyio.sleep(4 * runner.ATTEND_EVERY_SECONDS)
     assert set(ears.heard) == {uris[1]}
 
 
