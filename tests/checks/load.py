@@ -132,10 +132,17 @@ class Caller:
         outcome, failed = str(data.get("code") or data.get("status") or "read"), bool(result.is_error)
         self._record.outcomes[outcome] += 1
         if data.get("operation_id"):
-            told = {name: data.get(name) or "" for name in ("operation_id", "charged", "changed")}
-            times = {"asked_at": asked_at, "answered_at": time.time()}
-            answer = Answer(**told, **times, tool=tool, outcome=outcome, failed=failed, by=self._name)
-            self._record.answers.append(answer)
+            told: dict[str, Any] = {name: data.get(name) or "" for name in ("operation_id", "charged", "changed")}
+            kept = Answer(
+                **told,
+                asked_at=asked_at,
+                answered_at=time.time(),
+                tool=tool,
+                outcome=outcome,
+                failed=failed,
+                by=self._name,
+            )
+            self._record.answers.append(kept)
         return data
 
 
@@ -190,10 +197,10 @@ def _settings(folder: Path, base_url: str, journal_url: str) -> dict[str, str]:
 
 
 async def _stir(sim: WatchedKrosai, url: str, record: Record, seconds: float, connections: int) -> float:
+    parameters: dict[str, dict[str, Any]] = {"slow": {"seconds": 0.5}, "rate_limited": {"retry_after": "0.2"}}
     for name in FAULTS:
-        params = {"slow": {"seconds": 0.5}, "rate_limited": {"retry_after": "0.2"}}.get(name, {})
         # Of five kinds that strike one after the other, each as often; two of them strike writes alone.
-        sim.faults.switch_on(name, times=None, probability=SHARE_OF_FAULTS / 3, **params)
+        sim.faults.switch_on(name, times=None, probability=SHARE_OF_FAULTS / 3, **parameters.get(name, {}))
     up, ready = anyio.Event(), Counter[str]()
 
     async def live(number: int) -> None:

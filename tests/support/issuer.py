@@ -22,8 +22,8 @@ from kros_mcp.http.app import open_service
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import EVERYTHING, Journal
 from kros_mcp.operations.model import Operation
-from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
+from tests.support.talk import settings_for
 from tests.support.web import open_listening, opening
 
 URL = "https://issuer.example"
@@ -182,9 +182,7 @@ async def open_http(
     """Serve in this event loop, in front of a simulated KrosAI."""
     if issuer is not None:
         settings = {"oauth_issuer": URL, "public_url": PUBLIC_URL} | settings
-    given = Settings(
-        **{"api_key": sim.api_key, "base_url": "https://simulator.invalid/v1", "answer_within_seconds": 20} | settings
-    )
+    given = settings_for(sim, **settings)
     access = build_access(given, transport=issuer, clock=clock)
     upstream = Watched(sim)
     async with (

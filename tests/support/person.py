@@ -30,7 +30,7 @@ class Person:
         self.thinking: anyio.Event | None = None
         self.asked = anyio.Event()
 
-    async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+    async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:  # noqa: ARG002 - by name
         self.prompts.append(params.message)
         self.forms.append(params.model_dump(mode="json", by_alias=True)["requestedSchema"])
         self.asked.set()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 from mcp import Client, StdioServerParameters
 from mcp.client.session import MessageHandlerFnT
 from mcp.server.mcpserver import MCPServer
@@ -117,7 +117,7 @@ class Talk:
 
 
 def settings_for(sim: Simulator, **settings: Any) -> Settings:
-    defaults = {
+    defaults: dict[str, Any] = {
         "api_key": sim.api_key,
         "base_url": "https://simulator.invalid/v1",
         "journal_url": "sqlite://:memory:",

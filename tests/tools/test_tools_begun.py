@@ -34,9 +34,9 @@ async def test_after_the_yes_nobody_is_told_that_nothing_was_charged(
         reference.faults.switch_on("hold", times=None, on=["list_owned"])
 
     class Agreeing(Person):
-        async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
             hold_up()
-            return await super().answer(_context, params)
+            return await super().answer(context, params)
 
     person = Agreeing(accept("buy")) if by_prompt else None
     async with open_talk(reference, era, person, monthly_commitment_cents=90_000, answer_within_seconds=0.5) as talk:
@@ -59,11 +59,11 @@ async def test_a_prompt_left_behind_tells_what_came_another_way(reference: Simul
     outcomes: list[str] = []
 
     class Elsewhere(Person):
-        async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
             async with open_talk(reference, "legacy", journal=journal) as other:
                 code = (await other.buy(item))["confirmation_code"]
                 outcomes.append((await other.buy(item, confirmation_code=code))["status"])
-            return await super().answer(_context, params)
+            return await super().answer(context, params)
 
     async with open_talk(reference, "legacy", Elsewhere(ERROR), journal=journal) as talk:
         told = await talk.buy(item)
@@ -96,9 +96,9 @@ async def test_a_prompt_left_behind_with_no_journal_to_look_in_is_a_typed_failur
         raise JournalError(f"{operation_id} cannot be read.")
 
     class Failing(Person):
-        async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
             monkeypatch.setattr(journal, "get", unreadable)
-            return await super().answer(_context, params)
+            return await super().answer(context, params)
 
     async with open_talk(reference, "legacy", Failing(ERROR), journal=journal) as talk:
         told = await talk.buy(next(iter(reference.inventory.values())))
