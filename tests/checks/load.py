@@ -34,6 +34,7 @@ from tests.support.replicas import open_service, write_tokens
 
 FAULTS = ("lost_reply", "error_after", "error_before", "slow", "rate_limited")
 SHARE_OF_FAULTS = 0.05
+LEAST_PURCHASES = 5
 PRINCIPALS = ("support-agent", "sales-agent", "night-desk", "day-desk")
 ERAS: tuple[Era, Era] = ("auto", "legacy")
 _COUNTRIES = ("NG", "KE", "GH", "RW", "AE", "EG")
@@ -80,6 +81,25 @@ class Result:
             f"{self.faults.total()} faults in {self.requests} requests to KrosAI, "
             f"{len(self.books.charges)} purchases, {len(self.differences)} differences"
         )
+
+    def lack(self) -> list[str]:
+        """Name what did not happen, without which the books prove little."""
+        charged = {charge.idempotency_key for charge in self.books.charges}
+        open_now = [
+            each.operation_id
+            for each in self.books.confirmations
+            if self._end_of(each.operation_id)
+            != ((State.DONE, "yes") if each.operation_id in charged else (State.FAILED, "no"))
+        ]
+        return [
+            *(f"no {name}" for name in FAULTS if not self.faults[name]),
+            *([] if len(charged) >= LEAST_PURCHASES else [f"{len(charged)} purchases"]),
+            *(f"{operation_id} has not ended as KrosAI charged" for operation_id in open_now),
+        ]
+
+    def _end_of(self, operation_id: str) -> tuple[State, str]:
+        [found] = [each for each in self.books.operations if each.id == operation_id]
+        return found.state, found.charged
 
 
 class Caller:
@@ -258,7 +278,9 @@ def main() -> int:
         print(f"  no answer: {unanswered}")
     for difference in result.differences:
         print(f"- {difference.rule} {difference.operation_id}: {difference.says}")
-    return 1 if result.differences or result.record.unanswered else 0
+    for lacking in (lack := result.lack()):
+        print(f"- too little happened: {lacking}")
+    return 1 if result.differences or result.record.unanswered or lack else 0
 
 
 if __name__ == "__main__":

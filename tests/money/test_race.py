@@ -156,6 +156,7 @@ async def test_killed_and_racing_servers_never_spend_more_than_a_day_may_cost(jo
 
 
 @RACERS
+@pytest.mark.parametrize("journal_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.soak)], indirect=True)
 @pytest.mark.promise(5)
 async def test_killed_and_racing_servers_never_commit_to_more_than_a_month_may_cost(
     journal_url: str, racers: int
