@@ -1,8 +1,15 @@
-from collections.abc import Generator
+import asyncio
+import gc
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import uvicorn.server
 
+from kros_mcp import server
+from kros_mcp.tools.registry import build_tools
 from tests.support.canaries import SECRET
 
 pytest_plugins = ["tests.support.postgres_server"]
@@ -19,6 +26,38 @@ def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/journal.sqlite3"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers_here_end_at_once() -> Iterator[None]:
+    """Let a uvicorn in this process look every hundredth of a second whether it is to end, not every tenth."""
+    names: dict[str, Any] = {**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(seconds / 10)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uvicorn.server, "asyncio", SimpleNamespace(**names))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tools_are_built_once() -> Iterator[None]:
+    """Give every server in this process the same tools: making their schemas takes a tenth of a second."""
+    tools = build_tools()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "build_tools", lambda: list(tools))
+        yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the soaks unless they are asked for."""
+    if "soak" not in config.option.markexpr:
+        soaks = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=soaks)
+        items[:] = [item for item in items if item not in soaks]
+
+
+def pytest_collection_finish() -> None:
+    """Tell the garbage collector that what is loaded now stays, as the service does."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -34,6 +34,7 @@ from tests.support.replicas import open_service, write_tokens
 
 FAULTS = ("lost_reply", "error_after", "error_before", "slow", "rate_limited")
 SHARE_OF_FAULTS = 0.05
+LEAST_PURCHASES = 5
 PRINCIPALS = ("support-agent", "sales-agent", "night-desk", "day-desk")
 ERAS: tuple[Era, Era] = ("auto", "legacy")
 _COUNTRIES = ("NG", "KE", "GH", "RW", "AE", "EG")
@@ -80,6 +81,25 @@ class Result:
             f"{self.faults.total()} faults in {self.requests} requests to KrosAI, "
             f"{len(self.books.charges)} purchases, {len(self.differences)} differences"
         )
+
+    def lack(self) -> list[str]:
+        """Name what did not happen, without which the books prove little."""
+        charged = {charge.idempotency_key for charge in self.books.charges}
+        open_now = [
+            each.operation_id
+            for each in self.books.confirmations
+            if self._end_of(each.operation_id)
+            != ((State.DONE, "yes") if each.operation_id in charged else (State.FAILED, "no"))
+        ]
+        return [
+            *(f"no {name}" for name in FAULTS if not self.faults[name]),
+            *([] if len(charged) >= LEAST_PURCHASES else [f"{len(charged)} purchases"]),
+            *(f"{operation_id} has not ended as KrosAI charged" for operation_id in open_now),
+        ]
+
+    def _end_of(self, operation_id: str) -> tuple[State, str]:
+        [found] = [each for each in self.books.operations if each.id == operation_id]
+        return found.state, found.charged
 
 
 class Caller:
@@ -132,10 +152,17 @@ class Caller:
         outcome, failed = str(data.get("code") or data.get("status") or "read"), bool(result.is_error)
         self._record.outcomes[outcome] += 1
         if data.get("operation_id"):
-            told = {name: data.get(name) or "" for name in ("operation_id", "charged", "changed")}
-            times = {"asked_at": asked_at, "answered_at": time.time()}
-            answer = Answer(**told, **times, tool=tool, outcome=outcome, failed=failed, by=self._name)
-            self._record.answers.append(answer)
+            told: dict[str, Any] = {name: data.get(name) or "" for name in ("operation_id", "charged", "changed")}
+            kept = Answer(
+                **told,
+                asked_at=asked_at,
+                answered_at=time.time(),
+                tool=tool,
+                outcome=outcome,
+                failed=failed,
+                by=self._name,
+            )
+            self._record.answers.append(kept)
         return data
 
 
@@ -190,10 +217,10 @@ def _settings(folder: Path, base_url: str, journal_url: str) -> dict[str, str]:
 
 
 async def _stir(sim: WatchedKrosai, url: str, record: Record, seconds: float, connections: int) -> float:
+    parameters: dict[str, dict[str, Any]] = {"slow": {"seconds": 0.5}, "rate_limited": {"retry_after": "0.2"}}
     for name in FAULTS:
-        params = {"slow": {"seconds": 0.5}, "rate_limited": {"retry_after": "0.2"}}.get(name, {})
         # Of five kinds that strike one after the other, each as often; two of them strike writes alone.
-        sim.faults.switch_on(name, times=None, probability=SHARE_OF_FAULTS / 3, **params)
+        sim.faults.switch_on(name, times=None, probability=SHARE_OF_FAULTS / 3, **parameters.get(name, {}))
     up, ready = anyio.Event(), Counter[str]()
 
     async def live(number: int) -> None:
@@ -251,7 +278,9 @@ def main() -> int:
         print(f"  no answer: {unanswered}")
     for difference in result.differences:
         print(f"- {difference.rule} {difference.operation_id}: {difference.says}")
-    return 1 if result.differences or result.record.unanswered else 0
+    for lacking in (lack := result.lack()):
+        print(f"- too little happened: {lacking}")
+    return 1 if result.differences or result.record.unanswered or lack else 0
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from mcp import MCPError
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.simulator import InventoryItem, Simulator
 from tests.support.callers import Era, open_client
+from tests.support.person import Person, accept
 from tests.support.replicas import Service
-from tests.tools.talk import Person, Talk, accept, item_of
+from tests.support.talk import Talk
+from tests.support.upstream import item_of
 
 from .conftest import PRINCIPALS, Stage
 

@@ -8,8 +8,10 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, open_server
 from tests.support.callers import open_client
+from tests.support.person import Person, accept
 from tests.support.replicas import open_fleet
-from tests.tools.talk import Person, Talk, accept, item_of
+from tests.support.talk import Talk
+from tests.support.upstream import item_of
 
 from .conftest import PRINCIPALS, settings_of
 

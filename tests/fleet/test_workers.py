@@ -12,9 +12,11 @@ import pytest
 from kros_mcp.cli import main
 from kros_mcp.simulator import Simulator, open_server
 from tests.support.callers import open_client
+from tests.support.person import Person, accept
 from tests.support.proxy import Proxy
 from tests.support.replicas import Service, open_service
-from tests.tools.talk import Person, Talk, accept, item_of
+from tests.support.talk import Talk
+from tests.support.upstream import item_of
 
 from .conftest import PRINCIPALS, settings_of
 

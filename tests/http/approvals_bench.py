@@ -24,6 +24,7 @@ from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime
 from kros_mcp.tools.caller import Scope, caller_token, principal_of
+from tests.support.clock import Clock
 
 HERE = "http://127.0.0.1:8000"
 KEY, OTHER_KEY = "k" * 32, "o" * 32
@@ -47,16 +48,6 @@ class Tokens:
             return None
         name, scopes = HOLDERS[token]
         return caller_token("tokens", name, scopes)
-
-
-class Clock:
-    """Stands still until a test turns it."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def access(**more: Any) -> Access:

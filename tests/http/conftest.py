@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from kros_mcp.operations import runner
 from kros_mcp.simulator import Simulator
 
 
@@ -11,6 +12,11 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.upper().startswith("KROS_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture(autouse=True)
+def _the_attendant_looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ATTEND_EVERY_SECONDS", 0.05)
 
 
 @pytest.fixture

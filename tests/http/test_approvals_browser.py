@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
-from approvals_bench import NIGHT, NIGHT_DESK, SUPPORT, Bench, Clock, access, settings_for
-from listening import open_listening
+from approvals_bench import NIGHT, NIGHT_DESK, SUPPORT, Bench, access, settings_for
 from playwright.async_api import Browser, Page, async_playwright, expect
 from starlette.applications import Starlette
 
@@ -17,6 +16,8 @@ from kros_mcp.http.app import open_service
 from kros_mcp.operations import decisions
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, transport
+from tests.support.clock import Clock
+from tests.support.web import open_listening
 
 pytestmark = [pytest.mark.anyio, pytest.mark.browser]
 

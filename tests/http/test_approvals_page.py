@@ -19,7 +19,6 @@ from approvals_bench import (
     SUPPORT,
     Bench,
     Browser,
-    Clock,
     access,
     hidden,
     open_bench,
@@ -44,6 +43,7 @@ from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote,
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.times import span
 from tests.support.canaries import SECRET
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import pytest
 from mcp import Client
-from web import open_web
 
 from kros_mcp.simulator import InventoryItem, Simulator
+from tests.support.web import open_web
 
 pytestmark = pytest.mark.anyio
 

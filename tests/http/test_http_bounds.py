@@ -8,10 +8,6 @@ import anyio
 import httpx
 import pytest
 from approvals_bench import AGENT, KEY, NIGHT, Tokens
-from issuer import entry, tokens_file
-from listening import ACCEPT, open_listening
-from talk import Person, accept, item_of, settings_for
-from web import access_for, modern, open_web
 
 from kros_mcp.http import rate_limit
 from kros_mcp.http.access import Access, build_access
@@ -19,6 +15,11 @@ from kros_mcp.http.app import open_service
 from kros_mcp.http.uvicorn_server import ListenAddress, bind
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator, transport
+from tests.support.issuer import entry, tokens_file
+from tests.support.person import Person, accept
+from tests.support.talk import settings_for
+from tests.support.upstream import item_of
+from tests.support.web import ACCEPT, access_for, modern, open_listening, open_web
 
 pytestmark = pytest.mark.anyio
 

@@ -18,10 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import h11
 import pytest
 from approvals_bench import AGENT, KEY, Tokens
-from listening import open_listening, opening
 from starlette.types import Receive, Scope, Send
-from talk import settings_for
-from web import Web, access_for, modern, open_web
 
 from kros_mcp.http import connection_limits, h11_protocol
 from kros_mcp.http.access import Access
@@ -30,6 +27,8 @@ from kros_mcp.http.uvicorn_server import uvicorn_config
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
+from tests.support.talk import settings_for
+from tests.support.web import Web, access_for, modern, open_listening, open_web, opening
 
 pytestmark = pytest.mark.anyio
 PATIENCE_SECONDS = 10.0

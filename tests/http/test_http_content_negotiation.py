@@ -7,13 +7,11 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from listening import opening
-from prompting import asking_opening, open_session
 from seeing_bench import serving
-from talk import item_of, wrote
-from web import MODERN, access_for, modern, open_web
 
 from kros_mcp.simulator import Simulator
+from tests.support.upstream import item_of, wrote
+from tests.support.web import MODERN, access_for, asking_opening, modern, open_session, open_web, opening
 
 pytestmark = pytest.mark.anyio
 JSON, EVENTS = "application/json", "text/event-stream"

@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from listening import open_listening
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from test_approvals_browser import chromium, open_browser
-from web import access_for, modern, open_web
 
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.simulator import Simulator
+from tests.support.web import access_for, modern, open_listening, open_web
 
 __all__ = ["chromium"]  # a fixture
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,6 @@ import anyio
 import httpx
 import pytest
 from seeing_bench import Here, json_log, open_here
-from web import access_for, open_web
 
 from kros_mcp.errors import KrosError
 from kros_mcp.http.health import FRESH_SECONDS, Health
@@ -20,16 +19,10 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime
+from tests.support.clock import Clock
+from tests.support.web import access_for, open_web
 
 pytestmark = pytest.mark.anyio
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 class Unplugged(httpx.AsyncBaseTransport):
@@ -136,7 +129,7 @@ async def test_a_journal_that_cannot_be_written_is_told_and_so_is_its_return(tmp
         broken = await health.check()
         other.execute("ALTER TABLE hidden RENAME TO meta")
         remembered = await health.check()
-        clock.seconds += FRESH_SECONDS
+        clock.now += FRESH_SECONDS
         mended = await health.check()
         other.close()
     assert (broken["status"], broken["journal"]) == ("not_ready", "JOURNAL_UNUSABLE")
@@ -151,7 +144,7 @@ async def test_a_journal_whose_file_was_exchanged_makes_the_service_unready_for_
         health = Health(runtime, clock=clock)
         kept = path.rename(tmp_path / "kept")
         moved = await health.check()
-        clock.seconds += FRESH_SECONDS
+        clock.now += FRESH_SECONDS
         kept.rename(path)
         back = await health.check()
     for found in (moved, back):
@@ -165,13 +158,13 @@ async def test_a_locked_journal_is_waited_for_by_one_probe_alone(tmp_path: Path)
         health, other = Health(runtime, clock=clock), sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         locked = await health.check()
-        clock.seconds += FRESH_SECONDS
+        clock.now += FRESH_SECONDS
         with anyio.fail_after(0.5):
             again = await health.check()
         other.execute("ROLLBACK")
         other.close()
         await runtime.runner.drain(10)
-        clock.seconds += FRESH_SECONDS
+        clock.now += FRESH_SECONDS
         free = await health.check()
     assert [found["journal"] for found in (locked, again, free)] == ["JOURNAL_SLOW", "JOURNAL_SLOW", "writable"]
 

@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
-from web import Web, access_for, modern, open_web
 
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.simulator import Simulator
+from tests.support.web import Web, access_for, modern, open_web
 
 pytestmark = pytest.mark.anyio
 

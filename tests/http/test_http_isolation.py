@@ -4,14 +4,15 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from listening import ACCEPT, opening
-from talk import Person, Talk, Told, accept, item_of, wrote
-from web import Web, access_for, modern, open_web
 
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import EVERYTHING, Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator
+from tests.support.person import Person, accept
+from tests.support.talk import Talk, Told
+from tests.support.upstream import item_of, wrote
+from tests.support.web import ACCEPT, Web, access_for, modern, open_web, opening
 
 pytestmark = pytest.mark.anyio
 NOWHERE = "op_aaaaaaaaaaaaaaaa"

@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from listening import ACCEPT, opening
 from mcp import Client
 from mcp.server.auth.provider import AccessToken
 from seeing_bench import json_log, open_here, serving
@@ -20,6 +19,7 @@ from kros_mcp.http.logs import JsonFormatter
 from kros_mcp.operations.execution import Yes
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.caller import Caller, CallerToken, Scope
+from tests.support.web import ACCEPT, opening
 
 SECRET = "canary" + "0" * 12
 PRIVATE = "7f3a91-said-in-confidence"

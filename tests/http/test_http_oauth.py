@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from issuer import AUDIENCE, EC_KEY, PUBLIC_URL, RSA_KEY, URL, Clock, Issuer, minted, open_http, public_jwk
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.http.access import Access, build_access
@@ -14,6 +13,8 @@ from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.caller import CallerToken
+from tests.support.clock import Clock
+from tests.support.issuer import AUDIENCE, EC_KEY, PUBLIC_URL, RSA_KEY, URL, Issuer, minted, open_http, public_jwk
 
 pytestmark = pytest.mark.anyio
 
@@ -170,12 +171,12 @@ async def test_keys_are_fetched_without_any_key_or_token_of_ours(issuer: Issuer,
 
 async def test_keys_are_kept_for_five_minutes(issuer: Issuer, access: Access, clock: Clock) -> None:
     assert await takes(access)
-    clock.seconds += 299
+    clock.now += 299
     assert await takes(access)
     assert len(issuer.asked) == 1
 
     issuer.keys = []
-    clock.seconds += 1
+    clock.now += 1
     assert not await takes(access)
     assert len(issuer.asked) == 2
 
@@ -186,12 +187,12 @@ async def test_a_new_key_is_found_and_unknown_ones_do_not_make_us_ask_again_and_
     issuer.keys = [public_jwk(EC_KEY, kid="ec-1")]
     assert not await takes(access)
     issuer.keys = [public_jwk(RSA_KEY, kid="rsa-1")]
-    clock.seconds += 29
+    clock.now += 29
     for number in range(20):
         assert not await takes(access, kid=f"made-up-{number}")
     assert len(issuer.asked) == 1
 
-    clock.seconds += 1
+    clock.now += 1
     assert await takes(access)
     assert len(issuer.asked) == 2
 
@@ -221,7 +222,7 @@ async def test_a_provider_that_hangs_holds_up_nobody_whose_key_is_known(
     issuer: Issuer, access: Access, clock: Clock
 ) -> None:
     assert await takes(access)
-    clock.seconds += 300
+    clock.now += 300
     issuer.held = asyncio.Event()
 
     async with asyncio.timeout(3):
@@ -249,17 +250,17 @@ async def test_while_the_provider_fails_old_keys_do_for_an_hour(
 ) -> None:
     assert await takes(access)
     issuer.answer = answer
-    clock.seconds += 3599
+    clock.now += 3599
     assert await takes(access)
     assert access.trouble() is None
     assert len(issuer.asked) == 2
 
-    clock.seconds += 31
+    clock.now += 31
     assert not await takes(access)
     assert access.trouble() == f"The keys at {URL}/.well-known/jwks.json cannot be had."
 
     issuer.answer = None
-    clock.seconds += 31
+    clock.now += 31
     assert await takes(access)
     assert access.trouble() is None
 
@@ -278,7 +279,7 @@ async def test_a_good_token_that_cannot_be_checked_is_told_to_come_back(
         assert await served.nothing_happened()
 
         issuer.answer = None
-        clock.seconds += int(answer.headers["retry-after"])
+        clock.now += int(answer.headers["retry-after"])
         assert (await served.calls("buy_phone_number", minted())).status_code == 403
 
 

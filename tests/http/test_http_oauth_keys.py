@@ -5,9 +5,9 @@ import json
 import logging
 
 import pytest
-from issuer import EC_KEY, public_jwk
 
 from kros_mcp.http.oauth import IssuerKeys
+from tests.support.issuer import EC_KEY, public_jwk
 
 pytestmark = pytest.mark.anyio
 

@@ -2,12 +2,11 @@
 
 import anyio
 import pytest
-from prompting import open_session
 from seeing_bench import json_log
-from talk import item_of, wrote
-from web import Web, access_for, open_web
 
 from kros_mcp.simulator import Simulator
+from tests.support.upstream import item_of, wrote
+from tests.support.web import Web, access_for, open_session, open_web
 
 pytestmark = pytest.mark.anyio
 

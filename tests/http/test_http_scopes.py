@@ -10,20 +10,6 @@ import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from issuer import (
-    AUDIENCE,
-    CHALLENGED,
-    EC_KEY,
-    METADATA,
-    RSA_KEY,
-    URL,
-    Clock,
-    Issuer,
-    entry,
-    minted,
-    open_http,
-    tokens_file,
-)
 from jwt.utils import base64url_encode
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -40,6 +26,20 @@ from kros_mcp.settings import Settings
 from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.caller import TOOL_SCOPES, Scope, caller_token
 from kros_mcp.tools.registry import build_tools
+from tests.support.clock import Clock
+from tests.support.issuer import (
+    AUDIENCE,
+    CHALLENGED,
+    EC_KEY,
+    METADATA,
+    RSA_KEY,
+    URL,
+    Issuer,
+    entry,
+    minted,
+    open_http,
+    tokens_file,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -270,7 +270,7 @@ async def test_a_yes_to_a_prompt_buys_nothing_once_the_right_to_act_is_taken_awa
 
     async def says_yes(*_: object) -> ElicitResult:
         tokens_file(path, after)
-        clock.seconds += 1
+        clock.now += 1
         return ElicitResult(action="accept", content={"decision": "buy"})
 
     headers, hooks = {"authorization": "Bearer krosmcp_desk"}, {"response": [watch]}
@@ -328,7 +328,7 @@ async def test_a_session_ends_with_its_token(sim: Simulator, tmp_path: Path) -> 
     async with open_http(sim, tokens_file=tokens_file(path, *both), clock=(clock := Clock())) as served:
         session = await served.opens_session("krosmcp_desk")
         tokens_file(path, both[1])
-        clock.seconds += 1
+        clock.now += 1
         answer = await served.lists_tools(session, "krosmcp_desk")
 
     assert answer.status_code == 401
@@ -344,7 +344,7 @@ async def test_a_yes_that_comes_with_a_token_taken_back_buys_nothing(sim: Simula
         prompts.append(prompt)
         if len(prompts) == 2:
             tokens_file(path, both[1])
-            clock.seconds += 1
+            clock.now += 1
         return ElicitResult(action="accept", content={"decision": "buy"})
 
     async with (
@@ -356,7 +356,7 @@ async def test_a_yes_that_comes_with_a_token_taken_back_buys_nothing(sim: Simula
         await refused.wait()
         states = {operation.e164: operation.state for operation in await served.operations()}
         tokens_file(path, *both)  # so that the client can take its leave
-        clock.seconds += 1
+        clock.now += 1
         call.cancel()
         with pytest.raises((asyncio.CancelledError, MCPError)):
             await call
@@ -407,7 +407,7 @@ def test_a_callers_allowance_comes_back_with_time() -> None:
 
     assert [pace.wait_seconds("a") for _ in range(5)] == [0, 0, 0, 0, 1]
     assert pace.wait_seconds("b") == 0
-    clock.seconds += 0.5
+    clock.now += 0.5
     assert [pace.wait_seconds("a") for _ in range(2)] == [0, 1]
-    clock.seconds += 3600
+    clock.now += 3600
     assert [pace.wait_seconds("a") for _ in range(5)] == [0, 0, 0, 0, 1]

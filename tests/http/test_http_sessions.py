@@ -6,13 +6,11 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from listening import ACCEPT, opening
-from prompting import open_session
 from seeing_bench import json_log
-from talk import item_of
-from web import Web, access_for, open_web
 
 from kros_mcp.simulator import Simulator
+from tests.support.upstream import item_of
+from tests.support.web import ACCEPT, Web, access_for, open_session, open_web, opening
 
 pytestmark = pytest.mark.anyio
 LISTING = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}

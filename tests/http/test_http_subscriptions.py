@@ -5,12 +5,9 @@ from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-from hearing import Ears, open_ears
 from mcp.server.auth.provider import AccessToken
 from mcp.shared.exceptions import MCPError
 from mcp.types import PromptReference
-from talk import item_of
-from web import Known, Web, access_for, open_web
 
 from kros_mcp.http import app
 from kros_mcp.http.access import Access
@@ -18,6 +15,9 @@ from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools import subscriptions
 from kros_mcp.tools.caller import IN_CONVERSATION, Scope, caller_token
+from tests.support.ears import Ears, open_ears
+from tests.support.upstream import item_of
+from tests.support.web import Known, Web, access_for, open_web
 
 pytestmark = pytest.mark.anyio
 NUMBERS, SPENDING = "kros://numbers", "kros://spending"

@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from issuer import PUBLIC_URL, URL, Clock, Issuer, entry, minted, open_http, tokens_file
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.http.access import Access, build_access
@@ -11,6 +10,8 @@ from kros_mcp.http.tokens import read_tokens
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator
+from tests.support.clock import Clock
+from tests.support.issuer import PUBLIC_URL, URL, Issuer, entry, minted, open_http, tokens_file
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +121,7 @@ async def test_whoever_is_taken_out_of_the_file_is_refused_within_a_second(path:
     assert await known(access, DESK, NIGHT) == ["desk", "night"]
 
     tokens_file(path, entry("night", NIGHT, "approve"), entry("late", "krosmcp_late", "read"))
-    clock.seconds += 1
+    clock.now += 1
     assert await known(access, DESK, NIGHT, "krosmcp_late") == [None, "night", "late"]
 
 
@@ -128,7 +129,7 @@ async def test_scopes_that_are_taken_away_are_gone_without_a_restart(sim: Simula
     async with open_http(sim, tokens_file=path, clock=clock) as served:
         assert (await served.calls("buy_phone_number", DESK)).status_code != 403
         tokens_file(path, entry("desk", DESK, "read"))
-        clock.seconds += 1
+        clock.now += 1
 
         assert (await served.calls("buy_phone_number", DESK)).status_code == 403
         assert await served.nothing_happened()
@@ -146,7 +147,7 @@ async def test_a_file_that_is_damaged_later_lets_nobody_in_until_it_is_mended(
     async with open_http(sim, tokens_file=tokens_file(path, *good), clock=clock) as served:
         damaged(path, damage)
         for _ in range(3):
-            clock.seconds += 1
+            clock.now += 1
             answer = await served.calls("buy_phone_number", DESK)
             assert answer.status_code == 503
         assert set((await served.get("/readyz")).json()) == {"status"}, "strangers are told no more"
@@ -154,14 +155,14 @@ async def test_a_file_that_is_damaged_later_lets_nobody_in_until_it_is_mended(
         assert await served.nothing_happened()
 
         tokens_file(path, *good)
-        clock.seconds += 1
+        clock.now += 1
         assert (await served.calls("release_phone_number", DESK)).status_code == 403
 
 
 def test_others_writing_to_the_file_counts_as_damage(path: Path, clock: Clock) -> None:
     access = access_by(path, clock)
     path.chmod(0o666)
-    clock.seconds += 1
+    clock.now += 1
 
     assert access.own_limits("tokens|desk") is None
     assert "Others may write" in (access.trouble() or "")
@@ -211,5 +212,5 @@ async def test_both_ways_stand_side_by_side(path: Path, clock: Clock) -> None:
     assert not issuer.asked
     assert await known(access, minted(), minted(sub="")) == ["user-1", None]
     tokens_file(path, entry("desk", minted(sub="desk"), "read"))
-    clock.seconds += 1
+    clock.now += 1
     assert await known(access, minted()) == ["user-1"]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from approvals_bench import AGENT, NIGHT, SUPPORT, Bench, open_bench, settings_for, text_of
-from issuer import Clock, entry, tokens_file
 
 from kros_mcp.http.access import Access, build_access
 from kros_mcp.journals.backends import open_journal
@@ -20,6 +19,8 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime
+from tests.support.clock import Clock
+from tests.support.issuer import entry, tokens_file
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +38,7 @@ class Tokens:
 
     def hold(self, *entries: str) -> None:
         tokens_file(self.path, *entries)
-        self.clock.seconds += 2
+        self.clock.now += 2
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from issuer import tokens_file
 
 from kros_mcp import cli
 from kros_mcp.http.tokens import read_tokens
+from tests.support.issuer import tokens_file
 
 Ran = tuple[int, str, str]
 OLD = f'# who may call\n[tokens.desk]  # the front desk\nsha256 = "{"ab" * 32}"\nscopes = ["numbers:read"]\n'

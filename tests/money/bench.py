@@ -19,6 +19,7 @@ from kros_mcp.operations.model import Operation, Request
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.simulator import SimNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
+from tests.support.clock import Clock
 
 CANARY = "canary0a1b2c3d4e5f"
 KEY = f"kros_test_{CANARY}"
@@ -29,18 +30,6 @@ standard_journal_url = MEMORY
 """Where a bench keeps its journal unless told otherwise; a fixture turns it from backend to backend."""
 YES = Yes(by="test")
 OTHER_MOBILES = [f"+2348035550{end}" for end in range(101, 120)]
-
-
-class Clock:
-    """A journal's clock that stands still until a test turns it."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-        self.on_reading: Callable[[], None] = lambda: None
-
-    def __call__(self) -> float:
-        self.on_reading()
-        return self.now
 
 
 def simulator(profile: ProfileName = "reference", **options: Any) -> Simulator:

@@ -7,7 +7,7 @@ from functools import partial
 
 import bench as benches
 import pytest
-from bench import SCOPES, SIMULATED, Bench, Clock, open_journal, simulator
+from bench import SCOPES, SIMULATED, Bench, open_journal, simulator
 from test_journal_contract import claim, clock, draft, journal, opener, send, settle
 
 from kros_mcp.errors import JournalError, OperationError, RefusedError
@@ -21,6 +21,7 @@ from kros_mcp.operations.model import Action, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 __all__ = ["clock", "journal", "opener"]

@@ -3,7 +3,6 @@
 import httpx
 import pytest
 from bench import CANARY, Bench, open_bench
-from tampering import Send, Tampered
 
 from kros_mcp.krosai import BeforeSending, Routing, Written, find_owned
 from kros_mcp.operations import policy, recovery
@@ -16,6 +15,7 @@ from kros_mcp.operations.wording import Wording
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import SimNumber, Simulator
 from kros_mcp.tools import outcomes
+from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
 

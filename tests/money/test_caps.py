@@ -1,16 +1,13 @@
 """What may not be bought or released, whoever asks and however often at once."""
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
-from bench import KEY, OTHER_MOBILES, Bench, Clock, open_bench
-from tampering import Send, Tampered
+from bench import KEY, OTHER_MOBILES, Bench, open_bench
 
 from kros_mcp.errors import KrosError, RefusedError, ServerError
 from kros_mcp.operations import model, moves, recovery
@@ -20,7 +17,9 @@ from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Confirmation
-from kros_mcp.simulator import Simulator, open_server, transport
+from kros_mcp.simulator import Simulator, transport
+from tests.support.clock import Clock
+from tests.support.upstream import Send, Tampered
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 
@@ -116,46 +115,6 @@ async def test_eight_purchases_at_once_against_a_monthly_cap_for_three_charge_th
         async with anyio.create_task_group() as tasks:
             for operation in operations:
                 tasks.start_soon(bench.execute, operation)
-    assert len(sim.charges) == 3
-
-
-_BUYING = """
-import anyio, sys
-from bench import open_bench
-async def main(url, journal, *numbers):
-    async with open_bench(None, base_url=url, journal_url=journal, daily_budget_cents=2100) as bench:
-        operations = [await bench.propose(e164) for e164 in numbers]
-        print("ready", flush=True)
-        await anyio.to_thread.run_sync(sys.stdin.readline)
-        async with anyio.create_task_group() as tasks:
-            for operation in operations:
-                tasks.start_soon(bench.execute, operation)
-anyio.run(main, *sys.argv[1:])
-"""
-
-
-@pytest.mark.promise(5)
-async def test_the_budget_holds_across_processes(sim: Simulator, journal_url: str) -> None:
-    async with open_server(sim) as base_url:
-
-        async def child(numbers: list[str]) -> None:
-            program = [sys.executable, "-c", _BUYING, base_url, journal_url, *numbers]
-            async with await anyio.open_process(program, cwd=Path(__file__).parent, stderr=None) as process:
-                assert process.stdin is not None
-                assert process.stdout is not None
-                await process.stdout.receive()
-                ready.append(numbers)
-                if len(ready) == 3:
-                    everybody.set()
-                await everybody.wait()
-                await process.stdin.send(b"\n")
-                assert await process.wait() == 0
-
-        ready: list[list[str]] = []
-        everybody = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            for at in range(3):
-                tasks.start_soon(child, OTHER_MOBILES[3 * at : 3 * at + 3])
     assert len(sim.charges) == 3
 
 

@@ -6,7 +6,6 @@ import anyio
 import httpx
 import pytest
 from bench import Bench, open_bench
-from tampering import Send, Tampered
 
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import direct_change, recovery
@@ -17,6 +16,7 @@ from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0

@@ -15,13 +15,14 @@ import anyio
 import pytest
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
-from bench import CANARY, KEY, OTHER_MOBILES, Bench, Clock, open_bench, simulator
+from bench import CANARY, KEY, OTHER_MOBILES, Bench, open_bench, simulator
 
 from kros_mcp.operations import recovery
 from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.simulator.profiles import ProfileName
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -101,15 +102,24 @@ async def every_point(
     pytest.fail("the child crashed at every point, so it never came to its end")
 
 
+def soaked(*point: str) -> Any:
+    return pytest.param(*point, marks=pytest.mark.soak)
+
+
 @pytest.mark.promise(1)
 @pytest.mark.parametrize(
-    ("profile", "kind", "when"),
+    ("profile", "kind", "when", "new_journal"),
     [
-        ("reference", "write", "before"),
-        ("guide", "write", "after"),
-        ("guide", "wire", "before"),
-        ("reference", "wire", "after"),
+        ("reference", "write", "before", "sqlite"),
+        ("guide", "write", "after", "postgres"),
+        ("guide", "wire", "before", "postgres"),
+        ("reference", "wire", "after", "sqlite"),
+        soaked("guide", "write", "before", "postgres"),
+        soaked("reference", "write", "after", "sqlite"),
+        soaked("reference", "wire", "before", "sqlite"),
+        soaked("guide", "wire", "after", "postgres"),
     ],
+    indirect=["new_journal"],
 )
 async def test_a_crash_in_a_purchase_never_charges_twice_and_never_loses_the_outcome(
     profile: ProfileName, kind: str, when: str, new_journal: Callable[[], str]
@@ -135,7 +145,16 @@ async def test_a_crash_in_a_purchase_never_charges_twice_and_never_loses_the_out
             assert len(sim.charges) == int(happened)
 
 
-@pytest.mark.parametrize(("profile", "when"), [("guide", "before"), ("reference", "after")])
+@pytest.mark.parametrize(
+    ("profile", "when", "new_journal"),
+    [
+        ("guide", "before", "postgres"),
+        ("reference", "after", "sqlite"),
+        soaked("reference", "before", "sqlite"),
+        soaked("guide", "after", "postgres"),
+    ],
+    indirect=["new_journal"],
+)
 async def test_a_crash_in_a_release_never_loses_its_outcome(
     profile: ProfileName, when: str, new_journal: Callable[[], str]
 ) -> None:

@@ -10,7 +10,6 @@ import anyio
 import httpx
 import pytest
 from bench import Bench, open_bench, simulator
-from tampering import Send, Tamper, Tampered, answering
 
 from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.krosai import Routing, read_all_owned
@@ -21,6 +20,7 @@ from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.model import Operation, Request, Settlement, State, StoredNumber
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.upstream import Send, Tamper, Tampered, answering
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0

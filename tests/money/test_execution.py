@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from bench import KEY, MEMORY, Bench, open_bench, simulator
-from tampering import Tampered, acting_then
 
 from kros_mcp.krosai.refusals import REFUSALS
 from kros_mcp.operations import delivery, recovery
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator, open_server, transport
+from tests.support.upstream import Tampered, acting_then
 
 pytestmark = pytest.mark.anyio
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import anyio
 import pytest
-from bench import Clock, open_journal
+from bench import open_journal
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.journal import Filter, Identity, Journal, Move, every
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, Settlement, State
 from kros_mcp.operations.policy import Books
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from bench import Clock, open_bench, simulator
+from bench import open_bench, simulator
 from older import make_older
 from test_journal_contract import Opener, claim, clock, draft, journal, opener, settle
 
@@ -20,6 +20,7 @@ from kros_mcp.operations.events import BOOKKEEPING, PERSON, By, MoveName, fold, 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Action, Channel, Operation, Seen, Settlement, Snapshot, State, StoredNumber
 from kros_mcp.operations.policy import Books
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 __all__ = ["clock", "journal", "opener"]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from bench import CANARY, OTHER_MOBILES, Bench, Clock, open_bench, settings_for, simulator
+from bench import CANARY, OTHER_MOBILES, Bench, open_bench, settings_for, simulator
 from older import SECRET, make_older
 
 from kros_mcp.errors import JournalError
@@ -22,6 +22,7 @@ from kros_mcp.journals.rows import COLUMNS
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
+from tests.support.clock import Clock
 
 LATER = {"limits", "snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through"}
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,6 @@ from dataclasses import replace
 import httpx
 import pytest
 from bench import YES, Bench, open_bench
-from tampering import Send, Tampered
 
 from kros_mcp.errors import NotSentError
 from kros_mcp.operations import moves, recovery
@@ -16,6 +15,7 @@ from kros_mcp.operations.execution import execute
 from kros_mcp.operations.lease import Lease
 from kros_mcp.operations.model import Request, State
 from kros_mcp.simulator import Simulator
+from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
 SHOWN = "+2348035550105"

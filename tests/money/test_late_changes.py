@@ -3,13 +3,13 @@
 import httpx
 import pytest
 from bench import Bench, open_bench
-from tampering import Send, Tampered
 from test_changes_by_half import LATE, confirm, endpoint_alone_and_lost, wish
 from test_evidence import watch_all_day
 
 from kros_mcp.operations import recovery
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
 

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from bench import OTHER_MOBILES, Bench, open_bench
-from tampering import Send, Tampered, list_is_empty
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.operations import moves
 from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
+from tests.support.upstream import Send, Tampered, list_is_empty
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 ONE_NUMBER = 700

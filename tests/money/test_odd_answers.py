@@ -3,12 +3,12 @@
 import httpx
 import pytest
 from bench import Bench, open_bench, simulator
-from tampering import Send, Tamper, Tampered, answering
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.model import DONE_ANSWERED_SECONDS, Operation, State
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.upstream import Send, Tamper, Tampered, answering
 
 pytestmark = pytest.mark.anyio
 LATE = 121.0

@@ -1,4 +1,4 @@
-"""Sixteen servers race on one journal, are killed at random and started again; the simulator keeps the books.
+"""Servers race on one journal, are killed at random and started again; the simulator keeps the books.
 
 Its KrosAI would sell a number twice and loses replies, so that only the guard stands between a crash and a
 second charge.
@@ -16,12 +16,13 @@ from typing import Any
 
 import anyio
 import pytest
-from bench import KEY, SCOPES, Bench, Clock, open_bench
+from bench import KEY, SCOPES, Bench, open_bench
 from racing import Course
 
 from kros_mcp.operations import recovery
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import InventoryItem, SimNumber, Simulator, open_server
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +31,8 @@ PRICE_CENTS = 700
 MOBILES = [(f"+2348035550{end}", "mobile") for end in range(101, 125)]
 TOO_DEAR = [(f"+23480055501{end}", "toll_free") for end in ("01", "02")]
 LONGEST_RACE_SECONDS = 120
+MOST_QUIET_RACES = 5
+RACERS = pytest.mark.parametrize("racers", [6, pytest.param(16, marks=pytest.mark.soak)])
 
 
 class Forgetful(Simulator):
@@ -109,19 +112,29 @@ async def open_race(journal_url: str) -> AsyncIterator[Race]:
 
 
 async def killed_and_quiet(
-    race: Race, caps: Callable[[int], dict[str, Any]], *, numbers: int, kills: int, each: int
+    race: Race, caps: Callable[[int], dict[str, Any]], *, racers: int, numbers: int, kills: int, each: int
 ) -> None:
-    """Race for a third of the numbers and for two thirds, with kills; then for all of them, with none."""
+    """Race for a third of the numbers and for two thirds, with kills; then for all of them, with none.
+
+    A purchase just made may be counted twice for a moment, in the journal and at KrosAI, so that racers are refused
+    what there would be room for: they race again then.
+    """
     race.sim.faults.switch_on("slow", times=None, on=["purchase"], seconds=0.05)
     race.sim.faults.switch_on("lost_reply", times=None, on=["purchase"], probability=0.2)
     for some in (numbers // 3, 2 * numbers // 3):
-        await race.run(numbers=MOBILES + TOO_DEAR, settings=caps(some), seed=some, each=each, kills=kills)
+        course = {"racers": racers, "settings": caps(some), "seed": some, "each": each, "kills": kills}
+        await race.run(numbers=MOBILES + TOO_DEAR, **course)
         assert race.spent_cents <= some * PRICE_CENTS
         assert race.bought_once()
     race.sim.faults.clear()
     await race.reconciled()
-    await race.run(numbers=MOBILES + TOO_DEAR, settings=caps(numbers), seed=numbers, each=each)
-    ended = await race.reconciled()
+    for again in range(MOST_QUIET_RACES):
+        seed = numbers + 100 * again
+        await race.run(numbers=MOBILES + TOO_DEAR, racers=racers, settings=caps(numbers), seed=seed, each=each)
+        ended = await race.reconciled()
+        assert race.spent_cents <= numbers * PRICE_CENTS
+        if race.spent_cents == numbers * PRICE_CENTS:
+            break
     print(f"told {dict(race.told)}, found after recovery {dict(race.found)}, faults {dict(race.sim.faults.counts)}")
     assert race.told["killed"] == 2 * kills
     assert race.spent_cents == numbers * PRICE_CENTS, "the cap was not reached, so that nothing was shown"
@@ -131,25 +144,30 @@ async def killed_and_quiet(
     assert race.agrees(ended)
 
 
+@RACERS
 @pytest.mark.promise(5)
-async def test_killed_and_racing_servers_never_spend_more_than_a_day_may_cost(journal_url: str) -> None:
+async def test_killed_and_racing_servers_never_spend_more_than_a_day_may_cost(journal_url: str, racers: int) -> None:
     def caps(numbers: int) -> dict[str, Any]:
         return {"daily_budget_cents": numbers * PRICE_CENTS, "max_purchase_cents": PRICE_CENTS}
 
     async with open_race(journal_url) as race:
-        await killed_and_quiet(race, caps, numbers=18, each=4, kills=25)
+        await killed_and_quiet(race, caps, racers=racers, numbers=racers, each=4, kills=racers)
         assert race.told["OVER_DAILY_BUDGET"] > 0
 
 
+@RACERS
+@pytest.mark.parametrize("journal_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.soak)], indirect=True)
 @pytest.mark.promise(5)
-async def test_killed_and_racing_servers_never_commit_to_more_than_a_month_may_cost(journal_url: str) -> None:
+async def test_killed_and_racing_servers_never_commit_to_more_than_a_month_may_cost(
+    journal_url: str, racers: int
+) -> None:
     async with open_race(journal_url) as race:
         owned = sum(number.monthly_cost_cents for number in race.sim.owned.values() if number.status != "inactive")
 
         def caps(numbers: int) -> dict[str, Any]:
             return {"monthly_commitment_cents": owned + numbers * PRICE_CENTS, "max_purchase_cents": PRICE_CENTS}
 
-        await killed_and_quiet(race, caps, numbers=6, each=2, kills=10)
+        await killed_and_quiet(race, caps, racers=racers, numbers=racers // 2, each=2, kills=racers // 2)
         assert race.told["OVER_MONTHLY_COMMITMENT"] > 0
 
 
@@ -157,5 +175,5 @@ async def test_the_race_does_overspend_where_a_claim_looks_at_no_cap(journal_url
     """The check at proposing alone does not hold, and the two tests above would see it."""
     async with open_race(journal_url) as race:
         caps = {"daily_budget_cents": 3 * PRICE_CENTS}
-        await race.run(numbers=MOBILES, settings=caps, unchecked=True)
+        await race.run(numbers=MOBILES, racers=8, settings=caps, unchecked=True)
         assert race.spent_cents > 3 * PRICE_CENTS

@@ -4,13 +4,13 @@ import anyio
 import httpx
 import pytest
 from bench import Bench, open_bench
-from tampering import Send, Tampered
 
 from kros_mcp.operations import model, moves, recovery
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.acts.purchase_settings import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import Simulator
+from tests.support.upstream import Send, Tampered
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 LATE = 121.0

@@ -10,7 +10,6 @@ import anyio.lowlevel
 import httpx
 import pytest
 from bench import OTHER_MOBILES, YES, Bench, open_bench
-from tampering import Send, Tampered
 
 from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.operations import direct_change, model, moves
@@ -19,6 +18,7 @@ from kros_mcp.operations.model import Request, State
 from kros_mcp.operations.runner import Runner, open_runner
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import Simulator, transport
+from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
 LONGEST = 10.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import anyio
 import pytest
-from bench import Bench, Clock, open_bench
+from bench import Bench, open_bench
 
 from kros_mcp import times
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
@@ -12,6 +12,7 @@ from kros_mcp.krosai.exchange import Flight
 from kros_mcp.operations import delivery, execution, lease, recovery
 from kros_mcp.operations.model import LEASE_SECONDS, State
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

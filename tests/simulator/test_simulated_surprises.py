@@ -9,18 +9,11 @@ from market import SEARCH, buy, first_item, listed
 
 from kros_mcp.simulator import SimNumber, Simulator
 from kros_mcp.simulator.faults import KIND_GROUPS, KINDS
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
 OWNED = "/phone-numbers"
 ALL = {"limit": 100}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
-from talk import ERAS, Clock
 
 from kros_mcp.journals.sqlite import open_sqlite
-from kros_mcp.operations import channels
+from kros_mcp.operations import channels, runner
+from kros_mcp.operations.acts import routing
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
+from tests.support.clock import Clock
+from tests.support.talk import ERAS
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +17,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.upper().startswith("KROS_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _a_late_change_is_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "SHOWN_LATER_SECONDS", (0.0,) * len(routing.SHOWN_LATER_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def _the_attendant_looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ATTEND_EVERY_SECONDS", 0.05)
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import anyio
 import pytest
-from pipe import INITIALIZED, MODERN, call, initialize, open_pipe, open_program, request
-from talk import item_of
 
 from kros_mcp.simulator import InventoryItem, Simulator, open_server
+from tests.support.pipe import INITIALIZED, MODERN, call, initialize, open_pipe, open_program, request
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 

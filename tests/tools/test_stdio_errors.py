@@ -9,11 +9,11 @@ from typing import IO
 
 import anyio
 import pytest
-from pipe import INITIALIZED, call, initialize, open_program, request
-from talk import item_of
 
 from kros_mcp.commands.stderr_buffer import MOST_WAITING, StderrBuffer
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.pipe import INITIALIZED, call, initialize, open_program, request
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 

@@ -1,4 +1,4 @@
-"""Ten thousand seeded lines on stdin: each request whose id can be read is answered, and the server goes on.
+"""Seeded lines on stdin: each request whose id can be read is answered, and the server goes on.
 
 They are malformed, cut off, deep and wrongly encoded, and some are none of these.
 """
@@ -11,12 +11,13 @@ from typing import Any
 
 import anyio
 import pytest
-from pipe import INITIALIZED, MODERN, Program, initialize, open_program, request
-from talk import ERAS
+
+from tests.support.pipe import INITIALIZED, MODERN, Program, initialize, open_program, request
+from tests.support.talk import ERAS
 
 pytestmark = pytest.mark.anyio
 
-LINES = 5_000  # in either era
+FEW, MANY = 500, 5_000  # in either era
 AT_ONCE = 250
 MOST_GROWTH_KIB = 64 * 1024
 MOST_LOG_BYTES = 32 * 1024
@@ -121,9 +122,10 @@ def kibibytes_of(program: Program) -> int:
     return int(status.split("VmRSS:")[1].split()[0])
 
 
+@pytest.mark.parametrize("lines", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("era", ERAS)
-async def test_ten_thousand_lines_are_answered_and_leave_nothing_behind(era: str) -> None:
-    lines = Lines(f"stdio {era}", era)
+async def test_malformed_lines_are_answered_and_leave_nothing_behind(era: str, lines: int) -> None:
+    coming = Lines(f"stdio {era}", era)
     async with open_program("--simulator") as program:
         if era == "legacy":
             await program.answer(initialize())
@@ -132,8 +134,8 @@ async def test_ten_thousand_lines_are_answered_and_leave_nothing_behind(era: str
         assert opened["result"]["tools"]
         before = kibibytes_of(program)
         unanswered: set[object] = set()
-        for _ in range(0, LINES, AT_ONCE):
-            made = [lines.next() for _ in range(AT_ONCE)]
+        for _ in range(0, lines, AT_ONCE):
+            made = [coming.next() for _ in range(AT_ONCE)]
             wanted = {one for _, one in made if one}
             unanswered |= wanted
             async with anyio.create_task_group() as tasks:

@@ -2,10 +2,10 @@
 
 import pytest
 from mcp import MCPError
-from pipe import INITIALIZED, call, initialize, open_pipe, open_program, request
-from talk import OUTPUT_SCHEMAS, open_talk
 
 from kros_mcp.simulator import Simulator
+from tests.support.pipe import INITIALIZED, call, initialize, open_pipe, open_program, request
+from tests.support.talk import OUTPUT_SCHEMAS, open_talk
 
 pytestmark = pytest.mark.anyio
 

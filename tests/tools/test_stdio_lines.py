@@ -5,12 +5,12 @@ from typing import Any
 
 import anyio
 import pytest
-from pipe import INITIALIZED, MODERN, Pipe, call, initialize, open_pipe, request
-from talk import item_of, wrote
 
 from kros_mcp import stdio
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.simulator import Simulator
+from tests.support.pipe import INITIALIZED, MODERN, Pipe, call, initialize, open_pipe, request
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from talk import ERAS, Person, Talk, accept, item_of
 
 from kros_mcp.simulator import Simulator, open_server
 from tests.support.hostile import deceiving
+from tests.support.person import Person, accept
+from tests.support.talk import ERAS, Talk
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from mcp.types import InputRequiredResult
-from talk import Person, accept, item_of, open_talk, state_of, told, wrote
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
+from tests.support.person import Person, accept
+from tests.support.talk import open_talk, told
+from tests.support.upstream import item_of, state_of, wrote
 
 pytestmark = pytest.mark.anyio
 

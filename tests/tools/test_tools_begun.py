@@ -3,13 +3,14 @@
 import pytest
 from mcp.client.context import ClientRequestContext
 from mcp.types import ElicitRequestParams
-from talk import ERAS, ERROR, Person, Reply, Talk, accept, open_talk
 
 from kros_mcp import telemetry
 from kros_mcp.errors import JournalError
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Simulator
+from tests.support.person import ERROR, Person, Reply, accept
+from tests.support.talk import ERAS, Talk, open_talk
 
 pytestmark = pytest.mark.anyio
 
@@ -29,24 +30,25 @@ async def test_after_the_yes_nobody_is_told_that_nothing_was_charged(
     """Even while the caps are still being looked up, before the claim."""
     item = next(iter(reference.inventory.values()))
 
-    def slow_down() -> None:
-        reference.faults.switch_on("slow", times=None, on=["list_owned"], seconds=1.4)
+    def hold_up() -> None:
+        reference.faults.switch_on("hold", times=None, on=["list_owned"])
 
     class Agreeing(Person):
-        async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
-            slow_down()
-            return await super().answer(_context, params)
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+            hold_up()
+            return await super().answer(context, params)
 
     person = Agreeing(accept("buy")) if by_prompt else None
-    async with open_talk(reference, era, person, monthly_commitment_cents=90_000, answer_within_seconds=1) as talk:
+    async with open_talk(reference, era, person, monthly_commitment_cents=90_000, answer_within_seconds=0.5) as talk:
         code = "" if by_prompt else (await talk.buy(item))["confirmation_code"]
         if not by_prompt:
-            slow_down()
+            hold_up()
         begun = await talk.buy(item, confirmation_code=code)
         assert (begun["status"], begun["charged"], begun["changed"]) == ("pending", "unknown", "unknown")
         for told in (await talk.call("get_operation", operation_id=begun["operation_id"]), await talk.buy(item)):
             assert (told["status"], told["charged"]) in {("pending", "unknown"), ("done", "yes")}
         reference.faults.clear()
+        reference.faults.let_go()
         assert (await settled(talk, begun["operation_id"]))["status"] == "done"
     assert [charge.e164 for charge in reference.charges] == [item.e164]
 
@@ -57,11 +59,11 @@ async def test_a_prompt_left_behind_tells_what_came_another_way(reference: Simul
     outcomes: list[str] = []
 
     class Elsewhere(Person):
-        async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
             async with open_talk(reference, "legacy", journal=journal) as other:
                 code = (await other.buy(item))["confirmation_code"]
                 outcomes.append((await other.buy(item, confirmation_code=code))["status"])
-            return await super().answer(_context, params)
+            return await super().answer(context, params)
 
     async with open_talk(reference, "legacy", Elsewhere(ERROR), journal=journal) as talk:
         told = await talk.buy(item)
@@ -94,9 +96,9 @@ async def test_a_prompt_left_behind_with_no_journal_to_look_in_is_a_typed_failur
         raise JournalError(f"{operation_id} cannot be read.")
 
     class Failing(Person):
-        async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
             monkeypatch.setattr(journal, "get", unreadable)
-            return await super().answer(_context, params)
+            return await super().answer(context, params)
 
     async with open_talk(reference, "legacy", Failing(ERROR), journal=journal) as talk:
         told = await talk.buy(next(iter(reference.inventory.values())))

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from talk import open_stdio_talk
 
 from kros_mcp.simulator import Simulator
+from tests.support.talk import open_stdio_talk
 
 pytestmark = pytest.mark.anyio
 

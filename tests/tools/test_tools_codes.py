@@ -3,10 +3,12 @@
 import json
 
 import pytest
-from talk import Clock, item_of, open_talk, wrote
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
+from tests.support.clock import Clock
+from tests.support.talk import open_talk
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 WRONG = "AAAA-AAAA"
@@ -108,9 +110,9 @@ async def test_a_code_lasts_ten_minutes(reference: Simulator, clock: Clock, jour
     one, other = item_of(reference), item_of(reference, nth=1)
     async with open_talk(reference, journal=journal) as talk:
         codes = [(await talk.buy(item))["confirmation_code"] for item in (one, other)]
-        clock.seconds += 599
+        clock.now += 599
         assert (await talk.buy(one, confirmation_code=codes[0])).outcome == "done"
-        clock.seconds += 1
+        clock.now += 1
         late = await talk.buy(other, confirmation_code=codes[1])
         assert late.outcome == "CODE_EXPIRED"
         anew = await talk.buy(other)

@@ -2,12 +2,15 @@
 
 import anyio
 import pytest
-from talk import Clock, Person, accept, item_of, open_talk, wrote
 
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, State
 from kros_mcp.simulator import Simulator
+from tests.support.clock import Clock
+from tests.support.person import Person, accept
+from tests.support.talk import open_talk
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 PRICE = 500
@@ -50,7 +53,7 @@ async def test_an_approver_has_as_long_as_the_operator_gives_them(
         operation = await journal.get(asked["operation_id"])
         assert operation is not None
         assert (operation.channel, operation.expires_at - clock()) == (Channel.APPROVER, 2 * 3600)
-        clock.seconds += 2 * 3600
+        clock.now += 2 * 3600
         assert (await talk.call("get_operation", operation_id=operation.id)).outcome == "expired"
 
 
@@ -113,12 +116,12 @@ async def test_what_is_put_to_somebody_else_lasts_as_long_as_theirs_do(
         assert (await talk.buy(item)).outcome == "awaiting_approval"
     async with open_talk(reference, journal=journal) as talk:
         asked = await talk.buy(item)
-        clock.seconds += 601
+        clock.now += 601
         late = await talk.buy(item, confirmation_code=asked["confirmation_code"])
         assert (late.outcome, wrote(reference)) == ("CODE_EXPIRED", [])
         assert (await talk.buy(item)).outcome == "confirmation_required"
-        clock.seconds += 599
+        clock.now += 599
     async with open_talk(reference, journal=journal, **line) as talk:
         assert (await talk.buy(item)).outcome == "awaiting_approval"
-        clock.seconds += 700
+        clock.now += 700
         assert (await talk.buy(item)).outcome == "awaiting_approval"

@@ -5,17 +5,18 @@ from contextlib import AsyncExitStack
 
 import anyio
 import pytest
-from hearing import Ears, legacy, open_ears
 from mcp.shared.exceptions import MCPError
-from talk import Talk, item_of, open_stdio_talk, open_talk
 
 from kros_mcp.errors import JournalError
+from kros_mcp.operations import runner
 from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.runner import ATTEND_EVERY_SECONDS
 from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.tools import subscriptions
 from kros_mcp.tools.subscriptions import MOST_STREAMS_OF_ONE, MOST_URIS
+from tests.support.ears import Ears, legacy, open_ears
+from tests.support.talk import Talk, open_stdio_talk, open_talk
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 NUMBERS, SPENDING = "kros://numbers", "kros://spending"
@@ -117,7 +118,7 @@ async def test_listening_does_not_tell_whether_another_principals_operation_exis
             await a.buy(item, confirmation_code=asked["confirmation_code"])
             await b.call("cancel_operation", operation_id=own["operation_id"])
             await ears.until(uris[1])
-            await anyio.sleep(2 * ATTEND_EVERY_SECONDS)
+            await anyio.sleep(4 * runner.ATTEND_EVERY_SECONDS)
     assert set(ears.heard) == {uris[1]}
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from talk import Talk, item_of, open_talk, wrote
 
 from kros_mcp.simulator import InventoryItem, Simulator
 from kros_mcp.simulator.records import SimNumber
+from tests.support.talk import Talk, open_talk
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,6 @@ import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
-from talk import Clock, Talk, item_of, open_talk, wrote
 
 from kros_mcp import numbering
 from kros_mcp.journals.sqlite import open_sqlite
@@ -15,6 +14,9 @@ from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.completions import Kept
 from kros_mcp.tools.registry import build_tools
+from tests.support.clock import Clock
+from tests.support.talk import Talk, open_talk
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 SET_UP = PromptReference(type="ref/prompt", name="set_up_number")
@@ -143,9 +145,9 @@ async def test_only_operations_of_a_week_are_looked_through(sim: Simulator, era:
         open_talk(sim, era, journal=journal) as talk,
     ):
         asked = await talk.buy(item_of(sim))
-        clock.seconds += 7 * DAY_SECONDS - 1
+        clock.now += 7 * DAY_SECONDS - 1
         assert await offered(talk, OPERATION, "operation_id", "") == [asked["operation_id"]]
-        clock.seconds += 2
+        clock.now += 2
         assert await offered(talk, OPERATION, "operation_id", "") == []
 
 

@@ -2,9 +2,11 @@
 
 import anyio
 import pytest
-from talk import Person, accept, item_of, open_stdio_talk, told
 
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.person import Person, accept
+from tests.support.talk import open_stdio_talk, told
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 

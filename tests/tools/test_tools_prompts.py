@@ -7,26 +7,13 @@ import anyio
 import pytest
 from mcp import MCPError
 from mcp.types import ElicitResult, InputRequiredResult
-from talk import (
-    CANCEL,
-    DECLINE,
-    EMPTY,
-    ERROR,
-    MALFORMED,
-    Clock,
-    Person,
-    Reply,
-    Talk,
-    accept,
-    item_of,
-    open_talk,
-    state_of,
-    told,
-    wrote,
-)
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import InventoryItem, Simulator
+from tests.support.clock import Clock
+from tests.support.person import CANCEL, DECLINE, EMPTY, ERROR, MALFORMED, Person, Reply, accept
+from tests.support.talk import Talk, open_talk, told
+from tests.support.upstream import item_of, state_of, wrote
 
 pytestmark = pytest.mark.anyio
 
@@ -252,7 +239,7 @@ async def test_a_yes_after_ten_minutes_is_too_late(
     async with open_talk(reference, era, person, journal=journal) as talk, anyio.create_task_group() as tasks:
         tasks.start_soon(talk.buy, item)
         await person.asked.wait()
-        clock.seconds += 600
+        clock.now += 600
         person.answers.append(NO)  # the newest era asks anew
         person.thinking.set()
     assert talk.results[0].outcome == ("expired" if era == "legacy" else "declined")

@@ -10,13 +10,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from talk import open_talk
 
 from kros_mcp.krosai import wire
 from kros_mcp.server import INSTRUCTIONS
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools import results
 from kros_mcp.tools.registry import build_tools
+from tests.support.talk import open_talk
 
 pytestmark = pytest.mark.anyio
 SNAPSHOTS = Path(__file__).parent / "snapshots"

@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from talk import Talk, item_of, open_talk
 
 from kros_mcp.errors import JournalError
 from kros_mcp.http.health import Health
@@ -18,6 +17,8 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
+from tests.support.talk import Talk, open_talk
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 

@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
-from talk import Clock, Person, accept, item_of, open_talk, state_of, wrote
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.clock import Clock
+from tests.support.person import Person, accept
+from tests.support.talk import open_talk
+from tests.support.upstream import item_of, state_of, wrote
 
 pytestmark = pytest.mark.anyio
 
@@ -247,11 +250,11 @@ async def test_a_released_number_can_be_bought_again_and_released_again(
     async with open_talk(guide, journal=journal) as talk:
         codes = []
         for _ in range(2):
-            clock.seconds += 1
+            clock.now += 1
             asked = await talk.buy(item)
             codes.append(asked["confirmation_code"])
             assert (await talk.buy(item, confirmation_code=codes[-1])).outcome == "done"
-            clock.seconds += 1
+            clock.now += 1
             release = await talk.call("release_phone_number", number_id=item.e164)
             code = release["confirmation_code"]
             assert code

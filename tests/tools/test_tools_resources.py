@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
-from talk import Talk, item_of, open_talk, wrote
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
+from tests.support.talk import Talk, open_talk
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 NOWHERE = "kros://operations/op_aaaaaaaaaaaaaaaa"

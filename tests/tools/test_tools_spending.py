@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import anyio
 import pytest
-from talk import Person, accept, item_of, open_talk, settings_for
 
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.spending import RunRates
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import Simulator, transport
+from tests.support.person import Person, accept
+from tests.support.talk import open_talk, settings_for
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 
@@ -32,10 +34,11 @@ def read_alone(sim: Simulator) -> int:
 
 async def test_an_account_too_large_to_read_in_time_is_told_of_in_part(reference: Simulator, era: str) -> None:
     own_many(reference)
-    reference.faults.switch_on("slow", times=None, on=["get"], seconds=0.1)
-    async with open_talk(reference, era, answer_within_seconds=0.6) as talk:
-        with anyio.fail_after(5):
+    reference.faults.switch_on("hold", times=None, on=["get"], probability=0.5)  # the others are answered at once
+    async with open_talk(reference, era, answer_within_seconds=1.5) as talk:
+        with anyio.fail_after(30):
             spending = await talk.call("get_spending")
+        reference.faults.let_go()
     assert not spending.failed
     assert spending["run_rate_complete"] is False
     known = MANY - spending["unpriced_numbers"]

@@ -5,23 +5,11 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 from mcp import MCPError
-from talk import (
-    CANCEL,
-    DECLINE,
-    EMPTY,
-    ERROR,
-    MALFORMED,
-    Person,
-    Reply,
-    accept,
-    item_of,
-    open_stdio_talk,
-    open_talk,
-    told,
-    wrote,
-)
 
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.person import CANCEL, DECLINE, EMPTY, ERROR, MALFORMED, Person, Reply, accept
+from tests.support.talk import open_stdio_talk, open_talk, told
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 

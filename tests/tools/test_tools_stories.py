@@ -8,7 +8,6 @@ import anyio
 import httpx
 import pytest
 from mcp import Client
-from talk import Clock, Person, Talk, Told, accept, item_of, open_talk, settings_for, told, wrote
 
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import moves
@@ -16,6 +15,10 @@ from kros_mcp.operations.model import Operation, Settlement, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.simulator import Simulator
+from tests.support.clock import Clock
+from tests.support.person import Person, accept
+from tests.support.talk import Talk, Told, open_talk, settings_for, told
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 

@@ -4,10 +4,12 @@ import json
 import re
 
 import pytest
-from talk import Person, Talk, accept, item_of, open_talk
 
 from kros_mcp.simulator import Simulator
 from tests.support.hostile import FORGED, deceiving, texts
+from tests.support.person import Person, accept
+from tests.support.talk import Talk, open_talk
+from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
 

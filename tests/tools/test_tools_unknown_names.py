@@ -5,9 +5,9 @@ import logging
 import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
-from talk import open_talk
 
 from kros_mcp.simulator import Simulator
+from tests.support.talk import open_talk
 
 pytestmark = pytest.mark.anyio
 

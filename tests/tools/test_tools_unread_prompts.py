@@ -2,12 +2,15 @@
 
 import pytest
 from mcp.types import ElicitResult
-from talk import CANCEL, DECLINE, Clock, Person, item_of, open_talk, wrote
 
 from kros_mcp.operations import channels
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
+from tests.support.clock import Clock
+from tests.support.person import CANCEL, DECLINE, Person
+from tests.support.talk import open_talk
+from tests.support.upstream import item_of, wrote
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("answer", [DECLINE, CANCEL], ids=["decline", "cancel"])]
 
@@ -67,7 +70,7 @@ async def test_what_a_person_turned_down_after_reading_never_falls_back_to_a_cod
     item, person = item_of(reference), Person(answer)
 
     async def read(context: object, params: object) -> ElicitResult:
-        clock.seconds += 2.1
+        clock.now += 2.1
         return await Person.answer(person, context, params)  # type: ignore[arg-type, return-value]
 
     person.answer = read  # type: ignore[method-assign, assignment]

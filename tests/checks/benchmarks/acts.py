@@ -47,7 +47,7 @@ class Bought:
 async def open_sdk_client(door: Door, era: str, *, prompts: bool) -> AsyncIterator[Client]:
     """Connect the SDK's client, which says yes to every prompt if it is to show any."""
 
-    async def yes(_context: object, _params: object) -> ElicitResult:
+    async def yes(context: object, params: object) -> ElicitResult:  # noqa: ARG001 - so the SDK names them
         return ElicitResult(action="accept", content={"decision": "buy"})
 
     headers = dict(header.split(": ", 1) for header in door.headers)

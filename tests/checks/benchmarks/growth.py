@@ -30,7 +30,17 @@ from kros_mcp.operations import execution, moves
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.journal import Filter
-from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, Settlement, State, new_operation_id
+from kros_mcp.operations.model import (
+    Action,
+    Channel,
+    Operation,
+    Quote,
+    Request,
+    Settlement,
+    State,
+    StoredNumber,
+    new_operation_id,
+)
 from kros_mcp.settings import Settings
 from tests.support.postgres_server import open_postgres_server
 
@@ -57,7 +67,7 @@ POSITIONS = {name: at for at, name in enumerate(COLUMNS)}
 def settled(action: Action, state: State) -> Operation:
     """An operation as an act leaves it behind, for its size and its columns; who, what and when come later."""
     claimed, bought = state in {State.DONE, State.FAILED}, (action, state) == (Action.BUY, State.DONE)
-    number = {"id": "pn_0123456789abcdef", "e164": "+2348030000000", "status": "active", "monthly_cents": 700}
+    number = StoredNumber(id="pn_0123456789abcdef", e164="+2348030000000", status="active", monthly_cents=700)
     return Operation(
         id="",
         account="",

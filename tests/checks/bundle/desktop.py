@@ -109,4 +109,5 @@ async def _call(client: Client, tool: str, **arguments: str) -> dict[str, Any]:
     result = await client.call_tool(tool, arguments)
     if result.is_error or result.structured_content is None:
         raise RuntimeError(f"{tool} failed: {result.content}")
-    return result.structured_content
+    data: dict[str, Any] = result.structured_content
+    return data

@@ -28,6 +28,7 @@ from .weather import Weather
 from .world import Plan, World, limits_of
 
 MOST_OPERATIONS = 1_000_000
+LOOK_EVERY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,16 @@ class Outcome:
 
 
 Tampering = Callable[[World], Awaitable[None]]
+Enough = Callable[[World], Awaitable[bool]]
 
 
-async def run(plan: Plan, tamper: Tampering | None = None) -> Outcome:
+async def run(plan: Plan, tamper: Tampering | None = None, enough: Enough | None = None) -> Outcome:
     """Carry a campaign out, and compare the books.
 
     Args:
         plan: What is to be done.
         tamper: Called before the books are closed, to prove that a difference is seen.
+        enough: Ends the campaign before its time once it answers True; asked again and again.
     """
     async with open_world(plan) as world:
         async with anyio.create_task_group() as lives:
@@ -56,7 +59,7 @@ async def run(plan: Plan, tamper: Tampering | None = None) -> Outcome:
                 lives.start_soon(connection.live)
             for connection in world.connections:
                 await connection.up()
-            await _stir(world)
+            await _stir(world, enough)
             waited = await settle(world)
             lives.cancel_scope.cancel()
         await world.sim.settled()
@@ -113,8 +116,8 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
         events.close()
 
 
-async def _stir(world: World) -> None:
-    """Let agents, approver, faults and chaos loose for as long as the plan says."""
+async def _stir(world: World, enough: Enough | None) -> None:
+    """Let agents, approver, faults and chaos loose for as long as the plan says, or until it is enough."""
     plan, sim, events = world.plan, world.sim, world.events
     chance = random.Random(f"{plan.seed}/stir")  # noqa: S311 - the same
     town = Town(chance, world.book, world.connections, sim.protected, once_owned=sim.once_owned)
@@ -125,6 +128,11 @@ async def _stir(world: World) -> None:
                     tasks.start_soon(Agent(town, connection).live)
             tasks.start_soon(Approver(world.journal, chance, world.book, events).live)
             await _let_loose(world, chance, tasks)
+            while enough is not None:
+                if await enough(world):
+                    tasks.cancel_scope.cancel()
+                    break
+                await anyio.sleep(LOOK_EVERY_SECONDS)
     events.note("over")
 
 

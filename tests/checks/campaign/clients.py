@@ -120,6 +120,7 @@ class Connection:
         await self.up()
         with anyio.move_on_after(CALL_SECONDS):
             client, asked_at = self._client, time.time()
+            assert client is not None
             try:
                 answer = await client.call_tool(tool, arguments)
             except MCPError as exc:

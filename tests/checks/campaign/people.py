@@ -97,7 +97,7 @@ class Person:
     async def think(self) -> None:
         await anyio.sleep(self._chance.choice((0.0, 0.0, 0.05, 0.3, 1.0)))
 
-    async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult | ErrorData:
+    async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult | ErrorData:  # noqa: ARG002 - by name
         """Answer a prompt of the client's."""
         try:
             prompt = read_prompt(params.message)

@@ -128,6 +128,7 @@ async def open_stdio(_name: str, settings: Mapping[str, str], log: TextIO) -> As
         stderr=log,
         start_new_session=True,  # a Ctrl-C at the terminal is for the campaign, which then ends them
     )
+    assert process.stdin is not None
     reached = OwnProcess(_open_streams(process), process)
     try:
         yield reached
@@ -142,12 +143,15 @@ async def open_stdio(_name: str, settings: Mapping[str, str], log: TextIO) -> As
             await process.aclose()
             # Python before 3.11.4 complains of a pipe to a killed process unless somebody hears of it.
             with suppress(*_GONE), anyio.move_on_after(STOP_SECONDS):
-                await process.stdin._stream.wait_closed()  # noqa: SLF001 - anyio has no word for it
+                await process.stdin._stream.wait_closed()  # type: ignore[attr-defined]  # noqa: SLF001 - anyio has no word for it
 
 
 @asynccontextmanager
 async def _open_streams(process: Process) -> AsyncIterator[tuple[Any, Any]]:
     """Give the two streams that the SDK reads and writes; the process is not theirs to end."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
     to_client, from_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     to_server, from_client = anyio.create_memory_object_stream[SessionMessage](0)
 
@@ -155,7 +159,7 @@ async def _open_streams(process: Process) -> AsyncIterator[tuple[Any, Any]]:
         rest = b""
         async with to_client:
             with suppress(*_GONE):
-                async for chunk in process.stdout:
+                async for chunk in stdout:
                     *lines, rest = (rest + chunk).split(b"\n")
                     for line in lines:
                         message = jsonrpc_message_adapter.validate_json(line, by_name=False)
@@ -166,7 +170,7 @@ async def _open_streams(process: Process) -> AsyncIterator[tuple[Any, Any]]:
             with suppress(*_GONE):
                 async for sent in from_client:
                     line = sent.message.model_dump_json(by_alias=True, exclude_unset=True)
-                    await process.stdin.send(line.encode() + b"\n")
+                    await stdin.send(line.encode() + b"\n")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read)

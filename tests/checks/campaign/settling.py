@@ -3,6 +3,7 @@
 import time
 from collections.abc import Container, Iterable
 from functools import partial
+from typing import Literal
 
 import anyio
 
@@ -110,7 +111,7 @@ def _is_beyond_evidence(world: World, operation: Operation) -> bool:
 async def _settle_by_hand(world: World, operation: Operation) -> None:
     """Do what README tells a person to do then: look at KrosAI's invoices, and write down what they show."""
     charged = any(charge.idempotency_key == operation.id for charge in world.sim.charges)
-    state = State.DONE if charged else State.FAILED
+    state: Literal[State.DONE, State.FAILED] = State.DONE if charged else State.FAILED
     move = partial(
         moves.settle_by_hand, state=state, by="the campaign", reason="the invoices show it", settle_seconds=0
     )

@@ -36,8 +36,11 @@ async def test_a_campaign_sees_what_is_wrong(tmp_path: Path, journal_url: str) -
         denied.append(bought.id)
         await world.journal.change(bought.id, lambda row, _: replace(row, state=State.FAILED, charged="no"))
 
-    plan = Plan(seconds=4, seed=1, folder=tmp_path, journal_url=journal_url, kinds=KINDS[:2], pace=CALM, faults=False)
-    outcome = await run(plan, tamper)
+    async def has_bought(world: World) -> bool:
+        return any(each.charged == "yes" for each in await world.journal.list_operations())
+
+    plan = Plan(seconds=60, seed=1, folder=tmp_path, journal_url=journal_url, kinds=KINDS[:2], pace=CALM, faults=False)
+    outcome = await run(plan, tamper, has_bought)
     seen = {(each.rule, each.operation_id) for each in outcome.differences}
     assert ("charge without an operation", "") in seen
     assert ("charge that the journal denies", denied[0]) in seen

@@ -1,6 +1,7 @@
 """Every fault that the simulator knows comes in a campaign."""
 
 import random
+from typing import Any
 
 from kros_mcp.simulator.faults import KINDS
 
@@ -17,4 +18,4 @@ def test_every_fault_has_a_spell_whose_parameters_it_knows() -> None:
     chance = chance_of(0)
     for name, spell in SPELLS.items():
         for on in spell.on:
-            WatchedKrosai("reference", 0).faults.switch_on(name, on=on, **spell.params(chance))
+            WatchedKrosai("reference", 0).faults.switch_on(name, on=on, **dict[str, Any](spell.params(chance)))

@@ -8,7 +8,7 @@ numbers that were owned already, and which faults struck whose writes.
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,9 +111,9 @@ class WatchedKrosai(Simulator):
         """The faults that struck writes, by the operation whose writes they were."""
         self._shifted_at = 0.0
         self.on_hold: Callable[[str], None] = lambda _: None
-        self.app = _noting_requests(self.app)
+        self.app = _noting_requests(self.app)  # type: ignore[assignment]  # it is called, and nothing else
         self._striking = self.faults.strike
-        self.faults.strike = self._strike
+        self.faults.strike = self._strike  # type: ignore[method-assign]
         self._pipeline.on_request = self._arrived
         self.protected = tuple(self._own_more(self.for_sale("GH")[:PROTECTED]))
         tuple(self._own_more(self.for_sale("EG")[:ABROAD]))
@@ -133,7 +133,7 @@ class WatchedKrosai(Simulator):
         super().delete(number)
         self._note("release", number, (number.status,), NO_RECORD)
 
-    def change(self, number: SimNumber, settings: dict[str, Any]) -> None:
+    def change(self, number: SimNumber, settings: Mapping[str, Any]) -> None:
         before = settings_of(number)
         super().change(number, settings)
         kind = "order" if number.status == "pending" else "change"
@@ -148,8 +148,8 @@ class WatchedKrosai(Simulator):
 
     def shows(self, e164: str) -> bool:
         """Whether KrosAI shows what became of a number, now or later."""
-        known = any(number.e164 == e164 for number in (*self.owned.values(), *self.inventory.values()))
-        return known and not self.hidden_for_ever(e164)
+        known = {number.e164 for number in self.owned.values()} | {item.e164 for item in self.inventory.values()}
+        return e164 in known and not self.hidden_for_ever(e164)
 
     def _arrived(self, seen: ReceivedRequest) -> None:
         if seen.method != "POST" or not isinstance(seen.body, dict):

@@ -219,7 +219,8 @@ class Journey:
     def _owned(state: dict[str, Any], e164: str) -> dict[str, Any]:
         found = [number for number in state["owned"] if number["e164"] == e164]
         _must(len(found) == 1, f"KrosAI's books show {e164} {len(found)} times")
-        return found[0]
+        number: dict[str, Any] = found[0]
+        return number
 
     @staticmethod
     def _unspent(before: dict[str, Any], after: dict[str, Any]) -> None:

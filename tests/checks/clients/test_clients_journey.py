@@ -78,7 +78,7 @@ expires_at: null
 number: e164 +2342015550100; allow_inbound yes
 numbers:
 1. e164 +1; spoken 1"""
-DATA = {
+DATA: dict[str, object] = {
     "summary": "Bought.",
     "status": "done",
     "expires_at": None,

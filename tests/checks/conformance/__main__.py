@@ -82,7 +82,7 @@ async def run(revisions: tuple[str, ...], folder: Path) -> dict[str, Verdict]:
 
 def table(verdicts: Mapping[str, Verdict]) -> str:
     """A line for each revision, in columns."""
-    rows = [("revision", "run", "passed", "hollow", "expected", "unexpected", "checks")]
+    rows: list[tuple[str, ...]] = [("revision", "run", "passed", "hollow", "expected", "unexpected", "checks")]
     for revision, came in verdicts.items():
         counts = tuple(map(len, (came.passed, came.hollow, came.expected, came.unexpected)))
         rows.append((revision, *map(str, (came.run, *counts, came.checks))))

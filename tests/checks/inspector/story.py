@@ -183,7 +183,7 @@ class Story:
         must(number and number.status == "inactive", f"at KrosAI it is {number and number.status}")
         self._charged_once()
 
-    def _wish(self, place: int) -> dict[str, str]:
+    def _wish(self, place: int) -> dict[str, Any]:
         # By number and not by inventory_id: over stdio each call is a server of its own, which has seen no search.
         return {name: self._offers[place][name] for name in ("e164", "country", "type")}
 

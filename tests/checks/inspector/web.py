@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 from anyio.abc import Process
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, ViewportSize, async_playwright, expect
 
 from tests.checks.node import program
 from tests.support.processes import KROS_MCP, open_group
@@ -18,7 +18,7 @@ from tests.support.processes import KROS_MCP, open_group
 from .places import Era, Place, surroundings
 
 SERVER = "kros"
-WINDOW = {"width": 1280, "height": 900}
+WINDOW: ViewportSize = {"width": 1280, "height": 900}
 _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 _STARTING_SECONDS = 60
 _STEP_MILLISECONDS = 20_000

@@ -186,7 +186,13 @@ def _at_the_oldest(checks: Checks, folder: Path) -> None:
             with checks.check(f"Python {version}: http"):
                 installed.check_http(other)
     extras = [word for extra in ("http", "otel", "postgres", "socks") for word in ("--extra", extra)]
-    lowest = ("--resolution", "lowest-direct", "--requirements", folder / "source" / "pyproject.toml", *extras)
+    lowest: tuple[str | Path, ...] = (
+        "--resolution",
+        "lowest-direct",
+        "--requirements",
+        folder / "source" / "pyproject.toml",
+        *extras,
+    )
     with _environment(checks, "oldest versions: install", folder / "oldest", sys.executable, *lowest) as oldest:
         with checks.check("oldest versions: demo"):
             oldest.install("--no-deps", wheel)

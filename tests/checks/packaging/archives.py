@@ -70,11 +70,11 @@ def check_sdist(sdist: Path, tracked: Iterable[str], version: str) -> None:
     _same(names, wanted | set(ADDED_BY_HATCHLING), sdist.name)
 
 
-def _parsed(metadata: bytes) -> email.message.EmailMessage:
-    return email.parser.BytesParser(email.message.EmailMessage, policy=email.policy.compat32).parsebytes(metadata)
+def _parsed(metadata: bytes) -> email.message.Message:
+    return email.parser.BytesParser(policy=email.policy.compat32).parsebytes(metadata)
 
 
-def _check_metadata(metadata: email.message.EmailMessage, version: str) -> None:
+def _check_metadata(metadata: email.message.Message, version: str) -> None:
     told = {name: metadata[name] for name in ("Version", "Requires-Python", "License-Expression")}
     wanted = {"Version": version, "Requires-Python": PYTHONS, "License-Expression": "MIT"}
     require(told == wanted, f"the metadata says {told}, not {wanted}")

@@ -7,7 +7,7 @@ import pytest
 
 from kros_mcp import __version__
 from tests.checks.packaging.archives import check_sdist, check_wheel
-from tests.checks.packaging.checks import CheckError, Checks
+from tests.checks.packaging.checks import CheckError, Checks, require
 
 TRACKED = ("kros_mcp/__init__.py", "kros_mcp/py.typed", "tests/test_one.py", "README.md", ".ci/run")
 INFO = f"kros_mcp-{__version__}.dist-info"
@@ -98,10 +98,10 @@ def test_what_was_not_tried_is_said_and_what_failed_decides() -> None:
     with checks.check("one"):
         pass
     checks.leave_out("two", "no such interpreter here")
-    assert not checks.failed
+    before = checks.failed
     with checks.check("three"):
-        raise CheckError("too much")
-    assert checks.failed
+        require(checks.failed, "too much")
+    assert (before, checks.failed) == (False, True)
     assert said == ["three: too much"]
     assert [line.split(maxsplit=2)[2] for line in checks.table()[1:]] == [
         "ok",

@@ -7,13 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import anyio
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 from mcp import Client, StdioServerParameters
-from mcp.client.context import ClientRequestContext
 from mcp.client.session import MessageHandlerFnT
 from mcp.server.mcpserver import MCPServer
-from mcp.types import CallToolResult, ElicitRequestParams, ElicitResult, ErrorData
+from mcp.types import CallToolResult
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
@@ -23,43 +21,13 @@ from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.registry import build_tools
 from kros_mcp.tools.results import Failure
 from tests.support.canaries import SECRET
+from tests.support.person import Person
 
 ERAS = ("legacy", "auto")
 QUICK_PEOPLE = (
     "from kros_mcp.operations import channels; channels.READING_SECONDS = 0.0; from kros_mcp.cli import main; main()"
 )
 """A program that takes a prompt turned down at once, as tests do, for one that a person turned down."""
-Reply = ElicitResult | ErrorData
-
-DECLINE = ElicitResult(action="decline")
-CANCEL = ElicitResult(action="cancel")
-ERROR = ErrorData(code=-32603, message="the form could not be drawn")
-EMPTY = ElicitResult(action="accept")
-MALFORMED = ElicitResult(action="accept", content={"decision": "perhaps"})
-
-
-def accept(decision: str, digits: str | None = None) -> ElicitResult:
-    content: dict[str, Any] = {"decision": decision}
-    return ElicitResult(action="accept", content=content if digits is None else content | {"last_four_digits": digits})
-
-
-class Person:
-    """Reads prompts and gives the next of the answers; holds the last one back while `thinking`."""
-
-    def __init__(self, *answers: Reply) -> None:
-        self.answers = list(answers)
-        self.prompts: list[str] = []
-        self.forms: list[dict[str, Any]] = []
-        self.thinking: anyio.Event | None = None
-        self.asked = anyio.Event()
-
-    async def answer(self, _context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
-        self.prompts.append(params.message)
-        self.forms.append(params.model_dump(mode="json", by_alias=True)["requestedSchema"])
-        self.asked.set()
-        if self.thinking is not None:
-            await self.thinking.wait()
-        return self.answers.pop(0)
 
 
 @dataclass(frozen=True)
@@ -80,6 +48,7 @@ class Told:
 
 
 OUTPUT_SCHEMAS = {tool.name: tool.output_schema for tool in build_tools()}
+_VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in OUTPUT_SCHEMAS.items() if schema}
 
 
 def told(name: str, result: CallToolResult) -> Told:
@@ -96,8 +65,8 @@ def told(name: str, result: CallToolResult) -> Told:
     if result.is_error:
         Failure.model_validate(data)
     # Some clients hold failures against the output schema as well.
-    if (schema := OUTPUT_SCHEMAS.get(name)) is not None:
-        jsonschema.validate(data, schema)
+    if (validator := _VALIDATORS.get(name)) is not None:
+        validator.validate(data)
     return Told(data, text, bool(result.is_error))
 
 
@@ -148,7 +117,7 @@ class Talk:
 
 
 def settings_for(sim: Simulator, **settings: Any) -> Settings:
-    defaults = {
+    defaults: dict[str, Any] = {
         "api_key": sim.api_key,
         "base_url": "https://simulator.invalid/v1",
         "journal_url": "sqlite://:memory:",
@@ -201,36 +170,3 @@ async def open_stdio_talk(
     answers = None if person is None else person.answer
     async with Client(parameters, mode=era, elicitation_callback=answers, message_handler=hear) as client:
         yield Talk(client, sim)
-
-
-class Clock:
-    """The time of day, which a test moves on."""
-
-    def __init__(self) -> None:
-        self.seconds = 1_750_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def item_of(sim: Simulator, country: str = "NG", kind: str = "local", nth: int = 0) -> InventoryItem:
-    """The nth number for sale of a country and type."""
-    return [item for item in sim.inventory.values() if (item.country, item.type) == (country, kind)][nth]
-
-
-def wrote(sim: Simulator) -> list[str]:
-    """The methods of all requests that were not readings."""
-    return [seen.method for seen in sim.requests if seen.method != "GET"]
-
-
-def state_of(sim: Simulator) -> object:
-    """Everything of the account that a write could change."""
-    return (
-        sim.balance_cents,
-        len(sim.charges),
-        sorted(
-            (number.id, number.status, number.endpoint_id or "", number.allow_inbound, number.allow_outbound)
-            for number in sim.owned.values()
-        ),
-        len(sim.inventory),
-    )

@@ -1,11 +1,11 @@
-"""A way to KrosAI on which requests and answers can be changed."""
+"""The simulated KrosAI: what stands in its books, and a way to it on which requests and answers can be changed."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 
-from kros_mcp.simulator import Simulator, transport
+from kros_mcp.simulator import InventoryItem, Simulator, transport
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
 Tamper = Callable[[httpx.Request, Send], Awaitable[httpx.Response]]
@@ -52,3 +52,26 @@ async def list_is_empty(request: httpx.Request, send: Send) -> httpx.Response:
     if request.url.params.get("action") == "assigned":
         return httpx.Response(200, json=[])
     return await send(request)
+
+
+def item_of(sim: Simulator, country: str = "NG", kind: str = "local", nth: int = 0) -> InventoryItem:
+    """The nth number for sale of a country and type."""
+    return [item for item in sim.inventory.values() if (item.country, item.type) == (country, kind)][nth]
+
+
+def wrote(sim: Simulator) -> list[str]:
+    """The methods of all requests that were not readings."""
+    return [seen.method for seen in sim.requests if seen.method != "GET"]
+
+
+def state_of(sim: Simulator) -> object:
+    """Everything of the account that a write could change."""
+    return (
+        sim.balance_cents,
+        len(sim.charges),
+        sorted(
+            (number.id, number.status, number.endpoint_id or "", number.allow_inbound, number.allow_outbound)
+            for number in sim.owned.values()
+        ),
+        len(sim.inventory),
+    )

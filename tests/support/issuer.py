@@ -14,7 +14,6 @@ import httpx
 import httpx2
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from listening import open_listening, opening
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -23,8 +22,9 @@ from kros_mcp.http.app import open_service
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import EVERYTHING, Journal
 from kros_mcp.operations.model import Operation
-from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
+from tests.support.talk import settings_for
+from tests.support.web import open_listening, opening
 
 URL = "https://issuer.example"
 PUBLIC_URL = "https://numbers.example"
@@ -34,16 +34,6 @@ METADATA = f"{PUBLIC_URL}/.well-known/oauth-protected-resource/mcp"
 SESSION = "mcp-session-id"
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-class Clock:
-    """Seconds that a test moves on."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 def public_jwk(key: Any, **members: Any) -> dict[str, Any]:
@@ -192,9 +182,7 @@ async def open_http(
     """Serve in this event loop, in front of a simulated KrosAI."""
     if issuer is not None:
         settings = {"oauth_issuer": URL, "public_url": PUBLIC_URL} | settings
-    given = Settings(
-        **{"api_key": sim.api_key, "base_url": "https://simulator.invalid/v1", "answer_within_seconds": 20} | settings
-    )
+    given = settings_for(sim, **settings)
     access = build_access(given, transport=issuer, clock=clock)
     upstream = Watched(sim)
     async with (

@@ -11,13 +11,13 @@ from typing import IO, Any
 
 import anyio
 from anyio.abc import Process
-from talk import settings_for
 
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.stdio import Stdio
 from tests.support.processes import open_group
+from tests.support.talk import settings_for
 
 MODERN = {
     "_meta": {
