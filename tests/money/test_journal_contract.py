@@ -423,19 +423,15 @@ async def test_of_a_no_and_a_claim_at_once_exactly_one_holds(opener: Opener, clo
 async def test_of_many_principals_who_claim_one_number_exactly_one_wins(opener: Opener, clock: Clock) -> None:
     states = []
 
-    async def compete(journal: Journal, principal: str) -> None:
-        operation = await journal.propose(draft(clock, principal=principal))
-        await started.wait()
+    async def compete(journal: Journal, operation: Operation) -> None:
         states.append((await claim(journal, operation)).state)
 
-    started = anyio.Event()
     async with AsyncExitStack() as stack:
         journals = [await stack.enter_async_context(opener()) for _ in range(4)]
+        proposed = [await each.propose(draft(clock, principal=f"p{at}")) for at, each in enumerate(journals)]
         async with anyio.create_task_group() as tasks:
-            for at, journal in enumerate(journals):
-                tasks.start_soon(compete, journal, f"p{at}")
-            await anyio.wait_all_tasks_blocked()
-            started.set()
+            for journal, operation in zip(journals, proposed, strict=True):
+                tasks.start_soon(compete, journal, operation)
     assert sorted(states) == [State.FAILED] * 3 + [State.SENDING]
 
 
