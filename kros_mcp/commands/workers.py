@@ -24,7 +24,7 @@ from multiprocessing.context import SpawnProcess
 import anyio
 from pydantic import SecretStr
 
-from kros_mcp.commands.http import HttpOptions, access_of, serve_in_this_process
+from kros_mcp.commands.http_service import HttpOptions, access_of, serve_in_this_process
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http import logs
 from kros_mcp.journals.backends import open_journal

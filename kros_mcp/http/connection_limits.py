@@ -9,13 +9,10 @@ import sys
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 if sys.platform != "win32":  # which has no such limit
     import resource
-
-if TYPE_CHECKING:
-    from kros_mcp.http.h11_protocol import BoundedH11Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +24,40 @@ READS_A_TURN = 32
 _OTHER_FILES = 256
 """The journal's, those to KrosAI and to an issuer, and a log's."""
 _LOG_SECONDS = 60.0
+
+
+class OpenConnection(Protocol):
+    """What the bounds need to know of a connection, and do with it."""
+
+    loop: asyncio.AbstractEventLoop
+    is_authenticated: bool
+    deferred_reads: int
+    """Pieces that have come and wait for their turn to be read."""
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it only ends."""
+        ...
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Let nothing more come for now."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Let more come."""
+        ...
+
+    def check_time(self, now: float) -> None:
+        """Leave if what is waited for has not come in time."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,16 +106,16 @@ class OpenConnections:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open: set[BoundedH11Protocol] = set()
-        self._waiting_unauthenticated: dict[BoundedH11Protocol, None] = {}
-        self._waiting_authenticated: dict[BoundedH11Protocol, None] = {}
-        self._deferred: deque[tuple[BoundedH11Protocol, bytes]] = deque()
+        self._open: set[OpenConnection] = set()
+        self._waiting_unauthenticated: dict[OpenConnection, None] = {}
+        self._waiting_authenticated: dict[OpenConnection, None] = {}
+        self._deferred: deque[tuple[OpenConnection, bytes]] = deque()
         self._reads = 0
         self._sweeping: asyncio.TimerHandle | None = None
         self._evicted = 0
         self._logged_at = -_LOG_SECONDS
 
-    def add(self, connection: "BoundedH11Protocol") -> bool:
+    def add(self, connection: OpenConnection) -> bool:
         """Add a new connection; return false if there is no place for it."""
         has_place = len(self._open) < self._most or self._evict_one()
         self._open.add(connection)
@@ -92,23 +123,23 @@ class OpenConnections:
             self._sweeping = connection.loop.call_later(SWEEP_SECONDS, self._sweep, connection.loop)
         return has_place
 
-    def remove(self, connection: "BoundedH11Protocol") -> None:
+    def remove(self, connection: OpenConnection) -> None:
         """Forget a connection that is closed."""
         self._open.discard(connection)
         self.mark_busy(connection)
 
-    def mark_waiting(self, connection: "BoundedH11Protocol") -> None:
+    def mark_waiting(self, connection: OpenConnection) -> None:
         """Note that a connection waits from now on; it is the last to give way."""
         self.mark_busy(connection)
         waiting = self._waiting_authenticated if connection.is_authenticated else self._waiting_unauthenticated
         waiting[connection] = None
 
-    def mark_busy(self, connection: "BoundedH11Protocol") -> None:
+    def mark_busy(self, connection: OpenConnection) -> None:
         """Note that a connection has sent a whole request, which is being answered."""
         self._waiting_unauthenticated.pop(connection, None)
         self._waiting_authenticated.pop(connection, None)
 
-    def read(self, connection: "BoundedH11Protocol", data: bytes) -> None:
+    def read(self, connection: OpenConnection, data: bytes) -> None:
         """Have a connection read what has come, in this turn of the event loop or in a later one.
 
         Of a thousand unauthenticated clients that come at once, each is read and answered in some tenths of a
@@ -123,7 +154,7 @@ class OpenConnections:
             connection.data_received(data)
         else:
             connection.deferred_reads += 1
-            connection.flow.pause_reading()
+            connection.pause_reading()
             self._deferred.append((connection, data))
 
     def _next_turn(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -133,7 +164,7 @@ class OpenConnections:
             self._reads += 1
             connection.deferred_reads -= 1
             if not connection.deferred_reads:
-                connection.flow.resume_reading()
+                connection.resume_reading()
             connection.data_received(data)
         if self._reads:
             loop.call_soon(self._next_turn, loop)

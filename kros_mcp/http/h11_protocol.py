@@ -143,6 +143,14 @@ class BoundedH11Protocol(H11Protocol):
         else:
             super().shutdown()
 
+    def pause_reading(self) -> None:
+        """Let nothing more come for now."""
+        self.flow.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Let more come."""
+        self.flow.resume_reading()
+
     def pause_writing(self) -> None:
         """Note since when the client reads nothing."""
         self._stalled_since = self.loop.time()
