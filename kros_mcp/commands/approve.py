@@ -131,7 +131,7 @@ async def _write(settings: Settings, operation_id: str, move: Move) -> Operation
 def _show(case: _Case, settings: Settings) -> None:
     operation = case.operation
     person.show_question(operation, case.account, settings)
-    if asker := outlook.asker(operation.principal, known=_knows(settings, operation.principal)):
+    if asker := outlook.asker(operation, _right_to(operation, settings)):
         person.show_detail("", asker)
     if operation.state is State.CONFIRMED:
         person.show_detail("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
@@ -141,18 +141,18 @@ def _show(case: _Case, settings: Settings) -> None:
     print()
 
 
-def _knows(settings: Settings, principal: str) -> bool | None:
-    """Whether this terminal's tokens file names a principal that should stand there; None if that is not known."""
-    if not principal.startswith(f"{TOKENS}|"):
-        return True
-    if settings.tokens_file is None:
-        return None
+def _right_to(operation: Operation, settings: Settings) -> policy.Right:
+    """Return whether who asked may still do it, as far as this terminal's tokens file says."""
+    issuer, _, name = operation.principal.partition("|")
+    if issuer != TOKENS or settings.tokens_file is None:
+        return policy.right_to(operation, None)
     from kros_mcp.http.tokens import read_tokens  # noqa: PLC0415 - heavy, and most have none
 
     try:
-        return principal.removeprefix(f"{TOKENS}|") in read_tokens(settings.tokens_file)
+        entry = read_tokens(settings.tokens_file).get(name)
     except SettingsError:
-        return None
+        return policy.right_to(operation, None)
+    return policy.right_to(operation, entry.scopes if entry else frozenset())
 
 
 def _spending(case: _Case, settings: Settings, label: str) -> list[str]:

@@ -55,6 +55,11 @@ class Action(StrEnum):
         """Whether KrosAI bills the account for it."""
         return self is Action.BUY
 
+    @property
+    def scope(self) -> str:
+        """The scope without which no caller of a service may do it."""
+        return f"numbers:{self}"
+
 
 class Channel(StrEnum):
     """Where a person is asked."""

@@ -314,6 +314,7 @@ def test_ctrl_c_at_a_question_leaves_it_open_and_says_so(
         ("local", None, ""),
         ("tokens|desk", "desk", ""),
         ("tokens|desk", "night", "The tokens file does not name them any more, so this would not be carried out."),
+        ("tokens|desk", "desk-that-reads", "They lack the scope numbers:buy now, so this would not be carried out."),
         ("tokens|desk", None, "Only a service that still knows them carries this out"),
         ("https://issuer.example|user-1", None, "They signed in through an identity provider"),
     ],
@@ -330,7 +331,9 @@ def test_before_deciding_the_person_sees_whether_who_asked_is_known_still(
 ) -> None:
     if named:
         file = tmp_path / "tokens.toml"
-        file.write_text(f'[tokens.{named}]\nsha256 = "{"0" * 64}"\nscopes = ["numbers:buy"]\n', encoding="utf-8")
+        name, _, reads = named.partition("-that-")
+        scope = "numbers:read" if reads else "numbers:buy"
+        file.write_text(f'[tokens.{name}]\nsha256 = "{"0" * 64}"\nscopes = ["{scope}"]\n', encoding="utf-8")
         file.chmod(0o600)
         environment.setenv("KROS_TOKENS_FILE", str(file))
     waiting = put(journal_url, an_operation(principal=principal))
@@ -338,5 +341,5 @@ def test_before_deciding_the_person_sees_whether_who_asked_is_known_still(
     shown = " ".join(command("deny", waiting.id, "--yes", "--reason=x").out.split())
 
     assert sentence in shown
-    for other in ("tokens file", "service that still knows", "identity provider"):
+    for other in ("tokens file", "lack the scope", "service that still knows", "identity provider"):
         assert (other in shown) == (other in sentence)

@@ -235,7 +235,15 @@ class Session:
 @asynccontextmanager
 async def open_session(web: Web, name: str = "agent", **headers: str) -> AsyncIterator[Session]:
     """Open a session of a client that shows prompts."""
-    async with web.client(authorization=f"Bearer {name}", **ACCEPT, **headers) as http:
+    async with open_session_at(web.url, name, **headers) as session:
+        yield session
+
+
+@asynccontextmanager
+async def open_session_at(url: str, token: str, **headers: str) -> AsyncIterator[Session]:
+    """Open such a session at an address."""
+    sent = {"authorization": f"Bearer {token}", **ACCEPT, **headers}
+    async with httpx.AsyncClient(base_url=url, headers=sent, timeout=60) as http:
         opened = await http.post("/mcp", json=asking_opening())
         assert opened.status_code == 200, opened.text
         session = {"mcp-session-id": opened.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}

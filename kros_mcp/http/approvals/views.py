@@ -81,7 +81,7 @@ class OperationView:
     is_waiting: bool
     is_open: bool
     is_own: bool
-    is_unknown: bool
+    is_denied: bool
     digest: str
     outcome: str
     summary: str
@@ -171,7 +171,7 @@ class ApprovalViews:
     async def _view(self, operation: Operation, approver: str, rate: RunRate | None) -> OperationView:
         settings, quote, now = self._desk.settings, operation.quote, await self._desk.journal.now()
         wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
-        purchase, known = operation.action.charges, self._desk.knows(operation.principal)
+        purchase, right = operation.action.charges, self._desk.right_to(operation)
         view = OperationView(
             id=operation.id,
             verb=wording.verb,
@@ -181,7 +181,7 @@ class ApprovalViews:
             environment=_ENVIRONMENTS[quote.environment],
             is_live=quote.environment == "live",
             principal=clean(operation.principal, _LONGEST_NAME),
-            asker=outlook.asker(operation.principal, known=known) if waiting else "",
+            asker=outlook.asker(operation, right) if waiting else "",
             statement=clean(wording.statement(operation, settings.currency), 1000),
             changes=clean(changes(operation), 500),
             routed=clean(routed(operation), 200),
@@ -195,7 +195,7 @@ class ApprovalViews:
             is_waiting=waiting,
             is_open=operation.state in OPEN,
             is_own=operation.principal == approver,
-            is_unknown=known is False,
+            is_denied=right.is_denied,
             digest=digest_of(operation),
             outcome=_ENDED.get(operation.state, "Waiting"),
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
