@@ -149,15 +149,22 @@ async def open_web(
 
 
 def modern(
-    method: str, params: Mapping[str, Any] | None = None, *, elicits: bool = False, **headers: str
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    elicits: bool = False,
+    meta: Mapping[str, Any] | None = None,
+    id: str | int = 1,  # noqa: A002 - JSON-RPC's own name
+    **headers: str,
 ) -> dict[str, Any]:
     """One request of the modern protocol, as httpx takes it."""
     meta = {
+        **(meta or {}),
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}} if elicits else {},
         "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
     }
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": meta}}
+    body = {"jsonrpc": "2.0", "id": id, "method": method, "params": {**(params or {}), "_meta": meta}}
     name = {"mcp-name": str(params["name"])} if params and "name" in params else {}
     return {
         "headers": {
