@@ -308,6 +308,17 @@ def test_ctrl_c_at_a_question_leaves_it_open_and_says_so(
     assert read(journal_url, waiting.id) == waiting
 
 
+def test_before_deciding_the_person_sees_the_whole_name_of_who_asked(command: Command, journal_url: str) -> None:
+    """Two names that differ at their ends only must not look alike."""
+    principal = f"https://project.identity.example/auth/v1|{'0' * 100}-1"
+    waiting = put(journal_url, an_operation(principal=principal))
+
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
+
+    assert f"by{principal}at" in "".join(shown.split())
+    assert principal in "".join(command("operations").out.split())
+
+
 @pytest.mark.parametrize(
     ("principal", "named", "sentence"),
     [
