@@ -31,7 +31,7 @@ async def open_runtime(
     transport: "httpx.AsyncBaseTransport | None" = None,
     journal: Journal | None = None,
     own_limits: Callable[[str], Limits | None] | None = None,
-    names_callers: Callable[[], bool] | None = None,
+    own_scopes: Callable[[str], frozenset[str] | None] | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the client of KrosAI and the runner, and close them in turn.
 
@@ -40,7 +40,7 @@ async def open_runtime(
         transport: How KrosAI is reached. Defaults to the network, or to the simulator where the settings say so.
         journal: An open journal, which stays open. Defaults to the one that the settings name.
         own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
-        names_callers: Whether there is a tokens file that lists the known callers and can be read now. Defaults to no.
+        own_scopes: What each principal of a tokens file may do now; see `Desk`. Defaults to no such file.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -59,7 +59,7 @@ async def open_runtime(
             inventory=Inventory(client),
             account=await account_in(settings, journal),
             own_limits=own_limits,
-            names_callers=names_callers,
+            own_scopes=own_scopes,
         )
         runner = await stack.enter_async_context(open_runner(desk))
         yield Runtime(

@@ -4,11 +4,12 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from mcp.server.caching import CacheableMethod, CacheHint
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver import server as sdk_server
@@ -221,26 +222,41 @@ class _MessageHiddenError(MCPError):
         self.original = original
 
 
-async def _restore_message(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Give the client the message that is hidden from the spans."""
-    try:
-        return await call_next(ctx)
-    except _MessageHiddenError as exc:
-        raise exc.original from None
+def _without_client_words(spans: ServerMiddleware[Any]) -> ServerMiddleware[Any]:
+    """Let the SDK's spans see nothing that a client writes: no id or name of its own, no error that may repeat one.
 
+    Nor a trace context, by which a client would choose the trace, or switch it off.
 
-async def _hide_message(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Keep the messages of exceptions and a client's own words out of the SDK's spans."""
-    telemetry.hide_client_words(ctx.method)
-    try:
-        return await call_next(ctx)
-    except MCPError as exc:
-        raise _MessageHiddenError(exc) from exc
-    except ValidationError:  # whose message the SDK does not put into spans
-        raise
-    except Exception:
-        logger.exception("a request failed unexpectedly")
-        raise MCPError(INTERNAL_ERROR, "Internal server error") from None
+    Args:
+        spans: The middleware that opens a span around each message.
+    """
+
+    async def handle(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        async def hide_messages(_: ServerRequestContext[Any, Any]) -> HandlerResult:
+            try:
+                return await call_next(ctx)
+            except MCPError as exc:
+                raise _MessageHiddenError(exc) from exc
+            except ValidationError:  # whose message the SDK does not put into spans
+                raise
+            except Exception:
+                logger.exception("a request failed unexpectedly")
+                raise MCPError(INTERNAL_ERROR, "Internal server error") from None
+
+        tool = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
+        seen = replace(
+            ctx,
+            method=telemetry.known_method(ctx.method),
+            params={"name": tool} if isinstance(tool, str) and tool in TOOL_SCOPES else None,
+            request_id=None,
+            meta=None,
+        )
+        try:
+            return await spans(seen, hide_messages)
+        except _MessageHiddenError as exc:
+            raise exc.original from None
+
+    return handle
 
 
 def _outcome_of(tool: str, result: CallToolResult | InputRequiredResult) -> tuple[str, str]:
@@ -306,7 +322,6 @@ def build_server(
             tools=build_tools(),
             lifespan=lambda _: lifespan(settings) if settings.api_key else open_nothing(settings),
             log_level="WARNING",
-            middleware=[_hide_message],
             cache_hints=CACHE_HINTS,
             subscriptions=False,  # the SDK's own streams know neither bounds nor principals
             # Longer than any of our questions lasts, so that our own expiry answers a late yes, and in our own words.
@@ -317,8 +332,9 @@ def build_server(
     server.add_handlers(listening or Listening())
     if settings.api_key is None:
         server.serve_keyless()
-    # outside the SDK's spans, and of what decrypts the answers to prompts
-    server.middleware[:0] = [_restore_message, tell_unopened, without_clients_own]
+    # The first is outside of what decrypts the answers to prompts.
+    spans, *inner = server.middleware
+    server.middleware[:] = [tell_unopened, without_clients_own, _without_client_words(spans), *inner]
     return server
 
 

@@ -131,8 +131,6 @@ class ToolCall:
     def __enter__(self) -> Self:
         """Begin."""
         self._since = time.perf_counter()
-        if self._tool == OTHER:
-            _hide_tool_name(trace.get_current_span())
         return self
 
     def ended(self, outcome: str, operation_id: str = "") -> None:
@@ -324,20 +322,6 @@ def _known(outcome: str) -> str:
     return outcome
 
 
-def hide_client_words(method: str) -> None:
-    """Remove the client's own words from the SDK's span: unknown methods, and names of anything but tools."""
-    span = trace.get_current_span()
-    if method == "tools/call" or not span.is_recording():
-        return
-    known = method if method in _METHODS else OTHER
-    span.update_name(known)
-    span.set_attribute("mcp.method.name", known)
-    if method == "prompts/get":
-        span.set_attribute("gen_ai.prompt.name", OTHER)
-
-
-def _hide_tool_name(span: trace.Span) -> None:
-    """Remove the name of a tool that does not exist from the SDK's span: it is the client's own words."""
-    if span.is_recording():
-        span.update_name("tools/call")
-        span.set_attribute("gen_ai.tool.name", OTHER)
+def known_method(method: str) -> str:
+    """Return a method of MCP as it is; any other is a client's own word, and the word for all others stands for it."""
+    return method if method in _METHODS else OTHER

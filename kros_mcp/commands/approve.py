@@ -18,7 +18,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import TOKENS, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, TOKENS, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.telemetry_export import exporting_if_installed
 from kros_mcp.times import utc
@@ -131,28 +131,28 @@ async def _write(settings: Settings, operation_id: str, move: Move) -> Operation
 def _show(case: _Case, settings: Settings) -> None:
     operation = case.operation
     person.show_question(operation, case.account, settings)
-    if asker := outlook.asker(operation.principal, known=_knows(settings, operation.principal)):
+    if asker := outlook.asker(operation, _right_to(operation, settings)):
         person.show_detail("", asker)
     if operation.state is State.CONFIRMED:
-        person.show_detail("Approved", f"by {clean(operation.confirmed_by)}; not executed yet.")
+        person.show_detail("Approved", f"by {clean(operation.confirmed_by, LONGEST_NAME_SHOWN)}; not executed yet.")
     person.show_detail("Open until", f"{utc(operation.expires_at)}.")
     if operation.action.charges:
         person.show_detail("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
     print()
 
 
-def _knows(settings: Settings, principal: str) -> bool | None:
-    """Whether this terminal's tokens file names a principal that should stand there; None if that is not known."""
-    if not principal.startswith(f"{TOKENS}|"):
-        return True
-    if settings.tokens_file is None:
-        return None
+def _right_to(operation: Operation, settings: Settings) -> policy.Right:
+    """Return whether who asked may still do it, as far as this terminal's tokens file says."""
+    issuer, _, name = operation.principal.partition("|")
+    if issuer != TOKENS or settings.tokens_file is None:
+        return policy.right_to(operation, None)
     from kros_mcp.http.tokens import read_tokens  # noqa: PLC0415 - heavy, and most have none
 
     try:
-        return principal.removeprefix(f"{TOKENS}|") in read_tokens(settings.tokens_file)
+        entry = read_tokens(settings.tokens_file).get(name)
     except SettingsError:
-        return None
+        return policy.right_to(operation, None)
+    return policy.right_to(operation, entry.scopes if entry else frozenset())
 
 
 def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
@@ -162,19 +162,18 @@ def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
         return show_again(cents, label)
 
     day = outlook.day(settings, case.operation, case.books)
+    principal = clean(case.operation.principal, LONGEST_NAME_SHOWN)
     lines = [
         f"{show(day.spent_cents)} in the last 24 hours, of {show(day.budget_cents)} (KROS_DAILY_BUDGET_CENTS);",
         f"this would leave {show(day.left_cents)}. Caps are those of this terminal's settings.",
     ]
     if day.own_budget_cents is not None:
         own = f"{show(day.own_spent_cents)}, of its own {show(day.own_budget_cents)}"
-        lines.append(
-            f"By {clean(case.operation.principal)}: {own}; this would leave {show(day.own_left_cents)} of that."
-        )
+        lines.append(f"By {principal}: {own}; this would leave {show(day.own_left_cents)} of that.")
     if day.over_purchase_cap:
         lines.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
     if day.over_budget:
-        whose = f"the budget of {clean(case.operation.principal)}" if day.over_own_budget else "everybody's budget"
+        whose = f"the budget of {principal}" if day.over_own_budget else "everybody's budget"
         lines.append(f"More than {whose} has left for the day: it would be refused.")
     if settings.monthly_commitment_cents is not None:
         lines.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")

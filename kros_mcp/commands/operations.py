@@ -24,7 +24,7 @@ from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations.decisions import decided
-from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import bounds, day_of, minute
 
@@ -54,7 +54,6 @@ exit codes:
   0 listed   1 there is no such operation   2 usage or settings
   3 journal unusable
 """
-_LONGEST_NAME = 60
 _MOST_SHOWN = 100_000  # they stand in memory at once; an export streams
 _COLOURS = {
     State.DONE: "green",
@@ -149,7 +148,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
     return {
         "account": page.selection.account,
         "all_accounts": page.selection.all_accounts,
-        "principal": clean(page.selection.wanted.principal or "", _LONGEST_NAME) or None,
+        "principal": clean(page.selection.wanted.principal or "", LONGEST_NAME_SHOWN) or None,
         "operations": [
             record(operation, currency(operation, page.selection.account, settings)) for operation in page.operations
         ],
@@ -215,7 +214,7 @@ def _narrowed(selection: Selection, count: int) -> str:
         shown = [f"{state}{asked[wanted.waits_for] if state is State.PROPOSED else ''}" for state in wanted.states]
         parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(shown)}")
     if wanted.principal is not None:
-        parts.append(f" asked for by {clean(wanted.principal)}")
+        parts.append(f" asked for by {clean(wanted.principal, LONGEST_NAME_SHOWN)}")
     if wanted.since is not None:
         parts.append(f" of {day_of(wanted.since)}")
     return ",".join(parts)
@@ -232,7 +231,7 @@ def _row(operation: Operation) -> tuple[str, ...]:
         _amount(now) if priced else "",
         _amount(monthly) if priced else "",
         f"{operation.state}{_MARK if operation.corrected_at is not None else ''}",
-        clean(operation.principal, _LONGEST_NAME),
+        clean(operation.principal, LONGEST_NAME_SHOWN),
         _confirmed(operation),
         why(operation),
     )
@@ -244,13 +243,13 @@ def _confirmed(operation: Operation) -> str:
     if operation.state is State.DECLINED:
         how = f"no ({operation.channel})" if operation.channel else "no"
         by_approver = decision is not None and decision.channel in {"page", "terminal", "command"}
-        return f"no: {clean(decision.who, _LONGEST_NAME)}" if decision is not None and by_approver else how
+        return f"no: {clean(decision.who, LONGEST_NAME_SHOWN)}" if decision is not None and by_approver else how
     if operation.confirmed_at is None:
         waits = operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
         return "waits for approver" if waits else f"asked by {operation.channel}" if operation.channel else ""
     if operation.channel is Channel.APPROVER:
-        return f"approver: {clean(operation.confirmed_by, _LONGEST_NAME).removesuffix(person.AT_A_TERMINAL)}"
-    return str(operation.channel or clean(operation.confirmed_by, _LONGEST_NAME))
+        return f"approver: {clean(operation.confirmed_by, LONGEST_NAME_SHOWN).removesuffix(person.AT_A_TERMINAL)}"
+    return str(operation.channel or clean(operation.confirmed_by, LONGEST_NAME_SHOWN))
 
 
 def _amount(cents: int | None) -> str:

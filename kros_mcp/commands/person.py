@@ -13,7 +13,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.events import By
-from kros_mcp.operations.model import Operation
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Operation
 from kros_mcp.settings import Environment, Settings
 from kros_mcp.times import utc
 
@@ -68,7 +68,7 @@ def show_question(operation: Operation, account: str | None, settings: Settings)
     environment = _ENVIRONMENTS[operation.quote.environment]
     show_detail("Account", Text.assemble(f"{short(operation.account)}, ", environment, other))
     show_detail("Operation", f"{operation.id}: {operation.action} {operation.e164}")
-    show_detail("Asked for", f"by {clean(operation.principal)} at {utc(operation.created_at)}.")
+    show_detail("Asked for", f"by {clean(operation.principal, LONGEST_NAME_SHOWN)} at {utc(operation.created_at)}.")
 
 
 def show_detail(label: str, *texts: str | Text) -> None:

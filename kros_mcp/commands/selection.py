@@ -15,13 +15,12 @@ from kros_mcp.krosai import clean
 from kros_mcp.operations import status
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing
-from kros_mcp.operations.model import TOKENS, Channel, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, TOKENS, Channel, Operation, State
 from kros_mcp.settings import Settings
 
 MOST_COUNTED = 1000
 """Where counting what waits for a person ends; nobody decides on so many one by one."""
 _SEPARATOR = "|"
-_LONGEST_NAME = 100
 _SHORT = 8  # of 32 hexadecimal characters
 
 
@@ -103,11 +102,11 @@ async def _with_principal(selection: Selection, journal: Journal) -> Selection:
     of_holder = await journal.count(Filter(account=selection.wanted.account, principal=holder))
     if not of_holder:
         return selection
-    shown = clean(holder, _LONGEST_NAME)
+    shown = clean(holder, LONGEST_NAME_SHOWN)
     if await journal.count(Filter(account=selection.wanted.account, principal=name)):
         note = f"There is also {shown}, of the tokens file: --principal '{shown}' shows what that one asked for."
         return replace(selection, note=note)
-    note = f"{clean(name, _LONGEST_NAME)} is {shown} here, of the tokens file."
+    note = f"{clean(name, LONGEST_NAME_SHOWN)} is {shown} here, of the tokens file."
     return replace(selection, wanted=replace(selection.wanted, principal=holder), note=note)
 
 

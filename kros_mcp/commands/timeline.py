@@ -13,12 +13,11 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import events
 from kros_mcp.operations.events import Event, MoveName
-from kros_mcp.operations.model import Operation
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Operation
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
 _LONGEST = 500
-_LONGEST_NAME = 200
 _COLOURS = {
     MoveName.DONE: "green",
     MoveName.FAILED: "yellow",
@@ -75,7 +74,7 @@ def _document(story: _Story, settings: Settings) -> dict[str, Any]:
             {
                 "at": utc(event.at),
                 "move": clean(event.move),
-                "by": clean(event.who, _LONGEST_NAME),
+                "by": clean(event.who, LONGEST_NAME_SHOWN),
                 "through": clean(event.channel) or None,
                 "words": clean(event.words, _LONGEST) or None,
                 "changes": _cleaned(event.changes),
@@ -100,7 +99,7 @@ def _row(event: Event) -> tuple[str, ...]:
     return (
         utc(event.at).replace("T", " ").removesuffix("Z"),
         clean(event.move).replace("_", " "),
-        clean(event.who, _LONGEST_NAME),
+        clean(event.who, LONGEST_NAME_SHOWN),
         clean(event.channel),
         _words(event),
     )

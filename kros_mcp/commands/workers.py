@@ -28,6 +28,7 @@ from kros_mcp.commands.http_service import HttpOptions, access_of, serve_in_this
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http import logs
 from kros_mcp.journals.backends import open_journal
+from kros_mcp.operations.runner import DRAIN_SECONDS
 from kros_mcp.server import state_keys
 from kros_mcp.settings import MEMORY, Settings
 
@@ -36,6 +37,9 @@ logger = logging.getLogger(__name__)
 SHORT_LIFE_SECONDS = 10.0
 """A worker that ends sooner makes its successor wait, so that a fault does not start processes without end."""
 LONGEST_PAUSE_SECONDS = 5.0
+STOP_SECONDS = DRAIN_SECONDS + 20.0
+"""How long workers have to end after a signal, with answers and telemetry beside what is being sent; then they are
+killed, and what one was sending is found out by whoever starts next."""
 _SPAWN = multiprocessing.get_context("spawn")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -123,6 +127,7 @@ class Supervisor:
         self._start, self._count, self._close, self._on_stopping = start, count, close, stopping
         self._workers: list[Worker] = []
         self._stopping = False
+        self._kill_at: float | None = None
         self._pause = 0.0
         self._signals, self._signalled = _SPAWN.Pipe(duplex=False)
 
@@ -136,13 +141,15 @@ class Supervisor:
             # The handler only wakes the main loop: a line logged here could interrupt another, and be lost.
             signal.signal(number, lambda _number, _frame: self._signalled.send_bytes(b"signal"))
         self._start_missing()
+        exit_code = 0
         for worker in tuple(self._workers):
             self._wait_for([worker.ready])
-            if not worker.is_ready() and not self._stopping:
+            if self._stopping:
+                break
+            if not worker.is_ready():
+                exit_code = worker.process.exitcode or 1
                 self._stop()
-                for other in self._workers:
-                    other.process.join()
-                return worker.process.exitcode or 1
+                break
         if not self._stopping:
             announce()
         while self._workers or not self._stopping:
@@ -150,7 +157,7 @@ class Supervisor:
             self._wait_for([each.process.sentinel for each in self._workers], self._pause if is_short else None)
             if not self._remove_ended():
                 self._start_missing()
-        return 0
+        return exit_code
 
     def _start_missing(self) -> None:
         """Start the workers that are missing; a signal that comes meanwhile waits, and then stops them too."""
@@ -173,14 +180,24 @@ class Supervisor:
         return bool(ended)
 
     def _wait_for(self, things: Sequence[Connection | int], seconds: float | None = None) -> None:
-        """Wait until one of these is ready, or a signal comes, which stops all workers."""
+        """Wait until one of these is ready, or a signal comes, which stops all workers; kill those that do not stop."""
+        if self._kill_at is not None:
+            seconds = max(0.0, self._kill_at - time.monotonic())
         if self._signals in wait([self._signals, *things], seconds):
             self._signals.recv_bytes()
             if not self._stopping:
                 self._on_stopping()
             self._stop()
+        elif self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._kill_at = None
+            for worker in self._workers:
+                if worker.process.exitcode is None:
+                    logger.warning("worker %s does not stop and is killed", worker.process.pid)
+                    worker.process.kill()
 
     def _stop(self) -> None:
+        if not self._stopping:
+            self._kill_at = time.monotonic() + STOP_SECONDS
         self._stopping = True
         # Held open here, the socket would take callers whom nobody answers until the last worker has settled.
         self._close()

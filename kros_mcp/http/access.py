@@ -11,7 +11,7 @@ from kros_mcp.errors import SettingsError
 from kros_mcp.http.tokens import TokensFile
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
-from kros_mcp.tools.caller import CallerToken, principal_of
+from kros_mcp.tools.caller import CallerToken, Scope, principal_of
 
 if TYPE_CHECKING:
     import httpx
@@ -28,7 +28,8 @@ class Access:
     `verifier` answers a `CallerToken` or None, and never raises. `resource` identifies this service to
     authorization servers, and `issuers` are those whose tokens it takes; None and empty without OAuth.
     `trouble` says in a sentence why good tokens may be refused at present; None while there is no reason.
-    `names_callers` says whether there is a tokens file that lists the known callers and can be read now.
+    `own_scopes` gives the scopes of a principal of the tokens file as it stands now: none for one that it does not
+    name, and None while it cannot be read or there is none.
     `still_approves` says whether a principal that signed in with a token of that mark may still be an approver.
     """
 
@@ -37,7 +38,7 @@ class Access:
     resource: str | None = None
     issuers: tuple[str, ...] = ()
     trouble: Callable[[], str | None] = lambda: None
-    names_callers: Callable[[], bool] = lambda: False
+    own_scopes: Callable[[str], frozenset[Scope] | None] | None = None
     still_approves: Callable[[str, str], bool] = lambda _principal, _mark: True
 
 
@@ -75,7 +76,7 @@ def build_access(
         resource=f"{settings.public_url}/mcp" if issuer else None,
         issuers=(issuer.issuer,) if issuer else (),
         trouble=verifier.trouble,
-        names_callers=verifier.names_callers,
+        own_scopes=verifier.scopes_of,
         still_approves=verifier.still_approves,
     )
 
@@ -99,8 +100,8 @@ class _TokensAndIssuer:
             return self.default_limits
         return self.tokens.limits_of(principal) if self.tokens else None
 
-    def names_callers(self) -> bool:
-        return self.tokens is not None and self.tokens.trouble() is None
+    def scopes_of(self, principal: str) -> frozenset[Scope] | None:
+        return self.tokens.scopes_of(principal) if self.tokens else None
 
     def still_approves(self, principal: str, mark: str) -> bool:
         if self._is_of_issuer(principal):

@@ -84,7 +84,7 @@ async def open_service(
             transport=transport,
             journal=journal,
             own_limits=access.own_limits if access else None,
-            names_callers=access.names_callers if access else None,
+            own_scopes=access.own_scopes if access else None,
         ) as runtime:
             opened.append(runtime)
             yield runtime
@@ -96,6 +96,7 @@ async def open_service(
         settings,
         stateless=stateless,
         max_request_body_size=LONGEST_MESSAGE_BYTES,
+        resource=access.resource if access else None,
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sessions.run())

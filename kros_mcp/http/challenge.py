@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from kros_mcp import telemetry
 from kros_mcp.http.request_body import json_rpc_error
-from kros_mcp.tools.caller import IN_CONVERSATION, Scope
+from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Scope
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 _RETRY_SECONDS = 5
@@ -80,6 +80,12 @@ def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
     telemetry.note_refusal("insufficient_scope")
     parameters = {"error": "insufficient_scope", "scope": scope, "error_description": sentence}
     return _challenge(403, sentence, parameters, resource)
+
+
+def tool_forbidden(resource: str | None, tool: str) -> Response:
+    """Answer 403: the token is valid, and lacks the scope of a tool."""
+    needed = min(TOOL_SCOPES[tool], key=list(Scope).index)
+    return forbidden(resource, needed, f"{tool} needs the scope {needed}.")
 
 
 def tokens_unavailable() -> Response:

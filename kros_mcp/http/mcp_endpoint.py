@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kros_mcp import telemetry
-from kros_mcp.http.challenge import forbidden
+from kros_mcp.http.challenge import forbidden, tool_forbidden
 from kros_mcp.http.content_negotiation import accepted_types, not_acceptable
 from kros_mcp.http.h11_protocol import mark_authenticated
 from kros_mcp.http.rate_limit import RateLimiter
@@ -27,7 +27,7 @@ from kros_mcp.http.request_body import (
     replay,
 )
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
-from kros_mcp.tools.caller import ACTING, IN_CONVERSATION, TOOL_SCOPES, Caller, authenticated
+from kros_mcp.tools.caller import IN_CONVERSATION, Caller, authenticated
 from kros_mcp.tools.caller import Scope as Right
 from kros_mcp.tools.stream import Stream, current_stream
 
@@ -92,7 +92,7 @@ class McpEndpoint:
             return
         scope, send = types.adapt(scope, send)
         scope[CLIENT_MESSAGE] = message
-        stream = Stream(shows_prompts=types.events)
+        stream = Stream(shows_prompts=types.events, tool=message.tool)
         before = current_stream.set(stream)
         try:
             await self._app(scope, receive, send)
@@ -120,13 +120,9 @@ class McpEndpoint:
         return forbidden(self._resource, Right.READ, "The token permits no tool of this service.")
 
     def _without_right(self, caller: Caller, message: ClientMessage) -> Response | None:
-        tool = message.tool
-        if message.answers is not None and not caller.scopes & ACTING:
-            return forbidden(self._resource, Right.BUY, "The answer to a prompt needs a scope to act.")
-        if not tool or caller.may_use(tool):
+        if not message.tool or caller.may_use(message.tool):
             return None
-        needed = min(TOOL_SCOPES[tool], key=list(Right).index)
-        return forbidden(self._resource, needed, f"{tool} needs the scope {needed}.")
+        return tool_forbidden(self._resource, message.tool)
 
 
 def _too_many_requests(seconds: int) -> Response:

@@ -15,9 +15,11 @@ from typing import Any
 import httpx
 import jwt
 
+from kros_mcp.characters import visible
 from kros_mcp.errors import SettingsError
 from kros_mcp.krosai.transport import certificates, find_proxy, network
-from kros_mcp.tools.caller import CallerToken, Scope, caller_token
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN
+from kros_mcp.tools.caller import CallerToken, Scope, caller_token, principal_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,10 @@ _KEY_TYPES = {
     "EdDSA": ("OKP", "Ed25519"),
 }
 _LONGEST_SUBJECT = 255
+LONGEST_PRINCIPAL = LONGEST_NAME_SHOWN - 50
+"""Of issuer and subject together; shown, the name of an approver has some words behind it."""
+_LATEST_END = 253_402_300_799
+"""The last second of the year 9999; what ends later is more than a clock can tell."""
 
 
 class _UnusableError(Exception):
@@ -92,11 +98,18 @@ class TrustedIssuer:
         client = claims.get("client_id", claims.get("azp"))
         return caller_token(
             self.issuer,
-            _subject(claims["sub"]),
+            self._subject(claims["sub"]),
             scopes,
             client_id=client if isinstance(client, str) else None,
-            expires_at=int(claims["exp"]),
+            expires_at=min(int(claims["exp"]), _LATEST_END),
         )
+
+    def _subject(self, subject: str) -> str:
+        """Return a subject of which nothing is hidden where it is shown, so that no two look alike."""
+        too_long = len(subject) > _LONGEST_SUBJECT or len(principal_of(self.issuer, subject)) > LONGEST_PRINCIPAL
+        if not subject or too_long or visible(subject) != subject:
+            raise _UnusableError
+        return subject
 
 
 class IssuerKeys:
@@ -218,12 +231,6 @@ def scopes_in(claims: Mapping[str, Any], name: str) -> frozenset[Scope]:
         value = claims.get("scp")
     given = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
     return frozenset(scope for scope in Scope if scope in given)
-
-
-def _subject(subject: str) -> str:
-    if not subject.strip() or len(subject) > _LONGEST_SUBJECT or not subject.isprintable():
-        raise _UnusableError
-    return subject
 
 
 def _keys_in(answer: bytes) -> list[dict[str, Any]]:

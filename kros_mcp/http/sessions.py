@@ -21,8 +21,10 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from kros_mcp import telemetry
+from kros_mcp.http.challenge import tool_forbidden
 from kros_mcp.http.request_body import CLIENT_MESSAGE, ClientMessage, json_rpc_error
 from kros_mcp.settings import Settings
+from kros_mcp.tools.caller import may_use
 from kros_mcp.tools.stream import Stream, current_stream
 
 logger = logging.getLogger(__name__)
@@ -38,8 +40,9 @@ class _TooManySessionsError(Exception):
 class McpSession(StreamableHTTPServerTransport):
     """One session; it knows which prompts are open on its streams, and since when it has been idle."""
 
-    def __init__(self, session_id: str, idle_seconds: float) -> None:
+    def __init__(self, session_id: str, idle_seconds: float, resource: str | None) -> None:
         super().__init__(session_id, idle_timeout=idle_seconds)
+        self._resource = resource
         self.is_open = False
         """Whether its client was answered that the session is open."""
         self.idle_since = math.inf
@@ -51,14 +54,22 @@ class McpSession(StreamableHTTPServerTransport):
         return not self._requests_in_flight and self.idle_since < math.inf
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request; an answer is accepted once, and only while the stream of its prompt is open.
+        """Handle one request.
 
+        An answer is accepted once, while the stream of its prompt is open, and from a token that may call the tool
+        whose prompt it is: that is not always the token of the call.
         A request with the id of another that is still open is refused: the SDK would leave the other without an answer.
         """
         message: ClientMessage = scope[CLIENT_MESSAGE]
-        if message.answers is not None and self._prompts.pop(message.answers, None) is None:
-            await _refuse_late_answer(scope, receive, send)
-            return
+        if message.answers is not None:
+            prompting = self._prompts.get(message.answers)
+            if prompting is None:
+                await _refuse_late_answer(scope, receive, send)
+                return
+            if not may_use(prompting.tool):
+                await tool_forbidden(self._resource, prompting.tool)(scope, receive, send)
+                return
+            del self._prompts[message.answers]
         if message.id is not None and str(message.id) in self._request_streams:
             telemetry.note_refusal("malformed_body")
             sentence = "A request with this id is still open in this session; give each an id of its own."
@@ -83,7 +94,15 @@ class McpSession(StreamableHTTPServerTransport):
 class BoundedSessionManager(StreamableHTTPSessionManager):
     """The SDK's manager with a bound for each caller beside the one for all; the session idle for longest gives way."""
 
-    def __init__(self, app: Server[Any], settings: Settings, *, stateless: bool, max_request_body_size: int) -> None:
+    def __init__(
+        self,
+        app: Server[Any],
+        settings: Settings,
+        *,
+        stateless: bool,
+        max_request_body_size: int,
+        resource: str | None = None,
+    ) -> None:
         super().__init__(
             app,
             stateless=stateless,
@@ -93,6 +112,7 @@ class BoundedSessionManager(StreamableHTTPSessionManager):
         )
         self._most, self._most_of_one = settings.max_sessions, settings.max_sessions_per_caller
         self._idle_seconds = settings.session_idle_seconds
+        self._resource = resource
 
     @property
     def count(self) -> int:
@@ -120,7 +140,7 @@ class BoundedSessionManager(StreamableHTTPSessionManager):
         """
         self._evict_one(_caller(requestor))
         session_id = uuid4().hex
-        session = self._server_instances[session_id] = McpSession(session_id, self._idle_seconds)
+        session = self._server_instances[session_id] = McpSession(session_id, self._idle_seconds, self._resource)
         if requestor is not None:
             self._session_owners[session_id] = requestor
         return session

@@ -27,7 +27,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
 from kros_mcp.operations.model import TOKENS, Limits
-from kros_mcp.tools.caller import CallerToken, Scope, caller_token, principal_of
+from kros_mcp.tools.caller import CallerToken, Scope, caller_token
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +146,9 @@ class TokensFile:
         self._clock = clock
         self._checked_at = clock()
         self._file_seen = _file_state(path)
-        self._entries: Mapping[str, Entry] = {}
-        self._names: Mapping[str, str] = {}
+        # Each is replaced as a whole: threads of the journal read them while the file is read anew.
+        self._entries: Mapping[str, Entry] | None = None
+        self._holders: Mapping[str, tuple[str, Entry]] = {}
         self._trouble: str | None = None
         self._set(read_tokens(path))
         if os.name == "posix" and path.stat().st_mode & 0o044:
@@ -161,10 +162,10 @@ class TokensFile:
     async def verify_token(self, token: str) -> CallerToken | None:
         """Return who bears a token; None if nobody does."""
         self._reload_if_changed()
-        name = self._names.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
-        if name is None:
+        holder = self._holders.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest())
+        if holder is None:
             return None
-        entry = self._entries[name]
+        name, entry = holder
         return caller_token(ISSUER, name, entry.scopes, mark=entry.mark)
 
     def limits_of(self, principal: str) -> Limits | None:
@@ -180,6 +181,15 @@ class TokensFile:
             allowed_countries=entry.allowed_countries,
         )
 
+    def scopes_of(self, principal: str) -> frozenset[Scope] | None:
+        """Return what a principal may do; nothing if the file does not name it, None while the file is unusable."""
+        self._reload_if_changed()
+        entries = self._entries
+        if entries is None:
+            return None
+        entry = _named(entries, principal)
+        return entry.scopes if entry else frozenset()
+
     def still_approves(self, principal: str, mark: str) -> bool:
         """Whether the file names a principal as an approver, with the token that it signed in with."""
         entry = self._entry_of(principal)
@@ -187,8 +197,7 @@ class TokensFile:
 
     def _entry_of(self, principal: str) -> Entry | None:
         self._reload_if_changed()
-        issuer, _, name = principal.partition("|")
-        return self._entries.get(name) if principal_of(issuer, name) == principal_of(ISSUER, name) else None
+        return _named(self._entries or {}, principal)
 
     def _reload_if_changed(self) -> None:
         now = self._clock()
@@ -205,15 +214,20 @@ class TokensFile:
             if self._trouble != exc.message:
                 logger.error("nobody is let in by token until this is mended: %s", exc.message)  # noqa: TRY400
             self._trouble = exc.message
-            self._set({})
+            self._set(None)
             return
         self._trouble = None
         self._set(entries)
         logger.warning("%s has changed; callers named in it now: %d", self._path, len(entries))
 
-    def _set(self, entries: Mapping[str, Entry]) -> None:
+    def _set(self, entries: Mapping[str, Entry] | None) -> None:
         self._entries = entries
-        self._names = {entry.sha256.lower(): name for name, entry in entries.items()}
+        self._holders = {entry.sha256.lower(): (name, entry) for name, entry in (entries or {}).items()}
+
+
+def _named(entries: Mapping[str, Entry], principal: str) -> Entry | None:
+    issuer, _, name = principal.partition("|")
+    return entries.get(name) if issuer == ISSUER else None
 
 
 def _entry(name: str, table: object, path: Path) -> Entry:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from kros_mcp import telemetry
 from kros_mcp.krosai import clean
 from kros_mcp.operations.events import Event, MoveName
-from kros_mcp.operations.model import WAITING, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, WAITING, Operation, State
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ _OUTCOMES: Final = frozenset(
         MoveName.CORRECTED,
     }
 )
-_LONGEST_NAME: Final = 200
 _CONCERNS: Final = {"no": "not charged", "yes": "charged", "unknown": "perhaps charged"}
 
 
@@ -80,12 +79,12 @@ def _log(operation: Operation, event: Event, state: State) -> None:
     cents = cents_of(operation)
     fields: dict[str, Any] = {
         "operation_id": operation.id,
-        "principal": clean(operation.principal, _LONGEST_NAME),
+        "principal": clean(operation.principal, LONGEST_NAME_SHOWN),
         "action": str(operation.action),
         "move": str(event.move),
-        "by": clean(event.who, _LONGEST_NAME),
+        "by": clean(event.who, LONGEST_NAME_SHOWN),
         "through": event.channel,
-        "decided_by": clean(operation.decided_by, _LONGEST_NAME),
+        "decided_by": clean(operation.decided_by, LONGEST_NAME_SHOWN),
         "decided_through": operation.decided_through,
         "state": str(state),
         "cents": cents,

@@ -9,7 +9,8 @@ from kros_mcp.krosai import Inventory, InventoryReading, KrosClient, Sighting, o
 from kros_mcp.operations.change_feed import ChangeFeed
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.journal import Identity, Journal, Move
-from kros_mcp.operations.model import TOKENS, Action, Limits, Operation, State
+from kros_mcp.operations.model import Action, Limits, Operation, State
+from kros_mcp.operations.policy import Right, right_to
 from kros_mcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Desk:
     account: str
     own_limits: Callable[[str], Limits | None] | None = None
     """What each principal may spend by itself, where several call one server; None for those it does not know."""
-    names_callers: Callable[[], bool] | None = None
-    """Whether the tokens file can be read now, and so says who is known; None where there is none."""
+    own_scopes: Callable[[str], frozenset[str] | None] | None = None
+    """The scopes of each principal of the tokens file, none for those it does not name; None while it is unreadable."""
     changes: ChangeFeed = field(default_factory=ChangeFeed)
 
     def identity(self, principal: str, action: Action) -> Identity:
@@ -80,14 +81,11 @@ class Desk:
             monthly_commitment_cents=self.settings.principal_monthly_commitment_cents,
         )
 
-    def knows(self, principal: str) -> bool | None:
-        """Whether this server still knows who asked; None where it cannot, and has to leave what they asked for.
-
-        A token's holder is known by the tokens file. That a JWT's subject is still let in cannot be known here.
-        """
-        if not principal.startswith(f"{TOKENS}|") or self.limits_of(principal) is not None:
-            return True
-        return False if self.names_callers is not None and self.names_callers() else None
+    def right_to(self, operation: Operation) -> Right:
+        """Return whether who asked for an operation may still do it; what is unknown here is left to another server."""
+        if self.own_scopes is not None:
+            return right_to(operation, self.own_scopes(operation.principal))
+        return Right.HELD if self.limits_of(operation.principal) is not None else right_to(operation, None)
 
     async def find_for_sale(self, operation: Operation, *, seconds: float = 2.5) -> InventoryReading:
         """Read the number of a purchase again, starting where it was seen."""

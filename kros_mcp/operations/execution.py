@@ -20,7 +20,7 @@ from kros_mcp.operations.events import PERSON, SERVER, By
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.lease import open_lease
 from kros_mcp.operations.model import Channel, Operation, Settlement, State
-from kros_mcp.operations.policy import Books
+from kros_mcp.operations.policy import Books, Right
 from kros_mcp.operations.progress import Step
 from kros_mcp.operations.spending import read_run_rate
 from kros_mcp.times import boot_clock as clock
@@ -98,7 +98,7 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
         if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
             raise model.past(current)
         try:
-            _require_known(desk, current)
+            _require_right(desk, current)
             if yes is not None and policy.needs_approver(desk.settings, current):
                 raise _needs_approver(current)
             act.check(desk.settings, current, books, run_rate, own)
@@ -114,16 +114,16 @@ async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
     return operation
 
 
-def _require_known(desk: Desk, operation: Operation) -> None:
-    """Raise where this server knows the principal no more; what it cannot tell is left to one that can."""
-    known = desk.knows(operation.principal)
-    if known is None:
+def _require_right(desk: Desk, operation: Operation) -> None:
+    """Raise where who asked may not do it any more; what this server cannot know is left to one that can."""
+    right = desk.right_to(operation)
+    if right is Right.UNKNOWN:
         raise OperationError(
             "Who asked for this is not known to this server; nothing was charged or changed.", code="NOT_PERMITTED"
         )
-    if not known:
+    if right.is_denied:
         raise RefusedError(
-            "Whoever asked for this is not known to this service any more; nothing was charged or changed.",
+            f"Whoever asked for this {right.problem(operation)}; nothing was charged or changed.",
             code="NOT_PERMITTED",
         )
 

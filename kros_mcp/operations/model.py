@@ -27,6 +27,8 @@ OTHER_NUMBER = "OTHER_NUMBER"
 """The code of an unknown purchase that KrosAI answered with another number: it may have charged that one."""
 TOKENS = "tokens"
 """Who vouches for the callers of a tokens file; no URL, so that no authorization server can pass for it."""
+LONGEST_NAME_SHOWN = 400
+"""How much of the name of a principal, or of whoever decided, is shown; the same everywhere."""
 
 
 class State(StrEnum):
@@ -54,6 +56,11 @@ class Action(StrEnum):
     def charges(self) -> bool:
         """Whether KrosAI bills the account for it."""
         return self is Action.BUY
+
+    @property
+    def scope(self) -> str:
+        """The scope without which no caller of a service may do it."""
+        return f"numbers:{self}"
 
 
 class Channel(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kros_mcp.operations import policy
 from kros_mcp.operations.model import TOKENS, Operation
-from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.operations.policy import Books, Right, RunRate
 from kros_mcp.settings import Settings
 
 
@@ -96,18 +96,22 @@ def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -
     return Month(before, before + (monthly or 0), certain=known and monthly is not None)
 
 
-def asker(principal: str, *, known: bool | None) -> str:
+def asker(operation: Operation, right: Right) -> str:
     """Return in a sentence what an approver is to know of who asks; empty where there is nothing.
 
     Args:
-        principal: Who asks.
-        known: Whether the tokens file that names them still does; None where that cannot be told.
+        operation: What they ask for.
+        right: Whether they may still do it.
     """
-    if known is None:
-        return "Only a service that still knows them carries this out; whether one does is not known here."
-    if not known:
-        return "The tokens file does not name them any more, so this would not be carried out."
-    issuer, parted, _ = principal.partition("|")
+    match right:
+        case Right.UNKNOWN:
+            return "Only a service that still knows them carries this out; whether one does is not known here."
+        case Right.UNNAMED:
+            return "The tokens file does not name them any more, so this would not be carried out."
+        case Right.MISSING:
+            return f"They lack the scope {operation.action.scope} now, so this would not be carried out."
+        case Right.HELD:
+            issuer, parted, _ = operation.principal.partition("|")
     if parted and issuer != TOKENS:
         return "They signed in through an identity provider; whether it would still let them in is not known here."
     return ""

@@ -7,15 +7,38 @@ own, for that principal too. Amounts in cents.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import CODE_SECONDS, Limits, Operation
+from kros_mcp.operations.model import CODE_SECONDS, TOKENS, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings
 
 DAY_SECONDS = 86_400.0
 LISTING_LAG_SECONDS = 3_600.0
 """How long KrosAI's list of owned numbers may take to show a purchase; until then the journal counts it."""
+
+
+class Right(StrEnum):
+    """Whether who asked for an operation may still do it, as far as that can be known."""
+
+    HELD = "held"
+    UNKNOWN = "unknown"
+    UNNAMED = "unnamed"
+    """The tokens file does not name them any more."""
+    MISSING = "missing"
+    """The tokens file gives them other scopes."""
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether it is certain that they may not."""
+        return self in {Right.UNNAMED, Right.MISSING}
+
+    def problem(self, operation: Operation) -> str:
+        """Say why they may not, as the rest of a sentence about them; only of what is denied."""
+        if self is Right.MISSING:
+            return f"lacks the scope {operation.action.scope} now"
+        return "is not known to this service any more"
 
 
 @dataclass(frozen=True)
@@ -69,6 +92,26 @@ class Books:
     bought: frozenset[str] = frozenset()
     committed: dict[str, int | None] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
+
+
+def right_to(operation: Operation, scopes: frozenset[str] | None) -> Right:
+    """Return whether who asked for an operation may still do it.
+
+    The tokens file says that of the holder of a token. What the next JWT of a subject will permit cannot be known
+    before it comes.
+
+    Args:
+        operation: What they asked for.
+        scopes: Those that the tokens file gives them, none where it does not name them; None where it is not there,
+            or cannot be read.
+    """
+    if not operation.principal.startswith(f"{TOKENS}|"):
+        return Right.HELD
+    if scopes is None:
+        return Right.UNKNOWN
+    if not scopes:
+        return Right.UNNAMED
+    return Right.HELD if operation.action.scope in scopes else Right.MISSING
 
 
 def check_writable(settings: Settings) -> None:

@@ -22,6 +22,7 @@ from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.gauges import Gauges
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.operations.policy import Right
 from kros_mcp.operations.progress import Steps, Tell
 
 T = TypeVar("T")
@@ -208,8 +209,8 @@ class Runner:
             if operation.id in self._runs or operation.id in self._attended or self._closing:
                 continue
             if operation.state is State.CONFIRMED:
-                known = self._desk.knows(operation.principal) is not None  # else it is another server's
-                if known and not self._desk.settings.read_only and not self._pausing(operation.id):
+                is_ours = self._desk.right_to(operation) is not Right.UNKNOWN  # else it is another server's
+                if is_ours and not self._desk.settings.read_only and not self._pausing(operation.id):
                     self.start(operation.id, None)
             elif self._wants_attention(operation, now):
                 self._attended[operation.id] = anyio.Event()

@@ -9,10 +9,12 @@ class Stream:
 
     Args:
         shows_prompts: Whether the client reads more than the answer itself, so that a prompt would reach it.
+        tool: The tool that the request calls, empty if none.
     """
 
-    def __init__(self, *, shows_prompts: bool = True) -> None:
+    def __init__(self, *, shows_prompts: bool = True, tool: str = "") -> None:
         self.shows_prompts = shows_prompts
+        self.tool = tool
         self._is_over = False
         self._waiting: list[Callable[[], None]] = []
 

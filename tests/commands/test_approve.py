@@ -308,12 +308,24 @@ def test_ctrl_c_at_a_question_leaves_it_open_and_says_so(
     assert read(journal_url, waiting.id) == waiting
 
 
+def test_before_deciding_the_person_sees_the_whole_name_of_who_asked(command: Command, journal_url: str) -> None:
+    """Two names that differ at their ends only must not look alike."""
+    principal = f"https://project.identity.example/auth/v1|{'0' * 100}-1"
+    waiting = put(journal_url, an_operation(principal=principal))
+
+    shown = command("deny", waiting.id, "--yes", "--reason=x").out
+
+    assert f"by{principal}at" in "".join(shown.split())
+    assert principal in "".join(command("operations").out.split())
+
+
 @pytest.mark.parametrize(
     ("principal", "named", "sentence"),
     [
         ("local", None, ""),
         ("tokens|desk", "desk", ""),
         ("tokens|desk", "night", "The tokens file does not name them any more, so this would not be carried out."),
+        ("tokens|desk", "desk-that-reads", "They lack the scope numbers:buy now, so this would not be carried out."),
         ("tokens|desk", None, "Only a service that still knows them carries this out"),
         ("https://issuer.example|user-1", None, "They signed in through an identity provider"),
     ],
@@ -330,7 +342,9 @@ def test_before_deciding_the_person_sees_whether_who_asked_is_known_still(
 ) -> None:
     if named:
         file = tmp_path / "tokens.toml"
-        file.write_text(f'[tokens.{named}]\nsha256 = "{"0" * 64}"\nscopes = ["numbers:buy"]\n', encoding="utf-8")
+        name, _, reads = named.partition("-that-")
+        scope = "numbers:read" if reads else "numbers:buy"
+        file.write_text(f'[tokens.{name}]\nsha256 = "{"0" * 64}"\nscopes = ["{scope}"]\n', encoding="utf-8")
         file.chmod(0o600)
         environment.setenv("KROS_TOKENS_FILE", str(file))
     waiting = put(journal_url, an_operation(principal=principal))
@@ -338,5 +352,5 @@ def test_before_deciding_the_person_sees_whether_who_asked_is_known_still(
     shown = " ".join(command("deny", waiting.id, "--yes", "--reason=x").out.split())
 
     assert sentence in shown
-    for other in ("tokens file", "service that still knows", "identity provider"):
+    for other in ("tokens file", "lack the scope", "service that still knows", "identity provider"):
         assert (other in shown) == (other in sentence)

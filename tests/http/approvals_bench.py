@@ -170,7 +170,7 @@ async def open_bench(
             transport=way or transport(sim),
             journal=journal or own,
             own_limits=who.own_limits,
-            names_callers=who.names_callers,
+            own_scopes=who.own_scopes,
         ) as runtime:
             routes = approval_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
             yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))

@@ -1,9 +1,11 @@
 """One conversation with OpenTelemetry configured in memory; prints all that was seen of it, as JSON.
 
+With the argument `raw` the client puts its own words wherever it may.
 A process of its own, since a process can be given its providers once.
 """
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,6 +20,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from seeing_bench import open_here
 
 from kros_mcp.http import logs
 from kros_mcp.operations.gauges import Gauges
@@ -26,6 +29,7 @@ from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime
+from tests.support.web import modern
 
 SECRET = "canary" + "0" * 12
 
@@ -121,11 +125,35 @@ async def converse() -> dict[str, Any]:
     return {"private": private, "charged_cents": sum(charge.cents for charge in sim.charges)}
 
 
+async def converse_raw() -> dict[str, Any]:
+    """Send requests that no client of the SDK sends: words of the client's own, and a trace that it has chosen."""
+    sim = Simulator("reference")
+    trace_id = "ca" * 16
+    baggage = {"tracestate": f"vendor={SECRET}", "baggage": f"word={SECRET}"}
+    requests: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("tools/call", {"name": SECRET, "arguments": SECRET}, {}),
+        ("tools/call", {"name": SECRET, "arguments": {}, "requestState": SECRET}, {}),
+        ("tools/call", {"name": "list_endpoints", "arguments": {}, "requestState": SECRET}, {}),
+        ("tools/call", {"name": "list_endpoints", "arguments": SECRET}, {}),
+        ("prompts/get", {"name": SECRET}, {}),
+        (SECRET, {"name": SECRET}, {}),
+        ("tools/call", {"name": "get_spending", "arguments": {}}, {"traceparent": f"00-{trace_id}-{'b' * 16}-00"}),
+        ("tools/call", {"name": "get_spending", "arguments": {}}, {"traceparent": f"00-{trace_id}-{'b' * 16}-01"}),
+    ]
+    answers = []
+    async with open_here(sim) as here:
+        for number, (method, params, context) in enumerate(requests):
+            sent = modern(method, params, meta=baggage | context, id=f"{SECRET}-{number}")
+            answers.append((await here.http.post("/mcp", **sent)).text)
+    return {"private": [SECRET, trace_id], "answers": answers}
+
+
 def span_shown(span: ReadableSpan) -> dict[str, Any]:
     return {
         "name": span.name,
         "kind": span.kind.name,
         "id": span.context.span_id if span.context else None,
+        "trace": f"{span.context.trace_id:032x} {span.context.trace_state.to_header()}" if span.context else None,
         "parent": span.parent.span_id if span.parent else None,
         "attributes": dict(span.attributes or {}),
         "events": [[event.name, dict(event.attributes or {})] for event in span.events],
@@ -140,7 +168,7 @@ def main() -> None:
     provider.add_span_processor(SimpleSpanProcessor(spans))
     trace.set_tracer_provider(provider)
     logs.configure("debug")
-    seen = anyio.run(converse)
+    seen = anyio.run(converse_raw if "raw" in sys.argv else converse)
     data = json.loads(reader.get_metrics_data().to_json())  # type: ignore[union-attr] # something was measured
     seen["metrics"] = [
         {"name": metric["name"], "unit": metric["unit"], "points": metric["data"]["data_points"]}

@@ -1,15 +1,18 @@
 import asyncio
 import time
 import warnings
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from kros_mcp.characters import visible
 from kros_mcp.errors import SettingsError
 from kros_mcp.http.access import Access, build_access
-from kros_mcp.operations.model import Limits
+from kros_mcp.http.oauth import LONGEST_PRINCIPAL
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.caller import CallerToken
@@ -100,6 +103,38 @@ async def test_scopes_are_read_where_the_provider_puts_them(
 )
 async def test_what_providers_may_do_is_taken(access: Access, changes: dict[str, Any]) -> None:
     assert await takes(access, **changes)
+
+
+@pytest.mark.parametrize(("more", "taken"), [(0, True), (1, False)])
+async def test_a_name_that_would_not_be_shown_whole_is_not_taken(
+    issuer: Issuer, clock: Clock, more: int, taken: bool
+) -> None:
+    url = f"{URL}/{'i' * 200}"
+    access = access_to(issuer, clock, oauth_issuer=url)
+    subject = "u" * (LONGEST_PRINCIPAL - len(f"{url}|") + more)
+
+    assert await takes(access, iss=url, sub=subject) is taken
+    assert len(visible(f"{url}|{subject} on the approvals page")) <= LONGEST_NAME_SHOWN
+
+
+@pytest.mark.parametrize("exp", [10**400, 1e300])
+async def test_a_token_may_end_later_than_any_clock_can_tell(access: Access, exp: float) -> None:
+    token = await access.verifier.verify_token(minted(exp=exp))
+
+    assert token is not None
+    assert token.expires_at is not None
+    assert token.expires_at - time.time() > 10**9
+    assert datetime.fromtimestamp(token.expires_at, UTC).year == 9999
+
+
+async def test_a_token_that_ends_later_than_any_clock_can_tell_may_listen(sim: Simulator, issuer: Issuer) -> None:
+    numbers = "kros://numbers"
+    async with (
+        open_http(sim, issuer, tcp=True) as served,
+        served.talks(minted(exp=10**400), "auto") as client,
+        client.listen(resource_subscriptions=[numbers]) as stream,
+    ):
+        assert stream.honored.resource_subscriptions == [numbers]
 
 
 @pytest.mark.parametrize(("claim", "seconds"), [("exp", -10), ("nbf", 20)])

@@ -19,7 +19,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 
 from kros_mcp.http.rate_limit import RateLimiter
-from kros_mcp.operations.model import State
+from kros_mcp.operations.model import Action, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
@@ -40,6 +40,7 @@ from tests.support.issuer import (
     open_http,
     tokens_file,
 )
+from tests.support.web import open_session_at
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +86,11 @@ NOT_LET_IN = {
     "without a subject": lambda: minted(sub=None),
     "of an empty subject": lambda: minted(sub=""),
     "of a blank subject": lambda: minted(sub="  "),
+    "of a subject with a blank before it": lambda: minted(sub=" user-1"),
+    "of a subject with a blank after it": lambda: minted(sub="user-1\u00a0"),
+    "of a subject with two blanks": lambda: minted(sub="user  1"),
+    "of a subject with what is not seen": lambda: minted(sub="user-1\ufe0f"),
+    "of a subject with a blank that is a symbol": lambda: minted(sub="user-1\u2800"),
     "of a subject with a line break": lambda: minted(sub="user-1\nuser-2"),
     "of a subject that is not text": lambda: minted(sub=1),
     "of a subject without end": lambda: minted(sub="u" * 256),
@@ -199,6 +205,12 @@ def test_every_tool_has_a_scope() -> None:
     assert {tool.name for tool in build_tools()} == set(TOOL_SCOPES)
 
 
+def test_every_act_has_the_scope_of_its_tool() -> None:
+    for action in Action:
+        [tool] = [tool for tool in TOOL_SCOPES if tool.startswith(f"{action}_phone_number")]
+        assert TOOL_SCOPES[tool] == {action.scope}
+
+
 async def test_the_server_itself_refuses_what_a_gate_would_have_let_through(sim: Simulator) -> None:
     settings = Settings(api_key=sim.api_key, base_url="https://simulator.invalid/v1", journal_url="sqlite://:memory:")
     server = build_server(settings, lambda given: open_runtime(given, transport=transport(sim)))
@@ -257,11 +269,12 @@ async def test_two_tokens_of_one_principal_have_each_their_own_rights_at_once(
     assert bought == FOLLOWING | {"buy_phone_number"}
 
 
-async def test_a_yes_to_a_prompt_buys_nothing_once_the_right_to_act_is_taken_away(
-    sim: Simulator, tmp_path: Path
+@pytest.mark.parametrize("left", [("read",), ("read", "release", "configure")])
+async def test_a_yes_to_a_prompt_buys_nothing_once_the_right_to_buy_is_taken_away(
+    sim: Simulator, tmp_path: Path, left: tuple[str, ...]
 ) -> None:
     path, clock, refused = tmp_path / "tokens.toml", Clock(), asyncio.Event()
-    before, after = (entry("desk", "krosmcp_desk", *scopes) for scopes in (("read", "buy"), ("read",)))
+    before, after = (entry("desk", "krosmcp_desk", *scopes) for scopes in (("read", "buy"), left))
     late = next(iter(sim.inventory.values()))
 
     async def watch(response: httpx2.Response) -> None:
@@ -289,6 +302,24 @@ async def test_a_yes_to_a_prompt_buys_nothing_once_the_right_to_act_is_taken_awa
             await call
 
     assert (states, sim.charges) == ([State.PROPOSED], [])
+
+
+async def test_a_prompt_is_answered_by_a_token_that_may_call_its_tool(sim: Simulator, issuer: Issuer) -> None:
+    buys, others = minted(scope="numbers:read numbers:buy"), minted(scope="numbers:read numbers:release")
+    [item, *_] = sim.inventory.values()
+    async with open_http(sim, issuer, tcp=True) as served:
+        base = served.url.removesuffix("/mcp")
+        async with open_session_at(base, buys) as session, session.buying(item) as stream:
+            prompt = await stream.message()
+            buying, session.http.headers["authorization"] = session.http.headers["authorization"], f"Bearer {others}"
+            refused = [await session.answer(prompt, decision) for decision in ("buy", "decline")]
+            assert [answer.status_code for answer in refused] == [403, 403]
+            assert 'scope="numbers:buy"' in refused[0].headers["www-authenticate"]
+            assert [operation.state for operation in await served.operations()] == [State.PROPOSED]
+            session.http.headers["authorization"] = buying
+            assert (await session.answer(prompt)).status_code == 202
+            assert (await stream.message())["result"]["structuredContent"]["status"] == "done"
+    assert len(sim.charges) == 1
 
 
 async def test_no_stream_is_opened_by_a_get(sim: Simulator, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from approvals_bench import AGENT, NIGHT, SUPPORT, Bench, open_bench, settings_f
 from kros_mcp.http.access import Access, build_access
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import moves
+from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Limits, Operation, State
+from kros_mcp.operations.model import Limits, Operation, Request, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -25,7 +26,9 @@ from tests.support.issuer import entry, tokens_file
 pytestmark = pytest.mark.anyio
 
 APPROVER = entry("night-desk", NIGHT, "approve")
-ASKER = entry("support-agent", AGENT, "read", "buy")
+ASKER = entry("support-agent", AGENT, "read", "buy", "release", "configure")
+OTHER_RIGHTS = {"buy": ("read", "release", "configure"), "release": ("read", "buy"), "configure": ("read", "buy")}
+"""By action, all that the asker may do once the right to that alone is taken away."""
 
 
 class Tokens:
@@ -52,6 +55,18 @@ async def bench(tokens: Tokens, journal_url: str) -> AsyncIterator[Bench]:
         yield opened
 
 
+async def asked(bench: Bench, action: str) -> Operation:
+    """Let the asker ask for one of the three acts."""
+    if action == "buy":
+        return await bench.purchase()
+    if action == "release":
+        return await bench.release()
+    desk, owned = bench.runtime.desk, next(iter(bench.sim.owned.values()))
+    number = await desk.client.get_number(owned.id)
+    wanted = Request(number_id=owned.id, allow_inbound=not number.allow_inbound)
+    return await CONFIGURATION.propose(desk, SUPPORT, wanted, number)
+
+
 async def approve(bench: Bench, operation: Operation) -> None:
     """Say yes where this service is not asked, as at a terminal."""
     await bench.runtime.desk.journal.change(operation.id, partial(moves.confirm, by="ana"))
@@ -68,10 +83,43 @@ async def test_what_somebody_asked_for_whose_token_was_removed_is_not_carried_ou
 
 async def test_what_somebody_asked_for_who_is_still_named_is_carried_out(bench: Bench, tokens: Tokens) -> None:
     operation = await bench.purchase()
-    tokens.hold(APPROVER, entry("support-agent", "krosmcp_another_token", "read"))
+    tokens.hold(APPROVER, entry("support-agent", "krosmcp_another_token", "buy"))
     await approve(bench, operation)
     await bench.until(operation, State.DONE)
     assert len(bench.sim.charges) == 1
+
+
+@pytest.mark.parametrize("action", OTHER_RIGHTS)
+async def test_a_right_that_was_taken_away_stops_what_was_asked_for_before(
+    tokens: Tokens, journal_url: str, action: str
+) -> None:
+    sim = Simulator("reference")
+    async with (
+        open_journal(journal_url) as journal,
+        open_bench(sim, who=tokens.access, journal=journal) as bench,
+    ):
+        operation, owned = await asked(bench, action), dict(sim.owned)
+        tokens.hold(APPROVER, entry("support-agent", AGENT, *OTHER_RIGHTS[action]))
+        await approve(bench, operation)
+        failed = await bench.until(operation, State.FAILED)
+    assert (failed.error_code, failed.charged, failed.changed) == ("NOT_PERMITTED", "no", "no")
+    assert f"numbers:{action}" in failed.message
+    assert (sim.charges, sim.owned) == ([], owned)
+    assert {request.method for request in sim.requests} == {"GET"}
+
+
+async def test_a_yes_in_the_conversation_comes_too_late_for_whom_the_right_was_taken_away(
+    tokens: Tokens, journal_url: str
+) -> None:
+    async with (
+        open_journal(journal_url) as journal,
+        open_bench(who=tokens.access, journal=journal, confirmation="conversation") as bench,
+    ):
+        operation = await bench.purchase()
+        tokens.hold(APPROVER, entry("support-agent", AGENT, *OTHER_RIGHTS["buy"]))
+        failed = await execute(bench.runtime.desk, operation.id, Yes(by="prompt"))
+        assert (failed.state, failed.error_code) == (State.FAILED, "NOT_PERMITTED")
+        assert not bench.sim.charges
 
 
 async def test_while_the_file_cannot_be_read_what_is_approved_waits(bench: Bench, tokens: Tokens) -> None:
@@ -121,7 +169,7 @@ async def with_an_issuer_alone(journal: Journal, sim: Simulator) -> AsyncIterato
         transport=transport(sim),
         journal=journal,
         own_limits=access.own_limits,
-        names_callers=access.names_callers,
+        own_scopes=access.own_scopes,
     ) as runtime:
         yield runtime
 
@@ -167,6 +215,25 @@ async def test_the_page_says_that_it_would_not_be_carried_out_and_takes_no_yes(b
     assert denied.state is State.DECLINED
     event = (await bench.runtime.desk.journal.events(operation.id))[-1]
     assert (event.move, event.who, event.channel) == ("declined", "tokens|night-desk", "page")
+
+
+async def test_the_page_names_the_scope_that_is_missing_and_takes_no_yes(bench: Bench, tokens: Tokens) -> None:
+    operation, browser = await bench.purchase(), await bench.signed_in()
+    form = await browser.form(operation)
+    tokens.hold(APPROVER, entry("support-agent", AGENT, *OTHER_RIGHTS["buy"]))
+
+    shown = await browser.get(f"/approvals/{operation.id}")
+    assert f"{SUPPORT}. They lack the scope numbers:buy now, so this would not be" in text_of(shown)
+    assert 'value="approve"' not in shown.text
+    assert "They lack the scope numbers:buy" in text_of(await browser.get())
+
+    answer = await browser.post(f"/approvals/{operation.id}", {**form, "decision": "approve"})
+    assert answer.status_code == 403
+    assert "numbers:buy" in text_of(answer)
+    assert "nothing was decided" in text_of(answer)
+    assert (await bench.stored(operation)).state is State.PROPOSED
+    assert (await browser.decide(operation, "deny", "gone")).status_code == 200
+    assert (await bench.stored(operation)).state is State.DECLINED
 
 
 async def test_of_whom_an_identity_provider_lets_in_the_page_says_what_it_cannot_know(

@@ -29,10 +29,14 @@ Seen = dict[str, Any]
 @pytest.fixture(scope="module")
 def seen() -> Seen:
     """All that is seen of one conversation; what it logged stands beside it."""
+    return conversation()
+
+
+def conversation(*arguments: str) -> Seen:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KROS_", "OTEL_"))}
-    run = subprocess.run(
-        [sys.executable, str(HERE / "seeing_run.py")], capture_output=True, text=True, check=True, env=environment
-    )
+    environment["PYTHONPATH"] = str(HERE.parent.parent)
+    command = [sys.executable, str(HERE / "seeing_run.py"), *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     found: Seen = json.loads(run.stdout) | {"log": run.stderr}
     return found
 
@@ -231,27 +235,28 @@ async def test_a_collector_that_never_answers_holds_up_neither_calls_nor_the_end
     assert 1 <= len(complaints) <= 2
 
 
-def test_words_of_a_client_are_no_names_of_spans() -> None:
-    """A method or name that a client made up would stand in every trace, however long it is."""
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
+@pytest.fixture(scope="module")
+def raw() -> Seen:
+    """All that is seen of a client that puts its own words wherever it may."""
+    return conversation("raw")
 
-    from kros_mcp import telemetry  # noqa: PLC0415
 
-    kept = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    for method in ("made-up", "tools/list", "prompts/get", "tools/call"):
-        name = {"mcp.method.name": method, "gen_ai.prompt.name": "someone"}
-        with provider.get_tracer("test").start_as_current_span(f"{method} someone", attributes=name):
-            telemetry.hide_client_words(method)
-
-    assert [span.name for span in kept.get_finished_spans()] == [
-        "_OTHER",
-        "tools/list",
+def test_words_of_a_client_are_in_no_span(raw: Seen) -> None:
+    """A name or an id that a client made up would be in every trace, however long it is."""
+    exported = json.dumps([raw["metrics"], raw["spans"]])
+    assert [word for word in raw["private"] if word in exported] == []
+    assert [span["name"] for span in raw["spans"] if span["kind"] == "SERVER"] == [
+        *["tools/call"] * 2,
+        *["tools/call list_endpoints"] * 2,
         "prompts/get",
-        "tools/call someone",
+        "_OTHER",
+        *["tools/call get_spending"] * 2,
     ]
-    assert dict(kept.get_finished_spans()[0].attributes or {})["mcp.method.name"] == "_OTHER"
-    assert dict(kept.get_finished_spans()[2].attributes or {})["gen_ai.prompt.name"] == "_OTHER"
+    refused = [json.loads(answer) for answer in raw["answers"][:6]]
+    assert all("error" in answer or answer["result"]["isError"] for answer in refused)
+
+
+def test_a_client_neither_chooses_its_trace_nor_switches_it_off(raw: Seen) -> None:
+    spent = [span for span in raw["spans"] if span["name"] == "tools/call get_spending"]
+    assert [span["parent"] for span in spent] == [None, None]
+    assert spent[0]["trace"] != spent[1]["trace"]

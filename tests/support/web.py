@@ -149,15 +149,22 @@ async def open_web(
 
 
 def modern(
-    method: str, params: Mapping[str, Any] | None = None, *, elicits: bool = False, **headers: str
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    elicits: bool = False,
+    meta: Mapping[str, Any] | None = None,
+    id: str | int = 1,  # noqa: A002 - JSON-RPC's own name
+    **headers: str,
 ) -> dict[str, Any]:
     """One request of the modern protocol, as httpx takes it."""
     meta = {
+        **(meta or {}),
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}} if elicits else {},
         "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
     }
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**(params or {}), "_meta": meta}}
+    body = {"jsonrpc": "2.0", "id": id, "method": method, "params": {**(params or {}), "_meta": meta}}
     name = {"mcp-name": str(params["name"])} if params and "name" in params else {}
     return {
         "headers": {
@@ -235,7 +242,15 @@ class Session:
 @asynccontextmanager
 async def open_session(web: Web, name: str = "agent", **headers: str) -> AsyncIterator[Session]:
     """Open a session of a client that shows prompts."""
-    async with web.client(authorization=f"Bearer {name}", **ACCEPT, **headers) as http:
+    async with open_session_at(web.url, name, **headers) as session:
+        yield session
+
+
+@asynccontextmanager
+async def open_session_at(url: str, token: str, **headers: str) -> AsyncIterator[Session]:
+    """Open such a session at an address."""
+    sent = {"authorization": f"Bearer {token}", **ACCEPT, **headers}
+    async with httpx.AsyncClient(base_url=url, headers=sent, timeout=60) as http:
         opened = await http.post("/mcp", json=asking_opening())
         assert opened.status_code == 200, opened.text
         session = {"mcp-session-id": opened.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}

@@ -65,10 +65,11 @@ async def decide(
                 "You asked for this yourself, so another approver has to decide; nothing was decided.",
                 code="OWN_REQUEST",
             )
-        if approving and desk.knows(operation.principal) is False:
+        right = desk.right_to(operation)
+        if approving and right.is_denied:
             raise RefusedError(
-                "Whoever asked for this is not known to this service any more, so it would not be carried out; nothing "
-                "was decided.",
+                f"Whoever asked for this {right.problem(operation)}, so it would not be carried out; nothing was "
+                "decided.",
                 code="NOT_PERMITTED",
             )
         if not hmac.compare_digest(digest_of(operation).encode(), digest.encode()):

@@ -20,7 +20,7 @@ from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.decisions import LONGEST_REASON
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every
-from kros_mcp.operations.model import OPEN, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.spending import RunRates
 from kros_mcp.operations.wording import changes, routed
@@ -35,7 +35,6 @@ MOST_SHOWN = 50
 MOST_DECIDED = 20
 _PACKAGE = "kros_mcp.http.approvals"
 _LOOKED_THROUGH = 300
-_LONGEST_NAME = 200
 _RATE_WITHIN_SECONDS = 2.0
 _RATE_OLDEST_SECONDS = 30.0  # the page asks again by itself
 _ENVIRONMENTS: dict[Environment, str] = {
@@ -81,7 +80,7 @@ class OperationView:
     is_waiting: bool
     is_open: bool
     is_own: bool
-    is_unknown: bool
+    is_denied: bool
     digest: str
     outcome: str
     summary: str
@@ -171,7 +170,7 @@ class ApprovalViews:
     async def _view(self, operation: Operation, approver: str, rate: RunRate | None) -> OperationView:
         settings, quote, now = self._desk.settings, operation.quote, await self._desk.journal.now()
         wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
-        purchase, known = operation.action.charges, self._desk.knows(operation.principal)
+        purchase, right = operation.action.charges, self._desk.right_to(operation)
         view = OperationView(
             id=operation.id,
             verb=wording.verb,
@@ -180,8 +179,8 @@ class ApprovalViews:
             country=clean(quote.country or ""),
             environment=_ENVIRONMENTS[quote.environment],
             is_live=quote.environment == "live",
-            principal=clean(operation.principal, _LONGEST_NAME),
-            asker=outlook.asker(operation.principal, known=known) if waiting else "",
+            principal=clean(operation.principal, LONGEST_NAME_SHOWN),
+            asker=outlook.asker(operation, right) if waiting else "",
             statement=clean(wording.statement(operation, settings.currency), 1000),
             changes=clean(changes(operation), 500),
             routed=clean(routed(operation), 200),
@@ -195,7 +194,7 @@ class ApprovalViews:
             is_waiting=waiting,
             is_open=operation.state in OPEN,
             is_own=operation.principal == approver,
-            is_unknown=known is False,
+            is_denied=right.is_denied,
             digest=digest_of(operation),
             outcome=_ENDED.get(operation.state, "Waiting"),
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
@@ -258,7 +257,7 @@ def _decided(operation: Operation) -> str:
     if operation.confirmed_at is None:
         return clean(operation.message, 500)
     why = f": {clean(operation.reason, 300)}" if operation.reason else ""
-    return f"Approved by {clean(operation.confirmed_by, _LONGEST_NAME)}{why}"
+    return f"Approved by {clean(operation.confirmed_by, LONGEST_NAME_SHOWN)}{why}"
 
 
 def page(name: str, session: ApproverSession | None, *, status: int = 200, **shown: Any) -> HTMLResponse:  # noqa: ANN401
