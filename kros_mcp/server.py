@@ -47,12 +47,13 @@ from kros_mcp.settings import Settings
 from kros_mcp.stdio import Stdio
 from kros_mcp.tools import completions, outcomes, prompts, resources, results
 from kros_mcp.tools.call import Call, Runtime, principal_of, timed
-from kros_mcp.tools.caller import TOOL_SCOPES, Scope, may_use
+from kros_mcp.tools.caller import may_use
 from kros_mcp.tools.elicitation import PROMPT_UNANSWERED, unanswered
 from kros_mcp.tools.icon import icon
 from kros_mcp.tools.keyless import open_nothing, serve_keyless
 from kros_mcp.tools.parameters import refusal, without_clients_own
 from kros_mcp.tools.registry import build_tools
+from kros_mcp.tools.specs import TOOL_SPECS, Scope
 from kros_mcp.tools.subscriptions import Listening
 from kros_mcp.tools.unopened import tell_unopened
 
@@ -247,7 +248,7 @@ def _without_client_words(spans: ServerMiddleware[Any]) -> ServerMiddleware[Any]
         seen = replace(
             ctx,
             method=telemetry.known_method(ctx.method),
-            params={"name": tool} if isinstance(tool, str) and tool in TOOL_SCOPES else None,
+            params={"name": tool} if isinstance(tool, str) and tool in TOOL_SPECS else None,
             request_id=None,
             meta=None,
         )
@@ -264,12 +265,12 @@ def _outcome_of(tool: str, result: CallToolResult | InputRequiredResult) -> tupl
     if not isinstance(result, CallToolResult):
         return "prompt_shown", ""
     content = result.structured_content or {}
-    status = "answered" if TOOL_SCOPES.get(tool) == frozenset({Scope.READ}) else content.get("status")
+    status = "answered" if tool in TOOL_SPECS and TOOL_SPECS[tool].scopes == {Scope.READ} else content.get("status")
     return str(content.get("code") if result.is_error else status), content.get("operation_id") or ""
 
 
 def _not_permitted(tool: str) -> RefusedError:
-    needed = " or ".join(sorted(TOOL_SCOPES[tool]))
+    needed = " or ".join(sorted(TOOL_SPECS[tool].scopes))
     return RefusedError(
         f"This caller's token does not permit {tool}: it lacks the scope {needed}. Nothing was charged or changed.",
         code="NOT_PERMITTED",

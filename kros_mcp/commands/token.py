@@ -17,7 +17,7 @@ from kros_mcp.commands.console import Column, show_table
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, Entry, parse_tokens
 from kros_mcp.settings import load_tokens_file
-from kros_mcp.tools.caller import Scope
+from kros_mcp.tools.specs import Scope
 
 if TYPE_CHECKING:
     from kros_mcp.commands.tokens_file import TokensText

@@ -11,7 +11,8 @@ from kros_mcp.errors import SettingsError
 from kros_mcp.http.tokens import TokensFile
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
-from kros_mcp.tools.caller import CallerToken, Scope, principal_of
+from kros_mcp.tools.caller import CallerToken, principal_of
+from kros_mcp.tools.specs import Scope
 
 if TYPE_CHECKING:
     import httpx

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from kros_mcp import telemetry
 from kros_mcp.http.request_body import json_rpc_error
-from kros_mcp.tools.caller import IN_CONVERSATION, TOOL_SCOPES, Scope
+from kros_mcp.tools.specs import IN_CONVERSATION, TOOL_SPECS, Scope
 
 METADATA_PATH = "/.well-known/oauth-protected-resource"
 _RETRY_SECONDS = 5
@@ -84,7 +84,7 @@ def forbidden(resource: str | None, scope: Scope, sentence: str) -> Response:
 
 def tool_forbidden(resource: str | None, tool: str) -> Response:
     """Answer 403: the token is valid, and lacks the scope of a tool."""
-    needed = min(TOOL_SCOPES[tool], key=list(Scope).index)
+    needed = min(TOOL_SPECS[tool].scopes, key=list(Scope).index)
     return forbidden(resource, needed, f"{tool} needs the scope {needed}.")
 
 

@@ -27,8 +27,9 @@ from kros_mcp.http.request_body import (
     replay,
 )
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
-from kros_mcp.tools.caller import IN_CONVERSATION, Caller, authenticated
-from kros_mcp.tools.caller import Scope as Right
+from kros_mcp.tools.caller import Caller, authenticated
+from kros_mcp.tools.specs import IN_CONVERSATION
+from kros_mcp.tools.specs import Scope as Right
 from kros_mcp.tools.stream import Stream, current_stream
 
 _LONGEST_VERSION = 40

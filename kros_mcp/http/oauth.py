@@ -19,7 +19,8 @@ from kros_mcp.characters import visible
 from kros_mcp.errors import SettingsError
 from kros_mcp.krosai.transport import certificates, find_proxy, network
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN
-from kros_mcp.tools.caller import CallerToken, Scope, caller_token, principal_of
+from kros_mcp.tools.caller import CallerToken, caller_token, principal_of
+from kros_mcp.tools.specs import Scope
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
 from kros_mcp.operations.model import TOKENS, Limits
-from kros_mcp.tools.caller import CallerToken, Scope, caller_token
+from kros_mcp.tools.caller import CallerToken, caller_token
+from kros_mcp.tools.specs import Scope
 
 logger = logging.getLogger(__name__)
 

@@ -1,42 +1,11 @@
 """Who is calling, what they may do, and what they may spend by themselves."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from types import MappingProxyType
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
-
-class Scope(StrEnum):
-    """What a token lets its holder do; `APPROVE` goes with no other."""
-
-    READ = "numbers:read"
-    CONFIGURE = "numbers:configure"
-    BUY = "numbers:buy"
-    RELEASE = "numbers:release"
-    APPROVE = "numbers:approve"
-
-
-ACTING = frozenset({Scope.CONFIGURE, Scope.BUY, Scope.RELEASE})
-IN_CONVERSATION = ACTING | {Scope.READ}
-
-TOOL_SCOPES: Mapping[str, frozenset[Scope]] = MappingProxyType(
-    {
-        "list_phone_numbers": frozenset({Scope.READ}),
-        "get_phone_number": frozenset({Scope.READ}),
-        "search_phone_numbers": frozenset({Scope.READ}),
-        "list_endpoints": frozenset({Scope.READ}),
-        "get_spending": frozenset({Scope.READ}),
-        "buy_phone_number": frozenset({Scope.BUY}),
-        "configure_phone_number": frozenset({Scope.CONFIGURE}),
-        "release_phone_number": frozenset({Scope.RELEASE}),
-        "get_operation": IN_CONVERSATION,
-        "cancel_operation": ACTING,
-    }
-)
-"""By tool, the scopes of which any one lets a caller use it."""
+from kros_mcp.tools.specs import TOOL_SPECS, Scope
 
 
 @dataclass(frozen=True)
@@ -48,7 +17,7 @@ class Caller:
 
     def may_use(self, tool: str) -> bool:
         """Whether a tool is theirs to call; one that does not exist is nobody's secret."""
-        return tool not in TOOL_SCOPES or bool(TOOL_SCOPES[tool] & self.scopes)
+        return tool not in TOOL_SPECS or bool(TOOL_SPECS[tool].scopes & self.scopes)
 
 
 class CallerToken(AccessToken):

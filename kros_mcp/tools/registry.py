@@ -5,30 +5,22 @@ from collections.abc import Callable
 from typing import Any
 
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import ToolAnnotations
 
 from kros_mcp.tools import guarded_tools, read_tools
-from kros_mcp.tools.caller import TOOL_SCOPES
+from kros_mcp.tools.specs import TOOL_SPECS, ToolSpec
 
-READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
-WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
-SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
-DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
-WITHDRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-
-_TOOLS: tuple[tuple[Callable[..., Any], str, ToolAnnotations], ...] = (
-    (read_tools.list_phone_numbers, "List phone numbers", READS),
-    (read_tools.get_phone_number, "Show a phone number", READS),
-    (read_tools.search_phone_numbers, "Search numbers for sale", READS),
-    (read_tools.list_endpoints, "List endpoints", READS),
-    (read_tools.get_spending, "Show spending", READS),
-    (guarded_tools.buy_phone_number, "Buy a phone number", SPENDS),
-    (guarded_tools.configure_phone_number, "Configure a phone number", WRITES),
-    (guarded_tools.release_phone_number, "Release a phone number", DESTROYS),
-    (read_tools.get_operation, "Show an operation", READS),
-    (guarded_tools.cancel_operation, "Cancel an operation", WITHDRAWS),
+_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    read_tools.list_phone_numbers,
+    read_tools.get_phone_number,
+    read_tools.search_phone_numbers,
+    read_tools.list_endpoints,
+    read_tools.get_spending,
+    guarded_tools.buy_phone_number,
+    guarded_tools.configure_phone_number,
+    guarded_tools.release_phone_number,
+    read_tools.get_operation,
+    guarded_tools.cancel_operation,
 )
-GUARDED = frozenset({"buy_phone_number", "configure_phone_number", "release_phone_number"})
 
 
 def build_tools() -> list[Tool]:
@@ -37,19 +29,17 @@ def build_tools() -> list[Tool]:
     Raises:
         RuntimeError: A guarded tool lost its resolvers, so that a model could fill in a person's answer.
     """
-    tools = [_build(function, title, annotations) for function, title, annotations in _TOOLS]
+    tools = [_build(function, TOOL_SPECS[function.__name__]) for function in _FUNCTIONS]
     for tool in tools:
         guarded = set(tool.resolved_params) >= {"found"} and len(tool.resolved_params) > 1
-        if (tool.name in GUARDED) is not guarded or "found" in tool.parameters["properties"]:
+        if TOOL_SPECS[tool.name].is_guarded is not guarded or "found" in tool.parameters["properties"]:
             raise RuntimeError(f"the guard of {tool.name} is missing")
-        if tool.name not in TOOL_SCOPES:
-            raise RuntimeError(f"no scope is named for {tool.name}")
     return tools
 
 
-def _build(function: Callable[..., Any], title: str, annotations: ToolAnnotations) -> Tool:
+def _build(function: Callable[..., Any], spec: ToolSpec) -> Tool:
     description = " ".join((inspect.getdoc(function) or "").split())
-    tool = Tool.from_function(function, title=title, description=description, annotations=annotations)
+    tool = Tool.from_function(function, title=spec.title, description=description, annotations=spec.annotations)
     arguments = tool.fn_metadata.arg_model
     arguments.model_config["extra"] = "forbid"
     arguments.model_config["coerce_numbers_to_str"] = True

@@ -23,7 +23,8 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.tools.call import Runtime
-from kros_mcp.tools.caller import Scope, caller_token, principal_of
+from kros_mcp.tools.caller import caller_token, principal_of
+from kros_mcp.tools.specs import Scope
 from tests.support.clock import Clock
 
 HERE = "http://127.0.0.1:8000"

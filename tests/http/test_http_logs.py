@@ -18,7 +18,8 @@ from kros_mcp.http.access import Access
 from kros_mcp.http.logs import JsonFormatter
 from kros_mcp.operations.execution import Yes
 from kros_mcp.simulator import Simulator
-from kros_mcp.tools.caller import Caller, CallerToken, Scope
+from kros_mcp.tools.caller import Caller, CallerToken
+from kros_mcp.tools.specs import Scope
 from tests.support.web import ACCEPT, opening
 
 SECRET = "canary" + "0" * 12

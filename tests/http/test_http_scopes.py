@@ -24,8 +24,9 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import InventoryItem, Simulator, transport
-from kros_mcp.tools.caller import TOOL_SCOPES, Scope, caller_token
+from kros_mcp.tools.caller import caller_token
 from kros_mcp.tools.registry import build_tools
+from kros_mcp.tools.specs import TOOL_SPECS, Scope
 from tests.support.clock import Clock
 from tests.support.issuer import (
     AUDIENCE,
@@ -189,7 +190,7 @@ async def test_a_tool_beyond_a_tokens_scopes_is_refused_by_its_status(
         ("numbers:buy", FOLLOWING | {"buy_phone_number"}),
         ("numbers:configure", FOLLOWING | {"configure_phone_number"}),
         ("numbers:release", FOLLOWING | {"release_phone_number"}),
-        ("numbers:read numbers:buy numbers:configure numbers:release", set(TOOL_SCOPES)),
+        ("numbers:read numbers:buy numbers:configure numbers:release", set(TOOL_SPECS)),
     ],
 )
 async def test_a_caller_sees_only_the_tools_it_may_call(
@@ -202,13 +203,13 @@ async def test_a_caller_sees_only_the_tools_it_may_call(
 
 
 def test_every_tool_has_a_scope() -> None:
-    assert {tool.name for tool in build_tools()} == set(TOOL_SCOPES)
+    assert {tool.name for tool in build_tools()} == set(TOOL_SPECS)
 
 
 def test_every_act_has_the_scope_of_its_tool() -> None:
     for action in Action:
-        [tool] = [tool for tool in TOOL_SCOPES if tool.startswith(f"{action}_phone_number")]
-        assert TOOL_SCOPES[tool] == {action.scope}
+        [tool] = [tool for tool in TOOL_SPECS if tool.startswith(f"{action}_phone_number")]
+        assert TOOL_SPECS[tool].scopes == {action.scope}
 
 
 async def test_the_server_itself_refuses_what_a_gate_would_have_let_through(sim: Simulator) -> None:

@@ -14,7 +14,8 @@ from kros_mcp.http.access import Access
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools import subscriptions
-from kros_mcp.tools.caller import IN_CONVERSATION, Scope, caller_token
+from kros_mcp.tools.caller import caller_token
+from kros_mcp.tools.specs import IN_CONVERSATION, Scope
 from tests.support.ears import Ears, open_ears
 from tests.support.upstream import item_of
 from tests.support.web import Known, Web, access_for, open_web

@@ -25,7 +25,8 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import InventoryItem, Simulator, transport
-from kros_mcp.tools.caller import IN_CONVERSATION, Scope, caller_token, principal_of
+from kros_mcp.tools.caller import caller_token, principal_of
+from kros_mcp.tools.specs import IN_CONVERSATION, Scope
 from tests.support.person import Person
 from tests.support.talk import Talk, settings_for
 

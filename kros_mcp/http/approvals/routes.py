@@ -26,7 +26,8 @@ from kros_mcp.operations.model import is_operation_id
 from kros_mcp.server import state_keys
 from kros_mcp.settings import Settings
 from kros_mcp.tools.call import Runtime
-from kros_mcp.tools.caller import CallerToken, Scope
+from kros_mcp.tools.caller import CallerToken
+from kros_mcp.tools.specs import Scope
 
 logger = logging.getLogger(__name__)
 

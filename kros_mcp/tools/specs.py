@@ -1,0 +1,66 @@
+"""What is declared of each tool beside its function: title, annotations, and the scopes that let a caller use it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from mcp.types import ToolAnnotations
+
+
+class Scope(StrEnum):
+    """What a token lets its holder do; `APPROVE` goes with no other."""
+
+    READ = "numbers:read"
+    CONFIGURE = "numbers:configure"
+    BUY = "numbers:buy"
+    RELEASE = "numbers:release"
+    APPROVE = "numbers:approve"
+
+
+ACTING = frozenset({Scope.CONFIGURE, Scope.BUY, Scope.RELEASE})
+IN_CONVERSATION = ACTING | {Scope.READ}
+READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+WITHDRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """One tool, beside its function and its schema.
+
+    Args:
+        title: For people.
+        annotations: Named by consequence.
+        scopes: Any one of them lets a caller use it.
+        is_guarded: Whether it acts only after a person's yes.
+    """
+
+    title: str
+    annotations: ToolAnnotations
+    scopes: frozenset[Scope]
+    is_guarded: bool = False
+
+
+_READ = frozenset({Scope.READ})
+TOOL_SPECS: Mapping[str, ToolSpec] = MappingProxyType(
+    {
+        "list_phone_numbers": ToolSpec("List phone numbers", READS, _READ),
+        "get_phone_number": ToolSpec("Show a phone number", READS, _READ),
+        "search_phone_numbers": ToolSpec("Search numbers for sale", READS, _READ),
+        "list_endpoints": ToolSpec("List endpoints", READS, _READ),
+        "get_spending": ToolSpec("Show spending", READS, _READ),
+        "buy_phone_number": ToolSpec("Buy a phone number", SPENDS, frozenset({Scope.BUY}), is_guarded=True),
+        "configure_phone_number": ToolSpec(
+            "Configure a phone number", WRITES, frozenset({Scope.CONFIGURE}), is_guarded=True
+        ),
+        "release_phone_number": ToolSpec(
+            "Release a phone number", DESTROYS, frozenset({Scope.RELEASE}), is_guarded=True
+        ),
+        "get_operation": ToolSpec("Show an operation", READS, IN_CONVERSATION),
+        "cancel_operation": ToolSpec("Cancel an operation", WITHDRAWS, ACTING),
+    }
+)
+"""By name, in no order that matters: `registry` publishes them in its own."""
