@@ -41,7 +41,7 @@ from pydantic import AnyUrl, ValidationError
 
 from kros_mcp import __version__, telemetry
 from kros_mcp.errors import InternalError, InvalidArgumentError, KrosError, RefusedError
-from kros_mcp.operations.model import CODE_SECONDS, State
+from kros_mcp.operations.model import ANSWER_SECONDS, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.stdio import Stdio
@@ -326,7 +326,7 @@ def build_server(
             cache_hints=CACHE_HINTS,
             subscriptions=False,  # the SDK's own streams know neither bounds nor principals
             # Longer than any of our questions lasts, so that our own expiry answers a late yes, and in our own words.
-            request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
+            request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * ANSWER_SECONDS),
         )
     for prompt in prompts.build_prompts():
         server.add_prompt(prompt)

@@ -20,7 +20,8 @@ from kros_mcp.errors import Known, KrosError, OperationError
 from kros_mcp.settings import Environment
 
 LEASE_SECONDS = 15.0
-CODE_SECONDS = 600.0
+ANSWER_SECONDS = 600.0
+"""How long a person in the conversation may take for a yes, by a prompt or by a code."""
 DONE_ANSWERED_SECONDS = 86_400.0
 MAX_WRONG_CODES = 5
 OTHER_NUMBER = "OTHER_NUMBER"

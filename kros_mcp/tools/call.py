@@ -14,8 +14,8 @@ from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.progress import Step, Tell
+from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
-from kros_mcp.operations.spending import RunRates
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import authenticated
 from kros_mcp.tools.completions import Completer

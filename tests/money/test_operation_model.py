@@ -13,7 +13,7 @@ from kros_mcp.errors import OperationError
 from kros_mcp.journals.rows import decode, encode
 from kros_mcp.operations import model, moves, schedule
 from kros_mcp.operations.model import (
-    CODE_SECONDS,
+    ANSWER_SECONDS,
     IN_FLIGHT,
     LEASE_SECONDS,
     WAITING,
@@ -44,7 +44,7 @@ def draft(action: Action = Action.BUY) -> Operation:
         request=Request(),
         quote=Quote(e164="+2348035550101", country="NG", environment="test", due_now_cents=700),
         created_at=0.0,
-        expires_at=CODE_SECONDS,
+        expires_at=ANSWER_SECONDS,
     )
 
 
@@ -80,7 +80,7 @@ class Life(RuleBasedStateMachine):
     def is_of_a_kind(self, action: Action) -> None:
         self.operation = model.replace(self.operation, action=action)
 
-    @rule(seconds=st.sampled_from([0.0, 1.0, LEASE_SECONDS - 1, LEASE_SECONDS, CODE_SECONDS]))
+    @rule(seconds=st.sampled_from([0.0, 1.0, LEASE_SECONDS - 1, LEASE_SECONDS, ANSWER_SECONDS]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 

@@ -22,7 +22,7 @@ from kros_mcp.operations.model import (
     new_operation_id,
 )
 from kros_mcp.operations.policy import RunRate
-from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.operations.run_rate import read_run_rate
 
 
 async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
