@@ -234,7 +234,7 @@ class StoredJournal(ABC):
         where = "account = ? AND e164 = ? AND sent_at > ?"
         return await self._look(lambda: self._select(where, account, e164, since, index="by_number"))
 
-    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
+    async def routing_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         where = (
             "account = ? AND e164 = ? AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"

@@ -1,4 +1,4 @@
-"""May an act be proposed, and may it still be done; pure.
+"""The operator's rules: whether an act may be proposed, and whether it may still be done; pure.
 
 The same check runs when an operation is proposed and again inside the claim's transaction, there
 with the journal's own sums. Each limit holds for all principals together and, where one has a limit of its

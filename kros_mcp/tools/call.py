@@ -104,10 +104,10 @@ def runtime(ctx: ToolContext) -> Runtime:
 
 def principal(ctx: ToolContext) -> str:
     """Who is calling a tool."""
-    return principal_of(runtime(ctx))
+    return calling_principal(runtime(ctx))
 
 
-def principal_of(here: Runtime) -> str:
+def calling_principal(here: Runtime) -> str:
     """Who sent the request that is being handled: whoever the token names over HTTP, else the settings' principal."""
     caller = authenticated()
     return here.settings.principal if caller is None else caller.principal
@@ -120,7 +120,7 @@ async def find_own(here: Runtime, operation_id: str) -> Operation | None:
         JournalError: The journal cannot be used.
     """
     operation = await here.desk.journal.get(operation_id)
-    if operation is None or (operation.account, operation.principal) != (here.desk.account, principal_of(here)):
+    if operation is None or (operation.account, operation.principal) != (here.desk.account, calling_principal(here)):
         return None
     return operation
 
