@@ -12,8 +12,8 @@ from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
+from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import open_runner
-from kros_mcp.operations.spending import RunRates
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
 from kros_mcp.tools.completions import Completer

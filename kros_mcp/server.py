@@ -41,12 +41,12 @@ from pydantic import AnyUrl, ValidationError
 
 from kros_mcp import __version__, telemetry
 from kros_mcp.errors import InternalError, InvalidArgumentError, KrosError, RefusedError
-from kros_mcp.operations.model import CODE_SECONDS, State
+from kros_mcp.operations.model import ANSWER_SECONDS, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.stdio import Stdio
 from kros_mcp.tools import completions, outcomes, prompts, resources, results
-from kros_mcp.tools.call import Call, Runtime, principal_of, timed
+from kros_mcp.tools.call import Call, Runtime, calling_principal, timed
 from kros_mcp.tools.caller import may_use
 from kros_mcp.tools.elicitation import PROMPT_UNANSWERED, unanswered
 from kros_mcp.tools.icon import icon
@@ -153,7 +153,7 @@ class KrosServer(MCPServer[Runtime]):
     async def _complete(self, ctx: ServerRequestContext[Runtime, Any], params: CompleteRequestParams) -> CompleteResult:
         runtime, argument = ctx.lifespan_context, params.argument
         try:
-            values = await runtime.completer.complete(argument.name, argument.value, principal_of(runtime))
+            values = await runtime.completer.complete(argument.name, argument.value, calling_principal(runtime))
         except KrosError as exc:
             raise MCPError(INTERNAL_ERROR, exc.message) from exc
         shown = values[: completions.MOST]
@@ -326,7 +326,7 @@ def build_server(
             cache_hints=CACHE_HINTS,
             subscriptions=False,  # the SDK's own streams know neither bounds nor principals
             # Longer than any of our questions lasts, so that our own expiry answers a late yes, and in our own words.
-            request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * CODE_SECONDS),
+            request_state_security=RequestStateSecurity(keys=state_keys(settings), ttl=3 * ANSWER_SECONDS),
         )
     for prompt in prompts.build_prompts():
         server.add_prompt(prompt)

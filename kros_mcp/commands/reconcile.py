@@ -27,7 +27,7 @@ from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.policy import RunRate
-from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.telemetry_export import exporting_if_installed
 from kros_mcp.times import utc

@@ -106,7 +106,7 @@ class TrustedIssuer:
         )
 
     def _subject(self, subject: str) -> str:
-        """Return a subject of which nothing is hidden where it is shown, so that no two look alike."""
+        """Refuse a subject with invisible characters, or one too long to be shown whole."""
         too_long = len(subject) > _LONGEST_SUBJECT or len(principal_of(self.issuer, subject)) > LONGEST_PRINCIPAL
         if not subject or too_long or visible(subject) != subject:
             raise _UnusableError

@@ -234,7 +234,7 @@ class StoredJournal(ABC):
         where = "account = ? AND e164 = ? AND sent_at > ?"
         return await self._look(lambda: self._select(where, account, e164, since, index="by_number"))
 
-    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
+    async def routing_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         where = (
             "account = ? AND e164 = ? AND action = 'buy' AND (settings_pending = 1 OR state IN ('sending', 'unknown'))"
@@ -488,6 +488,7 @@ class StoredJournal(ABC):
         return bool((yield from self._select(where, operation.account, operation.e164, operation.id)))
 
     def _books(self, account: str, principal: str, now: float, committed_since: float) -> Work[Books]:
+        """Sum what was spent in the last 24 hours, and list what is committed, under way or not shown by KrosAI yet."""
         # What is under way is read before what is done: an operation that settles in between is then in one or both.
         monthly = f"SELECT e164, principal, {self._text_in('quote', 'monthly_cents')} FROM {self._table} AS bought"
         sending = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
@@ -510,8 +511,8 @@ class StoredJournal(ABC):
         )
         bought = [*recent, *(yield f"{monthly}{self._by('watched')} WHERE {unseen}", (account,))]
         sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
-        today = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
-        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {today}"
+        last_day = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
+        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {last_day}"
         [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
         committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
         return Books(

@@ -1,4 +1,4 @@
-"""The numbers for sale, and where a search saw each of them (design.md, "One act, one operation").
+"""The numbers for sale, and where a search saw each of them.
 
 KrosAI cannot be asked for one item for sale, so its list is read again: first the page around the remembered position,
 then outward on both sides.

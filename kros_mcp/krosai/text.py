@@ -13,7 +13,7 @@
 - Messages, headers, bodies and everything else: never.
 
 Anyone with access to the dashboard can write names in KrosAI. They may try to reorder, hide or break the lines around
-them, or to pass for our own words (design.md, "How a person says yes").
+them, or to pass for our own words.
 """
 
 import re

@@ -114,7 +114,7 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
 
     Args:
         desk: The account's resources.
-        operation: As proposed or found found.
+        operation: As proposed now, or earlier.
         can_ask: Whether the client can show a prompt.
         answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
     """
@@ -131,12 +131,12 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
     def put(current: Operation, now: float) -> Operation:
         if current.state is not State.PROPOSED:
             return current
-        put = replace(current, channel=channel, asked_at=current.asked_at or now)
+        asked = replace(current, channel=channel, asked_at=current.asked_at or now)
         approver = channel is Channel.APPROVER
         if approver is (current.channel is Channel.APPROVER):
-            return put
+            return asked
         # An approver has hours, a question or a code in the conversation minutes, whichever came first.
-        return replace(put, expires_at=now + policy.waiting_seconds(desk.settings, approver=approver))
+        return replace(asked, expires_at=now + policy.waiting_seconds(desk.settings, approver=approver))
 
     if operation.channel is not channel or operation.asked_at is None:
         operation = await desk.journal.change(operation.id, put)

@@ -56,7 +56,7 @@ async def configure(
     target = routing.wanted(request)
 
     async def change() -> DirectChange:
-        await desk.journal.settings_changed(desk.account, number.e164, routing.names(target), by=by)
+        await desk.journal.routing_changed(desk.account, number.e164, routing.names(target), by=by)
         try:
             with within(_LONGEST_CHANGE_SECONDS):
                 applied = await routing.apply(desk.client, number, target, key=new_operation_id())

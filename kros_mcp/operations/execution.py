@@ -22,7 +22,7 @@ from kros_mcp.operations.lease import open_lease
 from kros_mcp.operations.model import Channel, Operation, Settlement, State
 from kros_mcp.operations.policy import Books, Right
 from kros_mcp.operations.progress import Step
-from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The journal: a durable row for every act, written before anything is sent.
 
 `Journal` is the protocol that every backend keeps. A change is one transaction: the row is read,
-a pure move of `model.py` answers the next row, and that is stored; a move that raises stores nothing.
+a pure move of `moves.py` returns the next row, and that is stored; a move that raises stores nothing.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -171,7 +171,7 @@ class Journal(Protocol):
         """List the operations on a number that were sent after a time, on the journal's clock."""
         ...
 
-    async def settings_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
+    async def routing_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
         ...
 

@@ -20,7 +20,8 @@ from kros_mcp.errors import Known, KrosError, OperationError
 from kros_mcp.settings import Environment
 
 LEASE_SECONDS = 15.0
-CODE_SECONDS = 600.0
+ANSWER_SECONDS = 600.0
+"""How long a person in the conversation may take for a yes, by a prompt or by a code."""
 DONE_ANSWERED_SECONDS = 86_400.0
 MAX_WRONG_CODES = 5
 OTHER_NUMBER = "OTHER_NUMBER"
@@ -108,7 +109,7 @@ class Request:
     """Where its calls went then."""
 
     @property
-    def settings(self) -> tuple[object, ...]:
+    def terms(self) -> tuple[object, ...]:
         """What a person agrees to beside the number and its price."""
         return (self.endpoint_id, self.allow_inbound, self.allow_outbound, self.permanent)
 
@@ -312,7 +313,7 @@ class Operation:
     def asks_the_same(self, other: "Operation") -> bool:
         """Whether a person who says yes to this one has said yes to the other: same settings, and same price."""
         same_price = not self.action.charges or self.quote.price == other.quote.price
-        return same_price and self.request.settings == other.request.settings
+        return same_price and self.request.terms == other.request.terms
 
     def to(self, state: State) -> "Operation":
         """Move to `state` if the model allows it.
@@ -334,7 +335,7 @@ def past(operation: Operation) -> OperationError:
     )
     error.charged, error.changed = operation.charged, operation.changed
     if operation.state is State.SENDING:  # it may be sent before these words are read
-        error.charged, error.changed = claims(operation, "unknown")
+        error.charged, error.changed = effects(operation, "unknown")
     return error
 
 
@@ -374,11 +375,15 @@ def from_row(row: dict[str, Any]) -> Operation:
     )
 
 
-def _number(row: dict[str, Any] | None) -> StoredNumber | None:
-    """Read a number that any version has written."""
-    if row is None:
+def _number(row: object) -> StoredNumber | None:
+    """Read a number that any version has written; one without an id is none, as nothing can be held against it."""
+    if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not row["id"]:
         return None
-    return StoredNumber(**{field.name: row[field.name] for field in fields(StoredNumber) if field.name in row})
+    known: dict[str, Any] = {
+        field.name: row[field.name] for field in fields(StoredNumber) if row.get(field.name) is not None
+    }
+    known |= {name: int(known[name]) for name in ("setup_cents", "monthly_cents") if name in known}
+    return StoredNumber(**known)
 
 
 def _snapshot(row: dict[str, Any] | None) -> Snapshot | None:
@@ -392,6 +397,6 @@ def _snapshot(row: dict[str, Any] | None) -> Snapshot | None:
     )
 
 
-def claims(operation: Operation, known: Known) -> tuple[Known, Known]:
+def effects(operation: Operation, known: Known) -> tuple[Known, Known]:
     """Return what is known of money and account; only a purchase charges."""
     return (known if operation.action.charges else "no"), known

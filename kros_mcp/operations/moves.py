@@ -1,6 +1,6 @@
 """The moves that an operation can make; pure.
 
-A move takes an operation and the journal's time, and answers the next operation or raises `OperationError`
+A move takes an operation and the journal's time, and returns the next operation or raises `OperationError`
 and changes nothing. The journal runs each move inside one transaction, so that what a move checks still
 holds when it is stored.
 """
@@ -19,7 +19,7 @@ from kros_mcp.operations.model import (
     Settlement,
     Snapshot,
     State,
-    claims,
+    effects,
     past,
 )
 from kros_mcp.times import spoken_duration
@@ -90,7 +90,7 @@ def renew(operation: Operation, now: float, *, token: int) -> Operation:
 def mark_sent(operation: Operation, now: float, *, token: int, snapshot: Snapshot | None = None) -> Operation:
     """Write down that the request is about to leave, under an unexpired token, and what KrosAI showed before it."""
     _require_lease(operation, now, token)
-    charged, changed = claims(operation, "unknown")
+    charged, changed = effects(operation, "unknown")
     return replace(
         operation,
         sent_at=now,
@@ -219,7 +219,7 @@ def _settled(operation: Operation, now: float, settlement: Settlement) -> Operat
     known, look_after = _KNOWN[settlement.state], settlement.look_after
     if settlement.state is State.UNKNOWN and look_after is None:
         look_after = 0.0
-    charged, changed = claims(operation, known)
+    charged, changed = effects(operation, known)
     reserved = settlement.reserved_cents
     return replace(
         operation,

@@ -1,4 +1,4 @@
-"""May an act be proposed, and may it still be done; pure.
+"""The operator's rules: whether an act may be proposed, and whether it may still be done; pure.
 
 The same check runs when an operation is proposed and again inside the claim's transaction, there
 with the journal's own sums. Each limit holds for all principals together and, where one has a limit of its
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import CODE_SECONDS, TOKENS, Limits, Operation
+from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings
 
 DAY_SECONDS = 86_400.0
@@ -186,7 +186,7 @@ def needs_approver(settings: Settings, operation: Operation) -> bool:
 
 def waiting_seconds(settings: Settings, *, approver: bool) -> float:
     """Return how long a yes may take: an approver's hours, or the minutes of a question or a code."""
-    return settings.approval_hours * 3600 if approver else CODE_SECONDS
+    return settings.approval_hours * 3600 if approver else ANSWER_SECONDS
 
 
 def reserved_cents(settings: Settings, operation: Operation) -> int:

@@ -16,7 +16,7 @@ from kros_mcp import telemetry
 from kros_mcp.errors import InternalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import within
 from kros_mcp.operations import moves, recovery
-from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.purchase_routing import finish_purchase
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.gauges import Gauges

@@ -43,8 +43,8 @@ class Wording(ABC):
     doing: ClassVar[str]
     done: ClassVar[str]
     heading: ClassVar[str]
-    asks_for_digits: ClassVar[bool] = False
-    """Whether a yes needs the last four digits of the number."""
+    warning: ClassVar[str] = ""
+    """What an approver is warned of, beside the statement."""
 
     @property
     def verb(self) -> str:
@@ -184,7 +184,7 @@ class ReleaseWording(Wording):
     doing = "releasing"
     done = "released"
     heading = "Release"
-    asks_for_digits = True
+    warning = "Calls to this number will stop. This cannot be undone."
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write what a person is to know before they say yes or no."""

@@ -14,8 +14,8 @@ from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.progress import Step, Tell
+from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
-from kros_mcp.operations.spending import RunRates
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import authenticated
 from kros_mcp.tools.completions import Completer
@@ -104,10 +104,10 @@ def runtime(ctx: ToolContext) -> Runtime:
 
 def principal(ctx: ToolContext) -> str:
     """Who is calling a tool."""
-    return principal_of(runtime(ctx))
+    return calling_principal(runtime(ctx))
 
 
-def principal_of(here: Runtime) -> str:
+def calling_principal(here: Runtime) -> str:
     """Who sent the request that is being handled: whoever the token names over HTTP, else the settings' principal."""
     caller = authenticated()
     return here.settings.principal if caller is None else caller.principal
@@ -120,7 +120,7 @@ async def find_own(here: Runtime, operation_id: str) -> Operation | None:
         JournalError: The journal cannot be used.
     """
     operation = await here.desk.journal.get(operation_id)
-    if operation is None or (operation.account, operation.principal) != (here.desk.account, principal_of(here)):
+    if operation is None or (operation.account, operation.principal) != (here.desk.account, calling_principal(here)):
         return None
     return operation
 

@@ -10,7 +10,7 @@ from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import Books, RunRate
-from kros_mcp.operations.spending import with_purchases
+from kros_mcp.operations.run_rate import with_purchases
 from kros_mcp.settings import Settings
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime

@@ -1,6 +1,6 @@
 """What the tools answer: strict shapes, and the same told as plain text.
 
-The names here are a contract (design.md, "The tools"). Amounts in cents, null where KrosAI does not
+The names here are a contract with clients. Amounts in cents, null where KrosAI does not
 say. `render` writes the text from the same fields, so that either of the two alone tells everything.
 """
 

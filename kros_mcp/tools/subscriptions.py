@@ -29,7 +29,7 @@ from mcp.types import (
 
 from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.model import Operation
-from kros_mcp.tools.call import Runtime, find_own, principal_of
+from kros_mcp.tools.call import Runtime, calling_principal, find_own
 from kros_mcp.tools.resources import NUMBERS, SPENDING, is_readable, operation_of, operation_uri
 
 MOST_STREAMS = 200
@@ -61,7 +61,7 @@ class Listening:
             MCPError: The stream waits for too much, or too many are open.
         """
         here = ctx.lifespan_context
-        principal = principal_of(here)
+        principal = calling_principal(here)
         uris = _readable(params.notifications.resource_subscriptions or [])
         if list(self._streams.values()).count(principal) >= MOST_STREAMS_OF_ONE or len(self._streams) >= MOST_STREAMS:
             raise MCPError(INVALID_REQUEST, "Too many streams are open; end one, or read the resource again instead.")
@@ -143,7 +143,7 @@ class _Session:
             return
         if len(self._uris) >= MOST_URIS:
             raise MCPError(INVALID_REQUEST, f"A session may subscribe to {MOST_URIS} resources; unsubscribe from one.")
-        changes, principal = here.desk.changes, principal_of(here)
+        changes, principal = here.desk.changes, calling_principal(here)
 
         def hear(change: Change) -> None:
             if uri in _uris(change, principal):

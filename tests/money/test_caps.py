@@ -366,7 +366,7 @@ async def test_how_long_a_yes_may_take_goes_by_who_is_asked_for_it_now(sim: Simu
         changed = Confirmation.APPROVER if first == "conversation" else Confirmation.CONVERSATION
         desk = desk_with(bench, confirmation=changed).desk
         found = await choose_channel(desk, operation, can_ask=False, answering=False)
-    seconds = 7_200 if changed is Confirmation.APPROVER else model.CODE_SECONDS
+    seconds = 7_200 if changed is Confirmation.APPROVER else model.ANSWER_SECONDS
     assert found.operation.expires_at == bench.clock.now + seconds
 
 

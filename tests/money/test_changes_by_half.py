@@ -11,7 +11,7 @@ from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import direct_change, recovery
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.proposal import require_owned
-from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.purchase_routing import finish_purchase
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.runner import Runner

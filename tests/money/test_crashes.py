@@ -18,7 +18,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from bench import CANARY, KEY, OTHER_MOBILES, Bench, open_bench, simulator
 
 from kros_mcp.operations import recovery
-from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.purchase_routing import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.simulator.profiles import ProfileName

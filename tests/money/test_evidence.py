@@ -16,7 +16,7 @@ from kros_mcp.krosai import Routing, read_all_owned
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.acts.purchase import NEVER_LISTED, PURCHASE
-from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.purchase_routing import finish_purchase
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.model import Operation, Request, Settlement, State, StoredNumber
 from kros_mcp.simulator import SimNumber, Simulator

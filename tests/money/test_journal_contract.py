@@ -285,8 +285,8 @@ async def test_a_newer_choice_of_a_setting_is_noted_on_what_is_pending_and_on_it
     await settle(journal, pending, State.DONE, settings_pending=True)
     sent = await settle(journal, unknown, State.UNKNOWN)
     for e164 in (pending.e164, unknown.e164):
-        await journal.settings_changed("a", e164, ("endpoint_id",))
-        await journal.settings_changed("a", e164, ("allow_inbound",))
+        await journal.routing_changed("a", e164, ("endpoint_id",))
+        await journal.routing_changed("a", e164, ("allow_inbound",))
     for operation in (pending, sent):
         noted = await journal.get(operation.id)
         assert noted is not None
@@ -298,8 +298,8 @@ async def test_a_newer_choice_of_settings_leaves_other_numbers_and_accounts_alon
 ) -> None:
     operation = await journal.propose(draft(clock))
     await settle(journal, operation, State.DONE, settings_pending=True)
-    await journal.settings_changed("b", E164, ("endpoint_id",))
-    await journal.settings_changed("a", "+2348035550199", ("endpoint_id",))
+    await journal.routing_changed("b", E164, ("endpoint_id",))
+    await journal.routing_changed("a", "+2348035550199", ("endpoint_id",))
     assert len(await journal.due("a")) == 1
 
 

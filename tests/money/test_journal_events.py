@@ -240,8 +240,8 @@ async def test_an_outcome_that_turns_out_another_is_a_correction(journal: Journa
 
 async def test_settings_that_somebody_chose_anew_are_told_of_the_purchase(journal: Journal, clock: Clock) -> None:
     bought = await settle(journal, await journal.propose(draft(clock)), State.DONE, settings_pending=True)
-    await journal.settings_changed("a", bought.e164, ("endpoint_id",), by=By("other", "tool"))
-    await journal.settings_changed("a", bought.e164, ("endpoint_id",), by=By("other", "tool"))
+    await journal.routing_changed("a", bought.e164, ("endpoint_id",), by=By("other", "tool"))
+    await journal.routing_changed("a", bought.e164, ("endpoint_id",), by=By("other", "tool"))
     await journal.change(bought.id, lambda row, _: replace(row, settings_pending=False, not_applied=("endpoint_id",)))
     assert (await told(journal, bought))[-2:] == [("settings", "other", "tool"), ("settings", "server", "")]
     await agree(journal, bought)

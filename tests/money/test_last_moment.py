@@ -10,7 +10,7 @@ from kros_mcp.errors import NotSentError
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.acts.configuration import CONFIGURATION
-from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.purchase_routing import finish_purchase
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.lease import Lease
 from kros_mcp.operations.model import Request, State

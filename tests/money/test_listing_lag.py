@@ -8,7 +8,7 @@ from bench import OTHER_MOBILES, Bench, open_bench
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.operations import moves
-from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.purchase_routing import finish_purchase
 from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
 from tests.support.upstream import Send, Tampered, list_is_empty

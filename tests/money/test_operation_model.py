@@ -13,7 +13,7 @@ from kros_mcp.errors import OperationError
 from kros_mcp.journals.rows import decode, encode
 from kros_mcp.operations import model, moves, schedule
 from kros_mcp.operations.model import (
-    CODE_SECONDS,
+    ANSWER_SECONDS,
     IN_FLIGHT,
     LEASE_SECONDS,
     WAITING,
@@ -44,7 +44,7 @@ def draft(action: Action = Action.BUY) -> Operation:
         request=Request(),
         quote=Quote(e164="+2348035550101", country="NG", environment="test", due_now_cents=700),
         created_at=0.0,
-        expires_at=CODE_SECONDS,
+        expires_at=ANSWER_SECONDS,
     )
 
 
@@ -80,7 +80,7 @@ class Life(RuleBasedStateMachine):
     def is_of_a_kind(self, action: Action) -> None:
         self.operation = model.replace(self.operation, action=action)
 
-    @rule(seconds=st.sampled_from([0.0, 1.0, LEASE_SECONDS - 1, LEASE_SECONDS, CODE_SECONDS]))
+    @rule(seconds=st.sampled_from([0.0, 1.0, LEASE_SECONDS - 1, LEASE_SECONDS, ANSWER_SECONDS]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
@@ -278,7 +278,11 @@ operations = st.builds(
     message=TEXT,
     number=st.none()
     | st.builds(
-        StoredNumber, id=TEXT, status=st.none() | TEXT, monthly_cents=CENTS, allow_inbound=st.none() | st.booleans()
+        StoredNumber,
+        id=TEXT.filter(bool),
+        status=st.none() | TEXT,
+        monthly_cents=CENTS,
+        allow_inbound=st.none() | st.booleans(),
     ),
     settings_pending=st.booleans(),
     settings_superseded=st.lists(TEXT, max_size=3).map(tuple),
@@ -292,3 +296,36 @@ operations = st.builds(
 def test_a_row_holds_everything_of_an_operation(operation: Operation) -> None:
     assert decode(encode(operation)) == operation
     assert model.from_row(json.loads(json.dumps(model.as_row(operation)))) == operation
+
+
+NUMBER = {"id": "n1", "e164": "+2348035550101", "country": "NG", "status": "active", "monthly_cents": 700}
+
+
+@pytest.mark.parametrize(
+    ("stored", "read"),
+    [
+        (None, None),
+        (NUMBER, StoredNumber(id="n1", e164="+2348035550101", country="NG", status="active", monthly_cents=700)),
+        (
+            {"id": "n1", "setup_cents": "10", "monthly_cents": 700.0},
+            StoredNumber(id="n1", setup_cents=10, monthly_cents=700),
+        ),
+        ({"id": "n1", "sip": {"password": "x"}, "e164": None}, StoredNumber(id="n1")),
+        ({"e164": "+2348035550101"}, None),
+        ({"id": None}, None),
+        ({"id": ""}, None),
+        ([], None),
+        (5, None),
+    ],
+)
+def test_a_number_is_read_from_any_row_and_one_without_an_id_is_none(stored: object, read: StoredNumber | None) -> None:
+    row = model.as_row(draft())
+    operation = model.from_row(row | {"number": stored})
+    assert operation.number == read
+    assert read is None or type(operation.number.monthly_cents) in {int, type(None)}  # type: ignore[union-attr]
+
+
+def test_what_was_not_applied_is_forgotten_once_its_act_is_open_again() -> None:
+    """Finishing finds it out anew; until then nobody is told of a setting that may have come about since."""
+    sent = replace(draft(), state=State.DONE, sent_at=0.0, not_applied=("allow_outbound",))
+    assert moves.correct(sent, 1.0, Settlement(State.UNKNOWN), note="Ended.").not_applied == ()

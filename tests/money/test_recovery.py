@@ -7,7 +7,7 @@ from bench import Bench, open_bench
 
 from kros_mcp.operations import model, moves, recovery
 from kros_mcp.operations.acts import routing
-from kros_mcp.operations.acts.purchase_settings import finish_purchase
+from kros_mcp.operations.acts.purchase_routing import finish_purchase
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import Simulator
 from tests.support.upstream import Send, Tampered
@@ -219,7 +219,7 @@ async def test_settings_left_pending_are_finished_later(bench: Bench) -> None:
 
 async def test_pending_settings_never_override_a_change_of_ours(bench: Bench) -> None:
     bought, _ = await pending(bench)
-    await bench.desk.journal.settings_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
+    await bench.desk.journal.routing_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
     await finish_purchase(bench.desk, bought)
     await finish_purchase(bench.desk, await bench.stored(bought))
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH" and seen.status == 200]
@@ -245,7 +245,7 @@ async def test_a_purchase_found_later_overrides_neither_our_change_nor_anybody_e
         assert number is not None
         number.endpoint_id = endpoints[1]
         if ours:
-            await bench.desk.journal.settings_changed(bench.desk.account, e164, ALL_SETTINGS)
+            await bench.desk.journal.routing_changed(bench.desk.account, e164, ALL_SETTINGS)
         await finish_purchase(bench.desk, await ask(bench, unknown))
         assert number.endpoint_id == endpoints[1]
         assert (await bench.stored(unknown)).settings_pending is False
@@ -268,7 +268,7 @@ async def test_a_change_in_the_middle_of_finishing_stops_the_next_patch(bench: B
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(finish_purchase, bench.desk, bought)
         await bench.sim.faults.held()
-        await bench.desk.journal.settings_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
+        await bench.desk.journal.routing_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
         bench.sim.faults.let_go()
     done = [seen.body for seen in bench.sim.requests if seen.method == "PATCH" and seen.status == 200]
     assert [list(body) for body in done] == [["endpoint_id"]]

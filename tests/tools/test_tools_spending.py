@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from kros_mcp.journals.backends import open_journal
-from kros_mcp.operations.spending import RunRates
+from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import Simulator, transport
 from tests.support.person import Person, accept

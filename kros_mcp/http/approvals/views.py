@@ -22,7 +22,7 @@ from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
-from kros_mcp.operations.spending import RunRates
+from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.wording import changes, routed
 from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
@@ -76,7 +76,7 @@ class OperationView:
     until: str
     left: str
     is_purchase: bool
-    is_release: bool
+    warning: str
     is_waiting: bool
     is_open: bool
     is_own: bool
@@ -190,7 +190,7 @@ class ApprovalViews:
             until=f"{minute(operation.expires_at)} UTC",
             left=span(operation.expires_at - now),
             is_purchase=purchase,
-            is_release=wording.asks_for_digits,
+            warning=wording.warning,
             is_waiting=waiting,
             is_open=operation.state in OPEN,
             is_own=operation.principal == approver,

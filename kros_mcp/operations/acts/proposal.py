@@ -22,7 +22,7 @@ from kros_mcp.operations.model import (
     new_operation_id,
 )
 from kros_mcp.operations.policy import RunRate
-from kros_mcp.operations.spending import read_run_rate
+from kros_mcp.operations.run_rate import read_run_rate
 
 
 async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
@@ -152,7 +152,7 @@ async def propose(desk: Desk, act: Act, principal: str, request: Request, quote:
     return await desk.journal.propose(draft, by=By(draft.principal, "tool"))
 
 
-async def answers(desk: Desk, act: Act, earlier: Operation, request: Request) -> bool:
+async def covers(desk: Desk, act: Act, earlier: Operation, request: Request) -> bool:
     """Whether an earlier operation answers a wish: it is open, or done and still visible.
 
     Args:
@@ -163,10 +163,10 @@ async def answers(desk: Desk, act: Act, earlier: Operation, request: Request) ->
     """
     if earlier.state is State.PROPOSED:
         other_offer = request.inventory_id and request.inventory_id != earlier.request.inventory_id
-        return earlier.request.settings == request.settings and not other_offer
+        return earlier.request.terms == request.terms and not other_offer
     if earlier.state in OPEN:
         return True
-    if earlier.state is not State.DONE or earlier.request.settings != request.settings:
+    if earlier.state is not State.DONE or earlier.request.terms != request.terms:
         return False
     if await desk.journal.now() - (earlier.settled_at or 0) > DONE_ANSWERED_SECONDS:
         return False

@@ -20,7 +20,7 @@ from kros_mcp.krosai import (
 from kros_mcp.money import show_price
 from kros_mcp.numbering import own_country
 from kros_mcp.operations import moves, policy, schedule
-from kros_mcp.operations.acts import base, evidence, proposal, purchase_settings, routing
+from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
 from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Move
@@ -67,7 +67,7 @@ class Purchase(Act):
         number = e164 or (seen.e164 if seen else "")
         identity = desk.identity(principal, self.action)
         earlier = await desk.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
-        if earlier is not None and await proposal.answers(desk, self, earlier, request):
+        if earlier is not None and await proposal.covers(desk, self, earlier, request):
             return earlier
         country = request.country or (seen.country if seen else "")
         if not country:
@@ -156,7 +156,7 @@ class Purchase(Act):
         """Settle a purchase that was answered with success: done if its number is named, or seen owned."""
         del before_sending
         if _says_plainly(operation, written):
-            return purchase_settings.bought(desk.settings, operation, written.number, seen=False)
+            return purchase_routing.bought(desk.settings, operation, written.number, seen=False)
         look = await self.look(desk, operation)
         if look.settlement is None:
             raise OutcomeUnknownError("KrosAI answered the purchase without plainly naming the number as bought.")
@@ -182,7 +182,7 @@ class Purchase(Act):
         del late
         reading = await find_owned(desk.client, e164=operation.e164)
         record = evidence.bought(operation, reading)
-        done = None if record is None else purchase_settings.bought(desk.settings, operation, record, seen=True)
+        done = None if record is None else purchase_routing.bought(desk.settings, operation, record, seen=True)
         return Look(done, evidence.is_conclusive(operation, reading), reading)
 
     async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
@@ -233,7 +233,7 @@ class Purchase(Act):
 
     async def finish(self, desk: Desk, operation: Operation) -> Operation:
         """Bring the settings of a purchase about that it could not set by itself."""
-        return await purchase_settings.finish_purchase(desk, operation)
+        return await purchase_routing.finish_purchase(desk, operation)
 
 
 PURCHASE = Purchase()

@@ -37,7 +37,7 @@ class Release(Act):
         policy.check_writable(desk.settings)
         identity = desk.identity(principal, self.action)
         earlier = await desk.journal.find(identity, e164=e164, number_id=request.number_id)
-        if earlier is not None and await proposal.answers(desk, self, earlier, request):
+        if earlier is not None and await proposal.covers(desk, self, earlier, request):
             return earlier
         number = await proposal.require_owned(desk, request.number_id, e164)
         if number.has_ended and not request.permanent:
