@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.krosai import Inventory
+from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
-from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.operations.run_rate import RunRates
@@ -40,7 +40,7 @@ async def open_runtime(
         transport: How KrosAI is reached. Defaults to the network, or to the simulator where the settings say so.
         journal: An open journal, which stays open. Defaults to the one that the settings name.
         own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
-        own_scopes: What each principal of a tokens file may do now; see `Desk`. Defaults to no such file.
+        own_scopes: What each principal of a tokens file may do now; see `Account`. Defaults to no such file.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -52,22 +52,22 @@ async def open_runtime(
             _warn_of_network_file_system(settings)
             journal = await stack.enter_async_context(open_journal(settings.journal_url, read_only=settings.read_only))
         client = await stack.enter_async_context(open_krosai(settings, transport))
-        desk = Desk(
+        account = Account(
             settings=settings,
             journal=journal,
             client=client,
             inventory=Inventory(client),
-            account=await account_in(settings, journal),
+            id=await account_in(settings, journal),
             own_limits=own_limits,
             own_scopes=own_scopes,
         )
-        runner = await stack.enter_async_context(open_runner(desk))
+        runner = await stack.enter_async_context(open_runner(account))
         yield Runtime(
             settings=settings,
-            desk=desk,
+            account=account,
             runner=runner,
-            rates=RunRates(desk),
-            completer=Completer(desk, settings.answer_within_seconds),
+            rates=RunRates(account),
+            completer=Completer(account, settings.answer_within_seconds),
         )
 
 

@@ -35,7 +35,7 @@ from kros_mcp.journals.backends import place
 from kros_mcp.krosai import clean, within
 from kros_mcp.krosai.transport import certificates, certificates_source, find_proxy, named_proxy
 from kros_mcp.money import show_cents
-from kros_mcp.operations.desk import open_krosai
+from kros_mcp.operations.account import open_krosai
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
 NETWORK_SECONDS = 10.0

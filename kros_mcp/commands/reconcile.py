@@ -23,8 +23,8 @@ from kros_mcp.journals.journal_errors import restored
 from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations import decisions, restoration
+from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
-from kros_mcp.operations.desk import Desk, open_krosai
 from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import read_run_rate
@@ -157,10 +157,10 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
             *_agreeing(history, owned, differences),
             *differences,
         ]
-        desk = Desk(settings, journal, client, Inventory(client), account)
+        resources = Account(settings, journal, client, Inventory(client), account)
         try:
             with within(READING_SECONDS):
-                found.rate = await read_run_rate(desk)
+                found.rate = await read_run_rate(resources)
             found.differences += _monthly(found.rate, settings)
         except KrosaiError as exc:
             found.differences.append(_unread("The monthly prices", exc))

@@ -7,7 +7,7 @@ from kros_mcp.characters import escaped
 from kros_mcp.errors import InvalidArgumentError, NotFoundError
 from kros_mcp.krosai import PhoneNumber, find_owned, within
 from kros_mcp.numbering import parse_e164
-from kros_mcp.operations.desk import open_krosai
+from kros_mcp.operations.account import open_krosai
 from kros_mcp.settings import Settings, load_settings
 
 _SECONDS = 20.0

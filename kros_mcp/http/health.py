@@ -84,7 +84,7 @@ class Health:
         """
         is_ready = self._runtime.runner.is_ready
         journal = await self._check_journal() if is_ready else "not looked at"
-        reach = self._runtime.desk.client.reach
+        reach = self._runtime.account.client.reach
         return {
             "status": "ready" if is_ready and journal in {WRITABLE, READABLE} else "not_ready",
             "journal": journal,
@@ -117,11 +117,11 @@ class Health:
 
     async def _use_journal(self) -> str:
         try:
-            desk = self._runtime.desk
-            if desk.journal.only_reads:
-                await desk.journal.lacks_since(desk.account)
+            account = self._runtime.account
+            if account.journal.only_reads:
+                await account.journal.lacks_since(account.id)
                 return READABLE
-            await desk.journal.check_writable()
+            await account.journal.check_writable()
         finally:
             self._is_checking = False
         return WRITABLE

@@ -11,9 +11,9 @@ import anyio
 from kros_mcp.errors import ConfirmationError, KrosError, OperationError
 from kros_mcp.krosai import within
 from kros_mcp.operations import moves, policy
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import PERSON, By
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
@@ -54,13 +54,13 @@ class Conclusion:
     """Whether the client turned its prompt down before anybody could read it."""
 
 
-def require_channel(desk: Desk, *, can_ask: bool, code: str) -> None:
+def require_channel(account: Account, *, can_ask: bool, code: str) -> None:
     """Raise where no yes could come about, before anything is proposed.
 
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE`, or `CODE_NOT_USED`.
     """
-    mode = desk.settings.confirmation
+    mode = account.settings.confirmation
     if code and mode is not Confirmation.CONVERSATION:
         raise ConfirmationError(
             f"This server takes no confirmation codes (KROS_CONFIRMATION={mode}); nothing was charged or changed.",
@@ -77,11 +77,13 @@ def require_channel(desk: Desk, *, can_ask: bool, code: str) -> None:
         )
 
 
-async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Request, code: str) -> FoundOperation:
+async def confirmed_by_code(
+    account: Account, operation: Operation | None, request: Request, code: str
+) -> FoundOperation:
     """Find a code right for an operation, or raise.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         operation: The newest operation of this principal for the number that was named.
         request: The settings that came with the code; those left out stand as they were shown.
         code: What the model sent.
@@ -91,7 +93,7 @@ async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Re
     """
     if operation is None:
         raise no_code(None)
-    await check_code(desk.journal, operation, code)
+    await check_code(account.journal, operation, code)
     if _differs(operation.request, request):
         raise ConfirmationError(
             "The settings in this call are not those that the person was asked about; nothing was charged or changed.",
@@ -109,11 +111,11 @@ async def confirmed_by_code(desk: Desk, operation: Operation | None, request: Re
     return FoundOperation(operation, code=code)
 
 
-async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, answering: bool) -> FoundOperation:
+async def choose_channel(account: Account, operation: Operation, *, can_ask: bool, answering: bool) -> FoundOperation:
     """Decide where the person is asked, and note it before the question goes out.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         operation: As proposed now, or earlier.
         can_ask: Whether the client can show a prompt.
         answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
@@ -121,9 +123,9 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
     if operation.state is not State.PROPOSED:
         return FoundOperation(operation)
     unanswered = operation.asked_at is not None and not answering
-    if policy.needs_approver(desk.settings, operation):
+    if policy.needs_approver(account.settings, operation):
         channel = Channel.APPROVER
-    elif desk.settings.confirmation is Confirmation.PROMPT or (can_ask and not unanswered):
+    elif account.settings.confirmation is Confirmation.PROMPT or (can_ask and not unanswered):
         channel = Channel.PROMPT
     else:
         channel = Channel.CODE
@@ -136,15 +138,15 @@ async def choose_channel(desk: Desk, operation: Operation, *, can_ask: bool, ans
         if approver is (current.channel is Channel.APPROVER):
             return asked
         # An approver has hours, a question or a code in the conversation minutes, whichever came first.
-        return replace(asked, expires_at=now + policy.waiting_seconds(desk.settings, approver=approver))
+        return replace(asked, expires_at=now + policy.waiting_seconds(account.settings, approver=approver))
 
     if operation.channel is not channel or operation.asked_at is None:
-        operation = await desk.journal.change(operation.id, put)
+        operation = await account.journal.change(operation.id, put)
     return FoundOperation(operation, ask=channel is Channel.PROMPT and operation.state is State.PROPOSED)
 
 
 async def conclude(
-    desk: Desk,
+    account: Account,
     runner: Runner,
     found: FoundOperation,
     answer: Answer | TurnedDown | None,
@@ -155,7 +157,7 @@ async def conclude(
     """Do what the answer says, and wait for the outcome at most so long.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         runner: Carries acts out.
         found: The operation as this call found it.
         answer: What the person chose; `DECLINED` or `CANCELLED` for a prompt turned down; None if
@@ -168,53 +170,53 @@ async def conclude(
     """
     operation = found.operation
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
-        if isinstance(answer, State) and await _is_unread(desk, operation):
-            return await _ask_without_prompts(desk, operation)
+        if isinstance(answer, State) and await _is_unread(account, operation):
+            return await _ask_without_prompts(account, operation)
         if isinstance(answer, State):
-            return Conclusion(await _turn_down(desk, operation, answer, "The person turned the prompt down."))
+            return Conclusion(await _turn_down(account, operation, answer, "The person turned the prompt down."))
         if answer is not None and not answer.is_yes(operation):
             slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
-            return Conclusion(await _turn_down(desk, operation, State.DECLINED, slip or "The person said no."))
+            return Conclusion(await _turn_down(account, operation, State.DECLINED, slip or "The person said no."))
         if answer is None and not found.code:
-            return Conclusion(operation, code=_code(desk, operation))
+            return Conclusion(operation, code=_code(account, operation))
         runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
     give_up_at = anyio.current_time() + seconds
     ended = await _outcome(runner, operation, seconds, tell)
     return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
 
 
-async def requote(desk: Desk, ended: Operation, *, seconds: float) -> Conclusion:
+async def requote(account: Account, ended: Operation, *, seconds: float) -> Conclusion:
     """After a price that changed, propose the same purchase at the new one; conversation only.
 
     A code goes with it only where the first question went by code: a client that shows prompts is to
     show another. Where nothing can be proposed in `seconds`, the change of price is told alone.
     """
-    if desk.settings.confirmation is not Confirmation.CONVERSATION:
+    if account.settings.confirmation is not Confirmation.CONVERSATION:
         return Conclusion(ended)
     wish = replace(ended.request, inventory_id="")
     try:
         with within(seconds):
-            operation = await PURCHASE.propose(desk, ended.principal, wish, ended.e164)
+            operation = await PURCHASE.propose(account, ended.principal, wish, ended.e164)
     except KrosError:
         return Conclusion(ended)
     if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
         return Conclusion(operation, ended=ended)
-    found = await choose_channel(desk, operation, can_ask=False, answering=False)
-    return Conclusion(found.operation, code=_code(desk, found.operation), ended=ended)
+    found = await choose_channel(account, operation, can_ask=False, answering=False)
+    return Conclusion(found.operation, code=_code(account, found.operation), ended=ended)
 
 
-async def _is_unread(desk: Desk, operation: Operation) -> bool:
+async def _is_unread(account: Account, operation: Operation) -> bool:
     """Whether a prompt that was just turned down cannot have been read, however often it was shown before."""
-    return operation.asked_at is not None and await desk.journal.now() - operation.asked_at < READING_SECONDS
+    return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
 
 
-async def _ask_without_prompts(desk: Desk, operation: Operation) -> Conclusion:
+async def _ask_without_prompts(account: Account, operation: Operation) -> Conclusion:
     """Go on as with a client that shows no prompts."""
-    if desk.settings.confirmation is Confirmation.CONVERSATION:
-        found = await choose_channel(desk, operation, can_ask=False, answering=False)
-        code = _code(desk, found.operation) if found.operation.state is State.PROPOSED else ""
+    if account.settings.confirmation is Confirmation.CONVERSATION:
+        found = await choose_channel(account, operation, can_ask=False, answering=False)
+        code = _code(account, found.operation) if found.operation.state is State.PROPOSED else ""
         return Conclusion(found.operation, code=code, unread=True)
-    await _turn_down(desk, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
+    await _turn_down(account, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
         "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client turned "
         f"it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
@@ -225,8 +227,8 @@ async def _ask_without_prompts(desk: Desk, operation: Operation) -> Conclusion:
     )
 
 
-def _code(desk: Desk, operation: Operation) -> str:
-    return code_for(desk.journal.secret, operation) if operation.channel is Channel.CODE else ""
+def _code(account: Account, operation: Operation) -> str:
+    return code_for(account.journal.secret, operation) if operation.channel is Channel.CODE else ""
 
 
 async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: Tell | None) -> Operation:
@@ -238,11 +240,15 @@ async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: T
         raise
 
 
-async def _turn_down(desk: Desk, operation: Operation, to: TurnedDown, reason: str, *, by: By = PERSON) -> Operation:
+async def _turn_down(
+    account: Account, operation: Operation, to: TurnedDown, reason: str, *, by: By = PERSON
+) -> Operation:
     try:
-        return await desk.change(operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by)
+        return await account.change(
+            operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by
+        )
     except OperationError:
-        return await desk.journal.get(operation.id) or operation
+        return await account.journal.get(operation.id) or operation
 
 
 def _differs(shown: Request, given: Request) -> bool:

@@ -24,8 +24,8 @@ from kros_mcp.errors import (
     SettingsError,
 )
 from kros_mcp.krosai import Written, counted
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import Act, Prepared
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.lease import Lease
 from kros_mcp.operations.model import Operation, Settlement, State
 from kros_mcp.operations.schedule import MOST_REQUESTS, search_after, watch_after
@@ -38,18 +38,18 @@ _SETTLES_AT_ONCE = (KycError, InsufficientBalanceError, AuthenticationError, Per
 """Refusals that come before an order is looked at, so that the account need not be: as the first answer."""
 
 
-async def deliver(desk: Desk, act: Act, operation: Operation, prepared: Prepared, lease: Lease) -> Settlement:
+async def deliver(account: Account, act: Act, operation: Operation, prepared: Prepared, lease: Lease) -> Settlement:
     """Send the one request of an act under the operation's own key, and return what settles it; never raises.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         act: What is done.
         operation: As it was marked as sent.
         prepared: The request.
         lease: Held meanwhile.
     """
     with counted() as cost:
-        settlement = await _delivered(desk, act, operation, prepared, lease)
+        settlement = await _delivered(account, act, operation, prepared, lease)
     if settlement.state is not State.UNKNOWN:
         return settlement
     costly = cost.requests > MOST_REQUESTS // 4  # looked at already, so not to be looked at again at once
@@ -57,15 +57,15 @@ async def deliver(desk: Desk, act: Act, operation: Operation, prepared: Prepared
     return replace(settlement, requests=cost.requests, look_after=look_after)
 
 
-async def _delivered(desk: Desk, act: Act, operation: Operation, prepared: Prepared, lease: Lease) -> Settlement:
+async def _delivered(account: Account, act: Act, operation: Operation, prepared: Prepared, lease: Lease) -> Settlement:
     try:
-        written = await _until_answered(desk, act, operation, prepared, lease)
+        written = await _until_answered(account, act, operation, prepared, lease)
     except _DoneError as exc:
         return exc.settlement
     except (NotSentError, SettingsError, ApiError) as exc:
         # Where that can be seen, look again later whether what was refused has happened all the same.
         watched = isinstance(exc, ApiError) and not act.stood_before(operation)
-        look_after = watch_after(desk.settings.settle_seconds, 0.0) if watched else None
+        look_after = watch_after(account.settings.settle_seconds, 0.0) if watched else None
         return replace(Settlement.after(exc, State.FAILED), look_after=look_after)
     except KrosError as exc:
         return Settlement.after(exc, State.UNKNOWN)
@@ -73,7 +73,7 @@ async def _delivered(desk: Desk, act: Act, operation: Operation, prepared: Prepa
         logger.exception("operation %s: unexpected failure while sending", operation.id)
         return Settlement.after(OutcomeUnknownError("The server failed while waiting for KrosAI."), State.UNKNOWN)
     try:
-        return await act.settle(desk, operation, written, lease.require)
+        return await act.settle(account, operation, written, lease.require)
     except KrosError as exc:
         failure = exc
     except Exception:
@@ -91,7 +91,9 @@ class _DoneError(Exception):
         self.settlement = settlement
 
 
-async def _until_answered(desk: Desk, act: Act, operation: Operation, prepared: Prepared, lease: Lease) -> Written:
+async def _until_answered(
+    account: Account, act: Act, operation: Operation, prepared: Prepared, lease: Lease
+) -> Written:
     """Send until KrosAI has answered: again only what certainly did not leave, and once after a 429.
 
     Raises:
@@ -107,7 +109,7 @@ async def _until_answered(desk: Desk, act: Act, operation: Operation, prepared: 
         try:
             return await prepared.send(lease.require)
         except RateLimitError as exc:
-            await _require_not_done(desk, act, operation, exc, repeated=turned_away is not None)
+            await _require_not_done(account, act, operation, exc, repeated=turned_away is not None)
             wait = exc.retry_after_seconds or pause
             if clock() + wait >= give_up_at:
                 raise
@@ -120,13 +122,15 @@ async def _until_answered(desk: Desk, act: Act, operation: Operation, prepared: 
                 raise turned_away or exc from None
             telemetry.retried(exc)
         except ApiError as exc:
-            await _require_not_done(desk, act, operation, exc, repeated=turned_away is not None)
+            await _require_not_done(account, act, operation, exc, repeated=turned_away is not None)
             raise
         await anyio.sleep(wait)
         pause *= 2
 
 
-async def _require_not_done(desk: Desk, act: Act, operation: Operation, refusal: ApiError, *, repeated: bool) -> None:
+async def _require_not_done(
+    account: Account, act: Act, operation: Operation, refusal: ApiError, *, repeated: bool
+) -> None:
     """Return if a refusal can be believed.
 
     Raises:
@@ -137,7 +141,7 @@ async def _require_not_done(desk: Desk, act: Act, operation: Operation, refusal:
     if definite and not repeated:
         return
     try:
-        look = await act.look(desk, operation)
+        look = await act.look(account, operation)
     except KrosError as exc:
         raise OutcomeUnknownError(
             "KrosAI turned the request away, and could not be read afterwards; whether it acted is not known yet."

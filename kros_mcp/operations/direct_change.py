@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from kros_mcp.errors import InvalidArgumentError, OutcomeUnknownError, TooSlowError
 from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import policy
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import proposal, routing
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.model import Request, new_operation_id
 from kros_mcp.operations.runner import Runner
@@ -24,7 +24,7 @@ class DirectChange:
     deferred: bool = False
 
 
-async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNumber:
+async def require_changeable(account: Account, request: Request, e164: str) -> PhoneNumber:
     """Check a change before anything is written, and read the number as it stands now.
 
     Raises:
@@ -32,21 +32,21 @@ async def require_changeable(desk: Desk, request: Request, e164: str) -> PhoneNu
         OperationError: The number is not owned.
         RefusedError: This server only reads.
     """
-    policy.check_writable(desk.settings)
+    policy.check_writable(account.settings)
     if not routing.names(routing.wanted(request)):
         raise InvalidArgumentError("Nothing to change: give endpoint_id, allow_inbound or allow_outbound.")
-    await proposal.require_endpoint(desk, request.endpoint_id)
-    number = await proposal.require_owned(desk, request.number_id, e164)
-    return await desk.client.get_number(number.id) if e164 else number
+    await proposal.require_endpoint(account, request.endpoint_id)
+    number = await proposal.require_owned(account, request.number_id, e164)
+    return await account.client.get_number(number.id) if e164 else number
 
 
 async def configure(
-    desk: Desk, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float, by: By = SERVER
+    account: Account, runner: Runner, number: PhoneNumber, request: Request, *, seconds: float, by: By = SERVER
 ) -> DirectChange:
     """Apply settings to a number that is not protected, in a task that the server owns.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         runner: Owns the task, so that a client that goes away does not cut it in half.
         number: As `require_changeable` read it.
         request: The settings wanted.
@@ -56,17 +56,17 @@ async def configure(
     target = routing.wanted(request)
 
     async def change() -> DirectChange:
-        await desk.journal.routing_changed(desk.account, number.e164, routing.names(target), by=by)
+        await account.journal.routing_changed(account.id, number.e164, routing.names(target), by=by)
         try:
             with within(_LONGEST_CHANGE_SECONDS):
-                applied = await routing.apply(desk.client, number, target, key=new_operation_id())
+                applied = await routing.apply(account.client, number, target, key=new_operation_id())
         except TooSlowError as exc:
             raise OutcomeUnknownError(
                 "KrosAI did not answer in time; whether it changed the number is not known.",
                 next_step="Call get_phone_number later to see its settings.",
             ) from exc
         finally:
-            desk.changes.of_numbers()
+            account.changes.of_numbers()
         return DirectChange(
             before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred
         )

@@ -12,10 +12,10 @@ import anyio
 from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnknownError, RefusedError
 from kros_mcp.krosai import within
 from kros_mcp.operations import model, moves, policy
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import PREPARE_SECONDS
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.delivery import deliver
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import PERSON, SERVER, By
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.lease import open_lease
@@ -38,12 +38,12 @@ class Yes:
 
 
 async def execute(
-    desk: Desk, operation_id: str, yes: Yes | None, reach: Callable[[Step], None] = lambda _: None
+    account: Account, operation_id: str, yes: Yes | None, reach: Callable[[Step], None] = lambda _: None
 ) -> Operation:
     """Carry one operation out, from its claim to its outcome.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         operation_id: The operation; `proposed` with a yes, or `confirmed` without.
         yes: The yes that was just given, or None if an approver gave it earlier.
         reach: Hears of each step; it must neither wait nor raise.
@@ -56,67 +56,67 @@ async def execute(
         JournalError: Nothing could be written, so nothing was sent.
     """
     since = clock()
-    operation = await _claim(desk, operation_id, yes)
+    operation = await _claim(account, operation_id, yes)
     if operation.state is not State.SENDING:
         return operation
     act = act_of(operation)
     reach(Step.CLAIMED)
-    async with open_lease(desk.journal, operation, since) as lease:
+    async with open_lease(account.journal, operation, since) as lease:
         try:
             with within(PREPARE_SECONDS):
-                prepared = await act.prepare(desk, operation)
+                prepared = await act.prepare(account, operation)
             reach(Step.REREAD)
             since = clock()
-            operation = await desk.journal.change(
+            operation = await account.journal.change(
                 operation.id,
                 lambda current, now: moves.mark_sent(current, now, token=lease.token, snapshot=prepared.snapshot),
             )
         except KrosError as exc:
-            return await _settle(desk, operation, Settlement.after(exc, State.FAILED))
+            return await _settle(account, operation, Settlement.after(exc, State.FAILED))
         lease.renewed(since)
         reach(Step.SENDING)
-        settlement = await deliver(desk, act, operation, prepared, lease)
-        operation = await _settle_surely(desk, operation, settlement)
+        settlement = await deliver(account, act, operation, prepared, lease)
+        operation = await _settle_surely(account, operation, settlement)
     if operation.state is State.DONE:
         reach(Step.DONE)
-    return await act.finish(desk, operation)
+    return await act.finish(account, operation)
 
 
-async def _claim(desk: Desk, operation_id: str, yes: Yes | None) -> Operation:
-    operation = await desk.journal.get(operation_id)
-    if operation is None or operation.account != desk.account:
+async def _claim(account: Account, operation_id: str, yes: Yes | None) -> Operation:
+    operation = await account.journal.get(operation_id)
+    if operation is None or operation.account != account.id:
         raise missing(operation_id)
-    own = desk.limits_of(operation.principal)
+    own = account.limits_of(operation.principal)
     run_rate = None
     act = act_of(operation)
-    if operation.action.charges and policy.needs_run_rate(desk.settings, operation.limits, own):
+    if operation.action.charges and policy.needs_run_rate(account.settings, operation.limits, own):
         with within(PREPARE_SECONDS):
-            run_rate = await read_run_rate(desk)
+            run_rate = await read_run_rate(account)
 
     def claim(current: Operation, now: float, books: Books) -> Operation:
         waits_for = State.CONFIRMED if yes is None else State.PROPOSED
         if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
             raise model.past(current)
         try:
-            _require_right(desk, current)
-            if yes is not None and policy.needs_approver(desk.settings, current):
+            _require_right(account, current)
+            if yes is not None and policy.needs_approver(account.settings, current):
                 raise _needs_approver(current)
-            act.check(desk.settings, current, books, run_rate, own)
+            act.check(account.settings, current, books, run_rate, own)
         except RefusedError as exc:
             return moves.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
-        reserved = policy.reserved_cents(desk.settings, current)
+        reserved = policy.reserved_cents(account.settings, current)
         return moves.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
 
-    since = (run_rate.read_at if run_rate else await desk.journal.now()) - policy.LISTING_LAG_SECONDS
+    since = (run_rate.read_at if run_rate else await account.journal.now()) - policy.LISTING_LAG_SECONDS
     by = SERVER if yes is None else PERSON if yes.by == PERSON.channel else By(operation.principal, "code")
-    operation = await desk.journal.claim(operation_id, claim, committed_since=since, by=by)
-    desk.changes.of(operation)
+    operation = await account.journal.claim(operation_id, claim, committed_since=since, by=by)
+    account.changes.of(operation)
     return operation
 
 
-def _require_right(desk: Desk, operation: Operation) -> None:
+def _require_right(account: Account, operation: Operation) -> None:
     """Raise where who asked may not do it any more; what this server cannot know is left to one that can."""
-    right = desk.right_to(operation)
+    right = account.right_to(operation)
     if right is Right.UNKNOWN:
         raise OperationError(
             "Who asked for this is not known to this server; nothing was charged or changed.", code="NOT_PERMITTED"
@@ -137,22 +137,24 @@ def _needs_approver(operation: Operation) -> RefusedError:
     )
 
 
-async def _settle(desk: Desk, operation: Operation, settlement: Settlement) -> Operation:
+async def _settle(account: Account, operation: Operation, settlement: Settlement) -> Operation:
     """Write the outcome down; if another process has taken over, its word stands."""
     token = operation.token
     try:
-        return await desk.change(operation.id, lambda current, now: moves.settle(current, now, settlement, token=token))
+        return await account.change(
+            operation.id, lambda current, now: moves.settle(current, now, settlement, token=token)
+        )
     except OperationError:
         logger.warning("operation %s: taken over by another process before it was settled", operation.id)
-        return await desk.journal.get(operation.id) or operation
+        return await account.journal.get(operation.id) or operation
 
 
-async def _settle_surely(desk: Desk, operation: Operation, settlement: Settlement) -> Operation:
+async def _settle_surely(account: Account, operation: Operation, settlement: Settlement) -> Operation:
     """Settle after sending; a journal that fails now is tried again, and never called unspent."""
     for pause in SETTLE_PAUSES_SECONDS:
         await anyio.sleep(pause)
         try:
-            return await _settle(desk, operation, settlement)
+            return await _settle(account, operation, settlement)
         except JournalError as exc:
             logger.warning("operation %s: outcome not yet written: %s", operation.id, exc.message)
     raise OutcomeUnknownError(

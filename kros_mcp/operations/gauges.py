@@ -5,7 +5,7 @@ from typing import Final
 import anyio
 
 from kros_mcp import telemetry
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 
 LOOK_EVERY_SECONDS: Final = 10.0
 _SHORT: Final = 8
@@ -16,11 +16,11 @@ class Gauges:
     """Looks into the journal every ten seconds, where anybody has configured metrics.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, account: Account) -> None:
+        self._account = account
         self._next_at = 0.0
 
     async def look(self) -> None:
@@ -32,7 +32,7 @@ class Gauges:
         if not telemetry.is_counting() or anyio.current_time() < self._next_at:
             return
         self._next_at = anyio.current_time() + LOOK_EVERY_SECONDS
-        journal, account, settings = self._desk.journal, self._desk.account, self._desk.settings
+        journal, account, settings = self._account.journal, self._account.id, self._account.settings
         now = await journal.now()
         books = await journal.books(account, "", committed_since=now)
         counts = await journal.open_counts(account)

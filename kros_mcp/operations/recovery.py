@@ -12,9 +12,9 @@ import anyio
 
 from kros_mcp.krosai import counted
 from kros_mcp.operations import moves, schedule
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base
 from kros_mcp.operations.acts.by_action import act_of
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Operation, Settlement, State
 
@@ -23,22 +23,22 @@ _LOOKING_SECONDS = 60.0
 """For how long a look is left to the process that has begun it."""
 
 
-async def recover(desk: Desk) -> tuple[Operation, ...]:
+async def recover(account: Account) -> tuple[Operation, ...]:
     """Take over what a stopped or frozen process of this account left in flight.
 
     Returns:
         What needs attention then; what was just found failed needs none any more.
     """
-    now = await desk.journal.now()
-    due = await desk.journal.due(desk.account)
+    now = await account.journal.now()
+    due = await account.journal.due(account.id)
     for operation in due:
         if moves.is_abandoned(operation, now):
-            await desk.change(operation.id, moves.recover)
+            await account.change(operation.id, moves.recover)
     abandoned = any(moves.is_abandoned(operation, now) for operation in due)
-    return await desk.journal.due(desk.account) if abandoned else due
+    return await account.journal.due(account.id) if abandoned else due
 
 
-async def reconcile(desk: Desk, operation: Operation) -> Operation:
+async def reconcile(account: Account, operation: Operation) -> Operation:
     """Ask KrosAI how an unknown operation ended; at most once per two seconds, and as `schedule.may_search` says.
 
     Returns:
@@ -49,13 +49,13 @@ async def reconcile(desk: Desk, operation: Operation) -> Operation:
     """
     if operation.state is not State.UNKNOWN:
         return operation
-    claimed = await _take_turn(desk, operation)
+    claimed = await _take_turn(account, operation)
     if claimed is None:
         return operation
     settlement: Settlement | None = None
     with counted() as cost:
         try:
-            settlement = await _settlement(desk, claimed)
+            settlement = await _settlement(account, claimed)
         finally:
 
             def note(current: Operation, now: float) -> Operation:
@@ -67,11 +67,11 @@ async def reconcile(desk: Desk, operation: Operation) -> Operation:
                 return noted if settlement is None else moves.settle(noted, now, settlement, token=claimed.token)
 
             with anyio.CancelScope(shield=True):  # a look that took too long must not be begun anew at once
-                settled = await desk.change(claimed.id, note)
+                settled = await account.change(claimed.id, note)
     return settled
 
 
-async def watch(desk: Desk, operation: Operation) -> Operation:
+async def watch(account: Account, operation: Operation) -> Operation:
     """Look again at what was sent and is settled, and correct what KrosAI shows to be otherwise.
 
     Returns:
@@ -80,15 +80,15 @@ async def watch(desk: Desk, operation: Operation) -> Operation:
     Raises:
         KrosaiError: KrosAI could not be read; what was told stands.
     """
-    taken = await _take_watch(desk, operation)
+    taken = await _take_watch(account, operation)
     if taken is None:
         return operation
-    age = await base.age(desk, taken)
-    again = schedule.watch_after(desk.settings.settle_seconds, age)
+    age = await base.age(account, taken)
+    again = schedule.watch_after(account.settings.settle_seconds, age)
     found: Move | None = None
     with counted() as cost:
         try:
-            found = await _watched(desk, taken, last=again is None)
+            found = await _watched(account, taken, last=again is None)
         finally:
 
             def note(current: Operation, now: float) -> Operation:
@@ -99,31 +99,31 @@ async def watch(desk: Desk, operation: Operation) -> Operation:
                 return noted if found is None else found(noted, now)
 
             with anyio.CancelScope(shield=True):
-                settled = await desk.change(taken.id, note)
+                settled = await account.change(taken.id, note)
     return settled
 
 
-async def _take_watch(desk: Desk, operation: Operation) -> Operation | None:
+async def _take_watch(account: Account, operation: Operation) -> Operation | None:
     """Note that this process looks now; None if another one does, or it is not time yet."""
 
     def may(current: Operation, now: float) -> bool:
         return current.look_at is not None and current.look_at <= now
 
-    return await _take(desk, operation, may)
+    return await _take(account, operation, may)
 
 
-async def _take_turn(desk: Desk, operation: Operation) -> Operation | None:
+async def _take_turn(account: Account, operation: Operation) -> Operation | None:
     """Note that KrosAI is being asked now; None if it was asked just before, or too often to be asked again yet."""
 
     def may(current: Operation, now: float) -> bool:
         recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
         return not recently and schedule.may_search(current, now)
 
-    return await _take(desk, operation, may, lambda current, now: replace(current, checked_at=now))
+    return await _take(account, operation, may, lambda current, now: replace(current, checked_at=now))
 
 
 async def _take(
-    desk: Desk,
+    account: Account,
     operation: Operation,
     may: Callable[[Operation, float], bool],
     noting: Move = lambda current, _: current,
@@ -136,38 +136,38 @@ async def _take(
         taken = current.state is operation.state and may(current, now)
         return replace(noting(current, now), look_at=now + _LOOKING_SECONDS) if taken else current
 
-    current = await desk.journal.change(operation.id, note)
+    current = await account.journal.change(operation.id, note)
     return current if taken else None
 
 
-async def _settlement(desk: Desk, operation: Operation) -> Settlement | None:
+async def _settlement(account: Account, operation: Operation) -> Settlement | None:
     """Find out how an unknown operation ended; None if that is not known yet."""
-    act, late = act_of(operation), await _late_enough(desk, operation)
-    begun = await desk.journal.now()
-    look = await act.look(desk, operation, late=late)
+    act, late = act_of(operation), await _late_enough(account, operation)
+    begun = await account.journal.now()
+    look = await act.look(account, operation, late=late)
     if look.settlement is not None or not late or not look.conclusive:
         return look.settlement
-    return await act.not_done(desk, operation, look, begun=begun)
+    return await act.not_done(account, operation, look, begun=begun)
 
 
-async def _late_enough(desk: Desk, operation: Operation) -> bool:
-    return operation.sent_at is not None and await base.age(desk, operation) > desk.settings.settle_seconds
+async def _late_enough(account: Account, operation: Operation) -> bool:
+    return operation.sent_at is not None and await base.age(account, operation) > account.settings.settle_seconds
 
 
-async def _watched(desk: Desk, operation: Operation, *, last: bool) -> Move:
+async def _watched(account: Account, operation: Operation, *, last: bool) -> Move:
     """Return what a look makes of an operation that is done or failed."""
     if operation.state is State.FAILED:
-        return await _watched_failure(desk, operation)
-    return await act_of(operation).watch(desk, operation, last=last)
+        return await _watched_failure(account, operation)
+    return await act_of(operation).watch(account, operation, last=last)
 
 
-async def _watched_failure(desk: Desk, operation: Operation) -> Move:
+async def _watched_failure(account: Account, operation: Operation) -> Move:
     """Look after an act that was called not done; what shows it done corrects that."""
     act = act_of(operation)
-    seen = (await act.look(desk, operation, late=True)).settlement
+    seen = (await act.look(account, operation, late=True)).settlement
     if seen is None:
         return base.nothing_new
-    later = await base.later_acts(desk, operation)
+    later = await base.later_acts(account, operation)
     if any(other.state is State.DONE for other in later):  # it may have done what is seen
         return base.no_more_looks
     if later:

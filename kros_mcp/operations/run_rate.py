@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from kros_mcp.krosai import OwnedList, PhoneNumber, read_all_owned, read_each, read_each_in_time, read_owned_in_time
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.policy import Books, RunRate, others_committed
 
 _FOR_KROSAI: Final = 0.9
@@ -22,7 +22,7 @@ _INCOMPLETE_AGES: Final = 5.0
 _Details = Mapping[str, PhoneNumber | None]
 
 
-async def read_run_rate(desk: Desk) -> RunRate:
+async def read_run_rate(account: Account) -> RunRate:
     """Read the monthly prices of all owned numbers that have not ended, and who bought them.
 
     Lists may leave the price out; such a number is read by itself.
@@ -30,13 +30,13 @@ async def read_run_rate(desk: Desk) -> RunRate:
     Raises:
         KrosError: A number could not be read.
     """
-    read_at = await desk.journal.now()
-    owned = await read_all_owned(desk.client)
-    details = await read_each(desk.client, _without_price(owned.numbers))
-    return await _run_rate(desk, owned, details, complete=owned.complete, read_at=read_at)
+    read_at = await account.journal.now()
+    owned = await read_all_owned(account.client)
+    details = await read_each(account.client, _without_price(owned.numbers))
+    return await _run_rate(account, owned, details, complete=owned.complete, read_at=read_at)
 
 
-async def read_run_rate_in_time(desk: Desk, *, seconds: float) -> RunRate | None:
+async def read_run_rate_in_time(account: Account, *, seconds: float) -> RunRate | None:
     """Read as much of the run rate as KrosAI tells in that time; None if that is nothing.
 
     It is good to be shown, not to hold a cap against. What was not read has no price, and makes it incomplete.
@@ -45,14 +45,14 @@ async def read_run_rate_in_time(desk: Desk, *, seconds: float) -> RunRate | None
         JournalError: The journal cannot be used.
     """
     until = anyio.current_time() + seconds
-    read_at = await desk.journal.now()
-    owned = await read_owned_in_time(desk.client, seconds=seconds)
+    read_at = await account.journal.now()
+    owned = await read_owned_in_time(account.client, seconds=seconds)
     if not owned.numbers and not owned.complete:
         return None
     wanted = _without_price(owned.numbers)
-    details = await read_each_in_time(desk.client, wanted, seconds=until - anyio.current_time())
+    details = await read_each_in_time(account.client, wanted, seconds=until - anyio.current_time())
     complete = owned.complete and len(details) == len(wanted)
-    return await _run_rate(desk, owned, details, complete=complete, read_at=read_at)
+    return await _run_rate(account, owned, details, complete=complete, read_at=read_at)
 
 
 def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
@@ -77,7 +77,9 @@ def _without_price(numbers: Sequence[PhoneNumber]) -> list[str]:
     return [number.id for number in _living(numbers) if number.monthly_cents is None]
 
 
-async def _run_rate(desk: Desk, owned: OwnedList, details: _Details, *, complete: bool, read_at: float) -> RunRate:
+async def _run_rate(
+    account: Account, owned: OwnedList, details: _Details, *, complete: bool, read_at: float
+) -> RunRate:
     live = _living(owned.numbers)
     e164s = [number.e164 for number in live]
     read = (details.get(number.id) or number for number in live)
@@ -87,7 +89,7 @@ async def _run_rate(desk: Desk, owned: OwnedList, details: _Details, *, complete
         prices=(*prices, *((name, None) for name in owned.unreadable)),
         complete=complete,
         read_at=read_at,
-        buyers=await desk.journal.buyers(desk.account, e164s),
+        buyers=await account.journal.buyers(account.id, e164s),
         currencies=frozenset(currency for currency in currencies if currency),
     )
 
@@ -112,12 +114,12 @@ class RunRates:
     """Reads the run rate for whoever shows it, one reading at a time.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         clock: Seconds that only go forward.
     """
 
-    def __init__(self, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
-        self._desk = desk
+    def __init__(self, account: Account, clock: Callable[[], float] = time.monotonic) -> None:
+        self._account = account
         self._clock = clock
         self._lock = anyio.Lock()
         self._kept: _Kept | None = None
@@ -148,5 +150,5 @@ class RunRates:
 
     async def _read(self, seconds: float) -> _Kept:
         began = self._clock()
-        rate = await read_run_rate_in_time(self._desk, seconds=seconds)
+        rate = await read_run_rate_in_time(self._account, seconds=seconds)
         return _Kept(rate, began, self._clock())

@@ -16,8 +16,8 @@ from kros_mcp import telemetry
 from kros_mcp.errors import InternalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import within
 from kros_mcp.operations import moves, recovery
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase_routing import finish_purchase
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.gauges import Gauges
 from kros_mcp.operations.journal import of_earlier
@@ -67,16 +67,16 @@ class Run:
 class Runner:
     """Starts acts, waits for them, and attends to what other processes or earlier ones left."""
 
-    def __init__(self, desk: Desk, tasks: TaskGroup) -> None:
+    def __init__(self, account: Account, tasks: TaskGroup) -> None:
         self.looked_round = anyio.Event()
         """Set once what was left of earlier acts has been looked after."""
-        self._desk = desk
+        self._account = account
         self._tasks = tasks
         self._runs: dict[str, Run] = {}
         self._closing = False
         self._attended: dict[str, anyio.Event] = {}
         self._limiter = anyio.CapacityLimiter(_ATTENDED_AT_ONCE)
-        self._gauges = Gauges(desk)
+        self._gauges = Gauges(account)
         self._expire_at = 0.0
         self._pauses: dict[str, tuple[float, float]] = {}
         """By operation that could not be carried out or finished: when to try again, and the pause before that."""
@@ -132,7 +132,7 @@ class Runner:
 
     async def ask(self, operation: Operation, *, within_seconds: float = ASK_SECONDS) -> Operation:
         """Reconcile an unknown operation now; unknown it stays if KrosAI cannot be read in time."""
-        if operation.state is not State.UNKNOWN or operation.id in self._runs or self._desk.journal.only_reads:
+        if operation.state is not State.UNKNOWN or operation.id in self._runs or self._account.journal.only_reads:
             return operation
         attended = self._attended.get(operation.id)
         if attended is None:
@@ -199,26 +199,26 @@ class Runner:
             await anyio.sleep(ATTEND_EVERY_SECONDS)
             # By now a client that has just started the server has its answer to `initialize`.
             with suppress(KrosError):
-                self._desk.client.warm_up()
+                self._account.client.warm_up()
 
     async def _look_round(self) -> None:
         # Where nothing can be written, what is left is another server's to look after.
-        due = () if self._desk.journal.only_reads else await recovery.recover(self._desk)
-        now = await self._desk.journal.now()
+        due = () if self._account.journal.only_reads else await recovery.recover(self._account)
+        now = await self._account.journal.now()
         for operation in due:
             if operation.id in self._runs or operation.id in self._attended or self._closing:
                 continue
             if operation.state is State.CONFIRMED:
-                is_ours = self._desk.right_to(operation) is not Right.UNKNOWN  # else it is another server's
-                if is_ours and not self._desk.settings.read_only and not self._pausing(operation.id):
+                is_ours = self._account.right_to(operation) is not Right.UNKNOWN  # else it is another server's
+                if is_ours and not self._account.settings.read_only and not self._pausing(operation.id):
                     self.start(operation.id, None)
             elif self._wants_attention(operation, now):
                 self._attended[operation.id] = anyio.Event()
                 self._tasks.start_soon(self._attend_to, operation)
-        await self._desk.changes.look_round(self._desk.journal)
-        if not self._desk.journal.only_reads and anyio.current_time() >= self._expire_at:
+        await self._account.changes.look_round(self._account.journal)
+        if not self._account.journal.only_reads and anyio.current_time() >= self._expire_at:
             self._expire_at = anyio.current_time() + EXPIRE_EVERY_SECONDS
-            await self._desk.journal.expire(self._desk.account)
+            await self._account.journal.expire(self._account.id)
         await self._gauges.look()
 
     def close(self) -> None:
@@ -261,17 +261,17 @@ class Runner:
         """Look whether what was told still holds, and finish the settings of a purchase that does."""
         if operation.look_at is not None:
             with within(ASK_SECONDS):
-                operation = await recovery.watch(self._desk, operation)
+                operation = await recovery.watch(self._account, operation)
         if operation.settings_pending and not self._pausing(operation.id):
-            operation = await finish_purchase(self._desk, operation)
+            operation = await finish_purchase(self._account, operation)
             if operation.settings_pending:
                 self._pause(operation.id, _LONGEST_FINISHING_PAUSE_SECONDS)
 
     async def _reconciled(self, operation: Operation) -> Operation:
         """Ask KrosAI how it ended; a purchase that turns out done has nobody else to finish its settings."""
-        settled = await recovery.reconcile(self._desk, operation)
+        settled = await recovery.reconcile(self._account, operation)
         if settled.state is State.DONE and settled.settings_pending and not self._closing:
-            self._tasks.start_soon(finish_purchase, self._desk, settled)
+            self._tasks.start_soon(finish_purchase, self._account, settled)
         return settled
 
     def _pausing(self, operation_id: str) -> bool:
@@ -301,7 +301,7 @@ class Runner:
     async def _executed(self, operation_id: str, yes: Yes | None, steps: Steps) -> Operation:
         """Carry it out; if somebody else has, or it has ended before, answer it as it stands."""
         try:
-            return await execute(self._desk, operation_id, yes, steps.reach)
+            return await execute(self._account, operation_id, yes, steps.reach)
         except OperationError as exc:
             if exc.code != "TOO_LATE":
                 raise
@@ -310,17 +310,17 @@ class Runner:
     async def _read(self, operation_id: str) -> Operation:
         """Read an operation that exists; a journal that cannot be read now says nothing of its outcome."""
         with of_earlier(operation_id):
-            operation = await self._desk.journal.get(operation_id)
+            operation = await self._account.journal.get(operation_id)
         assert operation is not None  # noqa: S101 - rows are never deleted
         return operation
 
 
 @asynccontextmanager
-async def open_runner(desk: Desk) -> AsyncIterator[Runner]:
+async def open_runner(account: Account) -> AsyncIterator[Runner]:
     """Run the attendant; on leaving, wait a bounded time for what is being sent."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        runner = Runner(desk, tasks)
+        runner = Runner(account, tasks)
         tasks.start_soon(runner.attend)
         try:
             yield runner

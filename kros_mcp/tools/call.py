@@ -10,7 +10,7 @@ import anyio
 from mcp.server.mcpserver import Context
 from mcp.types.version import is_version_at_least
 
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.progress import Step, Tell
@@ -33,7 +33,7 @@ class Runtime:
     """
 
     settings: Settings
-    desk: Desk
+    account: Account
     runner: Runner
     rates: RunRates
     completer: Completer
@@ -119,8 +119,8 @@ async def find_own(here: Runtime, operation_id: str) -> Operation | None:
     Raises:
         JournalError: The journal cannot be used.
     """
-    operation = await here.desk.journal.get(operation_id)
-    if operation is None or (operation.account, operation.principal) != (here.desk.account, calling_principal(here)):
+    operation = await here.account.journal.get(operation_id)
+    if operation is None or (operation.account, operation.principal) != (here.account.id, calling_principal(here)):
         return None
     return operation
 

@@ -11,7 +11,7 @@ import anyio
 
 from kros_mcp import numbering
 from kros_mcp.krosai import CallEndpoint, PhoneNumber, within
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.tools.caller import may_use
@@ -55,12 +55,12 @@ class Completer:
     """Completes the arguments of the prompts and of the operations' resource.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         seconds: How long an answer may take.
     """
 
-    def __init__(self, desk: Desk, seconds: float) -> None:
-        self._desk = desk
+    def __init__(self, account: Account, seconds: float) -> None:
+        self._account = account
         self._seconds = seconds
         self._numbers: Kept[tuple[PhoneNumber, ...]] = Kept(self._read_numbers)
         self._endpoints: Kept[tuple[CallEndpoint, ...]] = Kept(self._read_endpoints)
@@ -89,8 +89,8 @@ class Completer:
             return await offer(begun.strip()[:_LONGEST].lower(), principal)
 
     async def _countries(self, begun: str, principal: str) -> list[str]:
-        everybodys = self._desk.settings.allowed_countries
-        limits = self._desk.limits_of(principal)
+        everybodys = self._account.settings.allowed_countries
+        limits = self._account.limits_of(principal)
         own = limits.allowed_countries if limits else ()
         return [
             country
@@ -107,13 +107,13 @@ class Completer:
         return [one.id for one in endpoints if begun in one.id.lower() or begun in (one.name or "").lower()]
 
     async def _operation_ids(self, begun: str, principal: str) -> list[str]:
-        since = await self._desk.journal.now() - _RECENT_SECONDS
-        wanted = Filter(account=self._desk.account, principal=principal, since=since)
-        recent = await self._desk.journal.list_operations(wanted, limit=_RECENT)
+        since = await self._account.journal.now() - _RECENT_SECONDS
+        wanted = Filter(account=self._account.id, principal=principal, since=since)
+        recent = await self._account.journal.list_operations(wanted, limit=_RECENT)
         return [operation.id for operation in recent if begun in operation.id]
 
     async def _read_numbers(self) -> tuple[PhoneNumber, ...]:
-        return (await self._desk.client.list_owned(limit=MOST)).items
+        return (await self._account.client.list_owned(limit=MOST)).items
 
     async def _read_endpoints(self) -> tuple[CallEndpoint, ...]:
-        return (await self._desk.client.list_endpoints(limit=MOST)).items
+        return (await self._account.client.list_endpoints(limit=MOST)).items

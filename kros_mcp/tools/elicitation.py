@@ -47,8 +47,8 @@ async def purchase_proposal(
     """Find or store the purchase that is asked for."""
     if inventory_id and e164:
         raise InvalidArgumentError("Give either inventory_id or e164, not both.")
-    desk = runtime(ctx).desk
-    seen = bool(e164) and desk.inventory.seen(e164=e164) is not None
+    account = runtime(ctx).account
+    seen = bool(e164) and account.inventory.seen(e164=e164) is not None
     if not inventory_id and not (e164 and (type or seen or confirmation_code)):
         raise InvalidArgumentError("Give inventory_id from a search; or else e164 together with country and type.")
     request = Request(
@@ -59,33 +59,33 @@ async def purchase_proposal(
         allow_inbound=allow_inbound,
         allow_outbound=allow_outbound,
     )
-    require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
+    require_channel(account, can_ask=can_ask(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
-            identity = desk.identity(principal(ctx), PURCHASE.action)
+            identity = account.identity(principal(ctx), PURCHASE.action)
             with of_earlier():
-                found = await desk.journal.find(identity, e164=e164, inventory_id=inventory_id)
-                if found is None and (sighting := desk.inventory.seen(inventory_id=inventory_id)) is not None:
+                found = await account.journal.find(identity, e164=e164, inventory_id=inventory_id)
+                if found is None and (sighting := account.inventory.seen(inventory_id=inventory_id)) is not None:
                     # KrosAI may have given the number another id since, under which it was proposed.
-                    found = await desk.journal.find(identity, e164=sighting.e164)
-                return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await PURCHASE.propose(desk, principal(ctx), request, e164)
+                    found = await account.journal.find(identity, e164=sighting.e164)
+                return await confirmed_by_code(account, found, request, confirmation_code)
+        operation = await PURCHASE.propose(account, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
 
 async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> FoundOperation:
     """Find or store the release that is asked for."""
-    desk = runtime(ctx).desk
+    account = runtime(ctx).account
     e164, opaque_id = e164_or_id(number_id)
     request = Request(number_id=opaque_id, permanent=permanent)
-    require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
+    require_channel(account, can_ask=can_ask(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
-            identity = desk.identity(principal(ctx), RELEASE.action)
+            identity = account.identity(principal(ctx), RELEASE.action)
             with of_earlier():
-                found = await desk.journal.find(identity, e164=e164, number_id=opaque_id)
-                return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await RELEASE.propose(desk, principal(ctx), request, e164)
+                found = await account.journal.find(identity, e164=e164, number_id=opaque_id)
+                return await confirmed_by_code(account, found, request, confirmation_code)
+        operation = await RELEASE.propose(account, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
 
@@ -98,7 +98,7 @@ async def configuration_proposal(
     confirmation_code: str,
 ) -> FoundOperation | PhoneNumber:
     """Find or store the change of a protected number; any other number is answered as it stands now."""
-    desk = runtime(ctx).desk
+    account = runtime(ctx).account
     e164, opaque_id = e164_or_id(number_id)
     request = Request(
         number_id=opaque_id,
@@ -107,16 +107,16 @@ async def configuration_proposal(
         allow_outbound=flag(allow_outbound),
     )
     with within(current_call.get().seconds_left):
-        number = await direct_change.require_changeable(desk, request, e164)
-        if number.e164 not in desk.settings.protected_numbers:
+        number = await direct_change.require_changeable(account, request, e164)
+        if number.e164 not in account.settings.protected_numbers:
             return number
-        require_channel(desk, can_ask=can_ask(ctx), code=confirmation_code)
+        require_channel(account, can_ask=can_ask(ctx), code=confirmation_code)
         if confirmation_code:
-            identity = desk.identity(principal(ctx), CONFIGURATION.action)
+            identity = account.identity(principal(ctx), CONFIGURATION.action)
             with of_earlier():
-                found = await desk.journal.find(identity, e164=number.e164)
-                return await confirmed_by_code(desk, found, request, confirmation_code)
-        operation = await CONFIGURATION.propose(desk, principal(ctx), request, number)
+                found = await account.journal.find(identity, e164=number.e164)
+                return await confirmed_by_code(account, found, request, confirmation_code)
+        operation = await CONFIGURATION.propose(account, principal(ctx), request, number)
     return await _put(ctx, operation)
 
 
@@ -171,7 +171,7 @@ async def _put(ctx: ToolContext, operation: Operation) -> FoundOperation:
             call.take_prompt_back("stopping")
         if (stream := current_stream.get()) is not None:
             stream.when_over(lambda: call.take_prompt_back("left"))
-    return await choose_channel(here.desk, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
+    return await choose_channel(here.account, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
 
 
 def _ask(ctx: ToolContext, found: FoundOperation, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:

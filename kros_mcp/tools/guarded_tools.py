@@ -84,7 +84,7 @@ async def buy_phone_number(
     here = runtime(ctx)
     conclusion = await _conclude(ctx, found, answer)
     if conclusion.operation.error_code == "PRICE_CHANGED":
-        conclusion = await requote(here.desk, conclusion.operation, seconds=current_call.get().seconds_left)
+        conclusion = await requote(here.account, conclusion.operation, seconds=current_call.get().seconds_left)
     return results.answer(outcomes.concluded(conclusion, here.settings))
 
 
@@ -133,7 +133,7 @@ async def configure_phone_number(
         allow_outbound=flag(allow_outbound),
     )
     change = await direct_change.configure(
-        here.desk,
+        here.account,
         here.runner,
         found,
         request,
@@ -149,7 +149,7 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     operation = await own_operation(ctx, operation_id)
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
-            operation = await here.desk.change(operation_id, _withdraw, by=By(operation.principal, "tool"))
+            operation = await here.account.change(operation_id, _withdraw, by=By(operation.principal, "tool"))
     return results.answer(outcomes.acted(operation, here.settings))
 
 
@@ -163,4 +163,4 @@ async def _conclude(ctx: ToolContext, found: FoundOperation, result: Elicitation
     if found.ask:
         call.person_answered()
     seconds, tell = call.seconds_left, progress(ctx)
-    return await conclude(here.desk, here.runner, found, chosen(result), seconds=seconds, tell=tell)
+    return await conclude(here.account, here.runner, found, chosen(result), seconds=seconds, tell=tell)

@@ -38,7 +38,7 @@ async def list_phone_numbers(
     ctx: ToolContext, status: Status = "", country: Country = "", limit: Limit20 = 20, offset: Offset = 0
 ) -> Annotated[CallToolResult, results.OwnedNumbers]:
     """List the account's phone numbers."""
-    client = runtime(ctx).desk.client
+    client = runtime(ctx).account.client
 
     async def read(size: int, start: int) -> Page[PhoneNumber]:
         return await client.list_owned(status=status, country=country, limit=size, offset=start)
@@ -59,17 +59,17 @@ async def list_phone_numbers(
 
 async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[CallToolResult, results.NumberDetails]:
     """Show one owned number: routing, status, monthly price. SIP secrets are never included."""
-    desk = runtime(ctx).desk
+    account = runtime(ctx).account
     with within(current_call.get().seconds_left):
         e164, opaque_id = e164_or_id(number_id)
-        number = await require_owned(desk, opaque_id, e164)
+        number = await require_owned(account, opaque_id, e164)
         if e164:
-            number = (await find_owned(desk.client, number_id=number.id)).number or number
+            number = (await find_owned(account.client, number_id=number.id)).number or number
     shown = results.owned(number)
     fields = list(number.sip.fields) if number.sip else []
     sip = " SIP credentials exist; the person can see them with kros-mcp sip at a terminal." if fields else ""
     routed = f"goes to endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "goes to no endpoint"
-    monthly = show_cents(number.monthly_cents, desk.settings.currency)
+    monthly = show_cents(number.monthly_cents, account.settings.currency)
     cost = "its monthly price is not stated" if number.monthly_cents is None else f"it costs {monthly} a month"
     return results.answer(
         results.NumberDetails(
@@ -89,15 +89,17 @@ async def search_phone_numbers(
     offset: Offset = 0,
 ) -> Annotated[CallToolResult, results.AvailableNumbers]:
     """Search numbers for sale in one country, with prices in cents. Costs nothing."""
-    desk = runtime(ctx).desk
+    account = runtime(ctx).account
     with within(current_call.get().seconds_left):
-        page = await desk.inventory.search(country=country, type=type, area_code=area_code, limit=limit, offset=offset)
+        page = await account.inventory.search(
+            country=country, type=type, area_code=area_code, limit=limit, offset=offset
+        )
     first = ""
     what = f"{type.replace('_', '-')} number" if type else "number"
     place = f" with area code {area_code}" if area_code else ""
     further = f" among those read so far; more follow from offset {page.next_offset}" if page.next_offset else ""
     if page.items:
-        item, currency = results.available(page.items[0]), desk.settings.currency
+        item, currency = results.available(page.items[0]), account.settings.currency
         cost = show_price(item.due_now_cents, item.monthly_cents, currency)
         count = _count(len(page.items), what)
         first = f"{count} for sale in {country}{place} shown. The first is {item.spoken}, {cost}."
@@ -116,7 +118,7 @@ async def list_endpoints(
 ) -> Annotated[CallToolResult, results.Endpoints]:
     """List where calls can be routed, to find the endpoint_id of, say, the support agent."""
     with within(current_call.get().seconds_left):
-        page = await runtime(ctx).desk.client.list_endpoints(limit=limit, offset=offset)
+        page = await runtime(ctx).account.client.list_endpoints(limit=limit, offset=offset)
     # The reference documents no paging for endpoints: a list longer than asked for is the whole of it.
     items = page.items[:limit] if page.received <= limit else page.items[offset : offset + limit]
     total = page.received if page.received > limit else page.total
@@ -137,13 +139,13 @@ async def list_endpoints(
 
 async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Spending]:
     """Show spending limits, what was spent in 24 hours, and what owned numbers cost a month."""
-    here, desk = runtime(ctx), runtime(ctx).desk
-    settings = desk.settings
+    here, account = runtime(ctx), runtime(ctx).account
+    settings = account.settings
     read = await here.rates.now(seconds=current_call.get().seconds_left, oldest_seconds=_RATE_OLDEST_SECONDS)
-    rate = read or RunRate(prices=(), complete=False, read_at=await desk.journal.now())
-    books = await desk.journal.books(desk.account, principal(ctx), committed_since=rate.read_at)
+    rate = read or RunRate(prices=(), complete=False, read_at=await account.journal.now())
+    books = await account.journal.books(account.id, principal(ctx), committed_since=rate.read_at)
     rate = with_purchases(rate, books, principal(ctx))
-    limits = desk.limits_of(principal(ctx)) or Limits()
+    limits = account.limits_of(principal(ctx)) or Limits()
     own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
     room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
     return results.answer(

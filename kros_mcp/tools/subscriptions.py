@@ -65,7 +65,7 @@ class Listening:
         uris = _readable(params.notifications.resource_subscriptions or [])
         if list(self._streams.values()).count(principal) >= MOST_STREAMS_OF_ONE or len(self._streams) >= MOST_STREAMS:
             raise MCPError(INVALID_REQUEST, "Too many streams are open; end one, or read the resource again instead.")
-        changes = here.desk.changes
+        changes = here.account.changes
         # Nothing else here ever changes, so nothing else is acknowledged.
         honored = params.model_copy(update={"notifications": SubscriptionFilter(resource_subscriptions=uris or None)})
         with anyio.move_on_after(self._seconds()) as scope:
@@ -143,7 +143,7 @@ class _Session:
             return
         if len(self._uris) >= MOST_URIS:
             raise MCPError(INVALID_REQUEST, f"A session may subscribe to {MOST_URIS} resources; unsubscribe from one.")
-        changes, principal = here.desk.changes, calling_principal(here)
+        changes, principal = here.account.changes, calling_principal(here)
 
         def hear(change: Change) -> None:
             if uri in _uris(change, principal):

@@ -127,18 +127,18 @@ class Bench:
 
     async def purchase(self, principal: str = SUPPORT, at: int = 0, **wanted: Any) -> Operation:
         """Let somebody ask to buy one of the numbers for sale."""
-        desk = self.runtime.desk
-        page = await desk.inventory.search(country="NG", type="mobile")
+        account = self.runtime.account
+        page = await account.inventory.search(country="NG", type="mobile")
         return await PURCHASE.propose(
-            desk, principal, Request(country="NG", type="mobile", **wanted), page.items[at].e164
+            account, principal, Request(country="NG", type="mobile", **wanted), page.items[at].e164
         )
 
     async def release(self, principal: str = SUPPORT) -> Operation:
         number = next(iter(self.sim.owned.values()))
-        return await RELEASE.propose(self.runtime.desk, principal, Request(number_id=number.id), "")
+        return await RELEASE.propose(self.runtime.account, principal, Request(number_id=number.id), "")
 
     async def stored(self, operation: Operation) -> Operation:
-        found = await self.runtime.desk.journal.get(operation.id)
+        found = await self.runtime.account.journal.get(operation.id)
         assert found is not None
         return found
 

@@ -118,8 +118,8 @@ async def converse() -> dict[str, Any]:
             assert SECRET not in str(exc)  # noqa: PT017 - no pytest here
         waits = await buy(third)
         assert waits["status"] == "confirmation_required"
-        private.append(opened[0].desk.account)
-        await Gauges(opened[0].desk).look()  # as the attendant does every ten seconds
+        private.append(opened[0].account.id)
+        await Gauges(opened[0].account).look()  # as the attendant does every ten seconds
         way.failing = True
         assert (await call("list_endpoints"))["code"] == "INTERNAL"
     return {"private": private, "charged_cents": sum(charge.cents for charge in sim.charges)}

@@ -191,9 +191,9 @@ async def test_every_page_fits_its_screen_and_names_what_it_shows(chromium: str)
             quote=replace(purchase.quote, environment="live", e164="+2348035550144", due_now_cents=1_234_500),
             principal=SUPPORT,
         )
-        await bench.runtime.desk.journal.propose(live)
+        await bench.runtime.account.journal.propose(live)
         decided = await bench.purchase()
-        await bench.runtime.desk.journal.change(
+        await bench.runtime.account.journal.change(
             decided.id, decisions.denial("tokens|day-desk", "One is enough for now")
         )
         paths = {

@@ -74,7 +74,7 @@ def an_operation(bench: Bench, **changes: Any) -> Operation:
     return replace(
         Operation(
             id=new_operation_id(),
-            account=bench.runtime.desk.account,
+            account=bench.runtime.account.id,
             principal=SUPPORT,
             action=Action.BUY,
             e164="+2348035550111",
@@ -315,7 +315,7 @@ async def test_an_approver_sees_who_asks_for_what_at_which_cost_and_what_that_le
 async def test_what_the_guard_would_refuse_is_said_before_it_is_approved() -> None:
     async with open_bench(max_purchase_cents=700, daily_budget_cents=900) as bench:
         limits = Limits(daily_budget_cents=600, max_purchase_cents=650)
-        waiting = await bench.runtime.desk.journal.propose(
+        waiting = await bench.runtime.account.journal.propose(
             an_operation(bench, limits=limits, quote=replace(an_operation(bench).quote, due_now_cents=700))
         )
         shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
@@ -327,7 +327,9 @@ async def test_what_the_guard_would_refuse_is_said_before_it_is_approved() -> No
 
 async def test_what_a_purchase_would_leave_of_its_principals_own_budget_is_shown() -> None:
     async with open_bench() as bench:
-        waiting = await bench.runtime.desk.journal.propose(an_operation(bench, limits=Limits(daily_budget_cents=1_000)))
+        waiting = await bench.runtime.account.journal.propose(
+            an_operation(bench, limits=Limits(daily_budget_cents=1_000))
+        )
         cents = 1_000 - (waiting.quote.due_now_cents or 0)
         browser = await bench.signed_in()
 
@@ -348,7 +350,7 @@ async def test_a_release_shows_where_calls_go_and_that_it_cannot_be_undone() -> 
 
 async def test_only_what_waits_for_approvers_of_this_account_is_there() -> None:
     async with open_bench() as bench:
-        journal = bench.runtime.desk.journal
+        journal = bench.runtime.account.journal
         other = await journal.propose(an_operation(bench, account="another account"))
         asked = await journal.propose(an_operation(bench, channel=Channel.CODE, e164="+2348035550112"))
         gone = await journal.propose(
@@ -400,7 +402,7 @@ async def test_text_of_others_is_shown_as_text() -> None:
     async with open_bench() as bench:
         quote = replace(an_operation(bench).quote, routed_to=hostile, country="<i>", endpoint_type=hostile)
         for action in Action:
-            waiting = await bench.runtime.desk.journal.propose(
+            waiting = await bench.runtime.account.journal.propose(
                 an_operation(bench, principal=hostile, action=action, quote=quote, request=Request(endpoint_id=hostile))
             )
             browser = await bench.signed_in()
@@ -560,7 +562,7 @@ async def test_a_yes_to_another_quote_than_the_one_shown_decides_nothing(changed
     async with open_bench() as bench:
         waiting, browser = await bench.purchase(), await bench.signed_in()
         form = {**await browser.form(waiting), "decision": "approve", "reason": "typed already"}
-        await bench.runtime.desk.journal.change(waiting.id, lambda operation, _: changed(operation))
+        await bench.runtime.account.journal.change(waiting.id, lambda operation, _: changed(operation))
 
         answer = await browser.post(f"/approvals/{waiting.id}", form)
 
@@ -755,7 +757,7 @@ async def test_a_tampered_move_cannot_slip_past_what_the_terminal_forbids() -> N
     async with open_bench() as bench:
         waiting, browser = await bench.purchase(), await bench.signed_in()
         form = {**await browser.form(waiting), "decision": "deny", "reason": "x"}
-        await bench.runtime.desk.journal.change(waiting.id, lambda now, at: moves.confirm(now, at, by="somebody"))
+        await bench.runtime.account.journal.change(waiting.id, lambda now, at: moves.confirm(now, at, by="somebody"))
 
         assert (await browser.post(f"/approvals/{waiting.id}", form)).status_code == 409
         await bench.until(waiting, State.DONE)

@@ -95,7 +95,7 @@ async def test_what_expires_while_nobody_looks_is_told_by_the_background() -> No
         async with open_bench() as bench:
             waiting = await bench.purchase()
             bench.clock.now = waiting.expires_at + 1
-            assert await bench.runtime.desk.journal.expire(bench.runtime.desk.account) == 1
+            assert await bench.runtime.account.journal.expire(bench.runtime.account.id) == 1
     assert [told[:4] for told in acts(lines, waiting.id)] == [("expired", "server", None, "expired")]
 
 
@@ -142,10 +142,10 @@ async def test_what_a_terminal_decides_is_counted_too(journal_url: str) -> None:
 async def test_no_deceiving_character_stands_on_the_page_or_in_the_log(text: str) -> None:
     with json_log() as lines:
         async with open_bench() as bench:
-            desk = bench.runtime.desk
+            account = bench.runtime.account
             quote = Quote("+2342015550100", text, "test", due_now_cents=500, monthly_cents=500, routed_to=text)
-            written = {"account": desk.account, "principal": f"agent {text}", "quote": quote, "message": text}
-            waiting = await desk.journal.propose(a_waiting_one(**written))
+            written = {"account": account.id, "principal": f"agent {text}", "quote": quote, "message": text}
+            waiting = await account.journal.propose(a_waiting_one(**written))
             browser = await bench.signed_in(NIGHT)
             pages = [await browser.get(), await browser.get(f"/approvals/{waiting.id}")]
             pages.append(await browser.decide(waiting, "deny", f"because {text}"))

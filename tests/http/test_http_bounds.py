@@ -62,7 +62,7 @@ async def test_a_caller_that_is_no_longer_known_proposes_nothing() -> None:
         known.clear()
         refused = await talk.buy(item_of(sim, nth=1))
         assert (refused.outcome, refused["charged"]) == ("NOT_PERMITTED", "no")
-        operations = await web.service.runtime.desk.journal.list_operations(limit=9)
+        operations = await web.service.runtime.account.journal.list_operations(limit=9)
     assert len(operations) == 1
 
 

@@ -158,7 +158,7 @@ async def test_no_malformed_body_crashes_it_spends_anything_or_is_told_how_it_is
                     tasks.start_soon(send)
             alive = await client.post("/mcp", **modern("tools/list", authorization="Bearer agent"))
             assert len(alive.json()["result"]["tools"]) == len(build_tools())
-        operations = await service.runtime.desk.journal.list_operations(EVERYTHING, limit=100, after="")
+        operations = await service.runtime.account.journal.list_operations(EVERYTHING, limit=100, after="")
     assert sum(statuses.values()) == bodies
     assert {200, 400, 405} <= set(statuses), statuses  # they came far enough to be refused in different ways
     assert (wrote(sim), state_of(sim)) == ([], before)

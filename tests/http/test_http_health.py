@@ -175,11 +175,11 @@ async def test_krosai_down_is_told_and_does_not_make_the_service_unready(tmp_pat
         await runtime.runner.looked_round.wait()
         health = Health(runtime)
         with pytest.raises(KrosError), within(0.05):
-            await runtime.desk.client.list_endpoints()
+            await runtime.account.client.list_endpoints()
         down = await health.check()
         way.out = False
         with pytest.raises(KrosError):
-            await runtime.desk.client.list_endpoints()  # a key that is not taken is an answer too
+            await runtime.account.client.list_endpoints()  # a key that is not taken is an answer too
         up = await health.check()
     assert (down["status"], down["krosai"]["state"]) == ("ready", "unreachable")
     assert (up["status"], up["krosai"]["state"]) == ("ready", "reachable")
@@ -200,6 +200,6 @@ async def test_a_flood_of_probes_writes_to_the_journal_once(tmp_path: Path) -> N
 
 async def written(here: Here) -> int:
     """How many rows this connection to the journal has changed."""
-    journal = here.runtime.desk.journal
+    journal = here.runtime.account.journal
     connection = getattr(journal, "_connection")  # noqa: B009 - SQLite alone counts what a connection changed
     return int(connection.total_changes)

@@ -107,7 +107,7 @@ async def test_a_caller_that_leaves_before_it_is_asked_blocks_nobody() -> None:
         async with session.buying(item):
             await sim.faults.held()
         sim.faults.let_go()
-        journal = web.service.runtime.desk.journal
+        journal = web.service.runtime.account.journal
         with anyio.fail_after(5):
             while not (found := await journal.list_operations(limit=9)) or found[0].asked_at is None:
                 await anyio.lowlevel.checkpoint()

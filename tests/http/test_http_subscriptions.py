@@ -55,14 +55,14 @@ async def test_each_caller_is_told_of_its_own_operation_alone(web: Web) -> None:
 async def test_nobody_makes_the_service_look_after_what_is_not_theirs(
     web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = web.service.runtime.desk
+    account = web.service.runtime.account
     async with web.talk("a") as a, web.talk("b") as b:
         theirs = f"kros://operations/{(await a.buy(item_of(web.sim)))['operation_id']}"
         none = [f"kros://operations/op_{letter * 16}" for letter in "abcdefgh"]
         async with open_ears(b.client, theirs, *none), open_ears(b.client, SPENDING):
             read: list[str] = []
-            monkeypatch.setattr(desk.journal, "get", read.append)
-            await desk.changes.look_round(desk.journal)
+            monkeypatch.setattr(account.journal, "get", read.append)
+            await account.changes.look_round(account.journal)
             async with open_ears(b.client, NUMBERS):
                 assert read == []
 

@@ -61,15 +61,15 @@ async def asked(bench: Bench, action: str) -> Operation:
         return await bench.purchase()
     if action == "release":
         return await bench.release()
-    desk, owned = bench.runtime.desk, next(iter(bench.sim.owned.values()))
-    number = await desk.client.get_number(owned.id)
+    account, owned = bench.runtime.account, next(iter(bench.sim.owned.values()))
+    number = await account.client.get_number(owned.id)
     wanted = Request(number_id=owned.id, allow_inbound=not number.allow_inbound)
-    return await CONFIGURATION.propose(desk, SUPPORT, wanted, number)
+    return await CONFIGURATION.propose(account, SUPPORT, wanted, number)
 
 
 async def approve(bench: Bench, operation: Operation) -> None:
     """Say yes where this service is not asked, as at a terminal."""
-    await bench.runtime.desk.journal.change(operation.id, partial(moves.confirm, by="ana"))
+    await bench.runtime.account.journal.change(operation.id, partial(moves.confirm, by="ana"))
 
 
 async def test_what_somebody_asked_for_whose_token_was_removed_is_not_carried_out(bench: Bench, tokens: Tokens) -> None:
@@ -117,7 +117,7 @@ async def test_a_yes_in_the_conversation_comes_too_late_for_whom_the_right_was_t
     ):
         operation = await bench.purchase()
         tokens.hold(APPROVER, entry("support-agent", AGENT, *OTHER_RIGHTS["buy"]))
-        failed = await execute(bench.runtime.desk, operation.id, Yes(by="prompt"))
+        failed = await execute(bench.runtime.account, operation.id, Yes(by="prompt"))
         assert (failed.state, failed.error_code) == (State.FAILED, "NOT_PERMITTED")
         assert not bench.sim.charges
 
@@ -142,7 +142,7 @@ async def test_a_yes_in_the_conversation_comes_too_late_for_whom_the_file_names_
     ):
         operation = await bench.purchase()
         tokens.hold(APPROVER)
-        failed = await execute(bench.runtime.desk, operation.id, Yes(by="code in conversation"))
+        failed = await execute(bench.runtime.account, operation.id, Yes(by="code in conversation"))
         assert (failed.state, failed.error_code) == (State.FAILED, "NOT_PERMITTED")
         assert not bench.sim.charges
 
@@ -213,7 +213,7 @@ async def test_the_page_says_that_it_would_not_be_carried_out_and_takes_no_yes(b
     assert (await browser.decide(operation, "deny", "gone")).status_code == 200
     denied = await bench.stored(operation)
     assert denied.state is State.DECLINED
-    event = (await bench.runtime.desk.journal.events(operation.id))[-1]
+    event = (await bench.runtime.account.journal.events(operation.id))[-1]
     assert (event.move, event.who, event.channel) == ("declined", "tokens|night-desk", "page")
 
 

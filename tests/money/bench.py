@@ -10,9 +10,9 @@ import httpx
 from kros_mcp.journals.postgres import open_postgres
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.krosai import Inventory, open_client
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation, Request
@@ -45,28 +45,28 @@ class Bench:
     """One server's resources at one simulator; acts run in the test's own task."""
 
     sim: Simulator
-    desk: Desk
+    account: Account
     clock: Clock
 
     async def propose(self, e164: str = "", principal: str = "local", **wanted: Any) -> Operation:
         """Search, and propose the first Nigerian mobile or the one that is named."""
         if not e164:
-            page = await self.desk.inventory.search(country="NG", type="mobile")
+            page = await self.account.inventory.search(country="NG", type="mobile")
             e164 = page.items[0].e164
         request = Request(country="NG", type="mobile", **wanted)
-        return await PURCHASE.propose(self.desk, principal, request, e164)
+        return await PURCHASE.propose(self.account, principal, request, e164)
 
     async def propose_release(self, number: SimNumber, **wanted: Any) -> Operation:
-        return await RELEASE.propose(self.desk, "local", Request(number_id=number.id, **wanted), "")
+        return await RELEASE.propose(self.account, "local", Request(number_id=number.id, **wanted), "")
 
     async def execute(self, operation: Operation) -> Operation:
-        return await execute(self.desk, operation.id, YES)
+        return await execute(self.account, operation.id, YES)
 
     async def buy(self, e164: str = "", **wanted: Any) -> Operation:
         return await self.execute(await self.propose(e164, **wanted))
 
     async def stored(self, operation: Operation) -> Operation:
-        found = await self.desk.journal.get(operation.id)
+        found = await self.account.journal.get(operation.id)
         assert found is not None
         return found
 
@@ -110,11 +110,11 @@ async def open_bench(
                 transport=way or (transport(sim) if base_url == SIMULATED else None),
             )
         )
-        desk = Desk(
+        account = Account(
             settings=settings,
             journal=journal,
             client=client,
             inventory=Inventory(client),
-            account=settings.account(journal.secret),
+            id=settings.account(journal.secret),
         )
-        yield Bench(sim, desk, clock)
+        yield Bench(sim, account, clock)

@@ -94,11 +94,11 @@ async def main(base_url: str, journal_url: str, act: str, e164: str, kind: str, 
     settings = settings_for(base_url, journal_url=journal_url)
     async with open_runtime(settings, transport=Wire(point if kind == "wire" else never)) as runtime:
         if act == "buy":
-            endpoint = (await runtime.desk.client.list_endpoints()).items[0].id
+            endpoint = (await runtime.account.client.list_endpoints()).items[0].id
             wish = Request(country="NG", type="mobile", endpoint_id=endpoint, allow_outbound=True)
-            operation = await PURCHASE.propose(runtime.desk, "local", wish, e164)
+            operation = await PURCHASE.propose(runtime.account, "local", wish, e164)
         else:
-            operation = await RELEASE.propose(runtime.desk, "local", Request(), e164)
+            operation = await RELEASE.propose(runtime.account, "local", Request(), e164)
         runtime.runner.start(operation.id, YES)
         await runtime.runner.wait(operation.id, 30)
 

@@ -32,10 +32,10 @@ from kros_mcp.errors import JournalError, KrosError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations import execution, recovery
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import Act
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.purchase import PURCHASE
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Operation, Request
 
@@ -103,7 +103,7 @@ class Wire(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def open_desk(course: Course, tell: Tell) -> AsyncIterator[Desk]:
+async def open_account(course: Course, tell: Tell) -> AsyncIterator[Account]:
     settings = settings_for(course.base_url, journal_url=course.journal_url, **course.settings)
     async with AsyncExitStack() as stack:
         opened = open_on(course.journal_url, lambda: time.time() + course.ahead)
@@ -112,25 +112,25 @@ async def open_desk(course: Course, tell: Tell) -> AsyncIterator[Desk]:
             open_client(base_url=course.base_url, api_key=KEY, transport=Wire(tell))
         )
         account = settings.account(journal.secret)
-        yield Desk(settings, Stepping(journal, tell), client, Inventory(client), account)  # type: ignore[arg-type]
+        yield Account(settings, Stepping(journal, tell), client, Inventory(client), account)  # type: ignore[arg-type]
 
 
 async def race(course: Course, slot: int, chance: random.Random, tell: Tell, gate: int) -> None:
     """Recover as a server does that starts; propose some numbers; once all racers have, carry them out."""
-    async with open_desk(course, tell) as desk:
-        await recovery.recover(desk)
+    async with open_account(course, tell) as account:
+        await recovery.recover(account)
         proposed = []
         for e164, kind in chance.sample(course.numbers, course.each):
             wish = Request(country="NG", type=kind)
             try:
-                proposed.append(await PURCHASE.propose(desk, f"p{slot % course.principals}", wish, e164))
+                proposed.append(await PURCHASE.propose(account, f"p{slot % course.principals}", wish, e164))
             except KrosError as exc:
                 tell(exc.code)
         tell("ready")
         await anyio.wait_readable(gate)
         for operation in proposed:
             try:
-                ended = await execute(desk, operation.id, YES)
+                ended = await execute(account, operation.id, YES)
                 tell(ended.error_code or ended.state)
             except KrosError as exc:
                 tell(exc.code)

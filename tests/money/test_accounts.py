@@ -13,8 +13,8 @@ from test_journal_contract import claim, clock, draft, journal, opener, send, se
 from kros_mcp.errors import JournalError, OperationError, RefusedError
 from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations import moves, recovery
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.adoption import account_in
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import By, fold, without_bookkeeping
 from kros_mcp.operations.journal import Filter, Journal
 from kros_mcp.operations.model import Action, State
@@ -154,9 +154,9 @@ async def test_what_has_waited_too_long_under_both_stands_in_nobodys_way(journal
 
 
 @asynccontextmanager
-async def desk_of(journal: Journal, sim: Simulator, settings: Settings) -> AsyncIterator[Desk]:
+async def open_account_of(journal: Journal, sim: Simulator, settings: Settings) -> AsyncIterator[Account]:
     async with open_client(base_url=SIMULATED, api_key=settings.require_api_key(), transport=transport(sim)) as client:
-        yield Desk(settings, journal, client, Inventory(client), await account_in(settings, journal))
+        yield Account(settings, journal, client, Inventory(client), await account_in(settings, journal))
 
 
 @pytest.mark.usefixtures("every_backend")
@@ -165,21 +165,21 @@ async def test_a_purchase_unknown_under_the_old_key_is_found_and_counted_under_t
     old = Settings(api_key=benches.KEY, base_url=SIMULATED, daily_budget_cents=900)
     new = Settings(api_key=NEW_KEY, base_url=SIMULATED, daily_budget_cents=900)
     async with open_journal(benches.standard_journal_url, clock) as journal:
-        async with desk_of(journal, sim, old) as desk:
-            bench = Bench(sim, desk, clock)
+        async with open_account_of(journal, sim, old) as account:
+            bench = Bench(sim, account, clock)
             sim.faults.switch_on("lost_reply", on=["purchase"])
             bought = await bench.buy()
             assert bought.state is State.UNKNOWN
-        async with desk_of(journal, sim, new) as desk:
-            assert await recovery.recover(desk) == ()
-            await journal.adopt(bought.account, desk.account, environment="test", by=ANA, words="key rotated")
-            [unknown] = await recovery.recover(desk)
+        async with open_account_of(journal, sim, new) as account:
+            assert await recovery.recover(account) == ()
+            await journal.adopt(bought.account, account.id, environment="test", by=ANA, words="key rotated")
+            [unknown] = await recovery.recover(account)
             clock.now += 10
-            assert (await recovery.reconcile(desk, unknown)).state is State.DONE
-            books = await journal.books(desk.account, "local", committed_since=0)
+            assert (await recovery.reconcile(account, unknown)).state is State.DONE
+            books = await journal.books(account.id, "local", committed_since=0)
             assert books.spent_cents == bought.quote.due_now_cents
             with pytest.raises(RefusedError, match="24 hours"):
-                await Bench(sim, desk, clock).propose()
+                await Bench(sim, account, clock).propose()
             assert len(sim.charges) == 1
 
 
@@ -193,10 +193,10 @@ async def test_an_account_with_an_organization_is_handed_its_former_name_when_it
     bought = await settle(journal, await journal.propose(draft(clock, account=former)), State.DONE)
     for _ in range(1 + again):
         async with open_runtime(settings, transport=transport(simulator()), journal=journal) as runtime:
-            assert runtime.desk.account == settings.account(journal.secret) != former
-    assert await journal.accounts() == {runtime.desk.account: 1}
+            assert runtime.account.id == settings.account(journal.secret) != former
+    assert await journal.accounts() == {runtime.account.id: 1}
     assert [(event.move, event.who) for event in await journal.events(bought.id)][-1] == ("adopted", "server")
-    assert (await journal.books(runtime.desk.account, "local", committed_since=0)).spent_cents == 700
+    assert (await journal.books(runtime.account.id, "local", committed_since=0)).spent_cents == 700
 
 
 async def test_a_server_that_only_reads_does_without_handing_over(journal: Journal, clock: Clock) -> None:

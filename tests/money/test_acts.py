@@ -6,9 +6,9 @@ from bench import CANARY, Bench, open_bench
 
 from kros_mcp.krosai import BeforeSending, Routing, Written, find_owned
 from kros_mcp.operations import policy, recovery
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, by_action, proposal, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import Action, Limits, Operation, Request, Settlement, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.wording import Wording
@@ -42,9 +42,9 @@ class Silence(Act):
 
     wording = SilenceWording()
 
-    async def propose(self, desk: Desk, principal: str, number_id: str) -> Operation:
-        number = await proposal.require_owned(desk, number_id, "")
-        return await proposal.propose_for_owned(desk, self, principal, Request(number_id=number_id), number)
+    async def propose(self, account: Account, principal: str, number_id: str) -> Operation:
+        number = await proposal.require_owned(account, number_id, "")
+        return await proposal.propose_for_owned(account, self, principal, Request(number_id=number_id), number)
 
     def check(
         self, settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None
@@ -52,22 +52,22 @@ class Silence(Act):
         del operation, books, run_rate, own
         policy.check_writable(settings)
 
-    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
-        number = await proposal.read_again(desk, operation)
+    async def prepare(self, account: Account, operation: Operation) -> Prepared:
+        number = await proposal.read_again(account, operation)
         off = Routing(allow_inbound=False, allow_outbound=False)
 
         async def send(before_sending: BeforeSending) -> Written:
-            return await desk.client.update_number(
+            return await account.client.update_number(
                 number.id, off, idempotency_key=operation.id, before_sending=before_sending
             )
 
         return Prepared(send)
 
     async def settle(
-        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+        self, account: Account, operation: Operation, written: Written, before_sending: BeforeSending
     ) -> Settlement:
         del written, before_sending
-        seen = (await self.look(desk, operation)).settlement
+        seen = (await self.look(account, operation)).settlement
         assert seen is not None
         return seen
 
@@ -75,17 +75,17 @@ class Silence(Act):
         del operation, written
         return True
 
-    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+    async def look(self, account: Account, operation: Operation, *, late: bool = False) -> Look:
         del late
-        reading = await find_owned(desk.client, number_id=operation.request.number_id)
+        reading = await find_owned(account.client, number_id=operation.request.number_id)
         number = reading.number
         silent = number is not None and number.allow_inbound is False and number.allow_outbound is False
         done = Settlement(State.DONE, number=routing.stored(number)) if number is not None and silent else None
         return Look(done, reading.complete, reading)
 
-    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+    async def not_done(self, account: Account, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
         del look, begun
-        return await base.not_done(desk, operation, "It takes calls still.")
+        return await base.not_done(account, operation, "It takes calls still.")
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def calls(number: SimNumber) -> tuple[bool, bool]:
 
 
 async def ask(bench: Bench, silence: Silence) -> Operation:
-    return await silence.propose(bench.desk, "local", bench.active.id)
+    return await silence.propose(bench.account, "local", bench.active.id)
 
 
 @pytest.mark.usefixtures("every_backend")
@@ -116,7 +116,7 @@ async def test_it_is_asked_carried_out_and_told(sim: Simulator, silence: Silence
         done = await bench.execute(operation)
         assert (done.state, done.charged, done.changed) == (State.DONE, "no", "yes")
         assert calls(bench.active) == (False, False)
-        assert outcomes.acted(done, bench.desk.settings).summary == f"{operation.e164} is silenced."
+        assert outcomes.acted(done, bench.account.settings).summary == f"{operation.e164} is silenced."
 
 
 async def test_where_its_answer_is_lost_it_is_found_out(sim: Simulator, silence: Silence) -> None:
@@ -128,7 +128,7 @@ async def test_where_its_answer_is_lost_it_is_found_out(sim: Simulator, silence:
         unknown = await bench.execute(await ask(bench, silence))
         assert (unknown.state, unknown.changed) == (State.UNKNOWN, "unknown")
         bench.clock.now += 10
-        assert (await recovery.reconcile(bench.desk, unknown)).state is State.DONE
+        assert (await recovery.reconcile(bench.account, unknown)).state is State.DONE
     assert [seen.method for seen in sim.requests].count("PATCH") == 1
 
 
@@ -139,7 +139,7 @@ async def test_where_it_never_came_about_it_failed(sim: Simulator, silence: Sile
 
     async with open_bench(sim, way=Tampered(sim, "PATCH", swallow)) as bench:
         unknown = await bench.execute(await ask(bench, silence))
-        bench.clock.now += bench.desk.settings.settle_seconds + 1
-        failed = await recovery.reconcile(bench.desk, unknown)
+        bench.clock.now += bench.account.settings.settle_seconds + 1
+        failed = await recovery.reconcile(bench.account, unknown)
         assert (failed.state, failed.error_code, failed.changed) == (State.FAILED, "NOT_DONE", "no")
         assert "was not silenced; nothing was charged or changed" in outcomes.as_error(failed).message

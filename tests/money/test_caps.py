@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 
 def desk_with(bench: Bench, **chosen: Any) -> Bench:
     """Give the same journal and account under other rules, as after a restart."""
-    settings = bench.desk.settings.model_copy(update=chosen)
-    return Bench(bench.sim, type(bench.desk)(**{**vars(bench.desk), "settings": settings}), bench.clock)
+    settings = bench.account.settings.model_copy(update=chosen)
+    return Bench(bench.sim, type(bench.account)(**{**vars(bench.account), "settings": settings}), bench.clock)
 
 
 async def refused(act: Any, code: str) -> None:
@@ -85,7 +85,7 @@ async def test_an_unknown_outcome_counts_as_spent_and_a_failed_one_does_not(sim:
         await refused(bench.propose(OTHER_MOBILES[1]), "OVER_DAILY_BUDGET")
         for pause in (121.0, 11.0):
             bench.clock.now += pause
-            await recovery.reconcile(bench.desk, await bench.stored(operation))
+            await recovery.reconcile(bench.account, await bench.stored(operation))
         assert (await bench.buy(OTHER_MOBILES[1])).state is State.DONE
 
 
@@ -178,9 +178,11 @@ async def test_a_principals_own_limits_hold_on_a_server_that_does_not_know_them(
     async with open_bench(sim, principal="p", principal_daily_budget_cents=1_399, confirmation="approver") as bench:
         operations = [await bench.propose(e164, principal="p") for e164 in OTHER_MOBILES[:2]]
         for operation in operations:
-            await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+            await bench.account.journal.change(
+                operation.id, lambda current, now: moves.confirm(current, now, by="boss")
+            )
         another = desk_with(bench, principal="q", principal_daily_budget_cents=None)
-        ended = [await execute(another.desk, operation.id, None) for operation in operations]
+        ended = [await execute(another.account, operation.id, None) for operation in operations]
     assert [each.error_code for each in ended] == ["", "OVER_OWN_DAILY_BUDGET"]
     assert len(sim.charges) == 1
 
@@ -191,9 +193,11 @@ async def test_a_principals_own_limits_hold_on_another_server_of_the_same_princi
     async with open_bench(sim, principal="p", principal_daily_budget_cents=1_399, confirmation="approver") as bench:
         operations = [await bench.propose(e164, principal="p") for e164 in OTHER_MOBILES[:2]]
         for operation in operations:
-            await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+            await bench.account.journal.change(
+                operation.id, lambda current, now: moves.confirm(current, now, by="boss")
+            )
         another = desk_with(bench, principal_daily_budget_cents=None)
-        ended = [await execute(another.desk, operation.id, None) for operation in operations]
+        ended = [await execute(another.account, operation.id, None) for operation in operations]
     assert [each.error_code for each in ended] == ["", "OVER_OWN_DAILY_BUDGET"]
     assert [each.limits for each in ended] == [each.limits for each in operations]
 
@@ -217,7 +221,7 @@ async def test_a_lowered_limit_of_its_own_holds_for_what_was_proposed_before(sim
 async def test_every_limit_may_be_one_principals_own(bench: Bench, limits: Limits, code: str) -> None:
     operation = await bench.propose(principal="stranger")
     strict = replace(operation, id=model.new_operation_id(), principal="another", limits=limits)
-    failed = await bench.execute(await bench.desk.journal.propose(strict))
+    failed = await bench.execute(await bench.account.journal.propose(strict))
     assert (failed.state, failed.error_code, failed.charged) == (State.FAILED, code, "no")
     assert "this principal's own limit" in failed.message
 
@@ -285,9 +289,9 @@ async def test_a_protected_number_is_never_released_even_if_it_was_proposed_befo
 
 async def test_a_protected_number_is_configured_once_it_is_confirmed(bench: Bench) -> None:
     strict, number = desk_with(bench, protected_numbers=(bench.active.e164,)), bench.active
-    shown = await strict.desk.client.get_number(number.id)
+    shown = await strict.account.client.get_number(number.id)
     request = model.Request(number_id=number.id, allow_inbound=False)
-    operation = await CONFIGURATION.propose(strict.desk, "local", request, shown)
+    operation = await CONFIGURATION.propose(strict.account, "local", request, shown)
     assert number.allow_inbound is True
     done = await strict.execute(operation)
     assert (done.state, done.charged, done.changed, number.allow_inbound) == (State.DONE, "no", "yes", False)
@@ -318,7 +322,7 @@ async def test_a_read_only_server_sends_nothing_but_get_and_executes_nothing_app
     clock = Clock()
     async with open_bench(sim, clock=clock) as bench:
         approved = await bench.propose(OTHER_MOBILES[0])
-        await bench.desk.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        await bench.account.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
         pending = await bench.propose(OTHER_MOBILES[1], allow_outbound=not sim.profile.outbound_by_default)
         sim.faults.switch_on("ignore_snake_case", on=["purchase"])
         sim.faults.switch_on("error_before", times=None, on=["update"])
@@ -327,10 +331,10 @@ async def test_a_read_only_server_sends_nothing_but_get_and_executes_nothing_app
         sim.faults.switch_on("lost_reply", on=["purchase"])
         await bench.execute(lost)
         sim.faults.clear()
-        settings = bench.desk.settings.model_copy(update={"read_only": True})
+        settings = bench.account.settings.model_copy(update={"read_only": True})
         before = len(sim.requests)
         clock.now += 20
-        async with open_runtime(settings, transport=transport(sim), journal=bench.desk.journal) as runtime:
+        async with open_runtime(settings, transport=transport(sim), journal=bench.account.journal) as runtime:
             while (await bench.stored(lost)).state is State.UNKNOWN:  # the attendant has looked at everything by then
                 await anyio.lowlevel.checkpoint()
             with pytest.raises(RefusedError):
@@ -345,8 +349,8 @@ async def test_what_an_approver_has_approved_is_executed_by_a_running_server(sim
         with pytest.raises(KrosError):
             await bench.execute(operation)
         assert sim.charges == []
-        await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
-        async with open_runtime(bench.desk.settings, transport=transport(sim), journal=bench.desk.journal):
+        await bench.account.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        async with open_runtime(bench.account.settings, transport=transport(sim), journal=bench.account.journal):
             with anyio.fail_after(2):
                 while (await bench.stored(operation)).state is not State.DONE:
                     await anyio.lowlevel.checkpoint()
@@ -355,7 +359,7 @@ async def test_what_an_approver_has_approved_is_executed_by_a_running_server(sim
 
 
 def bench_of(bench: Bench, runtime: Any) -> Bench:
-    return Bench(bench.sim, runtime.desk, bench.clock)
+    return Bench(bench.sim, runtime.account, bench.clock)
 
 
 @pytest.mark.parametrize("first", ["conversation", "approver"])
@@ -364,8 +368,8 @@ async def test_how_long_a_yes_may_take_goes_by_who_is_asked_for_it_now(sim: Simu
         operation = await bench.propose()
         bench.clock.now += 60
         changed = Confirmation.APPROVER if first == "conversation" else Confirmation.CONVERSATION
-        desk = desk_with(bench, confirmation=changed).desk
-        found = await choose_channel(desk, operation, can_ask=False, answering=False)
+        account = desk_with(bench, confirmation=changed).account
+        found = await choose_channel(account, operation, can_ask=False, answering=False)
     seconds = 7_200 if changed is Confirmation.APPROVER else model.ANSWER_SECONDS
     assert found.operation.expires_at == bench.clock.now + seconds
 
@@ -374,6 +378,6 @@ async def test_a_question_put_later_prolongs_no_proposal(sim: Simulator) -> None
     async with open_bench(sim) as bench:
         operation = await bench.propose()
         bench.clock.now += 60
-        found = await choose_channel(bench.desk, operation, can_ask=False, answering=False)
+        found = await choose_channel(bench.account, operation, can_ask=False, answering=False)
         assert found.operation.asked_at == bench.clock.now
         assert found.operation.expires_at == operation.expires_at

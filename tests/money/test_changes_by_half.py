@@ -29,19 +29,19 @@ def wish(sim: Simulator, number: SimNumber) -> Request:
 
 
 async def read(bench: Bench, number: SimNumber) -> PhoneNumber:
-    return await require_owned(bench.desk, number.id, "")
+    return await require_owned(bench.account, number.id, "")
 
 
 async def configure(bench: Bench, number: SimNumber, request: Request) -> DirectChange:
     async with anyio.create_task_group() as tasks:
-        runner = Runner(bench.desk, tasks)
-        return await direct_change.configure(bench.desk, runner, await read(bench, number), request, seconds=20)
+        runner = Runner(bench.account, tasks)
+        return await direct_change.configure(bench.account, runner, await read(bench, number), request, seconds=20)
     raise AssertionError
 
 
 async def confirm(bench: Bench, number: SimNumber, request: Request) -> Operation:
     """DirectChange a protected number, with a person's yes."""
-    proposed = await CONFIGURATION.propose(bench.desk, "local", request, await read(bench, number))
+    proposed = await CONFIGURATION.propose(bench.account, "local", request, await read(bench, number))
     return await bench.execute(proposed)
 
 
@@ -65,9 +65,9 @@ async def test_a_change_applied_by_half_and_not_answered_is_done_with_what_was_n
     async with open_bench(sim, way=way, protected_numbers=(number.e164,)) as bench:
         unknown = await confirm(bench, number, request)
         assert (unknown.state, unknown.changed, number.endpoint_id) == (State.UNKNOWN, "unknown", request.endpoint_id)
-        assert (await recovery.reconcile(bench.desk, unknown)).state is State.UNKNOWN
+        assert (await recovery.reconcile(bench.account, unknown)).state is State.UNKNOWN
         bench.clock.now += LATE
-        done = await recovery.reconcile(bench.desk, unknown)
+        done = await recovery.reconcile(bench.account, unknown)
         assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ("allow_outbound",))
 
 
@@ -79,7 +79,7 @@ async def test_a_change_of_a_number_that_is_gone_stays_unknown(sim: Simulator) -
         del sim.owned[number.id]
         for _ in range(5):
             bench.clock.now += LATE
-            assert (await recovery.reconcile(bench.desk, await bench.stored(unknown))).state is State.UNKNOWN
+            assert (await recovery.reconcile(bench.account, await bench.stored(unknown))).state is State.UNKNOWN
 
 
 @pytest.mark.parametrize("refusal", ["429", "connection"])
@@ -131,8 +131,8 @@ async def test_choosing_one_setting_anew_leaves_the_others_of_a_purchase_to_be_b
     assert number is not None
     assert (bought.settings_pending, number.endpoint_id) == (True, None)
     await configure(bench, number, Request(number_id=number.id, endpoint_id=chosen))
-    stale = await finish_purchase(bench.desk, bought)  # as it was read before the new choice
-    finished = await finish_purchase(bench.desk, await bench.stored(stale))
+    stale = await finish_purchase(bench.account, bought)  # as it was read before the new choice
+    finished = await finish_purchase(bench.account, await bench.stored(stale))
     assert (number.endpoint_id, number.allow_inbound, number.allow_outbound) == (chosen, False, outbound)
     assert (finished.settings_pending, finished.not_applied) == (False, ())
     assert finished.settings_superseded == ("endpoint_id",)

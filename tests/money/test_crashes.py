@@ -58,8 +58,8 @@ async def open_nursery() -> AsyncIterator[Callable[..., Awaitable[bool]]]:
 async def restarted(bench: Bench) -> Operation | None:
     """Recover as a new server does, and give the one operation as it is known at first."""
     bench.clock.now = time.time() + LEASE_SECONDS + 1
-    await recovery.recover(bench.desk)
-    operations = await bench.desk.journal.list_operations()
+    await recovery.recover(bench.account)
+    operations = await bench.account.journal.list_operations()
     assert len(operations) <= 1
     return operations[0] if operations else None
 
@@ -68,8 +68,8 @@ async def asked(bench: Bench, operation: Operation) -> Operation:
     """Reconcile until KrosAI has told all it will ever tell, and finish what is pending."""
     for pause in (3.0, 121.0, 11.0):
         bench.clock.now += pause
-        operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
-    return await finish_purchase(bench.desk, operation)
+        operation = await recovery.reconcile(bench.account, await bench.stored(operation))
+    return await finish_purchase(bench.account, operation)
 
 
 def agrees(operation: Operation | None, *, happened: bool) -> bool:

@@ -45,7 +45,7 @@ def refused(status: int, code: str = "") -> httpx.Response:
 async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
     for _ in range(times):
         bench.clock.now += LATE
-        operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
+        operation = await recovery.reconcile(bench.account, await bench.stored(operation))
     return operation
 
 
@@ -54,7 +54,7 @@ async def watch_all_day(bench: Bench, operation: Operation) -> Operation:
     operation = await bench.stored(operation)
     while operation.look_at is not None and operation.state in {State.DONE, State.FAILED}:
         bench.clock.now = max(bench.clock.now, operation.look_at)
-        operation = await recovery.watch(bench.desk, operation)
+        operation = await recovery.watch(bench.account, operation)
     return operation
 
 
@@ -189,14 +189,14 @@ async def test_a_no_that_turns_out_wrong_is_corrected_and_counted(sim: Simulator
     async with open_bench(sim, way=Tampered(sim, "POST", late)) as bench:
         failed = await bench.buy(SHOWN)
         assert (failed.state, failed.charged, failed.look_at is not None) == (State.FAILED, "no", True)
-        books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=0)
+        books = await bench.account.journal.books(bench.account.id, "local", committed_since=0)
         assert books.spent_cents == 0
         late.show()
         corrected = await watch_all_day(bench, failed)
         assert (corrected.state, corrected.charged, corrected.changed) == (State.DONE, "yes", "yes")
         assert corrected.corrected_at is not None
         assert "after all" in corrected.note
-        books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=0)
+        books = await bench.account.journal.books(bench.account.id, "local", committed_since=0)
         assert (books.spent_cents, len(sim.charges), len(bench.posts())) == (sim.charges[0].cents, 1, 1)
 
 
@@ -238,12 +238,12 @@ async def test_what_is_settled_is_not_looked_at_again_before_its_time(sim: Simul
         sim.faults.switch_on("refuse", on=["purchase"], status=400)
         failed = await bench.execute(operation)
         asked = len(sim.requests)
-        assert await recovery.watch(bench.desk, failed) == failed
+        assert await recovery.watch(bench.account, failed) == failed
         bench.clock.now = (failed.look_at or 0.0) - 1
-        assert await recovery.watch(bench.desk, failed) == failed
+        assert await recovery.watch(bench.account, failed) == failed
         assert len(sim.requests) == asked
         bench.clock.now += 1
-        await recovery.watch(bench.desk, failed)
+        await recovery.watch(bench.account, failed)
         assert len(sim.requests) > asked
 
 
@@ -264,9 +264,9 @@ async def test_a_look_changes_nothing_of_what_another_process_made_of_it_meanwhi
         bench.clock.now = failed.look_at or 0.0
         sim.faults.switch_on("hold", on=["list_owned"])
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(recovery.watch, bench.desk, failed)
+            tasks.start_soon(recovery.watch, bench.account, failed)
             await sim.faults.held()
-            meanwhile = await bench.desk.journal.change(failed.id, theirs)
+            meanwhile = await bench.account.journal.change(failed.id, theirs)
             sim.faults.let_go()
         assert await bench.stored(failed) == meanwhile
 
@@ -340,7 +340,7 @@ async def test_a_correction_is_made_although_another_purchase_of_the_number_wait
         waiting = await bench.propose(SHOWN)
         order = a_record(sim, SHOWN, "pending")
         bench.clock.now += LATE
-        done = await recovery.watch(bench.desk, await bench.stored(failed))
+        done = await recovery.watch(bench.account, await bench.stored(failed))
         assert (done.state, done.charged, (await bench.stored(waiting)).state) == (State.DONE, "yes", State.PROPOSED)
         order.status = "rejected"
         bench.clock.now += waited
@@ -362,22 +362,22 @@ async def test_a_correction_waits_for_what_is_under_way_on_its_number(sim: Simul
     async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
         done = await bench.buy(SHOWN)
         orders[0].status = "active"
-        release = await RELEASE.propose(bench.desk, "other", Request(), SHOWN)
-        await bench.desk.journal.change(release.id, lambda one, now: moves.claim(one, now, reserved_cents=0))
+        release = await RELEASE.propose(bench.account, "other", Request(), SHOWN)
+        await bench.account.journal.change(release.id, lambda one, now: moves.claim(one, now, reserved_cents=0))
         orders[0].status = "rejected"
         bench.clock.now += LATE
         with pytest.raises(OperationError) as busy:
-            await recovery.watch(bench.desk, done)
+            await recovery.watch(bench.account, done)
         assert busy.value.code == "NUMBER_BUSY"
         bench.clock.now += LATE
-        await recovery.recover(bench.desk)
+        await recovery.recover(bench.account)
         assert (await watch_all_day(bench, done)).state is State.UNKNOWN
 
 
 async def delete_old_record(bench: Bench, number: SimNumber) -> None:
     bench.clock.now += 1
     request = Request(number_id=number.id, permanent=True)
-    deleted = await bench.execute(await RELEASE.propose(bench.desk, "other", request, ""))
+    deleted = await bench.execute(await RELEASE.propose(bench.account, "other", request, ""))
     assert (deleted.state, deleted.changed) == (State.DONE, "yes")
 
 
@@ -436,7 +436,7 @@ async def test_settings_are_finished_although_an_old_record_of_the_number_was_de
         bought = await bench.buy(SHOWN, endpoint_id=endpoint)
         assert bought.settings_pending
         await delete_old_record(bench, old)
-        finished = await finish_purchase(bench.desk, await bench.stored(bought))
+        finished = await finish_purchase(bench.account, await bench.stored(bought))
         assert (finished.settings_pending, finished.not_applied) == (False, ())
         assert sim.owned[(bought.number or StoredNumber()).id].endpoint_id == endpoint
 
@@ -459,12 +459,12 @@ async def test_a_success_whose_number_is_never_listed_is_done_counted_and_told(s
         done = await bench.buy(SHOWN)
         assert (done.state, done.charged, done.look_at is not None) == (State.DONE, "yes", True)
         bench.clock.now += 2 * 3_600
-        books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=bench.clock.now)
+        books = await bench.account.journal.books(bench.account.id, "local", committed_since=bench.clock.now)
         assert (SHOWN in books.bought, books.spent_cents) == (True, 700)
         assert (await bench.propose(SHOWN)).id == done.id
         for principal in ("local", "other"):
             with pytest.raises(OperationError) as refusal:
-                await RELEASE.propose(bench.desk, principal, Request(), SHOWN)
+                await RELEASE.propose(bench.account, principal, Request(), SHOWN)
             assert refusal.value.code == "NOT_LISTED_YET"
         with pytest.raises(RefusedError) as refused_twice:
             await bench.propose(SHOWN, principal="other")
@@ -483,7 +483,7 @@ async def test_what_the_looking_for_one_unknown_purchase_costs_in_a_day_is_bound
             del sim.inventory[item.id]
         before, began = len(sim.requests), bench.clock.now
         while bench.clock.now < began + DAY:
-            unknown = await recovery.reconcile(bench.desk, await bench.stored(unknown))
+            unknown = await recovery.reconcile(bench.account, await bench.stored(unknown))
             assert unknown.look_at is not None
             bench.clock.now = max(bench.clock.now + recovery.RECONCILE_EVERY_SECONDS, unknown.look_at)
         assert unknown.state is State.UNKNOWN
@@ -492,7 +492,7 @@ async def test_what_the_looking_for_one_unknown_purchase_costs_in_a_day_is_bound
 
 async def test_asking_often_how_a_purchase_ended_costs_no_more_in_a_day_than_it_may(sim: Simulator) -> None:
     async with open_bench(sim) as bench, open_bench(sim, clock=bench.clock) as other:
-        other.desk = replace(other.desk, journal=bench.desk.journal, account=bench.desk.account)
+        other.account = replace(other.account, journal=bench.account.journal, account=bench.account.id)
         operation = await bench.propose(SHOWN)
         sim.faults.switch_on("error_before", on=["purchase"])
         unknown = await bench.execute(operation)
@@ -500,8 +500,8 @@ async def test_asking_often_how_a_purchase_ended_costs_no_more_in_a_day_than_it_
         del sim.inventory[item.id]
         before, began = len(sim.requests), bench.clock.now
         while bench.clock.now < began + DAY:
-            for desk in (bench.desk, other.desk):
-                unknown = await recovery.reconcile(desk, await bench.stored(unknown))
+            for account in (bench.account, other.account):
+                unknown = await recovery.reconcile(account, await bench.stored(unknown))
             bench.clock.now += 3.0 if bench.clock.now < began + 1_200 else 600.0
         assert unknown.state is State.UNKNOWN
         assert len(sim.requests) - before <= 60
@@ -534,7 +534,7 @@ async def test_the_look_of_the_purchase_itself_counts_in_what_a_day_may_cost(
         unknown = await bench.execute(await bench.propose(SHOWN))
         began = bench.clock.now
         while bench.clock.now < began + DAY:
-            unknown = await recovery.reconcile(bench.desk, await bench.stored(unknown))
+            unknown = await recovery.reconcile(bench.account, await bench.stored(unknown))
             assert unknown.look_at is not None
             bench.clock.now = max(bench.clock.now + recovery.RECONCILE_EVERY_SECONDS, unknown.look_at)
         assert unknown.state is State.UNKNOWN
@@ -652,8 +652,8 @@ async def test_a_change_that_shows_seconds_after_its_200_is_applied(
     way = Tampered(sim, "PATCH", not_yet)
     way = Tampered(sim, "GET", shown_at_the_fifth, way=way)
     async with open_bench(sim, way=way) as bench:
-        before = await bench.desk.client.get_number(number.id)
-        applied = await routing.apply(bench.desk.client, before, Routing(allow_outbound=wanted), key="k")
+        before = await bench.account.client.get_number(number.id)
+        applied = await routing.apply(bench.account.client, before, Routing(allow_outbound=wanted), key="k")
         assert (applied.not_applied, applied.number.allow_outbound) == ((), wanted)
 
 
@@ -667,13 +667,13 @@ async def test_a_person_settles_nothing_while_the_server_may_still_find_it_out(s
             state=State.FAILED,
             by="user-1",
             reason="not in the dashboard",
-            settle_seconds=bench.desk.settings.settle_seconds,
+            settle_seconds=bench.account.settings.settle_seconds,
         )
         with pytest.raises(OperationError) as refusal:
-            await bench.desk.journal.change(unknown.id, by_hand)
+            await bench.account.journal.change(unknown.id, by_hand)
         assert refusal.value.code == "STILL_LOOKING"
         bench.clock.now += 5 * LATE
-        settled = await bench.desk.journal.change(unknown.id, by_hand)
+        settled = await bench.account.journal.change(unknown.id, by_hand)
         assert (settled.state, settled.charged, settled.look_at is not None) == (State.FAILED, "no", True)
         corrected = await watch_all_day(bench, settled)
         assert (corrected.state, corrected.charged, len(sim.charges)) == (State.DONE, "yes", 1)
@@ -707,10 +707,10 @@ async def test_the_number_s_own_country_decides_and_never_the_one_that_was_asked
         elsewhere = stated == "UK" or not e164.startswith(("+234", "+97", "+88"))  # KrosAI has ignored the filter
         if elsewhere or (allowed and country not in allowed):
             with pytest.raises((RefusedError, OperationError)) as refusal:
-                await PURCHASE.propose(bench.desk, "local", request, "")
+                await PURCHASE.propose(bench.account, "local", request, "")
             assert refusal.value.code in {"COUNTRY_NOT_ALLOWED", "NOT_SEEN"}
         else:
-            proposed = await PURCHASE.propose(bench.desk, "local", request, "")
+            proposed = await PURCHASE.propose(bench.account, "local", request, "")
             assert proposed.quote.country == country
         assert bench.posts() == []
 
@@ -720,7 +720,7 @@ async def test_what_a_purchase_reads_of_the_owned_list_is_twice_its_pages(sim: S
     for end in range(owned - len(sim.owned)):
         a_record(sim, f"+23480355{end:05}", "active")
     async with open_bench(sim) as bench:
-        await read_all_owned(bench.desk.client)
+        await read_all_owned(bench.account.client)
         pages, bought = lists_of_owned(sim), await bench.buy(SHOWN)
         assert bought.state is State.DONE
         readings = 1 if owned < 100 or sim.profile.name == "guide" else 2
@@ -736,10 +736,10 @@ async def test_of_two_offers_of_one_number_the_one_that_is_asked_for_is_proposed
     dear = replace(cheap, id=sim.ids.make("inv"), monthly_cost_cents=cheap.monthly_cost_cents + 900)
     sim.inventory[dear.id] = dear
     async with open_bench(sim) as bench:
-        await bench.desk.inventory.search(country="NG", type="mobile", limit=100)
+        await bench.account.inventory.search(country="NG", type="mobile", limit=100)
 
         async def ask_for(inventory_id: str) -> Operation:
-            return await PURCHASE.propose(bench.desk, "local", Request(inventory_id=inventory_id), "")
+            return await PURCHASE.propose(bench.account, "local", Request(inventory_id=inventory_id), "")
 
         first, second = await ask_for(dear.id), await ask_for(cheap.id)
         assert (first.quote.monthly_cents, second.quote.monthly_cents) == (1_600, 700)

@@ -109,7 +109,7 @@ async def test_an_unreadable_success_is_unknown_while_nothing_can_be_read(sim: S
         unknown = await bench.execute(operation)
         assert (unknown.state, unknown.charged) == (State.UNKNOWN, "unknown")
         sim.faults.clear()
-        assert (await recovery.reconcile(bench.desk, unknown)).state is State.DONE
+        assert (await recovery.reconcile(bench.account, unknown)).state is State.DONE
         assert len(sim.charges) == 1
 
 
@@ -287,7 +287,7 @@ async def test_a_number_that_is_gone_before_sending_is_not_seen_and_nothing_is_s
 async def test_a_number_among_five_thousand_is_bought_with_few_requests(profile: str) -> None:
     sim = simulator(profile, extra_inventory={"NG": 5_000})  # type: ignore[arg-type]
     async with open_bench(sim, journal_url=MEMORY) as bench:
-        page = await bench.desk.inventory.search(country="NG", type="mobile", limit=100, offset=4_950)
+        page = await bench.account.inventory.search(country="NG", type="mobile", limit=100, offset=4_950)
         before = len(sim.requests)
         bought = await bench.buy(page.items[-1].e164)
         assert (bought.state, len(sim.charges)) == (State.DONE, 1)
@@ -297,4 +297,4 @@ async def test_a_number_among_five_thousand_is_bought_with_few_requests(profile:
 async def test_no_answer_and_no_row_holds_the_key(bench: Bench) -> None:
     bought = await bench.buy(allow_outbound=True)
     assert KEY not in repr(bought)
-    assert KEY not in repr(bench.desk.settings)
+    assert KEY not in repr(bench.account.settings)

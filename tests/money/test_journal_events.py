@@ -360,8 +360,8 @@ def test_an_event_names_only_what_the_row_has() -> None:
 async def test_a_purchase_is_told_from_end_to_end() -> None:
     async with open_bench(simulator()) as bench:
         operation = await bench.propose(allow_inbound=False)
-        await execution.execute(bench.desk, operation.id, execution.Yes(by="code in conversation"))
-        story = await bench.desk.journal.events(operation.id)
+        await execution.execute(bench.account, operation.id, execution.Yes(by="code in conversation"))
+        story = await bench.account.journal.events(operation.id)
         assert [(event.move, event.who, event.channel) for event in story] == [
             ("proposed", "local", "tool"),
             ("confirmed", "local", "code"),
@@ -370,4 +370,4 @@ async def test_a_purchase_is_told_from_end_to_end() -> None:
             ("done", "server", ""),
             ("settings", "server", ""),
         ]
-        await agree(bench.desk.journal, operation)
+        await agree(bench.account.journal, operation)

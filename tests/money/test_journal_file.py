@@ -83,7 +83,11 @@ async def test_a_server_whose_file_is_no_longer_the_one_it_opened_spends_nothing
         charges, posts = len(bench.sim.charges), len(bench.posts())
         mishap(path, copy)
         for _ in range(2):
-            for attempt in (bench.execute(waiting), bench.buy(OTHER_MOBILES[3]), bench.desk.journal.check_writable()):
+            for attempt in (
+                bench.execute(waiting),
+                bench.buy(OTHER_MOBILES[3]),
+                bench.account.journal.check_writable(),
+            ):
                 with pytest.raises(JournalError, match="until the server is started again") as caught:
                     await attempt
                 assert (caught.value.code, caught.value.charged) == (journal_errors.REPLACED, "no")
@@ -100,14 +104,14 @@ async def test_a_file_that_is_exchanged_between_claim_and_sending_sends_nothing(
     async with open_bench(simulator(), journal_url=url) as bench:
         waiting = await bench.propose(FIRST)
         shutil.copyfile(path, copy)
-        find = bench.desk.inventory.find
+        find = bench.account.inventory.find
 
         async def exchanged(*args: object, **named: object) -> object:
             found = await find(*args, **named)  # type: ignore[arg-type]
             mishap(path, copy)
             return found
 
-        bench.desk.inventory.find = exchanged  # type: ignore[method-assign,assignment]
+        bench.account.inventory.find = exchanged  # type: ignore[method-assign,assignment]
         with pytest.raises(KrosError):
             await bench.execute(waiting)
         assert (bench.sim.charges, bench.posts()) == ([], [])

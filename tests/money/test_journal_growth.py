@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kros_mcp.journals.backends import open_journal
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 from kros_mcp.settings import Settings
 from tests.checks.benchmarks.growth import ACCOUNT, act, fill_sqlite, year_of
 
@@ -50,8 +50,8 @@ async def steps_at(size: int, folder: Path) -> dict[str, int]:
     async with open_journal(url) as journal:
         counting = Counting(journal, journal._connection)  # type: ignore[attr-defined]  # noqa: SLF001 - SQLite counts there
         settings = Settings(api_key="kros_test_growth", daily_budget_cents=10**9)
-        desk = Desk(settings, counting, None, None, ACCOUNT)  # type: ignore[arg-type]  # a claim needs no network
-        await act(desk, 7)
+        account = Account(settings, counting, None, None, ACCOUNT)  # type: ignore[arg-type]  # a claim needs no network
+        await act(account, 7)
         return counting.steps
 
 

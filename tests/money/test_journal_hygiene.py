@@ -80,7 +80,7 @@ async def bench(path: Path) -> AsyncIterator[Bench]:
 
 @pytest.fixture(params=[FullDisk, FailingDisk])
 def disk(request: pytest.FixtureRequest, bench: Bench, path: Path) -> Iterator[Disk]:
-    made: Disk = request.param(bench.desk.journal._connection, path)  # type: ignore[attr-defined]  # noqa: SLF001 - the disk is behind it
+    made: Disk = request.param(bench.account.journal._connection, path)  # type: ignore[attr-defined]  # noqa: SLF001 - the disk is behind it
     yield made
     made.free()
 
@@ -107,7 +107,7 @@ async def recovered(bench: Bench, disk: Disk, operation: Operation) -> Operation
     """Give the disk room, and recover as a server does that starts after the lease has run out."""
     disk.free()
     bench.clock.now += LEASE_SECONDS
-    await recovery.recover(bench.desk)
+    await recovery.recover(bench.account)
     return await bench.stored(operation)
 
 
@@ -146,7 +146,7 @@ async def test_a_disk_that_fills_up_after_sending_leaves_the_outcome_unknown(
     assert (await bench.stored(operation)).charged == "unknown"
     unknown = await recovered(bench, disk, operation)
     assert (unknown.state, unknown.charged) == (State.UNKNOWN, "unknown")
-    assert (await recovery.reconcile(bench.desk, unknown)).state is State.DONE
+    assert (await recovery.reconcile(bench.account, unknown)).state is State.DONE
     assert len(bench.sim.charges) == len(bench.posts()) == 1
 
 

@@ -251,7 +251,7 @@ async def test_reads_that_are_cancelled_leave_every_connection_usable(database: 
     chance = random.Random(7)  # noqa: S311 - must repeat, guards nothing
     async with open_bench(simulator(), journal_url=database.url) as bench:
         operation = await bench.propose()
-        journal = bench.desk.journal
+        journal = bench.account.journal
 
         async def read_and_give_up() -> None:
             for _ in range(60):
@@ -329,7 +329,7 @@ async def test_without_the_extra_the_start_stops_with_what_to_install(monkeypatc
 
 
 async def _spends_nothing(bench: Bench, sentence: str) -> None:
-    operation = (await bench.desk.journal.list_operations())[0]
+    operation = (await bench.account.journal.list_operations())[0]
     for attempt in (bench.execute(operation), bench.propose(OTHER_MOBILES[1])):
         with pytest.raises(JournalError, match=sentence) as caught:
             await attempt
@@ -393,7 +393,7 @@ async def test_an_act_whose_journal_went_away_is_told_in_time_and_as_unknown(dat
     sim = simulator()
     async with (
         open_bench(sim, journal_url=database.url) as bench,
-        open_runtime(bench.desk.settings, transport=transport(sim), journal=bench.desk.journal) as runtime,
+        open_runtime(bench.account.settings, transport=transport(sim), journal=bench.account.journal) as runtime,
     ):
         operation = await bench.propose(OTHER_MOBILES[0])
         sim.faults.switch_on("hold", on=["purchase"])
@@ -425,7 +425,7 @@ async def test_a_transaction_whose_connection_is_lost_stores_nothing(database: D
             return moves.confirm(current, now, by="nobody")
 
         with pytest.raises(JournalError):
-            await bench.desk.journal.change(operation.id, confirm)
+            await bench.account.journal.change(operation.id, confirm)
         assert (await bench.stored(operation)).state is State.PROPOSED
 
 
@@ -438,7 +438,7 @@ async def test_a_transaction_is_not_torn_by_who_cancels_it(database: Database) -
                 scope.cancel()
                 return moves.confirm(current, now, by="somebody")
 
-            await bench.desk.journal.change(operation.id, confirm)
+            await bench.account.journal.change(operation.id, confirm)
         assert (await bench.stored(operation)).state is State.CONFIRMED
 
 
@@ -514,6 +514,6 @@ async def test_no_secret_stands_in_the_database(database: Database) -> None:
     async with open_bench(simulator(), journal_url=database.url) as bench:
         await bench.buy(allow_outbound=True, endpoint_id=next(iter(bench.sim.endpoints)))
         await bench.execute(await bench.propose_release(bench.active))
-        assert CANARY not in repr(bench.desk.settings)
+        assert CANARY not in repr(bench.account.settings)
     for table in ("operations", "meta"):
         assert CANARY not in repr(database.run(f"SELECT one::text FROM kros_mcp.{table} AS one"))

@@ -123,7 +123,7 @@ async def test_a_server_warns_of_a_network_file_system_when_it_starts(
 async def _spends_nothing(bench: Bench, sentence: str) -> None:
     """Try to buy what was proposed while the journal still worked, and what was not yet."""
     before = len(bench.posts())
-    operation = (await bench.desk.journal.list_operations())[0]
+    operation = (await bench.account.journal.list_operations())[0]
     for attempt in (bench.execute(operation), bench.buy("+2348035550105")):
         with pytest.raises(JournalError, match=sentence) as caught:
             await attempt
@@ -134,7 +134,7 @@ async def _spends_nothing(bench: Bench, sentence: str) -> None:
 async def test_nothing_is_spent_when_the_disk_is_full(url: str) -> None:
     async with open_bench(simulator(), journal_url=url) as bench:
         await bench.propose()
-        connection = bench.desk.journal._connection  # type: ignore[attr-defined]  # noqa: SLF001 - fills the disk
+        connection = bench.account.journal._connection  # type: ignore[attr-defined]  # noqa: SLF001 - fills the disk
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
@@ -150,7 +150,7 @@ async def test_nothing_is_spent_when_the_disk_is_full(url: str) -> None:
 async def test_nothing_is_spent_when_the_file_is_read_only(url: str) -> None:
     async with open_bench(simulator(), journal_url=url) as bench:
         await bench.propose()
-        bench.desk.journal._connection.execute("PRAGMA query_only = ON")  # type: ignore[attr-defined]  # noqa: SLF001 - the tests may run as root
+        bench.account.journal._connection.execute("PRAGMA query_only = ON")  # type: ignore[attr-defined]  # noqa: SLF001 - the tests may run as root
         await _spends_nothing(bench, "cannot be written; nothing can be spent")
 
 

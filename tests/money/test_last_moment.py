@@ -32,27 +32,27 @@ async def test_a_number_whose_calls_go_elsewhere_by_now_is_not_released(bench: B
 
 async def test_a_clock_that_was_set_back_leaves_nothing_in_flight_for_ever(bench: Bench) -> None:
     operation = await bench.propose()
-    journal = bench.desk.journal
+    journal = bench.account.journal
     claimed = await journal.claim(
         operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
     )
     await journal.change(operation.id, lambda current, now: moves.mark_sent(current, now, token=claimed.token))
     bench.clock.now -= 86_400
-    await recovery.recover(bench.desk)
+    await recovery.recover(bench.account)
     assert (await bench.stored(operation)).state is State.UNKNOWN
     await journal.change(operation.id, lambda current, now: replace(current, checked_at=now + 86_400))
     asked_before = len(bench.sim.requests)
-    await recovery.reconcile(bench.desk, await bench.stored(operation))
+    await recovery.reconcile(bench.account, await bench.stored(operation))
     assert len(bench.sim.requests) > asked_before
 
 
 async def test_a_process_that_lost_its_lease_changes_no_setting(bench: Bench) -> None:
-    number = await bench.desk.client.get_number(bench.active.id)
+    number = await bench.account.client.get_number(bench.active.id)
     target = replace(routing.wanted((await bench.propose()).request), allow_outbound=not number.allow_outbound)
     lease = Lease(1, since=0.0)
     lease.lose()
     with pytest.raises(NotSentError):
-        await routing.apply(bench.desk.client, number, target, key="late", before_sending=lease.require)
+        await routing.apply(bench.account.client, number, target, key="late", before_sending=lease.require)
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH"]
 
 
@@ -69,24 +69,24 @@ async def test_a_change_that_kros_has_accepted_and_never_shows_is_failed_unless_
 
     number = next(iter(sim.owned.values()))
     async with open_bench(sim, way=Tampered(sim, "PATCH", accepted), protected_numbers=(number.e164,)) as bench:
-        shown = await bench.desk.client.get_number(number.id)
+        shown = await bench.account.client.get_number(number.id)
         wish = Request(number_id=number.id, allow_outbound=not shown.allow_outbound)
-        operation = await CONFIGURATION.propose(bench.desk, "local", wish, shown)
-        told = await execute(bench.desk, operation.id, YES)
+        operation = await CONFIGURATION.propose(bench.account, "local", wish, shown)
+        told = await execute(bench.account, operation.id, YES)
         assert (told.state, told.changed) == (State.UNKNOWN, "unknown")
-        bench.clock.now += bench.desk.settings.settle_seconds + 1
-        asked = await recovery.reconcile(bench.desk, told)
+        bench.clock.now += bench.account.settings.settle_seconds + 1
+        asked = await recovery.reconcile(bench.account, told)
         assert (asked.state, asked.changed) == (ends, "no" if ends is State.FAILED else "unknown")
 
 
 async def test_a_change_that_kros_refused_is_looked_at_again(sim: Simulator) -> None:
     number = next(iter(sim.owned.values()))
     async with open_bench(sim, protected_numbers=(number.e164,)) as bench:
-        shown = await bench.desk.client.get_number(number.id)
+        shown = await bench.account.client.get_number(number.id)
         wish = Request(number_id=number.id, allow_outbound=not shown.allow_outbound)
-        operation = await CONFIGURATION.propose(bench.desk, "local", wish, shown)
+        operation = await CONFIGURATION.propose(bench.account, "local", wish, shown)
         sim.faults.switch_on("refuse", on=["update"], status=403)
-        refused = await execute(bench.desk, operation.id, YES)
+        refused = await execute(bench.account, operation.id, YES)
         assert (refused.state, refused.changed, refused.look_at is not None) == (State.FAILED, "no", True)
 
 
@@ -104,7 +104,7 @@ async def test_a_purchase_that_kros_does_not_show_yet_keeps_its_settings_pending
         bought = await bench.buy(endpoint_id=endpoint)
         assert (bought.state, bought.settings_pending, bought.not_applied) == (State.DONE, True, ())
         shown = True
-        finished = await finish_purchase(bench.desk, bought)
+        finished = await finish_purchase(bench.account, bought)
     assert (finished.settings_pending, finished.not_applied) == (False, ())
     number = sim.owned_by_e164(bought.e164)
     assert number is not None
@@ -127,8 +127,8 @@ async def test_a_number_that_the_purchase_names_by_the_id_of_an_order_is_found_b
     endpoint = next(iter(sim.endpoints)) if wanted else None
     async with open_bench(sim, way=Tampered(sim, "POST", order)) as bench:
         bought = await bench.buy(SHOWN, endpoint_id=endpoint or "")
-        bench.clock.now += bench.desk.settings.settle_seconds
-        watched = await recovery.watch(bench.desk, bought)
+        bench.clock.now += bench.account.settings.settle_seconds
+        watched = await recovery.watch(bench.account, bought)
         number = sim.owned_by_e164(SHOWN)
         assert number is not None
         assert number.endpoint_id == endpoint
@@ -162,5 +162,5 @@ async def test_settings_left_pending_never_reach_a_number_that_was_given_up_and_
         bench.clock.now += 100
         second = await bench.execute(await bench.propose(SHOWN, principal="other"))
         assert second.state is State.DONE
-        await finish_purchase(bench.desk, await bench.stored(first))
+        await finish_purchase(bench.account, await bench.stored(first))
         assert number.endpoint_id is None

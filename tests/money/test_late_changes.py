@@ -36,7 +36,7 @@ async def called_failed(bench: Bench, operation: Operation) -> Operation:
     """Look once more after the settling time, if it is not settled yet."""
     if operation.state is State.UNKNOWN:
         bench.clock.now += LATE
-        operation = await recovery.reconcile(bench.desk, operation)
+        operation = await recovery.reconcile(bench.account, operation)
     assert (operation.state, operation.changed, operation.look_at is not None) == (State.FAILED, "no", True)
     return operation
 

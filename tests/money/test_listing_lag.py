@@ -90,7 +90,7 @@ async def test_a_purchase_settled_by_hand_gets_its_settings_once_it_is_listed(si
         sim.faults.switch_on("price_moves", at="purchase", cents=123)
         sim.faults.switch_on("lost_reply", on=["purchase"])
         unknown = await bench.execute(operation)
-        settled = await bench.desk.journal.change(
+        settled = await bench.account.journal.change(
             unknown.id,
             lambda current, now: moves.settle_by_hand(
                 current, now, state=State.DONE, by="user-1", reason="looked", settle_seconds=0
@@ -99,10 +99,10 @@ async def test_a_purchase_settled_by_hand_gets_its_settings_once_it_is_listed(si
         number = sim.owned_by_e164(settled.e164)
         assert number is not None
         assert (settled.charged, number.endpoint_id) == ("yes", None)
-        waiting = await finish_purchase(bench.desk, settled)
+        waiting = await finish_purchase(bench.account, settled)
         assert (waiting.settings_pending, waiting.not_applied) == (True, ())
         lags = False
-        finished = await finish_purchase(bench.desk, waiting)
+        finished = await finish_purchase(bench.account, waiting)
         assert (finished.settings_pending, finished.not_applied) == (False, ())
         assert (number.endpoint_id, len(sim.charges)) == (endpoint, 1)
         assert finished.note.startswith("Settled by user-1: looked KrosAI now reports 8.23")
@@ -113,12 +113,12 @@ async def test_a_purchase_that_is_not_listed_for_an_hour_says_that_its_settings_
     async with open_bench(sim, way=Tampered(sim, "GET", list_is_empty)) as bench:
         sim.faults.switch_on("lost_reply", on=["purchase"])
         unknown = await bench.buy(allow_outbound=False)
-        settled = await bench.desk.journal.change(
+        settled = await bench.account.journal.change(
             unknown.id,
             lambda current, now: moves.settle_by_hand(
                 current, now, state=State.DONE, by="user-1", reason="looked", settle_seconds=0
             ),
         )
         bench.clock.now += HOUR + 1.0
-        finished = await finish_purchase(bench.desk, settled)
+        finished = await finish_purchase(bench.account, settled)
         assert (finished.settings_pending, finished.not_applied) == (False, ("allow_outbound",))

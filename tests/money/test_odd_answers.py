@@ -19,7 +19,7 @@ async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Opera
     """Ask KrosAI again and again, long after the settle time."""
     for _ in range(times):
         bench.clock.now += LATE
-        operation = await recovery.reconcile(bench.desk, await bench.stored(operation))
+        operation = await recovery.reconcile(bench.account, await bench.stored(operation))
     return operation
 
 
@@ -35,7 +35,7 @@ async def test_a_success_that_names_another_number_is_never_called_failed_by_wha
         assert (await ask_often(bench, unknown)).state is State.UNKNOWN
         bench.clock.now += 2 * 86_400
         assert (await ask_often(bench, unknown, 90)).state is State.UNKNOWN
-        ended = await bench.desk.journal.change(
+        ended = await bench.account.journal.change(
             unknown.id,
             lambda current, now: moves.settle_by_hand(
                 current, now, state=State.FAILED, by="user-1", reason="looked", settle_seconds=0
@@ -174,7 +174,7 @@ async def test_a_lost_release_failed_only_if_the_status_is_as_it_was(sim: Simula
     assert number.status == "active"
     async with open_bench(sim, way=Tampered(sim, "DELETE", becoming(number, status, answer=None))) as bench:
         unknown = await bench.execute(await bench.propose_release(number))
-        assert (await recovery.reconcile(bench.desk, unknown)).state is State.UNKNOWN
+        assert (await recovery.reconcile(bench.account, unknown)).state is State.UNKNOWN
         assert (await ask_often(bench, unknown)).state is ends
 
 
@@ -193,7 +193,7 @@ async def test_a_deletion_that_kros_turns_into_a_release_is_done_and_says_what_i
     way = Tampered(sim, "DELETE", soften)
     async with open_bench(sim, way=way, allow_permanent_delete=True) as bench:
         settled = await bench.execute(await bench.propose_release(number, permanent=True))
-        done = await recovery.reconcile(bench.desk, settled) if lost else settled
+        done = await recovery.reconcile(bench.account, settled) if lost else settled
         assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ("permanent",))
         assert sim.owned[number.id].status == "inactive"
 
@@ -206,7 +206,7 @@ async def test_a_number_just_bought_is_not_offered_again_while_it_is_still_liste
     with pytest.raises(OperationError) as caught:
         await bench.propose(SHOWN, allow_outbound=False)
     assert (caught.value.code, caught.value.charged) == ("ALREADY_OWNED", "no")
-    assert len(await bench.desk.journal.list_operations()) == len(bench.posts()) == len(bench.sim.charges) == 1
+    assert len(await bench.account.journal.list_operations()) == len(bench.posts()) == len(bench.sim.charges) == 1
 
 
 @pytest.mark.parametrize("lost", [True, False])

@@ -70,15 +70,15 @@ class Race:
         clock.now = time.time() + self.ahead
         way = {"clock": clock, "base_url": self.base_url, "journal_url": self.journal_url, "settle_seconds": 0}
         async with open_bench(self.sim, **way) as bench:
-            await recovery.recover(bench.desk)
+            await recovery.recover(bench.account)
             claimed = [each for each in await everything(bench) if each.claimed_at is not None]
             self.found += Counter(each.state for each in claimed)
             assert State.SENDING not in self.found
             assert self.agrees(claimed)
             for pause in (3.0, 11.0, 3.0):
                 clock.now += pause
-                for operation in await bench.desk.journal.due(bench.desk.account):
-                    await recovery.reconcile(bench.desk, operation)
+                for operation in await bench.account.journal.due(bench.account.id):
+                    await recovery.reconcile(bench.account, operation)
             self.ahead = clock.now - time.time()
             return [each for each in await everything(bench) if each.claimed_at is not None]
 
@@ -101,7 +101,7 @@ class Race:
 
 
 async def everything(bench: Bench) -> tuple[Operation, ...]:
-    return await bench.desk.journal.list_operations(limit=10_000)
+    return await bench.account.journal.list_operations(limit=10_000)
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ async def lost(bench: Bench, fault: str = "lost_reply", **wanted: object) -> Ope
 
 
 async def ask(bench: Bench, operation: Operation) -> Operation:
-    return await recovery.reconcile(bench.desk, await bench.stored(operation))
+    return await recovery.reconcile(bench.account, await bench.stored(operation))
 
 
 @pytest.mark.parametrize("fault", ["lost_reply", "error_after"])
@@ -49,7 +49,7 @@ async def test_an_unsold_number_fails_only_after_two_late_readings_ten_seconds_a
     bench.clock.now += 2.0
     failed = await ask(bench, unknown)
     assert (failed.state, failed.charged, failed.error_code) == (State.FAILED, "no", "NOT_DONE")
-    books = await bench.desk.journal.books(bench.desk.account, "local", committed_since=0)
+    books = await bench.account.journal.books(bench.account.id, "local", committed_since=0)
     assert (books.spent_cents, bench.sim.charges, len(bench.posts())) == (0, [], 1)
 
 
@@ -118,15 +118,15 @@ async def test_an_unknown_outcome_is_never_sent_again_under_a_new_key(bench: Ben
 async def test_a_claim_that_expired_before_sending_failed_and_one_after_it_is_unknown(bench: Bench) -> None:
     first, second = await bench.propose(), await bench.propose("+2348035550105")
     for operation in (first, second):
-        await bench.desk.journal.claim(
+        await bench.account.journal.claim(
             operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
         )
-    await bench.desk.journal.change(second.id, lambda current, now: moves.mark_sent(current, now, token=1))
-    await recovery.recover(bench.desk)
+    await bench.account.journal.change(second.id, lambda current, now: moves.mark_sent(current, now, token=1))
+    await recovery.recover(bench.account)
     assert {(await bench.stored(each)).state for each in (first, second)} == {State.SENDING}
     bench.clock.now += LEASE_SECONDS
     before = len(bench.sim.requests)
-    await recovery.recover(bench.desk)
+    await recovery.recover(bench.account)
     assert (await bench.stored(first)).state is State.FAILED
     assert (await bench.stored(second)).state is State.UNKNOWN
     assert len(bench.sim.requests) == before
@@ -158,8 +158,8 @@ async def test_a_release_that_did_nothing_fails_only_after_the_settle_time(bench
 async def test_a_deletion_that_did_nothing_is_not_taken_for_done_because_the_record_was_inactive(
     bench: Bench,
 ) -> None:
-    settings = bench.desk.settings.model_copy(update={"allow_permanent_delete": True})
-    bench.desk = type(bench.desk)(**{**vars(bench.desk), "settings": settings})
+    settings = bench.account.settings.model_copy(update={"allow_permanent_delete": True})
+    bench.account = type(bench.account)(**{**vars(bench.account), "settings": settings})
     unknown = await lost_release(bench, "error_before", inactive=True, permanent=True)
     assert (await ask(bench, unknown)).state is State.UNKNOWN
     bench.clock.now += LATE
@@ -210,7 +210,7 @@ async def pending(bench: Bench) -> tuple[Operation, str]:
 
 async def test_settings_left_pending_are_finished_later(bench: Bench) -> None:
     bought, endpoint = await pending(bench)
-    finished = await finish_purchase(bench.desk, bought)
+    finished = await finish_purchase(bench.account, bought)
     assert (finished.settings_pending, finished.not_applied) == (False, ())
     number = bench.sim.owned_by_e164(bought.e164)
     assert number is not None
@@ -219,9 +219,9 @@ async def test_settings_left_pending_are_finished_later(bench: Bench) -> None:
 
 async def test_pending_settings_never_override_a_change_of_ours(bench: Bench) -> None:
     bought, _ = await pending(bench)
-    await bench.desk.journal.routing_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
-    await finish_purchase(bench.desk, bought)
-    await finish_purchase(bench.desk, await bench.stored(bought))
+    await bench.account.journal.routing_changed(bench.account.id, bought.e164, ALL_SETTINGS)
+    await finish_purchase(bench.account, bought)
+    await finish_purchase(bench.account, await bench.stored(bought))
     assert not [seen for seen in bench.sim.requests if seen.method == "PATCH" and seen.status == 200]
     assert (await bench.stored(bought)).settings_pending is False
 
@@ -231,7 +231,7 @@ async def test_pending_settings_never_override_a_change_by_somebody_else(bench: 
     number, chosen = bench.sim.owned_by_e164(bought.e164), list(bench.sim.endpoints)[1]
     assert number is not None
     number.endpoint_id = chosen
-    finished = await finish_purchase(bench.desk, bought)
+    finished = await finish_purchase(bench.account, bought)
     assert (number.endpoint_id, finished.not_applied) == (chosen, ("endpoint_id",))
 
 
@@ -245,8 +245,8 @@ async def test_a_purchase_found_later_overrides_neither_our_change_nor_anybody_e
         assert number is not None
         number.endpoint_id = endpoints[1]
         if ours:
-            await bench.desk.journal.routing_changed(bench.desk.account, e164, ALL_SETTINGS)
-        await finish_purchase(bench.desk, await ask(bench, unknown))
+            await bench.account.journal.routing_changed(bench.account.id, e164, ALL_SETTINGS)
+        await finish_purchase(bench.account, await ask(bench, unknown))
         assert number.endpoint_id == endpoints[1]
         assert (await bench.stored(unknown)).settings_pending is False
 
@@ -255,7 +255,7 @@ async def test_a_purchase_found_later_gets_its_settings(bench: Bench) -> None:
     endpoint = next(iter(bench.sim.endpoints))
     bench.sim.faults.switch_on("ignore_snake_case", on=["purchase"])
     unknown = await lost(bench, endpoint_id=endpoint)
-    finished = await finish_purchase(bench.desk, await ask(bench, unknown))
+    finished = await finish_purchase(bench.account, await ask(bench, unknown))
     number = bench.sim.owned_by_e164(unknown.e164)
     assert number is not None
     assert (number.endpoint_id, finished.not_applied) == (endpoint, ())
@@ -266,9 +266,9 @@ async def test_a_change_in_the_middle_of_finishing_stops_the_next_patch(bench: B
     bench.sim.faults.switch_on("ignore_snake_case", on=["update"])
     bench.sim.faults.switch_on("hold", on=["update"], after=True)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(finish_purchase, bench.desk, bought)
+        tasks.start_soon(finish_purchase, bench.account, bought)
         await bench.sim.faults.held()
-        await bench.desk.journal.routing_changed(bench.desk.account, bought.e164, ALL_SETTINGS)
+        await bench.account.journal.routing_changed(bench.account.id, bought.e164, ALL_SETTINGS)
         bench.sim.faults.let_go()
     done = [seen.body for seen in bench.sim.requests if seen.method == "PATCH" and seen.status == 200]
     assert [list(body) for body in done] == [["endpoint_id"]]
@@ -295,9 +295,9 @@ async def test_the_deletion_of_a_record_that_stays_as_it_was_is_failed_and_watch
         unknown = await bench.execute(await bench.propose_release(number, permanent=True))
         assert unknown.state is State.UNKNOWN
         bench.clock.now += LATE
-        failed = await recovery.reconcile(bench.desk, unknown)
+        failed = await recovery.reconcile(bench.account, unknown)
         assert (failed.state, failed.changed, failed.look_at is not None) == (State.FAILED, "no", True)
         sim.delete(number)
         bench.clock.now = failed.look_at or 0.0
-        corrected = await recovery.watch(bench.desk, failed)
+        corrected = await recovery.watch(bench.account, failed)
         assert (corrected.state, corrected.changed) == (State.DONE, "yes")

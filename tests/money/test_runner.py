@@ -27,8 +27,10 @@ LONGEST = 10.0
 @asynccontextmanager
 async def running(bench: Bench) -> AsyncIterator[Runner]:
     """Run a server at the bench's own journal, and give the bench its desk."""
-    async with open_runtime(bench.desk.settings, transport=transport(bench.sim), journal=bench.desk.journal) as runtime:
-        bench.desk = runtime.desk
+    async with open_runtime(
+        bench.account.settings, transport=transport(bench.sim), journal=bench.account.journal
+    ) as runtime:
+        bench.account = runtime.account
         yield runtime.runner
 
 
@@ -108,7 +110,7 @@ async def test_an_operation_that_kros_does_not_answer_holds_up_no_other(bench: B
     async with running(bench):
         with anyio.fail_after(LONGEST):
             await bench.sim.faults.held()
-        await bench.desk.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        await bench.account.journal.change(approved.id, lambda current, now: moves.confirm(current, now, by="boss"))
         await until(bench, approved, State.DONE)
         bench.sim.faults.let_go()
 
@@ -119,7 +121,7 @@ async def test_an_act_whose_journal_cannot_be_read_meanwhile_is_not_told_as_unsp
         bench.sim.faults.switch_on("hold", on=["purchase"])
         runner.start(operation.id, YES)
         await bench.sim.faults.held()
-        connection = bench.desk.journal._connection  # type: ignore[attr-defined]  # noqa: SLF001 - makes it fail
+        connection = bench.account.journal._connection  # type: ignore[attr-defined]  # noqa: SLF001 - makes it fail
         connection.execute("ALTER TABLE operations RENAME TO elsewhere")
         with pytest.raises(OutcomeUnknownError) as caught:
             await runner.wait(operation.id, 0)
@@ -148,16 +150,16 @@ async def test_an_error_comes_out_of_the_runtime_as_it_is(bench: Bench) -> None:
 
 async def configure(bench: Bench, runner: Runner, **wanted: Any) -> direct_change.DirectChange:
     request = Request(number_id=bench.active.id, **wanted)
-    number = await direct_change.require_changeable(bench.desk, request, "")
-    return await direct_change.configure(bench.desk, runner, number, request, seconds=LONGEST)
+    number = await direct_change.require_changeable(bench.account, request, "")
+    return await direct_change.configure(bench.account, runner, number, request, seconds=LONGEST)
 
 
 async def test_a_change_that_kros_accepted_and_does_not_show_is_unknown_not_undone(bench: Bench) -> None:
     async with running(bench) as runner:
-        number = await bench.desk.client.get_number(bench.active.id)
+        number = await bench.account.client.get_number(bench.active.id)
         bench.sim.faults.switch_on("refuse", times=None, on=["get"], status=401)
         with pytest.raises(OutcomeUnknownError) as caught:
-            await direct_change.configure(bench.desk, runner, number, Request(allow_inbound=False), seconds=LONGEST)
+            await direct_change.configure(bench.account, runner, number, Request(allow_inbound=False), seconds=LONGEST)
         assert (caught.value.changed, bench.active.allow_inbound) == ("unknown", False)
 
 
@@ -191,7 +193,7 @@ async def test_a_refused_second_spelling_leaves_the_first_change_told(bench: Ben
 async def test_two_servers_at_one_journal_carry_an_approved_act_out_once(bench: Bench) -> None:
     async with open_bench(bench.sim), running(bench), running(bench):
         operation = await bench.propose()
-        await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        await bench.account.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
         await until(bench, operation, State.DONE)
     assert len(bench.sim.charges) == len(bench.posts()) == 1
 
@@ -205,7 +207,7 @@ async def test_an_act_under_way_is_not_called_unknown_because_the_journal_is_bus
         runner.start(operation.id, YES)
         await bench.sim.faults.held()
         with monkeypatch.context() as patch:
-            patch.setattr(type(bench.desk.journal), "get", lambda *_: anyio.sleep_forever())
+            patch.setattr(type(bench.account.journal), "get", lambda *_: anyio.sleep_forever())
             shown = await runner.wait(operation.id, 0, known=operation)
             with pytest.raises(OutcomeUnknownError):
                 await runner.wait(operation.id, 0)
@@ -240,7 +242,7 @@ async def test_settings_that_kros_never_takes_cost_it_little_in_a_day(
     before = len(bench.sim.requests)
     monkeypatch.setattr(runners, "anyio", Turned())
     async with anyio.create_task_group() as tasks:
-        attendant = Runner(bench.desk, tasks)
+        attendant = Runner(bench.account, tasks)
         await attendant.attend()
     assert (await bench.stored(bought)).settings_pending
     assert 10 <= len(bench.sim.requests) - before <= 100
@@ -248,7 +250,7 @@ async def test_settings_that_kros_never_takes_cost_it_little_in_a_day(
 
 async def test_an_act_that_another_process_is_sending_does_not_keep_this_one_from_getting_ready(bench: Bench) -> None:
     operation = await bench.propose()
-    await bench.desk.journal.claim(
+    await bench.account.journal.claim(
         operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
     )
     async with running(bench) as runner:
@@ -259,7 +261,7 @@ async def test_an_act_that_another_process_is_sending_does_not_keep_this_one_fro
 
 async def test_new_acts_begin_once_what_was_left_is_looked_after_and_until_the_server_closes(bench: Bench) -> None:
     async with anyio.create_task_group() as tasks:
-        runner = Runner(bench.desk, tasks)
+        runner = Runner(bench.account, tasks)
         before = runner.is_ready
         tasks.start_soon(runner.attend)
         with anyio.fail_after(LONGEST):
@@ -272,7 +274,7 @@ async def test_new_acts_begin_once_what_was_left_is_looked_after_and_until_the_s
 
 async def test_an_act_of_another_account_is_neither_carried_out_nor_shown(bench: Bench) -> None:
     ours = await bench.propose()
-    theirs = await bench.desk.journal.propose(replace(ours, id=model.new_operation_id(), account="another"))
+    theirs = await bench.account.journal.propose(replace(ours, id=model.new_operation_id(), account="another"))
     async with running(bench) as runner:
         runner.start(theirs.id, YES)
         with pytest.raises(OperationError) as caught:
@@ -287,8 +289,8 @@ async def test_an_act_that_could_not_be_carried_out_is_not_tried_again_at_once(
     operation = await bench.propose()
     async with running(bench) as runner:
         await runner.looked_round.wait()
-        monkeypatch.setattr(type(bench.desk.journal), "claim", out_of_order)
-        await bench.desk.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
+        monkeypatch.setattr(type(bench.account.journal), "claim", out_of_order)
+        await bench.account.journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="boss"))
         await runner._look_round()  # noqa: SLF001 - it would do so by itself within a second
         with pytest.raises(JournalError):
             await runner.wait(operation.id, LONGEST)
@@ -301,13 +303,13 @@ async def test_the_attendant_asks_for_an_unknown_outcome_when_it_is_time_and_not
     bench.sim.faults.switch_on("error_before", on=["purchase"])
     unknown = await bench.buy()
     later = bench.clock.now + 3_600
-    await bench.desk.journal.change(unknown.id, lambda current, _: replace(current, look_at=later))
+    await bench.account.journal.change(unknown.id, lambda current, _: replace(current, look_at=later))
     async with running(bench) as runner:
         with anyio.fail_after(LONGEST):
             await runner.looked_round.wait()
         await anyio.wait_all_tasks_blocked()
         assert (await bench.stored(unknown)).checked_at is None
-        await bench.desk.journal.change(unknown.id, lambda current, _: replace(current, look_at=None))
+        await bench.account.journal.change(unknown.id, lambda current, _: replace(current, look_at=None))
         with anyio.fail_after(LONGEST):
             while (await bench.stored(unknown)).checked_at is None:
                 await anyio.lowlevel.checkpoint()
@@ -326,8 +328,8 @@ async def test_an_order_that_ends_while_its_settings_are_pending_is_corrected(si
         done = await bench.buy(item.e164, allow_inbound=False)
         assert (done.state, done.settings_pending, done.look_at is not None) == (State.DONE, True, True)
         del sim.owned[made.id]
-        bench.clock.now += bench.desk.settings.settle_seconds
-        async with open_runner(bench.desk) as runner:
+        bench.clock.now += bench.account.settings.settle_seconds
+        async with open_runner(bench.account) as runner:
             await runner.looked_round.wait()
             while runner._attended:  # noqa: SLF001 - what it has begun by itself
                 await next(iter(runner._attended.values())).wait()  # noqa: SLF001 - the same

@@ -41,7 +41,7 @@ async def test_a_process_that_was_frozen_after_its_claim_sends_nothing(bench: Be
         tasks.start_soon(bench.execute, operation)
         await bench.sim.faults.held()
         bench.clock.now += LEASE_SECONDS
-        await recovery.recover(bench.desk)
+        await recovery.recover(bench.account)
         bench.sim.faults.let_go()
     settled = await bench.stored(operation)
     assert (settled.state, settled.error_code, settled.charged) == (State.FAILED, "INTERRUPTED", "no")
@@ -63,13 +63,13 @@ async def test_a_process_that_freezes_between_journal_and_wire_sends_nothing(
         assert stored.sent_at is not None
         suspended = LEASE_SECONDS
 
-    send = bench.desk.client.purchase
+    send = bench.account.client.purchase
 
     async def purchase(*args: object, **kwargs: object) -> object:
         await sleep_once_sent()
         return await send(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bench.desk.client, "purchase", purchase)
+    monkeypatch.setattr(bench.account.client, "purchase", purchase)
     failed = await bench.execute(operation)
     assert (failed.state, failed.error_code, failed.charged) == (State.FAILED, "INTERRUPTED", "no")
     assert bench.posts() == []
@@ -96,7 +96,7 @@ class Locked:
     """A connection that another process' lock keeps from writing."""
 
     def __init__(self, bench: Bench) -> None:
-        self._journal = bench.desk.journal
+        self._journal = bench.account.journal
 
     def lock(self) -> None:
         self._journal._connection.execute("PRAGMA query_only = ON")  # type: ignore[attr-defined]  # noqa: SLF001 - no other way to fail in memory
@@ -126,10 +126,10 @@ async def test_a_journal_that_fails_after_sending_is_never_told_as_unspent(
     assert (told[0].charged, told[0].operation_id) == ("unknown", operation.id)
     journal.unlock()
     bench.clock.now += LEASE_SECONDS
-    await recovery.recover(bench.desk)
+    await recovery.recover(bench.account)
     unknown = await bench.stored(operation)
     assert (unknown.state, unknown.charged) == (State.UNKNOWN, "unknown")
-    assert (await recovery.reconcile(bench.desk, unknown)).state is State.DONE
+    assert (await recovery.reconcile(bench.account, unknown)).state is State.DONE
     assert len(bench.sim.charges) == 1
 
 
@@ -196,7 +196,7 @@ async def test_an_act_of_another_account_is_not_carried_out(sim: Simulator) -> N
     clock = Clock()
     async with open_bench(sim, clock=clock) as bench:
         operation = await bench.propose()
-        stranger = type(bench.desk)(**{**vars(bench.desk), "account": "0" * 32})
+        stranger = type(bench.account)(**{**vars(bench.account), "account": "0" * 32})
         with pytest.raises(KrosError) as caught:
             await execution.execute(stranger, operation.id, execution.Yes(by="test"))
         assert (caught.value.code, sim.charges) == ("OPERATION_NOT_FOUND", [])

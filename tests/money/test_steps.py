@@ -16,7 +16,7 @@ LONGEST = 10.0
 
 @pytest.fixture
 async def runner(bench: Bench) -> AsyncIterator[Runner]:
-    async with open_runner(bench.desk) as opened:
+    async with open_runner(bench.account) as opened:
         yield opened
 
 

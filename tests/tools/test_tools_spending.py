@@ -83,7 +83,7 @@ async def test_a_reading_is_done_again_when_it_is_old_and_sooner_when_it_is_not_
         open_journal(settings.journal_url) as journal,
         open_runtime(settings, transport=transport(reference), journal=journal) as here,
     ):
-        rates = RunRates(here.desk, lambda: now)
+        rates = RunRates(here.account, lambda: now)
 
         async def complete(seconds: float = 5) -> bool:
             rate = await rates.now(seconds=seconds, oldest_seconds=10)

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.operations import decisions, model
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Channel, Operation, State
@@ -37,12 +37,12 @@ def is_for_approvers(operation: Operation | None, account: str) -> bool:
 
 
 async def decide(
-    desk: Desk, operation_id: str, *, approver: str, digest: str, approving: bool, reason: str
+    account: Account, operation_id: str, *, approver: str, digest: str, approving: bool, reason: str
 ) -> Operation:
     """Record a yes or a no; all that has to hold is checked in the transaction that stores it.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         operation_id: What is decided on.
         approver: The principal who decides.
         digest: Of the quote that they saw.
@@ -57,7 +57,7 @@ async def decide(
     chosen = (decisions.approval if approving else decisions.denial)(approver + _ON_THE_PAGE, reason)
 
     def move(operation: Operation, now: float) -> Operation:
-        if not is_for_approvers(operation, desk.account):
+        if not is_for_approvers(operation, account.id):
             raise missing(operation_id)
         decisions.require_decidable(operation, approving=True)  # a yes is taken back at a terminal only
         if operation.principal == approver:
@@ -65,7 +65,7 @@ async def decide(
                 "You asked for this yourself, so another approver has to decide; nothing was decided.",
                 code="OWN_REQUEST",
             )
-        right = desk.right_to(operation)
+        right = account.right_to(operation)
         if approving and right.is_denied:
             raise RefusedError(
                 f"Whoever asked for this {right.problem(operation)}, so it would not be carried out; nothing was "
@@ -80,8 +80,8 @@ async def decide(
             )
         return chosen(operation, now)
 
-    decided = await decisions.decide(desk.journal, operation_id, move, by=By(approver, "page"))
-    if not is_for_approvers(decided, desk.account):  # expired ones never reach the move
+    decided = await decisions.decide(account.journal, operation_id, move, by=By(approver, "page"))
+    if not is_for_approvers(decided, account.id):  # expired ones never reach the move
         raise missing(operation_id)
     if decided.state is State.EXPIRED:
         raise model.past(decided)

@@ -59,9 +59,9 @@ def approval_routes(
         clock: Unix seconds, for sessions.
         limiter_clock: Seconds that only go forward, for failed sign-ins.
     """
-    desk, settings = runtime.desk, runtime.settings
+    account, settings = runtime.account, runtime.settings
     secure = is_secure(settings, loopback=loopback)
-    sessions = ApproverSessions(state_keys(settings), desk.account, clock, secure=secure)
+    sessions = ApproverSessions(state_keys(settings), account.id, clock, secure=secure)
     approvals = ApprovalsPage(runtime, access, sessions, SignInLimiter(limiter_clock))
     guarded = SecurityHeadersMiddleware(approvals.router())
     return [Route(PATH, guarded), Route(f"{PATH}/{{rest:path}}", guarded)]
@@ -78,12 +78,12 @@ class ApprovalsPage:
     """Answers the requests of the page."""
 
     def __init__(self, runtime: Runtime, access: Access, sessions: ApproverSessions, sign_ins: SignInLimiter) -> None:
-        self._desk = runtime.desk
+        self._account = runtime.account
         self._public_url = runtime.settings.public_url
         self._access = access
         self._sessions = sessions
         self._sign_ins = sign_ins
-        self._views = ApprovalViews(runtime.desk, runtime.rates)
+        self._views = ApprovalViews(runtime.account, runtime.rates)
 
     def router(self) -> Router:
         """Return the router of the page's paths."""
@@ -174,7 +174,7 @@ class ApprovalsPage:
         reason = decisions.kept(form.get("reason", ""))
         try:
             decided = await decide(
-                self._desk,
+                self._account,
                 operation_id,
                 approver=session.principal,
                 digest=form.get("digest", ""),

@@ -16,9 +16,9 @@ from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import outlook, policy
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.decisions import LONGEST_REASON
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
@@ -109,12 +109,12 @@ class ApprovalViews:
     """Reads from the journal what the approvers of one account see.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         rates: What owned numbers cost a month.
     """
 
-    def __init__(self, desk: Desk, rates: RunRates) -> None:
-        self._desk = desk
+    def __init__(self, account: Account, rates: RunRates) -> None:
+        self._account = account
         self._rates = rates
 
     async def overview(self, approver: str) -> Overview:
@@ -123,11 +123,11 @@ class ApprovalViews:
         Raises:
             JournalError: The journal cannot be used.
         """
-        desk, waiting = self._desk, await self._waiting()
+        account, waiting = self._account, await self._waiting()
         rate = await self._rate()
         shown = [await self._view(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
         books = await self._books("", rate)
-        budget, month = desk.settings.daily_budget_cents, outlook.month(books, rate) if rate else None
+        budget, month = account.settings.daily_budget_cents, outlook.month(books, rate) if rate else None
         return Overview(
             operations=tuple(shown),
             more=len(waiting) - len(shown),
@@ -144,33 +144,33 @@ class ApprovalViews:
         Raises:
             JournalError: The journal cannot be used.
         """
-        operation = await self._desk.journal.get(operation_id)
-        if operation is None or not is_for_approvers(operation, self._desk.account):
+        operation = await self._account.journal.get(operation_id)
+        if operation is None or not is_for_approvers(operation, self._account.id):
             return None
         priced = operation.state is State.PROPOSED and operation.action.charges
         return await self._view(operation, approver, await self._rate() if priced else None)
 
     async def _waiting(self) -> list[Operation]:
         """Return what waits for an approver; the journal has no filter for who is asked."""
-        proposed = Filter(account=self._desk.account, states=(State.PROPOSED,))
+        proposed = Filter(account=self._account.id, states=(State.PROPOSED,))
         found = [
             operation
-            async for operation in every(self._desk.journal, proposed)
-            if is_for_approvers(operation, self._desk.account)
+            async for operation in every(self._account.journal, proposed)
+            if is_for_approvers(operation, self._account.id)
         ]
         return sorted(found, key=lambda operation: operation.expires_at)
 
     async def _decided(self) -> list[Operation]:
         """Return what was put to an approver and does not wait any more, among the newest operations."""
-        past = Filter(account=self._desk.account, states=tuple(_ENDED))
-        newest = await self._desk.journal.list_operations(past, limit=_LOOKED_THROUGH)
-        found = [operation for operation in newest if is_for_approvers(operation, self._desk.account)]
+        past = Filter(account=self._account.id, states=tuple(_ENDED))
+        newest = await self._account.journal.list_operations(past, limit=_LOOKED_THROUGH)
+        found = [operation for operation in newest if is_for_approvers(operation, self._account.id)]
         return sorted(found, key=_decided_at, reverse=True)[:MOST_DECIDED]
 
     async def _view(self, operation: Operation, approver: str, rate: RunRate | None) -> OperationView:
-        settings, quote, now = self._desk.settings, operation.quote, await self._desk.journal.now()
+        settings, quote, now = self._account.settings, operation.quote, await self._account.journal.now()
         wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
-        purchase, right = operation.action.charges, self._desk.right_to(operation)
+        purchase, right = operation.action.charges, self._account.right_to(operation)
         view = OperationView(
             id=operation.id,
             verb=wording.verb,
@@ -206,7 +206,7 @@ class ApprovalViews:
     async def _with_money(self, view: OperationView, operation: Operation, rate: RunRate | None) -> OperationView:
         """Add what a purchase would take and leave of the budgets, and what the account would then cost a month."""
         books = await self._books(operation.principal, rate)
-        day = outlook.day(self._desk.settings, operation, books)
+        day = outlook.day(self._account.settings, operation, books)
         day_lines = [
             f"{self._money(day.left_cents)} of {self._money(day.budget_cents)} would be left of these 24 hours"
         ]
@@ -236,11 +236,11 @@ class ApprovalViews:
         return await self._rates.now(seconds=_RATE_WITHIN_SECONDS, oldest_seconds=_RATE_OLDEST_SECONDS)
 
     async def _books(self, principal: str, rate: RunRate | None) -> Books:
-        since = (rate.read_at if rate else await self._desk.journal.now()) - policy.LISTING_LAG_SECONDS
-        return await self._desk.journal.books(self._desk.account, principal, committed_since=since)
+        since = (rate.read_at if rate else await self._account.journal.now()) - policy.LISTING_LAG_SECONDS
+        return await self._account.journal.books(self._account.id, principal, committed_since=since)
 
     def _money(self, cents: int | None) -> str:
-        return show_again(cents, self._desk.settings.currency)
+        return show_again(cents, self._account.settings.currency)
 
     def _month(self, cents: int, *, certain: bool) -> str:
         return self._money(cents) if certain else f"at least {self._money(cents)}"

@@ -11,7 +11,7 @@ from typing import ClassVar
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai import BeforeSending, OwnedReading, Written, has_ended
 from kros_mcp.operations import schedule
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import IN_FLIGHT, Action, Limits, Operation, Settlement, Snapshot, State
 from kros_mcp.operations.policy import Books, RunRate
@@ -75,7 +75,7 @@ class Act(ABC):
         """
 
     @abstractmethod
-    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
+    async def prepare(self, account: Account, operation: Operation) -> Prepared:
         """Read again what the act is about; anything that differs from what was shown stops it unspent.
 
         Raises:
@@ -84,7 +84,7 @@ class Act(ABC):
 
     @abstractmethod
     async def settle(
-        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+        self, account: Account, operation: Operation, written: Written, before_sending: BeforeSending
     ) -> Settlement:
         """Settle an act that KrosAI answered with success, by what the answer or the account shows.
 
@@ -97,11 +97,11 @@ class Act(ABC):
         """Whether an answer means that the act can no longer be called failed."""
 
     @abstractmethod
-    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+    async def look(self, account: Account, operation: Operation, *, late: bool = False) -> Look:
         """Read from KrosAI what proves that the act was carried out.
 
         Args:
-            desk: The account's resources.
+            account: The account's resources.
             operation: As it was sent.
             late: Whether what shows by half will not come about any more.
 
@@ -110,11 +110,11 @@ class Act(ABC):
         """
 
     @abstractmethod
-    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+    async def not_done(self, account: Account, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
         """Settle as failed what a conclusive look shows not to be done, long enough after sending.
 
         Args:
-            desk: The account's resources.
+            account: The account's resources.
             operation: As it was sent.
             look: What KrosAI shows.
             begun: When that look began, on the journal's clock.
@@ -123,20 +123,20 @@ class Act(ABC):
             None if it may still come about.
         """
 
-    async def watch(self, desk: Desk, operation: Operation, *, last: bool) -> Move:
+    async def watch(self, account: Account, operation: Operation, *, last: bool) -> Move:
         """Look again at an act that is done, and return what that makes of it.
 
         Args:
-            desk: The account's resources.
+            account: The account's resources.
             operation: As it was settled.
             last: Whether this is the last look.
         """
-        del desk, operation, last
+        del account, operation, last
         return no_more_looks
 
-    async def finish(self, desk: Desk, operation: Operation) -> Operation:
+    async def finish(self, account: Account, operation: Operation) -> Operation:
         """Do what is left after an act that is done; never raises for a failure on the way."""
-        del desk
+        del account
         return operation
 
     def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
@@ -155,30 +155,30 @@ class Act(ABC):
         return False
 
 
-async def watched_from_now(desk: Desk, operation: Operation) -> float | None:
+async def watched_from_now(account: Account, operation: Operation) -> float | None:
     """Return in how many seconds to look again at an act that is settled now."""
-    return schedule.watch_after(desk.settings.settle_seconds, await age(desk, operation))
+    return schedule.watch_after(account.settings.settle_seconds, await age(account, operation))
 
 
-async def age(desk: Desk, operation: Operation) -> float:
+async def age(account: Account, operation: Operation) -> float:
     """Return how many seconds have certainly passed since an operation was sent; 0 if it was not."""
-    return 0.0 if operation.sent_at is None else await desk.journal.waited(operation)
+    return 0.0 if operation.sent_at is None else await account.journal.waited(operation)
 
 
-async def not_done(desk: Desk, operation: Operation, message: str) -> Settlement:
+async def not_done(account: Account, operation: Operation, message: str) -> Settlement:
     """Settle as failed what KrosAI does not show, and watch it for a while, as it may come about late."""
     return Settlement(
         State.FAILED,
         code="NOT_DONE",
         message=message,
         next_step="Ask the person whether to try again; it would be a new operation.",
-        look_after=await watched_from_now(desk, operation),
+        look_after=await watched_from_now(account, operation),
     )
 
 
-async def later_acts(desk: Desk, operation: Operation) -> tuple[Operation, ...]:
+async def later_acts(account: Account, operation: Operation) -> tuple[Operation, ...]:
     """Return the operations that were sent after this one, bear on the same number, and are done or may be."""
-    since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
+    since = await account.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
     may_be_done = (each for each in since if each.id != operation.id and each.state in {State.DONE, *IN_FLIGHT})
     return tuple(each for each in may_be_done if bears_on_ownership(each))
 

@@ -9,9 +9,9 @@ from http import HTTPStatus
 from kros_mcp.errors import OutcomeUnknownError
 from kros_mcp.krosai import BeforeSending, PhoneNumber, Routing, Written, find_owned
 from kros_mcp.operations import policy
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, proposal, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import Action, Limits, Operation, Request, Settlement, Snapshot, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.wording import ConfigurationWording
@@ -24,16 +24,16 @@ class Configuration(Act):
     action = Action.CONFIGURE
     wording = ConfigurationWording()
 
-    async def propose(self, desk: Desk, principal: str, request: Request, number: PhoneNumber) -> Operation:
+    async def propose(self, account: Account, principal: str, request: Request, number: PhoneNumber) -> Operation:
         """Propose to change a protected number, or answer the operation that already stands for it.
 
         Args:
-            desk: The account's resources.
+            account: The account's resources.
             principal: Who asks.
             request: The settings wanted; its endpoint exists.
             number: The number as it stands now.
         """
-        return await proposal.propose_for_owned(desk, self, principal, request, number)
+        return await proposal.propose_for_owned(account, self, principal, request, number)
 
     def check(
         self, settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None
@@ -42,28 +42,28 @@ class Configuration(Act):
         del operation, books, run_rate, own
         policy.check_writable(settings)
 
-    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
+    async def prepare(self, account: Account, operation: Operation) -> Prepared:
         """Read the number again, and keep which of the wanted settings it does not show."""
-        number = await proposal.read_again(desk, operation)
+        number = await proposal.read_again(account, operation)
         wanted = routing.wanted(operation.request)
         lacking: Routing = routing.missing(number, wanted)
         names = routing.names(lacking)
 
         async def send(before_sending: BeforeSending) -> Written:
-            return await desk.client.update_number(
+            return await account.client.update_number(
                 number.id, lacking if names else wanted, idempotency_key=operation.id, before_sending=before_sending
             )
 
         return Prepared(send, Snapshot(lacking=names))
 
     async def settle(
-        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+        self, account: Account, operation: Operation, written: Written, before_sending: BeforeSending
     ) -> Settlement:
         """Read a change back that was answered with success, and bring about what is lacking still."""
-        number = await desk.client.get_number(operation.request.number_id)
+        number = await account.client.get_number(operation.request.number_id)
         target = routing.wanted(operation.request)
         applied = await routing.apply(
-            desk.client, number, target, key=f"{operation.id}-again", before_sending=before_sending
+            account.client, number, target, key=f"{operation.id}-again", before_sending=before_sending
         )
         if applied.not_applied and (applied.deferred or written.status == HTTPStatus.ACCEPTED):
             raise OutcomeUnknownError("KrosAI accepted the change, and does not show it yet.")
@@ -78,9 +78,9 @@ class Configuration(Act):
         del operation
         return written.status == HTTPStatus.ACCEPTED
 
-    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+    async def look(self, account: Account, operation: Operation, *, late: bool = False) -> Look:
         """Look whether the number shows the settings that were asked for."""
-        reading = await find_owned(desk.client, number_id=operation.request.number_id)
+        reading = await find_owned(account.client, number_id=operation.request.number_id)
         number = reading.number
         if number is None or number.e164 != operation.e164:
             return Look(None, conclusive=False, reading=reading)
@@ -89,13 +89,13 @@ class Configuration(Act):
         done = _done(operation, routing.Applied(number, lacking)) if not lacking or by_half else None
         return Look(done, reading.complete, reading)
 
-    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+    async def not_done(self, account: Account, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
         """Settle as failed where the settings are not shown, unless KrosAI has accepted them."""
         del look, begun
         if operation.accepted:
             return None
         message = "KrosAI does not show the settings that were asked for, so they were not changed."
-        return await base.not_done(desk, operation, message)
+        return await base.not_done(account, operation, message)
 
     def stood_before(self, operation: Operation) -> bool:
         """Whether the change asks for nothing but what its number showed before, so that seeing it proves nothing."""

@@ -6,8 +6,8 @@ from dataclasses import replace
 from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
 from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, quoted_id
 from kros_mcp.operations import policy
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import Act
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.events import By
 from kros_mcp.operations.model import (
     DONE_ANSWERED_SECONDS,
@@ -25,7 +25,7 @@ from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import read_run_rate
 
 
-async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
+async def require_endpoint(account: Account, endpoint_id: str) -> CallEndpoint | None:
     """Read an endpoint that must exist; None if none is asked for.
 
     Raises:
@@ -34,7 +34,7 @@ async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
     if not endpoint_id:
         return None
     with suppress(NotFoundError):
-        return await desk.client.get_endpoint(endpoint_id)
+        return await account.client.get_endpoint(endpoint_id)
     raise InvalidArgumentError(
         f"endpoint_id {endpoint_id!r} does not exist in this account.",
         code="ENDPOINT_NOT_FOUND",
@@ -42,16 +42,16 @@ async def require_endpoint(desk: Desk, endpoint_id: str) -> CallEndpoint | None:
     )
 
 
-async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
+async def require_owned(account: Account, number_id: str, e164: str) -> PhoneNumber:
     """Read an owned number by its id or its E.164.
 
     Raises:
         OperationError: `NUMBER_NOT_OWNED`; `NUMBER_NOT_FOUND` or `NOT_LISTED_YET` where that is not certain.
     """
-    reading = await find_owned(desk.client, number_id="" if e164 else number_id, e164=e164)
+    reading = await find_owned(account.client, number_id="" if e164 else number_id, e164=e164)
     if reading.number is not None:
         return reading.number
-    if e164 and await _was_just_bought(desk, e164):
+    if e164 and await _was_just_bought(account, e164):
         raise OperationError(
             f"{e164} was bought through this server, and KrosAI does not list it yet; nothing was changed.",
             code="NOT_LISTED_YET",
@@ -71,19 +71,19 @@ async def require_owned(desk: Desk, number_id: str, e164: str) -> PhoneNumber:
     )
 
 
-async def _was_just_bought(desk: Desk, e164: str) -> bool:
+async def _was_just_bought(account: Account, e164: str) -> bool:
     """Whether this journal has a purchase of the number that KrosAI's list may not show yet."""
-    since = await desk.journal.now() - policy.LISTING_LAG_SECONDS
-    return e164 in (await desk.journal.books(desk.account, "", committed_since=since)).bought
+    since = await account.journal.now() - policy.LISTING_LAG_SECONDS
+    return e164 in (await account.journal.books(account.id, "", committed_since=since)).bought
 
 
-async def read_again(desk: Desk, operation: Operation) -> PhoneNumber:
+async def read_again(account: Account, operation: Operation) -> PhoneNumber:
     """Read the owned number of an operation again, just before something is sent.
 
     Raises:
         OperationError: `NUMBER_CHANGED`, its record is of another number by now.
     """
-    number = await desk.client.get_number(operation.request.number_id)
+    number = await account.client.get_number(operation.request.number_id)
     if (number.id, number.e164) != (operation.request.number_id, operation.e164):
         raise OperationError(
             f"KrosAI's record is no longer {operation.e164}; nothing was changed.",
@@ -93,26 +93,28 @@ async def read_again(desk: Desk, operation: Operation) -> PhoneNumber:
     return number
 
 
-async def propose_for_owned(desk: Desk, act: Act, principal: str, request: Request, number: PhoneNumber) -> Operation:
+async def propose_for_owned(
+    account: Account, act: Act, principal: str, request: Request, number: PhoneNumber
+) -> Operation:
     """Write down what will be shown of an act on an owned number.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         act: What is to be done.
         principal: Who asks.
         request: What is wanted.
         number: The number as it stands now.
     """
-    wanted = await require_endpoint(desk, request.endpoint_id)
+    wanted = await require_endpoint(account, request.endpoint_id)
     current = None
     if number.endpoint_id:
         with suppress(NotFoundError):
-            current = await desk.client.get_endpoint(number.endpoint_id)
+            current = await account.client.get_endpoint(number.endpoint_id)
     routed_to = f"endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "no endpoint"
     quote = Quote(
         e164=number.e164,
         country=number.country,
-        environment=desk.settings.environment,
+        environment=account.settings.environment,
         monthly_cents=number.monthly_cents,
         endpoint_id=request.endpoint_id,
         endpoint_type=kind(wanted),
@@ -125,14 +127,14 @@ async def propose_for_owned(desk: Desk, act: Act, principal: str, request: Reque
         status=number.status or "",
         routed_endpoint_id=number.endpoint_id or "",
     )
-    return await propose(desk, act, principal, place, quote)
+    return await propose(account, act, principal, place, quote)
 
 
-async def propose(desk: Desk, act: Act, principal: str, request: Request, quote: Quote) -> Operation:
+async def propose(account: Account, act: Act, principal: str, request: Request, quote: Quote) -> Operation:
     """Store a proposal that the policy allows, or answer the open operation that is the same.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         act: What is to be done.
         principal: Who asks.
         request: What will be asked of KrosAI.
@@ -142,21 +144,21 @@ async def propose(desk: Desk, act: Act, principal: str, request: Request, quote:
         RefusedError: The policy forbids it.
         OperationError: `NUMBER_BUSY` or `ASKED_TOO_OFTEN`.
     """
-    draft = await _draft(desk, act.action, principal, request, quote)
+    draft = await _draft(account, act.action, principal, request, quote)
     run_rate: RunRate | None = None
-    if draft.action.charges and policy.needs_run_rate(desk.settings, draft.limits):
-        run_rate = await read_run_rate(desk)
+    if draft.action.charges and policy.needs_run_rate(account.settings, draft.limits):
+        run_rate = await read_run_rate(account)
     since = (run_rate.read_at if run_rate else draft.created_at) - policy.LISTING_LAG_SECONDS
-    books = await desk.journal.books(desk.account, draft.principal, committed_since=since)
-    act.check(desk.settings, draft, books, run_rate, None)
-    return await desk.journal.propose(draft, by=By(draft.principal, "tool"))
+    books = await account.journal.books(account.id, draft.principal, committed_since=since)
+    act.check(account.settings, draft, books, run_rate, None)
+    return await account.journal.propose(draft, by=By(draft.principal, "tool"))
 
 
-async def covers(desk: Desk, act: Act, earlier: Operation, request: Request) -> bool:
+async def covers(account: Account, act: Act, earlier: Operation, request: Request) -> bool:
     """Whether an earlier operation answers a wish: it is open, or done and still visible.
 
     Args:
-        desk: The account's resources.
+        account: The account's resources.
         act: What is wished for.
         earlier: The newest operation of that act on the number.
         request: The wish.
@@ -168,9 +170,9 @@ async def covers(desk: Desk, act: Act, earlier: Operation, request: Request) -> 
         return True
     if earlier.state is not State.DONE or earlier.request.terms != request.terms:
         return False
-    if await desk.journal.now() - (earlier.settled_at or 0) > DONE_ANSWERED_SECONDS:
+    if await account.journal.now() - (earlier.settled_at or 0) > DONE_ANSWERED_SECONDS:
         return False
-    return act.still_stands(earlier, await find_owned(desk.client, e164=earlier.e164))
+    return act.still_stands(earlier, await find_owned(account.client, e164=earlier.e164))
 
 
 def trouble(endpoint: CallEndpoint | None) -> str:
@@ -185,26 +187,26 @@ def kind(endpoint: CallEndpoint | None) -> str:
     return name if name and name.replace("_", "").isalnum() and name.isascii() else ""
 
 
-async def _draft(desk: Desk, action: Action, principal: str, request: Request, quote: Quote) -> Operation:
-    now, limits = await desk.journal.now(), desk.limits_of(principal)
-    if limits is None and desk.own_limits is not None:
+async def _draft(account: Account, action: Action, principal: str, request: Request, quote: Quote) -> Operation:
+    now, limits = await account.journal.now(), account.limits_of(principal)
+    if limits is None and account.own_limits is not None:
         raise RefusedError(
             "The caller is not known to this service any more, nor what it may spend; nothing was charged or changed.",
             code="NOT_PERMITTED",
         )
     draft = Operation(
         id=new_operation_id(),
-        account=desk.account,
+        account=account.id,
         principal=principal,
         action=action,
         e164=quote.e164,
         request=request,
         quote=quote,
         created_at=now,
-        expires_at=now + policy.waiting_seconds(desk.settings, approver=False),
+        expires_at=now + policy.waiting_seconds(account.settings, approver=False),
         limits=limits or Limits(),
     )
-    if not policy.needs_approver(desk.settings, draft):
+    if not policy.needs_approver(account.settings, draft):
         return draft
-    until = now + policy.waiting_seconds(desk.settings, approver=True)
+    until = now + policy.waiting_seconds(account.settings, approver=True)
     return replace(draft, expires_at=until, channel=Channel.APPROVER)

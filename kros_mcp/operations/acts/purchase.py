@@ -20,9 +20,9 @@ from kros_mcp.krosai import (
 from kros_mcp.money import show_price
 from kros_mcp.numbering import own_country
 from kros_mcp.operations import moves, policy, schedule
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import (
     OTHER_NUMBER,
@@ -47,11 +47,11 @@ class Purchase(Act):
     action = Action.BUY
     wording = PurchaseWording()
 
-    async def propose(self, desk: Desk, principal: str, request: Request, e164: str) -> Operation:
+    async def propose(self, account: Account, principal: str, request: Request, e164: str) -> Operation:
         """Propose to buy a number, or answer the operation that already stands for it.
 
         Args:
-            desk: The account's resources.
+            account: The account's resources.
             principal: Who asks.
             request: `inventory_id`, or `country` and `type` beside `e164`; and the settings wanted.
             e164: The number, if the purchase names it so; else empty.
@@ -62,12 +62,12 @@ class Purchase(Act):
             RefusedError: The policy forbids it.
             KrosaiError: KrosAI could not be read.
         """
-        policy.check_writable(desk.settings)
-        seen = desk.inventory.seen(inventory_id=request.inventory_id, e164=e164)
+        policy.check_writable(account.settings)
+        seen = account.inventory.seen(inventory_id=request.inventory_id, e164=e164)
         number = e164 or (seen.e164 if seen else "")
-        identity = desk.identity(principal, self.action)
-        earlier = await desk.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
-        if earlier is not None and await proposal.covers(desk, self, earlier, request):
+        identity = account.identity(principal, self.action)
+        earlier = await account.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
+        if earlier is not None and await proposal.covers(account, self, earlier, request):
             return earlier
         country = request.country or (seen.country if seen else "")
         if not country:
@@ -77,7 +77,7 @@ class Purchase(Act):
                 code="NOT_SEEN",
                 next_step="Give country as well; or search again and use an inventory_id from that result.",
             )
-        endpoint = await proposal.require_endpoint(desk, request.endpoint_id)
+        endpoint = await proposal.require_endpoint(account, request.endpoint_id)
         sought = Sighting(
             inventory_id=request.inventory_id,
             e164=number,
@@ -88,17 +88,17 @@ class Purchase(Act):
             price=seen.price if seen else None,
         )
         if number:
-            await _require_not_owned(desk, number)
-        found = await desk.inventory.find(sought)
+            await _require_not_owned(account, number)
+        found = await account.inventory.find(sought)
         if found.item is None:
-            raise await _not_for_sale(desk, "" if number or earlier is None else earlier.e164)
+            raise await _not_for_sale(account, "" if number or earlier is None else earlier.e164)
         item = found.item
         if not number:
-            await _require_not_owned(desk, item.e164)
+            await _require_not_owned(account, item.e164)
         quote = Quote(
             e164=item.e164,
             country=own_country(item.country, item.e164),
-            environment=desk.settings.environment,
+            environment=account.settings.environment,
             setup_cents=item.setup_cents,
             monthly_cents=item.monthly_cents,
             due_now_cents=item.due_now_cents,
@@ -117,7 +117,7 @@ class Purchase(Act):
             allow_inbound=request.allow_inbound,
             allow_outbound=request.allow_outbound,
         )
-        return await proposal.propose(desk, self, principal, place, quote)
+        return await proposal.propose(account, self, principal, place, quote)
 
     def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
         """Whether the number is still owned, or named as bought by KrosAI, which may list it late."""
@@ -129,10 +129,10 @@ class Purchase(Act):
         """Raise if the operation may not be done."""
         policy.check_purchase(settings, operation, books, run_rate, own)
 
-    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
+    async def prepare(self, account: Account, operation: Operation) -> Prepared:
         """Read again that the number is for sale at the price shown, and that the account does not own it."""
-        item = await _read_for_sale(desk, operation)
-        reading = await _read_owned(desk, operation)
+        item = await _read_for_sale(account, operation)
+        reading = await _read_owned(account, operation)
         request, quote = operation.request, operation.quote
         order = Order(
             inventory_id=item.inventory_id,
@@ -146,18 +146,18 @@ class Purchase(Act):
         )
 
         async def send(before_sending: BeforeSending) -> Written:
-            return await desk.client.purchase(order, idempotency_key=operation.id, before_sending=before_sending)
+            return await account.client.purchase(order, idempotency_key=operation.id, before_sending=before_sending)
 
         return Prepared(send, evidence.snapshot(reading))
 
     async def settle(
-        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+        self, account: Account, operation: Operation, written: Written, before_sending: BeforeSending
     ) -> Settlement:
         """Settle a purchase that was answered with success: done if its number is named, or seen owned."""
         del before_sending
         if _says_plainly(operation, written):
-            return purchase_routing.bought(desk.settings, operation, written.number, seen=False)
-        look = await self.look(desk, operation)
+            return purchase_routing.bought(account.settings, operation, written.number, seen=False)
+        look = await self.look(account, operation)
         if look.settlement is None:
             raise OutcomeUnknownError("KrosAI answered the purchase without plainly naming the number as bought.")
         return look.settlement
@@ -177,15 +177,15 @@ class Purchase(Act):
             next_step="Look in KrosAI's dashboard which number was bought; nothing else can tell.",
         )
 
-    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+    async def look(self, account: Account, operation: Operation, *, late: bool = False) -> Look:
         """Look for the number among those that the account owns."""
         del late
-        reading = await find_owned(desk.client, e164=operation.e164)
+        reading = await find_owned(account.client, e164=operation.e164)
         record = evidence.bought(operation, reading)
-        done = None if record is None else purchase_routing.bought(desk.settings, operation, record, seen=True)
+        done = None if record is None else purchase_routing.bought(account.settings, operation, record, seen=True)
         return Look(done, evidence.is_conclusive(operation, reading), reading)
 
-    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+    async def not_done(self, account: Account, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
         """Settle as failed what two readings show for sale, ten seconds apart.
 
         From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted may
@@ -197,29 +197,29 @@ class Purchase(Act):
         rejected = ended is not None and was_turned_down(ended.status)
         if (ended is not None and not rejected) or operation.error_code == OTHER_NUMBER:
             return None
-        may_come = await base.age(desk, operation) < schedule.ACCEPTED_TIMES * desk.settings.settle_seconds
+        may_come = await base.age(account, operation) < schedule.ACCEPTED_TIMES * account.settings.settle_seconds
         if operation.accepted and may_come and not rejected:
             return None
-        for_sale = (await desk.find_for_sale(operation)).item is not None
+        for_sale = (await account.find_for_sale(operation)).item is not None
         first = operation.seen_unsold_at
         if for_sale and first is not None:
             if begun - first < schedule.SECOND_READING_SECONDS:
                 return None
             told = "KrosAI does not list the number as owned and offers it for sale, so it was not bought."
-            return await base.not_done(desk, operation, told)
+            return await base.not_done(account, operation, told)
         if for_sale or first is not None:
-            await desk.journal.change(
+            await account.journal.change(
                 operation.id, lambda current, now: replace(current, seen_unsold_at=now if for_sale else None)
             )
         return None
 
-    async def watch(self, desk: Desk, operation: Operation, *, last: bool) -> Move:
+    async def watch(self, account: Account, operation: Operation, *, last: bool) -> Move:
         """Look after a purchase that KrosAI named as bought and has not shown for good yet."""
-        reading = await find_owned(desk.client, e164=operation.e164)
+        reading = await find_owned(account.client, e164=operation.e164)
         record = evidence.bought(operation, reading)
         if record is not None:
             return base.nothing_new if is_pending(record.status) else _shown_for_good(record)
-        if await base.later_acts(desk, operation):  # given up, or bought again, by another operation since
+        if await base.later_acts(account, operation):  # given up, or bought again, by another operation since
             return base.no_more_looks
         conclusive = evidence.is_conclusive(operation, reading)
         was_an_order = operation.number is not None and is_pending(operation.number.status)
@@ -231,9 +231,9 @@ class Purchase(Act):
             return lambda current, _: replace(current, note=f"{current.note} {NEVER_LISTED}".strip())
         return base.nothing_new
 
-    async def finish(self, desk: Desk, operation: Operation) -> Operation:
+    async def finish(self, account: Account, operation: Operation) -> Operation:
         """Bring the settings of a purchase about that it could not set by itself."""
-        return await purchase_routing.finish_purchase(desk, operation)
+        return await purchase_routing.finish_purchase(account, operation)
 
 
 PURCHASE = Purchase()
@@ -267,9 +267,9 @@ def _shown_for_good(record: PhoneNumber) -> Move:
     return move
 
 
-async def _read_for_sale(desk: Desk, operation: Operation) -> NumberForSale:
+async def _read_for_sale(account: Account, operation: Operation) -> NumberForSale:
     quote = operation.quote
-    found = await desk.find_for_sale(operation, seconds=base.PREPARE_SECONDS / 2)
+    found = await account.find_for_sale(operation, seconds=base.PREPARE_SECONDS / 2)
     if found.item is None:
         raise OperationError(
             f"{operation.e164} was not seen among the numbers for sale just before buying; nothing was charged.",
@@ -278,7 +278,7 @@ async def _read_for_sale(desk: Desk, operation: Operation) -> NumberForSale:
         )
     item = found.item
     if (item.setup_cents, item.monthly_cents, item.due_now_cents, item.currency or "") != quote.price:
-        currency = desk.settings.currency
+        currency = account.settings.currency
         raise OperationError(
             f"The price of {operation.e164} has changed since it was shown: it was "
             f"{show_price(quote.due_now_cents, quote.monthly_cents, currency)} and is now "
@@ -289,9 +289,9 @@ async def _read_for_sale(desk: Desk, operation: Operation) -> NumberForSale:
     return item
 
 
-async def _read_owned(desk: Desk, operation: Operation) -> OwnedReading:
+async def _read_owned(account: Account, operation: Operation) -> OwnedReading:
     """Read what the account has of a number just before it is bought: a number that it owns is not bought."""
-    reading = await find_owned(desk.client, e164=operation.e164)
+    reading = await find_owned(account.client, e164=operation.e164)
     if reading.living is not None:
         raise _already_owned(operation.e164)
     if not reading.complete:
@@ -304,8 +304,8 @@ async def _read_owned(desk: Desk, operation: Operation) -> OwnedReading:
     return reading
 
 
-async def _require_not_owned(desk: Desk, e164: str) -> None:
-    if (await find_owned(desk.client, e164=e164, readings=1)).living is not None:
+async def _require_not_owned(account: Account, e164: str) -> None:
+    if (await find_owned(account.client, e164=e164, readings=1)).living is not None:
         raise _already_owned(e164)
 
 
@@ -317,9 +317,9 @@ def _already_owned(e164: str) -> OperationError:
     )
 
 
-async def _not_for_sale(desk: Desk, e164: str) -> OperationError:
+async def _not_for_sale(account: Account, e164: str) -> OperationError:
     if e164:
-        await _require_not_owned(desk, e164)
+        await _require_not_owned(account, e164)
     return OperationError(
         "This number was not seen among the numbers for sale just now; nothing was charged.",
         code="NOT_SEEN",

@@ -9,9 +9,9 @@ from dataclasses import replace
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
 from kros_mcp.krosai import PhoneNumber, find_owned, is_pending, within
 from kros_mcp.money import show_cents
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import evidence, routing
 from kros_mcp.operations.acts.base import bears_on_ownership
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, Settlement, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.operations.schedule import watch_after
@@ -49,20 +49,20 @@ def _stays(number: PhoneNumber | None) -> bool:
     return number is not None and not number.has_ended and not is_pending(number.status)
 
 
-async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
+async def finish_purchase(account: Account, operation: Operation) -> Operation:
     """Read a done purchase back and set what it could not set by itself, unless somebody has chosen anew.
 
     Never raises for a failure on the way: the purchase is done whatever happens here, and what is left
     stays pending.
     """
-    if operation.state is not State.DONE or not operation.settings_pending or desk.settings.read_only:
+    if operation.state is not State.DONE or not operation.settings_pending or account.settings.read_only:
         return operation
     try:
         with within(SETTINGS_SECONDS):
-            number, not_applied = await _finish(desk, operation)
-        if number is None and await _may_be_listed_later(desk, operation):
+            number, not_applied = await _finish(account, operation)
+        if number is None and await _may_be_listed_later(account, operation):
             return operation
-        return await _store(desk, operation, number, not_applied)
+        return await _store(account, operation, number, not_applied)
     except KrosError as exc:
         logger.warning("operation %s: settings not finished yet: %s", operation.id, exc.code)
     except Exception:
@@ -70,9 +70,9 @@ async def finish_purchase(desk: Desk, operation: Operation) -> Operation:
     return operation
 
 
-async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None, tuple[str, ...]]:
+async def _finish(account: Account, operation: Operation) -> tuple[PhoneNumber | None, tuple[str, ...]]:
     target = routing.still_wanted(operation)
-    number = None if await _has_gone_on(desk, operation) else await _read_back(desk, operation)
+    number = None if await _has_gone_on(account, operation) else await _read_back(account, operation)
     if number is None:
         return None, routing.names(target)
     lacking = routing.names(routing.missing(number, target))
@@ -80,12 +80,12 @@ async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None,
         return number, lacking
 
     async def not_chosen_anew() -> bool:
-        current = await desk.journal.get(operation.id)
+        current = await account.journal.get(operation.id)
         return current is not None and current.settings_superseded == operation.settings_superseded
 
     try:
         applied = await routing.apply(
-            desk.client, number, target, key=f"{operation.id}-settings", go_on=not_chosen_anew
+            account.client, number, target, key=f"{operation.id}-settings", go_on=not_chosen_anew
         )
     except RateLimitError:
         raise
@@ -95,9 +95,9 @@ async def _finish(desk: Desk, operation: Operation) -> tuple[PhoneNumber | None,
     return applied.number, applied.not_applied
 
 
-async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
+async def _has_gone_on(account: Account, operation: Operation) -> bool:
     """Whether the number was given up or bought again since, so that its settings are somebody else's."""
-    since = await desk.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
+    since = await account.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
     return any(
         other.id != operation.id
         and other.action is not Action.CONFIGURE
@@ -107,18 +107,18 @@ async def _has_gone_on(desk: Desk, operation: Operation) -> bool:
     )
 
 
-async def _may_be_listed_later(desk: Desk, operation: Operation) -> bool:
+async def _may_be_listed_later(account: Account, operation: Operation) -> bool:
     """Whether a purchase that KrosAI does not show may only not be shown yet."""
     settled_at = operation.settled_at or 0.0
-    return await desk.journal.now() - settled_at < LISTING_LAG_SECONDS
+    return await account.journal.now() - settled_at < LISTING_LAG_SECONDS
 
 
 async def _store(
-    desk: Desk, operation: Operation, number: PhoneNumber | None, not_applied: tuple[str, ...]
+    account: Account, operation: Operation, number: PhoneNumber | None, not_applied: tuple[str, ...]
 ) -> Operation:
     def store(current: Operation, now: float) -> Operation:
         del now
-        difference = _difference(operation.quote, number, desk.settings.currency) if number else ""
+        difference = _difference(operation.quote, number, account.settings.currency) if number else ""
         read = replace(
             current,
             number=routing.stored(number) if number else current.number,
@@ -130,26 +130,26 @@ async def _store(
             return read
         return replace(read, not_applied=not_applied, settings_pending=False)
 
-    stored = await desk.journal.change(operation.id, store)
-    desk.changes.of(stored)
+    stored = await account.journal.change(operation.id, store)
+    account.changes.of(stored)
     return stored
 
 
-async def _read_back(desk: Desk, operation: Operation) -> PhoneNumber | None:
+async def _read_back(account: Account, operation: Operation) -> PhoneNumber | None:
     named = operation.number.id if operation.number is not None else ""
-    number = await _held(desk, operation, named)
+    number = await _held(account, operation, named)
     if number is not None:
         return number
     # The id in the answer to the purchase may have been that of an order.
-    listed = evidence.bought(operation, await find_owned(desk.client, e164=operation.e164))
-    return None if listed is None or listed.id == named else await _held(desk, operation, listed.id)
+    listed = evidence.bought(operation, await find_owned(account.client, e164=operation.e164))
+    return None if listed is None or listed.id == named else await _held(account, operation, listed.id)
 
 
-async def _held(desk: Desk, operation: Operation, number_id: str) -> PhoneNumber | None:
+async def _held(account: Account, operation: Operation, number_id: str) -> PhoneNumber | None:
     """Read the number of a purchase by an id; None if that is not of it."""
     if not number_id or evidence.was_owned_before(operation, number_id):
         return None
-    number = (await find_owned(desk.client, number_id=number_id)).living
+    number = (await find_owned(account.client, number_id=number_id)).living
     return number if number is not None and number.e164 == operation.e164 else None
 
 

@@ -5,9 +5,9 @@ from http import HTTPStatus
 from kros_mcp.errors import KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import BeforeSending, OwnedReading, PhoneNumber, Written, find_owned, has_ended, is_pending
 from kros_mcp.operations import policy
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, proposal, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
-from kros_mcp.operations.desk import Desk
 from kros_mcp.operations.model import Action, Limits, Operation, Request, Settlement, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.wording import ReleaseWording
@@ -20,11 +20,11 @@ class Release(Act):
     action = Action.RELEASE
     wording = ReleaseWording()
 
-    async def propose(self, desk: Desk, principal: str, request: Request, e164: str) -> Operation:
+    async def propose(self, account: Account, principal: str, request: Request, e164: str) -> Operation:
         """Propose to release an owned number, or answer the operation that already stands for it.
 
         Args:
-            desk: The account's resources.
+            account: The account's resources.
             principal: Who asks.
             request: `number_id` (or empty beside an E.164) and `permanent`.
             e164: The number, if it is named so; else empty.
@@ -34,12 +34,12 @@ class Release(Act):
             RefusedError: The policy forbids it.
             KrosaiError: KrosAI could not be read.
         """
-        policy.check_writable(desk.settings)
-        identity = desk.identity(principal, self.action)
-        earlier = await desk.journal.find(identity, e164=e164, number_id=request.number_id)
-        if earlier is not None and await proposal.covers(desk, self, earlier, request):
+        policy.check_writable(account.settings)
+        identity = account.identity(principal, self.action)
+        earlier = await account.journal.find(identity, e164=e164, number_id=request.number_id)
+        if earlier is not None and await proposal.covers(account, self, earlier, request):
             return earlier
-        number = await proposal.require_owned(desk, request.number_id, e164)
+        number = await proposal.require_owned(account, request.number_id, e164)
         if number.has_ended and not request.permanent:
             raise OperationError(
                 f"{number.e164} is already released; nothing was changed.",
@@ -47,7 +47,7 @@ class Release(Act):
                 next_step="Tell the person that it is released already.",
             )
         _require_ready(number)
-        return await proposal.propose_for_owned(desk, self, principal, request, number)
+        return await proposal.propose_for_owned(account, self, principal, request, number)
 
     def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
         """Whether the number is certainly not owned."""
@@ -61,9 +61,9 @@ class Release(Act):
         del books, run_rate, own
         policy.check_release(settings, operation)
 
-    async def prepare(self, desk: Desk, operation: Operation) -> Prepared:
+    async def prepare(self, account: Account, operation: Operation) -> Prepared:
         """Read again that the number is as it was when its release was asked about."""
-        number = await proposal.read_again(desk, operation)
+        number = await proposal.read_again(account, operation)
         if number.has_ended != has_ended(operation.request.status):
             raise OperationError(
                 f"{operation.e164} was released or taken back by somebody else meanwhile; nothing was changed now.",
@@ -79,7 +79,7 @@ class Release(Act):
         _require_ready(number)
 
         async def send(before_sending: BeforeSending) -> Written:
-            return await desk.client.release_number(
+            return await account.client.release_number(
                 number.id,
                 permanent=operation.request.permanent,
                 idempotency_key=operation.id,
@@ -89,12 +89,12 @@ class Release(Act):
         return Prepared(send)
 
     async def settle(
-        self, desk: Desk, operation: Operation, written: Written, before_sending: BeforeSending
+        self, account: Account, operation: Operation, written: Written, before_sending: BeforeSending
     ) -> Settlement:
         """Settle a release that was answered with success: done unless the number still stands as it was."""
         del before_sending
         try:
-            look = await self.look(desk, operation)
+            look = await self.look(account, operation)
         except KrosError:
             if written.body == "other" or written.contradicted or written.status == HTTPStatus.ACCEPTED:
                 raise
@@ -108,17 +108,17 @@ class Release(Act):
         del operation
         return written.body != "other"
 
-    async def look(self, desk: Desk, operation: Operation, *, late: bool = False) -> Look:
+    async def look(self, account: Account, operation: Operation, *, late: bool = False) -> Look:
         """Look whether the number is gone, or its record has ended."""
         del late
-        reading = await find_owned(desk.client, number_id=operation.request.number_id)
+        reading = await find_owned(account.client, number_id=operation.request.number_id)
         number = reading.number
-        if number is None and not await _is_gone_from_the_list(desk, operation):
+        if number is None and not await _is_gone_from_the_list(account, operation):
             return Look(None, conclusive=False, reading=reading)
         done = _done(operation, number) if _is_released(operation, number) else None
         return Look(done, reading.complete, reading)
 
-    async def not_done(self, desk: Desk, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
+    async def not_done(self, account: Account, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
         """Settle as failed where the number still stands as it was.
 
         An ended record that is only released once more shows nothing of it; a living one may still be released.
@@ -129,7 +129,9 @@ class Release(Act):
         may_come = operation.accepted and not has_ended(status)
         if not unchanged or may_come:
             return None
-        return await base.not_done(desk, operation, "KrosAI still shows the number as it was, so it was not released.")
+        return await base.not_done(
+            account, operation, "KrosAI still shows the number as it was, so it was not released."
+        )
 
 
 RELEASE = Release()
@@ -166,8 +168,8 @@ def _is_released(operation: Operation, number: PhoneNumber | None) -> bool:
     return number.e164 == operation.e164 and number.has_ended and not as_it_was
 
 
-async def _is_gone_from_the_list(desk: Desk, operation: Operation) -> bool:
+async def _is_gone_from_the_list(account: Account, operation: Operation) -> bool:
     """Whether the list, too, shows a number no more that is not found by its id: a 404 alone may be of any making."""
-    listed = await find_owned(desk.client, e164=operation.e164)
+    listed = await find_owned(account.client, e164=operation.e164)
     still = any(record.id == operation.request.number_id for record in listed.records if not record.has_ended)
     return listed.complete and operation.request.number_id not in listed.unreadable and not still

@@ -27,7 +27,7 @@ import psycopg
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.rows import COLUMNS, encode
 from kros_mcp.operations import execution, moves
-from kros_mcp.operations.desk import Desk
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import (
@@ -179,17 +179,17 @@ class Measured:
     backend: str
     size: int
     journal: Timed
-    desk: Desk
+    account: Account
 
 
-async def act(desk: Desk, number: int) -> None:
+async def act(account: Account, number: int) -> None:
     """What one purchase and one look round ask of the journal, and what a person asks beside."""
-    now, journal = await desk.journal.now(), desk.journal
+    now, journal = await account.journal.now(), account.journal
     e164 = f"+234803{number % NUMBERS_OF_A_YEAR:07d}"
     draft = replace(
         settled(Action.BUY, State.DONE),
         id=new_operation_id(),
-        account=desk.account,
+        account=account.id,
         principal="local",
         e164=e164,
         created_at=now,
@@ -201,10 +201,10 @@ async def act(desk: Desk, number: int) -> None:
         changed="no",
         number=None,
     )
-    await journal.find(desk.identity("local", Action.BUY), e164=e164)
-    await journal.books(desk.account, "local", committed_since=now - 3_600)
+    await journal.find(account.identity("local", Action.BUY), e164=e164)
+    await journal.books(account.id, "local", committed_since=now - 3_600)
     proposed = await journal.propose(draft)
-    claimed = await execution._claim(desk, proposed.id, Yes(by="benchmark"))  # noqa: SLF001 - the real one
+    claimed = await execution._claim(account, proposed.id, Yes(by="benchmark"))  # noqa: SLF001 - the real one
     assert claimed.state in {State.SENDING, State.FAILED}, claimed
     if claimed.state is State.SENDING:
         token = claimed.token
@@ -212,8 +212,8 @@ async def act(desk: Desk, number: int) -> None:
         await journal.change(
             claimed.id, lambda current, at: moves.settle(current, at, Settlement(State.FAILED), token=token)
         )
-    await journal.due(desk.account)
-    await journal.list_operations(Filter(account=desk.account), limit=20)
+    await journal.due(account.id)
+    await journal.list_operations(Filter(account=account.id), limit=20)
 
 
 async def open_measured(stack: AsyncExitStack, backend: str, size: int, url: str) -> Measured:
@@ -225,8 +225,8 @@ async def open_measured(stack: AsyncExitStack, backend: str, size: int, url: str
     print(f"{backend:9}{size:>10,} operations written in {time.perf_counter() - begun:.0f} s", flush=True)
     timed = Timed(await stack.enter_async_context(open_journal(url)))
     settings = Settings(api_key="kros_test_benchmark", daily_budget_cents=10**9)
-    desk = Desk(settings, timed, None, None, ACCOUNT)  # type: ignore[arg-type]  # a claim needs no network
-    return Measured(backend, size, timed, desk)
+    account = Account(settings, timed, None, None, ACCOUNT)  # type: ignore[arg-type]  # a claim needs no network
+    return Measured(backend, size, timed, account)
 
 
 async def measure(sizes: tuple[int, int], runs: int) -> bool:
@@ -245,7 +245,7 @@ async def measure(sizes: tuple[int, int], runs: int) -> bool:
                 for one in every:
                     one.journal.taken.clear()
             for one in chance.sample(every, len(every)):
-                await act(one.desk, chance.randrange(NUMBERS_OF_A_YEAR))
+                await act(one.account, chance.randrange(NUMBERS_OF_A_YEAR))
         return report(every, sizes, runs)
 
 

@@ -35,14 +35,15 @@ def open_krosai(
 
 
 @dataclass(frozen=True)
-class Desk:
+class Account:
     """The open resources of one account; received, never built here."""
 
     settings: Settings
     journal: Journal
     client: KrosClient
     inventory: Inventory
-    account: str
+    id: str
+    """Names the account in the journal; see `adoption.account_in`."""
     own_limits: Callable[[str], Limits | None] | None = None
     """What each principal may spend by itself, where several call one server; None for those it does not know."""
     own_scopes: Callable[[str], frozenset[str] | None] | None = None
@@ -51,7 +52,7 @@ class Desk:
 
     def identity(self, principal: str, action: Action) -> Identity:
         """Return who does what in this account."""
-        return Identity(account=self.account, principal=principal, action=action)
+        return Identity(account=self.id, principal=principal, action=action)
 
     async def change(self, operation_id: str, move: Move, *, by: By = SERVER) -> Operation:
         """Run a move in a transaction, and tell those who watch the operation if its state has changed.
