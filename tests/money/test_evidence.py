@@ -492,7 +492,7 @@ async def test_what_the_looking_for_one_unknown_purchase_costs_in_a_day_is_bound
 
 async def test_asking_often_how_a_purchase_ended_costs_no_more_in_a_day_than_it_may(sim: Simulator) -> None:
     async with open_bench(sim) as bench, open_bench(sim, clock=bench.clock) as other:
-        other.account = replace(other.account, journal=bench.account.journal, account=bench.account.id)
+        other.account = replace(other.account, journal=bench.account.journal, id=bench.account.id)
         operation = await bench.propose(SHOWN)
         sim.faults.switch_on("error_before", on=["purchase"])
         unknown = await bench.execute(operation)
