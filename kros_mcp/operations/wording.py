@@ -261,7 +261,7 @@ def not_applied(operation: Operation) -> str:
     """Return which settings KrosAI did not take, or that they are still to come; empty where all is as asked."""
     if operation.not_applied:
         return f" KrosAI did not apply {', '.join(operation.not_applied)}."
-    return " Its settings are still being applied." if operation.settings_pending and still_lacking(operation) else ""
+    return " Its settings are still being applied." if still_lacking(operation) else ""
 
 
 def _number_in_its_country(operation: Operation) -> str:

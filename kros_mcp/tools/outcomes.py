@@ -36,7 +36,7 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
         charged=_known(operation, operation.charged) if operation.action.charges else "no",
         changed=_known(operation, operation.changed),
         number=results.stored(operation.number),
-        not_applied=list(operation.not_applied) or _still_lacking(operation),
+        not_applied=list(operation.not_applied or still_lacking(operation)),
         next_step=next_step,
     )
 
@@ -140,7 +140,3 @@ def _known(operation: Operation, settled: Known) -> Known:
 
 def _on(flag: bool | None) -> str:
     return "not stated" if flag is None else "on" if flag else "off"
-
-
-def _still_lacking(operation: Operation) -> list[str]:
-    return list(still_lacking(operation)) if operation.settings_pending else []

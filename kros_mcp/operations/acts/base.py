@@ -155,11 +155,6 @@ class Act(ABC):
         return False
 
 
-async def watched_from_now(account: Account, operation: Operation) -> float | None:
-    """Return in how many seconds to look again at an act that is settled now."""
-    return schedule.watch_after(account.settings.settle_seconds, await age(account, operation))
-
-
 async def age(account: Account, operation: Operation) -> float:
     """Return how many seconds have certainly passed since an operation was sent; 0 if it was not."""
     return 0.0 if operation.sent_at is None else await account.journal.waited(operation)
@@ -172,7 +167,7 @@ async def not_done(account: Account, operation: Operation, message: str) -> Sett
         code="NOT_DONE",
         message=message,
         next_step="Ask the person whether to try again; it would be a new operation.",
-        look_after=await watched_from_now(account, operation),
+        look_after=schedule.watch_after(account.settings.settle_seconds, await age(account, operation)),
     )
 
 
@@ -180,10 +175,10 @@ async def later_acts(account: Account, operation: Operation) -> tuple[Operation,
     """Return the operations that were sent after this one, bear on the same number, and are done or may be."""
     since = await account.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
     may_be_done = (each for each in since if each.id != operation.id and each.state in {State.DONE, *IN_FLIGHT})
-    return tuple(each for each in may_be_done if bears_on_ownership(each))
+    return tuple(each for each in may_be_done if _bears_on_ownership(each))
 
 
-def bears_on_ownership(operation: Operation) -> bool:
+def _bears_on_ownership(operation: Operation) -> bool:
     """Whether an operation bears on what the account owns: the deletion of a record that had ended does not."""
     return not (operation.request.permanent and has_ended(operation.request.status))
 

@@ -11,8 +11,8 @@ from kros_mcp.krosai import PhoneNumber, find_owned, is_pending, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import evidence, routing
-from kros_mcp.operations.acts.base import bears_on_ownership
-from kros_mcp.operations.model import IN_FLIGHT, Action, Operation, Quote, Settlement, State
+from kros_mcp.operations.acts.base import later_acts
+from kros_mcp.operations.model import Action, Operation, Quote, Settlement, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.operations.schedule import watch_after
 from kros_mcp.settings import Settings
@@ -97,14 +97,7 @@ async def _finish(account: Account, operation: Operation) -> tuple[PhoneNumber |
 
 async def _has_gone_on(account: Account, operation: Operation) -> bool:
     """Whether the number was given up or bought again since, so that its settings are somebody else's."""
-    since = await account.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
-    return any(
-        other.id != operation.id
-        and other.action is not Action.CONFIGURE
-        and other.state in {State.DONE, *IN_FLIGHT}
-        and bears_on_ownership(other)
-        for other in since
-    )
+    return any(other.action is not Action.CONFIGURE for other in await later_acts(account, operation))
 
 
 async def _may_be_listed_later(account: Account, operation: Operation) -> bool:

@@ -159,7 +159,9 @@ def stored(number: PhoneNumber) -> StoredNumber:
 
 
 def still_lacking(operation: Operation) -> tuple[str, ...]:
-    """The settings that a purchase has yet to bring about, as far as its number was last seen."""
+    """Return the settings that a purchase has yet to bring about, as far as its number was last seen."""
+    if not operation.settings_pending:
+        return ()
     target, seen = still_wanted(operation), operation.number or StoredNumber()
     return tuple(name for name in names(target) if getattr(seen, name) != getattr(target, name))
 
