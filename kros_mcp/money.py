@@ -1,4 +1,4 @@
-"""Money as integer cents of a currency that KrosAI never names (krosai-api.md, section 3)."""
+"""Money as integer cents of a currency that KrosAI never names (docs/krosai.md, section 3)."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _UNNAMED = " in the account currency"
 def cents(value: object) -> int | None:
     """Return an integer of 0 or more as cents; None, an unknown price, for anything else.
 
-    A bool, a float, a text and an amount beyond 2**53 are never converted (krosai-api.md, section 9, rule 4).
+    A bool, a float, a text and an amount beyond 2**53 are never converted (docs/krosai.md, section 9, rule 4).
     """
     if isinstance(value, bool) or not isinstance(value, int):
         return None

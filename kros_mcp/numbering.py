@@ -25,7 +25,7 @@ _COUNTRIES: Final = frozenset(
     """.split()  # noqa: SIM905  # 249 quoted strings would be harder to check against the standard
 )
 
-# What people write instead, for the countries of krosai-api.md, section 8, and the most common mistake.
+# What people write instead, for the countries of docs/krosai.md, section 8, and the most common mistake.
 _SPOKEN_COUNTRIES: Final = {
     "UK": "GB", "GBR": "GB", "UNITED KINGDOM": "GB", "GREAT BRITAIN": "GB", "ENGLAND": "GB",
     "NIGERIA": "NG", "NGA": "NG", "GHANA": "GH", "GHA": "GH", "KENYA": "KE", "KEN": "KE",
@@ -46,7 +46,7 @@ _SOLD_AS: Final = {
 }  # fmt: skip  # a table
 
 
-# The countries that KrosAI already serves, by krosai-api.md, section 8.
+# The countries that KrosAI already serves, by docs/krosai.md, section 8.
 _SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
 
 

@@ -12,8 +12,8 @@ import anyio
 import click
 
 from kros_mcp.commands.console import say
-from kros_mcp.commands.conversation import ClaimError, Stage
-from kros_mcp.commands.story import Story
+from kros_mcp.commands.demo_conversation import ClaimError, Stage
+from kros_mcp.commands.demo_story import Story
 from kros_mcp.simulator import Simulator, open_server
 
 _LAST_LINES = 15

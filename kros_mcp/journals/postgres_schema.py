@@ -70,7 +70,7 @@ INSERT INTO kros_mcp.progress SELECT 0, coalesce(max(
 ), 0), '', 0, 0, 0, gen_random_uuid()::text, NULL FROM kros_mcp.operations
 """
 MIGRATIONS: tuple[str, ...] = (_BEGINNING, f"{_EVENTS_AND_LOOKS};{_PROGRESS}")
-"""By the number of the version that each leads to, from 1; one that was published is never changed."""
+"""The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 
 
 async def read_secret(connection: AsyncConnection[Any]) -> bytes | None:

@@ -81,7 +81,7 @@ INSERT INTO progress SELECT 0, coalesce(max(max(
 )), 0), '', 0, 0, 0, lower(hex(randomblob(16))), NULL FROM operations
 """
 MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS, f"{_EVENTS_AND_LOOKS};{_PROGRESS}")
-"""By the number of the version that each leads to, from 1; one that was published is never changed."""
+"""The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 
 
 def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:

@@ -1,4 +1,4 @@
-"""The KrosAI REST API, typed: read leniently, answered strictly (krosai-api.md).
+"""The KrosAI REST API, typed: read leniently, answered strictly (docs/krosai.md).
 
 This is the face of the package: the rest of the program imports from here, and from `transport` alone besides, which
 loads httpx.
@@ -8,7 +8,6 @@ from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.exchange import BeforeSending
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
-from kros_mcp.krosai.orders import Order, Routing, Spelling, Written
 from kros_mcp.krosai.owned import (
     OwnedList,
     OwnedReading,
@@ -33,6 +32,7 @@ from kros_mcp.krosai.wire import (
     was_never_owned,
     was_turned_down,
 )
+from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
 
 __all__ = [
     "AuthHeader",

@@ -1,4 +1,4 @@
-"""The KrosAI API, one method per operation (krosai-api.md, section 2).
+"""The KrosAI API, one method per operation (docs/krosai.md, section 2).
 
 Reads are retried while the caller's time lasts. Writes are sent once and never retried here. Each failure is
 a KrosaiError that says whether the request left; cancellation passes through untouched.
@@ -33,7 +33,6 @@ from kros_mcp.krosai.exchange import (
     judge_reading,
     reading_errors,
 )
-from kros_mcp.krosai.orders import Order, Routing, Spelling, Written
 from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
 from kros_mcp.krosai.refusals import judge_answer, require_readable
 from kros_mcp.krosai.retry import retry_read, seconds_left
@@ -46,6 +45,7 @@ from kros_mcp.krosai.wire import (
     read_endpoint,
     read_phone_number,
 )
+from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
 from kros_mcp.numbering import matches_area_code, may_lie_in
 
 if TYPE_CHECKING:

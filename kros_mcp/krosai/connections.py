@@ -153,7 +153,7 @@ async def _close(clients: list[httpx.AsyncClient]) -> None:
 
 
 def headers(api_key: str, auth_header: AuthHeader, organization_id: str | None) -> dict[str, str]:
-    """Return the headers of every request; they hold the API key.
+    """Return the headers that are the same for every request, the API key among them; `client.py` adds each one's ids.
 
     Raises:
         SettingsError: The key or the organization holds characters that no header can carry.

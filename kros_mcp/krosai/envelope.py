@@ -1,4 +1,4 @@
-"""Where the payload is in an answer of KrosAI (krosai-api.md, section 9, rules 1, 2, 6 and 7).
+"""Where the payload is in an answer of KrosAI (docs/krosai.md, section 9, rules 1, 2, 6 and 7).
 
 The two documents wrap lists and objects differently, so every wrapper known from any source is tried. An answer that
 fits none is a ProtocolError, never an empty list: from "no numbers" the server would draw conclusions.

@@ -1,4 +1,4 @@
-"""The numbers that the account owns: the whole list, or one of them (krosai-api.md, section 9, rule 6).
+"""The numbers that the account owns: the whole list, or one of them (docs/krosai.md, section 9, rule 6).
 
 A list of several pages may change while it is read: if a record vanishes from a page already read, another moves there
 and is missed. So a reading counts as complete only if the list did not change.
@@ -19,7 +19,7 @@ _AT_ONCE = 5
 _MOST_PAGES = 50
 _MOST_READINGS = 3
 _OWN_PAGES = frozenset({20, 50})
-"""How many items KrosAI sends if it ignores `limit`, by its documents (krosai-api.md, section 2.1)."""
+"""How many items KrosAI sends if it ignores `limit`, by its documents (docs/krosai.md, section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)

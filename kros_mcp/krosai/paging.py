@@ -1,4 +1,4 @@
-"""Lists of KrosAI, page by page (krosai-api.md, section 9, rule 6).
+"""Lists of KrosAI, page by page (docs/krosai.md, section 9, rule 6).
 
 KrosAI may ignore `limit`, `offset` and filters, and a list may change while it is read. So nothing here trusts them.
 """
@@ -221,7 +221,7 @@ class ListEndpoints(Protocol):
 
 
 async def find_endpoint(read: ListEndpoints, endpoint_id: str) -> CallEndpoint:
-    """Find an endpoint in the list, for a KrosAI that has no path for a single one (krosai-api.md, section 6).
+    """Find an endpoint in the list, for a KrosAI that has no path for a single one (docs/krosai.md, section 6).
 
     Raises:
         NotFoundError: The whole list was read, and does not hold it.

@@ -1,6 +1,6 @@
 """What an answer of KrosAI means: a success, or which error, with our sentence for it and what to do next.
 
-The table is krosai-api.md, section 5. It is keyed on the code, because the two documents give the same code
+The table is docs/krosai.md, section 5. It is keyed on the code, because the two documents give the same code
 different statuses. The status decides only if no documented code came. KrosAI's own message is never quoted. What
 counts as refused, done or unknown after a write is section 9, rules 5 to 7.
 """
@@ -34,8 +34,8 @@ from kros_mcp.krosai.envelope import (
     says_plainly_done,
 )
 from kros_mcp.krosai.exchange import Reply, outcome_unknown
-from kros_mcp.krosai.orders import Written
 from kros_mcp.krosai.wire import has_ended, read_e164, read_phone_number, read_status
+from kros_mcp.krosai.writes import Written
 from kros_mcp.times import spoken_duration
 
 

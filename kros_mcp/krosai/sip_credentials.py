@@ -1,4 +1,4 @@
-"""SIP credentials, which no model and no log may see (krosai-api.md, section 4)."""
+"""SIP credentials, which no model and no log may see (docs/krosai.md, section 4)."""
 
 from typing import NoReturn
 

@@ -1,6 +1,6 @@
 """The records of KrosAI, read leniently: aliases are accepted, extras ignored, and missing values are None.
 
-Field names and their aliases are those of krosai-api.md, sections 2, 3, 4, 6 and 9. A record without its identity (an
+Field names and their aliases are those of docs/krosai.md, sections 2, 3, 4, 6 and 9. A record without its identity (an
 id, and for a number its E.164) is a ProtocolError. A list still shows the others, and names the unreadable record:
 it may be the one that is looked for.
 """

@@ -58,7 +58,7 @@ class ReleaseAnswer(Choice):
         return self.decision == "release" and typed != last_four(operation.e164)
 
 
-class ConfigureAnswer(Choice):
+class ConfigurationAnswer(Choice):
     """What a person may answer to a change of a protected number."""
 
     decision: Literal["change", "do not change"] = Field(title="Decision", description="Change applies what is shown.")
@@ -69,7 +69,7 @@ class ConfigureAnswer(Choice):
         return self.decision == "change"
 
 
-Answer = PurchaseAnswer | ReleaseAnswer | ConfigureAnswer
+Answer = PurchaseAnswer | ReleaseAnswer | ConfigurationAnswer
 
 
 def code_for(secret: bytes, operation: Operation) -> str:

@@ -1,7 +1,7 @@
 """One request under the operation's own key, and what its answer settles.
 
-A request that may have left is never called unsent, and what KrosAI says is not yet what happened: a refusal is
-believed only after a look at what the account shows.
+A request that may have left is never called unsent. A success that plainly names the number is believed, and watched
+for a day; so are a few refusals (`_SETTLES_AT_ONCE`). Everything else is decided by what the account shows.
 """
 
 import logging
@@ -28,14 +28,18 @@ from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import Act, Prepared
 from kros_mcp.operations.lease import Lease
 from kros_mcp.operations.model import Operation, Settlement, State
-from kros_mcp.operations.schedule import MOST_REQUESTS, search_after, watch_after
+from kros_mcp.operations.schedule import MOST_REQUESTS, look_after_unknown, watch_after
 from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)
 
 NOT_SENT_SECONDS = 10.0
+"""How long a request is tried again that has certainly not left, or that was answered 429."""
 _SETTLES_AT_ONCE = (KycError, InsufficientBalanceError, AuthenticationError, PermissionDeniedError)
-"""Refusals that come before an order is looked at, so that the account need not be: as the first answer."""
+"""Refusals that are believed without reading the account, as KrosAI checks key, identity and credit before an order.
+
+Only as the first answer: once a request was answered 429 and repeated, the account is read all the same.
+"""
 
 
 async def deliver(account: Account, act: Act, operation: Operation, prepared: Prepared, lease: Lease) -> Settlement:
@@ -53,7 +57,7 @@ async def deliver(account: Account, act: Act, operation: Operation, prepared: Pr
     if settlement.state is not State.UNKNOWN:
         return settlement
     costly = cost.requests > MOST_REQUESTS // 4  # looked at already, so not to be looked at again at once
-    look_after = search_after(operation, 0.0, cost.requests) if costly else 0.0
+    look_after = look_after_unknown(operation, 0.0, cost.requests) if costly else 0.0
     return replace(settlement, requests=cost.requests, look_after=look_after)
 
 

@@ -20,9 +20,14 @@ from kros_mcp.errors import Known, KrosError, OperationError
 from kros_mcp.settings import Environment
 
 LEASE_SECONDS = 15.0
+"""How long a process may send without renewing its lease.
+
+Servers that share a journal must agree on it: `moves.is_abandoned` takes a longer lease for the error of a clock.
+"""
 ANSWER_SECONDS = 600.0
 """How long a person in the conversation may take for a yes, by a prompt or by a code."""
 DONE_ANSWERED_SECONDS = 86_400.0
+"""How long after it was done an act still answers a wish for the same again."""
 MAX_WRONG_CODES = 5
 OTHER_NUMBER = "OTHER_NUMBER"
 """The code of an unknown purchase that KrosAI answered with another number: it may have charged that one."""

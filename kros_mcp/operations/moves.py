@@ -171,12 +171,12 @@ def settle_by_hand(
     if operation.state is not State.UNKNOWN:
         raise past(operation)
     age = now - (operation.sent_at or 0.0)
-    if age < schedule.FOUND_OUT_TIMES * settle_seconds:
+    if age < schedule.FOUND_OUT_FACTOR * settle_seconds:
         raise OperationError(
             f"Operation {operation.id} was sent {spoken_duration(age)} ago, and the server may still find out how it "
             "ended; nothing was written down.",
             code="STILL_LOOKING",
-            next_step=f"Look again in {spoken_duration(schedule.FOUND_OUT_TIMES * settle_seconds - age)}.",
+            next_step=f"Look again in {spoken_duration(schedule.FOUND_OUT_FACTOR * settle_seconds - age)}.",
             operation_id=operation.id,
         )
     look_after = schedule.watch_after(settle_seconds, age) or settle_seconds

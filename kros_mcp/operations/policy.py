@@ -15,6 +15,7 @@ from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings
 
 DAY_SECONDS = 86_400.0
+"""Over how long the daily budget counts; texts and settings say "24 hours"."""
 LISTING_LAG_SECONDS = 3_600.0
 """How long KrosAI's list of owned numbers may take to show a purchase; until then the journal counts it."""
 

@@ -39,7 +39,7 @@ async def recover(account: Account) -> tuple[Operation, ...]:
 
 
 async def reconcile(account: Account, operation: Operation) -> Operation:
-    """Ask KrosAI how an unknown operation ended; at most once per two seconds, and as `schedule.may_search` says.
+    """Ask KrosAI how an unknown operation ended; at most once per two seconds, and as `schedule.may_look` says.
 
     Returns:
         The operation as it stands then: done, failed, or still unknown.
@@ -62,7 +62,7 @@ async def reconcile(account: Account, operation: Operation) -> Operation:
                 if current.state is not State.UNKNOWN:
                     return current
                 age = now - (current.sent_at or now)
-                again = schedule.search_after(current, age, cost.requests)
+                again = schedule.look_after_unknown(current, age, cost.requests)
                 noted = moves.looked(current, now, look_after=again, requests=cost.requests)
                 return noted if settlement is None else moves.settle(noted, now, settlement, token=claimed.token)
 
@@ -117,7 +117,7 @@ async def _take_turn(account: Account, operation: Operation) -> Operation | None
 
     def may(current: Operation, now: float) -> bool:
         recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
-        return not recently and schedule.may_search(current, now)
+        return not recently and schedule.may_look(current, now)
 
     return await _take(account, operation, may, lambda current, now: replace(current, checked_at=now))
 

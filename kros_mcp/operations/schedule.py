@@ -12,10 +12,10 @@ WATCHED_SECONDS: Final = 86_400.0
 """How long an outcome that was told is looked at again."""
 MOST_REQUESTS: Final = 60
 """What finding out the outcome of one operation may cost KrosAI in its first day."""
-FOUND_OUT_TIMES: Final = 5.0
-"""For how many times KROS_SETTLE_SECONDS after sending a server may still find an outcome out by itself."""
-ACCEPTED_TIMES: Final = 690.0
-"""For how many times KROS_SETTLE_SECONDS an order that KrosAI accepted may still be carried out: nearly a day."""
+FOUND_OUT_FACTOR: Final = 5.0
+"""How long after sending a server may still find an outcome out by itself, in units of KROS_SETTLE_SECONDS."""
+ACCEPTED_FACTOR: Final = 690.0
+"""How long an order that KrosAI accepted may still be carried out, in units of KROS_SETTLE_SECONDS: nearly a day."""
 SECOND_READING_SECONDS: Final = 10.0
 """How far apart two readings are that show a number for sale, before that is believed."""
 _SOONEST_SECONDS: Final = 2.0
@@ -24,7 +24,7 @@ _FOR_ASKERS: Final = MOST_REQUESTS // 2
 _ASKED_AGAIN_SECONDS: Final = 3_600.0
 """How far apart looks are that somebody asks for after the first day."""
 _AFTER_FAILURE_SECONDS: Final = 3_600.0
-_WATCHES: Final = (0.5, 2.5, 15.0, 90.0, ACCEPTED_TIMES)
+_WATCHES: Final = (0.5, 2.5, 15.0, 90.0, ACCEPTED_FACTOR)
 """When to look again at what is settled: this many times KROS_SETTLE_SECONDS after sending."""
 
 
@@ -49,7 +49,7 @@ def after_a_failed_look(again: float | None, age: float) -> float | None:
     return _AFTER_FAILURE_SECONDS if again is None and age < 2 * WATCHED_SECONDS else again
 
 
-def may_search(operation: Operation, now: float) -> bool:
+def may_look(operation: Operation, now: float) -> bool:
     """Whether to look for an outcome that is unknown: when it is time, or sooner for somebody who asks.
 
     Args:
@@ -63,11 +63,11 @@ def may_search(operation: Operation, now: float) -> bool:
     return operation.looks < _FOR_ASKERS
 
 
-def search_after(operation: Operation, age: float, cost: int) -> float:
+def look_after_unknown(operation: Operation, age: float, cost: int) -> float:
     """Return in how many seconds to look again for an outcome that is unknown.
 
     Half of its age later at least; later still where a look costs much, so that what is left of `MOST_REQUESTS`
-    lasts for the day. After the first day twice as rarely with every look, and once a day in the end.
+    lasts for the day. After the first day each wait is as long as the operation is old, and a day at most.
 
     Args:
         operation: The operation, with the requests that were spent on it before this look.

@@ -53,11 +53,11 @@ class Wording(ABC):
 
     @abstractmethod
     def statement(self, operation: Operation, currency: str) -> str:
-        """Write what a person is to know before they say yes or no."""
+        """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
 
     @abstractmethod
     def particulars(self, operation: Operation, currency: str) -> list[str]:
-        """Write the lines of the prompt between its headline and its end."""
+        """Write what `statement` says as lines, for a client's prompt."""
 
     @abstractmethod
     def ended(self, operation: Operation, currency: str) -> str:
@@ -153,14 +153,14 @@ class PurchaseWording(Wording):
     heading = "Buy"
 
     def statement(self, operation: Operation, currency: str) -> str:
-        """Write what a person is to know before they say yes or no."""
+        """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
         unusual = changes(operation, usual=False)
         then = f" Then: {unusual}." if unusual else ""
         return f"Buying {_number_in_its_country(operation)} costs {cost}.{then} {_environment(operation)}"
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
-        """Write the lines of the prompt between its headline and its end."""
+        """Write what `statement` says as lines, for a client's prompt."""
         wanted = changes(operation)
         return [
             f"Now, first month included: {show_cents(operation.quote.due_now_cents, currency)}.",
@@ -187,7 +187,7 @@ class ReleaseWording(Wording):
     warning = "Calls to this number will stop. This cannot be undone."
 
     def statement(self, operation: Operation, currency: str) -> str:
-        """Write what a person is to know before they say yes or no."""
+        """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
         return (
             f"Releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
@@ -195,7 +195,7 @@ class ReleaseWording(Wording):
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
-        """Write the lines of the prompt between its headline and its end."""
+        """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
             f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)}",
@@ -219,13 +219,13 @@ class ConfigurationWording(Wording):
     heading = "Change the protected number"
 
     def statement(self, operation: Operation, currency: str) -> str:
-        """Write what a person is to know before they say yes or no."""
+        """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
         number = _number_in_its_country(operation)
         return f"{number} is a protected number; the change would be: {changes(operation)}. {_environment(operation)}"
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
-        """Write the lines of the prompt between its headline and its end."""
+        """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", _environment(operation)]
 

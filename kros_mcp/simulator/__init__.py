@@ -1,6 +1,6 @@
 """A faithful local KrosAI: the phone-number API over HTTP, with state, two profiles and named faults.
 
-It follows krosai-api.md and imports nothing else of this package: if client and simulator shared
+It follows docs/krosai.md and imports nothing else of this package: if client and simulator shared
 shapes, they would be wrong together.
 """
 

@@ -1,6 +1,6 @@
 """Who may call, and how often: keys, scopes, organization and rate limit.
 
-The codes are those of krosai-api.md section 5; that KEY_EXPIRED comes with 401, and that an unknown
+The codes are those of docs/krosai.md section 5; that KEY_EXPIRED comes with 401, and that an unknown
 organization gets a 403 without a code, is INVENTED.
 """
 

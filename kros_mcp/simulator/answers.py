@@ -60,7 +60,7 @@ def number_details(account: SimulatedAccount, number: SimNumber, *, priced: bool
 
 
 def item_body(account: SimulatedAccount, item: InventoryItem) -> Json:
-    """Return a number for sale; its shape is INVENTED (krosai-api.md section 10)."""
+    """Return a number for sale; its shape is INVENTED (docs/krosai.md section 10)."""
     body: Json = {
         "id": account.ids.shown(item.id),
         number_field(account): item.e164,

@@ -1,6 +1,6 @@
 """What the simulated KrosAI has for sale: number ranges, prices and the items made of them.
 
-The ranges, prices and area codes are those of krosai-api.md, section 10. Prices, area codes and the
+The ranges, prices and area codes are those of docs/krosai.md, section 10. Prices, area codes and the
 shape of an item are INVENTED there. The numbers are valid, not fictional: never dial them.
 """
 

@@ -3,7 +3,7 @@
 To add a fault: name it in one of the tables here, and ask `strike` for it where it happens, in `pipeline.py` or in the
 operation (`api.py`, `sales.py`, `search.py`). A fault is switched on by name for the next `times` requests that it
 fits. Every random choice comes from one seeded generator. The second and third group of faults are reported of real
-telephony APIs (krosai-api.md, section 11). A fault that leaves something behind (a record, an offer, an id) leaves it
+telephony APIs (docs/krosai.md, section 11). A fault that leaves something behind (a record, an offer, an id) leaves it
 for good, whether it is on or off.
 """
 

@@ -1,8 +1,7 @@
 """The two documents as rules: what `reference` and `guide` say where they disagree.
 
-`reference` is seeds/000, with the names it lacks from krosai-api.md section 2 ([A], [O], [C]); `guide`
-is seeds/001 with its public examples ([GP]). What neither document says is INVENTED, and the same in
-both wherever possible.
+`reference` and `guide` are KrosAI's two documents, with the names that they leave out taken from public examples
+(docs/krosai.md, section 2). What neither says is INVENTED, and the same in both wherever possible.
 """
 
 from collections.abc import Mapping

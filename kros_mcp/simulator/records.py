@@ -1,6 +1,6 @@
 """The records of the simulated account: charges, owned numbers, endpoints; and their ids.
 
-The fields are those of krosai-api.md sections 2.1, 2.3 and 6; the SIP credentials are INVENTED.
+The fields are those of docs/krosai.md sections 2.1, 2.3 and 6; the SIP credentials are INVENTED.
 """
 
 import random

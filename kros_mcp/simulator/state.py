@@ -37,7 +37,7 @@ class RefusalError(Exception):
 
 
 class SimulatedAccount:
-    """One organization with its money and its numbers, as section 10 of krosai-api.md seeds it.
+    """One organization with its money and its numbers, as section 10 of docs/krosai.md seeds it.
 
     Args:
         profile: The document that counts where the two disagree.
@@ -245,7 +245,7 @@ class SimulatedAccount:
         )
 
     def _sip(self, e164: str) -> dict[str, Any]:
-        """Return SIP credentials; their shape is INVENTED, see krosai-api.md section 4."""
+        """Return SIP credentials; their shape is INVENTED, see docs/krosai.md section 4."""
         return {
             "username": e164.removeprefix("+"),
             "password": self._sip_password or f"sip-secret-{self.ids.hex(16)}",

@@ -13,7 +13,6 @@ from kros_mcp import numbering
 from kros_mcp.krosai import CallEndpoint, PhoneNumber, within
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import Filter
-from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.tools.caller import may_use
 
 MOST: Final = 100
@@ -21,7 +20,7 @@ MOST: Final = 100
 _KEPT_SECONDS: Final = 10.0
 _LONGEST: Final = 100
 _RECENT: Final = 50
-_RECENT_SECONDS: Final = 7 * DAY_SECONDS
+_RECENT_SECONDS: Final = 7 * 86_400.0
 """How far back operations are offered; without an end, who has few would have the whole journal read."""
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from kros_mcp.operations.channels import FoundOperation, TurnedDown, choose_chan
 from kros_mcp.operations.confirmation import (
     MAX_TRIES,
     Answer,
-    ConfigureAnswer,
+    ConfigurationAnswer,
     PurchaseAnswer,
     ReleaseAnswer,
 )
@@ -30,7 +30,7 @@ from kros_mcp.tools.parameters import e164_or_id
 from kros_mcp.tools.stream import current_stream
 
 PROMPT_UNANSWERED = "PROMPT_UNANSWERED"
-T = TypeVar("T", PurchaseAnswer, ReleaseAnswer, ConfigureAnswer)
+T = TypeVar("T", PurchaseAnswer, ReleaseAnswer, ConfigurationAnswer)
 
 
 async def purchase_proposal(
@@ -129,9 +129,9 @@ def ask_purchase(
 
 def ask_configuration(
     ctx: ToolContext, found: Annotated[FoundOperation | PhoneNumber, Resolve(configuration_proposal)]
-) -> Elicit[ConfigureAnswer] | None:
+) -> Elicit[ConfigurationAnswer] | None:
     """Put the change of a protected number to the person."""
-    return _ask(ctx, found, ConfigureAnswer) if isinstance(found, FoundOperation) else None
+    return _ask(ctx, found, ConfigurationAnswer) if isinstance(found, FoundOperation) else None
 
 
 def ask_release(

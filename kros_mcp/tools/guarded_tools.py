@@ -19,7 +19,7 @@ from kros_mcp.operations.channels import (
     requote,
 )
 from kros_mcp.operations.confirmation import (
-    ConfigureAnswer,
+    ConfigurationAnswer,
     PurchaseAnswer,
     ReleaseAnswer,
 )
@@ -80,6 +80,7 @@ async def buy_phone_number(
 
     The first call never buys: it asks the person, or tells you what to ask. Buy only what they agreed to.
     """
+    # `purchase_proposal` has read them: the SDK calls it with the arguments of the same names.
     del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, confirmation_code
     here = runtime(ctx)
     conclusion = await _conclude(ctx, found, answer)
@@ -112,7 +113,7 @@ async def release_phone_number(
 async def configure_phone_number(
     ctx: ToolContext,
     found: Annotated[FoundOperation | PhoneNumber, Resolve(configuration_proposal)],
-    answer: Annotated[ElicitationResult[ConfigureAnswer], Resolve(ask_configuration)],
+    answer: Annotated[ElicitationResult[ConfigurationAnswer], Resolve(ask_configuration)],
     number_id: NumberId,
     endpoint_id: EndpointId = "",
     allow_inbound: Switch = "keep",

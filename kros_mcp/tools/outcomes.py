@@ -1,4 +1,4 @@
-"""Where an operation stands, in words: the sentence to say, and what to do next."""
+"""The result of a tool that acts, made of its operation; the sentences come from `operations/wording.py`."""
 
 from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import quoted_id

@@ -1,4 +1,4 @@
-"""A further act is one file: what carries acts out, asks for them and tells of them knows no act by name."""
+"""A further act is carried out, asked for and told of by what it says of itself: no code there knows it by name."""
 
 import httpx
 import pytest

@@ -205,7 +205,7 @@ def test_who_agreed_and_when_stands_once_it_is_carried_out() -> None:
 
 def test_an_outcome_that_has_cost_its_requests_is_looked_for_again_when_its_first_day_ends() -> None:
     spent = replace(draft(), looks=schedule.MOST_REQUESTS)
-    assert schedule.search_after(spent, 3_600.0, 1) == schedule.WATCHED_SECONDS - 3_600
+    assert schedule.look_after_unknown(spent, 3_600.0, 1) == schedule.WATCHED_SECONDS - 3_600
 
 
 def test_the_fifth_wrong_code_declines() -> None:

@@ -10,7 +10,7 @@ from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.model import Action, Operation
 
 ACTS: Final[Mapping[Action, Act]] = {act.action: act for act in (PURCHASE, RELEASE, CONFIGURATION)}
-"""Every act; another one is a file beside these, listed here, and its tool."""
+"""Every act. What else another one needs: docs/architecture.md, "Where to add"."""
 
 
 def act_of(operation: Operation) -> Act:

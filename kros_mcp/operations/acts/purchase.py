@@ -197,7 +197,7 @@ class Purchase(Act):
         rejected = ended is not None and was_turned_down(ended.status)
         if (ended is not None and not rejected) or operation.error_code == OTHER_NUMBER:
             return None
-        may_come = await base.age(account, operation) < schedule.ACCEPTED_TIMES * account.settings.settle_seconds
+        may_come = await base.age(account, operation) < schedule.ACCEPTED_FACTOR * account.settings.settle_seconds
         if operation.accepted and may_come and not rejected:
             return None
         for_sale = (await account.find_for_sale(operation)).item is not None

@@ -20,11 +20,11 @@ from .clients import Connection
 from .compare import compare
 from .deeds import Agent, Town
 from .events import Events
+from .fault_plans import FaultSchedule
 from .people import Book, Person
 from .settling import settle
 from .shelf import Difference
 from .watched import KEY, WatchedKrosai
-from .weather import Weather
 from .world import Plan, World, limits_of
 
 MOST_OPERATIONS = 1_000_000
@@ -144,9 +144,9 @@ async def _let_loose(world: World, chance: random.Random, tasks: TaskGroup) -> N
     sim.on_hold = chaos.write_held
     tasks.start_soon(chaos.strike)
     if plan.faults:
-        weather = Weather(sim, chance, events, without=plan.without)
-        tasks.start_soon(weather.blow)
-        tasks.start_soon(weather.let_go)
+        faults = FaultSchedule(sim, chance, events, without=plan.without)
+        tasks.start_soon(faults.run)
+        tasks.start_soon(faults.let_go)
 
 
 def _settings(plan: Plan, sim: WatchedKrosai, base_url: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from .world import MOST_OPERATIONS, World
 LONGEST_WAIT_SECONDS = 150.0
 LOOKED_UP_AT_ONCE = 8
 DROPPED_SECONDS = 30.0
-"""After this an order that was accepted is not carried out any more: longer than any that the weather lets wait."""
+"""After this an order that was accepted is not carried out any more: longer than any that a fault keeps waiting."""
 OPEN = frozenset({State.CONFIRMED, State.SENDING, State.UNKNOWN})
 
 

@@ -1,4 +1,4 @@
-"""What a write sends to KrosAI, and what KrosAI answers (krosai-api.md, sections 2.4 to 2.6)."""
+"""What a write sends to KrosAI, and what KrosAI answers (docs/krosai.md, sections 2.4 to 2.6)."""
 
 from dataclasses import dataclass
 from typing import Final, Literal

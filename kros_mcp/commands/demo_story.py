@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import anyio
 
 from kros_mcp.commands.console import Column, say, show_table, working
-from kros_mcp.commands.conversation import ClaimError, Conversation, Stage, open_conversation
+from kros_mcp.commands.demo_conversation import ClaimError, Conversation, Stage, open_conversation
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.money import show_again
 from kros_mcp.numbering import last_four

@@ -5,8 +5,8 @@ from typing import Any
 
 from kros_mcp.simulator.faults import KINDS
 
+from .fault_plans import FAULT_PLANS
 from .watched import WatchedKrosai
-from .weather import SPELLS
 
 
 def chance_of(seed: int) -> random.Random:
@@ -14,8 +14,8 @@ def chance_of(seed: int) -> random.Random:
 
 
 def test_every_fault_has_a_spell_whose_parameters_it_knows() -> None:
-    assert set(SPELLS) == set(KINDS)
+    assert set(FAULT_PLANS) == set(KINDS)
     chance = chance_of(0)
-    for name, spell in SPELLS.items():
-        for on in spell.on:
-            WatchedKrosai("reference", 0).faults.switch_on(name, on=on, **dict[str, Any](spell.params(chance)))
+    for name, plan in FAULT_PLANS.items():
+        for on in plan.on:
+            WatchedKrosai("reference", 0).faults.switch_on(name, on=on, **dict[str, Any](plan.params(chance)))

@@ -40,8 +40,8 @@ _REFUSALS = (
 
 
 @dataclass(frozen=True)
-class Spell:
-    """How a fault comes: between which probabilities, on which operations by turns, and with what."""
+class FaultPlan:
+    """How a fault strikes: with a probability between two, on which operations (one group at a time), with what."""
 
     least: float
     most: float
@@ -85,63 +85,69 @@ _DENIALS = (
 _ERRORS = ({"errors": [{"message": "Refused"}]}, {"code": -404}, {"status": "failed"})
 _EITHER = (True, False)
 
-SPELLS: Mapping[str, Spell] = {
-    "stolen_number": Spell(0.02, 0.12),
-    "price_moves": Spell(0.01, 0.05, params=_price_moves),
-    "lost_reply": Spell(0.04, 0.2),
-    "error_after": Spell(0.04, 0.15),
-    "error_before": Spell(0.01, 0.05, (None, tuple(WRITES))),
-    "slow": Spell(0.02, 0.1, params=lambda chance: {"seconds": chance.uniform(0.1, 3), "after": chance.random() < 0.5}),
-    "hold": Spell(0.02, 0.08, (_ORDERS, tuple(WRITES), tuple(READS)), _picks(after=_EITHER)),
-    "rate_limited": Spell(0.01, 0.04, params=_picks(retry_after=("0.2", "1.5", "12"))),
-    "unavailable": Spell(0.01, 0.03, (None, tuple(READS)), _unavailable),
-    "refuse": Spell(0.02, 0.12, (tuple(WRITES), _ORDERS), lambda chance: chance.choice(_REFUSALS)),
-    "ignore_snake_case": Spell(0.1, 0.5),
-    "ignore_camel_case": Spell(0.1, 0.9),
-    "missing_prices": Spell(0.02, 0.06),
-    "hostile_names": Spell(0.2, 1.0),
-    "malformed_body": Spell(0.02, 0.05, (None, tuple(WRITES))),
-    "unknown_shape": Spell(0.02, 0.05, (None, tuple(WRITES))),
-    "html_page": Spell(0.02, 0.05, (None, tuple(WRITES))),
-    "commits_then_429": Spell(0.06, 0.25, (None, _ORDERS), _picks(retry_after=("0.2", "1.5"))),
-    "commits_then_refuses": Spell(0.06, 0.25, (None, _ORDERS), lambda chance: chance.choice(_DENIALS)),
-    "error_in_success": Spell(0.04, 0.15, (("purchase",), tuple(WRITES)), _picks(body=_ERRORS, commits=_EITHER)),
-    "pending_order": Spell(0.04, 0.15, params=_pending),
-    "ended_in_answer": Spell(0.04, 0.15, params=_picks(status=("rejected", "cancelled", "failed"), commits=_EITHER)),
-    "never_listed": Spell(0.05, 0.2, params=_picks(seconds=(1.0, 4.0, 4.0, None))),
-    "stays_for_sale": Spell(0.1, 0.4, params=_picks(seconds=(5.0, None), charges=_EITHER)),
-    "old_id_again": Spell(1.0, 1.0),
-    "late_change": Spell(0.1, 0.5, params=lambda chance: {"seconds": chance.uniform(0.3, 3)}),
-    "ended_word": Spell(0.4, 1.0, params=_picks(status=("released", "Ported Out", "Cancelled", "deleted", "expired"))),
-    "total_only": Spell(0.01, 0.04, params=_picks(cents=(0, 700))),
-    "states_currency": Spell(0.01, 0.04),
-    "odd_country": Spell(0.02, 0.1, params=_picks(country=("UK", "EU", None))),
-    "owned_for_sale": Spell(0.02, 0.08, params=_picks(numbers=(1,), seconds=(5.0, 30.0), charges=_EITHER)),
-    "old_records": Spell(0.6, 1.0, params=_picks(numbers=(2,), only_new=(True,))),
-    "twice_for_sale": Spell(0.02, 0.06, params=_picks(numbers=(2,), cents=(10, 100))),
-    "changing_ids": Spell(0.02, 0.2),
-    "digit_ids": Spell(0.05, 0.3, (None, ("purchase",)), _picks(integers=_EITHER)),
-    "not_served": Spell(0.01, 0.03),
-    "errors_in_list": Spell(0.01, 0.03),
-    "unready_record": Spell(0.02, 0.2),
-    "shifting_pages": Spell(0.3, 1.0),
-    "other_record": Spell(0.02, 0.1),
-    "no_single_endpoint": Spell(0.2, 1.0),
+FAULT_PLANS: Mapping[str, FaultPlan] = {
+    "stolen_number": FaultPlan(0.02, 0.12),
+    "price_moves": FaultPlan(0.01, 0.05, params=_price_moves),
+    "lost_reply": FaultPlan(0.04, 0.2),
+    "error_after": FaultPlan(0.04, 0.15),
+    "error_before": FaultPlan(0.01, 0.05, (None, tuple(WRITES))),
+    "slow": FaultPlan(
+        0.02, 0.1, params=lambda chance: {"seconds": chance.uniform(0.1, 3), "after": chance.random() < 0.5}
+    ),
+    "hold": FaultPlan(0.02, 0.08, (_ORDERS, tuple(WRITES), tuple(READS)), _picks(after=_EITHER)),
+    "rate_limited": FaultPlan(0.01, 0.04, params=_picks(retry_after=("0.2", "1.5", "12"))),
+    "unavailable": FaultPlan(0.01, 0.03, (None, tuple(READS)), _unavailable),
+    "refuse": FaultPlan(0.02, 0.12, (tuple(WRITES), _ORDERS), lambda chance: chance.choice(_REFUSALS)),
+    "ignore_snake_case": FaultPlan(0.1, 0.5),
+    "ignore_camel_case": FaultPlan(0.1, 0.9),
+    "missing_prices": FaultPlan(0.02, 0.06),
+    "hostile_names": FaultPlan(0.2, 1.0),
+    "malformed_body": FaultPlan(0.02, 0.05, (None, tuple(WRITES))),
+    "unknown_shape": FaultPlan(0.02, 0.05, (None, tuple(WRITES))),
+    "html_page": FaultPlan(0.02, 0.05, (None, tuple(WRITES))),
+    "commits_then_429": FaultPlan(0.06, 0.25, (None, _ORDERS), _picks(retry_after=("0.2", "1.5"))),
+    "commits_then_refuses": FaultPlan(0.06, 0.25, (None, _ORDERS), lambda chance: chance.choice(_DENIALS)),
+    "error_in_success": FaultPlan(0.04, 0.15, (("purchase",), tuple(WRITES)), _picks(body=_ERRORS, commits=_EITHER)),
+    "pending_order": FaultPlan(0.04, 0.15, params=_pending),
+    "ended_in_answer": FaultPlan(
+        0.04, 0.15, params=_picks(status=("rejected", "cancelled", "failed"), commits=_EITHER)
+    ),
+    "never_listed": FaultPlan(0.05, 0.2, params=_picks(seconds=(1.0, 4.0, 4.0, None))),
+    "stays_for_sale": FaultPlan(0.1, 0.4, params=_picks(seconds=(5.0, None), charges=_EITHER)),
+    "old_id_again": FaultPlan(1.0, 1.0),
+    "late_change": FaultPlan(0.1, 0.5, params=lambda chance: {"seconds": chance.uniform(0.3, 3)}),
+    "ended_word": FaultPlan(
+        0.4, 1.0, params=_picks(status=("released", "Ported Out", "Cancelled", "deleted", "expired"))
+    ),
+    "total_only": FaultPlan(0.01, 0.04, params=_picks(cents=(0, 700))),
+    "states_currency": FaultPlan(0.01, 0.04),
+    "odd_country": FaultPlan(0.02, 0.1, params=_picks(country=("UK", "EU", None))),
+    "owned_for_sale": FaultPlan(0.02, 0.08, params=_picks(numbers=(1,), seconds=(5.0, 30.0), charges=_EITHER)),
+    "old_records": FaultPlan(0.6, 1.0, params=_picks(numbers=(2,), only_new=(True,))),
+    "twice_for_sale": FaultPlan(0.02, 0.06, params=_picks(numbers=(2,), cents=(10, 100))),
+    "changing_ids": FaultPlan(0.02, 0.2),
+    "digit_ids": FaultPlan(0.05, 0.3, (None, ("purchase",)), _picks(integers=_EITHER)),
+    "not_served": FaultPlan(0.01, 0.03),
+    "errors_in_list": FaultPlan(0.01, 0.03),
+    "unready_record": FaultPlan(0.02, 0.2),
+    "shifting_pages": FaultPlan(0.3, 1.0),
+    "other_record": FaultPlan(0.02, 0.1),
+    "no_single_endpoint": FaultPlan(0.2, 1.0),
 }
 _HIDING = "never_listed"
 _DENYING = ("commits_then_429", "commits_then_refuses", "error_in_success")
 
 
-class Weather:
+class FaultSchedule:
     """Switches faults on and off until cancelled, and lets go what is held."""
 
     def __init__(
         self, sim: WatchedKrosai, chance: random.Random, events: Events, *, without: Collection[str] = ()
     ) -> None:
         self._sim, self._chance, self._events = sim, chance, events
-        self._names = [name for name in SPELLS if name not in without]
+        self._names = [name for name in FAULT_PLANS if name not in without]
 
-    async def blow(self) -> None:
+    async def run(self) -> None:
         """Change one fault after the other. Until cancelled."""
         self._switch_on("old_records", rare=True)  # while there are numbers that no search has shown yet
         while True:
@@ -170,17 +176,19 @@ class Weather:
         self._switch_on(name, rare=faults.counts[name] <= min(faults.counts[each] for each in names))
 
     def _switch_on(self, name: str, *, rare: bool) -> None:
-        spell = SPELLS[name]
-        probability = spell.most if rare else self._chance.uniform(spell.least, spell.most)
-        settings: dict[str, Any] = {"probability": probability, "on": self._chance.choice(spell.on)}
-        settings.update(spell.params(self._chance))
+        plan = FAULT_PLANS[name]
+        probability = plan.most if rare else self._chance.uniform(plan.least, plan.most)
+        settings: dict[str, Any] = {"probability": probability, "on": self._chance.choice(plan.on)}
+        settings.update(plan.params(self._chance))
         if name == "price_moves":
             settings["on"] = [str(settings["at"])]
             settings["probability"] = probability * (0.4 if settings["at"] == "search" else 2)
         for other in self._apart_from(name, settings):
             self._sim.faults.switch_off(other)
         if name == "ignore_camel_case":  # nobody spells so before snake_case went unheeded
-            self._sim.faults.switch_on("ignore_snake_case", times=None, probability=SPELLS["ignore_snake_case"].most)
+            self._sim.faults.switch_on(
+                "ignore_snake_case", times=None, probability=FAULT_PLANS["ignore_snake_case"].most
+            )
         self._sim.faults.switch_on(name, times=None, **settings)
         self._events.note("fault", name=name, **settings)
 
