@@ -46,14 +46,6 @@ def _tools_are_built_once() -> Iterator[None]:
         yield
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the soaks unless they are asked for."""
-    if "soak" not in config.option.markexpr:
-        soaks = [item for item in items if item.get_closest_marker("soak")]
-        config.hook.pytest_deselected(items=soaks)
-        items[:] = [item for item in items if item not in soaks]
-
-
 def pytest_collection_finish() -> None:
     """Tell the garbage collector that what is loaded now stays, as the service does."""
     gc.collect()

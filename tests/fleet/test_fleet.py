@@ -20,7 +20,7 @@ from tests.support.upstream import item_of
 
 from .conftest import PRINCIPALS, Stage
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.processes]
 
 ASKER, STRANGER = PRINCIPALS
 

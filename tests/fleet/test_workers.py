@@ -20,7 +20,7 @@ from tests.support.upstream import item_of
 
 from .conftest import PRINCIPALS, settings_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.processes]
 
 ASKER = PRINCIPALS[0]
 

@@ -46,6 +46,7 @@ def _in_file(path: Path, columns: str, values: tuple[object, ...], version: int)
 
 def _in_database(url: str, columns: str, values: tuple[object, ...]) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS kros_mcp CASCADE")
         connection.execute("CREATE SCHEMA kros_mcp")
         connection.execute("CREATE TABLE kros_mcp.migrations (number INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ)")
         connection.execute("INSERT INTO kros_mcp.migrations VALUES (1, now())")

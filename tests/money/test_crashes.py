@@ -24,7 +24,7 @@ from kros_mcp.simulator import Simulator, open_server
 from kros_mcp.simulator.profiles import ProfileName
 from tests.support.clock import Clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.processes]
 
 CHILD = Path(__file__).parent / "crashing.py"
 MOST_POINTS = 20

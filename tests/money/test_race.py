@@ -24,7 +24,7 @@ from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.simulator import InventoryItem, SimNumber, Simulator, open_server
 from tests.support.clock import Clock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.processes]
 
 RACING = Path(__file__).parent / "racing.py"
 PRICE_CENTS = 700

@@ -15,7 +15,7 @@ from .clients import KINDS
 from .report import keep, lines, targets
 from .world import Plan, World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.processes]
 
 CALM = Pace(kills=0, freezes=0, restarts=0)
 

@@ -9,7 +9,7 @@ from .chaos import Pace
 from .fleet import HTTP_KINDS, over_http
 from .world import Plan, World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.processes]
 
 
 async def test_replicas_that_do_not_share_the_journal_are_found_out(tmp_path: Path) -> None:
