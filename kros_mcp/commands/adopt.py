@@ -44,7 +44,7 @@ exit codes:
 
 
 @dataclass(frozen=True)
-class _Case:
+class _Handover:
     """What is handed over, and to whom."""
 
     former: str
@@ -89,7 +89,7 @@ def adopt(former: str, reason: str, *, yes: bool) -> int:
     return 0
 
 
-async def _read(settings: Settings, beginning: str) -> _Case:
+async def _read(settings: Settings, beginning: str) -> _Handover:
     async with open_journal(settings.journal_url) as journal:
         account = await account_of(settings, journal)
         assert account is not None  # noqa: S101 - there is a key
@@ -99,7 +99,7 @@ async def _read(settings: Settings, beginning: str) -> _Case:
         still_open = {
             state: count for state in State if state in OPEN and (count := await _count(journal, former, state))
         }
-        return _Case(former, account, await journal.count(Filter(account=former)), still_open)
+        return _Handover(former, account, await journal.count(Filter(account=former)), still_open)
 
 
 async def _named(journal: Journal, beginning: str, own: str) -> str:
@@ -127,14 +127,14 @@ async def _count(journal: Journal, account: str, state: State) -> int:
     return await journal.count(Filter(account=account, states=(state,)))
 
 
-async def _adopt(settings: Settings, case: _Case, reason: str) -> int:
+async def _adopt(settings: Settings, case: _Handover, reason: str) -> int:
     async with open_journal(settings.journal_url) as journal:
         return await journal.adopt(
             case.former, case.account, environment=settings.environment, by=person.by(), words=reason
         )
 
 
-def _show(case: _Case, settings: Settings) -> None:
+def _show(case: _Handover, settings: Settings) -> None:
     counted = ", ".join(f"{count} {state}" for state, count in case.still_open.items())
     say(
         f"{_operations(case.count)} of account {short(case.former)}"

@@ -44,7 +44,7 @@ exit codes:
 
 
 @dataclass(frozen=True)
-class _Case:
+class _Decision:
     """What a person needs to know to decide."""
 
     operation: Operation
@@ -116,11 +116,11 @@ def _said(decided: Operation, *, approving: bool) -> str:
     )
 
 
-async def _read(settings: Settings, operation_id: str) -> _Case:
+async def _read(settings: Settings, operation_id: str) -> _Decision:
     async with open_journal(settings.journal_url) as journal:
         operation = await require(journal, operation_id)
         books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
-        return _Case(operation, books, await account_of(settings, journal))
+        return _Decision(operation, books, await account_of(settings, journal))
 
 
 async def _write(settings: Settings, operation_id: str, move: Move) -> Operation:
@@ -128,7 +128,7 @@ async def _write(settings: Settings, operation_id: str, move: Move) -> Operation
         return await decisions.decide(journal, operation_id, move, by=person.by())
 
 
-def _show(case: _Case, settings: Settings) -> None:
+def _show(case: _Decision, settings: Settings) -> None:
     operation = case.operation
     person.show_question(operation, case.account, settings)
     if asker := outlook.asker(operation, _right_to(operation, settings)):
@@ -155,7 +155,7 @@ def _right_to(operation: Operation, settings: Settings) -> policy.Right:
     return policy.right_to(operation, entry.scopes if entry else frozenset())
 
 
-def _spending(case: _Case, settings: Settings, label: str) -> list[str]:
+def _spending(case: _Decision, settings: Settings, label: str) -> list[str]:
     """Return what is spent already and what the caps leave; the server's own caps may be set differently."""
 
     def show(cents: int | None) -> str:
