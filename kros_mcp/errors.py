@@ -4,6 +4,7 @@
     ├── SettingsError              a KROS_* setting is missing, malformed or unknown
     ├── InvalidArgumentError       a tool argument is not what it must be
     ├── RefusedError               our own guard refused
+    │   └── RequestsUsedUpError    the operator's budget of requests to KrosAI is used up, as far as this may go
     ├── ConfirmationError          a person's yes is missing, wrong or late
     ├── OperationError             the operation does not exist, is busy, or is past that move
     ├── JournalError               the journal cannot be used, so nothing is spent
@@ -89,6 +90,13 @@ class RefusedError(KrosError):
 
     code = "REFUSED"
     next_step = "Tell the person; only the operator of this server can change its limits."
+
+
+class RequestsUsedUpError(RefusedError):
+    """What is left of a day's requests to KrosAI is kept for something else; nothing was sent, and nothing follows."""
+
+    code = "REQUESTS_USED_UP"
+    next_step = "Tell the person until when; only the operator of this server can raise KROS_REQUESTS_PER_DAY."
 
 
 class ConfirmationError(KrosError):

@@ -41,6 +41,7 @@ from pydantic import AnyUrl, ValidationError
 
 from kros_mcp import __version__, telemetry
 from kros_mcp.errors import InternalError, InvalidArgumentError, KrosError, RefusedError
+from kros_mcp.krosai import Purpose, asked_for
 from kros_mcp.operations.model import ANSWER_SECONDS, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
@@ -178,7 +179,7 @@ class KrosServer(MCPServer[Runtime]):
         runtime = context.request_context.lifespan_context
         with timed(runtime.settings.answer_within_seconds) as call:
             try:
-                with call.waiting:
+                with call.waiting, asked_for(_purpose_of(name)):
                     return await super().call_tool(name, arguments, context)
                 failure: KrosError = unanswered(call)
             except (ToolError, MCPError) as exc:
@@ -258,6 +259,12 @@ def _without_client_words(spans: ServerMiddleware[Any]) -> ServerMiddleware[Any]
             raise exc.original from None
 
     return handle
+
+
+def _purpose_of(tool: str) -> Purpose:
+    """Return what a tool's requests to KrosAI are for."""
+    acts = tool in TOOL_SPECS and not TOOL_SPECS[tool].annotations.read_only_hint
+    return Purpose.ACT if acts else Purpose.READ
 
 
 def _outcome_of(tool: str, result: CallToolResult | InputRequiredResult) -> tuple[str, str]:

@@ -84,6 +84,9 @@ class Settings(ServiceSettings):
     answer_within_seconds: float = Field(4, ge=0.5, le=300, description="every tool answers within this")
     # At least as long as a purchase may be on its way: 10 seconds of trying and 30 of waiting for the answer.
     settle_seconds: float = Field(120, ge=0, le=86_400, description="wait before a lost answer may count as failed")
+    requests_per_day: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="requests to KrosAI in any 24 hours; any number if empty"
+    )
     read_only: bool = Field(default=False, description="refuse everything but reading")
     max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
     daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")
@@ -225,6 +228,14 @@ class Settings(ServiceSettings):
         if self.organization_id:
             return _named(secret, "organization", self.base_url, self.environment, self.organization_id)
         return _named(secret, self.base_url, "", _identity(self.require_api_key()))
+
+    def request_key(self, secret: bytes) -> str:
+        """Return a name for the API key, under which requests are counted for all its organizations.
+
+        Args:
+            secret: The journal's own random key.
+        """
+        return _named(secret, "requests", self.base_url, _identity(self.require_api_key()))
 
     def former_account(self, secret: bytes) -> str | None:
         """Return the name of this account in earlier versions, which included the key; None if it is still the same."""

@@ -203,6 +203,12 @@ def retried(failure: Exception) -> None:
     _record(lambda to: to.retries.add(1, {"error.type": type(failure).__name__}))
 
 
+def requested(kind: str, purpose: str) -> None:
+    """Count a request that KrosAI was sent, by what it asks and what it is for."""
+    attributes = {"kros_mcp.request.kind": kind, "kros_mcp.request.purpose": purpose}
+    _record(lambda to: to.requests.add(1, attributes))
+
+
 def reserved(cents: int, environment: str) -> None:
     """Count the cents that a purchase which was just claimed may cost at most."""
     _record(lambda to: to.reserved.add(cents, {"kros_mcp.environment": environment}))
@@ -237,7 +243,10 @@ def set_gauges(values: "GaugeValues") -> None:
 
 @dataclass(frozen=True)
 class GaugeValues:
-    """What the gauges show of one account; ages in seconds, 0 where there is nothing."""
+    """What the gauges show of one account; ages in seconds, 0 where there is nothing.
+
+    `requests_left` is None where KrosAI may be sent any number of requests.
+    """
 
     account: str
     environment: str
@@ -246,6 +255,7 @@ class GaugeValues:
     unknown: int
     unknown_oldest_seconds: float
     budget_left_cents: int
+    requests_left: int | None = None
 
 
 class _Instruments:
@@ -271,6 +281,10 @@ class _Instruments:
         self.unknown_oldest = meter.create_gauge("kros_mcp.operations.unknown.oldest", "s", "Age of the oldest.")
         self.budget_left = meter.create_gauge("kros_mcp.budget.left", "{cent}", "Left of the budget of 24 hours.")
         self.retries = counter("kros_mcp.upstream.retries", "{retry}", "Requests to KrosAI that were sent once more.")
+        self.requests = counter("kros_mcp.upstream.requests", "{request}", "Requests that KrosAI was sent.")
+        self.requests_left = meter.create_gauge(
+            "kros_mcp.upstream.requests.left", "{request}", "Left of the requests of 24 hours."
+        )
         self.upstream_seconds = meter.create_histogram(
             "http.client.request.duration",
             "s",
@@ -286,6 +300,8 @@ class _Instruments:
         self.unknown.set(now.unknown, attributes)
         self.unknown_oldest.set(now.unknown_oldest_seconds, attributes)
         self.budget_left.set(now.budget_left_cents, attributes)
+        if now.requests_left is not None:
+            self.requests_left.set(now.requests_left, attributes)
 
 
 def _record(record: "Callable[[_Instruments], None]") -> None:

@@ -83,6 +83,7 @@ class PostgresJournal(StoredJournal):
     _events = f"{SCHEMA}.operation_events"
     _meta = f"{SCHEMA}.meta"
     _progress = f"{SCHEMA}.progress"
+    _requests = f"{SCHEMA}.request_counts"
     _for_update = " FOR UPDATE"
 
     def __init__(self, pool: AsyncConnectionPool[Any], secret: bytes, keeper: SharedTime | GivenTime) -> None:

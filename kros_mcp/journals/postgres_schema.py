@@ -69,7 +69,13 @@ INSERT INTO kros_mcp.progress SELECT 0, coalesce(max(
     greatest(created_at, confirmed_at, claimed_at, sent_at, settled_at)
 ), 0), '', 0, 0, 0, gen_random_uuid()::text, NULL FROM kros_mcp.operations
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, f"{_EVENTS_AND_LOOKS};{_PROGRESS}")
+_REQUEST_COUNTS = """
+CREATE TABLE kros_mcp.request_counts (
+    hour BIGINT NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, purpose TEXT NOT NULL, requests BIGINT NOT NULL,
+    PRIMARY KEY (hour, key, kind, purpose)
+)
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, f"{_EVENTS_AND_LOOKS};{_PROGRESS}", _REQUEST_COUNTS)
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 
 

@@ -8,12 +8,12 @@ drives it, in a thread or in the event loop, and stores all of it or nothing.
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.journals import completeness, generation
+from kros_mcp.journals import completeness, generation, request_counts
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import condition
 from kros_mcp.journals.rows import (
@@ -27,6 +27,7 @@ from kros_mcp.journals.rows import (
     happened,
     marks,
 )
+from kros_mcp.krosai import Asked, Window
 from kros_mcp.operations import adoption, audit_log, events, moves, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, OpenCounts, busy, missing
@@ -55,6 +56,7 @@ class StoredJournal(ABC):
     _events = "operation_events"
     _meta = "meta"
     _progress = "progress"
+    _requests = "request_counts"
     _for_update = ""
     """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
 
@@ -68,6 +70,10 @@ class StoredJournal(ABC):
 
     async def _transact_long(self, work: Callable[[], Work[T]]) -> T:
         """Run a transaction that may take minutes."""
+        return await self._transact(work)
+
+    async def _transact_if_free(self, work: Callable[[], Work[T]]) -> T:
+        """Run a transaction that can be run later as well, and do not wait for other processes, where that is known."""
         return await self._transact(work)
 
     @abstractmethod
@@ -360,6 +366,24 @@ class StoredJournal(ABC):
             return True
 
         return await self._transact(work)
+
+    async def add_requests(self, key: str, counts: Mapping[Asked, int], *, patient: bool = False) -> Window:
+        """Count requests that KrosAI was sent as those of this hour, and return those of the last 24 hours."""
+
+        def work() -> Work[Window]:
+            now = yield from self._time()
+            return (yield from request_counts.add(self._requests, key, counts, now))
+
+        return await (self._transact if patient else self._transact_if_free)(work)
+
+    async def requests(self, key: str) -> Window:
+        """Return the requests of the last 24 hours, as far as they are written down."""
+
+        def work() -> Work[Window]:
+            now = yield from self._time()
+            return (yield from request_counts.read(self._requests, key, now))
+
+        return await self._look(work)
 
     async def _first(self, where: str, *values: object) -> Operation | None:
         def work() -> Work[tuple[tuple[Operation, ...], float]]:

@@ -1,8 +1,8 @@
 """The journal on one machine: SQLite, where every commit is in the file itself before anything goes on."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,6 +90,13 @@ class SqliteJournal(StoredJournal):
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
         return await self._run(lambda: self._in_transaction(work))
 
+    async def _transact_if_free(self, work: Callable[[], Work[T]]) -> T:
+        def at_once() -> T:
+            with self._not_waiting():
+                return self._in_transaction(work)
+
+        return await self._run(at_once)
+
     def _in_transaction(self, work: Callable[[], Work[T]]) -> T:
         self._require_file()
         self._connection.execute("BEGIN IMMEDIATE")
@@ -109,15 +116,22 @@ class SqliteJournal(StoredJournal):
     def _note_boot(self) -> None:
         """Let every process of this boot count from one time; one that is locked out now does so at its first move."""
         try:
-            self._connection.execute("PRAGMA busy_timeout = 0")
-            self._connection.execute("BEGIN IMMEDIATE")
-            come_so_far = self._drive(generation.read(self._progress))
-            self._keeper.adopt(come_so_far)
-            self._drive(generation.advance(self._progress, self._keeper.moment()))
-            self._connection.execute("COMMIT")
+            with self._not_waiting():
+                self._connection.execute("BEGIN IMMEDIATE")
+                come_so_far = self._drive(generation.read(self._progress))
+                self._keeper.adopt(come_so_far)
+                self._drive(generation.advance(self._progress, self._keeper.moment()))
+                self._connection.execute("COMMIT")
         except sqlite3.Error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _not_waiting(self) -> Iterator[None]:
+        """Let the block fail at once where another process is writing."""
+        try:
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            yield
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
 

@@ -80,7 +80,20 @@ INSERT INTO progress SELECT 0, coalesce(max(max(
     created_at, coalesce(confirmed_at, 0), coalesce(claimed_at, 0), coalesce(sent_at, 0), coalesce(settled_at, 0)
 )), 0), '', 0, 0, 0, lower(hex(randomblob(16))), NULL FROM operations
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, _LIMITS_AND_QUICKER_BOOKS, f"{_EVENTS_AND_LOOKS};{_PROGRESS}")
+_REQUEST_COUNTS = """
+CREATE TABLE request_counts (
+    hour INTEGER NOT NULL, key TEXT NOT NULL, kind TEXT NOT NULL, purpose TEXT NOT NULL, requests INTEGER NOT NULL,
+    PRIMARY KEY (hour, key, kind, purpose)
+) STRICT
+"""
+WITH_PROGRESS = 3
+"""The first version that has the tables `operation_events` and `progress`."""
+MIGRATIONS: tuple[str, ...] = (
+    _BEGINNING,
+    _LIMITS_AND_QUICKER_BOOKS,
+    f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
+    _REQUEST_COUNTS,
+)
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 
 
@@ -284,7 +297,7 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise journal_errors.foreign()
     if version > len(MIGRATIONS):
         raise journal_errors.newer()
-    needed = {"operations", "meta"} | ({"operation_events", "progress"} if version == len(MIGRATIONS) else set())
+    needed = {"operations", "meta"} | ({"operation_events", "progress"} if version >= WITH_PROGRESS else set())
     if version == 0 or not needed <= tables:
         raise journal_errors.damaged()
 

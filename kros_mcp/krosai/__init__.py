@@ -20,6 +20,17 @@ from kros_mcp.krosai.owned import (
 from kros_mcp.krosai.paging import Page, Unreadable, gather
 from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.sip_credentials import SipCredentials
+from kros_mcp.krosai.tally import (
+    Asked,
+    HourCount,
+    Kind,
+    Purpose,
+    Tally,
+    Window,
+    asked_for,
+    first_hour,
+    hour_of,
+)
 from kros_mcp.krosai.text import clean, is_id, quoted, quoted_id
 from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import (
@@ -35,11 +46,14 @@ from kros_mcp.krosai.wire import (
 from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
 
 __all__ = [
+    "Asked",
     "AuthHeader",
     "BeforeSending",
     "CallEndpoint",
+    "HourCount",
     "Inventory",
     "InventoryReading",
+    "Kind",
     "KrosClient",
     "NumberForSale",
     "Order",
@@ -47,17 +61,23 @@ __all__ = [
     "OwnedReading",
     "Page",
     "PhoneNumber",
+    "Purpose",
     "Routing",
     "Sighting",
     "SipCredentials",
     "Spelling",
+    "Tally",
     "Unreadable",
+    "Window",
     "Written",
+    "asked_for",
     "clean",
     "counted",
     "find_owned",
+    "first_hour",
     "gather",
     "has_ended",
+    "hour_of",
     "is_id",
     "is_pending",
     "open_client",

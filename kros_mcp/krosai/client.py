@@ -20,6 +20,7 @@ from kros_mcp.errors import (
     InvalidArgumentError,
     KrosaiError,
     NotFoundError,
+    NotSentError,
     NumberNotAvailableError,
     ProtocolError,
 )
@@ -36,6 +37,7 @@ from kros_mcp.krosai.exchange import (
 from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
 from kros_mcp.krosai.refusals import judge_answer, require_readable
 from kros_mcp.krosai.retry import retry_read, seconds_left
+from kros_mcp.krosai.tally import Kind, Tally
 from kros_mcp.krosai.traffic import Reach
 from kros_mcp.krosai.wire import (
     CallEndpoint,
@@ -53,18 +55,21 @@ if TYPE_CHECKING:
 
 _LONGEST_WRITE_SECONDS: Final = 30.0
 _LONGEST_ATTEMPT_SECONDS: Final = 10.0
+_WRITES: Final = {"POST": Kind.ORDER, "PATCH": Kind.CHANGE, "DELETE": Kind.RELEASE}
 _NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
 
 class KrosClient:
     """A client of KrosAI, over the connections that it is given.
 
-    `reach` tells whether KrosAI answers, `last_owned` which numbers the last whole reading of the list showed.
+    `reach` tells whether KrosAI answers, `tally` how many requests it was sent, `last_owned` which numbers the last
+    whole reading of the list showed.
     """
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, requests_per_day: int | None = None) -> None:
         self._connections = connections
         self.reach = Reach()
+        self.tally = Tally(requests_per_day)
         self.last_owned = LastReading()
         self._serves_single_endpoints = True
 
@@ -121,7 +126,7 @@ class KrosClient:
         Raises:
             ProtocolError: The answer cannot be read, or it is a record with another id.
         """
-        reply = await self._read(f"/phone-numbers/{_segment(number_id)}")
+        reply = await self._read(f"/phone-numbers/{_segment(number_id)}", Kind.NUMBER)
         number = read_phone_number(read_object(reply.body, "number"))
         _require_same(number.id, number_id)
         return number
@@ -139,7 +144,7 @@ class KrosClient:
         """
         if self._serves_single_endpoints:
             try:
-                reply = await self._read(f"/endpoints/{_segment(endpoint_id)}")
+                reply = await self._read(f"/endpoints/{_segment(endpoint_id)}", Kind.ENDPOINTS)
             except ApiError as exc:
                 if exc.status not in _NO_SUCH_ROUTE:
                     raise
@@ -191,24 +196,26 @@ class KrosClient:
         return await self._write("DELETE", path, idempotency_key, before_sending, query=query)
 
     async def _list(self, path: str, query: Mapping[str, str], kind: ListKind) -> tuple[list[object], int | None]:
-        reply = await self._read(path, query)
+        reply = await self._read(path, Kind(kind), query)
         return read_list(reply.body, kind)
 
-    async def _read(self, path: str, query: Mapping[str, str] | None = None) -> Reply:
-        return await retry_read(lambda: self._read_once(path, query or {}))
+    async def _read(self, path: str, kind: Kind, query: Mapping[str, str] | None = None) -> Reply:
+        return await retry_read(lambda: self._read_once(path, kind, query or {}))
 
-    async def _read_once(self, path: str, query: Mapping[str, str]) -> Reply:
+    async def _read_once(self, path: str, kind: Kind, query: Mapping[str, str]) -> Reply:
         # Slightly longer than the time left, so that the caller's limit ends the read, not httpx's.
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
         failure: KrosaiError | None = None
         async with self._connections.reading() as reading:
             url = self._connections.url(path, query)
             request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout)
-            try:
-                with self.reach.watched():
-                    reply = await exchange(reading, request, _route(path))
-            except reading_errors() as exc:
-                failure = judge_reading(exc, self._connections.proxy)
+            with self.tally.leaving(kind) as leaving:
+                try:
+                    with self.reach.watched():
+                        reply = await exchange(reading, request, _route(path))
+                except reading_errors() as exc:
+                    failure = judge_reading(exc, self._connections.proxy)
+                    leaving.unsent = isinstance(failure, NotSentError)
         if failure is not None:
             raise failure
         return require_readable(reply)
@@ -236,16 +243,20 @@ class KrosClient:
         flight.check()
         failure: KrosaiError | None = None
         reply: Reply | None = None
-        with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
-            try:
-                with self.reach.watched():
-                    reply = await exchange(writing, request, _route(path))
-            except Exception as exc:  # once sent, no failure may be taken for "nothing happened"
-                if flight.was_stopped_by(exc):
-                    raise
-                failure = flight.judge(exc)
-        if reply is None:
-            raise failure or flight.judge(None)
+        with self.tally.leaving(_WRITES[method]) as leaving:
+            with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
+                try:
+                    with self.reach.watched():
+                        reply = await exchange(writing, request, _route(path))
+                except Exception as exc:  # once sent, no failure may be taken for "nothing happened"
+                    leaving.unsent = flight.never_left(exc)
+                    if flight.was_stopped_by(exc):
+                        raise
+                    failure = flight.judge(exc)
+            if reply is None:
+                failure = failure or flight.judge(None)
+                leaving.unsent = isinstance(failure, NotSentError)
+                raise failure
         return judge_answer(reply, method)
 
 
@@ -256,6 +267,7 @@ async def open_client(
     api_key: str,
     auth_header: AuthHeader = "bearer",
     organization_id: str | None = None,
+    requests_per_day: int | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[KrosClient]:
     """Open a client of KrosAI; its connections are closed at the end.
@@ -265,6 +277,7 @@ async def open_client(
         api_key: The secret; sent in the header that `auth_header` names.
         auth_header: `Authorization: Bearer`, or `x-api-key`.
         organization_id: Sent as `x-organization-id` if given.
+        requests_per_day: How many requests KrosAI is to be sent in 24 hours; any number if None.
         transport: Replaces the network, for the simulator and for faults; closed at the end.
 
     Raises:
@@ -272,7 +285,7 @@ async def open_client(
     """
     connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport)
     try:
-        yield KrosClient(connections)
+        yield KrosClient(connections, requests_per_day)
     finally:
         await connections.aclose()
 

@@ -129,10 +129,13 @@ class Flight:
         """Whether a failure is what `before_sending` raised."""
         return failure is self._stopped_by
 
+    def never_left(self, failure: Exception | None) -> bool:
+        """Whether nothing of a failed write can have left; None stands for our own time limit."""
+        return not self._left if self._traced else isinstance(failure, _never_sent_errors())
+
     def judge(self, failure: Exception | None) -> KrosaiError:
         """Return the error that a failed write means; None stands for our own time limit."""
-        never_left = not self._left if self._traced else isinstance(failure, _never_sent_errors())
-        error: KrosaiError = _not_sent(failure, self._proxy) if never_left else outcome_unknown()
+        error: KrosaiError = _not_sent(failure, self._proxy) if self.never_left(failure) else outcome_unknown()
         return _noted(error, failure)
 
 

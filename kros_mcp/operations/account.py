@@ -30,6 +30,7 @@ def open_krosai(
         api_key=settings.require_api_key(),
         auth_header=settings.auth_header,
         organization_id=settings.organization_id,
+        requests_per_day=settings.requests_per_day,
         transport=transport,
     )
 

@@ -45,6 +45,7 @@ class Gauges:
                 unknown=counts.unknown,
                 unknown_oldest_seconds=_age(now, counts.unknown_since),
                 budget_left_cents=max(0, settings.daily_budget_cents - books.spent_cents),
+                requests_left=self._account.client.tally.left,
             )
         )
 

@@ -4,12 +4,13 @@
 a pure move of `moves.py` returns the next row, and that is stored; a move that raises stores nothing.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
+from kros_mcp.krosai import Asked, Window
 from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
@@ -239,6 +240,20 @@ class Journal(Protocol):
 
     async def enter(self, account: str, bought: Sequence[Operation], *, by: By = SERVER) -> bool:
         """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
+        ...
+
+    async def add_requests(self, key: str, counts: Mapping[Asked, int], *, patient: bool = False) -> Window:
+        """Count requests that KrosAI was sent as those of this hour, and return those of the last 24 hours.
+
+        Args:
+            key: Names the API key; see `Settings.request_key`.
+            counts: How many of each kind and purpose; at least one.
+            patient: Whether to wait for a journal that another process is writing.
+        """
+        ...
+
+    async def requests(self, key: str) -> Window:
+        """Return the requests of the last 24 hours, as far as they are written down."""
         ...
 
 

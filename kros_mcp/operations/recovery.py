@@ -107,7 +107,7 @@ async def _take_watch(account: Account, operation: Operation) -> Operation | Non
     """Note that this process looks now; None if another one does, or it is not time yet."""
 
     def may(current: Operation, now: float) -> bool:
-        return current.look_at is not None and current.look_at <= now
+        return current.look_at is not None and current.look_at <= now and not rests(account, current, now)
 
     return await _take(account, operation, may)
 
@@ -117,9 +117,14 @@ async def _take_turn(account: Account, operation: Operation) -> Operation | None
 
     def may(current: Operation, now: float) -> bool:
         recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
-        return not recently and schedule.may_look(current, now)
+        return not recently and not rests(account, current, now) and schedule.may_look(current, now)
 
     return await _take(account, operation, may, lambda current, now: replace(current, checked_at=now))
+
+
+def rests(account: Account, operation: Operation, now: float) -> bool:
+    """Whether a look has to wait, as few of a day's requests are left."""
+    return account.client.tally.is_sparing and schedule.is_too_soon(operation, now)
 
 
 async def _take(

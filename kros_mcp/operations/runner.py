@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from kros_mcp import telemetry
 from kros_mcp.errors import InternalError, KrosError, OperationError, OutcomeUnknownError
-from kros_mcp.krosai import within
+from kros_mcp.krosai import Purpose, asked_for, within
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase_routing import finish_purchase
@@ -24,6 +24,7 @@ from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.operations.policy import Right
 from kros_mcp.operations.progress import Steps, Tell
+from kros_mcp.operations.tally_keeper import TallyKeeper
 
 T = TypeVar("T")
 
@@ -138,7 +139,7 @@ class Runner:
         if attended is None:
             # A task of the server's: an asker who gives up early must not use up the turn to ask.
             attended = self._attended[operation.id] = anyio.Event()
-            self._tasks.start_soon(self._attend_to, operation)
+            self._tasks.start_soon(self._attend_to, operation, Purpose.ACT)
         with anyio.move_on_after(within_seconds):
             await attended.wait()
             return await self._read(operation.id)
@@ -214,7 +215,7 @@ class Runner:
                     self.start(operation.id, None)
             elif self._wants_attention(operation, now):
                 self._attended[operation.id] = anyio.Event()
-                self._tasks.start_soon(self._attend_to, operation)
+                self._tasks.start_soon(self._attend_to, operation, Purpose.BACKGROUND)
         await self._account.changes.look_round(self._account.journal)
         if not self._account.journal.only_reads and anyio.current_time() >= self._expire_at:
             self._expire_at = anyio.current_time() + EXPIRE_EVERY_SECONDS
@@ -232,24 +233,27 @@ class Runner:
                 await run.ended.wait()
 
     def _wants_attention(self, operation: Operation, now: float) -> bool:
-        if operation.look_at is not None and now >= operation.look_at:
+        rests = recovery.rests(self._account, operation, now)
+        if operation.look_at is not None and now >= operation.look_at and not rests:
             return operation.state in {State.UNKNOWN, State.DONE, State.FAILED}
         if operation.state is State.UNKNOWN:
-            return operation.look_at is None
+            return operation.look_at is None and not rests
         settled_at = operation.settled_at or 0.0
         late = now > settled_at + LEASE_SECONDS
         return operation.settings_pending and late and not self._pausing(operation.id)
 
-    async def _attend_to(self, operation: Operation) -> None:
+    async def _attend_to(self, operation: Operation, purpose: Purpose) -> None:
         """Ask how it ended, look again at what is settled, or finish its settings; a failure holds up no other one."""
         telemetry.current_operation.set(operation.id)
         try:
+            # However little is left of a day's requests: what was sent must not stay unsettled for that.
             async with self._limiter:
-                if operation.state is State.UNKNOWN:
-                    with within(ASK_SECONDS):
-                        await self._reconciled(operation)
-                else:
-                    await self._look_after(operation)
+                with asked_for(purpose, must=True):
+                    if operation.state is State.UNKNOWN:
+                        with within(ASK_SECONDS):
+                            await self._reconciled(operation)
+                    else:
+                        await self._look_after(operation)
         except KrosError as exc:
             logger.warning("operation %s: %s", operation.id, exc.code)
         except Exception:
@@ -265,7 +269,8 @@ class Runner:
         if operation.settings_pending and not self._pausing(operation.id):
             operation = await finish_purchase(self._account, operation)
             if operation.settings_pending:
-                self._pause(operation.id, _LONGEST_FINISHING_PAUSE_SECONDS)
+                few_left = self._account.client.tally.is_sparing
+                self._pause(operation.id, _LONGEST_FINISHING_PAUSE_SECONDS, at_once=few_left)
 
     async def _reconciled(self, operation: Operation) -> Operation:
         """Ask KrosAI how it ended; a purchase that turns out done has nobody else to finish its settings."""
@@ -277,15 +282,16 @@ class Runner:
     def _pausing(self, operation_id: str) -> bool:
         return anyio.current_time() < self._pauses.get(operation_id, (0.0, 0.0))[0]
 
-    def _pause(self, operation_id: str, longest: float = _LONGEST_PAUSE_SECONDS) -> None:
+    def _pause(self, operation_id: str, longest: float = _LONGEST_PAUSE_SECONDS, *, at_once: bool = False) -> None:
         _, last = self._pauses.get(operation_id, (0.0, ATTEND_EVERY_SECONDS))
-        pause = min(2 * last, longest)
+        pause = longest if at_once else min(2 * last, longest)
         self._pauses[operation_id] = (anyio.current_time() + pause, pause)
 
     async def _carry_out(self, operation_id: str, yes: Yes | None, run: Run) -> None:
         telemetry.current_operation.set(operation_id)
         try:
-            run.operation = await self._executed(operation_id, yes, run.steps)
+            with asked_for(Purpose.ACT):
+                run.operation = await self._executed(operation_id, yes, run.steps)
         except KrosError as exc:
             logger.warning("operation %s: not carried out: %s", operation_id, exc.code)
             self._pause(operation_id)
@@ -317,19 +323,26 @@ class Runner:
 
 @asynccontextmanager
 async def open_runner(account: Account) -> AsyncIterator[Runner]:
-    """Run the attendant; on leaving, wait a bounded time for what is being sent."""
+    """Run the attendant; on leaving, wait a bounded time for what is being sent, and write down what was."""
     failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
-        runner = Runner(account, tasks)
-        tasks.start_soon(runner.attend)
-        try:
-            yield runner
-        except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
-            failure = exc
-        finally:
-            runner.close()
-            with anyio.CancelScope(shield=True):
-                await runner.drain(DRAIN_SECONDS)
-            tasks.cancel_scope.cancel()
+    keeper = TallyKeeper(account.client.tally, account.journal, account.settings)
+    if account.settings.requests_per_day is not None:
+        await keeper.look()
+    try:
+        async with anyio.create_task_group() as tasks:
+            runner = Runner(account, tasks)
+            tasks.start_soon(runner.attend)
+            tasks.start_soon(keeper.keep_on)
+            try:
+                yield runner
+            except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
+                failure = exc
+            finally:
+                runner.close()
+                with anyio.CancelScope(shield=True):
+                    await runner.drain(DRAIN_SECONDS)
+                tasks.cancel_scope.cancel()
+    finally:
+        await keeper.finish()
     if failure is not None:
         raise failure

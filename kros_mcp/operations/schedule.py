@@ -6,7 +6,7 @@ was sent and is settled is looked at a few times more within a day, since what K
 
 from typing import Final
 
-from kros_mcp.operations.model import Operation
+from kros_mcp.operations.model import Operation, State
 
 WATCHED_SECONDS: Final = 86_400.0
 """How long an outcome that was told is looked at again."""
@@ -24,6 +24,8 @@ _FOR_ASKERS: Final = MOST_REQUESTS // 2
 _ASKED_AGAIN_SECONDS: Final = 3_600.0
 """How far apart looks are that somebody asks for after the first day."""
 _AFTER_FAILURE_SECONDS: Final = 3_600.0
+_SPARING_SECONDS: Final = 3_600.0
+"""How far apart looks at one operation are at least while few of a day's requests are left."""
 _WATCHES: Final = (0.5, 2.5, 15.0, 90.0, ACCEPTED_FACTOR)
 """When to look again at what is settled: this many times KROS_SETTLE_SECONDS after sending."""
 
@@ -47,6 +49,19 @@ def after_a_failed_look(again: float | None, age: float) -> float | None:
         age: Seconds since it was sent.
     """
     return _AFTER_FAILURE_SECONDS if again is None and age < 2 * WATCHED_SECONDS else again
+
+
+def is_too_soon(operation: Operation, now: float) -> bool:
+    """Whether a look has to wait where few of a day's requests are left: an hour after the last one, or after its time.
+
+    The first look for an outcome that is unknown does not wait. Later ones do, and are never given up.
+
+    Args:
+        operation: The operation, as it was sent.
+        now: The journal's time.
+    """
+    since = operation.checked_at if operation.state is State.UNKNOWN else operation.look_at
+    return since is not None and now - since < _SPARING_SECONDS
 
 
 def may_look(operation: Operation, now: float) -> bool:

@@ -106,6 +106,8 @@ async def configuration_proposal(
         allow_inbound=flag(allow_inbound),
         allow_outbound=flag(allow_outbound),
     )
+    if not confirmation_code and not is_answering(ctx):
+        account.client.tally.require_room()
     with within(current_call.get().seconds_left):
         number = await direct_change.require_changeable(account, request, e164)
         if number.e164 not in account.settings.protected_numbers:

@@ -59,7 +59,7 @@ class Purchase(Act):
         Raises:
             InvalidArgumentError: The country or the endpoint is missing or wrong.
             OperationError: `NOT_SEEN`, `ALREADY_OWNED` or `NUMBER_BUSY`.
-            RefusedError: The policy forbids it.
+            RefusedError: The policy forbids it, or a day's requests are used up.
             KrosaiError: KrosAI could not be read.
         """
         policy.check_writable(account.settings)
@@ -69,6 +69,7 @@ class Purchase(Act):
         earlier = await account.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
         if earlier is not None and await proposal.covers(account, self, earlier, request):
             return earlier
+        account.client.tally.require_room()
         country = request.country or (seen.country if seen else "")
         if not country:
             raise InvalidArgumentError(

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
-from kros_mcp.krosai import PhoneNumber, find_owned, is_pending, within
+from kros_mcp.krosai import PhoneNumber, Purpose, asked_for, find_owned, is_pending, within
 from kros_mcp.money import show_cents
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import evidence, routing
@@ -58,7 +58,7 @@ async def finish_purchase(account: Account, operation: Operation) -> Operation:
     if operation.state is not State.DONE or not operation.settings_pending or account.settings.read_only:
         return operation
     try:
-        with within(SETTINGS_SECONDS):
+        with within(SETTINGS_SECONDS), asked_for(Purpose.ACT):
             number, not_applied = await _finish(account, operation)
         if number is None and await _may_be_listed_later(account, operation):
             return operation

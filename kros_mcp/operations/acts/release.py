@@ -31,7 +31,7 @@ class Release(Act):
 
         Raises:
             OperationError: `NUMBER_NOT_OWNED`, `NUMBER_NOT_READY`, `ALREADY_RELEASED` or `NUMBER_BUSY`.
-            RefusedError: The policy forbids it.
+            RefusedError: The policy forbids it, or a day's requests are used up.
             KrosaiError: KrosAI could not be read.
         """
         policy.check_writable(account.settings)
@@ -39,6 +39,7 @@ class Release(Act):
         earlier = await account.journal.find(identity, e164=e164, number_id=request.number_id)
         if earlier is not None and await proposal.covers(account, self, earlier, request):
             return earlier
+        account.client.tally.require_room()
         number = await proposal.require_owned(account, request.number_id, e164)
         if number.has_ended and not request.permanent:
             raise OperationError(
