@@ -62,13 +62,13 @@ class TallyKeeper:
     async def finish(self) -> None:
         """Write what is left, and wait for the journal if it is busy; never fails."""
         if self._tally.counted():
-            with anyio.CancelScope(shield=True):
-                await self._exchange(patient=True)
+            await self._exchange(patient=True)
 
     async def _exchange(self, *, patient: bool = False) -> None:
         counts = self._tally.counted()
         try:
-            window = await self._handed_over(counts, patient=patient)
+            with anyio.CancelScope(shield=True):  # what is written must not be counted as unwritten
+                window = await self._handed_over(counts, patient=patient)
         except JournalError as exc:
             self._failures += 1
             if self._failures == _FAILURES_TOLD or (patient and self._failures < _FAILURES_TOLD):

@@ -1,0 +1,320 @@
+"""Every request to KrosAI is counted, as the simulator counts them: over processes, restarts, faults and stops."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from bench import open_journal
+
+from kros_mcp.errors import KrosError, RequestsUsedUpError
+from kros_mcp.journals.request_counts import KEPT_HOURS
+from kros_mcp.krosai import HourCount, Inventory, Kind, Purpose, Tally, Window, asked_for, within
+from kros_mcp.operations import tally_keeper
+from kros_mcp.operations.account import Account, open_krosai
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.execution import Yes, execute
+from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.tally_keeper import TallyKeeper
+from kros_mcp.runtime import open_runtime
+from kros_mcp.simulator import ReceivedRequest, Simulator, transport
+from kros_mcp.tools.call import Runtime
+from tests.support.clock import Clock
+from tests.support.person import Person, accept
+from tests.support.talk import open_talk, settings_for
+from tests.support.upstream import item_of
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3_600.0
+SOME: dict[tuple[Kind, Purpose], int] = {(Kind.OWNED, Purpose.READ): 3, (Kind.ORDER, Purpose.ACT): 1}
+
+
+@pytest.fixture
+def sim() -> Simulator:
+    return Simulator()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def journal(journal_url: str, clock: Clock) -> AsyncIterator[Journal]:
+    async with open_journal(journal_url, clock) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def open_desk(sim: Simulator, journal: Journal, **chosen: Any) -> AsyncIterator[Runtime]:
+    async with open_runtime(settings_for(sim, **chosen), transport=transport(sim), journal=journal) as runtime:
+        yield runtime
+
+
+def key_of(sim: Simulator, journal: Journal) -> str:
+    return settings_for(sim).request_key(journal.secret)
+
+
+async def written(sim: Simulator, journal: Journal) -> Window:
+    return await journal.requests(key_of(sim, journal))
+
+
+def kind_of(seen: ReceivedRequest) -> Kind:
+    """What the simulator was asked, by what arrived there."""
+    if seen.method != "GET":
+        return {"POST": Kind.ORDER, "PATCH": Kind.CHANGE, "DELETE": Kind.RELEASE}[seen.method]
+    if "/endpoints" in seen.path:
+        return Kind.ENDPOINTS
+    if not seen.path.endswith("/phone-numbers"):
+        return Kind.NUMBER
+    return Kind.AVAILABLE if seen.query["action"] == "available" else Kind.OWNED
+
+
+def arrived(sim: Simulator) -> Counter[str]:
+    return Counter(str(kind_of(seen)) for seen in sim.requests)
+
+
+def by_kind(window: Window) -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for count in window.counts:
+        kinds[count.kind] += count.requests
+    return kinds
+
+
+def by_purpose(window: Window) -> Counter[str]:
+    purposes: Counter[str] = Counter()
+    for count in window.counts:
+        purposes[count.purpose] += count.requests
+    return purposes
+
+
+async def an_unknown_purchase(sim: Simulator, journal: Journal) -> Operation:
+    """Leave a purchase that went through and whose answer was lost, as a process that crashed then would."""
+    settings = settings_for(sim)
+    item = item_of(sim)
+    async with open_krosai(settings, transport(sim)) as client:
+        account = Account(settings, journal, client, Inventory(client), settings.account(journal.secret))
+        wish = Request(country=item.country, type=item.type)
+        operation = await PURCHASE.propose(account, "local", wish, item.e164)
+        sim.faults.switch_on("lost_reply", times=1, on=["purchase"])
+        operation = await execute(account, operation.id, Yes(by="test"))
+    assert operation.state is State.UNKNOWN
+    return operation
+
+
+async def settled(journal: Journal, operation: Operation) -> Operation:
+    with anyio.fail_after(10):
+        while True:
+            found = await journal.get(operation.id)
+            assert found is not None
+            if found.state is not State.UNKNOWN:
+                return found
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_after_a_stop_the_journal_has_what_arrived_at_krosai(sim: Simulator, journal: Journal) -> None:
+    async with open_talk(sim, "auto", Person(accept("buy")), journal=journal) as talk:
+        await talk.call("search_phone_numbers", country="NG")
+        await talk.call("list_endpoints")
+        await talk.call("get_spending")
+        read = len(sim.requests)
+        bought = await talk.buy(item_of(sim))
+        assert bought.outcome == "done"
+        endpoint = next(iter(sim.endpoints))
+        await talk.call("configure_phone_number", number_id=bought["number"]["number_id"], endpoint_id=endpoint)
+    seen = await written(sim, journal)
+    assert by_kind(seen) == arrived(sim)
+    assert by_kind(seen).keys() == {str(kind) for kind in Kind} - {Kind.RELEASE}
+    assert by_purpose(seen) == {"read": read, "act": len(sim.requests) - read}
+
+
+async def test_two_processes_and_a_restart_add_up(sim: Simulator, journal_url: str, clock: Clock) -> None:
+    async with open_journal(journal_url, clock) as one, open_journal(journal_url, clock) as other:
+        for organization in (None, sim.organization_id):
+            async with open_desk(sim, one) as first, open_desk(sim, other, organization_id=organization) as second:
+                await first.account.client.list_owned()
+                await second.account.client.list_endpoints()
+                with pytest.raises(KrosError):
+                    await second.account.client.get_number("nothing")
+        seen = await written(sim, one)
+    assert seen.total == 6
+    assert by_kind(seen) == arrived(sim)
+
+
+async def test_what_is_repeated_refused_lost_or_cancelled_counts_and_what_never_left_does_not(
+    sim: Simulator, journal: Journal
+) -> None:
+    sim.faults.switch_on("rate_limited", times=2, on=["list_owned"], retry_after="0.01")
+    sim.faults.switch_on("lost_reply", times=1, on=["list_endpoints"])
+    async with open_desk(sim, journal) as desk:
+        client = desk.account.client
+        await client.list_owned()
+        await client.list_endpoints()
+        sim.faults.switch_on("hold", times=1, on=["search"])
+        with anyio.move_on_after(0.05) as gave_up:
+            await client.list_available(country="NG")
+        assert gave_up.cancelled_caught
+        sim.faults.let_go()
+    async with open_runtime(settings_for(sim, base_url="http://127.0.0.1:9/v1"), journal=journal) as nowhere:
+        with pytest.raises(KrosError), within(0.5):
+            await nowhere.account.client.list_owned()
+        assert nowhere.account.client.tally.used == 0
+    seen = await written(sim, journal)
+    assert by_kind(seen) == arrived(sim) == {"owned": 3, "endpoints": 2, "available": 1}
+
+
+async def test_what_the_attendant_looks_for_is_background_and_what_somebody_asks_for_is_of_the_act(
+    sim: Simulator, journal: Journal
+) -> None:
+    unknown = await an_unknown_purchase(sim, journal)
+    before = len(sim.requests)
+    async with open_desk(sim, journal):
+        await settled(journal, unknown)
+    purposes = by_purpose(await written(sim, journal))
+    assert purposes.total() == len(sim.requests) - before
+    assert purposes["background"] == 2  # both pages of what is owned; what then remains to be set is of the act
+
+
+async def test_counts_are_written_every_few_seconds_or_every_twenty(
+    sim: Simulator, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tally = Tally()
+    keeper = TallyKeeper(tally, journal, settings_for(sim))
+    now = 100.0
+    monkeypatch.setattr(tally_keeper.anyio, "current_time", lambda: now)
+
+    async def send(times: int) -> None:
+        for _ in range(times):
+            with tally.leaving(Kind.OWNED):
+                pass
+        await keeper.look()
+
+    await keeper.look()
+    await send(19)
+    assert (await written(sim, journal)).total == 0
+    await send(1)
+    assert (await written(sim, journal)).total == 20
+    await send(1)
+    assert (await written(sim, journal)).total == 20
+    now += 5
+    await keeper.look()
+    assert (await written(sim, journal)).total == 21
+
+
+async def test_counts_of_one_key_are_another_keys_never_and_end_after_a_day(journal: Journal, clock: Clock) -> None:
+    begun = clock.now
+    await journal.add_requests("mine", SOME)
+    await journal.add_requests("theirs", SOME)
+    assert (await journal.add_requests("mine", SOME)).total == 8
+    clock.now = begun + 24 * HOUR
+    assert (await journal.requests("mine")).total == 8  # those of the hour in which the day begins count whole
+    clock.now = begun + 25 * HOUR
+    assert (await journal.requests("mine")).total == 0
+    assert (await journal.add_requests("mine", SOME)).total == 4
+
+
+async def test_who_writes_deletes_what_is_older_than_eight_days(journal: Journal, clock: Clock) -> None:
+    begun = clock.now
+    await journal.add_requests("mine", SOME)
+    clock.now = begun + (KEPT_HOURS + 1) * HOUR
+    await journal.add_requests("theirs", SOME)
+    clock.now = begun
+    assert (await journal.requests("mine")).total == 0
+
+
+async def test_a_server_that_only_reads_counts_in_memory_and_heeds_the_others(sim: Simulator, journal: Journal) -> None:
+    await journal.add_requests(key_of(sim, journal), {(Kind.OWNED, Purpose.READ): 85})
+    async with open_desk(sim, journal, read_only=True, requests_per_day=100) as desk:
+        tally = desk.account.client.tally
+        for _ in range(5):
+            await desk.account.client.list_owned()
+        assert tally.used == 90
+        with pytest.raises(RequestsUsedUpError):
+            await desk.account.client.list_owned()
+    assert (await written(sim, journal)).total == 85
+    assert len(sim.requests) == 5
+
+
+async def test_what_a_reading_server_sent_leaves_its_memory_after_a_day(
+    sim: Simulator, journal: Journal, clock: Clock
+) -> None:
+    tally = Tally(100)
+    keeper = TallyKeeper(tally, journal, settings_for(sim, read_only=True, requests_per_day=100))
+    with tally.leaving(Kind.OWNED):
+        pass
+    await keeper.look()
+    assert tally.used == 1
+    clock.now += 25 * HOUR
+    await keeper.finish()
+    keeper = TallyKeeper(tally, journal, settings_for(sim, read_only=True, requests_per_day=100))
+    await keeper.look()
+    assert tally.used == 0
+
+
+async def test_a_locked_journal_is_told_once_holds_nothing_up_and_gets_its_counts_later(
+    sim: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "journal.sqlite3"
+    async with open_journal(f"sqlite:///{path}", Clock()) as journal:
+        tally = Tally()
+        keeper = TallyKeeper(tally, journal, settings_for(sim))
+        with closing(sqlite3.connect(path, isolation_level=None)) as locking:
+            locking.execute("BEGIN IMMEDIATE")
+            for _ in range(6):
+                for _ in range(20):
+                    with tally.leaving(Kind.OWNED):
+                        pass
+                with anyio.fail_after(1):
+                    await keeper.look()
+        assert tally.used == 120
+        told = [record for record in caplog.records if "in memory alone" in record.message]
+        assert len(told) == 1
+        await keeper.finish()
+        assert (await written(sim, journal)).total == 120
+        assert tally.used == 120
+
+
+@pytest.mark.parametrize(
+    ("counts", "more", "least", "hours"),
+    [
+        ({}, 0, 1, 0.0),
+        ({100: 5}, 0, 6, 0.0),
+        ({100: 5}, 0, 5, 0.5),
+        ({100: 1, 101: 4}, 0, 3, 1.5),
+        ({100: 5}, 9, 5, 25.0),
+    ],
+)
+async def test_it_is_told_when_fewer_are_left_in_the_window(
+    counts: dict[int, int], more: int, least: int, hours: float
+) -> None:
+    now = (100 + 24 + 0.5) * HOUR
+    window = Window(now, tuple(HourCount(hour, "owned", "read", some) for hour, some in counts.items()))
+    assert window.seconds_until(least, more) == hours * HOUR
+
+
+@pytest.mark.parametrize(
+    ("used", "refused"),
+    [(79, set()), (80, {Purpose.BACKGROUND}), (89, {Purpose.BACKGROUND}), (90, {Purpose.BACKGROUND, Purpose.READ})],
+)
+async def test_the_background_rests_first_then_reading_and_acts_never(used: int, refused: set[Purpose]) -> None:
+    tally = Tally(100)
+    tally.learned({}, Window(100 * HOUR, (HourCount(90, "owned", "read", used),)))
+    for purpose in Purpose:
+        with asked_for(purpose):
+            if purpose in refused:
+                with pytest.raises(RequestsUsedUpError, match="15 hours") as caught, tally.leaving(Kind.OWNED):
+                    pass
+                assert (caught.value.charged, caught.value.changed) == ("no", "no")
+            sent = {Kind.ORDER} if purpose in refused else {Kind.ORDER, Kind.OWNED}  # no write is ever stopped here
+            for kind in sent:
+                with tally.leaving(kind) as leaving:
+                    leaving.unsent = True
+    with asked_for(Purpose.BACKGROUND, must=True), tally.leaving(Kind.OWNED):
+        pass
