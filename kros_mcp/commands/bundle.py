@@ -74,6 +74,7 @@ LEFT_OUT = frozenset(
         "principal_monthly_commitment_cents",
         "approval_hours",
         "answer_within_seconds",
+        "requests_per_day",
         "settle_seconds",
     }
 )

@@ -18,6 +18,7 @@ from kros_mcp import __version__
 from kros_mcp.commands.console import say, working
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
 from kros_mcp.commands.journal_check import check_journal
+from kros_mcp.commands.requests_sent import keep_count
 from kros_mcp.errors import (
     AuthenticationError,
     ConnectionLostError,
@@ -179,12 +180,11 @@ async def _krosai(settings: Settings) -> list[Finding]:
         return [warn("KrosAI was not asked, since there is no key.", "Set KROS_API_KEY.")]
     found: dict[str, Finding | KrosError] = {}
     try:
-        async with (
-            open_krosai(settings) as client,
-            anyio.create_task_group() as tasks,
-        ):
-            tasks.start_soon(_ask, found, "numbers:read", lambda: client.list_owned(limit=1))
-            tasks.start_soon(_ask, found, "endpoints:read", lambda: client.list_endpoints(limit=1))
+        async with open_krosai(settings) as client:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_ask, found, "numbers:read", lambda: client.list_owned(limit=1))
+                tasks.start_soon(_ask, found, "endpoints:read", lambda: client.list_endpoints(limit=1))
+            await keep_count(settings, client.tally)
     except KrosError as exc:
         return [failed(exc)]
     answers = [_judged(settings, scope, found[scope]) for scope in ("numbers:read", "endpoints:read")]

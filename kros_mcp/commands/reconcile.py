@@ -28,6 +28,7 @@ from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import read_run_rate
+from kros_mcp.operations.tally_keeper import counting
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.telemetry_export import exporting_if_installed
 from kros_mcp.times import utc
@@ -117,7 +118,7 @@ async def _examine_and_acknowledge(settings: Settings, known: str | None, reason
 
 
 async def _examine(settings: Settings, journal: Journal) -> _Report:
-    async with open_krosai(settings) as client:
+    async with open_krosai(settings) as client, counting(client, journal, settings):
         account = await account_in(settings, journal)
         found = _Report(account, read_at=await journal.now())
         owned: AccountReading | None = None

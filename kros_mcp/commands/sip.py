@@ -4,6 +4,7 @@ import anyio
 import click
 
 from kros_mcp.characters import escaped
+from kros_mcp.commands.requests_sent import keep_count
 from kros_mcp.errors import InvalidArgumentError, NotFoundError
 from kros_mcp.krosai import PhoneNumber, find_owned, within
 from kros_mcp.numbering import parse_e164
@@ -43,12 +44,15 @@ async def _read(settings: Settings, number: str) -> PhoneNumber:
         except ValueError as exc:
             raise InvalidArgumentError(str(exc), next_step="Correct the number.") from None
     async with open_krosai(settings) as client:
-        with within(_SECONDS):
-            number_id = number
-            if e164:
-                listed = (await find_owned(client, e164=e164)).number
-                number_id = listed.id if listed else ""
-            found = (await find_owned(client, number_id=number_id)).number if number_id else None
+        try:
+            with within(_SECONDS):
+                number_id = number
+                if e164:
+                    listed = (await find_owned(client, e164=e164)).number
+                    number_id = listed.id if listed else ""
+                found = (await find_owned(client, number_id=number_id)).number if number_id else None
+        finally:
+            await keep_count(settings, client.tally)
     if found is None:
         raise NotFoundError(f"{number} is not among the numbers of this account.", status=404)
     return found

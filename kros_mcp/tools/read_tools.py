@@ -5,7 +5,7 @@ from typing import Annotated
 
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai import Page, PhoneNumber, Unreadable, find_owned, gather, quoted_id, within
+from kros_mcp.krosai import Page, PhoneNumber, Tally, Unreadable, find_owned, gather, quoted_id, within
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.model import Limits, State
@@ -150,7 +150,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
     return results.answer(
         results.Spending(
-            summary=f"{_spent(books, limits, settings)} {_monthly(rate, settings)}",
+            summary=f"{_spent(books, limits, settings)} {_monthly(rate, settings)}{_requests(account.client.tally)}",
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,
@@ -207,6 +207,13 @@ def _monthly(rate: RunRate, settings: Settings) -> str:
         return "What owned numbers cost a month could not be read from KrosAI just now."
     at_least = "at least " if rate.unpriced or not rate.complete else ""
     return f"Owned numbers cost {at_least}{show_again(rate.monthly_cents, settings.currency)} a month."
+
+
+def _requests(tally: Tally) -> str:
+    """Return what a caller meets next where few of a day's requests to KrosAI are left."""
+    if tally.refuses_reading:
+        return " The day's requests to KrosAI are nearly used up, so reading it is limited now."
+    return " Most of the day's requests to KrosAI are used up, so reading it will soon be limited." * tally.is_sparing
 
 
 def _least(everybodys: int, own: int | None) -> int:

@@ -61,6 +61,7 @@ async def converse() -> dict[str, Any]:
         base_url="https://simulator.invalid/v1",
         journal_url="sqlite://:memory:",
         answer_within_seconds=20,
+        requests_per_day=5_000,
     )
     opened: list[Runtime] = []
 

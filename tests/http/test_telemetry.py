@@ -92,7 +92,13 @@ def test_decisions_are_counted_by_their_channel(seen: Seen) -> None:
 
 def test_what_waits_what_is_unknown_and_what_is_left_are_gauges(seen: Seen) -> None:
     shown = {}
-    for name in ("operations.waiting", "operations.waiting.oldest", "operations.unknown", "budget.left"):
+    for name in (
+        "operations.waiting",
+        "operations.waiting.oldest",
+        "operations.unknown",
+        "budget.left",
+        "upstream.requests.left",
+    ):
         [point] = points(seen, f"kros_mcp.{name}")
         assert set(point["attributes"]) == {"kros_mcp.account", "kros_mcp.environment"}
         assert len(point["attributes"]["kros_mcp.account"]) == 8
@@ -100,6 +106,22 @@ def test_what_waits_what_is_unknown_and_what_is_left_are_gauges(seen: Seen) -> N
     assert (shown["operations.waiting"], shown["operations.unknown"]) == (1, 0)
     assert 0 <= shown["operations.waiting.oldest"] < 60
     assert shown["budget.left"] == 20_000 - seen["charged_cents"]
+    assert 5_000 - sum(sent(seen).values()) <= shown["upstream.requests.left"] < 5_000
+
+
+def sent(seen: Seen) -> dict[tuple[str, str], int]:
+    names = ("kros_mcp.request.kind", "kros_mcp.request.purpose")
+    return {
+        (point["attributes"][names[0]], point["attributes"][names[1]]): point["value"]
+        for point in points(seen, "kros_mcp.upstream.requests")
+    }
+
+
+def test_requests_to_krosai_are_counted_by_what_they_ask_and_what_they_are_for(seen: Seen) -> None:
+    timed = sum(point["count"] for point in points(seen, "http.client.request.duration"))
+    assert sum(sent(seen).values()) == timed
+    assert sent(seen)["order", "act"] == 2
+    assert sent(seen)["owned", "read"] >= 1
 
 
 def test_every_metric_stands_in_the_table_with_its_unit(seen: Seen) -> None:

@@ -14,8 +14,8 @@ from bench import open_journal
 
 from kros_mcp.errors import KrosError, RequestsUsedUpError
 from kros_mcp.journals.request_counts import KEPT_HOURS
-from kros_mcp.krosai import HourCount, Inventory, Kind, Purpose, Tally, Window, asked_for, within
-from kros_mcp.operations import tally_keeper
+from kros_mcp.krosai import HourCount, Inventory, Kind, Purpose, Tally, Window, asked_for, hour_of, within
+from kros_mcp.operations import recovery, tally_keeper
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.execution import Yes, execute
@@ -180,6 +180,70 @@ async def test_what_the_attendant_looks_for_is_background_and_what_somebody_asks
     purposes = by_purpose(await written(sim, journal))
     assert purposes.total() == len(sim.requests) - before
     assert purposes["background"] == 2  # both pages of what is owned; what then remains to be set is of the act
+
+
+@pytest.mark.parametrize("used", [80, 100, 500])
+async def test_what_was_sent_is_found_out_however_little_is_left(sim: Simulator, journal: Journal, used: int) -> None:
+    unknown = await an_unknown_purchase(sim, journal)
+    await journal.add_requests(key_of(sim, journal), {(Kind.OWNED, Purpose.READ): used})
+    async with open_desk(sim, journal, requests_per_day=100):
+        assert (await settled(journal, unknown)).state is State.DONE
+    assert len(sim.charges) == 1
+
+
+async def test_where_few_are_left_an_unknown_outcome_is_looked_for_once_an_hour(
+    sim: Simulator, journal: Journal, clock: Clock
+) -> None:
+    unknown = await an_unknown_purchase(sim, journal)
+    hidden = sim.owned.popitem()
+    await journal.add_requests(key_of(sim, journal), {(Kind.OWNED, Purpose.READ): 80})
+    settings = settings_for(sim, requests_per_day=100)
+    async with open_krosai(settings, transport(sim)) as client:
+        await TallyKeeper(client.tally, journal, settings).look()
+        account = Account(settings, journal, client, Inventory(client), settings.account(journal.secret))
+
+        async def looks() -> bool:
+            before = len(sim.requests)
+            current = await journal.get(unknown.id)
+            assert current is not None
+            nonlocal state
+            state = (await recovery.reconcile(account, current)).state
+            return len(sim.requests) > before
+
+        state = State.UNKNOWN
+        assert await looks()
+        clock.now += HOUR - 1
+        assert not await looks()
+        clock.now += 1
+        assert await looks()
+        assert state is State.UNKNOWN
+        sim.owned.update([hidden])
+        client.tally.learned({}, Window(clock.now))  # as after a day
+        clock.now += 60
+        assert await looks()
+        assert state is State.DONE
+
+
+async def test_where_few_are_left_a_watched_outcome_is_looked_at_an_hour_late(
+    sim: Simulator, journal: Journal, clock: Clock
+) -> None:
+    sim.faults.switch_on("never_listed", times=1, on=["purchase"], seconds=None)
+    async with open_talk(sim, "auto", Person(accept("buy")), journal=journal) as talk:
+        told = await talk.buy(item_of(sim))
+    watched = await journal.get(told["operation_id"])
+    assert watched is not None
+    assert watched.look_at is not None
+    settings = settings_for(sim, requests_per_day=100)
+    async with open_krosai(settings, transport(sim)) as client:
+        client.tally.learned({}, Window(clock.now, (HourCount(hour_of(clock.now), "owned", "read", 80),)))
+        account = Account(settings, journal, client, Inventory(client), settings.account(journal.secret))
+        seen = len(sim.requests)
+        clock.now = watched.look_at + HOUR - 1
+        await recovery.watch(account, watched)
+        assert len(sim.requests) == seen
+        clock.now += 1
+        await recovery.watch(account, watched)
+        assert len(sim.requests) > seen
 
 
 async def test_counts_are_written_every_few_seconds_or_every_twenty(
