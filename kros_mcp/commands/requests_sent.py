@@ -34,7 +34,11 @@ async def requests_told(settings: Settings, journal: Journal) -> list[Finding]:
     """Return what KrosAI was sent in the last 24 hours with this key, by all who share the journal."""
     if settings.api_key is None:
         return []
-    window = await journal.requests(settings.request_key(journal.secret))
+    try:
+        window = await journal.requests(settings.request_key(journal.secret))
+    except KrosError as exc:
+        to_do = "Let this user read and write the journal's table request_counts as it does the others."
+        return [warn(f"The count of requests to KrosAI cannot be read ({exc.code}).", to_do)]
     per_day, tally = settings.requests_per_day, Tally(settings.requests_per_day)
     tally.learned({}, window)
     allowed = "" if per_day is None else f" of the {per_day:,} that KROS_REQUESTS_PER_DAY allows"

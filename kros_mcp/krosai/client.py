@@ -20,7 +20,6 @@ from kros_mcp.errors import (
     InvalidArgumentError,
     KrosaiError,
     NotFoundError,
-    NotSentError,
     NumberNotAvailableError,
     ProtocolError,
 )
@@ -208,14 +207,14 @@ class KrosClient:
         failure: KrosaiError | None = None
         async with self._connections.reading() as reading:
             url = self._connections.url(path, query)
-            request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout)
-            with self.tally.leaving(kind) as leaving:
-                try:
-                    with self.reach.watched():
-                        reply = await exchange(reading, request, _route(path))
-                except reading_errors() as exc:
-                    failure = judge_reading(exc, self._connections.proxy)
-                    leaving.unsent = isinstance(failure, NotSentError)
+            flight = Flight(None)
+            extensions = {"trace": flight.trace}
+            request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout, extensions=extensions)
+            try:
+                with self.tally.leaving(kind, flight.never_left), self.reach.watched():
+                    reply = await exchange(reading, request, _route(path))
+            except reading_errors() as exc:
+                failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
             raise failure
         return require_readable(reply)
@@ -243,20 +242,16 @@ class KrosClient:
         flight.check()
         failure: KrosaiError | None = None
         reply: Reply | None = None
-        with self.tally.leaving(_WRITES[method]) as leaving:
-            with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
-                try:
-                    with self.reach.watched():
-                        reply = await exchange(writing, request, _route(path))
-                except Exception as exc:  # once sent, no failure may be taken for "nothing happened"
-                    leaving.unsent = flight.never_left(exc)
-                    if flight.was_stopped_by(exc):
-                        raise
-                    failure = flight.judge(exc)
-            if reply is None:
-                failure = failure or flight.judge(None)
-                leaving.unsent = isinstance(failure, NotSentError)
-                raise failure
+        with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
+            try:
+                with self.tally.leaving(_WRITES[method], flight.never_left), self.reach.watched():
+                    reply = await exchange(writing, request, _route(path))
+            except Exception as exc:  # once sent, no failure may be taken for "nothing happened"
+                if flight.was_stopped_by(exc):
+                    raise
+                failure = flight.judge(exc)
+        if reply is None:
+            raise failure or flight.judge(None)
         return judge_answer(reply, method)
 
 

@@ -80,7 +80,7 @@ class Reply:
 
 
 class Flight:
-    """One write on its way, of which it is known for certain whether any of it can have left.
+    """One request on its way, of which it is known for certain whether any of it can have left.
 
     A network connection reports its steps through httpx's `trace` extension. The request counts as sent from the last
     moment before its first byte, when the connection and TLS are up. `before_sending` is called at that moment, and
@@ -129,8 +129,8 @@ class Flight:
         """Whether a failure is what `before_sending` raised."""
         return failure is self._stopped_by
 
-    def never_left(self, failure: Exception | None) -> bool:
-        """Whether nothing of a failed write can have left; None stands for our own time limit."""
+    def never_left(self, failure: BaseException | None) -> bool:
+        """Whether nothing of a request that failed can have left; None stands for our own time limit."""
         return not self._left if self._traced else isinstance(failure, _never_sent_errors())
 
     def judge(self, failure: Exception | None) -> KrosaiError:

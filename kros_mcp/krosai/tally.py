@@ -5,7 +5,7 @@ the tally what all of them have sent; see `Tally.learned`.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -121,13 +121,6 @@ def hour_of(moment: float) -> int:
     return int(moment // HOUR_SECONDS)
 
 
-@dataclass(slots=True)
-class Leaving:
-    """A request on its way; `unsent` is set where it has certainly not left."""
-
-    unsent: bool = False
-
-
 class Tally:
     """Counts requests as they leave, and refuses those that a day has no room for.
 
@@ -142,8 +135,12 @@ class Tally:
         self._window = Window(0.0)
 
     @contextmanager
-    def leaving(self, kind: Kind) -> Iterator[Leaving]:
-        """Count one request, unless it turns out that it has not left; its exceptions pass through.
+    def leaving(self, kind: Kind, never_left: Callable[[BaseException], bool] = lambda _: False) -> Iterator[None]:
+        """Count the request that the block sends; its exceptions pass through.
+
+        Args:
+            kind: What it asks.
+            never_left: Whether what it failed with, or was cancelled by, means that it has not left: it is not counted.
 
         Raises:
             RequestsUsedUpError: What is left of the day's requests is kept for something else. Never for a write.
@@ -151,13 +148,16 @@ class Tally:
         purpose, must = _reason.get()
         if kind not in _WRITES and not must:
             self._admit(purpose)
-        leaving = Leaving()
+        left = True
         self._under_way += 1
         try:
-            yield leaving
+            yield
+        except BaseException as exc:
+            left = not never_left(exc)
+            raise
         finally:
             self._under_way -= 1
-            if not leaving.unsent:
+            if left:
                 self._counted[kind, purpose] += 1
                 telemetry.requested(kind, purpose)
 

@@ -61,7 +61,7 @@ class TallyKeeper:
 
     async def finish(self) -> None:
         """Write what is left, and wait for the journal if it is busy; never fails."""
-        if self._tally.counted():
+        if self._writes and self._tally.counted():
             await self._exchange(patient=True)
 
     async def _exchange(self, *, patient: bool = False) -> None:
@@ -69,10 +69,11 @@ class TallyKeeper:
         try:
             with anyio.CancelScope(shield=True):  # what is written must not be counted as unwritten
                 window = await self._handed_over(counts, patient=patient)
-        except JournalError as exc:
+        except Exception as exc:  # noqa: BLE001 - counting must never end what it counts for
             self._failures += 1
             if self._failures == _FAILURES_TOLD or (patient and self._failures < _FAILURES_TOLD):
-                logger.warning("requests to KrosAI are counted in memory alone for now: %s", exc.code)
+                why = exc.code if isinstance(exc, JournalError) else type(exc).__name__
+                logger.warning("requests to KrosAI are counted in memory alone for now: %s", why)
         else:
             self._failures = 0
             self._look_at = anyio.current_time() + WRITE_EVERY_SECONDS
