@@ -16,8 +16,8 @@ from kros_mcp import telemetry
 from kros_mcp.errors import RequestsUsedUpError
 from kros_mcp.times import spoken_duration
 
-HOUR_SECONDS: Final = 3_600.0
-DAY_SECONDS: Final = 86_400.0
+_HOUR_SECONDS: Final = 3_600.0
+_DAY_SECONDS: Final = 86_400.0
 _TENTHS: Final = 10
 _SPARING_FROM: Final = 8
 """From how many tenths of the day's requests on the background rests."""
@@ -107,18 +107,18 @@ class Window:
                 break
             left -= count.requests
             if left < least:
-                return max(0.0, (count.hour + 1) * HOUR_SECONDS + DAY_SECONDS - self.now)
-        return 0.0 if left < least else DAY_SECONDS + HOUR_SECONDS
+                return max(0.0, (count.hour + 1) * _HOUR_SECONDS + _DAY_SECONDS - self.now)
+        return 0.0 if left < least else _DAY_SECONDS + _HOUR_SECONDS
 
 
 def first_hour(now: float) -> int:
     """Return the hour in which the last 24 hours begin."""
-    return hour_of(now - DAY_SECONDS)
+    return hour_of(now - _DAY_SECONDS)
 
 
 def hour_of(moment: float) -> int:
     """Return the hour of a time, counted since 1970."""
-    return int(moment // HOUR_SECONDS)
+    return int(moment // _HOUR_SECONDS)
 
 
 class Tally:

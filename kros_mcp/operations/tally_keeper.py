@@ -6,7 +6,7 @@ all have sent is known here a few seconds late.
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -40,8 +40,10 @@ class TallyKeeper:
         self._journal = journal
         self._key = settings.request_key(journal.secret)
         self._writes = not (settings.read_only or journal.only_reads)
+        self._known = Window(0.0)
+        """What the journal had when it was read last."""
         self._own: Counter[tuple[int, Asked]] = Counter()
-        """By the hour, what this process has sent and does not write."""
+        """By the hour, what this process has sent and the journal does not have."""
         self._look_at = 0.0
         self._failures = 0
 
@@ -53,43 +55,64 @@ class TallyKeeper:
 
     async def look(self) -> None:
         """Write what has been counted, and read what others have, if it is time; never fails."""
-        unwritten = sum(self._tally.counted().values())
+        unwritten = self._unwritten().total()
         if not unwritten and self._tally.per_day is None:
             self._look_at = anyio.current_time() + WRITE_EVERY_SECONDS
-        elif unwritten >= MOST_UNWRITTEN or anyio.current_time() >= self._look_at:
+        elif anyio.current_time() >= self._look_at or (unwritten >= MOST_UNWRITTEN and not self._failures):
             await self._exchange()
 
     async def finish(self) -> None:
         """Write what is left, and wait for the journal if it is busy; never fails."""
-        if self._writes and self._tally.counted():
+        if self._writes and self._unwritten():
             await self._exchange(patient=True)
 
-    async def _exchange(self, *, patient: bool = False) -> None:
-        counts = self._tally.counted()
-        try:
-            with anyio.CancelScope(shield=True):  # what is written must not be counted as unwritten
-                window = await self._handed_over(counts, patient=patient)
-        except Exception as exc:  # noqa: BLE001 - counting must never end what it counts for
-            self._failures += 1
-            if self._failures == _FAILURES_TOLD or (patient and self._failures < _FAILURES_TOLD):
-                why = exc.code if isinstance(exc, JournalError) else type(exc).__name__
-                logger.warning("requests to KrosAI are counted in memory alone for now: %s", why)
-        else:
-            self._failures = 0
-            self._look_at = anyio.current_time() + WRITE_EVERY_SECONDS
-            self._tally.learned(counts, window)
+    def _unwritten(self) -> Counter[Asked]:
+        unwritten = Counter(self._tally.counted())
+        for (_, asked), some in self._own.items():
+            unwritten[asked] += some if self._writes else 0
+        return +unwritten
 
-    async def _handed_over(self, counts: dict[Asked, int], *, patient: bool) -> Window:
-        if counts and self._writes:
-            return await self._journal.add_requests(self._key, counts, patient=patient)
-        window = await self._journal.requests(self._key)
-        if self._writes:
-            return window
-        self._own.update({(hour_of(window.now), asked): some for asked, some in counts.items()})
-        for hour, asked in [each for each in self._own if each[0] < first_hour(window.now)]:
-            del self._own[hour, asked]
+    async def _exchange(self, *, patient: bool = False) -> None:
+        self._look_at = anyio.current_time() + WRITE_EVERY_SECONDS
+        counts = self._tally.counted()
+        with anyio.CancelScope(shield=True):  # what is written must not be counted as unwritten
+            try:
+                now = await self._write_and_read(self._unwritten(), patient=patient)
+                written = self._writes
+                self._failures = 0
+            except Exception as exc:  # noqa: BLE001 - counting must never end what it counts for
+                self._failed(exc, patient=patient)
+                written = False
+                try:
+                    now = await self._journal.now()
+                except Exception:  # noqa: BLE001 - the same; without the time they stay as they were counted
+                    return
+        if written:
+            self._own.clear()
+        else:
+            self._own.update({(hour_of(now), asked): some for asked, some in counts.items()})
+        self._tally.learned(counts, self._window(now))
+
+    async def _write_and_read(self, unwritten: Mapping[Asked, int], *, patient: bool) -> float:
+        """Read what the journal has, having added what it lacks, and return its time."""
+        if self._writes and unwritten:
+            self._known = await self._journal.add_requests(self._key, unwritten, patient=patient)
+        else:
+            self._known = await self._journal.requests(self._key)
+        return self._known.now
+
+    def _window(self, now: float) -> Window:
+        """Return what the journal has, as far as it could be read, and what is only known here."""
+        begins = first_hour(now)
+        self._own = Counter({each: some for each, some in self._own.items() if each[0] >= begins})
         own = (HourCount(hour, kind, purpose, some) for (hour, (kind, purpose)), some in self._own.items())
-        return Window(window.now, (*window.counts, *own))
+        return Window(now, (*(count for count in self._known.counts if count.hour >= begins), *own))
+
+    def _failed(self, exc: Exception, *, patient: bool) -> None:
+        self._failures += 1
+        if self._failures == _FAILURES_TOLD or (patient and self._failures < _FAILURES_TOLD):
+            why = exc.code if isinstance(exc, JournalError) else type(exc).__name__
+            logger.warning("requests to KrosAI are counted in memory alone for now: %s", why)
 
 
 @asynccontextmanager
