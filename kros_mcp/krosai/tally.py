@@ -67,7 +67,7 @@ def asked_for(purpose: Purpose, *, must: bool = False) -> Iterator[None]:
         _reason.reset(token)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HourCount:
     """Requests of one hour; `hour` counts hours since 1970, and the names may be those of another version."""
 
@@ -77,7 +77,7 @@ class HourCount:
     requests: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """The requests of the last 24 hours, by the hour: those of the hour in which they begin count whole.
 
