@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import httpx
 import psycopg
 import pytest
 from bench import open_journal
@@ -33,7 +34,7 @@ from kros_mcp.tools.call import Runtime
 from tests.support.clock import Clock
 from tests.support.person import Person, accept
 from tests.support.talk import open_talk, settings_for
-from tests.support.upstream import item_of
+from tests.support.upstream import Send, Tampered, item_of
 
 pytestmark = pytest.mark.anyio
 
@@ -185,6 +186,30 @@ async def test_what_the_attendant_looks_for_is_background_and_what_somebody_asks
     purposes = by_purpose(await written(sim, journal))
     assert purposes.total() == len(sim.requests) - before
     assert purposes["background"] == 2  # both pages of what is owned; what then remains to be set is of the act
+
+
+async def test_that_krosai_may_not_be_asked_is_no_evidence_of_anything(
+    sim: Simulator, journal: Journal, clock: Clock
+) -> None:
+    """Not even where what looks for an outcome has been taken for mere reading."""
+    settings = settings_for(sim, requests_per_day=100)
+    item = item_of(sim)
+
+    async def use_up(request: httpx.Request, send: Send) -> httpx.Response:
+        client.tally.learned({}, Window(clock.now, (HourCount(hour_of(clock.now), "owned", "read", 95),)))
+        return await send(request)
+
+    async with open_krosai(settings, Tampered(sim, "POST", use_up)) as client:
+        account = Account(settings, journal, client, Inventory(client), settings.account(journal.secret))
+        operation = await PURCHASE.propose(account, "local", Request(country=item.country, type=item.type), item.e164)
+        sim.faults.switch_on("commits_then_refuses", times=1, on=["purchase"])
+        operation = await execute(account, operation.id, Yes(by="test"))
+        assert (operation.state, operation.charged) == (State.UNKNOWN, "unknown")
+        with pytest.raises(RequestsUsedUpError):
+            await recovery.reconcile(account, operation)
+    found = await journal.get(operation.id)
+    assert found is not None
+    assert (found.state, found.charged) == (State.UNKNOWN, "unknown")
 
 
 @pytest.mark.parametrize("used", [80, 100, 500])
