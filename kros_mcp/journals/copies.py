@@ -12,7 +12,7 @@ from kros_mcp.journals import completeness, journal_errors
 from kros_mcp.journals.files import link, new_beside
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.journals.sqlite_file import (
-    WITH_PROGRESS,
+    HAS_PROGRESS,
     address,
     beside,
     connect,
@@ -161,7 +161,7 @@ def _whole(connection: sqlite3.Connection, path: Path) -> Copied:
     [(operations, last_at)] = connection.execute("SELECT count(*), max(created_at) FROM operations")
     [times] = connection.execute(completeness.last_move("operations"))
     moved_at, ahead = 0.0, 0.0
-    if connection.execute("PRAGMA user_version").fetchone()[0] >= WITH_PROGRESS:
+    if connection.execute("PRAGMA user_version").fetchone()[0] >= HAS_PROGRESS:
         rows = connection.execute("SELECT moved_at, ahead FROM progress").fetchall()
         if len(rows) != 1:
             raise journal_errors.damaged()

@@ -86,8 +86,8 @@ CREATE TABLE request_counts (
     PRIMARY KEY (hour, key, kind, purpose)
 ) STRICT
 """
-WITH_PROGRESS = 3
-"""The first version that has the tables `operation_events` and `progress`."""
+HAS_PROGRESS = 3
+"""The first version that writes down how far it has come."""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     _LIMITS_AND_QUICKER_BOOKS,
@@ -297,7 +297,7 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
         raise journal_errors.foreign()
     if version > len(MIGRATIONS):
         raise journal_errors.newer()
-    needed = {"operations", "meta"} | ({"operation_events", "progress"} if version >= WITH_PROGRESS else set())
+    needed = {"operations", "meta"} | ({"operation_events", "progress"} if version >= HAS_PROGRESS else set())
     if version == 0 or not needed <= tables:
         raise journal_errors.damaged()
 
