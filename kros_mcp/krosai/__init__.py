@@ -6,7 +6,9 @@ loads httpx.
 
 from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
-from kros_mcp.krosai.exchange import BeforeSending
+from kros_mcp.krosai.envelope import find_list, find_object, find_total, read_code
+from kros_mcp.krosai.exchange import BeforeSending, Reply
+from kros_mcp.krosai.fields import FIELDS, RecordKind, value_at
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.krosai.owned import (
     OwnedList,
@@ -18,6 +20,7 @@ from kros_mcp.krosai.owned import (
     read_owned_in_time,
 )
 from kros_mcp.krosai.paging import Page, Unreadable, gather
+from kros_mcp.krosai.refusals import read_error
 from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.tally import (
@@ -46,6 +49,7 @@ from kros_mcp.krosai.wire import (
 from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
 
 __all__ = [
+    "FIELDS",
     "Asked",
     "AuthHeader",
     "BeforeSending",
@@ -62,6 +66,8 @@ __all__ = [
     "Page",
     "PhoneNumber",
     "Purpose",
+    "RecordKind",
+    "Reply",
     "Routing",
     "Sighting",
     "SipCredentials",
@@ -73,7 +79,10 @@ __all__ = [
     "asked_for",
     "clean",
     "counted",
+    "find_list",
+    "find_object",
     "find_owned",
+    "find_total",
     "first_hour",
     "gather",
     "has_ended",
@@ -84,9 +93,12 @@ __all__ = [
     "quoted",
     "quoted_id",
     "read_all_owned",
+    "read_code",
     "read_each",
     "read_each_in_time",
+    "read_error",
     "read_owned_in_time",
+    "value_at",
     "was_had",
     "was_never_owned",
     "was_turned_down",

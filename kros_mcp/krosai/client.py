@@ -199,14 +199,30 @@ class KrosClient:
         return read_list(reply.body, kind)
 
     async def _read(self, path: str, kind: Kind, query: Mapping[str, str] | None = None) -> Reply:
-        return await retry_read(lambda: self._read_once(path, kind, query or {}))
+        async def read_once() -> Reply:
+            return require_readable(await self.ask(path, kind, query))
 
-    async def _read_once(self, path: str, kind: Kind, query: Mapping[str, str]) -> Reply:
+        return await retry_read(read_once)
+
+    async def ask(self, path: str, kind: Kind, query: Mapping[str, str] | None = None, *, opaque_id: str = "") -> Reply:
+        """Send one GET and return its answer as it is, an error too; nothing is retried, and nothing is judged.
+
+        Args:
+            path: Below the base URL.
+            kind: What it asks, for the count of requests.
+            query: The query parameters.
+            opaque_id: The last segment of the path, if that is an id.
+
+        Raises:
+            KrosaiError: No answer came, or none that could be read to its end.
+            RequestsUsedUpError: What is left of the day's requests is kept for something else.
+        """
+        path = f"{path}/{_segment(opaque_id)}" if opaque_id else path
         # Slightly longer than the time left, so that the caller's limit ends the read, not httpx's.
         timeout = min(_LONGEST_ATTEMPT_SECONDS, max(0.0, seconds_left()) + 0.25)
         failure: KrosaiError | None = None
         async with self._connections.reading() as reading:
-            url = self._connections.url(path, query)
+            url = self._connections.url(path, query or {})
             flight = Flight(None)
             extensions = {"trace": flight.trace}
             request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout, extensions=extensions)
@@ -217,7 +233,7 @@ class KrosClient:
                 failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
             raise failure
-        return require_readable(reply)
+        return reply
 
     async def _write(
         self,

@@ -26,6 +26,8 @@ _OBJECTS: Final[dict[ObjectKind, tuple[str, ...]]] = {
     "endpoint": ("data", "endpoint"),
 }
 _TOTALS: Final = ("total", "totalCount", "total_count")
+_BESIDE: Final = ("meta", "pagination")
+"""Objects beside a list in which its total may stand."""
 _DEEPEST_WRAPPER: Final = 3
 _DEEPEST_NAME: Final = 6
 _INTEGER: Final = re.compile(r"-?[0-9]{1,9}")
@@ -58,33 +60,71 @@ def read_list(body: object, kind: ListKind) -> tuple[list[object], int | None]:
     Raises:
         ProtocolError: There is no list in any known place.
     """
-    found = _array(body, _ARRAYS_OF[kind])
-    if found is None and isinstance(body, dict):
-        found = _array(body.get("data"), _ARRAYS_OF[kind])
+    found = find_list(body, kind)
     if found is None:
         raise ProtocolError("KrosAI answered with something that is not a list in any known form.")
-    return found, _total(body)
+    stated = find_total(body)
+    return found[1], stated[1] if stated else None
+
+
+def find_list(body: object, kind: ListKind) -> tuple[str, list[object]] | None:
+    """Return the list in an answer, and where it is, as "data.items" or empty for a bare one; None without a list."""
+    if isinstance(body, list):
+        return "", body
+    for prefix, place in _objects(body, "data"):
+        for name in _ARRAYS_OF[kind]:
+            if isinstance(found := place.get(name), list):
+                return prefix + name, found
+    return None
+
+
+def find_total(body: object) -> tuple[str, int] | None:
+    """Return the total in an answer, and where it is, as "meta.total"; None if none is stated."""
+    within = _objects(body, "data")
+    beside = [each for prefix, place in within for each in _objects(place, *_BESIDE, prefix=prefix)[1:]]
+    for prefix, place in (*within, *beside):
+        for name in _TOTALS:
+            value = place.get(name)
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                return prefix + name, value
+    return None
+
+
+def _objects(body: object, *names: str, prefix: str = "") -> list[tuple[str, dict[str, object]]]:
+    """Return an object and those directly inside it under these names, each with what stands before its names."""
+    if not isinstance(body, dict):
+        return []
+    inside = ((f"{prefix}{name}.", body.get(name)) for name in names)
+    return [(prefix, body), *((at, place) for at, place in inside if isinstance(place, dict))]
 
 
 def read_object(body: object, kind: ObjectKind) -> dict[str, object]:
     """Return the object in an answer.
-
-    Only wrappers of the wanted kind are opened, and only until an object is itself of that kind: a number may hold its
-    `endpoint` as an object.
 
     Raises:
         ProtocolError: The answer is not an object.
     """
     if not isinstance(body, dict):
         raise ProtocolError("KrosAI answered with something that is not an object.")
-    record: dict[str, object] = body
+    return find_object(body, kind)[1]
+
+
+def find_object(body: dict[str, object], kind: ObjectKind) -> tuple[str, dict[str, object]]:
+    """Return the object in an answer, and where it is, as "data.phone_number" or empty for a bare one.
+
+    Only wrappers of the wanted kind are opened, and only until an object is itself of that kind: a number may hold its
+    `endpoint` as an object.
+    """
+    path: list[str] = []
+    record = body
     for _ in range(_DEEPEST_WRAPPER):
-        inside = (record.get(name) for name in _OBJECTS[kind])
-        inner = next((value for value in inside if isinstance(value, dict)), None)
+        inside = ((name, record.get(name)) for name in _OBJECTS[kind])
+        inner = next(((name, value) for name, value in inside if isinstance(value, dict)), None)
         if inner is None or (kind == "number" and names_number(record)):
             break
-        record = inner
-    return record
+        path.append(inner[0])
+        record = inner[1]
+    return ".".join(path), record
 
 
 def names_number(record: dict[str, object]) -> bool:
@@ -188,26 +228,3 @@ def _is_bare(body: dict[str, object]) -> bool:
         if place.get("id") or any(isinstance(place.get(name), list) and place[name] for name in _LISTS):
             return False
     return not names_number_anywhere(body)
-
-
-def _array(body: object, names: tuple[str, ...]) -> list[object] | None:
-    """Return a bare array, or the first array under one of the names."""
-    if isinstance(body, list):
-        return body
-    if not isinstance(body, dict):
-        return None
-    return next((body[name] for name in names if isinstance(body.get(name), list)), None)
-
-
-def _total(body: object) -> int | None:
-    """Return the total stated at the top or directly inside `data`."""
-    if not isinstance(body, dict):
-        return None
-    for place in (body, body.get("data")):
-        if not isinstance(place, dict):
-            continue
-        for name in _TOTALS:
-            value = place.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-                return value
-    return None

@@ -1,8 +1,7 @@
 """The records of KrosAI, read leniently: aliases are accepted, extras ignored, and missing values are None.
 
-Field names and their aliases are those of docs/krosai.md, sections 2, 3, 4, 6 and 9. A record without its identity (an
-id, and for a number its E.164) is a ProtocolError. A list still shows the others, and names the unreadable record:
-it may be the one that is looked for.
+The names of their fields are in `fields.py`. A record without its identity (an id, and for a number its E.164) is a
+ProtocolError. A list still shows the others, and names the unreadable record: it may be the one that is looked for.
 """
 
 import re
@@ -10,18 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from kros_mcp.errors import ProtocolError
-from kros_mcp.krosai import text as shown
-from kros_mcp.krosai.envelope import NUMBER_NAMES
+from kros_mcp.krosai import fields
+from kros_mcp.krosai.fields import Record
 from kros_mcp.krosai.sip_credentials import SipCredentials, read_sip
-from kros_mcp.krosai.text import clean, is_id
-from kros_mcp.money import Price, cents
-from kros_mcp.numbering import parse_e164, read_country
+from kros_mcp.money import Price
 
-_Record = dict[str, object]
-_LONGEST_INTEGER: Final = 10**200
-_MOST_CAPABILITIES: Final = 20
 _NO_LETTER: Final = re.compile(r"[^a-z]")
-_CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
 _ENDED: Final = frozenset(
     {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "portedout"}
 )
@@ -128,23 +121,23 @@ def is_pending(status: str | None) -> bool:
 def read_phone_number(raw: object) -> PhoneNumber:
     """Read an owned number; raise ProtocolError without an id and an E.164."""
     record = _record(raw)
-    number_id, e164 = _identifier(record.get("id")), read_e164(record)
+    number_id, e164 = fields.ID.of(record), read_e164(record)
     if number_id is None or e164 is None:
         raise ProtocolError("KrosAI sent a phone number without a usable id and E.164 number.")
     price = _price(record)
     return PhoneNumber(
         id=number_id,
         e164=e164,
-        country=_country(record.get("country")),
-        type=_word(record.get("type")),
-        status=_word(record.get("status")),
-        endpoint_id=_endpoint_id(record),
-        allow_inbound=_flag(record, "allow_inbound", "allowInbound"),
-        allow_outbound=_flag(record, "allow_outbound", "allowOutbound"),
+        country=fields.COUNTRY.of(record),
+        type=fields.TYPE.of(record),
+        status=fields.STATUS.of(record),
+        endpoint_id=fields.ENDPOINT_ID.of(record),
+        allow_inbound=fields.ALLOW_INBOUND.of(record),
+        allow_outbound=fields.ALLOW_OUTBOUND.of(record),
         setup_cents=price.setup_cents,
         monthly_cents=price.monthly_cents,
-        created_at=_text(record.get("created_at", record.get("createdAt"))),
-        updated_at=_text(record.get("updated_at", record.get("updatedAt"))),
+        created_at=fields.CREATED_AT.of(record),
+        updated_at=fields.UPDATED_AT.of(record),
         sip=read_sip(record),
         currency=_currency(record),
     )
@@ -153,18 +146,17 @@ def read_phone_number(raw: object) -> PhoneNumber:
 def read_available(raw: object) -> NumberForSale:
     """Read a number for sale; raise ProtocolError without an inventory id and an E.164."""
     record = _record(raw)
-    inventory_id = _first_id(record, "inventory_id", "inventoryId", "id")
-    e164 = read_e164(record)
+    inventory_id, e164 = fields.INVENTORY_ID.of(record), read_e164(record)
     if inventory_id is None or e164 is None:
         raise ProtocolError("KrosAI sent a number for sale without a usable inventory id and E.164 number.")
     price = _price(record)
     return NumberForSale(
         inventory_id=inventory_id,
         e164=e164,
-        country=_country(record.get("country")),
-        type=_word(record.get("type")),
-        area_code=_area(record.get("area_code", record.get("areaCode"))),
-        capabilities=_capabilities(record.get("capabilities")),
+        country=fields.COUNTRY.of(record),
+        type=fields.TYPE.of(record),
+        area_code=fields.AREA_CODE.of(record),
+        capabilities=fields.CAPABILITIES.of(record),
         setup_cents=price.setup_cents,
         monthly_cents=price.monthly_cents,
         due_now_cents=price.due_now_cents,
@@ -175,27 +167,30 @@ def read_available(raw: object) -> NumberForSale:
 def read_endpoint(raw: object) -> CallEndpoint:
     """Read an endpoint; raise ProtocolError without an id."""
     record = _record(raw)
-    endpoint_id = _identifier(record.get("id"))
+    endpoint_id = fields.ID.of(record)
     if endpoint_id is None:
         raise ProtocolError("KrosAI sent an endpoint without a usable id.")
     return CallEndpoint(
         id=endpoint_id,
-        name=_name(record.get("name")),
-        type=_word(record.get("type")),
-        status=_word(record.get("status")),
+        name=fields.NAME.of(record),
+        type=fields.TYPE.of(record),
+        status=fields.STATUS.of(record),
     )
 
 
-def read_e164(record: _Record) -> str | None:
+def read_e164(record: Record) -> str | None:
     """Return the E.164 of a record under any of its names (section 9, rule 3); None if there is none."""
-    for name in NUMBER_NAMES:
-        value = record.get(name)
-        if isinstance(value, str):
-            try:
-                return parse_e164(value)
-            except ValueError:
-                continue
-    return None
+    return fields.E164.of(record)
+
+
+def read_id(raw: object) -> str | None:
+    """Return the id of a record of any kind; None if it has no usable one."""
+    return fields.ANY_ID.of(raw) if isinstance(raw, dict) else None
+
+
+def read_status(record: Record) -> str | None:
+    """Return the status of a record, as one word; None if it states none."""
+    return fields.STATUS.of(record)
 
 
 def _letters(status: str | None) -> str:
@@ -203,98 +198,20 @@ def _letters(status: str | None) -> str:
     return _NO_LETTER.sub("", (status or "").lower())
 
 
-def _record(raw: object) -> _Record:
+def _record(raw: object) -> Record:
     if not isinstance(raw, dict):
         raise ProtocolError("KrosAI sent an entry that is not an object.")
     return raw
 
 
-def read_id(raw: object) -> str | None:
-    """Return the id of a record of any kind; None if it has no usable one."""
-    return _first_id(raw, "id", "inventory_id", "inventoryId") if isinstance(raw, dict) else None
-
-
-def read_status(record: _Record) -> str | None:
-    """Return the status of a record, as one word; None if it states none."""
-    return _word(record.get("status"))
-
-
-def _first_id(record: _Record, *names: str) -> str | None:
-    return next((found for name in names if (found := _identifier(record.get(name)))), None)
-
-
-def _identifier(value: object) -> str | None:
-    """Return an opaque id exactly as it is: printable ASCII without blanks, or an integer of any size as text."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LONGEST_INTEGER:
-        value = str(value)
-    return value if isinstance(value, str) and is_id(value) else None
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(cents(value)) if cents(value) is not None else None
-    return (clean(value) or None) if isinstance(value, str) else None
-
-
-def _name(value: object) -> str | None:
-    return shown.name(value) if isinstance(value, str) else _text(value)
-
-
-def _area(value: object) -> str | None:
-    text = _text(value)
-    return None if text is None else shown.digits(text)
-
-
-def _word(value: object) -> str | None:
-    """Return a word of an open set (types, statuses) in one spelling."""
-    text = value if isinstance(value, str) else _text(value)
-    return None if text is None else shown.word(text)
-
-
-def _country(value: object) -> str | None:
-    """Return an ISO country code; None for anything else, which would otherwise appear in what a person is asked."""
-    text = _text(value)
-    return read_country(text) if text is not None else None
-
-
-def _currency(record: _Record) -> str | None:
-    """Return the currency, three letters in capitals, or None; two that differ are joined, as in "NGN/USD"."""
-    stated = (record.get(name) for name in ("currency", "currency_code", "currencyCode"))
-    texts = (text.strip() for text in stated if isinstance(text, str))
-    return "/".join(sorted({text.upper() for text in texts if _CURRENCY.fullmatch(text)})) or None
-
-
-def _flag(record: _Record, *names: str) -> bool | None:
-    values = (record.get(name) for name in names)
-    return next((value for value in values if isinstance(value, bool)), None)
-
-
-def _endpoint_id(record: _Record) -> str | None:
-    endpoint = record.get("endpoint")
-    nested = endpoint.get("id") if isinstance(endpoint, dict) else None
-    candidates = (record.get("endpoint_id"), record.get("endpointId"), nested)
-    return next((found for value in candidates if (found := _identifier(value))), None)
-
-
-def _price(record: _Record) -> Price:
+def _price(record: Record) -> Price:
     return Price(
-        setup_cents=_agreed_cents(record, "setup_cost_cents", "setupCostCents", "setup_cents", "setupCents"),
-        monthly_cents=_agreed_cents(record, "monthly_cost_cents", "monthlyCostCents", "monthly_cents", "monthlyCents"),
-        total_cents=_agreed_cents(record, "total_cost_cents", "totalCostCents", "total_cents", "totalCents"),
+        setup_cents=fields.SETUP_CENTS.agreed(record),
+        monthly_cents=fields.MONTHLY_CENTS.agreed(record),
+        total_cents=fields.TOTAL_CENTS.agreed(record),
     )
 
 
-def _agreed_cents(record: _Record, *names: str) -> int | None:
-    """Return the price on which all spellings present agree; None if they contradict each other."""
-    stated = [cents(record[name]) for name in names if record.get(name) is not None]
-    return stated[0] if stated and all(amount == stated[0] for amount in stated) else None
-
-
-def _capabilities(value: object) -> dict[str, bool] | None:
-    """Return a map of booleans; a list of names means that all are true."""
-    if isinstance(value, list):
-        value = {name: True for name in value if isinstance(name, str)}
-    if not isinstance(value, dict):
-        return None
-    named = ((_word(name), has) for name, has in value.items() if isinstance(has, bool))
-    return dict([(name, has) for name, has in named if name is not None][:_MOST_CAPABILITIES])
+def _currency(record: Record) -> str | None:
+    """Return the currency; two that differ are joined, as in "NGN/USD"."""
+    return "/".join(sorted({stated for stated in fields.CURRENCY.each_of(record) if stated is not None})) or None

@@ -10,12 +10,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kros_mcp.errors import ApiError, OutcomeUnknownError, ProtocolError
-from kros_mcp.krosai import clean
+from kros_mcp.krosai import FIELDS, clean
 from kros_mcp.krosai.envelope import read_list, read_object
 from kros_mcp.krosai.exchange import Reply
 from kros_mcp.krosai.paging import Page
 from kros_mcp.krosai.refusals import judge_answer
-from kros_mcp.krosai.wire import has_ended, is_pending, read_available, read_endpoint, read_phone_number
+from kros_mcp.krosai.wire import (
+    CallEndpoint,
+    NumberForSale,
+    PhoneNumber,
+    has_ended,
+    is_pending,
+    read_available,
+    read_endpoint,
+    read_phone_number,
+)
 
 LISTS = ["phone_numbers", "numbers", "available", "inventory", "data", "items", "results", "list"]
 E164 = "+2348035550123"
@@ -79,6 +88,25 @@ def test_every_wrapper_of_a_list_reads_the_same(
     found, stated = read_list(body, "owned")
     assert found == records
     assert stated == (40 if name else None)
+
+
+@pytest.mark.parametrize("beside", ["meta", "pagination"])
+@pytest.mark.parametrize("name", ["total", "totalCount", "total_count"])
+def test_a_total_beside_the_list_is_read(beside: str, name: str) -> None:
+    assert read_list({"data": [], beside: {name: 7}}, "owned") == ([], 7)
+    assert read_list({"data": {"items": [], beside: {name: 7}}}, "owned") == ([], 7)
+    assert read_list({"data": {"items": [], name: 8}, beside: {name: 7}}, "owned") == ([], 8)
+
+
+def test_everything_that_is_read_of_a_record_has_its_names_in_one_table() -> None:
+    """The report of a first contact tells by that table what is read."""
+    for kind, record, beside in (
+        ("owned", PhoneNumber, {"sip"}),
+        ("available", NumberForSale, {"due_now_cents"}),
+        ("endpoint", CallEndpoint, set()),
+    ):
+        kept = {field.name for field in dataclasses.fields(record)}
+        assert set(FIELDS[kind]) | beside == kept | ({"total_cents"} & set(FIELDS[kind]))
 
 
 @unhurried
