@@ -38,8 +38,8 @@ def bought(settings: Settings, operation: Operation, number: PhoneNumber | None,
         number=routing.stored(number) if number else None,
         note=_difference(operation.quote, number, settings.currency) if number else "",
         reserved_cents=max(operation.reserved_cents, _reported_cents(operation.quote, number)),
-        # A list states no price, so that a purchase without one is read back as well.
-        settings_pending=bool(lacking) or number is None or number.monthly_cents is None,
+        # What the answer alone says is read back; and a list may state no price, so that without one it is, too.
+        settings_pending=bool(lacking) or not seen or number is None or number.monthly_cents is None,
         look_after=None if seen and _stays(number) else watch_after(settings.settle_seconds, 0.0),
     )
 
