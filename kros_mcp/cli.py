@@ -20,13 +20,16 @@ from kros_mcp.errors import JournalError, KrosaiError, KrosError, NotFoundError,
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the server or one command, and leave with its exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    serves = set(words) <= {"--simulator"}
+    shapes_file = _shapes_file(words)
+    serves = set(words) <= {"--simulator"} or shapes_file is not None
     with _harmless_errors():
         if serves:
             from kros_mcp.commands.stderr_buffer import buffered_errors  # noqa: PLC0415 - for the server alone
 
             with buffered_errors():
-                code = _exit_code(partial(_serve, simulator=bool(words)))  # its standard output carries the protocol
+                code = _exit_code(
+                    partial(_serve, simulator=bool(words), shapes_file=shapes_file)
+                )  # its standard output carries the protocol
         else:
             # A person reads our sentence on what failed; a server's log keeps the driver's own lines as well.
             for name in ("psycopg", "psycopg.pool"):
@@ -41,10 +44,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _serve(*, simulator: bool) -> int:
+def _serve(*, simulator: bool, shapes_file: str | None) -> int:
     from kros_mcp.commands import stdio_server  # noqa: PLC0415 - the commands need none of it
 
-    return stdio_server.run(simulator=simulator)
+    if shapes_file is None:
+        return stdio_server.run(simulator=simulator)
+    return stdio_server.run(simulator=True, shapes_file=shapes_file)
+
+
+def _shapes_file(words: list[str]) -> str | None:
+    """Return the file of `--simulator --shapes FILE`; None if that is not what was typed."""
+    match words:
+        case ["--simulator", "--shapes", file] | ["--shapes", file, "--simulator"]:
+            return file
+    return None
 
 
 def _run_command(words: list[str]) -> int:

@@ -3,8 +3,10 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.krosai import Inventory
@@ -20,6 +22,8 @@ from kros_mcp.tools.completions import Completer
 
 if TYPE_CHECKING:
     import httpx
+
+    from kros_mcp.simulator import Simulator
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +50,9 @@ async def open_runtime(
         KrosError: Something cannot be opened; it says what.
     """
     if transport is None and settings.simulator:
-        transport = _simulator_transport()
+        from kros_mcp.simulator import transport as to_simulator  # noqa: PLC0415 - only with --simulator
+
+        transport = to_simulator(simulated())
     async with AsyncExitStack() as stack:
         if journal is None:
             _warn_of_network_file_system(settings)
@@ -81,7 +87,21 @@ def _warn_of_network_file_system(settings: Settings) -> None:
         )
 
 
-def _simulator_transport() -> "httpx.AsyncBaseTransport":
-    from kros_mcp.simulator import Simulator, transport  # noqa: PLC0415 - only with --simulator
+def simulated(shapes_file: str | None = None) -> "Simulator":
+    """Return a simulated KrosAI that takes the key which the settings have with `--simulator`.
 
-    return transport(Simulator(extra_keys={"kros_test_simulator": ("numbers:read", "numbers:write", "endpoints:read")}))
+    Args:
+        shapes_file: What it answers in, as `kros-mcp probe --json` wrote it; None for the reference's dialect.
+
+    Raises:
+        SettingsError: The file cannot be used.
+    """
+    from kros_mcp.simulator import Simulator, read_shapes  # noqa: PLC0415 - only with --simulator
+
+    try:
+        shapes = None if shapes_file is None else read_shapes(Path(shapes_file))
+    except ValueError as exc:
+        problem = f"--shapes {shapes_file} cannot be used. {exc}"
+        raise SettingsError(problem, next_step="Name a file that kros-mcp probe --json has written.") from None
+    keys = {"kros_test_simulator": ("numbers:read", "numbers:write", "endpoints:read")}
+    return Simulator(shapes=shapes, extra_keys=keys)

@@ -4,6 +4,8 @@ import anyio
 import click
 
 from kros_mcp.errors import SettingsError
+from kros_mcp.krosai import clean
+from kros_mcp.runtime import simulated as shaped
 from kros_mcp.simulator import Simulator, open_server
 
 
@@ -13,13 +15,19 @@ from kros_mcp.simulator import Simulator, open_server
 @click.option(
     "--profile", type=click.Choice(("reference", "guide")), default="reference", help="which dialect of KrosAI"
 )
-def simulator(host: str, port: int, profile: str) -> int:
-    """Serve until interrupted, and say how to point the server at it."""
+@click.option("--shapes", metavar="FILE", help="answer in the shapes that kros-mcp probe --json wrote there")
+def simulator(host: str, port: int, profile: str, shapes: str | None) -> int:
+    """Serve until interrupted, and say how to point the server at it.
+
+    Raises:
+        SettingsError: Nothing can listen there, or the file cannot be used.
+    """
+    simulated = _simulated(profile, shapes)
+    dialect = profile if shapes is None else f"in the shapes of {clean(shapes)}"
 
     async def serve() -> None:
-        simulated = Simulator(profile="guide" if profile == "guide" else "reference")
         async with open_server(simulated, host=host, port=port) as base_url:
-            print(f"A simulated KrosAI ({profile}) answers at {base_url}; no real money.")
+            print(f"A simulated KrosAI ({dialect}) answers at {base_url}; no real money.")
             print(f"  KROS_BASE_URL={base_url} KROS_API_KEY={simulated.api_key} kros-mcp doctor")
             print(f"  Faults and state: {base_url.removesuffix('/v1')}/_simulator")
             print("Stop it with Ctrl-C.", flush=True)
@@ -32,3 +40,9 @@ def simulator(host: str, port: int, profile: str) -> int:
             raise
         raise SettingsError(f"Nothing can listen at {host}:{port}.", next_step="Choose another --port.") from None
     return 0
+
+
+def _simulated(profile: str, shapes_file: str | None) -> Simulator:
+    if shapes_file is not None:
+        return shaped(shapes_file)
+    return Simulator(profile="guide" if profile == "guide" else "reference")

@@ -12,6 +12,8 @@ import anyio
 from kros_mcp.errors import KrosError
 
 if TYPE_CHECKING:
+    from kros_mcp.server import KrosServer
+    from kros_mcp.settings import Settings
     from kros_mcp.stdio import Stdio
 
 logger = logging.getLogger(__name__)
@@ -21,10 +23,14 @@ LONGEST_ANSWER_SECONDS = 35.0
 """As long as an act may take to end; what is left of the stop goes to closing."""
 
 
-def run(*, simulator: bool) -> int:
+def run(*, simulator: bool, shapes_file: str | None = None) -> int:
     """Serve until the client closes stdin or a signal comes; stdout carries the protocol alone.
 
     Without an API key it serves all the same, and every tool says what is missing.
+
+    Args:
+        simulator: Replace KrosAI by the simulator.
+        shapes_file: What the simulator answers in; None for the reference's dialect.
 
     Raises:
         KrosError: A setting is wrong, or the journal cannot be used.
@@ -39,7 +45,7 @@ def run(*, simulator: bool) -> int:
     from kros_mcp.stdio import Stdio, standard_streams  # noqa: PLC0415 - after the settings, which may stop the start
 
     log_acts()
-    server = build_server(settings)
+    server = build_server(settings) if shapes_file is None else build_shaped_server(settings, shapes_file)
     if settings.api_key is None:
         logger.warning("KROS_API_KEY is not set, or still holds a placeholder; until it is set, every tool says so")
     # It warns of each malformed notification, and a flood of them would crowd out what else is said.
@@ -64,6 +70,16 @@ def run(*, simulator: bool) -> int:
     except BaseExceptionGroup as group:
         raise our_error(group) from None
     return 0
+
+
+def build_shaped_server(settings: "Settings", shapes_file: str) -> "KrosServer":
+    """Return a server whose simulated KrosAI answers in the shapes of a file."""
+    from kros_mcp.runtime import open_runtime, simulated  # noqa: PLC0415 - only with --shapes
+    from kros_mcp.server import build_server  # noqa: PLC0415 - the same
+    from kros_mcp.simulator import transport  # noqa: PLC0415 - the same
+
+    sim = simulated(shapes_file)
+    return build_server(settings, lambda given: open_runtime(given, transport=transport(sim)))
 
 
 def log_acts() -> None:

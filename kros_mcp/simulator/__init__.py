@@ -7,15 +7,19 @@ shapes, they would be wrong together.
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.pipeline import ReceivedRequest
 from kros_mcp.simulator.records import Charge, SimEndpoint, SimNumber
+from kros_mcp.simulator.shapes import Shapes, parse_shapes, read_shapes
 from kros_mcp.simulator.simulation import Simulator, open_server, transport
 
 __all__ = [
     "Charge",
     "InventoryItem",
     "ReceivedRequest",
+    "Shapes",
     "SimEndpoint",
     "SimNumber",
     "Simulator",
     "open_server",
+    "parse_shapes",
+    "read_shapes",
     "transport",
 ]

@@ -36,6 +36,8 @@ def number_body(account: SimulatedAccount, number: SimNumber) -> Json:
         "allow_inbound": number.allow_inbound,
         "allow_outbound": number.allow_outbound,
     }
+    if account.shapes is not None and account.shapes.has_numbers:  # which of these are shown is for the shapes to say
+        body |= {name: getattr(number, name) for name in PRICES} | {"sip_credentials": dict(number.sip)}
     if account.profile.name == "reference":
         body["sip_uri"] = f"sip:{number.e164}@{number.sip['domain']}"
         body["organization_id"] = account.organization_id
@@ -44,7 +46,7 @@ def number_body(account: SimulatedAccount, number: SimNumber) -> Json:
 
 def number_details(account: SimulatedAccount, number: SimNumber, *, priced: bool, hostile: bool) -> Json:
     """Return a single owned number, with its price and its SIP credentials."""
-    body = number_body(account, number)
+    body = {name: value for name, value in number_body(account, number).items() if name not in PRICES or priced}
     if priced:
         body["monthly_cost_cents"] = number.monthly_cost_cents
     body["sip_credentials"] = dict(number.sip)

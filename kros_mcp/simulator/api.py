@@ -27,24 +27,27 @@ def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
         RefusalError: KrosAI answers with an error; nothing was done.
     """
     account.catch_up()
-    return _OPERATIONS[call.operation](account, faults, call)
+    answer = _OPERATIONS[call.operation](account, faults, call)
+    return answer if account.shapes is None else account.shapes.written(call.operation, answer)
 
 
 def _list_owned(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
-    limit, offset = read_page(call, account.profile.owned_limit)
+    limit, offset = read_page(call, account.profile.owned_limit, account.shapes)
     if faults.strikes("errors_in_list", call.operation):
         return empty_with_errors(account, "phone_numbers")
-    wanted = {"country": call.query.get("country")}
+    ignored = account.shapes is not None and account.shapes.ignores(call.operation, "country")
+    wanted = {} if ignored else {"country": call.query.get("country")}
+    listed = [number for number in account.listed() if fits(number, wanted)]
     if account.profile.filters_by_status:
-        wanted["status"] = call.query.get("status")
-    found = [answers.number_body(account, number) for number in account.listed() if fits(number, wanted)]
+        listed = [each for each in listed if call.query.get("status") in {None, account.status_word(each)}]
+    found = [answers.number_body(account, number) for number in listed]
     if 0 < offset < len(found) and faults.strikes("shifting_pages", call.operation):
         del found[offset - 1]
     if account.owned and faults.strikes("unready_record", call.operation):
         found.append(answers.unready_body(account, next(iter(account.owned.values())), account.unready_id))
     totals = {"total": len(found), "limit": limit, "offset": offset}
     page = with_faults(faults, call.operation, found[offset : offset + limit])
-    return Answer(200, answers.list_body(account, "phone_numbers", page, totals))
+    return Answer(200, answers.list_body(account, "phone_numbers", page, totals), total=len(found))
 
 
 def _get(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
@@ -104,12 +107,13 @@ def _list_endpoints(account: SimulatedAccount, faults: Faults, call: ApiCall) ->
     hostile = faults.strikes("hostile_names", call.operation)
     found = [answers.endpoint_body(account, each, hostile=hostile) for each in account.endpoints.values()]
     if not account.profile.filters_endpoints:
-        return Answer(200, found)
-    limit, offset = read_page(call, ENDPOINTS_LIMIT)
+        return Answer(200, found, total=len(found))
+    limit, offset = read_page(call, ENDPOINTS_LIMIT, account.shapes)
     wanted = {name: call.query.get(name) for name in ("type", "status")}
     found = [each for each in found if all(value in {None, each[name]} for name, value in wanted.items())]
     totals = {"total": len(found)}
-    return Answer(200, answers.list_body(account, "endpoints", found[offset : offset + limit], totals))
+    page = found[offset : offset + limit]
+    return Answer(200, answers.list_body(account, "endpoints", page, totals), total=len(found))
 
 
 def _get_endpoint(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:

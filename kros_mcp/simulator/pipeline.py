@@ -105,7 +105,7 @@ class Pipeline:
             self._refuse(operation)
             answer = self._act(request, operation, body, raw)
         except RefusalError as refusal:
-            return _refused(refusal)
+            return self._refused(refusal)
         await self._delay(operation, after=True)
         return self._spoilt(operation, _written(answer))
 
@@ -165,14 +165,19 @@ class Pipeline:
     def _denied(self, operation: str) -> Response | None:
         """Return the error, if any, that answers what was done in spite of it."""
         if self.faults.strikes("error_after", operation):
-            return _refused(RefusalError(500, "Internal server error"))
+            return self._refused(RefusalError(500, "Internal server error"))
         if limited := self.faults.strike("commits_then_429", operation):
-            return _refused(TooManyRequestsError(str(limited["retry_after"])))
+            return self._refused(TooManyRequestsError(str(limited["retry_after"])))
         if refused := self.faults.strike("commits_then_refuses", operation):
-            return _refused(RefusalError(refused["status"], refused["error"], refused["code"]))
+            return self._refused(RefusalError(refused["status"], refused["error"], refused["code"]))
         if wrong := self.faults.strike("error_in_success", operation, commits=True):
             return JSONResponse(wrong["body"], 200)
         return None
+
+    def _refused(self, refusal: RefusalError) -> Response:
+        plain, shapes = Answer(refusal.status, refusal.fields), self.account.shapes
+        answer = plain if shapes is None else shapes.refused(refusal.status, refusal.fields)
+        return JSONResponse(answer.body, answer.status, headers=refusal.headers)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -235,7 +240,3 @@ def _written(answer: Answer) -> Response:
 
 def _http_date(at: float) -> str:
     return formatdate(at, usegmt=True)
-
-
-def _refused(refusal: RefusalError) -> Response:
-    return JSONResponse(refusal.fields, refusal.status, headers=refusal.headers)

@@ -5,7 +5,7 @@ The fields are those of docs/krosai.md sections 2.1, 2.3 and 6; the SIP credenti
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,16 +58,34 @@ class SimEndpoint:
 
 
 class Ids:
-    """A maker of ids, the same for the same seed: UUIDs, or prefixed ids like `pn_…`."""
+    """A maker of ids, the same for the same seed: UUIDs, prefixed ids like `pn_…`, or of the forms that were seen."""
 
-    def __init__(self, seed: int, *, prefixed: bool) -> None:
+    def __init__(self, seed: int, *, prefixed: bool, form_of: Callable[[str], str] | None = None) -> None:
         self._bits = random.Random(f"{seed}/ids")  # noqa: S311 - must repeat, guards nothing
         self._prefixed = prefixed
+        self._form_of = form_of
         self._integers: set[str] = set()
 
     def make(self, prefix: str) -> str:
-        """Make the next id; only the guide uses `prefix`."""
+        """Make the next id; the reference does not use `prefix`."""
+        if self._form_of is not None:
+            return self._formed(self._form_of(prefix))
         return f"{prefix}_{self.hex(12)}" if self._prefixed else self.uuid()
+
+    def _formed(self, form: str) -> str:
+        """Make an id of a form that was seen, as "text: pn_…"; an integer is written as one by whoever shows it."""
+        if form == "text: uuid":
+            return self.uuid()
+        if form == "integer over 2^53":
+            return self.digits(integer=False)
+        if form == "integer":
+            return str(10**6 + self._bits.getrandbits(40))
+        if form.endswith("…"):
+            return f"{form.removeprefix('text: ')[:-1]}{self.hex(12)}"
+        if form.endswith(" digits"):
+            count = int(form.split()[1])
+            return str(10 ** (count - 1) + self._bits.randrange(9 * 10 ** (count - 1)))
+        return f"x{self.hex(20)}"
 
     def uuid(self) -> str:
         """Make a UUID in either profile."""

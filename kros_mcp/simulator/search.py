@@ -23,7 +23,7 @@ def search(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     Raises:
         RefusalError: KrosAI answers with an error.
     """
-    limit, offset = read_page(call, SEARCH_LIMIT)
+    limit, offset = read_page(call, SEARCH_LIMIT, account.shapes)
     if not call.query.get("country"):
         raise RefusalError(400, "country is required when action=available")
     if faults.strikes("not_served", call.operation):
@@ -31,20 +31,24 @@ def search(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     if faults.strikes("errors_in_list", call.operation):
         return empty_with_errors(account, "available")
     wanted = {"country": call.query["country"], "type": call.query.get("type")}
+    if account.shapes is not None and account.shapes.ignores(call.operation, "type"):
+        del wanted["type"]
     if account.profile.filters_by_area_code:
         wanted["area_code"] = call.query.get("area_code")
     items = _relisting(account, faults, call, wanted, offset)
     if moved := faults.strike("price_moves", call.operation, at="search"):
         for item in items:
             item.monthly_cost_cents += moved["cents"]
-    page = list(account.offers.shown(items))[offset : offset + limit]
+    shown = list(account.offers.shown(items))
+    page = shown[offset : offset + limit]
     single = [item for item in page if not account.offers.is_offered_twice(item)]
     if single and (twice := faults.strike("twice_for_sale", call.operation)):
         for item in single[: twice["numbers"]]:
             account.offers.offer_twice(item, account.ids.make("inv"), twice["cents"])
         page = list(account.offers.shown(items))[offset : offset + limit]
     _leave_old_records(account, faults, call, page)
-    return Answer(200, answers.list_body(account, "available", _bodies(account, faults, call, page), {}))
+    body = answers.list_body(account, "available", _bodies(account, faults, call, page), {})
+    return Answer(200, body, total=len(shown))
 
 
 def _relisting(

@@ -17,6 +17,7 @@ from kros_mcp.simulator.control import control_routes
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.pipeline import Pipeline, ReceivedRequest, build_app
 from kros_mcp.simulator.profiles import PROFILES, ProfileName
+from kros_mcp.simulator.shapes import Shapes
 from kros_mcp.simulator.state import SimulatedAccount
 
 
@@ -33,6 +34,7 @@ class Simulator(SimulatedAccount):
         honours_idempotency: Answer a repeated write from memory; only [B] promises that.
         extra_keys: Further keys or JWTs, with their scopes.
         sip_password: The SIP password of every number. Defaults to one for each.
+        shapes: What it answers in, other than the profile; see `shapes.py`.
         now: Returns the time in Unix seconds.
 
     Raises:
@@ -51,17 +53,19 @@ class Simulator(SimulatedAccount):
         honours_idempotency: bool = True,
         extra_keys: Mapping[str, Iterable[str]] | None = None,
         sip_password: str | None = None,
+        shapes: Shapes | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         if profile not in PROFILES:
             raise ValueError(f"There is no profile {profile}; there are {', '.join(PROFILES)}.")
         super().__init__(
-            PROFILES[profile],
+            PROFILES[profile] if shapes is None else shapes.profile(PROFILES["reference"]),
             seed=seed,
             balance_cents=balance_cents,
             stock_per_range=stock_per_range,
             extra_inventory=extra_inventory or {},
             sip_password=sip_password,
+            shapes=shapes,
             now=now,
         )
         self.api_key, self.read_only_key, self.expired_key = (f"kros_test_{self.ids.hex(32)}" for _ in range(3))

@@ -7,7 +7,7 @@ happens after the answer waits in `agenda.py`.
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kros_mcp.simulator.agenda import Agenda
 from kros_mcp.simulator.catalogue import (
@@ -20,6 +20,9 @@ from kros_mcp.simulator.catalogue import (
 from kros_mcp.simulator.offers import Offers
 from kros_mcp.simulator.profiles import Kyc, Profile
 from kros_mcp.simulator.records import Charge, Ids, SimEndpoint, SimNumber, first_endpoints
+
+if TYPE_CHECKING:
+    from kros_mcp.simulator.shapes import Shapes
 
 _T = TypeVar("_T")
 LIVING = frozenset({"active", "suspended", "porting", "pending"})
@@ -46,6 +49,7 @@ class SimulatedAccount:
         stock_per_range: How many numbers of each range are for sale, 0 to 100.
         extra_inventory: How many further mobile numbers are for sale, by country.
         sip_password: The SIP password of every number. Defaults to one for each.
+        shapes: What it answers in, other than the profile; None for the profile's own.
         now: Returns the time in Unix seconds.
     """
 
@@ -58,13 +62,15 @@ class SimulatedAccount:
         stock_per_range: int,
         extra_inventory: Mapping[str, int],
         sip_password: str | None,
+        shapes: "Shapes | None",
         now: Callable[[], float],
     ) -> None:
         self.profile = profile
+        self.shapes = shapes
         self.balance_cents = balance_cents
         self.kyc: Kyc = "approved"
         self.now = now
-        self.ids = Ids(seed, prefixed=profile.prefixed_ids)
+        self.ids = Ids(seed, prefixed=profile.prefixed_ids, form_of=None if shapes is None else shapes.id_form)
         self.organization_id = self.ids.uuid()
         self.charges: list[Charge] = []
         self.owned: dict[str, SimNumber] = {}
@@ -104,6 +110,10 @@ class SimulatedAccount:
 
     def _is_shown(self, number: SimNumber) -> bool:
         return self.hidden_until.get(number.id, 0.0) <= self.now()
+
+    def status_word(self, number: SimNumber) -> str:
+        """Return the status of a number as KrosAI words it."""
+        return number.status if self.shapes is None else self.shapes.status(number.status)
 
     def owned_by_e164(self, e164: str) -> SimNumber | None:
         """Return an owned number by its E.164, an active one before a released one; None if there is none."""
@@ -259,6 +269,8 @@ class SimulatedAccount:
         statuses = ["active", "inactive"]
         if self.profile.name == "guide":
             statuses += ["suspended", "porting"]
+        if self.shapes is not None:
+            statuses += self.shapes.further_statuses
         for end, status in zip(range(99, 0, -1), statuses, strict=False):
             self.own(item_of(OWNED_RANGE, f"{OWNED_RANGE.prefix}{end:02d}", ""), status)
         first = next(iter(self.owned.values()))
