@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from kros_mcp import __version__
-from kros_mcp.commands.console import Column, say, show_table
+from kros_mcp.commands.console import Column, say, say_labelled, show_table
 from kros_mcp.commands.findings import Finding, report, verdict
 from kros_mcp.commands.masking import masked
 from kros_mcp.errors import InvalidArgumentError, KrosError
@@ -27,12 +27,7 @@ _ASKED: Final = (
     Column("ms", right=True),
     Column("what came", least=24, leaves=True),
 )
-_COMPARED: Final = (
-    Column("verdict", colours=_COLOURS),
-    Column("topic", least=18),
-    Column("seen", least=24, leaves=True, below="seen: "),
-    Column("assumed", least=24, leaves=True, below="assumed: "),
-)
+_VERDICT_COLUMNS: Final = 12
 
 
 @dataclass(frozen=True)
@@ -118,14 +113,17 @@ def show(made: ContactReport, *, as_json: bool) -> int:
         print(json.dumps(document, indent=2, ensure_ascii=False))
         return made.exit_code
     say(document["title"], "bold")
-    say(f"{document['made_by']}, {document['made_at']}. {' '.join(document['circumstances'])}")
+    for sentence in (f"{document['made_by']}, {document['made_at']}.", *document["circumstances"]):
+        say(sentence)
     print()
     show_table(_ASKED, [_cells(fact) for fact in document["facts"]])
-    if document["findings"]:
-        print()
-        show_table(
-            _COMPARED, [(one["verdict"], one["topic"], one["seen"], one["assumed"]) for one in document["findings"]]
-        )
+    print()
+    for one in document["findings"]:
+        seen = f"{one['topic']}: {one['seen']}"
+        if one["verdict"] == "differs":
+            seen += f" (assumed: {one['assumed']})"
+        style = _COLOURS.get(one["verdict"], "")
+        say_labelled(one["verdict"], seen, columns=_VERDICT_COLUMNS, label_style=style)
     print()
     say("What follows", "bold")
     return report([_masked_finding(one) for one in made.conclusions])

@@ -43,6 +43,7 @@ NETWORK_SECONDS = 10.0
 _SHORTEST_SETTLE_SECONDS = 45.0  # a request that takes its full 30 seconds, and a lease
 _JWT_PARTS = 3
 _LONGEST_VALUE = 200
+_PROBE = ok("Whether KrosAI's answers are as this program expects them, kros-mcp probe tells; it only reads.")
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 _MODES = {
     Confirmation.CONVERSATION: (
@@ -188,7 +189,8 @@ async def _krosai(settings: Settings) -> list[Finding]:
     except KrosError as exc:
         return [failed(exc)]
     answers = [_judged(settings, scope, found[scope]) for scope in ("numbers:read", "endpoints:read")]
-    return list(dict.fromkeys(answers))
+    further = [_PROBE] if any(finding.mark == "ok" for finding in answers) else []
+    return [*dict.fromkeys(answers), *further]
 
 
 async def _ask(found: dict[str, Finding | KrosError], scope: str, read: Callable[[], Awaitable[Any]]) -> None:
@@ -227,7 +229,10 @@ def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Find
             return fail(what, "Check KROS_BASE_URL: it ends in the API's version, as in .../v1.", answer.exit_code)
         case ProtocolError():
             what = f"The answer of {host} to {scope} is not one of KrosAI's ({code})."
-            to_do = "Check that KROS_BASE_URL names the API, with its /v1, and that no login page stands between."
+            to_do = (
+                "Check that KROS_BASE_URL names the API, with its /v1, and that no login page stands between; "
+                "kros-mcp probe tells what came."
+            )
             return fail(what, to_do)
         case _:
             what, to_do = f"KrosAI was asked for {scope}: {answer.message} ({code})", answer.next_step

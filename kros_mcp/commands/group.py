@@ -18,6 +18,7 @@ SUMMARIES = {
     "token": "make, list or revoke tokens of callers of the HTTP service",
     "simulator": "serve a local KrosAI over HTTP",
     "doctor": "check settings, journal, key and reachability, and say what to do",
+    "probe": "say what KrosAI really answers, and what follows; only reads",
     "sip": "show a number's SIP credentials, here and nowhere else",
     "operations": "list what was asked for, and how it ended",
     "export": "write every operation down as CSV for accounting",
@@ -52,6 +53,7 @@ use it in Claude Desktop:
 run it:
   KROS_API_KEY=kros_test_... kros-mcp
   kros-mcp doctor         what is set, what is reachable, what to do next
+  kros-mcp probe          does KrosAI answer as this program expects
 
 \b
 answer for the bill:
@@ -98,10 +100,13 @@ class LazyGroup(click.Group):
 )
 @click.version_option(__version__, message="kros-mcp %(version)s")
 @click.option("--simulator", is_flag=True, help="replace KrosAI by a simulator in memory; needs no key")
+@click.option("--shapes", metavar="FILE", help="with --simulator: answer in the shapes that probe --json wrote")
 @click.pass_context
-def kros_mcp(context: click.Context, *, simulator: bool) -> None:
-    """Refuse `--simulator` where it means nothing, and keep it for the command."""
-    if simulator and context.invoked_subcommand not in {"http", "install"}:
+def kros_mcp(context: click.Context, *, simulator: bool, shapes: str | None) -> None:
+    """Refuse `--simulator` and `--shapes` where they mean nothing, and keep the former for the command."""
+    if shapes is not None:
+        raise click.UsageError("--shapes goes after --simulator with the server alone, or after simulator or probe")
+    if simulator and context.invoked_subcommand not in {"http", "install", "probe"}:
         raise click.UsageError(
             "--simulator goes with the server alone; point a command at `kros-mcp simulator` instead"
         )

@@ -20,7 +20,7 @@ from kros_mcp.krosai.owned import (
     read_owned_in_time,
 )
 from kros_mcp.krosai.paging import Page, Unreadable, gather
-from kros_mcp.krosai.refusals import read_error
+from kros_mcp.krosai.refusals import require_readable
 from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.tally import (
@@ -96,8 +96,8 @@ __all__ = [
     "read_code",
     "read_each",
     "read_each_in_time",
-    "read_error",
     "read_owned_in_time",
+    "require_readable",
     "value_at",
     "was_had",
     "was_never_owned",

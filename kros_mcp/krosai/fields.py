@@ -56,9 +56,10 @@ class Field(Generic[T]):
 
 def value_at(record: Record, name: str) -> object:
     """Return what stands under a name, also one with dots; None if nothing does."""
-    if "." not in name:
-        return record.get(name)
-    value: object = record
+    value: object = record.get(name)
+    if value is not None or "." not in name:
+        return value
+    value = record
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value

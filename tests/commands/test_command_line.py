@@ -17,6 +17,7 @@ COMMANDS = (
     "demo",
     "simulator",
     "doctor",
+    "probe",
     "sip",
     "operations",
     "export",

@@ -32,6 +32,7 @@ def test_where_all_is_well_it_ends_with_zero_and_has_only_read(command: Command,
     assert not lines_of(ran.out, "FAIL")
     assert {seen.method for seen in pointed.requests} == {"GET"}
     assert {seen.path for seen in pointed.requests} == {"/v1/phone-numbers", "/v1/endpoints"}
+    assert "kros-mcp probe" in ran.out
 
 
 def test_no_character_of_the_key_is_shown_beyond_its_public_prefix(command: Command, pointed: Simulator) -> None:
