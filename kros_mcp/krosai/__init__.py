@@ -7,7 +7,7 @@ loads httpx.
 from kros_mcp.krosai.client import KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.envelope import find_list, find_object, find_total, read_code
-from kros_mcp.krosai.exchange import BeforeSending, Reply
+from kros_mcp.krosai.exchange import BeforeSending, Heard, Reply, overheard
 from kros_mcp.krosai.fields import FIELDS, RecordKind, value_at
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
 from kros_mcp.krosai.owned import (
@@ -54,6 +54,7 @@ __all__ = [
     "AuthHeader",
     "BeforeSending",
     "CallEndpoint",
+    "Heard",
     "HourCount",
     "Inventory",
     "InventoryReading",
@@ -90,6 +91,7 @@ __all__ = [
     "is_id",
     "is_pending",
     "open_client",
+    "overheard",
     "quoted",
     "quoted_id",
     "read_all_owned",

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -77,6 +78,28 @@ class Reply:
     headers: Mapping[str, str]
     form: Literal["json", "empty", "other"]
     body: object = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer as it came, with the id that its request bore."""
+
+    request_id: str
+    reply: Reply
+
+
+_listeners: ContextVar[tuple[list[Heard], ...]] = ContextVar("_listeners", default=())
+
+
+@contextmanager
+def overheard() -> Iterator[list[Heard]]:
+    """Collect the answers that come while the block runs, refusals too, with headers and body."""
+    heard: list[Heard] = []
+    token = _listeners.set((*_listeners.get(), heard))
+    try:
+        yield heard
+    finally:
+        _listeners.reset(token)
 
 
 class Flight:
@@ -177,7 +200,10 @@ async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str
     with telemetry.UpstreamRequest(request.method, route, request.url.host, request.url.port) as watched:
         response = await client.send(request, stream=True, follow_redirects=False)
         watched.answered(response.status_code)
-        return await _read_whole(response)
+        reply = await _read_whole(response)
+        for heard in _listeners.get():
+            heard.append(Heard(request.headers.get("x-request-id", ""), reply))
+        return reply
 
 
 async def _read_whole(response: httpx.Response) -> Reply:

@@ -23,7 +23,7 @@ from kros_mcp.errors import (
     OutcomeUnknownError,
     RateLimitError,
 )
-from kros_mcp.krosai import Order, Routing, Written
+from kros_mcp.krosai import Order, Routing, Written, overheard
 
 pytestmark = pytest.mark.anyio
 
@@ -311,3 +311,18 @@ async def test_a_check_that_raises_our_own_error_is_not_taken_for_the_network() 
     async with speaking_to(Script(OWNED)) as client:
         with pytest.raises(httpx.ReadTimeout):
             await client.purchase(ORDER, idempotency_key="a", before_sending=shut)
+
+
+async def test_an_answer_can_be_heard_whole_a_refusal_too() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"error": "no"}, headers={"x-request-id": request.headers["x-request-id"]})
+
+    async with speaking_to(handler) as client:
+        with overheard() as heard, pytest.raises(ApiError):
+            await client.purchase(ORDER, idempotency_key="op_1")
+        with pytest.raises(ApiError):
+            await client.purchase(ORDER, idempotency_key="op_2")
+
+    (one,) = heard
+    assert (one.reply.status, one.reply.body) == (404, {"error": "no"})
+    assert one.reply.headers["x-request-id"] == one.request_id
