@@ -8,6 +8,7 @@
     ├── ConfirmationError          a person's yes is missing, wrong or late
     ├── OperationError             the operation does not exist, is busy, or is past that move
     ├── JournalError               the journal cannot be used, so nothing is spent
+    ├── RecordError                the record of rehearsals cannot be used, so nothing is sent
     ├── InternalError              a fault of this program in the middle of an act
     └── KrosaiError                KrosAI, or the connection to it, failed
         ├── NotSentError           the request certainly never left
@@ -118,6 +119,14 @@ class JournalError(KrosError):
 
     code = "JOURNAL_UNUSABLE"
     next_step = "Tell the operator: run `kros-mcp doctor` where this server runs."
+    exit_code = 3
+
+
+class RecordError(KrosError):
+    """The record of rehearsals cannot be used, so nothing is sent."""
+
+    code = "RECORD_UNUSABLE"
+    next_step = "Name another file with --record, and look in KrosAI's dashboard for what is owned."
     exit_code = 3
 
 

@@ -90,6 +90,17 @@ def test_the_simulator_imports_nothing_of_ours() -> None:
             assert {room(imported) for imported in imports_of(path)} <= {"kros_mcp.simulator", "kros_mcp"}
 
 
+def test_nothing_but_its_own_command_imports_what_a_rehearsal_sends_with() -> None:
+    """No tool may reach a sender that asks neither the journal nor a channel for a person's yes."""
+    known = modules()
+    rehearsal = {name for name in known if name.startswith("kros_mcp.commands.rehears")}
+    record = "kros_mcp.commands.rehearsal_record"
+    for name, path in known.items():
+        found = {each for each in imports_of(path) if each in rehearsal}
+        assert name in rehearsal or found <= ({record} if name == "kros_mcp.commands.doctor" else set()), name
+    assert "kros_mcp.commands.rehearse" in rehearsal
+
+
 def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
     program = (
         "import sys; import kros_mcp.cli; from kros_mcp.server import build_server; "

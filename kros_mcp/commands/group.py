@@ -19,6 +19,7 @@ SUMMARIES = {
     "simulator": "serve a local KrosAI over HTTP",
     "doctor": "check settings, journal, key and reachability, and say what to do",
     "probe": "say what KrosAI really answers, and what follows; only reads",
+    "rehearse": "buy a number with a test key, try everything on it, and release it",
     "sip": "show a number's SIP credentials, here and nowhere else",
     "operations": "list what was asked for, and how it ended",
     "export": "write every operation down as CSV for accounting",
@@ -106,7 +107,7 @@ def kros_mcp(context: click.Context, *, simulator: bool, shapes: str | None) -> 
     """Refuse `--simulator` and `--shapes` where they mean nothing, and keep the former for the command."""
     if shapes is not None:
         raise click.UsageError("--shapes goes after --simulator with the server alone, or after simulator or probe")
-    if simulator and context.invoked_subcommand not in {"http", "install", "probe"}:
+    if simulator and context.invoked_subcommand not in {"http", "install", "probe", "rehearse"}:
         raise click.UsageError(
             "--simulator goes with the server alone; point a command at `kros-mcp simulator` instead"
         )

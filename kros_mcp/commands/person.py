@@ -77,8 +77,15 @@ def show_detail(label: str, *texts: str | Text) -> None:
         say_labelled("" if at else f"  {label}", text, columns=_LABEL_COLUMNS)
 
 
-def typed(word: str) -> bool:
+def typed(
+    word: str, *, otherwise: str = "leave it open", instead: str = "Run it at a terminal, or add --yes and --reason."
+) -> bool:
     """Ask the person to type a word, and return whether they did; Ctrl-D and Ctrl-C are a no.
+
+    Args:
+        word: What they are to type.
+        otherwise: What anything else does.
+        instead: What to do where there is no terminal.
 
     Raises:
         KrosError: There is no terminal to type at.
@@ -87,10 +94,10 @@ def typed(word: str) -> bool:
         raise KrosError(
             f"There is no terminal to type the word {word!r} at.",
             code="NO_TERMINAL",
-            next_step="Run it at a terminal, or add --yes and --reason.",
+            next_step=instead,
         )
     try:
-        answer = input(f"Type the word {word} to go on, anything else to leave it open: ")
+        answer = input(f"Type the word {word} to go on, anything else to {otherwise}: ")
     except (EOFError, KeyboardInterrupt):
         print()
         return False

@@ -18,6 +18,7 @@ COMMANDS = (
     "simulator",
     "doctor",
     "probe",
+    "rehearse",
     "sip",
     "operations",
     "export",
