@@ -18,6 +18,7 @@ from kros_mcp import __version__
 from kros_mcp.commands.console import say, working
 from kros_mcp.commands.findings import Finding, fail, failed, ok, report, warn
 from kros_mcp.commands.journal_check import check_journal
+from kros_mcp.commands.rehearsal_record import default_record_path, left_by_earlier_runs
 from kros_mcp.commands.requests_sent import keep_count
 from kros_mcp.errors import (
     AuthenticationError,
@@ -28,6 +29,7 @@ from kros_mcp.errors import (
     PathError,
     PermissionDeniedError,
     ProtocolError,
+    RecordError,
     SettingsError,
     TooSlowError,
 )
@@ -78,6 +80,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         *_settings(settings),
         *_callers(settings),
         *await check_journal(settings),
+        *_rehearsals(settings),
         *await _check_krosai(settings),
         _confirmation(settings),
         *_caps(settings),
@@ -101,7 +104,7 @@ def check_key(settings: Settings) -> Finding:
     except SettingsError as exc:
         return failed(exc)
     if key.startswith("kros_test_"):
-        return ok("KROS_API_KEY is a test key (kros_test_...).")
+        return ok("KROS_API_KEY is a test key (kros_test_...); kros-mcp rehearse tries everything with it.")
     if key.startswith("kros_live_"):
         return ok("KROS_API_KEY is a live key (kros_live_...): purchases cost real money.")
     if key.count(".") == _JWT_PARTS - 1:
@@ -110,6 +113,20 @@ def check_key(settings: Settings) -> Finding:
         "KROS_API_KEY is of no known kind (kros_live_..., kros_test_... or a JWT), and treated as live.",
         "Make sure that it was copied whole.",
     )
+
+
+def _rehearsals(settings: Settings) -> list[Finding]:
+    """Return what rehearsals of this account have left owned, by the record that they usually write."""
+    if settings.api_key is None or settings.environment != "test":
+        return []
+    path = default_record_path()
+    try:
+        left = left_by_earlier_runs(settings, path)
+    except RecordError as exc:
+        return [warn(exc.message, exc.next_step)]
+    numbers = ", ".join(number.e164 for number in left)
+    what = f"By {path} a rehearsal has ordered {numbers}, and not released it for certain."
+    return [warn(what, "Run kros-mcp rehearse: it looks first, and offers to release it.")] if left else []
 
 
 def _callers(settings: Settings) -> list[Finding]:

@@ -11,10 +11,12 @@ import pytest
 from commands_doubles import E164, NARROW_KEY, Command, an_operation, put, settled
 
 from kros_mcp.commands import doctor, findings
+from kros_mcp.commands.rehearsal_record import Unsettled, open_record
 from kros_mcp.journals.sqlite_file import APPLICATION_ID, network_file_system
 from kros_mcp.operations import moves
 from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.model import Action, Operation, Quote, Settlement, State
+from kros_mcp.settings import load_settings
 from kros_mcp.simulator import Simulator
 
 DAY = 86_400.0
@@ -42,6 +44,21 @@ def test_no_character_of_the_key_is_shown_beyond_its_public_prefix(command: Comm
     secret = pointed.api_key.removeprefix("kros_test_")
     assert secret[:4] not in ran.out + ran.err
     assert secret[-4:] not in ran.out + ran.err
+
+
+@pytest.mark.usefixtures("pointed")
+def test_what_a_rehearsal_has_left_is_named(command: Command, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setattr("kros_mcp.commands.doctor.default_record_path", lambda: tmp_path / "rehearsals.jsonl")
+    settings = load_settings()
+    with open_record(tmp_path / "rehearsals.jsonl") as record:
+        record.begin(settings, 1.0)
+        record.ordering(Unsettled(record.run, E164, {}), 2.0, "key", 500)
+
+    (line,) = lines_of(command("doctor").out, "warn")
+
+    assert E164 in line
+    environment.setenv("KROS_API_KEY", "kros_test_another")
+    assert E164 not in command("doctor").out
 
 
 @pytest.mark.usefixtures("pointed")
