@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from kros_mcp.errors import JournalError
 from kros_mcp.journals import generation
 from kros_mcp.journals.clock import GivenTime, Machine, SharedTime
+from kros_mcp.journals.kept_numbers import KeptTables
 from kros_mcp.journals.postgres_schema import LOCK, SCHEMA, prepare, read_secret
 from kros_mcp.journals.rows import Rows, Work
 from kros_mcp.journals.sql import StoredJournal
@@ -84,6 +85,7 @@ class PostgresJournal(StoredJournal):
     _meta = f"{SCHEMA}.meta"
     _progress = f"{SCHEMA}.progress"
     _requests = f"{SCHEMA}.request_counts"
+    _kept = KeptTables(f"{SCHEMA}.owned_numbers", f"{SCHEMA}.owned_lists", f"{SCHEMA}.operations")
     _for_update = " FOR UPDATE"
 
     def __init__(self, pool: AsyncConnectionPool[Any], secret: bytes, keeper: SharedTime | GivenTime) -> None:

@@ -75,7 +75,22 @@ CREATE TABLE kros_mcp.request_counts (
     PRIMARY KEY (hour, key, kind, purpose)
 )
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, f"{_EVENTS_AND_LOOKS};{_PROGRESS}", _REQUEST_COUNTS)
+_KEPT_NUMBERS = """
+CREATE TABLE kros_mcp.owned_lists (
+    account TEXT PRIMARY KEY, listed_at DOUBLE PRECISION, complete INTEGER NOT NULL DEFAULT 0,
+    unreadable TEXT NOT NULL DEFAULT '[]', acted_at DOUBLE PRECISION NOT NULL DEFAULT 0,
+    refreshed_at DOUBLE PRECISION NOT NULL DEFAULT 0,
+    reader TEXT NOT NULL DEFAULT '', reader_until DOUBLE PRECISION NOT NULL DEFAULT 0
+);
+CREATE TABLE kros_mcp.owned_numbers (
+    account TEXT NOT NULL, number_id TEXT NOT NULL, e164 TEXT NOT NULL, country TEXT, type TEXT, status TEXT,
+    endpoint_id TEXT, allow_inbound INTEGER, allow_outbound INTEGER, setup_cents BIGINT, monthly_cents BIGINT,
+    created_at TEXT, updated_at TEXT, currency TEXT, place INTEGER, priced_at DOUBLE PRECISION,
+    dropped_at DOUBLE PRECISION NOT NULL, PRIMARY KEY (account, number_id)
+);
+CREATE INDEX owned_by_number ON kros_mcp.owned_numbers (account, e164)
+"""
+MIGRATIONS: tuple[str, ...] = (_BEGINNING, f"{_EVENTS_AND_LOOKS};{_PROGRESS}", _REQUEST_COUNTS, _KEPT_NUMBERS)
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 
 

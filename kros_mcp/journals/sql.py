@@ -16,6 +16,7 @@ from kros_mcp.errors import OperationError
 from kros_mcp.journals import completeness, generation, request_counts
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import condition
+from kros_mcp.journals.kept_numbers import KeptTables
 from kros_mcp.journals.rows import (
     COLUMNS,
     EVENT_COLUMNS,
@@ -31,6 +32,7 @@ from kros_mcp.krosai import Asked, Window
 from kros_mcp.operations import adoption, audit_log, events, moves, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, OpenCounts, busy, missing
+from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.settings import Environment
@@ -57,6 +59,7 @@ class StoredJournal(ABC):
     _meta = "meta"
     _progress = "progress"
     _requests = "request_counts"
+    _kept = KeptTables("owned_numbers", "owned_lists", "operations")
     _for_update = ""
     """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
 
@@ -255,6 +258,32 @@ class StoredJournal(ABC):
 
         await self._transact(supersede)
 
+    async def kept(self, account: str) -> Kept:
+        """Read what is kept of an account's numbers."""
+        return await self._look(lambda: self._kept.read(account))
+
+    async def keep(self, account: str, sights: Sequence[Sight], listing: Listing | None = None) -> None:
+        """Write down what was seen of an account's numbers, as far as nothing newer is known."""
+        await self._transact(lambda: self._kept.add(account, sights, listing))
+
+    async def number_changed(self, account: str, e164: str) -> None:
+        """Drop what is kept of a number that was changed without an operation."""
+
+        def work() -> Work[None]:
+            now = yield from self._time()
+            yield from self._kept.drop(account, e164, now, price=True)
+
+        await self._transact(work)
+
+    async def take_turn(self, account: str, reader: str, *, seconds: float, refresh: bool = False) -> bool:
+        """Take the turn to read an account's prices for all processes; false if it is another's."""
+
+        def work() -> Work[bool]:
+            now = yield from self._time()
+            return (yield from self._kept.take_turn(account, reader, now, seconds, refresh=refresh))
+
+        return await self._transact(work)
+
     async def accounts(self) -> dict[str, int]:
         """Count the operations of each account, whoever it is."""
 
@@ -286,6 +315,8 @@ class StoredJournal(ABC):
             if not count:
                 raise adoption.nothing_to_adopt()
             yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
+            for each in (former, account):  # what they own is read again, under the name that stays
+                yield from self._kept.forget(each)
             return count
 
         return await self._transact_long(work)
@@ -341,6 +372,7 @@ class StoredJournal(ABC):
             for operation in found:
                 yield from self._stored(operation, restoration.ended(operation, now), now, by)
             yield from completeness.begin_anew(self._progress, self._meta, since)
+            yield from self._kept.forget()
             return len(found)
 
         return await self._transact_long(work)
@@ -565,6 +597,7 @@ class StoredJournal(ABC):
         for event in events.between(before, after, now, by):
             yield from self._tell_of(before, event)
             yield happened(after, event)
+        yield from self._kept.after(before, after, now)
         return after
 
     def _tell_of(self, before: Operation, event: Event) -> Work[None]:

@@ -86,15 +86,30 @@ CREATE TABLE request_counts (
     PRIMARY KEY (hour, key, kind, purpose)
 ) STRICT
 """
-HAS_PROGRESS = 3
-"""The first version that writes down how far it has come."""
+_KEPT_NUMBERS = """
+CREATE TABLE owned_lists (
+    account TEXT PRIMARY KEY, listed_at REAL, complete INTEGER NOT NULL DEFAULT 0,
+    unreadable TEXT NOT NULL DEFAULT '[]', acted_at REAL NOT NULL DEFAULT 0, refreshed_at REAL NOT NULL DEFAULT 0,
+    reader TEXT NOT NULL DEFAULT '', reader_until REAL NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE owned_numbers (
+    account TEXT NOT NULL, number_id TEXT NOT NULL, e164 TEXT NOT NULL, country TEXT, type TEXT, status TEXT,
+    endpoint_id TEXT, allow_inbound INTEGER, allow_outbound INTEGER, setup_cents INTEGER, monthly_cents INTEGER,
+    created_at TEXT, updated_at TEXT, currency TEXT, place INTEGER, priced_at REAL, dropped_at REAL NOT NULL,
+    PRIMARY KEY (account, number_id)
+) STRICT;
+CREATE INDEX owned_by_number ON owned_numbers (account, e164)
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     _LIMITS_AND_QUICKER_BOOKS,
     f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
     _REQUEST_COUNTS,
+    _KEPT_NUMBERS,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
+HAS_PROGRESS = 3
+"""The first version that writes down how far it has come."""
 
 
 def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
@@ -298,6 +313,7 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
     if version > len(MIGRATIONS):
         raise journal_errors.newer()
     needed = {"operations", "meta"} | ({"operation_events", "progress"} if version >= HAS_PROGRESS else set())
+    needed |= {"owned_lists", "owned_numbers"} if version == len(MIGRATIONS) else set()
     if version == 0 or not needed <= tables:
         raise journal_errors.damaged()
 

@@ -16,10 +16,10 @@ from kros_mcp.krosai.owned import (
     find_owned,
     read_all_owned,
     read_each,
-    read_each_in_time,
     read_owned_in_time,
+    read_owned_once,
 )
-from kros_mcp.krosai.paging import Page, Unreadable, gather
+from kros_mcp.krosai.paging import EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
 from kros_mcp.krosai.refusals import require_readable
 from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.sip_credentials import SipCredentials
@@ -54,6 +54,8 @@ __all__ = [
     "AuthHeader",
     "BeforeSending",
     "CallEndpoint",
+    "EndpointList",
+    "Gathered",
     "Heard",
     "HourCount",
     "Inventory",
@@ -97,8 +99,9 @@ __all__ = [
     "read_all_owned",
     "read_code",
     "read_each",
-    "read_each_in_time",
+    "read_endpoints",
     "read_owned_in_time",
+    "read_owned_once",
     "require_readable",
     "value_at",
     "was_had",

@@ -33,6 +33,7 @@ from kros_mcp.krosai.exchange import (
     judge_reading,
     reading_errors,
 )
+from kros_mcp.krosai.pace import Pace
 from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
 from kros_mcp.krosai.refusals import judge_answer, require_readable
 from kros_mcp.krosai.retry import retry_read, seconds_left
@@ -61,14 +62,15 @@ _NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_A
 class KrosClient:
     """A client of KrosAI, over the connections that it is given.
 
-    `reach` tells whether KrosAI answers, `tally` how many requests it was sent, `last_owned` which numbers the last
-    whole reading of the list showed.
+    `reach` tells whether KrosAI answers, `tally` how many requests it was sent, `pace` how fast it may be asked in the
+    background, `last_owned` which numbers the last whole reading of the list showed.
     """
 
     def __init__(self, connections: Connections, requests_per_day: int | None = None) -> None:
         self._connections = connections
         self.reach = Reach()
         self.tally = Tally(requests_per_day)
+        self.pace = Pace()
         self.last_owned = LastReading()
         self._serves_single_endpoints = True
 
@@ -233,6 +235,7 @@ class KrosClient:
                 failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
             raise failure
+        self.pace.heard(reply)
         return reply
 
     async def _write(
@@ -268,6 +271,7 @@ class KrosClient:
                 failure = flight.judge(exc)
         if reply is None:
             raise failure or flight.judge(None)
+        self.pace.heard(reply)
         return judge_answer(reply, method)
 
 

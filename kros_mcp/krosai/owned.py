@@ -100,36 +100,36 @@ async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> Own
     return await _read_unchanged(client, pages, _MOST_READINGS)
 
 
-async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedList:
-    """Read owned numbers until the end of the list, the end of the time, or a failure.
+async def read_owned_once(client: KrosClient) -> OwnedList:
+    """Read the list once; so `complete` means only that its end was reached."""
+    reading = _Reading()
+    await reading.read(client, _MOST_PAGES)
+    if reading.ended:
+        client.last_owned.keep(reading.ids)
+    return reading.as_list()
 
-    The list is read once, so `complete` means only that its end was reached.
-    """
+
+async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedList:
+    """Read the list once, until its end, the end of the time, or a failure; `complete` as in `read_owned_once`."""
     reading = _Reading()
     with anyio.move_on_after(seconds), suppress(KrosError):
         await reading.read(client, _MOST_PAGES)
-    return OwnedList(tuple(reading.numbers.values()), reading.ended, tuple(reading.unreadable))
+    return reading.as_list()
 
 
-async def read_each(client: KrosClient, number_ids: Iterable[str]) -> dict[str, PhoneNumber | None]:
-    """Read numbers one by one, five at a time, with the details that a list leaves out; None for one that is gone."""
-    found: dict[str, PhoneNumber | None] = {}
-    await _read_each(client, number_ids, found)
-    return found
-
-
-async def read_each_in_time(
-    client: KrosClient, number_ids: Iterable[str], *, seconds: float
+async def read_each(
+    client: KrosClient,
+    number_ids: Iterable[str],
+    take: Callable[[str, PhoneNumber | None], None] = lambda _, __: None,
 ) -> dict[str, PhoneNumber | None]:
-    """Read numbers as `read_each` does, until the time is over or a read fails; the others are left out."""
+    """Read numbers one by one, five at a time, with the details that a list leaves out; None for one that is gone.
+
+    Args:
+        client: KrosAI.
+        number_ids: Their ids.
+        take: Gets each as it is read, also where this is cancelled or fails in the end; it must not raise.
+    """
     found: dict[str, PhoneNumber | None] = {}
-    with anyio.move_on_after(seconds), suppress(KrosError):
-        await _read_each(client, number_ids, found)
-    return found
-
-
-async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[str, PhoneNumber | None]) -> None:
-    """Read numbers into `found`, so that what was read is kept if this is cancelled or fails."""
     failures: list[KrosError] = []
     limiter = anyio.CapacityLimiter(_AT_ONCE)
 
@@ -137,6 +137,7 @@ async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[
         async with limiter:
             try:
                 found[number_id] = (await find_owned(client, number_id=number_id)).number
+                take(number_id, found[number_id])
             except KrosError as exc:  # raised below, outside the task group, which would wrap it
                 failures.append(exc)
                 tasks.cancel_scope.cancel()
@@ -146,6 +147,7 @@ async def _read_each(client: KrosClient, number_ids: Iterable[str], found: dict[
             tasks.start_soon(read, number_id)
     if failures:
         raise failures[0]
+    return found
 
 
 async def _read_unchanged(
@@ -184,6 +186,10 @@ class _Reading:
     def ids(self) -> frozenset[str]:
         """The ids of the records that were seen, and the names of the unreadable ones."""
         return frozenset(number_id for number_id, _ in self.numbers) | self.unreadable.keys()
+
+    def as_list(self) -> OwnedList:
+        """Return what was seen, as complete as one reading can tell."""
+        return OwnedList(tuple(self.numbers.values()), self.ended, tuple(self.unreadable))
 
     def missed_none(self, before: frozenset[str] | None) -> bool:
         """Whether no record can have moved from a page not yet read to one already read, and so been missed.

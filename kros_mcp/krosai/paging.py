@@ -4,7 +4,8 @@ KrosAI may ignore `limit`, `offset` and filters, and a list may change while it 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Generic, Protocol, TypeVar
@@ -220,6 +221,41 @@ class ListEndpoints(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointList:
+    """Endpoints as the list shows them, by id.
+
+    Args:
+        found: Those that were seen.
+        whole: Whether these are all; if not, one that is not there may exist.
+    """
+
+    found: Mapping[str, CallEndpoint]
+    whole: bool
+
+
+async def read_endpoints(read: ListEndpoints, wanted: AbstractSet[str] = frozenset()) -> EndpointList:
+    """Read the list of endpoints to its end, or until all that are wanted were seen."""
+    found: dict[str, CallEndpoint] = {}
+    offset, readable = 0, True
+    for _ in range(_MOST_ENDPOINT_PAGES):
+        try:
+            page = await read(limit=LARGEST_PAGE, offset=offset)
+        except NotFoundError as exc:
+            raise ProtocolError("KrosAI shows no list of endpoints.") from exc
+        new = {endpoint.id: endpoint for endpoint in page.items if endpoint.id not in found}
+        found |= new
+        readable = readable and not page.unreadable
+        offset += page.received
+        # The reference documents no paging for endpoints: a list longer than asked for is the whole of it.
+        whole = page.received > LARGEST_PAGE or (page.total is not None and offset >= page.total)
+        if whole or not page.received or (not new and page.received < LARGEST_PAGE):
+            return EndpointList(found, whole=readable)
+        if not new or (wanted and wanted <= found.keys()):
+            break
+    return EndpointList(found, whole=False)
+
+
 async def find_endpoint(read: ListEndpoints, endpoint_id: str) -> CallEndpoint:
     """Find an endpoint in the list, for a KrosAI that has no path for a single one (docs/krosai.md, section 6).
 
@@ -227,24 +263,11 @@ async def find_endpoint(read: ListEndpoints, endpoint_id: str) -> CallEndpoint:
         NotFoundError: The whole list was read, and does not hold it.
         ProtocolError: The list could not be read to its end.
     """
-    seen: set[str] = set()
-    offset = 0
-    for _ in range(_MOST_ENDPOINT_PAGES):
-        try:
-            page = await read(limit=LARGEST_PAGE, offset=offset)
-        except NotFoundError as exc:
-            raise ProtocolError("KrosAI shows no list of endpoints.") from exc
-        new = {endpoint.id: endpoint for endpoint in page.items if endpoint.id not in seen}
-        if endpoint_id in new:
-            return new[endpoint_id]
-        seen |= new.keys()
-        offset += page.received
-        # The reference documents no paging for endpoints: a list longer than asked for is the whole of it.
-        whole = page.received > LARGEST_PAGE or (page.total is not None and offset >= page.total)
-        if whole or not page.received or (not new and page.received < LARGEST_PAGE):
-            raise NotFoundError("KrosAI knows no such endpoint in this account.", status=HTTPStatus.NOT_FOUND)
-        if not new:
-            break
+    endpoints = await read_endpoints(read, {endpoint_id})
+    if endpoint_id in endpoints.found:
+        return endpoints.found[endpoint_id]
+    if endpoints.whole:
+        raise NotFoundError("KrosAI knows no such endpoint in this account.", status=HTTPStatus.NOT_FOUND)
     raise ProtocolError("KrosAI's list of endpoints was not read to its end, and what was read lacks this one.")
 
 

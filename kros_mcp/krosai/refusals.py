@@ -163,7 +163,7 @@ def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiErro
         return None
     refusal = REFUSALS[code] if code is not None else _undocumented(status, read_code(body))
     sentence, next_step, wait = refusal.sentence, refusal.next_step, None
-    if issubclass(refusal.error, RateLimitError | ServerError) and (wait := _retry_after(headers, body)):
+    if issubclass(refusal.error, RateLimitError | ServerError) and (wait := retry_after(headers, body)):
         alone = f"wants to be left alone for {spoken_duration(wait)}"
         sentence, next_step = f"{sentence} It {alone}.", f"KrosAI {alone}; try again after that."
     # A code that is not documented could be any text, so the code of our own class is used instead.
@@ -192,9 +192,9 @@ def _undocumented(status: int, code: str | None) -> Refusal:
     return Refusal(ApiError, f"KrosAI answered with an error of no known kind (HTTP status {status}).")
 
 
-def _retry_after(headers: Mapping[str, str], body: object) -> float | None:
+def retry_after(headers: Mapping[str, str], body: object) -> float | None:
     """Return how many seconds KrosAI asks to wait, by the header or else by the body."""
-    now = _moment(headers.get("date"))
+    now = moment(headers.get("date"))
     stated = (_seconds(value, now) for value in (headers.get("retry-after"), read_retry_after(body)))
     return next((min(seconds, _LONGEST_WAIT_SECONDS) for seconds in stated if seconds is not None), None)
 
@@ -208,12 +208,12 @@ def _seconds(value: float | str | None, now: float | None) -> float | None:
     except OverflowError:
         return None
     except ValueError:
-        until = _moment(str(value))
+        until = moment(str(value))
         return None if until is None else max(0.0, until - (time.time() if now is None else now))
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _moment(date: str | None) -> float | None:
+def moment(date: str | None) -> float | None:
     """Return an HTTP date as Unix seconds; None for anything else."""
     try:
         return None if date is None else parsedate_to_datetime(date).timestamp()

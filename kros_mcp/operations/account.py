@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from kros_mcp.krosai import Inventory, InventoryReading, KrosClient, Sighting, open_client
 from kros_mcp.operations.change_feed import ChangeFeed
+from kros_mcp.operations.dangling import EndpointStates
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.journal import Identity, Journal, Move
+from kros_mcp.operations.kept import KeptNumbers
 from kros_mcp.operations.model import Action, Limits, Operation, State
 from kros_mcp.operations.policy import Right, right_to
 from kros_mcp.settings import Settings
@@ -50,6 +52,8 @@ class Account:
     own_scopes: Callable[[str], frozenset[str] | None] | None = None
     """The scopes of each principal of the tokens file, none for those it does not name; None while it is unreadable."""
     changes: ChangeFeed = field(default_factory=ChangeFeed)
+    kept: KeptNumbers = field(default_factory=KeptNumbers)
+    endpoints: EndpointStates = field(default_factory=EndpointStates)
 
     def identity(self, principal: str, action: Action) -> Identity:
         """Return who does what in this account."""
@@ -69,6 +73,7 @@ class Account:
 
         operation = await self.journal.change(operation_id, noted, by=by)
         if before and before[-1] is not operation.state:
+            self.kept.acts += 1
             self.changes.of(operation)
         return operation
 

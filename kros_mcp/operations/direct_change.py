@@ -1,8 +1,9 @@
 """Change the settings of a number that is not protected; costs nothing and can be undone, so no yes is asked for."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
-from kros_mcp.errors import InvalidArgumentError, OutcomeUnknownError, TooSlowError
+from kros_mcp.errors import InvalidArgumentError, JournalError, OutcomeUnknownError, TooSlowError
 from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
@@ -66,7 +67,10 @@ async def configure(
                 next_step="Call get_phone_number later to see its settings.",
             ) from exc
         finally:
+            account.kept.acts += 1
             account.changes.of_numbers()
+            with suppress(JournalError):  # what is kept is shown for a minute more; the change is made
+                await account.journal.number_changed(account.id, number.e164)
         return DirectChange(
             before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred
         )

@@ -12,6 +12,7 @@ from typing import Protocol
 from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import Asked, Window
 from kros_mcp.operations.events import SERVER, By, Event
+from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.operations.status import WaitsFor
@@ -174,6 +175,37 @@ class Journal(Protocol):
 
     async def routing_changed(self, account: str, e164: str, names: tuple[str, ...], *, by: By = SERVER) -> None:
         """Drop settings that a purchase still wanted to set: somebody has chosen them anew."""
+        ...
+
+    async def kept(self, account: str) -> Kept:
+        """Read what is kept of an account's numbers."""
+        ...
+
+    async def keep(self, account: str, sights: Sequence[Sight], listing: Listing | None = None) -> None:
+        """Write down what was seen of an account's numbers, as far as nothing newer is known.
+
+        An act that is settled drops what is kept of its number, in the same transaction.
+
+        Args:
+            account: The account.
+            sights: Records as KrosAI showed them.
+            listing: A whole reading of the list.
+        """
+        ...
+
+    async def number_changed(self, account: str, e164: str) -> None:
+        """Drop what is kept of a number that was changed without an operation."""
+        ...
+
+    async def take_turn(self, account: str, reader: str, *, seconds: float, refresh: bool = False) -> bool:
+        """Take the turn to read an account's prices for all processes; false if it is another's.
+
+        Args:
+            account: The account.
+            reader: Names the process; who has the turn may take it again.
+            seconds: How long nobody else is to read.
+            refresh: Whether it is for a price that is good still, so that the next one is read later.
+        """
         ...
 
     async def accounts(self) -> dict[str, int]:

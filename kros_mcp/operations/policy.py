@@ -13,6 +13,7 @@ from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
 from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings
+from kros_mcp.times import spoken_duration
 
 DAY_SECONDS = 86_400.0
 """Over how long the daily budget counts; texts and settings say "24 hours"."""
@@ -56,6 +57,12 @@ class RunRate:
     read_at: float
     buyers: Mapping[str, str] = field(default_factory=dict)
     currencies: frozenset[str] = frozenset()
+    unread: tuple[str, ...] = ()
+    """The numbers whose price nobody has read yet, or not lately; they are without a price above."""
+    readable_in_seconds: float = 0.0
+    """How long reading those in the background takes."""
+    prices_as_of: float | None = None
+    """When the oldest of the prices was read, on the journal's clock; None where there are none."""
 
     @property
     def monthly_cents(self) -> int:
@@ -75,7 +82,8 @@ class RunRate:
     def of(self, principal: str) -> "RunRate":
         """The part of it that one principal has bought."""
         mine = tuple((e164, cents) for e164, cents in self.prices if self.buyers.get(e164) == principal)
-        return replace(self, prices=mine)
+        unread = tuple(e164 for e164 in self.unread if self.buyers.get(e164) == principal)
+        return replace(self, prices=mine, unread=unread)
 
 
 @dataclass(frozen=True)
@@ -312,14 +320,15 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
         return
     others = others_committed(bound.committed, operation.e164, run_rate)
     monthly = operation.quote.monthly_cents
-    currencies = {operation.quote.currency, *(run_rate.currencies if run_rate else ())} - {""}
-    known = run_rate is not None and run_rate.complete and not run_rate.unpriced and len(currencies) <= 1
-    if run_rate is None or not known or monthly is None or None in others.values():
-        raise RefusedError(
-            f"A cap on monthly cost is in force ({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}), and the monthly "
-            "price of this number or of one already owned is not known; nothing was charged.",
-            code="COMMITMENT_UNKNOWN",
-        )
+    if run_rate is None or monthly is None:
+        raise _commitment_unknown(bound, "KrosAI does not state the monthly price of this number")
+    if reason := _not_known(run_rate, operation, others):
+        raise _commitment_unknown(bound, reason)
+    if run_rate.unread:
+        raise _prices_being_read(bound, run_rate)
+    if run_rate.unpriced:
+        count = f"{run_rate.unpriced} owned number{'' if run_rate.unpriced == 1 else 's'}"
+        raise _commitment_unknown(bound, f"KrosAI does not state the monthly price of {count}")
     total = run_rate.monthly_cents + sum(cents or 0 for cents in others.values()) + monthly
     if total > cap:
         raise RefusedError(
@@ -328,6 +337,37 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
             f"({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}); nothing was charged.",
             code=bound.code("MONTHLY_COMMITMENT"),
         )
+
+
+def _not_known(run_rate: RunRate, operation: Operation, others: Mapping[str, int | None]) -> str:
+    """Return what is not known of the monthly cost, and that reading more prices would not mend; empty if nothing."""
+    if not run_rate.complete:
+        return "KrosAI's list of owned numbers could not be read whole"
+    if None in others.values():
+        return "the monthly price of a number that was just bought is not stated"
+    if len({operation.quote.currency, *run_rate.currencies} - {""}) > 1:
+        return "prices are stated in several currencies, which cannot be added"
+    return ""
+
+
+def _prices_being_read(bound: _Bound, run_rate: RunRate) -> RefusedError:
+    count, unread = len(run_rate.prices), len(run_rate.unread)
+    when = spoken_duration(run_rate.readable_in_seconds)
+    error = _commitment_unknown(
+        bound,
+        f"the prices of {count - unread} of {count} owned numbers are known; the others are being read and will be in "
+        f"about {when}",
+    )
+    error.next_step = f"Call again with the same arguments in about {when}; tell the person that it takes so long."
+    return error
+
+
+def _commitment_unknown(bound: _Bound, reason: str) -> RefusedError:
+    return RefusedError(
+        f"A cap on monthly cost is in force ({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}), and {reason}; nothing was "
+        "charged.",
+        code="COMMITMENT_UNKNOWN",
+    )
 
 
 def _show(settings: Settings, cents: int) -> str:

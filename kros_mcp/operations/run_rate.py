@@ -1,39 +1,114 @@
-"""What all owned numbers cost a month, read from KrosAI.
+"""What all owned numbers cost a month: the list as KrosAI shows it, with prices that it states or that are kept.
 
-The policy reads afresh and to the end, at a proposal and again at a claim. Whoever only shows it shares one reading
-with all who ask within seconds.
+The policy reads the list afresh and to the end, at a proposal and again at a claim. Whoever only shows it may get the
+list of the last minute, and shares one reading with all who ask within seconds.
 """
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import anyio
 
-from kros_mcp.krosai import OwnedList, PhoneNumber, read_all_owned, read_each, read_each_in_time, read_owned_in_time
+from kros_mcp.errors import KrosError, RateLimitError
+from kros_mcp.krosai import PhoneNumber, read_all_owned, read_each, read_owned_in_time
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.kept import Kept, KeptPrice, Listing, price_of, with_price
 from kros_mcp.operations.policy import Books, RunRate, others_committed
 
+MOST_READ_ALONE: Final = 5
+"""How many numbers one call reads by themselves, at most; the background reads the rest."""
 _FOR_KROSAI: Final = 0.9
 """The part of a caller's time that KrosAI has; the rest is the journal's."""
 _INCOMPLETE_AGES: Final = 5.0
 """How many times sooner than a complete reading an incomplete one is done again."""
-_Details = Mapping[str, PhoneNumber | None]
 
 
-async def read_run_rate(account: Account) -> RunRate:
-    """Read the monthly prices of all owned numbers that have not ended, and who bought them.
+@dataclass
+class Priced:
+    """Listed numbers with the prices that are known of them.
 
-    Lists may leave the price out; such a number is read by itself.
+    Args:
+        listed: The numbers as the list shows them, those that have not ended.
+        listed_at: When that list was read, on the journal's clock.
+        kept: What was known before.
+        now: The journal's time.
+    """
+
+    listed: Sequence[PhoneNumber]
+    listed_at: float
+    kept: Kept
+    now: float
+    _alone: dict[tuple[str, str], PhoneNumber] = field(default_factory=dict)
+    """What was read by itself, by id and E.164."""
+    _tried: set[str] = field(default_factory=set)
+
+    def price(self, number: PhoneNumber) -> KeptPrice:
+        """Tell what one of them costs; of one that is listed, and by itself not found or another, it is not known."""
+        if number.id in self._tried:
+            read = self._alone.get((number.id, number.e164))
+            stated = KeptPrice() if read is None else KeptPrice(read.monthly_cents, currency=read.currency)
+            return replace(stated, at=self.now, read=True)
+        return price_of(number, self.kept.numbers.get(number.id), listed_at=self.listed_at, now=self.now)
+
+    def shown(self, number: PhoneNumber) -> PhoneNumber:
+        """Return one of them with the price that is known of it."""
+        kept, alone = self.kept.numbers.get(number.id), self._alone.get((number.id, number.e164))
+        source = alone or (kept.number if kept is not None else None)
+        return with_price(number, source.setup_cents if source is not None else None, self.price(number))
+
+    def unread(self) -> list[PhoneNumber]:
+        """Return those whose price nobody has read lately, the oldest first."""
+        return self._oldest_first(lambda price: not price.read)
+
+    def doubtful(self) -> list[PhoneNumber]:
+        """Return those of which KrosAI stated no price a while ago, the oldest first."""
+        return self._oldest_first(lambda price: price.is_doubtful(self.now))
+
+    def _oldest_first(self, wanted: Callable[[KeptPrice], bool]) -> list[PhoneNumber]:
+        priced = [(number, self.price(number)) for number in self.listed]
+        found = [(number, price.at or -math.inf) for number, price in priced if wanted(price)]
+        return [number for number, _ in sorted(found, key=lambda each: each[1])]
+
+    @property
+    def as_of(self) -> float | None:
+        """When the oldest of the prices was read; None where there are none."""
+        prices = (self.price(number) for number in self.listed)
+        return min((price.at for price in prices if price.cents is not None and price.at is not None), default=None)
+
+    def add(self, number_id: str, read: PhoneNumber | None) -> None:
+        """Take what was read of one by itself; None if it was not found."""
+        self._tried.add(number_id)
+        if read is not None:
+            self._alone[read.id, read.e164] = read
+
+
+async def read_run_rate(account: Account, listing: Listing | None = None, *, alone: int = MOST_READ_ALONE) -> RunRate:
+    """Tell what owned numbers that have not ended cost a month, and who bought them, to hold a cap against it.
+
+    Of the prices that neither the list states nor anybody has read lately, a few are read here. The others are asked
+    for from the background, and the run rate names them.
+
+    Args:
+        account: The account's resources.
+        listing: The list, if it was read just now; else it is read here.
+        alone: How many numbers are read by themselves at most.
 
     Raises:
-        KrosError: A number could not be read.
+        KrosError: KrosAI could not be read.
     """
-    read_at = await account.journal.now()
-    owned = await read_all_owned(account.client)
-    details = await read_each(account.client, _without_price(owned.numbers))
-    return await _run_rate(account, owned, details, complete=owned.complete, read_at=read_at)
+    if listing is None:
+        at = await account.journal.now()
+        listing = Listing(await read_all_owned(account.client), at)
+    priced = await _priced(account, listing)
+    missing = priced.unread()
+    account.kept.ask(missing=bool(missing))
+    with suppress(RateLimitError):  # the background reads what is missing then
+        await _read_alone(account, priced, [*missing, *priced.doubtful()][:alone])
+    return await _run_rate(account, listing, priced)
 
 
 async def read_run_rate_in_time(account: Account, *, seconds: float) -> RunRate | None:
@@ -45,14 +120,32 @@ async def read_run_rate_in_time(account: Account, *, seconds: float) -> RunRate 
         JournalError: The journal cannot be used.
     """
     until = anyio.current_time() + seconds
-    read_at = await account.journal.now()
-    owned = await read_owned_in_time(account.client, seconds=seconds)
-    if not owned.numbers and not owned.complete:
-        return None
-    wanted = _without_price(owned.numbers)
-    details = await read_each_in_time(account.client, wanted, seconds=until - anyio.current_time())
-    complete = owned.complete and len(details) == len(wanted)
-    return await _run_rate(account, owned, details, complete=complete, read_at=read_at)
+    now = await account.journal.now()
+    kept = account.kept.over(await account.journal.kept(account.id))
+    read_at, owned = kept.listed_at or now, kept.list_to_show(now)
+    if owned is None:
+        read_at, owned = now, await read_owned_in_time(account.client, seconds=seconds)
+        if not owned.numbers and not owned.complete:
+            return None
+        if owned.complete:
+            account.kept.saw_list(owned, read_at)
+    priced = Priced(living(owned.numbers), read_at, kept, now)
+    await price_in_time(account, priced, seconds=until - anyio.current_time())
+    rate = await _run_rate(account, Listing(owned, read_at), priced)
+    return replace(rate, complete=rate.complete and not rate.unread)
+
+
+async def price_in_time(account: Account, priced: Priced, *, seconds: float) -> None:
+    """Read a few of the prices that are missing, as far as KrosAI tells them in that time, and ask for the others."""
+    missing = priced.unread()
+    account.kept.ask(missing=bool(missing))
+    with anyio.move_on_after(seconds), suppress(KrosError):
+        await _read_alone(account, priced, missing[:MOST_READ_ALONE])
+
+
+def living(numbers: Sequence[PhoneNumber]) -> list[PhoneNumber]:
+    """Return the numbers that have not ended."""
+    return [number for number in numbers if not number.has_ended]
 
 
 def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
@@ -69,45 +162,56 @@ def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
     return replace(rate, prices=(*rate.prices, *new.items()), buyers={**rate.buyers, **own})
 
 
-def _living(numbers: Sequence[PhoneNumber]) -> list[PhoneNumber]:
-    return [number for number in numbers if not number.has_ended]
+async def _priced(account: Account, listing: Listing) -> Priced:
+    kept = account.kept.over(await account.journal.kept(account.id))
+    return Priced(living(listing.owned.numbers), listing.at, kept, await account.journal.now())
 
 
-def _without_price(numbers: Sequence[PhoneNumber]) -> list[str]:
-    return [number.id for number in _living(numbers) if number.monthly_cents is None]
+async def _read_alone(account: Account, priced: Priced, numbers: Sequence[PhoneNumber]) -> None:
+    """Read numbers by themselves, and keep what is read as soon as it is."""
+    if not numbers:
+        return
+    at = await account.journal.now()
+
+    def take(number_id: str, read: PhoneNumber | None) -> None:
+        priced.add(number_id, read)
+        if read is not None:
+            account.kept.saw([read], at, alone=True)
+
+    ids = {number.id for number in numbers}
+    account.kept.being_read |= ids
+    try:
+        await read_each(account.client, ids, take)
+    finally:
+        account.kept.being_read -= ids
 
 
-async def _run_rate(
-    account: Account, owned: OwnedList, details: _Details, *, complete: bool, read_at: float
-) -> RunRate:
-    live = _living(owned.numbers)
-    e164s = [number.e164 for number in live]
-    read = (details.get(number.id) or number for number in live)
-    currencies = [*(number.currency for number in live), *(number.currency for number in read)]
-    prices = list(zip(e164s, [_price(number, details) for number in live], strict=True))
+async def _run_rate(account: Account, listing: Listing, priced: Priced) -> RunRate:
+    e164s = [number.e164 for number in priced.listed]
+    prices = [priced.price(number) for number in priced.listed]
+    unread = [number.e164 for number in priced.unread()]
+    currencies = [*(number.currency for number in priced.listed), *(price.currency for price in prices)]
+    monthly = zip(e164s, (price.cents for price in prices), strict=True)
     return RunRate(
-        prices=(*prices, *((name, None) for name in owned.unreadable)),
-        complete=complete,
-        read_at=read_at,
+        prices=(*monthly, *((name, None) for name in listing.owned.unreadable)),
+        complete=listing.owned.complete,
+        read_at=listing.at,
         buyers=await account.journal.buyers(account.id, e164s),
         currencies=frozenset(currency for currency in currencies if currency),
+        unread=tuple(unread),
+        readable_in_seconds=1.0 + account.client.pace.seconds_for(len(unread)),
+        prices_as_of=priced.as_of,
     )
 
 
-def _price(number: PhoneNumber, details: _Details) -> int | None:
-    if number.id not in details:
-        return number.monthly_cents
-    read = details[number.id]
-    return None if read is None else read.monthly_cents  # listed and not found: what it costs is not known
-
-
 @dataclass(frozen=True)
-class _Kept:
-    """A reading, and when it began and ended, in the clock's seconds."""
+class _Reading:
+    """A reading, when it began and ended, in the clock's seconds, and how many acts of ours there had been then."""
 
     rate: RunRate | None
     began: float
     ended: float
+    acts: int
 
 
 class RunRates:
@@ -122,7 +226,7 @@ class RunRates:
         self._account = account
         self._clock = clock
         self._lock = anyio.Lock()
-        self._kept: _Kept | None = None
+        self._kept: _Reading | None = None
 
     async def now(self, *, seconds: float, oldest_seconds: float) -> RunRate | None:
         """Tell it within these seconds, as far as KrosAI does; None if it tells nothing in that time.
@@ -143,12 +247,14 @@ class RunRates:
                 return kept.rate
         return None
 
-    def _is_fresh(self, kept: _Kept, oldest_seconds: float) -> bool:
+    def _is_fresh(self, kept: _Reading, oldest_seconds: float) -> bool:
+        if kept.acts != self._account.kept.acts:
+            return False
         if kept.rate is not None and kept.rate.complete:
             return self._clock() - kept.began < oldest_seconds
         return self._clock() - kept.ended < oldest_seconds / _INCOMPLETE_AGES
 
-    async def _read(self, seconds: float) -> _Kept:
-        began = self._clock()
+    async def _read(self, seconds: float) -> _Reading:
+        began, acts = self._clock(), self._account.kept.acts
         rate = await read_run_rate_in_time(self._account, seconds=seconds)
-        return _Kept(rate, began, self._clock())
+        return _Reading(rate, began, self._clock(), acts)

@@ -23,6 +23,7 @@ from kros_mcp.operations.gauges import Gauges
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.operations.policy import Right
+from kros_mcp.operations.price_reader import PriceReader
 from kros_mcp.operations.progress import Steps, Tell
 from kros_mcp.operations.tally_keeper import TallyKeeper
 
@@ -333,6 +334,7 @@ async def open_runner(account: Account) -> AsyncIterator[Runner]:
             runner = Runner(account, tasks)
             tasks.start_soon(runner.attend)
             tasks.start_soon(keeper.keep_on)
+            tasks.start_soon(PriceReader(account).run)
             try:
                 yield runner
             except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it

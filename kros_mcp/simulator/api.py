@@ -56,7 +56,8 @@ def _get(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     named = account.profile.shows_endpoint_of_number and number.endpoint_id is not None
     hostile = named and faults.strikes("hostile_names", call.operation)
     body = answers.number_details(account, number, priced=priced, hostile=hostile)
-    others = (each for each in account.listed() if each.status == "active" and each is not number)
+    active = (each for each in account.owned.values() if each.status == "active" and each is not number)
+    others = filter(account.is_shown, active)
     if (other := next(others, None)) and faults.strikes("other_record", call.operation):
         body["id"] = account.ids.shown(other.id)
     return Answer(200, with_faults(faults, call.operation, [body])[0])

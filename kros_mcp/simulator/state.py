@@ -106,9 +106,10 @@ class SimulatedAccount:
 
     def listed(self) -> list[SimNumber]:
         """Return the records that KrosAI shows."""
-        return [number for number in self.owned.values() if self._is_shown(number)]
+        return [number for number in self.owned.values() if self.is_shown(number)]
 
-    def _is_shown(self, number: SimNumber) -> bool:
+    def is_shown(self, number: SimNumber) -> bool:
+        """Whether KrosAI shows a record."""
         return self.hidden_until.get(number.id, 0.0) <= self.now()
 
     def status_word(self, number: SimNumber) -> str:
@@ -127,7 +128,7 @@ class SimulatedAccount:
             RefusalError: 404 without a code, which neither document mentions.
         """
         number = _found(self.owned, number_id)
-        if not self._is_shown(number):
+        if not self.is_shown(number):
             raise missing()
         return number
 

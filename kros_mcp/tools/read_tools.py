@@ -5,13 +5,15 @@ from typing import Annotated
 
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai import Page, PhoneNumber, Tally, Unreadable, find_owned, gather, quoted_id, within
+from kros_mcp.krosai import Tally, Unreadable, find_owned, quoted_id, within
 from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.operations import dangling, owned_page
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.run_rate import with_purchases
 from kros_mcp.settings import Settings
+from kros_mcp.times import utc
 from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime
 from kros_mcp.tools.parameters import (
@@ -31,6 +33,8 @@ from kros_mcp.tools.parameters import (
 _NAMED = 5
 _STILL_SENDING_SECONDS = 1.0
 _RATE_OLDEST_SECONDS = 10.0
+_FOR_PRICES = 0.4
+"""The part of what is left of a call's time in which prices, and then endpoints, are read."""
 _KNOWN_STATUSES = frozenset({"active", "inactive", "suspended", "pending", "porting"})
 
 
@@ -38,21 +42,25 @@ async def list_phone_numbers(
     ctx: ToolContext, status: Status = "", country: Country = "", limit: Limit20 = 20, offset: Offset = 0
 ) -> Annotated[CallToolResult, results.OwnedNumbers]:
     """List the account's phone numbers."""
-    client = runtime(ctx).account.client
-
-    async def read(size: int, start: int) -> Page[PhoneNumber]:
-        return await client.list_owned(status=status, country=country, limit=size, offset=start)
-
-    with within(current_call.get().seconds_left):
-        page = await gather(read, limit=limit, offset=offset)
+    account, call = runtime(ctx).account, current_call.get()
+    with within(call.seconds_left):
+        page = await owned_page.read(account, status=status, country=country, limit=limit, offset=offset)
+        priced = await owned_page.priced(account, page, seconds=call.seconds_left * _FOR_PRICES)
+    wrong = await account.endpoints.troubles(
+        account.client, dangling.routed(page.items).keys(), seconds=call.seconds_left * _FOR_PRICES
+    )
+    warnings = dangling.warnings(page.items, wrong)
     of = f" of {page.total}" if page.total is not None else ""
+    found = f"{_count(len(page.items), 'phone number')}{of} found.{_unreadable(page.unreadable)}"
     return results.answer(
         results.OwnedNumbers(
-            summary=f"{_count(len(page.items), 'phone number')}{of} found.{_unreadable(page.unreadable)}",
-            numbers=[results.owned(number) for number in page.items],
+            summary=found + " Calls to some of them may go nowhere." * bool(warnings),
+            numbers=[results.owned(priced.shown(number)) for number in page.items],
             total=page.total,
             next_offset=page.next_offset,
             unreadable=len(page.unreadable),
+            prices_as_of=_utc(priced.as_of),
+            warnings=warnings,
         )
     )
 
@@ -61,10 +69,12 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
     """Show one owned number: routing, status, monthly price. SIP secrets are never included."""
     account = runtime(ctx).account
     with within(current_call.get().seconds_left):
+        read_at = await account.journal.now()
         e164, opaque_id = e164_or_id(number_id)
         number = await require_owned(account, opaque_id, e164)
         if e164:
             number = (await find_owned(account.client, number_id=number.id)).number or number
+        account.kept.saw([number], read_at, alone=True)
     shown = results.owned(number)
     fields = list(number.sip.fields) if number.sip else []
     sip = " SIP credentials exist; the person can see them with kros-mcp sip at a terminal." if fields else ""
@@ -76,6 +86,7 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
             summary=f"{shown.spoken} is {_said(number.status)}, {routed}, and {cost}.{sip}",
             **shown.model_dump(),
             sip_fields=fields,
+            prices_as_of=None if number.monthly_cents is None else utc(read_at),
         )
     )
 
@@ -162,6 +173,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             monthly_run_rate_cents=rate.monthly_cents,
             unpriced_numbers=rate.unpriced,
             run_rate_complete=rate.complete,
+            prices_as_of=_utc(rate.prices_as_of),
             allowed_countries=_countries(settings.allowed_countries, limits.allowed_countries),
             confirmation=settings.confirmation,
             approval_above_cents=settings.approval_above_cents,
@@ -214,6 +226,10 @@ def _requests(tally: Tally) -> str:
     if tally.refuses_reading:
         return " The day's requests to KrosAI are nearly used up, so reading it is limited now."
     return " Most of the day's requests to KrosAI are used up, so reading it will soon be limited." * tally.is_sparing
+
+
+def _utc(seconds: float | None) -> str | None:
+    return None if seconds is None else utc(seconds)
 
 
 def _least(everybodys: int, own: int | None) -> int:

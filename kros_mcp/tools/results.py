@@ -75,12 +75,18 @@ class Endpoint(Shape):
 
 
 class OwnedNumbers(Result):
-    """A page of owned numbers; `unreadable` counts the records on it that state no number yet."""
+    """A page of owned numbers; `unreadable` counts the records on it that state no number yet.
+
+    `prices_as_of` is when the oldest of its prices was read, here and below in UTC, and null where there are none;
+    `warnings` name the numbers whose calls may go nowhere.
+    """
 
     numbers: list[OwnedNumber]
     total: int | None
     next_offset: int | None
     unreadable: int
+    prices_as_of: str | None
+    warnings: list[str]
 
 
 class AvailableNumbers(Result):
@@ -95,6 +101,7 @@ class NumberDetails(Result, OwnedNumber):
     """One owned number; `sip_fields` names the SIP credentials that exist, never their values."""
 
     sip_fields: list[str]
+    prices_as_of: str | None
 
 
 class Endpoints(Result):
@@ -128,6 +135,7 @@ class Spending(Result):
     monthly_run_rate_cents: int
     unpriced_numbers: int
     run_rate_complete: bool
+    prices_as_of: str | None
     allowed_countries: list[str]
     confirmation: str
     approval_above_cents: int | None

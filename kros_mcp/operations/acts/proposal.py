@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
 from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, quoted_id
-from kros_mcp.operations import policy
+from kros_mcp.operations import dangling, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import Act
 from kros_mcp.operations.events import By
+from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.model import (
     DONE_ANSWERED_SECONDS,
     OPEN,
@@ -118,7 +119,7 @@ async def propose_for_owned(
         monthly_cents=number.monthly_cents,
         endpoint_id=request.endpoint_id,
         endpoint_type=kind(wanted),
-        endpoint_trouble=trouble(wanted),
+        endpoint_trouble=dangling.trouble(wanted),
         routed_to=f"{routed_to} ({kind(current)})" if kind(current) else routed_to,
     )
     place = replace(
@@ -130,7 +131,14 @@ async def propose_for_owned(
     return await propose(account, act, principal, place, quote)
 
 
-async def propose(account: Account, act: Act, principal: str, request: Request, quote: Quote) -> Operation:
+async def propose(
+    account: Account,
+    act: Act,
+    principal: str,
+    request: Request,
+    quote: Quote,
+    owned: Listing | None = None,
+) -> Operation:
     """Store a proposal that the policy allows, or answer the open operation that is the same.
 
     Args:
@@ -139,6 +147,7 @@ async def propose(account: Account, act: Act, principal: str, request: Request, 
         principal: Who asks.
         request: What will be asked of KrosAI.
         quote: What will be shown to a person.
+        owned: The list of owned numbers, if it was read just now.
 
     Raises:
         RefusedError: The policy forbids it.
@@ -147,7 +156,7 @@ async def propose(account: Account, act: Act, principal: str, request: Request, 
     draft = await _draft(account, act.action, principal, request, quote)
     run_rate: RunRate | None = None
     if draft.action.charges and policy.needs_run_rate(account.settings, draft.limits):
-        run_rate = await read_run_rate(account)
+        run_rate = await read_run_rate(account, owned)
     since = (run_rate.read_at if run_rate else draft.created_at) - policy.LISTING_LAG_SECONDS
     books = await account.journal.books(account.id, draft.principal, committed_since=since)
     act.check(account.settings, draft, books, run_rate, None)
@@ -173,12 +182,6 @@ async def covers(account: Account, act: Act, earlier: Operation, request: Reques
     if await account.journal.now() - (earlier.settled_at or 0) > DONE_ANSWERED_SECONDS:
         return False
     return act.still_stands(earlier, await find_owned(account.client, e164=earlier.e164))
-
-
-def trouble(endpoint: CallEndpoint | None) -> str:
-    """Return a status in which an endpoint takes no calls; only in words of ours."""
-    status = endpoint.status if endpoint else None
-    return {"error": "reports an error", "inactive": "is inactive"}.get(status or "", "")
 
 
 def kind(endpoint: CallEndpoint | None) -> str:

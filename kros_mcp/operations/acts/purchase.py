@@ -1,5 +1,6 @@
 """The purchase of a number: what is quoted, what is read again, what is sent, and what proves it done or not done."""
 
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -15,15 +16,17 @@ from kros_mcp.krosai import (
     find_owned,
     has_ended,
     is_pending,
+    read_owned_once,
     was_turned_down,
 )
 from kros_mcp.money import show_price
 from kros_mcp.numbering import own_country
-from kros_mcp.operations import moves, policy, schedule
+from kros_mcp.operations import dangling, moves, policy, schedule
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing, routing
 from kros_mcp.operations.acts.base import Act, Look, Prepared
 from kros_mcp.operations.journal import Move
+from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.model import (
     OTHER_NUMBER,
     Action,
@@ -88,14 +91,15 @@ class Purchase(Act):
             position=seen.position if seen else None,
             price=seen.price if seen else None,
         )
+        listing: Listing | None = None
         if number:
-            await _require_not_owned(account, number)
+            listing = await _require_not_owned(account, number)
         found = await account.inventory.find(sought)
         if found.item is None:
             raise await _not_for_sale(account, "" if number or earlier is None else earlier.e164)
         item = found.item
-        if not number:
-            await _require_not_owned(account, item.e164)
+        if listing is None:
+            listing = await _require_not_owned(account, item.e164)
         quote = Quote(
             e164=item.e164,
             country=own_country(item.country, item.e164),
@@ -106,7 +110,7 @@ class Purchase(Act):
             currency=item.currency or "",
             endpoint_id=endpoint.id if endpoint else "",
             endpoint_type=proposal.kind(endpoint),
-            endpoint_trouble=proposal.trouble(endpoint),
+            endpoint_trouble=dangling.trouble(endpoint),
         )
         place = Request(
             inventory_id=item.inventory_id,
@@ -118,7 +122,7 @@ class Purchase(Act):
             allow_inbound=request.allow_inbound,
             allow_outbound=request.allow_outbound,
         )
-        return await proposal.propose(account, self, principal, place, quote)
+        return await proposal.propose(account, self, principal, place, quote, listing)
 
     def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
         """Whether the number is still owned, or named as bought by KrosAI, which may list it late."""
@@ -305,9 +309,28 @@ async def _read_owned(account: Account, operation: Operation) -> OwnedReading:
     return reading
 
 
-async def _require_not_owned(account: Account, e164: str) -> None:
-    if (await find_owned(account.client, e164=e164, readings=1)).living is not None:
+async def _require_not_owned(account: Account, e164: str) -> Listing:
+    """Read the list of owned numbers, and raise where the number is one of them.
+
+    What is kept may tell it sooner; it is believed only once the number was looked at by itself.
+    """
+    now = await account.journal.now()
+    kept = account.kept.over(await account.journal.kept(account.id))
+    if (number_id := kept.likely_owned(e164, now)) and await _is_held(account, number_id, e164):
         raise _already_owned(e164)
+    owned = await read_owned_once(account.client)
+    if any(number.e164 == e164 and not number.has_ended for number in owned.numbers):
+        raise _already_owned(e164)
+    if owned.complete:
+        account.kept.saw_list(owned, now)
+    return Listing(owned, now)
+
+
+async def _is_held(account: Account, number_id: str, e164: str) -> bool:
+    with suppress(KrosError):
+        record = (await find_owned(account.client, number_id=number_id)).living
+        return record is not None and record.e164 == e164
+    return False
 
 
 def _already_owned(e164: str) -> OperationError:

@@ -59,9 +59,12 @@ async def finish_purchase(account: Account, operation: Operation) -> Operation:
         return operation
     try:
         with within(SETTINGS_SECONDS), asked_for(Purpose.ACT):
+            read_at = await account.journal.now()
             number, not_applied = await _finish(account, operation)
         if number is None and await _may_be_listed_later(account, operation):
             return operation
+        if number is not None:
+            account.kept.saw([number], read_at, alone=True)
         return await _store(account, operation, number, not_applied)
     except KrosError as exc:
         logger.warning("operation %s: settings not finished yet: %s", operation.id, exc.code)
@@ -124,6 +127,7 @@ async def _store(
         return replace(read, not_applied=not_applied, settings_pending=False)
 
     stored = await account.journal.change(operation.id, store)
+    account.kept.acts += 1
     account.changes.of(stored)
     return stored
 

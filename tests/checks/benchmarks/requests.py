@@ -146,24 +146,38 @@ async def claimed(desk: Desk, operation: Operation) -> tuple[int, int, Operation
     return at_claim - begun, len(desk.sim.requests) - begun, done
 
 
+READS: dict[str, tuple[str, dict[str, str]]] = {
+    "get_spending": ("get_spending", {}),
+    "list_phone_numbers": ("list_phone_numbers", {}),
+    "search_phone_numbers": ("search_phone_numbers", {"country": "NG", "type": "mobile"}),
+}
+
+
 async def measure(profile: ProfileName, count: int) -> dict[str, str]:
     """Count what each thing takes, with an empty journal and again with one that knows what there is to know."""
-    found: dict[str, str] = {}
-    singles: dict[str, Callable[[Desk], Awaitable[object]]] = {
-        "get_spending": lambda desk: desk.tool("get_spending"),
-        "list_phone_numbers": lambda desk: desk.tool("list_phone_numbers"),
-        "search_phone_numbers": lambda desk: desk.tool("search_phone_numbers", country="NG", type="mobile"),
-    }
-    for name, work in singles.items():
-        async with open_desk(simulated(profile, count)) as desk:
-            cold = await desk.count(partial(work, desk))
-            await anyio.sleep(SETTLED_SECONDS)
-            found[name] = f"{cold} / {await desk.count(partial(work, desk))}"
+    sim = simulated(profile, count)
+    cold: dict[str, int] = {}
+    for name, (tool, arguments) in list(READS.items())[1:]:
+        async with open_desk(sim) as desk:
+            cold[name] = await desk.count(partial(desk.tool, tool, **arguments))
+    async with open_desk(sim) as desk:
+        begun = len(sim.requests)
+        cold["get_spending"] = await desk.count(partial(desk.tool, "get_spending"))
+        await anyio.sleep(SETTLED_SECONDS)
+        start = len(sim.requests) - begun
+        found = {
+            name: f"{cold[name]} / {await desk.count(partial(desk.tool, tool, **arguments))}"
+            for name, (tool, arguments) in READS.items()
+        }
+        fresh = await desk.count(partial(anyio.sleep, HOUR))
+        unknown = await unknown_day(desk)
+        await anyio.sleep(4 * DAY)
+        idle = await desk.count(partial(anyio.sleep, HOUR))
     async with open_desk(simulated(profile, count)) as desk:
         found |= await measure_acts(desk)
-    found["cold start, all of it"] = str(await cold_start(profile, count))
-    found["idle hour (fresh / after 5 days)"] = await idle_hours(profile, count)
-    found["unknown purchase's first day"] = str(await unknown_day(profile, count))
+    found["cold start, all of it"] = str(start)
+    found["idle hour (fresh / after 5 days)"] = f"{fresh} / {idle}"
+    found["unknown purchase's first day"] = str(unknown)
     return found
 
 
@@ -196,38 +210,15 @@ async def measure_acts(desk: Desk) -> dict[str, str]:
     }
 
 
-async def cold_start(profile: ProfileName, count: int) -> int:
-    """Count all that an empty journal brings about, from the first question to the last price."""
-    async with open_desk(simulated(profile, count)) as desk:
-
-        async def ask() -> None:
-            await desk.tool("get_spending")
-            await anyio.sleep(SETTLED_SECONDS)
-
-        return await desk.count(ask)
-
-
-async def idle_hours(profile: ProfileName, count: int) -> str:
-    async with open_desk(simulated(profile, count)) as desk:
-        await desk.tool("get_spending")
-        await anyio.sleep(SETTLED_SECONDS)
-        fresh = await desk.count(partial(anyio.sleep, HOUR))
-        await anyio.sleep(5 * DAY)
-        return f"{fresh} / {await desk.count(partial(anyio.sleep, HOUR))}"
-
-
-async def unknown_day(profile: ProfileName, count: int) -> int:
+async def unknown_day(desk: Desk) -> int:
     """Count what a day costs in which nobody can find out how a purchase ended."""
-    async with open_desk(simulated(profile, count)) as desk:
-        await desk.tool("get_spending")
-        await anyio.sleep(SETTLED_SECONDS)
-        operation = await desk.propose()
-        desk.sim.faults.switch_on("error_before", on=["purchase"])
-        left = await execute(desk.account, operation.id, YES)
-        assert left.state is State.UNKNOWN
-        item = next(each for each in desk.sim.inventory.values() if each.e164 == operation.e164)
-        del desk.sim.inventory[item.id]
-        return await desk.count(partial(anyio.sleep, DAY))
+    operation = await desk.propose()
+    desk.sim.faults.switch_on("error_before", on=["purchase"])
+    left = await execute(desk.account, operation.id, YES)
+    assert left.state is State.UNKNOWN
+    item = next(each for each in desk.sim.inventory.values() if each.e164 == operation.e164)
+    del desk.sim.inventory[item.id]
+    return await desk.count(partial(anyio.sleep, DAY))
 
 
 async def a_day(profile: ProfileName, count: int = 182) -> int:
