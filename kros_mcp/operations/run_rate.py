@@ -23,6 +23,9 @@ MOST_READ_ALONE: Final = 5
 """How many numbers one call reads by themselves, at most; the background reads the rest."""
 _FOR_KROSAI: Final = 0.9
 """The part of a caller's time that KrosAI has; the rest is the journal's."""
+_SURELY: Final = 1.1
+_FIRST_SECONDS: Final = 1.0
+"""What is added to how long the background takes for prices: callers come first meanwhile."""
 _INCOMPLETE_AGES: Final = 5.0
 """How many times sooner than a complete reading an incomplete one is done again."""
 
@@ -199,7 +202,7 @@ async def _run_rate(account: Account, listing: Listing, priced: Priced) -> RunRa
         buyers=await account.journal.buyers(account.id, e164s),
         currencies=frozenset(currency for currency in currencies if currency),
         unread=tuple(unread),
-        readable_in_seconds=1.0 + account.client.pace.seconds_for(len(unread)),
+        readable_in_seconds=_SURELY * account.client.pace.seconds_for(len(unread)) + _FIRST_SECONDS,
         prices_as_of=priced.as_of,
     )
 

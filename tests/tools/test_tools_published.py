@@ -186,7 +186,10 @@ def test_what_krosai_leaves_empty_fits_what_is_published(left_empty: Any) -> Non
     endpoint = wire.read_endpoint(raw)
     page: dict[str, Any] = {"summary": "One found.", "total": None, "next_offset": None}
     for tool, result in (
-        ("list_phone_numbers", results.OwnedNumbers(numbers=[owned], unreadable=0, **page)),
+        (
+            "list_phone_numbers",
+            results.OwnedNumbers(numbers=[owned], unreadable=0, prices_as_of=None, warnings=[], **page),
+        ),
         ("search_phone_numbers", results.AvailableNumbers(numbers=[available], **page)),
         (
             "list_endpoints",
@@ -209,11 +212,11 @@ def test_what_a_model_is_shown_fits_in_1700_tokens() -> None:
     assert tokens(json.dumps(shown, ensure_ascii=False)) <= 1_700
 
 
-async def test_the_whole_list_fits_in_4000_tokens(reference: Simulator) -> None:
+async def test_the_whole_list_fits_in_4600_tokens(reference: Simulator) -> None:
     """Counted with blanks, the larger of the two ways."""
     async with open_talk(reference, "legacy") as talk:
         page = await talk.client.list_tools()
-    assert tokens(json.dumps(page.model_dump(mode="json", by_alias=True, exclude_none=True))) <= 4_000
+    assert tokens(json.dumps(page.model_dump(mode="json", by_alias=True, exclude_none=True))) <= 4_600
 
 
 def test_the_instructions_stay_under_150_tokens() -> None:

@@ -70,7 +70,7 @@ class Desk:
             except Exception as exc:
                 if getattr(exc, "code", "") != "COMMITMENT_UNKNOWN":
                     raise
-            await anyio.sleep(1)
+            await anyio.sleep(60)  # as long as it says, or longer
 
     async def buy(self) -> Operation:
         done = await execute(self.account, (await self.propose_surely()).id, YES)
@@ -170,9 +170,9 @@ async def measure(profile: ProfileName, count: int) -> dict[str, str]:
             for name, (tool, arguments) in READS.items()
         }
         fresh = await desk.count(partial(anyio.sleep, HOUR))
-        unknown = await unknown_day(desk)
-        await anyio.sleep(4 * DAY)
+        await anyio.sleep(5 * DAY)
         idle = await desk.count(partial(anyio.sleep, HOUR))
+        unknown = await unknown_day(desk)
     async with open_desk(simulated(profile, count)) as desk:
         found |= await measure_acts(desk)
     found["cold start, all of it"] = str(start)

@@ -1,0 +1,149 @@
+"""What KrosAI is asked, however many numbers are owned; time passes without waiting, and the simulator counts."""
+
+import re
+from functools import partial
+
+import anyio
+import pytest
+
+from kros_mcp.simulator.profiles import ProfileName
+from tests.checks.benchmarks.requests import (
+    DAY,
+    HOUR,
+    PROFILES,
+    SETTLED_SECONDS,
+    Desk,
+    a_day,
+    claimed,
+    open_desk,
+    simulated,
+)
+from tests.support.leaping import leaping, seconds
+
+PAGE = 100
+BESIDE_PAGES = 5
+MOST_OF_A_PURCHASE = 22
+MOST_OF_A_DAY = 1_000
+
+
+def pages(desk: Desk, since: int) -> int:
+    """How many of the requests were pages of lists."""
+    return sum(seen.method == "GET" and "/phone-numbers/" not in seen.path for seen in desk.sim.requests[since:])
+
+
+async def warmed(desk: Desk) -> None:
+    """Let the server learn what there is to know."""
+    await desk.tool("get_spending")
+    await anyio.sleep(SETTLED_SECONDS)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("owned", [0, 182])
+def test_a_reading_a_proposal_and_a_purchase_cost_few_requests(profile: ProfileName, owned: int) -> None:
+    async def story() -> None:
+        async with open_desk(simulated(profile, owned)) as desk:
+            await warmed(desk)
+            requests = desk.sim.requests
+            for tool in ("get_spending", "list_phone_numbers", "get_spending", "list_phone_numbers"):
+                begun = len(requests)
+                told = await desk.tool(tool)
+                assert len(requests) - begun <= pages(desk, begun) + BESIDE_PAGES
+                assert pages(desk, begun) <= owned // PAGE + 2
+                assert (told["prices_as_of"] is None) is (owned == 0)
+            begun = len(requests)
+            operation = await desk.propose()
+            assert len(requests) - begun <= pages(desk, begun) + BESIDE_PAGES
+            claim, rest, _ = await claimed(desk, operation)
+            assert claim <= owned // PAGE + 2 + BESIDE_PAGES
+            assert len(requests) - begun <= MOST_OF_A_PURCHASE
+            assert rest >= claim
+
+    leaping(story)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_day_with_many_numbers_stays_within_the_smallest_plan(profile: ProfileName) -> None:
+    assert leaping(partial(a_day, profile)) < MOST_OF_A_DAY
+
+
+@pytest.mark.parametrize("owned", [60, 600])
+def test_a_purchase_under_a_monthly_cap_is_told_when_it_will_be_possible_and_is_possible_then(owned: int) -> None:
+    async def story() -> None:
+        sim = simulated("reference", owned, rate_per_second=10)
+        async with open_desk(sim) as desk:
+            item = next(each for each in sim.inventory.values() if each.type == "mobile")
+            asked = {"e164": item.e164, "country": item.country, "type": item.type}
+            begun = seconds()
+            refused = await desk.client.call_tool("buy_phone_number", asked)
+            assert seconds() - begun < 4
+            said = refused.structured_content or {}
+            assert (said["code"], said["charged"]) == ("COMMITMENT_UNKNOWN", "no")
+            found = re.search(
+                r"the prices of (\d+) of (\d+) owned numbers are known; .* in about (\d+) (\w+)", said["message"]
+            )
+            assert found is not None, said["message"]
+            known, of, wait, unit = found.groups()
+            assert (int(known), int(of)) == (5, owned)
+            promised = int(wait) * {"seconds": 1, "minutes": 60}[unit]
+            assert promised <= owned / 5 + 61  # at half of ten a second, rounded up to a minute
+            await anyio.sleep(begun + promised + 1 - seconds())
+            told = await desk.tool("buy_phone_number", **asked)
+            assert told["status"] == "confirmation_required"
+            done = await desk.tool("buy_phone_number", **asked, confirmation_code=told["confirmation_code"])
+            assert done["status"] == "done"
+            alone = [seen.path for seen in sim.requests if "/phone-numbers/" in seen.path and seen.status == 200]
+            assert len(alone) <= owned + 5  # each once, and what the purchase itself reads back
+        if owned == 600:
+            assert any(seen.status == 429 for seen in sim.requests)
+
+    leaping(story)
+
+
+def test_the_background_leaves_half_of_a_second_to_callers() -> None:
+    async def story() -> None:
+        sim = simulated("reference", 60, rate_per_second=10)
+        async with open_desk(sim) as desk:
+            await desk.tool("get_spending")
+            await anyio.sleep(2)
+            begun = len(sim.requests)
+            await anyio.sleep(4)
+            assert 12 <= len(sim.requests) - begun <= 21
+            sim.faults.switch_on("rate_limited", on=["get"], retry_after="8")
+            await anyio.sleep(1)
+            begun = len(sim.requests)
+            await anyio.sleep(6)
+            assert len(sim.requests) - begun <= 2
+
+    leaping(story)
+
+
+def test_an_idle_hour_costs_about_two_requests_and_no_price_becomes_too_old() -> None:
+    async def story() -> None:
+        async with open_desk(simulated("guide", 182)) as desk:
+            await warmed(desk)
+            assert await desk.count(partial(anyio.sleep, HOUR)) == 0
+            await anyio.sleep(4 * DAY)
+            assert 1 <= await desk.count(partial(anyio.sleep, HOUR)) <= 3
+            await anyio.sleep(4 * DAY)
+            begun = len(desk.sim.requests)
+            told = await desk.tool("get_spending")
+            assert (told["run_rate_complete"], told["unpriced_numbers"]) == (True, 0)
+            assert len(desk.sim.requests) - begun == pages(desk, begun)
+
+    leaping(story)
+
+
+def test_a_number_that_cannot_be_read_holds_up_no_other() -> None:
+    async def story() -> None:
+        async with open_desk(simulated("reference", 30)) as desk:
+            first = next(iter(desk.sim.owned))
+            desk.sim.faults.switch_on("refuse", times=5, on=["get"], status=418)
+            await desk.tool("get_spending")
+            await anyio.sleep(SETTLED_SECONDS / 10)
+            told = await desk.tool("get_spending")
+            assert told["unpriced_numbers"] <= 5
+            await anyio.sleep(2 * SETTLED_SECONDS)
+            assert (await desk.tool("get_spending"))["run_rate_complete"]
+            assert first in {seen.path.rpartition("/")[2] for seen in desk.sim.requests}
+
+    leaping(story)
