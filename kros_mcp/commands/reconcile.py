@@ -20,13 +20,15 @@ from kros_mcp.commands.selection import short
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.journal_errors import restored
-from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, within
+from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, read_endpoints, within
 from kros_mcp.money import show_cents
-from kros_mcp.operations import decisions, restoration
+from kros_mcp.operations import dangling, decisions, restoration
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every
+from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.policy import RunRate
+from kros_mcp.operations.price_reader import PriceReader
 from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.operations.tally_keeper import counting
 from kros_mcp.settings import Settings, load_settings
@@ -60,6 +62,8 @@ exit codes:
 """
 READING_SECONDS = 120.0
 _SHOWN = 8
+_ALL = 1_000_000
+"""Prices read by themselves: a person has asked, and waits."""
 
 
 @dataclass
@@ -126,6 +130,7 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
         try:
             with within(READING_SECONDS):
                 read = await read_all_owned(client)
+            listing = Listing(read, found.read_at)
             owned = AccountReading(
                 read.numbers, read.complete, found.read_at, settings.protected_numbers, read.unreadable
             )
@@ -161,11 +166,34 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
         resources = Account(settings, journal, client, Inventory(client), account)
         try:
             with within(READING_SECONDS):
-                found.rate = await read_run_rate(resources)
+                found.rate = await read_run_rate(resources, listing, alone=_ALL)
             found.differences += _monthly(found.rate, settings)
         except KrosaiError as exc:
             found.differences.append(_unread("The monthly prices", exc))
+        finally:
+            await PriceReader(resources).write_down()
+        found.differences += await _dangling(client, owned)
     return found
+
+
+async def _dangling(client: KrosClient, owned: AccountReading) -> list[Difference]:
+    """Return the numbers whose endpoint takes no calls."""
+    routed = dangling.routed(owned.numbers)
+    if not routed:
+        return []
+    try:
+        with within(READING_SECONDS):
+            endpoints = await read_endpoints(client.list_endpoints)
+    except KrosaiError as exc:
+        what = f"The endpoints could not be read, nor so which numbers go to one that is gone: {exc.message}"
+        return [Difference("endpoints_unread", warn(what, "Run kros-mcp doctor."))]
+    wrong = dangling.troubles(endpoints, routed)
+    to_do = "Route it elsewhere with configure_phone_number, or mend the endpoint in the KrosAI dashboard."
+    return [
+        Difference("dangling", warn(dangling.warning([number], endpoint_id, what), to_do), number.e164)
+        for endpoint_id, what in wrong.items()
+        for number in routed[endpoint_id]
+    ]
 
 
 async def _looked_at_closely(client: KrosClient, history: History, owned: AccountReading) -> AccountReading:
@@ -260,8 +288,11 @@ def _monthly(rate: RunRate, settings: Settings) -> list[Difference]:
     cap = settings.monthly_commitment_cents
     what = f"All numbers in service cost {at_least}{show_cents(rate.monthly_cents, settings.currency)}, every month"
     found = []
-    if rate.unpriced:
-        them = f"{rate.unpriced} number{'' if rate.unpriced == 1 else 's'} without a price"
+    if rate.unread:
+        what_is_not = f"The prices of {len(rate.unread)} numbers could not be read just now."
+        found.append(Difference("prices_unread", warn(what_is_not, "Run this again in a minute.")))
+    if unpriced := rate.unpriced - len(rate.unread):
+        them = f"{unpriced} number{'' if unpriced == 1 else 's'} without a price"
         refused = " While a cap on the monthly cost is set, no purchase is let through." if cap is not None else ""
         found.append(Difference("unpriced", warn(f"KrosAI shows {them}.", f"Ask KrosAI for it.{refused}")))
     if cap is None:

@@ -39,12 +39,13 @@ def routed(numbers: Iterable[PhoneNumber]) -> dict[str, list[PhoneNumber]]:
 
 def warnings(numbers: Iterable[PhoneNumber], wrong: Mapping[str, str]) -> list[str]:
     """Name the numbers whose calls may go nowhere, endpoint by endpoint."""
-    return [
-        f"{_named(group)} to endpoint {quoted_id(endpoint_id)}, which {wrong[endpoint_id]}: calls to "
-        f"{'it' if len(group) == 1 else 'them'} may go nowhere."
-        for endpoint_id, group in routed(numbers).items()
-        if endpoint_id in wrong
-    ]
+    return [warning(group, one, wrong[one]) for one, group in routed(numbers).items() if one in wrong]
+
+
+def warning(numbers: list[PhoneNumber], endpoint_id: str, what: str) -> str:
+    """Say what is wrong with the endpoint of some numbers, and what follows."""
+    them = "it" if len(numbers) == 1 else "them"
+    return f"{_named(numbers)} to endpoint {quoted_id(endpoint_id)}, which {what}: calls to {them} may go nowhere."
 
 
 def _named(numbers: list[PhoneNumber]) -> str:

@@ -181,12 +181,12 @@ async def _read_alone(account: Account, priced: Priced, numbers: Sequence[PhoneN
         if read is not None:
             account.kept.saw([read], at, alone=True)
 
-    ids = {number.id for number in numbers}
-    account.kept.being_read |= ids
+    ids = [number.id for number in numbers]
+    account.kept.being_read.update(ids)
     try:
         await read_each(account.client, ids, take)
     finally:
-        account.kept.being_read -= ids
+        account.kept.being_read.difference_update(ids)
 
 
 async def _run_rate(account: Account, listing: Listing, priced: Priced) -> RunRate:

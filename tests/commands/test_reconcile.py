@@ -62,6 +62,14 @@ def test_where_all_agrees_nothing_needs_a_person_and_only_get_was_sent(
     assert sim.charges == charges
 
 
+@pytest.fixture
+def endpoints_exist(sim: Simulator) -> None:
+    """Let the endpoints be there that tests of a number's settings name."""
+    working = next(iter(sim.endpoints.values()))
+    for endpoint_id in ("ep_support", "ep_night", "ep_other"):
+        sim.endpoints[endpoint_id] = replace(working, id=endpoint_id)
+
+
 def own_again(sim: Simulator, number: SimNumber, **changes: Any) -> SimNumber:
     """Let KrosAI show a second record of the same number, as after an order that was sent twice."""
     second = replace(number, id=f"{number.id[:-1]}z", **changes)
@@ -103,6 +111,7 @@ def test_the_purchase_in_doubt_is_named_beside_the_one_that_is_done(
     assert f"{failed.id} (failed)" in command("reconcile").out
 
 
+@pytest.mark.usefixtures("endpoints_exist")
 def test_only_the_record_that_the_journal_bought_is_held_against_its_settings(
     command: Command, journal_url: str, sim: Simulator
 ) -> None:
@@ -370,6 +379,7 @@ def test_settings_that_differ_from_what_was_set_are_told_with_who_may_have_chang
     assert "It may have been changed since through this server" in text
 
 
+@pytest.mark.usefixtures("endpoints_exist")
 def test_a_later_confirmed_change_is_what_counts(command: Command, journal_url: str, sim: Simulator) -> None:
     number = own(sim)
     record(journal_url, number, *done(), request=Request(endpoint_id="ep_support"))
@@ -491,6 +501,38 @@ def test_the_monthly_cost_of_all_numbers_is_held_against_the_cap(
     assert ran.code == told["exit_code"] == code
     assert told["monthly_run_rate_cents"] == sum(number.monthly_cost_cents for number in numbers)
     assert kind in {one["kind"] for one in told["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "what"), [("error", "reports an error"), ("inactive", "is inactive"), (None, "is gone")]
+)
+def test_numbers_whose_endpoint_takes_no_calls_are_named(
+    command: Command, sim: Simulator, status: str | None, what: str
+) -> None:
+    endpoint_id, working, *_ = sim.endpoints
+    numbers = [own(sim), own(sim), own(sim)]
+    numbers[0].endpoint_id = numbers[1].endpoint_id = endpoint_id
+    numbers[2].endpoint_id = working
+    if status is None:
+        del sim.endpoints[endpoint_id]
+    else:
+        sim.endpoints[endpoint_id].status = status
+
+    ran = command("reconcile", "--json")
+
+    found = [one for one in json.loads(ran.out)["findings"] if one["kind"] == "dangling"]
+    assert ran.code == 0
+    assert {one["e164"] for one in found} == {number.e164 for number in numbers[:2]}
+    assert all(f"which {what}: calls to it may go nowhere." in one["what"] for one in found)
+
+
+def test_what_reconcile_has_read_of_prices_is_kept(command: Command, sim: Simulator) -> None:
+    own(sim)
+    command("reconcile")
+    read = [seen.path for seen in sim.requests]
+    told = json.loads(command("reconcile", "--json").out)
+    assert told["monthly_run_rate_cents"] > 0
+    assert not [seen for seen in sim.requests[len(read) :] if "/phone-numbers/" in seen.path]
 
 
 def test_a_number_without_a_price_is_told(command: Command, sim: Simulator) -> None:
@@ -707,6 +749,7 @@ def test_what_was_known_of_an_operation_fails_again_once_it_has_moved_on(
     assert marks(command("reconcile", "--json")) == {"named_but_not_listed": "fail"}
 
 
+@pytest.mark.usefixtures("endpoints_exist")
 def test_what_was_known_of_a_setting_holds_for_that_value_alone(
     command: Command, journal_url: str, sim: Simulator, environment: pytest.MonkeyPatch
 ) -> None:

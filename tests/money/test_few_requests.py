@@ -119,7 +119,7 @@ def test_the_background_leaves_half_of_a_second_to_callers() -> None:
 
 def test_an_idle_hour_costs_about_two_requests_and_no_price_becomes_too_old() -> None:
     async def story() -> None:
-        async with open_desk(simulated("guide", 182)) as desk:
+        async with open_desk(simulated("guide", 182), attend_every=1800.0) as desk:
             await warmed(desk)
             assert await desk.count(partial(anyio.sleep, HOUR)) == 0
             await anyio.sleep(4 * DAY)

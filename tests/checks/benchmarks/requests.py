@@ -105,8 +105,14 @@ def simulated(profile: ProfileName, count: int, **options: Any) -> Simulator:
 
 
 @asynccontextmanager
-async def open_desk(sim: Simulator, **settings: Any) -> AsyncIterator[Desk]:
-    """Open a server with an empty journal, and a client of it; its clocks are the loop's."""
+async def open_desk(sim: Simulator, *, attend_every: float = 60.0, **settings: Any) -> AsyncIterator[Desk]:
+    """Open a server with an empty journal, and a client of it; its clocks are the loop's.
+
+    Args:
+        sim: KrosAI.
+        attend_every: How often the server looks after its operations, in seconds.
+        settings: Beside those that every desk has.
+    """
     opened: list[Runtime] = []
     chosen: dict[str, Any] = {
         "api_key": sim.api_key,
@@ -127,7 +133,7 @@ async def open_desk(sim: Simulator, **settings: Any) -> AsyncIterator[Desk]:
                 yield here
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runner, "ATTEND_EVERY_SECONDS", 60.0)
+            patch.setattr(runner, "ATTEND_EVERY_SECONDS", attend_every)
             async with Client(build_server(Settings(**(chosen | settings)), lifespan)) as client:
                 yield Desk(sim, client, opened[0])
 
@@ -225,7 +231,7 @@ async def a_day(profile: ProfileName, count: int = 182) -> int:
     """Count a day of 20 purchases, 100 lists and 200 searches, in which the journal is lost once."""
     sim = simulated(profile, count)
     for _ in range(2):
-        async with open_desk(sim) as desk:
+        async with open_desk(sim, attend_every=600.0) as desk:
             for nth in range(160):
                 if nth % 16 == 8:
                     await desk.buy()
