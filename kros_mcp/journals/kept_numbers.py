@@ -115,7 +115,7 @@ class KeptTables:
 
     def forget(self, account: str | None = None) -> Work[None]:
         """Drop all that is kept of an account, or of all."""
-        for table in (self._numbers, self._accounts):
+        for table in (self._accounts, self._numbers):
             where, values = ("", ()) if account is None else (" WHERE account = ?", (account,))
             yield f"DELETE FROM {table}{where}", values
 

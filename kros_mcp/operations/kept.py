@@ -179,8 +179,12 @@ def fold(kept: Kept, sights: Iterable[Sight], listing: Listing | None = None) ->
         )
     for sight in sights:
         before = numbers.get(sight.number.id)
-        if before is None or sight.at > before.dropped_at:
+        if before is not None and sight.at <= max(before.dropped_at, (before.priced_at or 0.0) if sight.alone else 0.0):
+            continue
+        if sight.at >= (folded.listed_at or 0.0):
             numbers[sight.number.id] = _seen(before, sight)
+        elif sight.alone:  # the list is newer, and knows all but the price better
+            numbers[sight.number.id] = _seen(before, sight) if before is None else _repriced(before, sight)
     return replace(folded, numbers=numbers)
 
 
@@ -220,6 +224,15 @@ def _seen(before: KeptNumber | None, sight: Sight) -> KeptNumber:
         currency=number.currency or was.currency,
     )
     return KeptNumber(priced, place, before.priced_at, dropped_at)
+
+
+def _repriced(before: KeptNumber, sight: Sight) -> KeptNumber:
+    """Return a record with the price that was read by itself before the list was."""
+    read = sight.number
+    if not _is_same(before.number, read):
+        return before
+    number = replace(before.number, monthly_cents=read.monthly_cents, setup_cents=read.setup_cents)
+    return replace(before, number=replace(number, currency=read.currency), priced_at=sight.at)
 
 
 def _is_same(one: PhoneNumber, other: PhoneNumber) -> bool:
@@ -263,10 +276,12 @@ class KeptNumbers:
         self._want()
 
     def saw_list(self, owned: OwnedList, at: float) -> None:
-        """Keep a whole reading of the list, unless it holds one id twice."""
-        if len({number.id for number in owned.numbers}) == len(owned.numbers):
-            self._listing = Listing(owned, at)
-            self._want()
+        """Keep a whole reading of the list; of one that holds an id twice only its records."""
+        if len({number.id for number in owned.numbers}) < len(owned.numbers):
+            self.saw(owned.numbers, at)
+            return
+        self._listing = Listing(owned, at)
+        self._want()
 
     def is_read(self, number_id: str, since: float) -> bool:
         """Whether this process is reading a number by itself, or has since a time of the journal."""

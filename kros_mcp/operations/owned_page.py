@@ -1,48 +1,80 @@
-"""One page of the owned numbers, to be shown: as KrosAI lists them, or as it did within the last minute."""
+"""Owned numbers to be shown: as KrosAI lists them, or as it did within the last minute, with the prices that are known.
 
+A journal that cannot be read stops nobody from seeing numbers: then nothing is kept, and nothing comes from it.
+"""
+
+import time
+
+from kros_mcp.errors import JournalError
 from kros_mcp.krosai import Gathered, Page, PhoneNumber, gather
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.kept import Kept
 from kros_mcp.operations.run_rate import Priced, living, price_in_time
 
 
-async def read(account: Account, *, status: str, country: str, limit: int, offset: int) -> Gathered[PhoneNumber]:
-    """Read the numbers from `offset` on, KrosAI's own, that fit the filters.
+class OwnedView:
+    """What is known of the account's numbers before KrosAI is asked, and at which time of the journal that was.
 
-    Raises:
-        KrosError: KrosAI or the journal could not be read.
+    Args:
+        account: The account's resources.
+        kept: What is known.
+        now: The time, on the journal's clock where it can be read.
+        usable: Whether the journal can be.
     """
-    if not (status or country) and (kept := await _kept_page(account, limit, offset)) is not None:
-        return kept
 
-    async def page(size: int, start: int) -> Page[PhoneNumber]:
-        return await account.client.list_owned(status=status, country=country, limit=size, offset=start)
+    def __init__(self, account: Account, kept: Kept, now: float, *, usable: bool) -> None:
+        self._account = account
+        self._kept = kept
+        self.now = now
+        self._usable = usable
 
-    read_at = await account.journal.now()
-    found = await gather(page, limit=limit, offset=offset)
-    account.kept.saw(found.items, read_at)
-    return found
+    async def page(self, *, status: str, country: str, limit: int, offset: int) -> Gathered[PhoneNumber]:
+        """Return the numbers from `offset` on, KrosAI's own, that fit the filters.
+
+        Raises:
+            KrosaiError: KrosAI could not be read.
+        """
+        if not (status or country) and (kept := self._kept_page(limit, offset)) is not None:
+            return kept
+
+        async def read(size: int, start: int) -> Page[PhoneNumber]:
+            return await self._account.client.list_owned(status=status, country=country, limit=size, offset=start)
+
+        found = await gather(read, limit=limit, offset=offset)
+        self.saw(found.items, alone=False)
+        return found
+
+    async def priced(self, page: Gathered[PhoneNumber], *, seconds: float) -> Priced:
+        """Add the prices that are known of a page, and read a few of those that are not, in so much time."""
+        found = Priced(living(page.items), self.now, self._kept, self.now)
+        if self._usable:
+            await price_in_time(self._account, found, seconds=seconds)
+        return found
+
+    def saw(self, numbers: tuple[PhoneNumber, ...], *, alone: bool) -> None:
+        """Keep what was read of numbers since."""
+        if self._usable:
+            self._account.kept.saw(numbers, self.now, alone=alone)
+
+    def _kept_page(self, limit: int, offset: int) -> Gathered[PhoneNumber] | None:
+        """Return a page of the list that was read within the last minute; None if there is no such list."""
+        owned = self._kept.list_to_show(self.now)
+        if owned is None or owned.unreadable:
+            return None
+        items = owned.numbers[offset : offset + limit]
+        following = offset + len(items)
+        return Gathered(
+            items=items,
+            positions=tuple(range(offset, following)),
+            total=len(owned.numbers),
+            next_offset=following if following < len(owned.numbers) else None,
+        )
 
 
-async def priced(account: Account, page: Gathered[PhoneNumber], *, seconds: float) -> Priced:
-    """Add the prices that are known of a page, and read a few of those that are not."""
-    now = await account.journal.now()
-    kept = account.kept.over(await account.journal.kept(account.id))
-    found = Priced(living(page.items), now, kept, now)
-    await price_in_time(account, found, seconds=seconds)
-    return found
-
-
-async def _kept_page(account: Account, limit: int, offset: int) -> Gathered[PhoneNumber] | None:
-    """Return a page of the list that was read within the last minute; None if there is no such list."""
-    kept = account.kept.over(await account.journal.kept(account.id))
-    owned = kept.list_to_show(await account.journal.now())
-    if owned is None or owned.unreadable:
-        return None
-    items = owned.numbers[offset : offset + limit]
-    following = offset + len(items)
-    return Gathered(
-        items=items,
-        positions=tuple(range(offset, following)),
-        total=len(owned.numbers),
-        next_offset=following if following < len(owned.numbers) else None,
-    )
+async def look(account: Account) -> OwnedView:
+    """Return what is known now."""
+    try:
+        kept, now = account.kept.over(await account.journal.kept(account.id)), await account.journal.now()
+    except JournalError:
+        return OwnedView(account, Kept(), time.time(), usable=False)
+    return OwnedView(account, kept, now, usable=True)

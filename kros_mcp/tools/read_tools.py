@@ -44,8 +44,9 @@ async def list_phone_numbers(
     """List the account's phone numbers."""
     account, call = runtime(ctx).account, current_call.get()
     with within(call.seconds_left):
-        page = await owned_page.read(account, status=status, country=country, limit=limit, offset=offset)
-        priced = await owned_page.priced(account, page, seconds=call.seconds_left * _FOR_PRICES)
+        view = await owned_page.look(account)
+        page = await view.page(status=status, country=country, limit=limit, offset=offset)
+        priced = await view.priced(page, seconds=call.seconds_left * _FOR_PRICES)
     wrong = await account.endpoints.troubles(
         account.client, dangling.routed(page.items).keys(), seconds=call.seconds_left * _FOR_PRICES
     )
@@ -69,12 +70,12 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
     """Show one owned number: routing, status, monthly price. SIP secrets are never included."""
     account = runtime(ctx).account
     with within(current_call.get().seconds_left):
-        read_at = await account.journal.now()
         e164, opaque_id = e164_or_id(number_id)
+        view = await owned_page.look(account)
         number = await require_owned(account, opaque_id, e164)
-        if e164:
-            number = (await find_owned(account.client, number_id=number.id)).number or number
-        account.kept.saw([number], read_at, alone=True)
+        alone = (await find_owned(account.client, number_id=number.id)).number if e164 else number
+        number = alone or number
+        view.saw((alone,) if alone else (), alone=True)
     shown = results.owned(number)
     fields = list(number.sip.fields) if number.sip else []
     sip = " SIP credentials exist; the person can see them with kros-mcp sip at a terminal." if fields else ""
@@ -86,7 +87,7 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
             summary=f"{shown.spoken} is {_said(number.status)}, {routed}, and {cost}.{sip}",
             **shown.model_dump(),
             sip_fields=fields,
-            prices_as_of=None if number.monthly_cents is None else utc(read_at),
+            prices_as_of=None if number.monthly_cents is None else utc(view.now),
         )
     )
 
