@@ -1,4 +1,4 @@
-"""How fast KrosAI may be asked for what nobody waits for, by what its last answers say (krosai-api.md, section 1).
+"""How fast KrosAI may be asked for what nobody waits for, by what its last answers say (docs/krosai.md, section 1).
 
 A plan's requests a second are shared by all that use the key. What is read in the background takes at most half of
 them, and nothing while KrosAI wants to be left alone.
