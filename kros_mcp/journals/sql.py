@@ -264,7 +264,7 @@ class StoredJournal(ABC):
 
     async def keep(self, account: str, sights: Sequence[Sight], listing: Listing | None = None) -> None:
         """Write down what was seen of an account's numbers, as far as nothing newer is known."""
-        await self._transact(lambda: self._kept.add(account, sights, listing))
+        await self._transact_if_free(lambda: self._kept.add(account, sights, listing))
 
     async def number_changed(self, account: str, e164: str) -> None:
         """Drop what is kept of a number that was changed without an operation."""
@@ -282,7 +282,7 @@ class StoredJournal(ABC):
             now = yield from self._time()
             return (yield from self._kept.take_turn(account, reader, now, seconds, refresh=refresh))
 
-        return await self._transact(work)
+        return await self._transact_if_free(work)
 
     async def accounts(self) -> dict[str, int]:
         """Count the operations of each account, whoever it is."""

@@ -59,8 +59,8 @@ class RunRate:
     currencies: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
     """The numbers whose price nobody has read yet, or not lately; they are without a price above."""
-    readable_in_seconds: float = 0.0
-    """How long reading those in the background takes."""
+    readable_in_seconds: float | None = 0.0
+    """How long reading those in the background takes; None where it rests, as few of a day's requests are left."""
     prices_as_of: float | None = None
     """When the oldest of the prices was read, on the journal's clock; None where there are none."""
 
@@ -352,12 +352,12 @@ def _not_known(run_rate: RunRate, operation: Operation, others: Mapping[str, int
 
 def _prices_being_read(bound: _Bound, run_rate: RunRate) -> RefusedError:
     count, unread = len(run_rate.prices), len(run_rate.unread)
+    known = f"the prices of {count - unread} of {count} owned numbers are known"
+    if run_rate.readable_in_seconds is None:
+        rests = "the others are not read, as most of the day's requests to KrosAI are used up (KROS_REQUESTS_PER_DAY)"
+        return _commitment_unknown(bound, f"{known}; {rests}")
     when = spoken_duration(run_rate.readable_in_seconds)
-    error = _commitment_unknown(
-        bound,
-        f"the prices of {count - unread} of {count} owned numbers are known; the others are being read and will be in "
-        f"about {when}",
-    )
+    error = _commitment_unknown(bound, f"{known}; the others are being read and will be in about {when}")
     error.next_step = f"Call again with the same arguments in about {when}; tell the person that it takes so long."
     return error
 

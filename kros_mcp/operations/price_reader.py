@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from kros_mcp.errors import JournalError, KrosError, NotFoundError
-from kros_mcp.krosai import PhoneNumber, within
+from kros_mcp.krosai import PhoneNumber, Purpose, asked_for, within
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.kept import PRICE_GOOD_SECONDS, Kept
@@ -56,7 +56,8 @@ class PriceReader:
     async def run(self) -> None:
         """Read until cancelled; a failure only delays what comes next."""
         try:
-            await self._look_again_and_again()
+            with asked_for(Purpose.BACKGROUND):
+                await self._look_again_and_again()
         finally:
             with anyio.move_on_after(_LAST_WRITE_SECONDS, shield=True):
                 await self.write_down()

@@ -202,9 +202,15 @@ async def _run_rate(account: Account, listing: Listing, priced: Priced) -> RunRa
         buyers=await account.journal.buyers(account.id, e164s),
         currencies=frozenset(currency for currency in currencies if currency),
         unread=tuple(unread),
-        readable_in_seconds=_SURELY * account.client.pace.seconds_for(len(unread)) + _FIRST_SECONDS,
+        readable_in_seconds=_readable_in(account, len(unread)),
         prices_as_of=priced.as_of,
     )
+
+
+def _readable_in(account: Account, unread: int) -> float | None:
+    if account.client.tally.is_sparing:
+        return None
+    return _SURELY * account.client.pace.seconds_for(unread) + _FIRST_SECONDS
 
 
 @dataclass(frozen=True)
