@@ -321,3 +321,12 @@ async def test_an_adopted_account_begins_anew(bench: Bench) -> None:
     await journal.adopt(former, "successor", environment=bench.account.settings.environment, by=SERVER, words="")
     for account in (former, "successor"):
         assert (await journal.kept(account)).numbers == {}
+
+
+async def test_where_the_background_rests_no_time_is_promised(bench: Bench) -> None:
+    own(bench, 8)
+    bench.account.client.tally.per_day = 10
+    with pytest.raises(RefusedError) as refused:
+        await bench.propose()
+    assert refused.value.code == "COMMITMENT_UNKNOWN"
+    assert "the prices of 5 of 9 owned numbers are known; the others are not read" in refused.value.message
