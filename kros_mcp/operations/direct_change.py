@@ -1,6 +1,6 @@
 """Change the settings of a number that is not protected; costs nothing and can be undone, so no yes is asked for."""
 
-from contextlib import suppress
+import logging
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, JournalError, OutcomeUnknownError, TooSlowError
@@ -11,6 +11,8 @@ from kros_mcp.operations.acts import proposal, routing
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.model import Request, new_operation_id
 from kros_mcp.operations.runner import Runner
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_CHANGE_SECONDS = 30.0
 
@@ -69,11 +71,18 @@ async def configure(
         finally:
             account.kept.acts += 1
             account.changes.of_numbers()
-            with suppress(JournalError):  # what is kept is shown for a minute more; the change is made
-                await account.journal.number_changed(account.id, number.e164)
+            await _tell_journal(account, number)
         return DirectChange(
             before=number, after=applied.number, not_applied=applied.not_applied, deferred=applied.deferred
         )
 
     done = await runner.shelter(change, seconds)
     return done or DirectChange(before=number, after=None)
+
+
+async def _tell_journal(account: Account, number: PhoneNumber) -> None:
+    """Let nobody be shown the list of before; a journal that fails now shows it for a minute more."""
+    try:
+        await account.journal.number_changed(account.id, number.e164)
+    except JournalError as exc:
+        logger.info("owned numbers could not be kept: %s", exc.message)

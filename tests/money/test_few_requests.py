@@ -18,7 +18,7 @@ from tests.checks.benchmarks.requests import (
     open_desk,
     simulated,
 )
-from tests.support.leaping import leaping, seconds
+from tests.support.leaping import leaping, open_leaping_journal, seconds
 
 PAGE = 100
 BESIDE_PAGES = 5
@@ -95,6 +95,27 @@ def test_a_purchase_under_a_monthly_cap_is_told_when_it_will_be_possible_and_is_
             assert len(alone) <= owned + 5  # each once, and what the purchase itself reads back
         if owned == 600:
             assert any(seen.status == 429 for seen in sim.requests)
+
+    leaping(story)
+
+
+def test_servers_of_one_journal_read_no_price_twice() -> None:
+    async def story() -> None:
+        sim = simulated("reference", 60)
+        async with (
+            open_leaping_journal() as journal,
+            open_desk(sim, journal=journal) as one,
+            open_desk(sim, journal=journal) as other,
+        ):
+            await one.tool("get_spending")
+            await anyio.sleep(1)
+            await other.tool("get_spending")
+            await anyio.sleep(SETTLED_SECONDS)
+            for desk in (one, other):
+                assert (await desk.tool("get_spending"))["run_rate_complete"]
+        alone = [seen.path for seen in sim.requests if "/phone-numbers/" in seen.path]
+        assert len(set(alone)) == 60
+        assert len(alone) <= 60 + BESIDE_PAGES
 
     leaping(story)
 

@@ -5,7 +5,7 @@ Run as `python -m tests.checks.benchmarks.requests`, with `--markdown` for a tab
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.execution import Yes, execute
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.progress import Step
 from kros_mcp.operations.run_rate import RunRates
@@ -105,11 +106,14 @@ def simulated(profile: ProfileName, count: int, **options: Any) -> Simulator:
 
 
 @asynccontextmanager
-async def open_desk(sim: Simulator, *, attend_every: float = 60.0, **settings: Any) -> AsyncIterator[Desk]:
-    """Open a server with an empty journal, and a client of it; its clocks are the loop's.
+async def open_desk(
+    sim: Simulator, *, journal: Journal | None = None, attend_every: float = 60.0, **settings: Any
+) -> AsyncIterator[Desk]:
+    """Open a server, and a client of it; its clocks are the loop's.
 
     Args:
         sim: KrosAI.
+        journal: Where it keeps what it does. Defaults to an empty one of its own.
         attend_every: How often the server looks after its operations, in seconds.
         settings: Beside those that every desk has.
     """
@@ -120,11 +124,12 @@ async def open_desk(sim: Simulator, *, attend_every: float = 60.0, **settings: A
         "monthly_commitment_cents": 10**9,
         "daily_budget_cents": 10**9,
     }
-    async with open_leaping_journal() as journal:
+    async with AsyncExitStack() as stack:
+        kept_in = journal or await stack.enter_async_context(open_leaping_journal())
 
         @asynccontextmanager
         async def lifespan(given: Settings) -> AsyncIterator[Runtime]:
-            async with open_runtime(given, transport=transport(sim), journal=journal) as here:
+            async with open_runtime(given, transport=transport(sim), journal=kept_in) as here:
                 client = here.account.client
                 client.last_owned = LastReading(seconds)
                 object.__setattr__(here.account, "inventory", Inventory(client, now=seconds))
