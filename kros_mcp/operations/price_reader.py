@@ -34,6 +34,8 @@ _FIRST_PAUSE_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 600.0
 _FAILING_SECONDS: Final = 600.0
 """How long a number is left alone that could not be read, so that it holds up no other."""
+_READ_RESTS_SECONDS: Final = 3_600.0
+"""How long one is left alone that was read: whatever becomes of what is kept, KrosAI is not asked again and again."""
 _MOST_FAILURES: Final = 3
 _AT_ONCE: Final = 5
 _AFTER_READING_SECONDS: Final = 1.0
@@ -51,7 +53,8 @@ class PriceReader:
     _name: str = field(default_factory=lambda: secrets.token_hex(8))
     _pause: float = 0.0
     _turn_ends: float = 0.0
-    _failing: dict[str, float] = field(default_factory=dict)
+    _rests: dict[str, float] = field(default_factory=dict)
+    """Until when numbers are left alone, by their id."""
 
     async def run(self) -> None:
         """Read until cancelled; a failure only delays what comes next."""
@@ -140,12 +143,12 @@ class PriceReader:
         return asked or policy.needs_run_rate(self.account.settings)
 
     def _older_than(self, kept: Kept, now: float, seconds: float) -> list[PhoneNumber]:
-        """Return the living numbers without a price that is younger, the oldest first, those that fail left out."""
-        failing = {number_id for number_id, until in self._failing.items() if anyio.current_time() < until}
+        """Return the living numbers without a price that is younger, the oldest first, those that rest left out."""
+        rests = {number_id for number_id, until in self._rests.items() if anyio.current_time() < until}
         found = [
             (each.priced_at or 0.0, number_id, each.number)
             for number_id, each in kept.numbers.items()
-            if not each.number.has_ended and number_id not in failing and not each.is_priced(now, seconds)
+            if not each.number.has_ended and number_id not in rests and not each.is_priced(now, seconds)
         ]
         return [number for *_, number in sorted(found, key=lambda each: each[:2])]
 
@@ -176,9 +179,10 @@ class PriceReader:
             async with limiter:
                 try:
                     await self._read_one(number)
+                    self._rests[number.id] = anyio.current_time() + _READ_RESTS_SECONDS
                 except KrosError as exc:  # raised below, outside the task group, which would wrap it
                     failures.append(exc)
-                    self._failing[number.id] = anyio.current_time() + _FAILING_SECONDS
+                    self._rests[number.id] = anyio.current_time() + _FAILING_SECONDS
 
         async with anyio.create_task_group() as tasks:
             for number in numbers:

@@ -181,11 +181,13 @@ async def measure(profile: ProfileName, count: int) -> dict[str, str]:
             for name, (tool, arguments) in READS.items()
         }
         fresh = await desk.count(partial(anyio.sleep, HOUR))
-        await anyio.sleep(5 * DAY)
-        idle = await desk.count(partial(anyio.sleep, HOUR))
         unknown = await unknown_day(desk)
     async with open_desk(simulated(profile, count)) as desk:
         found |= await measure_acts(desk)
+        await anyio.sleep(5 * DAY)
+        await desk.tool("get_spending")
+        await anyio.sleep(HOUR)
+        idle = await desk.count(partial(anyio.sleep, HOUR))
     found["cold start, all of it"] = str(start)
     found["idle hour (fresh / after 5 days)"] = f"{fresh} / {idle}"
     found["unknown purchase's first day"] = str(unknown)
