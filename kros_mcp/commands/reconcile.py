@@ -39,8 +39,8 @@ _HELP = """\
 Compare the journal with KrosAI; changes nothing there.
 
 Reads all numbers of KROS_API_KEY's account and tells: numbers that this journal has not bought; purchases that KrosAI
-does not show; settings and prices that differ; outcomes still unknown, and those that were corrected within the last
-week; what all numbers cost a month.
+does not show; settings and prices that differ; numbers whose endpoint takes no calls; outcomes still unknown, and those
+that were corrected within the last week; what all numbers cost a month.
 
 It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle. After a kros-mcp
 restore it enters what was bought since the copy was taken.

@@ -101,9 +101,13 @@ async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> Own
 
 
 async def read_owned_once(client: KrosClient) -> OwnedList:
-    """Read the list once; so `complete` means only that its end was reached."""
+    """Read the list once, to be shown or to say no early; `complete` means only that its end was reached.
+
+    Where a full page shows that KrosAI heeds `limit`, a later page that is not full is the last one. That spares a
+    request, and is not relied upon where a number is bought because it was not seen.
+    """
     reading = _Reading()
-    await reading.read(client, _MOST_PAGES)
+    await reading.read(client, _MOST_PAGES, until_short=True)
     if reading.ended:
         client.last_owned.keep(reading.ids)
     return reading.as_list()
@@ -113,7 +117,7 @@ async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedList
     """Read the list once, until its end, the end of the time, or a failure; `complete` as in `read_owned_once`."""
     reading = _Reading()
     with anyio.move_on_after(seconds), suppress(KrosError):
-        await reading.read(client, _MOST_PAGES)
+        await reading.read(client, _MOST_PAGES, until_short=True)
     return reading.as_list()
 
 
@@ -201,14 +205,19 @@ class _Reading:
             return True
         return before is not None and len(self._totals) <= 1 and before <= self.ids
 
-    async def read(self, client: KrosClient, pages: int) -> None:
+    async def read(self, client: KrosClient, pages: int, *, until_short: bool = False) -> None:
         """Read until the end of the list (then `ended` is true), or so many pages.
+
+        Args:
+            client: KrosAI.
+            pages: How many pages are read at most.
+            until_short: Whether a page that is not full, after one that was, is the end.
 
         A page with nothing new means that KrosAI ignores `offset`. That is the end of the list if the page had room
         for more; but the list is cut short if a larger total is stated, or if the page has KrosAI's own page size.
         """
         offset = 0
-        had_ids = True
+        had_ids, was_full = True, False
         for _ in range(pages):
             page = await client.list_owned(limit=LARGEST_PAGE, offset=offset)
             ids = {number.id for number in page.items} | {one.id for one in page.unreadable if one.id is not None}
@@ -225,6 +234,8 @@ class _Reading:
             self.unreadable |= dict.fromkeys(one.name for one in page.unreadable)
             offset += page.received
             had_ids = bool(ids)
-            if not page.received or (page.total is not None and offset >= page.total):
+            is_last = until_short and was_full and page.total is None and page.received < LARGEST_PAGE
+            was_full = was_full or page.received == LARGEST_PAGE
+            if is_last or not page.received or (page.total is not None and offset >= page.total):
                 self.ended = True
                 return

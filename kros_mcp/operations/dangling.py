@@ -10,7 +10,7 @@ from kros_mcp.errors import KrosError
 from kros_mcp.krosai import CallEndpoint, EndpointList, KrosClient, PhoneNumber, quoted_id, read_endpoints
 
 _READ_AGAIN_SECONDS: Final = 60.0
-_WORKING_SECONDS: Final = 900.0
+_WORKING_SECONDS: Final = 1_800.0
 """How long an endpoint that worked is not looked at again, where numbers are only shown."""
 _NAMED: Final = 5
 

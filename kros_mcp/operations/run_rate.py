@@ -1,7 +1,7 @@
 """What all owned numbers cost a month: the list as KrosAI shows it, with prices that it states or that are kept.
 
-The policy reads the list afresh and to the end, at a proposal and again at a claim. Whoever only shows it may get the
-list of the last minute, and shares one reading with all who ask within seconds.
+The policy reads the list afresh at a proposal, and again at a claim, there until nothing can have been missed. Whoever
+only shows it may get the list of the last minute, and shares one reading with all who ask within seconds.
 """
 
 import math

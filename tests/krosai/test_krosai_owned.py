@@ -5,7 +5,7 @@ import pytest
 from krosai_doubles import OWNED, Script, speaking_to
 
 from kros_mcp.errors import ProtocolError, ServerError
-from kros_mcp.krosai import find_owned, read_all_owned
+from kros_mcp.krosai import find_owned, read_all_owned, read_owned_once
 from kros_mcp.krosai.paging import LastReading
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +54,24 @@ async def test_absence_is_final_only_after_the_last_page() -> None:
         reading = await find_owned(client, e164="+2348035559999", pages=2)
     assert (reading.number, reading.complete) == (None, False)
     assert [request.url.params["offset"] for request in script.requests] == ["0", "100"]
+
+
+@pytest.mark.parametrize(
+    ("pages", "requests"),
+    [
+        ([100, 30], 2),  # KrosAI heeds our limit, so that a page that is not full is the last one
+        ([100, 100], 3),
+        ([50, 30], 3),  # it may have a limit of its own
+        ([3], 2),
+    ],
+)
+async def test_a_list_that_is_only_shown_spares_the_last_request(pages: list[int], requests: int) -> None:
+    starts = [sum(pages[:nth]) for nth in range(len(pages))]
+    script = Script(*(numbers(first, count) for first, count in zip(starts, pages, strict=True)), [])
+    async with speaking_to(script) as client:
+        owned = await read_owned_once(client)
+    assert (len(owned.numbers), owned.complete) == (sum(pages), True)
+    assert len(script.requests) == requests
 
 
 async def read_first(count: int) -> object:

@@ -61,7 +61,8 @@ class Desk:
 
     async def propose(self) -> Operation:
         item = next(each for each in self.sim.inventory.values() if (each.country, each.type) == ("NG", "mobile"))
-        return await PURCHASE.propose(self.account, "local", Request(country="NG", type="mobile"), item.e164)
+        wish = Request(country="NG", type="mobile", allow_inbound=True, allow_outbound=True)
+        return await PURCHASE.propose(self.account, "local", wish, item.e164)
 
     async def propose_surely(self) -> Operation:
         """Propose, as often as it takes until the prices that a cap needs are known."""
