@@ -23,6 +23,8 @@ ASKED_FOR_SECONDS: Final = 86_400.0
 """How long prices are kept good after somebody asked for them, where no monthly cap needs them anyway."""
 _LOOK_EVERY_SECONDS: Final = 3_600.0
 _OTHERS_TURN_SECONDS: Final = 2.0
+_WRITE_AGAIN_SECONDS: Final = 30.0
+"""How soon what the journal did not take is given to it again."""
 _LAST_WRITE_SECONDS: Final = 1.0
 _TURN_SECONDS: Final = 30.0
 _READ_SECONDS: Final = 20.0
@@ -77,7 +79,7 @@ class PriceReader:
                 await self._rest(_LONGEST_PAUSE_SECONDS)
             else:
                 self._pause = 0.0
-                with anyio.move_on_after(again):
+                with anyio.move_on_after(min(again, _WRITE_AGAIN_SECONDS) if self._has_unwritten else again):
                     await self.account.kept.asked()
 
     async def _rest(self, seconds: float) -> None:
@@ -122,9 +124,9 @@ class PriceReader:
     async def write_down(self) -> None:
         """Store what this process has seen, where anything may be stored; a journal that fails is only logged."""
         kept = self.account.kept
-        sights, listing = kept.sights(), kept.listing
-        if not self._writes or (not sights and listing is None):
+        if not self._has_unwritten:
             return
+        sights, listing = kept.sights(), kept.listing
         try:
             await self.account.journal.keep(self.account.id, sights, listing)
         except JournalError as exc:
@@ -135,6 +137,10 @@ class PriceReader:
     @property
     def _writes(self) -> bool:
         return not (self.account.settings.read_only or self.account.journal.only_reads)
+
+    @property
+    def _has_unwritten(self) -> bool:
+        return self._writes and (bool(self.account.kept.sights()) or self.account.kept.listing is not None)
 
     def _is_needed(self) -> bool:
         """Whether a cap needs prices, or somebody has asked for them within a day."""

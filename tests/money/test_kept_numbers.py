@@ -330,3 +330,18 @@ async def test_where_the_background_rests_no_time_is_promised(bench: Bench) -> N
         await bench.propose()
     assert refused.value.code == "COMMITMENT_UNKNOWN"
     assert "the prices of 5 of 9 owned numbers are known; the others are not read" in refused.value.message
+
+
+async def test_what_a_busy_journal_did_not_take_is_given_to_it_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [number] = own(bench, 1)
+    with monkeypatch.context() as busy:
+
+        async def locked(*_: object) -> None:
+            raise JournalError("The journal is locked by another process; nothing can be spent until it lets go.")
+
+        busy.setattr(type(bench.account.journal), "keep", locked)
+        await read_run_rate(bench.account)
+        await PriceReader(bench.account).write_down()
+    assert number.id in await known(bench)
