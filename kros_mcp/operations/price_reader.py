@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 ASKED_FOR_SECONDS: Final = 86_400.0
 """How long prices are kept good after somebody asked for them, where no monthly cap needs them anyway."""
+_GATHER_SECONDS: Final = 0.5
+"""How long to wait after somebody asks, who reads a few prices first."""
 _LOOK_EVERY_SECONDS: Final = 3_600.0
 _OTHERS_TURN_SECONDS: Final = 2.0
 _WRITE_AGAIN_SECONDS: Final = 30.0
@@ -81,6 +83,7 @@ class PriceReader:
                 self._pause = 0.0
                 with anyio.move_on_after(min(again, _WRITE_AGAIN_SECONDS) if self._has_unwritten else again):
                     await self.account.kept.asked()
+                    await anyio.sleep(_GATHER_SECONDS)
 
     async def _rest(self, seconds: float) -> None:
         self._pause = min(seconds, _LONGEST_PAUSE_SECONDS)
