@@ -88,11 +88,19 @@ CREATE TABLE request_counts (
 """
 HAS_PROGRESS = 3
 """The first version that writes down how far it has come."""
+_ORGANIZATIONS = """
+CREATE TABLE organizations (
+    account TEXT NOT NULL, organization TEXT NOT NULL, issuer TEXT NOT NULL, PRIMARY KEY (account, issuer)
+) STRICT;
+CREATE INDEX spent_by_all ON operations (claimed_at, reserved_cents, action, state)
+    WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done')
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     _LIMITS_AND_QUICKER_BOOKS,
     f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
     _REQUEST_COUNTS,
+    _ORGANIZATIONS,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 
