@@ -62,6 +62,7 @@ Reason = Literal[
     "no_token",
     "not_acceptable",
     "not_signed_in",
+    "organization_unavailable",
     "own_request",
     "too_many_requests",
     "too_many_sessions",
