@@ -83,6 +83,7 @@ class LoggedRequest:
 
     request_id: str
     principal: str = ""
+    organization: str = ""
     tool: str = ""
     outcome: str = ""
     operation_id: str = ""
@@ -94,11 +95,11 @@ current_operation: ContextVar[str] = ContextVar("current_operation", default="")
 """The operation that the running task carries out or attends to; empty if it does neither."""
 
 
-def note_caller(principal: str) -> None:
-    """Note who sent the request in course."""
+def note_caller(principal: str, organization: str = "") -> None:
+    """Note who sent the request in course, and for which organization if it is not the service's own."""
     request = current_request.get()
     if request is not None:
-        request.principal = principal
+        request.principal, request.organization = principal, organization
 
 
 def note_operation(operation_id: str, outcome: str) -> None:

@@ -146,7 +146,7 @@ class ApprovalsPage:
             telemetry.note_refusal("wrong_credential")
             return page("sign_in", None, status=403, to=to, notice=_WRONG)
         self._sign_ins.succeeded(address)
-        telemetry.note_caller(approver.caller.principal)
+        telemetry.note_caller(approver.caller.principal, approver.caller.organization)
         response = _see_other(f"{PATH}/{to}" if to else f"{PATH}?signed-in")
         self._sessions.begin(response, approver)
         return response
@@ -218,7 +218,7 @@ class ApprovalsPage:
         elsewhere = {"organization": session.organization} if session.organization else {}
         if not self._access.still_approves(session.principal, session.mark, **elsewhere):
             return None
-        telemetry.note_caller(session.principal)
+        telemetry.note_caller(session.principal, session.organization)
         return session
 
     def _is_from_page(self, request: Request, session: ApproverSession, form: dict[str, str]) -> bool:
