@@ -42,7 +42,7 @@ examples:
   kros-mcp token support-agent --scopes read,buy --daily-budget-cents 2000 \\
     --allowed-countries NG,KE
   kros-mcp token finance --scopes approve --file /etc/kros-mcp/tokens.toml
-  kros-mcp token lagos-desk --scopes read,buy \
+  kros-mcp token lagos-desk --scopes read,buy \\
     --organization 3f9c2a52-0000-4000-8000-00000000000b
   kros-mcp token --list
   kros-mcp token --revoke support-agent
