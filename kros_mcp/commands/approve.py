@@ -127,7 +127,7 @@ def _said(decided: Operation, *, approving: bool) -> str:
     )
 
 
-async def _read(settings: Settings, operation_id: str, only_own: bool) -> _Decision:  # noqa: FBT001 - anyio.run passes no names
+async def _read(settings: Settings, operation_id: str, only_own: bool) -> _Decision:
     async with open_journal(settings.journal_url) as journal:
         account = await account_of(settings, journal)
         operation = await require(journal, operation_id, account if only_own else None)
