@@ -67,6 +67,11 @@ def build_access(
             "Nobody is known to this service: it has neither KROS_TOKENS_FILE nor KROS_OAUTH_ISSUER.",
             next_step="Make a token with kros-mcp token, or try it on this machine alone with --no-auth.",
         )
+    if settings.oauth_organization_claim and settings.organization_id is None:
+        raise SettingsError(
+            "KROS_OAUTH_ORGANIZATION_CLAIM lets tokens name their organization, so KROS_ORGANIZATION_ID has to name "
+            "the service's own: callers without one would else act for whichever KrosAI takes for the first."
+        )
     default_limits = Limits(
         daily_budget_cents=settings.principal_daily_budget_cents,
         monthly_commitment_cents=settings.principal_monthly_commitment_cents,
@@ -138,11 +143,6 @@ def _trusted_issuer(
         raise SettingsError(
             "KROS_OAUTH_ISSUER needs KROS_PUBLIC_URL, such as https://numbers.example.com: clients are told for which "
             "URL to ask the issuer for a token, and only tokens made out to this service are taken."
-        )
-    if settings.oauth_organization_claim and settings.organization_id is None:
-        raise SettingsError(
-            "KROS_OAUTH_ORGANIZATION_CLAIM lets tokens name their organization, so KROS_ORGANIZATION_ID has to name "
-            "the service's own: callers without one would else act for whichever KrosAI takes for the first."
         )
     audience = settings.oauth_audience or f"{settings.public_url}/mcp"
     from kros_mcp.http.oauth import IssuerKeys, TrustedIssuer  # noqa: PLC0415 - a tokens file needs no httpx or PyJWT

@@ -166,3 +166,14 @@ def test_the_doctor_asks_for_each_organization_of_the_tokens_file(
     assert ran.code == 1
     environment.delenv("KROS_ORGANIZATION_ID")
     assert "KROS_ORGANIZATION_ID has to name" in " ".join(command("doctor").out.split())
+
+
+def test_the_books_of_an_organization_are_no_replaced_keys(command: Command, journal_url: str, other: str) -> None:
+    theirs = of(journal_url, other, an_operation(), *settled(State.UNKNOWN, ago=3_600))
+    refused = command("adopt", theirs.account, "--yes", "--reason", "rotated")
+    assert refused.code == 1
+    assert other in refused.err
+    assert read(journal_url, theirs.id).account == theirs.account
+    told = " ".join(command("doctor").out.split())
+    assert f"of other organizations that callers name: {theirs.id}" in told
+    assert "kros-mcp adopt" not in told

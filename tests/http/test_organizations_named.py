@@ -143,6 +143,9 @@ def test_the_services_own_organization_has_to_be_named_once_a_caller_names_one(t
         access_by_file(tmp_path, own=None, ada=OTHER)
     with pytest.raises(SettingsError, match=r"KROS_OAUTH_ORGANIZATION_CLAIM .* KROS_ORGANIZATION_ID has to name"):
         access_by_claim(organization_id=None)
+    by_file = {"tokens_file": file_of(tmp_path, ada=None), "oauth_issuer": None}
+    with pytest.raises(SettingsError, match="KROS_OAUTH_ORGANIZATION_CLAIM"):
+        access_by_claim(organization_id=None, **by_file)
     access_by_file(tmp_path, own=None, ada=None)
 
 

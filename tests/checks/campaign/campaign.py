@@ -40,9 +40,15 @@ class Outcome:
     """What came of a campaign."""
 
     world: World
-    books: Books
+    each: list[Books]
+    """The books of each organization."""
     differences: list[Difference]
     waited_seconds: float
+
+    @property
+    def books(self) -> Books:
+        """The books of all organizations in one."""
+        return together(self.each)
 
 
 Tampering = Callable[[World], Awaitable[None]]
@@ -72,7 +78,7 @@ async def run(plan: Plan, tamper: Tampering | None = None, enough: Enough | None
         books = await world.books()
         troubles = [Difference("trouble", "", says) for says in world.events.troubles]
         differences = [difference for each in books for difference in compare(each)]
-        return Outcome(world, together(books), [*differences, *troubles], waited)
+        return Outcome(world, books, [*differences, *troubles], waited)
 
 
 @asynccontextmanager
