@@ -9,9 +9,10 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
-from kros_mcp import organizations
+from kros_mcp import organizations, telemetry
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
+from kros_mcp.operations import gauges
 from kros_mcp.operations.journal import EVERYTHING, Filter, Journal
 from kros_mcp.simulator import Simulator
 from tests.support.ears import Ears, open_ears
@@ -310,6 +311,26 @@ async def test_a_probe_tells_no_organization_what_the_service_asks_for_itself(si
     ):
         assert "krosai" in (await own.get("/readyz")).json()
         assert "krosai" not in (await other.get("/readyz")).json()
+
+
+async def test_gauges_are_of_all_organizations_together_under_the_services_own_name(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label for each would be as many as callers name, and stay when one is closed."""
+    shown: list[telemetry.GaugeValues] = []
+    monkeypatch.setattr(telemetry, "is_counting", lambda: True)
+    monkeypatch.setattr(telemetry, "set_gauges", shown.append)
+    monkeypatch.setattr(gauges, "LOOK_EVERY_SECONDS", 0.0)
+    async with open_tenants(sim) as web, web.talk("one") as a, web.talk("other") as b:
+        await bought(b)
+        await a.buy(item_of(sim))
+        await b.buy(item_of(sim))
+        with anyio.fail_after(20):
+            while not shown or shown[-1].waiting < 2:
+                await anyio.lowlevel.checkpoint()
+        own = web.service.runtime.account
+    assert {values.account for values in shown} == {own.id[:8]}
+    assert shown[-1].budget_left_cents == 2 * own.settings.daily_budget_cents - other_of(sim).charges[0].cents
 
 
 async def test_organizations_are_closed_when_nobody_asks_and_opened_again(
