@@ -52,6 +52,8 @@ class _Place:
     error: KrosError | None = None
     issuers: set[str] = field(default_factory=set)
     """Who vouched for callers of it, now or in earlier times."""
+    noted: set[str] = field(default_factory=set)
+    """Those of whom the journal knows it by this key."""
     users: int = 0
     used_at: float = field(default_factory=anyio.current_time)
 
@@ -152,21 +154,30 @@ class Organizations:
         journal = self._own.account.journal
         if journal.only_reads:
             return
+        restless: dict[str, list[NamedOrganization]] = {}
         for named in await journal.restless_organizations():
-            if named.organization in self._places or self._is_closing or not self._is_ours(named):
+            restless.setdefault(named.organization, []).append(named)
+        for organization, rows in restless.items():
+            if organization in self._places or self._is_closing or not self._is_ours(organization, rows):
                 continue
             try:
-                self._begin(named.organization)
+                self._begin(organization)
             except TooManyOrganizationsError:
                 logger.warning("an organization waits to be looked after: %d are open already", len(self._places))
                 return
 
-    def _is_ours(self, named: NamedOrganization) -> bool:
-        """Whether an account of the journal is one of this service's address and environment, and not its own."""
-        account = self._own.account
-        if named.account == account.id:
+    def _is_ours(self, organization: str, rows: Collection[NamedOrganization]) -> bool:
+        """Whether to look after an organization: of this address and environment, and known here or of this key.
+
+        What a token names no more is looked after by the key with which it was asked for; another could not see it.
+        """
+        own = self._own.account
+        account = for_organization(own.settings, organization).account(own.journal.secret)
+        ours = [row for row in rows if row.account == account]
+        if account == own.id or not ours:
             return False
-        return for_organization(account.settings, named.organization).account(account.journal.secret) == named.account
+        is_of_key = own.settings.key_name(own.journal.secret) in {row.key for row in ours}
+        return is_of_key or self._knows(organization, {row.issuer for row in ours})
 
     def _begin(self, organization: str) -> _Place:
         if self._is_closing:
@@ -209,8 +220,10 @@ class Organizations:
     async def _note(self, place: _Place, runtime: Runtime, issuer: str) -> None:
         """Write down that a caller has come, before anything of theirs is; whoever vouches for the next is known."""
         account = runtime.account
-        if issuer not in place.issuers and not account.journal.only_reads:
-            await account.journal.note_organization(NamedOrganization(account.id, place.organization, issuer))
+        if issuer not in place.noted and not account.journal.only_reads:
+            key = account.settings.key_name(account.journal.secret)
+            await account.journal.note_organization(NamedOrganization(account.id, place.organization, issuer, key))
+        place.noted.add(issuer)
         place.issuers.add(issuer)
 
 

@@ -5,18 +5,20 @@
 from kros_mcp.journals.rows import Work
 from kros_mcp.operations.journal import NamedOrganization
 
+_COLUMNS = "account, organization, issuer, key"
+
 
 def note(table: str, named: NamedOrganization) -> Work[None]:
     """Write down that an issuer has vouched for a caller of an organization, unless it stands there."""
-    known = yield f"SELECT 1 FROM {table} WHERE account = ? AND issuer = ?", (named.account, named.issuer)
-    if not known:
-        values = (named.account, named.organization, named.issuer)
-        yield f"INSERT INTO {table} VALUES (?, ?, ?) ON CONFLICT DO NOTHING", values
+    where = "account = ? AND issuer = ? AND key = ?"
+    if not (yield f"SELECT 1 FROM {table} WHERE {where}", (named.account, named.issuer, named.key)):
+        values = (named.account, named.organization, named.issuer, named.key)
+        yield f"INSERT INTO {table} ({_COLUMNS}) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", values
 
 
 def every(table: str) -> Work[tuple[NamedOrganization, ...]]:
     """Read all that were written down."""
-    rows = yield f"SELECT account, organization, issuer FROM {table} ORDER BY account, issuer", ()
+    rows = yield f"SELECT {_COLUMNS} FROM {table} ORDER BY {_COLUMNS}", ()
     return tuple(NamedOrganization(*row) for row in rows)
 
 
@@ -29,8 +31,7 @@ def restless(table: str, open_now: str, watched: str, now: float) -> Work[tuple[
         watched: One that yields those with something to be looked at, at the time that its mark stands for.
         now: That time.
     """
-    columns = "SELECT account, organization, issuer"
-    rows = yield f"{columns} FROM {table} WHERE account IN ({open_now} UNION {watched})", (now,)
+    rows = yield f"SELECT {_COLUMNS} FROM {table} WHERE account IN ({open_now} UNION {watched})", (now,)
     return tuple(NamedOrganization(*row) for row in rows)
 
 

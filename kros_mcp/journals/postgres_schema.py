@@ -79,7 +79,8 @@ CREATE TABLE kros_mcp.request_counts (
 """
 _ORGANIZATIONS = """
 CREATE TABLE kros_mcp.organizations (
-    account TEXT NOT NULL, organization TEXT NOT NULL, issuer TEXT NOT NULL, PRIMARY KEY (account, issuer)
+    account TEXT NOT NULL, organization TEXT NOT NULL, issuer TEXT NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (account, issuer, key)
 );
 CREATE INDEX spent_by_all ON kros_mcp.operations (claimed_at) INCLUDE (reserved_cents)
     WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done')

@@ -90,7 +90,8 @@ HAS_PROGRESS = 3
 """The first version that writes down how far it has come."""
 _ORGANIZATIONS = """
 CREATE TABLE organizations (
-    account TEXT NOT NULL, organization TEXT NOT NULL, issuer TEXT NOT NULL, PRIMARY KEY (account, issuer)
+    account TEXT NOT NULL, organization TEXT NOT NULL, issuer TEXT NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (account, issuer, key)
 ) STRICT;
 CREATE INDEX spent_by_all ON operations (claimed_at, reserved_cents, action, state)
     WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done')

@@ -59,11 +59,15 @@ class OpenCounts:
 
 @dataclass(frozen=True)
 class NamedOrganization:
-    """An organization that callers have named, by its account in this journal and who vouched for them."""
+    """An organization that callers have named, by its account in this journal.
+
+    `issuer` vouched for the callers, and `key` is the name of the API key with which they were served.
+    """
 
     account: str
     organization: str
     issuer: str
+    key: str
 
 
 EVERYTHING = Filter()

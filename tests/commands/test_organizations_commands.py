@@ -55,7 +55,7 @@ def of(journal_url: str, organization: str, operation: Operation, *then: Move) -
     async def account() -> str:
         async with open_journal(journal_url) as journal:
             name = for_organization(load_settings(), organization).account(journal.secret)
-            await journal.note_organization(NamedOrganization(name, organization, "tokens"))
+            await journal.note_organization(NamedOrganization(name, organization, "tokens", "some key"))
             return name
 
     return put(journal_url, replace(operation, account=anyio.run(account)), *then)

@@ -197,3 +197,22 @@ async def test_an_organization_of_another_address_is_left_alone(
     waiting = await journal.get(approved.id)
     assert waiting is not None
     assert waiting.state == "confirmed"
+
+
+async def test_an_organization_of_another_key_that_no_token_names_is_left_to_the_service_of_that_key(
+    sim: Simulator, tmp_path: Path, journal: Journal
+) -> None:
+    callers = ByFile(sim, tmp_path)
+    operation_id = await left_unknown(callers, journal)
+    tokens_file(callers.path, callers.bola)
+    before = len(sim.requests)
+    async with callers.service(journal, api_key=sim.read_only_key) as web:
+        for _ in range(5):
+            await anyio.sleep(0.06)
+        assert web.service.runtime.others is not None
+        assert web.service.runtime.others.accounts == ()
+    asked = {seen.headers["x-organization-id"] for seen in sim.requests[before:]}
+    assert other_of(sim).organization_id not in asked
+    tokens_file(callers.path, callers.ada)
+    async with callers.service(journal, api_key=sim.read_only_key):  # a key that may read will do
+        await until(journal, operation_id, "done")

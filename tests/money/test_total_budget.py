@@ -121,18 +121,22 @@ async def test_what_has_failed_or_is_a_day_old_counts_for_nobody(journal: Journa
 
 
 async def test_organizations_that_have_come_are_kept_once(opener: Callable[[], Any]) -> None:
-    named = NamedOrganization("account 1", "org_1", "tokens")
-    others = [replace(named, issuer="https://issuer.example"), NamedOrganization("account 2", "org_2", "tokens")]
+    named = NamedOrganization("account 1", "org_1", "tokens", "key 1")
+    others = [
+        replace(named, issuer="https://issuer.example"),
+        replace(named, key="key 2"),
+        NamedOrganization("account 2", "org_2", "tokens", "key 1"),
+    ]
     async with opener() as journal:
         for each in (named, named, *others, named):
             await journal.note_organization(each)
     async with opener() as journal:
         assert set(await journal.organizations()) == {named, *others}
-        assert len(await journal.organizations()) == 3
+        assert len(await journal.organizations()) == 4
 
 
 async def test_those_with_something_to_be_looked_after_are_told(journal: Journal, clock: Clock) -> None:
-    named = [NamedOrganization(name, f"org {name}", "tokens") for name in "abcdef"]
+    named = [NamedOrganization(name, f"org {name}", "tokens", "key") for name in "abcdef"]
     for each in named:
         await journal.note_organization(each)
 
