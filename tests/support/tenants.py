@@ -40,10 +40,8 @@ class Tenants:
         self.organizations = {"one": "", "other": other_of(sim).organization_id}
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        name, _, approves = token.partition("-approves")
-        scopes = frozenset({Scope.APPROVE}) if token != name else IN_CONVERSATION
-        subject = "approver" if token != name else SUBJECT
-        del approves
+        name = token.removesuffix("-approves")
+        subject, scopes = (SUBJECT, IN_CONVERSATION) if name == token else ("approver", frozenset({Scope.APPROVE}))
         return caller_token("tokens", subject, scopes, organization=self.organizations.get(name, name))
 
 
