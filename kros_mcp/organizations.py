@@ -176,7 +176,7 @@ class Organizations:
         ours = [row for row in rows if row.account == account]
         if account == own.id or not ours:
             return False
-        is_of_key = own.settings.key_name(own.journal.secret) in {row.key for row in ours}
+        is_of_key = own.settings.request_key(own.journal.secret) in {row.key for row in ours}
         return is_of_key or self._knows(organization, {row.issuer for row in ours})
 
     def _begin(self, organization: str) -> _Place:
@@ -221,7 +221,7 @@ class Organizations:
         """Write down that a caller has come, before anything of theirs is; whoever vouches for the next is known."""
         account = runtime.account
         if issuer not in place.noted and not account.journal.only_reads:
-            key = account.settings.key_name(account.journal.secret)
+            key = account.settings.request_key(account.journal.secret)
             await account.journal.note_organization(NamedOrganization(account.id, place.organization, issuer, key))
         place.noted.add(issuer)
         place.issuers.add(issuer)

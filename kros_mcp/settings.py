@@ -234,10 +234,6 @@ class Settings(ServiceSettings):
         """
         if self.organization_id:
             return _named(secret, "organization", self.base_url, self.environment, self.organization_id)
-        return self.key_name(secret)
-
-    def key_name(self, secret: bytes) -> str:
-        """Return a name for this API key at its address that does not reveal it."""
         return _named(secret, self.base_url, "", _identity(self.require_api_key()))
 
     def request_key(self, secret: bytes) -> str:

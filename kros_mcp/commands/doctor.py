@@ -164,8 +164,11 @@ async def _organization(settings: Settings) -> Finding:
     shown = clean(settings.organization_id or "", _LONGEST_VALUE)
     try:
         async with open_krosai(settings) as client:
-            with within(NETWORK_SECONDS):
-                await client.list_owned(limit=1)
+            try:
+                with within(NETWORK_SECONDS):
+                    await client.list_owned(limit=1)
+            finally:
+                await keep_count(settings, client.tally)
     except PermissionDeniedError as exc:
         return fail(
             f"KrosAI does not let this key act for the organization {shown} of the tokens file ({exc.code}).",
