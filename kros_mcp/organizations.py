@@ -8,6 +8,7 @@ when nothing of it is under way and nobody has asked for long.
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -88,6 +89,8 @@ class Organizations:
         self._places: dict[str, _Place] = {}
         self._is_closing = False
         self._is_stopping = False
+        self._context = copy_context()
+        """That of the service, and of no request: background work is no caller's, though one opens the organization."""
 
     @asynccontextmanager
     async def held(self, caller: Caller) -> AsyncIterator[Runtime]:
@@ -188,7 +191,7 @@ class Organizations:
                 raise TooManyOrganizationsError("Too many organizations are in use here at once; nothing was done.")
             self._close(min(idle, key=lambda place: place.used_at))
         place = self._places[organization] = _Place(organization)
-        self._tasks.start_soon(self._serve, place)
+        self._context.copy().run(self._tasks.start_soon, self._serve, place)
         return place
 
     def _close(self, place: _Place) -> None:

@@ -12,9 +12,13 @@ from mcp.types import PromptReference, ResourceTemplateReference
 from kros_mcp import organizations, telemetry
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
-from kros_mcp.operations import gauges
+from kros_mcp.operations import gauges, recovery
+from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import EVERYTHING, Filter, Journal
+from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Simulator
+from kros_mcp.tools.caller import authenticated
+from kros_mcp.tools.stream import current_stream
 from tests.support.ears import Ears, open_ears
 from tests.support.person import Person, accept
 from tests.support.talk import Talk, Told
@@ -79,6 +83,15 @@ async def test_each_reads_its_own_numbers_endpoints_and_money(
         assert (told_one["spent_24h_cents"], told_other["spent_24h_cents"]) == (0, other.charges[0].cents)
         assert told_one["daily_room_cents"] == told_one["daily_budget_cents"]
     assert (each_sim.charges, len(other.charges)) == ([], 1)
+
+
+async def test_they_are_apart_where_no_sessions_are_kept(sim: Simulator, era: str) -> None:
+    async with open_tenants(sim, stateless=True) as web, web.talk("one", era) as a, web.talk("other", era) as b:
+        for talk, account in ((b, other_of(sim)), (a, sim), (b, other_of(sim))):
+            told = await talk.call("list_phone_numbers")
+            assert {each["number_id"] for each in told["numbers"]} == set(account.owned)
+        asked = await b.buy(item_of(sim))
+        assert (await a.call("get_operation", operation_id=asked["operation_id"])).outcome == "OPERATION_NOT_FOUND"
 
 
 async def test_every_request_to_krosai_is_made_for_the_callers_organization(each_sim: Simulator) -> None:
@@ -331,6 +344,26 @@ async def test_gauges_are_of_all_organizations_together_under_the_services_own_n
         own = web.service.runtime.account
     assert {values.account for values in shown} == {own.id[:8]}
     assert shown[-1].budget_left_cents == 2 * own.settings.daily_budget_cents - other_of(sim).charges[0].cents
+
+
+async def test_what_is_looked_after_in_the_background_is_no_callers_request(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens an organization is not who all later work for it is done, logged and counted for."""
+    seen: list[tuple[object, ...]] = []
+
+    async def recover(account: Account) -> tuple[Operation, ...]:
+        seen.append((account.id, authenticated(), telemetry.current_request.get(), current_stream.get()))
+        return ()
+
+    monkeypatch.setattr(recovery, "recover", recover)
+    async with open_tenants(sim) as web, web.talk("other") as b:
+        await b.call("list_endpoints")
+        theirs = runtime_of(web, sim).account.id
+        with anyio.fail_after(20):
+            while not [each for each in seen if theirs in each]:
+                await anyio.lowlevel.checkpoint()
+    assert {each for each in seen if theirs in each} == {(theirs, None, None, None)}
 
 
 async def test_organizations_are_closed_when_nobody_asks_and_opened_again(

@@ -58,8 +58,9 @@ def tenants(sim: Simulator, known: Collection[str] | None = None) -> Access:
 async def open_tenants(sim: Simulator, journal: Journal | None = None, **chosen: Any) -> AsyncIterator[Web]:
     """Serve both organizations."""
     access = chosen.pop("access", None) or tenants(sim)
+    stateless = chosen.pop("stateless", False)
     settings = {"organization_id": sim.organization_id, "confirmation": "conversation", **chosen}
-    async with open_web(sim, access, journal=journal, **settings) as web:
+    async with open_web(sim, access, journal=journal, stateless=stateless, **settings) as web:
         yield web
 
 
