@@ -26,6 +26,7 @@ from kros_mcp.errors import (
     KrosError,
     NotFoundError,
     NotSentError,
+    OtherOrganizationError,
     PathError,
     PermissionDeniedError,
     ProtocolError,
@@ -285,6 +286,12 @@ def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Find
         case NotFoundError():
             what = f"Nothing answers {scope} at {host} ({code})."
             return fail(what, "Check KROS_BASE_URL: it ends in the API's version, as in .../v1.", answer.exit_code)
+        case OtherOrganizationError():
+            what = f"{answer.message} Asked was for {scope} ({code})."
+            to_do = (
+                "Compare KROS_ORGANIZATION_ID with the id in the KrosAI dashboard; if it is right, KrosAI does not "
+                "heed it for this key."
+            )
         case ProtocolError():
             what = f"The answer of {host} to {scope} is not one of KrosAI's ({code})."
             to_do = (

@@ -177,3 +177,15 @@ def test_the_books_of_an_organization_are_no_replaced_keys(command: Command, jou
     told = " ".join(command("doctor").out.split())
     assert f"of other organizations that callers name: {theirs.id}" in told
     assert "kros-mcp adopt" not in told
+
+
+def test_the_doctor_says_where_krosai_answers_for_another_organization(command: Command, sim: Simulator) -> None:
+    sim.faults.switch_on("other_organization", times=None)
+    try:
+        ran = command("doctor")
+    finally:
+        sim.faults.clear()
+    told = " ".join(ran.out.split())
+    assert "another organization than was asked for" in told
+    assert "Compare KROS_ORGANIZATION_ID" in told
+    assert ran.code == 4
