@@ -6,6 +6,7 @@ a KrosaiError that says whether the request left; cancellation passes through un
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 _LONGEST_WRITE_SECONDS: Final = 30.0
 _LONGEST_ATTEMPT_SECONDS: Final = 10.0
 _WRITES: Final = {"POST": Kind.ORDER, "PATCH": Kind.CHANGE, "DELETE": Kind.RELEASE}
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 OTHER_ORGANIZATION: Final = OtherOrganizationError.code
 _NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
@@ -218,7 +220,7 @@ class KrosClient:
 
     def _is_of_another(self, body: object) -> bool:
         own = self._organization_id
-        return own is not None and any(str(each).casefold() != own.casefold() for each in stated_organizations(body))
+        return own is not None and any(not _is_same(str(each), own) for each in stated_organizations(body))
 
     async def _read(self, path: str, kind: Kind, query: Mapping[str, str] | None = None) -> Reply:
         async def read_once() -> Reply:
@@ -330,6 +332,13 @@ async def open_client(
         yield KrosClient(connections, requests_per_day, organization_id)
     finally:
         await connections.aclose()
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two ids are one; only a UUID may be written in either case."""
+    if _UUID.fullmatch(one) and _UUID.fullmatch(other):
+        return one.lower() == other.lower()
+    return one == other
 
 
 def _not_served(country: str, kind: str) -> NotFoundError:

@@ -21,6 +21,7 @@ from kros_mcp.simulator.profiles import PROFILES, ProfileName
 from kros_mcp.simulator.shapes import Shapes
 from kros_mcp.simulator.state import SimulatedAccount
 
+_MOST_ORGANIZATIONS = 10
 _Organization = TypeVar("_Organization", bound=SimulatedAccount)
 
 
@@ -91,7 +92,13 @@ class Simulator(SimulatedAccount):
         self.app = build_app(self._pipeline, control_routes(self._pipeline, shown))
 
     def add_organization(self, kind: type[_Organization], balance_cents: int) -> _Organization:
-        """Let another organization buy from this stock under the same key, with this much credit of its own."""
+        """Let another organization buy from this stock under the same key, with this much credit of its own.
+
+        Raises:
+            ValueError: There are ten already; each has numbers of one range of a hundred.
+        """
+        if len(self.organizations) >= _MOST_ORGANIZATIONS:
+            raise ValueError(f"There are {_MOST_ORGANIZATIONS} organizations at most.")
         return kind(
             self.profile,
             seed=0,

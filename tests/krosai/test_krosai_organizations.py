@@ -91,6 +91,13 @@ async def test_what_states_ours_or_none_is_read(stated: dict[str, Any]) -> None:
         assert (await client.list_owned()).received == 1
 
 
+async def test_ids_that_are_no_uuids_are_compared_letter_by_letter() -> None:
+    for stated, is_ours in (("org_B", True), ("org_b", False), ("org_B ", False)):
+        async with speaking_to(Script(OWNED | {"organization_id": stated}), organization_id="org_B") as client:
+            found = await reads(client)
+        assert any(isinstance(each, OtherOrganizationError) for each in found) is not is_ours
+
+
 async def test_what_is_for_sale_is_nobodys_yet() -> None:
     async with for_us([FOR_SALE | {"organization_id": OTHER}]) as client:
         assert (await client.list_available(country="NG")).received == 1

@@ -115,3 +115,9 @@ async def test_an_answer_of_another_organization_says_so(both: Simulator) -> Non
         [own] = [number for number in both.owned.values() if number.status == "active"]
         answer = (await client.get(f"/phone-numbers/{own.id}")).json()
         assert (answer["id"], answer["organization_id"]) == (own.id, other.organization_id)
+
+
+def test_there_are_ten_at_most() -> None:
+    assert len({number for each in Simulator(organizations=10).organizations.values() for number in each.owned}) == 20
+    with pytest.raises(ValueError, match="at most"):
+        Simulator(organizations=11)
