@@ -17,6 +17,7 @@
         ├── TooSlowError           a read did not end in time
         ├── ConnectionLostError    the connection broke while reading
         ├── ProtocolError          an answer fits no known shape
+        │   └── OtherOrganizationError   an answer is about another organization than was asked for
         └── ApiError               KrosAI answered with an error
             ├── AuthenticationError        the key is missing, wrong, expired or not allowed from here
             ├── PermissionDeniedError      the key lacks a scope
@@ -187,6 +188,16 @@ class ProtocolError(KrosaiError):
 
     code = "UNEXPECTED_ANSWER"
     next_step = "Try again; if it stays so, tell the operator that KrosAI's answers have changed."
+
+
+class OtherOrganizationError(ProtocolError):
+    """A record of KrosAI states another organization than was asked for, so nothing follows from the answer."""
+
+    code = "OTHER_ORGANIZATION"
+    next_step = (
+        "Tell the operator: KrosAI answered with a record of another organization than this server asked for; "
+        "`kros-mcp doctor` there shows for which it asks."
+    )
 
 
 class ApiError(KrosaiError):

@@ -12,6 +12,7 @@ from kros_mcp.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.krosai import Inventory
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
+from kros_mcp.operations.gauges import Gauges
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.operations.run_rate import RunRates
@@ -36,6 +37,8 @@ async def open_runtime(
     journal: Journal | None = None,
     own_limits: Callable[[str], Limits | None] | None = None,
     own_scopes: Callable[[str], frozenset[str] | None] | None = None,
+    is_known: Callable[[], bool] = lambda: True,
+    has_gauges: bool = True,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the client of KrosAI and the runner, and close them in turn.
 
@@ -45,6 +48,8 @@ async def open_runtime(
         journal: An open journal, which stays open. Defaults to the one that the settings name.
         own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
         own_scopes: What each principal of a tokens file may do now; see `Account`. Defaults to no such file.
+        is_known: Whether this server acts for the organization of the settings; see `Account`.
+        has_gauges: Whether it sets the gauges, for itself and for the other organizations that are open.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -66,15 +71,21 @@ async def open_runtime(
             id=await account_in(settings, journal),
             own_limits=own_limits,
             own_scopes=own_scopes,
+            is_known=is_known,
         )
-        runner = await stack.enter_async_context(open_runner(account))
-        yield Runtime(
-            settings=settings,
-            account=account,
-            runner=runner,
-            rates=RunRates(account),
-            completer=Completer(account, settings.answer_within_seconds),
+        opened: list[Runtime] = []
+        gauges = Gauges(account, lambda: opened[0].others.accounts if opened and opened[0].others else ())
+        runner = await stack.enter_async_context(open_runner(account, gauges if has_gauges else None))
+        opened.append(
+            Runtime(
+                settings=settings,
+                account=account,
+                runner=runner,
+                rates=RunRates(account),
+                completer=Completer(account, settings.answer_within_seconds),
+            )
         )
+        yield opened[0]
 
 
 def _warn_of_network_file_system(settings: Settings) -> None:

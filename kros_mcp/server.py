@@ -47,7 +47,7 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.stdio import Stdio
 from kros_mcp.tools import completions, outcomes, prompts, resources, results
-from kros_mcp.tools.call import Call, Runtime, calling_principal, timed
+from kros_mcp.tools.call import Call, Runtime, calling_principal, calling_runtime, timed
 from kros_mcp.tools.caller import may_use
 from kros_mcp.tools.elicitation import PROMPT_UNANSWERED, unanswered
 from kros_mcp.tools.icon import icon
@@ -152,7 +152,7 @@ class KrosServer(MCPServer[Runtime]):
         )
 
     async def _complete(self, ctx: ServerRequestContext[Runtime, Any], params: CompleteRequestParams) -> CompleteResult:
-        runtime, argument = ctx.lifespan_context, params.argument
+        runtime, argument = calling_runtime(ctx.lifespan_context), params.argument
         try:
             values = await runtime.completer.complete(argument.name, argument.value, calling_principal(runtime))
         except KrosError as exc:
@@ -176,7 +176,7 @@ class KrosServer(MCPServer[Runtime]):
     ) -> CallToolResult | InputRequiredResult:
         if not may_use(name):
             return results.failure(_not_permitted(name))
-        runtime = context.request_context.lifespan_context
+        runtime = calling_runtime(context.request_context.lifespan_context)
         with timed(runtime.settings.answer_within_seconds) as call:
             try:
                 with call.waiting, asked_for(_purpose_of(name)):

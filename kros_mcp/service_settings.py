@@ -52,6 +52,9 @@ class ServiceSettings(BaseSettings):
     oauth_jwks_url: str | None = Field(None, description="the issuer's keys; its .well-known/jwks.json if empty")
     oauth_algorithms: CommaSeparated = Field(("RS256", "ES256"), description="signatures taken")
     oauth_scope_claim: str = Field("scope", pattern=r"^[\w.:/-]+$", description="where scopes stand; dots go deeper")
+    oauth_organization_claim: str | None = Field(
+        None, pattern=r"^[\w.:/-]+$", description="where a JWT names its organization; dots go deeper; off if empty"
+    )
 
     @field_validator("state_keys")
     @classmethod

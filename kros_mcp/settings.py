@@ -41,6 +41,10 @@ _VARIABLE = re.compile(r"\$\{.*\}|\{\{.*\}\}|%\w+%")
 _EXAMPLE = re.compile(r"\$\w+|<.*>|(put )?your[-_ ].*", re.IGNORECASE)
 """What documentation and `install --print` show instead of a key."""
 
+_ORGANIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NO_ORGANIZATION = frozenset({"null", "undefined", "none", "nil", "true", "false"})
+
 
 def _whole_cents(value: object) -> object:
     if isinstance(value, str) and not value.strip().isdecimal():
@@ -90,6 +94,9 @@ class Settings(ServiceSettings):
     read_only: bool = Field(default=False, description="refuse everything but reading")
     max_purchase_cents: Cents = Field(5_000, description="setup plus first month of one number")
     daily_budget_cents: Cents = Field(20_000, description="spent in any 24 hours, unknown outcomes included")
+    total_daily_budget_cents: Cents | None = Field(
+        None, description="spent in any 24 hours by all accounts of the journal together; off if empty"
+    )
     monthly_commitment_cents: Cents | None = Field(None, description="run rate of all owned numbers; off if empty")
     principal_daily_budget_cents: Cents | None = Field(
         None, description="what this principal may spend in 24 hours; off if empty"
@@ -242,6 +249,35 @@ class Settings(ServiceSettings):
         if not self.organization_id:
             return None
         return _named(secret, self.base_url, self.organization_id, _identity(self.require_api_key()))
+
+
+def organization_named(value: object, own: str | None) -> str:
+    """Return the organization that a caller's token names; empty where that is the service's own.
+
+    Budgets and books go by the id, so one that could be taken for another is none.
+
+    Args:
+        value: As the token states it.
+        own: The service's own organization.
+
+    Raises:
+        ValueError: It is no organization's id, or one that is spelt otherwise than the service's own, or than KrosAI
+            spells it.
+    """
+    if not isinstance(value, str) or not _ORGANIZATION.fullmatch(value) or value.lower() in _NO_ORGANIZATION:
+        raise ValueError("must be an organization's id, of up to 128 letters, digits and ._:@+-")
+    if value == own:
+        return ""
+    if own is not None and value.lower() == own.lower():
+        raise ValueError("must be spelt as in KROS_ORGANIZATION_ID")
+    if _UUID.fullmatch(value) and value != value.lower():
+        raise ValueError("must be in lower case, as KrosAI writes it")
+    return value
+
+
+def for_organization(settings: Settings, organization: str) -> Settings:
+    """Return the settings by which another organization is acted for; these themselves if it is empty."""
+    return settings.model_copy(update={"organization_id": organization}) if organization else settings
 
 
 def load_settings(*, simulator: bool = False) -> Settings:

@@ -62,6 +62,7 @@ Reason = Literal[
     "no_token",
     "not_acceptable",
     "not_signed_in",
+    "organization_unavailable",
     "own_request",
     "too_many_requests",
     "too_many_sessions",
@@ -82,6 +83,7 @@ class LoggedRequest:
 
     request_id: str
     principal: str = ""
+    organization: str = ""
     tool: str = ""
     outcome: str = ""
     operation_id: str = ""
@@ -93,11 +95,11 @@ current_operation: ContextVar[str] = ContextVar("current_operation", default="")
 """The operation that the running task carries out or attends to; empty if it does neither."""
 
 
-def note_caller(principal: str) -> None:
-    """Note who sent the request in course."""
+def note_caller(principal: str, organization: str = "") -> None:
+    """Note who sent the request in course, and for which organization if it is not the service's own."""
     request = current_request.get()
     if request is not None:
-        request.principal = principal
+        request.principal, request.organization = principal, organization
 
 
 def note_operation(operation_id: str, outcome: str) -> None:

@@ -27,7 +27,7 @@ FLOORS = [
     ("kros_mcp.operations",),
     ("kros_mcp.journals",),
     ("kros_mcp.tools",),
-    ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
+    ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.organizations", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
     ("kros_mcp.http",),
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]

@@ -11,7 +11,7 @@ import click
 from kros_mcp.commands import person
 from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import account_of, short
-from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.errors import InvalidArgumentError, OperationError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import adoption
@@ -94,6 +94,7 @@ async def _read(settings: Settings, beginning: str) -> _Handover:
         account = await account_of(settings, journal)
         assert account is not None  # noqa: S101 - there is a key
         former = await _named(journal, beginning, account)
+        await _require_no_organization(journal, former)
         newest = await journal.list_operations(Filter(account=former), limit=1)
         adoption.require_environment(newest, settings.environment)
         still_open = {
@@ -121,6 +122,22 @@ async def _named(journal: Journal, beginning: str, own: str) -> str:
         raise InvalidArgumentError(f"Several accounts begin so: {names}.", next_step="Name one of them whole.")
     known = f"It has {', '.join(map(short, others))}." if others else "It has no other account."
     raise InvalidArgumentError(f"This journal has no account {clean(beginning, 40)!r}.", next_step=known)
+
+
+async def _require_no_organization(journal: Journal, former: str) -> None:
+    """Raise if an account is of an organization whose callers have come to a service.
+
+    Raises:
+        OperationError: `OTHER_ORGANIZATION`; its books are its own, whatever the key.
+    """
+    named = {each.account: each.organization for each in await journal.organizations()}
+    if former in named:
+        raise OperationError(
+            f"Account {short(former)} is of the organization {clean(named[former])}, for which callers of a service "
+            "act, and no replaced key's; nothing was handed over.",
+            code="OTHER_ORGANIZATION",
+            next_step="See its books with kros-mcp operations --organization.",
+        )
 
 
 async def _count(journal: Journal, account: str, state: State) -> int:

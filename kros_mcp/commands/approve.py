@@ -11,7 +11,14 @@ import click
 
 from kros_mcp.commands import person
 from kros_mcp.commands.console import say
-from kros_mcp.commands.selection import account_of, currency, require
+from kros_mcp.commands.selection import (
+    account_of,
+    currency,
+    organization_of,
+    organization_option,
+    require,
+    settings_of,
+)
 from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
@@ -50,27 +57,31 @@ class _Decision:
     operation: Operation
     books: policy.Books
     account: str | None
+    organization: str
+    right: policy.Right
 
 
 @click.command(help=_HELP.format(answer="yes"), epilog=_EPILOG.format(name="approve"))
 @click.argument("operation_id", metavar="ID")
 @click.option("--reason", default="", help="why; kept in the journal")
 @click.option("--yes", is_flag=True, help="ask nothing at the terminal; needs --reason")
-def approve(operation_id: str, reason: str, *, yes: bool) -> int:
+@organization_option
+def approve(operation_id: str, reason: str, organization: str | None, *, yes: bool) -> int:
     """Say yes to an operation."""
-    return _decide(operation_id, reason, yes=yes, approving=True)
+    return _decide(operation_id, reason, organization, yes=yes, approving=True)
 
 
 @click.command(help=_HELP.format(answer="no"), epilog=_EPILOG.format(name="deny"))
 @click.argument("operation_id", metavar="ID")
 @click.option("--reason", default="", help="why; kept in the journal")
 @click.option("--yes", is_flag=True, help="ask nothing at the terminal; needs --reason")
-def deny(operation_id: str, reason: str, *, yes: bool) -> int:
+@organization_option
+def deny(operation_id: str, reason: str, organization: str | None, *, yes: bool) -> int:
     """Say no to an operation."""
-    return _decide(operation_id, reason, yes=yes, approving=False)
+    return _decide(operation_id, reason, organization, yes=yes, approving=False)
 
 
-def _decide(operation_id: str, reason: str, *, yes: bool, approving: bool) -> int:
+def _decide(operation_id: str, reason: str, organization: str | None, *, yes: bool, approving: bool) -> int:
     """Show an operation, ask, and write the decision down.
 
     Returns:
@@ -80,9 +91,9 @@ def _decide(operation_id: str, reason: str, *, yes: bool, approving: bool) -> in
         KrosError: The journal cannot be used, or the operation is not there or past that decision.
     """
     click.get_current_context().with_resource(exporting_if_installed())
-    settings = load_settings()
+    settings = settings_of(organization)
     reason = person.given_reason(reason, yes=yes)
-    case = anyio.run(_read, settings, operation_id)
+    case = anyio.run(_read, settings, operation_id, organization is not None)
     decisions.require_decidable(case.operation, approving=approving)
     _show(case, settings)
     word = "approve" if approving else "deny"
@@ -116,11 +127,13 @@ def _said(decided: Operation, *, approving: bool) -> str:
     )
 
 
-async def _read(settings: Settings, operation_id: str) -> _Decision:
+async def _read(settings: Settings, operation_id: str, only_own: bool) -> _Decision:
     async with open_journal(settings.journal_url) as journal:
-        operation = await require(journal, operation_id)
+        account = await account_of(settings, journal)
+        operation = await require(journal, operation_id, account if only_own else None)
         books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
-        return _Decision(operation, books, await account_of(settings, journal))
+        organization = await organization_of(journal, operation)
+        return _Decision(operation, books, account, organization, _right_to(operation, organization, settings))
 
 
 async def _write(settings: Settings, operation_id: str, move: Move) -> Operation:
@@ -130,8 +143,8 @@ async def _write(settings: Settings, operation_id: str, move: Move) -> Operation
 
 def _show(case: _Decision, settings: Settings) -> None:
     operation = case.operation
-    person.show_question(operation, case.account, settings)
-    if asker := outlook.asker(operation, _right_to(operation, settings)):
+    person.show_question(operation, case.account, settings, case.organization)
+    if asker := outlook.asker(operation, case.right):
         person.show_detail("", asker)
     if operation.state is State.CONFIRMED:
         person.show_detail("Approved", f"by {clean(operation.confirmed_by, LONGEST_NAME_SHOWN)}; not executed yet.")
@@ -141,8 +154,8 @@ def _show(case: _Decision, settings: Settings) -> None:
     print()
 
 
-def _right_to(operation: Operation, settings: Settings) -> policy.Right:
-    """Return whether who asked may still do it, as far as this terminal's tokens file says."""
+def _right_to(operation: Operation, organization: str, settings: Settings) -> policy.Right:
+    """Return whether who asked may still do it there, as far as this terminal's tokens file says."""
     issuer, _, name = operation.principal.partition("|")
     if issuer != TOKENS or settings.tokens_file is None:
         return policy.right_to(operation, None)
@@ -152,7 +165,10 @@ def _right_to(operation: Operation, settings: Settings) -> policy.Right:
         entry = read_tokens(settings.tokens_file).get(name)
     except SettingsError:
         return policy.right_to(operation, None)
-    return policy.right_to(operation, entry.scopes if entry else frozenset())
+    own = load_settings().organization_id
+    named, there = ("" if each == own else each for each in (entry.organization_id if entry else "", organization))
+    is_there = named == there
+    return policy.right_to(operation, entry.scopes if entry and is_there else frozenset())
 
 
 def _spending(case: _Decision, settings: Settings, label: str) -> list[str]:
@@ -175,6 +191,8 @@ def _spending(case: _Decision, settings: Settings, label: str) -> list[str]:
     if day.over_budget:
         whose = f"the budget of {principal}" if day.over_own_budget else "everybody's budget"
         lines.append(f"More than {whose} has left for the day: it would be refused.")
+    if policy.exceeds_total(settings, case.operation, case.books):
+        lines.append("More than the budget of all accounts together has left for the day: it would be refused.")
     if settings.monthly_commitment_cents is not None:
         lines.append(f"Cap on the monthly cost: {show(settings.monthly_commitment_cents)}; see kros-mcp reconcile.")
     return lines

@@ -76,6 +76,7 @@ LEFT_OUT = frozenset(
         "answer_within_seconds",
         "requests_per_day",
         "settle_seconds",
+        "total_daily_budget_cents",
     }
 )
 """Settings of the stdio server for those who run several of it, or another KrosAI; `kros-mcp install` takes them."""

@@ -26,6 +26,7 @@ from kros_mcp.errors import (
     KrosError,
     NotFoundError,
     NotSentError,
+    OtherOrganizationError,
     PathError,
     PermissionDeniedError,
     ProtocolError,
@@ -33,13 +34,13 @@ from kros_mcp.errors import (
     SettingsError,
     TooSlowError,
 )
-from kros_mcp.http.tokens import read_tokens
+from kros_mcp.http.tokens import read_tokens, require_own_organization
 from kros_mcp.journals.backends import place
 from kros_mcp.krosai import clean, within
 from kros_mcp.krosai.transport import certificates, certificates_source, find_proxy, named_proxy
 from kros_mcp.money import show_cents
 from kros_mcp.operations.account import open_krosai
-from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
+from kros_mcp.settings import PREFIX, Confirmation, Settings, for_organization, load_settings
 
 NETWORK_SECONDS = 10.0
 _SHORTEST_SETTLE_SECONDS = 45.0  # a request that takes its full 30 seconds, and a lease
@@ -135,9 +136,50 @@ def _callers(settings: Settings) -> list[Finding]:
         return []
     try:
         names = read_tokens(settings.tokens_file)
+        require_own_organization(names, settings.tokens_file, settings.organization_id)
     except SettingsError as exc:
         return [failed(exc)]
-    return [ok(f"The tokens file names {len(names)} {'caller' if len(names) == 1 else 'callers'}.")]
+    found = [ok(f"The tokens file names {len(names)} {'caller' if len(names) == 1 else 'callers'}.")]
+    if others := _other_organizations(settings):
+        found.append(ok(f"Some of them call for {len(others)} other organization{'' if len(others) == 1 else 's'}."))
+    return found
+
+
+def _other_organizations(settings: Settings) -> list[str]:
+    """Return the organizations that the tokens file names, beside the service's own; none where it is not usable."""
+    if settings.tokens_file is None:
+        return []
+    try:
+        entries = read_tokens(settings.tokens_file)
+    except SettingsError:
+        return []
+    return sorted({entry.organization_id for entry in entries.values()} - {"", settings.organization_id or ""})
+
+
+async def _organizations(settings: Settings) -> list[Finding]:
+    """Ask KrosAI for each organization that the tokens file names."""
+    return [await _organization(for_organization(settings, named)) for named in _other_organizations(settings)]
+
+
+async def _organization(settings: Settings) -> Finding:
+    shown = clean(settings.organization_id or "", _LONGEST_VALUE)
+    try:
+        async with open_krosai(settings) as client:
+            try:
+                with within(NETWORK_SECONDS):
+                    await client.list_owned(limit=1)
+            finally:
+                await keep_count(settings, client.tally)
+    except PermissionDeniedError as exc:
+        return fail(
+            f"KrosAI does not let this key act for the organization {shown} of the tokens file ({exc.code}).",
+            "Give the key access to it in the KrosAI dashboard, or correct organization_id in the tokens file.",
+            exc.exit_code,
+        )
+    except KrosError as exc:
+        what = f"The organization {shown} of the tokens file: {exc.message} ({exc.code})"
+        return fail(what, exc.next_step, exc.exit_code)
+    return ok(f"KrosAI answers for the organization {shown} of the tokens file.")
 
 
 async def _check_krosai(settings: Settings) -> list[Finding]:
@@ -207,7 +249,7 @@ async def _krosai(settings: Settings) -> list[Finding]:
         return [failed(exc)]
     answers = [_judged(settings, scope, found[scope]) for scope in ("numbers:read", "endpoints:read")]
     further = [_PROBE] if any(finding.mark == "ok" for finding in answers) else []
-    return [*dict.fromkeys(answers), *further]
+    return [*dict.fromkeys(answers), *await _organizations(settings), *further]
 
 
 async def _ask(found: dict[str, Finding | KrosError], scope: str, read: Callable[[], Awaitable[Any]]) -> None:
@@ -244,6 +286,12 @@ def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Find
         case NotFoundError():
             what = f"Nothing answers {scope} at {host} ({code})."
             return fail(what, "Check KROS_BASE_URL: it ends in the API's version, as in .../v1.", answer.exit_code)
+        case OtherOrganizationError():
+            what = f"{answer.message} Asked was for {scope} ({code})."
+            to_do = (
+                "Compare KROS_ORGANIZATION_ID with the id in the KrosAI dashboard; if it is right, KrosAI does not "
+                "heed it for this key."
+            )
         case ProtocolError():
             what = f"The answer of {host} to {scope} is not one of KrosAI's ({code})."
             to_do = (
@@ -276,7 +324,7 @@ def _caps(settings: Settings) -> list[Finding]:
     deletes = "may delete the record" if settings.allow_permanent_delete else "keeps the record"
     unpriced = "may be bought" if settings.allow_unpriced else "are refused"
     rules = ok(f"Numbers of {countries}; those without a stated price {unpriced}; a release {deletes}.")
-    found = [caps, *_approver(settings, show), *_own_caps(settings, show), rules]
+    found = [caps, *_total(settings, show), *_approver(settings, show), *_own_caps(settings, show), rules]
     if settings.protected_numbers:
         found.append(ok(f"Protected from release: {', '.join(settings.protected_numbers)}."))
     if settings.settle_seconds < _SHORTEST_SETTLE_SECONDS:
@@ -295,6 +343,11 @@ def _caps(settings: Settings) -> list[Finding]:
             )
         )
     return found
+
+
+def _total(settings: Settings, show: Callable[[int], str]) -> list[Finding]:
+    total = settings.total_daily_budget_cents
+    return [] if total is None else [ok(f"All accounts of the journal together: {show(total)} in any 24 hours.")]
 
 
 def _approver(settings: Settings, show: Callable[[int], str]) -> list[Finding]:

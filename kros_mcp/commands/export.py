@@ -20,12 +20,12 @@ import click
 
 from kros_mcp.commands.console import working
 from kros_mcp.commands.record import record
-from kros_mcp.commands.selection import FilterOptions, Selection, currency, filter_options, select
+from kros_mcp.commands.selection import FilterOptions, Selection, currency, filter_options, select, settings_of
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.model import Operation
-from kros_mcp.settings import Settings, load_settings
+from kros_mcp.settings import Settings
 from kros_mcp.times import bounds
 
 _HELP = """\
@@ -116,7 +116,7 @@ def export(
     Raises:
         KrosError: The journal or the file cannot be used, or a filter is malformed.
     """
-    settings = load_settings()
+    settings = settings_of(typed.organization)
     if force and not output:
         raise InvalidArgumentError("--force goes with --output.", next_step="")
     days = _days(since, until)

@@ -133,7 +133,17 @@ async def _rows(journal: Journal, account: str | None) -> list[Finding]:
         )
     unsettled = Filter(states=(State.UNKNOWN, State.SENDING, State.CONFIRMED))
     of_all = await journal.list_operations(unsettled, limit=_MOST_LISTED)
-    others = [one for one in of_all if is_foreign(one, account)]
+    named = {each.account for each in await journal.organizations()}
+    theirs = [one for one in of_all if is_foreign(one, account) and one.account in named]
+    if theirs:
+        found.append(
+            warn(
+                f"Not settled, of other organizations that callers name: {_listed(theirs)}.",
+                "A running kros-mcp http with their address looks after them; kros-mcp reconcile --organization ID "
+                "compares one with KrosAI.",
+            )
+        )
+    others = [one for one in of_all if is_foreign(one, account) and one.account not in named]
     if others:
         found.append(
             warn(

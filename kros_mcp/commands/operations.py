@@ -17,6 +17,7 @@ from kros_mcp.commands.selection import (
     currency,
     filter_options,
     select,
+    settings_of,
     short,
     waiting_for_a_person,
 )
@@ -25,7 +26,7 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
-from kros_mcp.settings import Settings, load_settings
+from kros_mcp.settings import Settings
 from kros_mcp.times import bounds, day_of, minute
 
 _HELP = """\
@@ -114,7 +115,7 @@ def operations(operation_id: str | None, typed: FilterOptions, day: str | None, 
             )
         timeline.show(operation_id, as_json=as_json)
         return 0
-    settings = load_settings()
+    settings = settings_of(typed.organization)
     if not 1 <= limit <= _MOST_SHOWN:
         raise InvalidArgumentError(
             f"--limit must be 1 or more, and at most {_MOST_SHOWN}.", next_step="kros-mcp export writes any number."

@@ -54,19 +54,22 @@ def sits_at_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def show_question(operation: Operation, account: str | None, settings: Settings) -> None:
+def show_question(operation: Operation, account: str | None, settings: Settings, organization: str = "") -> None:
     """Print what the person is to decide on: the question as it was asked, whose account it is, and who asked.
 
     Args:
         operation: What is decided on.
         account: That of this terminal's key; None without one.
         settings: Of this terminal.
+        organization: Whose account it is; empty where that is not known.
     """
     say(act_of(operation).wording.sentence(operation, currency(operation, account, settings)))
     print()
     other = "; not the account of this terminal's KROS_API_KEY" if is_foreign(operation, account) else ""
     environment = _ENVIRONMENTS[operation.quote.environment]
     show_detail("Account", Text.assemble(f"{short(operation.account)}, ", environment, other))
+    if organization:
+        show_detail("Organization", clean(organization, LONGEST_NAME_SHOWN))
     show_detail("Operation", f"{operation.id}: {operation.action} {operation.e164}")
     show_detail("Asked for", f"by {clean(operation.principal, LONGEST_NAME_SHOWN)} at {utc(operation.created_at)}.")
 

@@ -16,7 +16,7 @@ from kros_mcp.commands.console import say, working
 from kros_mcp.commands.differences import AccountReading, Acknowledged, Difference, compare, differs
 from kros_mcp.commands.findings import fail, ok, report, verdict, warn
 from kros_mcp.commands.history import STATES, History, read_history
-from kros_mcp.commands.selection import short
+from kros_mcp.commands.selection import organization_option, settings_of, short
 from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.journal_errors import restored
@@ -31,7 +31,7 @@ from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.price_reader import PriceReader
 from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.operations.tally_keeper import counting
-from kros_mcp.settings import Settings, load_settings
+from kros_mcp.settings import Settings
 from kros_mcp.telemetry_export import exporting_if_installed
 from kros_mcp.times import utc
 
@@ -83,7 +83,8 @@ class _Report:
 @click.option("--json", "as_json", is_flag=True, help="one JSON document with every finding")
 @click.option("--known", metavar="ID", help="write down that what is found of this operation or number is known")
 @click.option("--reason", default="", help="why it may stay so; goes with --known, kept in the journal")
-def reconcile(known: str | None, reason: str, *, as_json: bool) -> int:
+@organization_option
+def reconcile(known: str | None, reason: str, organization: str | None, *, as_json: bool) -> int:
     """Compare, acknowledge what was named, and print every difference.
 
     Returns:
@@ -93,7 +94,7 @@ def reconcile(known: str | None, reason: str, *, as_json: bool) -> int:
         KrosError: There is no key, the journal cannot be used, or nothing was found that can be written down as known.
     """
     click.get_current_context().with_resource(exporting_if_installed())
-    settings = load_settings()
+    settings = settings_of(organization)
     settings.require_api_key()
     reason = decisions.kept(reason)
     if (known is None) != (not reason):

@@ -16,7 +16,7 @@ from kros_mcp.operations import status
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, TOKENS, Channel, Operation, State
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Settings, for_organization, load_settings, organization_named
 
 MOST_COUNTED = 1000
 """Where counting what waits for a person ends; nobody decides on so many one by one."""
@@ -26,11 +26,34 @@ _SHORT = 8  # of 32 hexadecimal characters
 
 @dataclass(frozen=True)
 class FilterOptions:
-    """The filters as they were typed: names of states, a principal, and whether of every account."""
+    """The filters as they were typed: names of states, a principal, and of which organization or every account."""
 
     states: tuple[str, ...] = ()
     principal: str | None = None
     all_accounts: bool = False
+    organization: str | None = None
+
+
+organization_option = click.option(
+    "--organization", metavar="ID", help="of this organization, not of KROS_ORGANIZATION_ID"
+)
+
+
+def settings_of(organization: str | None) -> Settings:
+    """Read the settings, for the organization that was typed if one was.
+
+    Raises:
+        SettingsError: A setting is malformed, or there is no key to name the organization's account by.
+        InvalidArgumentError: What was typed is no organization's id.
+    """
+    settings = load_settings()
+    if organization is None:
+        return settings
+    settings.require_api_key()
+    try:
+        return for_organization(settings, organization_named(organization, settings.organization_id))
+    except ValueError as exc:
+        raise InvalidArgumentError(f"--organization {exc}.", next_step="") from None
 
 
 def filter_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -41,9 +64,19 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
     @click.option(
         "--all-accounts", is_flag=True, help="of every key that shares the journal, not of KROS_API_KEY alone"
     )
+    @organization_option
     @wraps(command)
-    def filtered(*, states: tuple[str, ...], principal: str | None, all_accounts: bool, **others: object) -> int:
-        return command(typed=FilterOptions(states, principal, all_accounts), **others)
+    def filtered(
+        *,
+        states: tuple[str, ...],
+        principal: str | None,
+        all_accounts: bool,
+        organization: str | None,
+        **others: object,
+    ) -> int:
+        if all_accounts and organization is not None:
+            raise InvalidArgumentError("--organization and --all-accounts exclude each other.", next_step="")
+        return command(typed=FilterOptions(states, principal, all_accounts, organization), **others)
 
     return filtered
 
@@ -146,16 +179,22 @@ def short(account: str) -> str:
     return account[:_SHORT]
 
 
-async def require(journal: Journal, operation_id: str) -> Operation:
-    """Return the operation that was named, of whatever account.
+async def require(journal: Journal, operation_id: str, account: str | None = None) -> Operation:
+    """Return the operation that was named, of whatever account or of this one.
 
     Raises:
         OperationError: There is no such operation.
     """
     operation = await journal.get(operation_id)
-    if operation is None:
+    if operation is None or is_foreign(operation, account):
         raise missing(operation_id)
     return operation
+
+
+async def organization_of(journal: Journal, operation: Operation) -> str:
+    """Return which organization an operation belongs to, if a caller of it has come to a service; else empty."""
+    named = (each.organization for each in await journal.organizations() if each.account == operation.account)
+    return next(named, "")
 
 
 async def waiting_for_a_person(journal: Journal, selection: Selection) -> int:

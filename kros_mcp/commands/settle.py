@@ -10,13 +10,13 @@ import click
 
 from kros_mcp.commands import person
 from kros_mcp.commands.console import say
-from kros_mcp.commands.selection import account_of, require
+from kros_mcp.commands.selection import account_of, organization_of, organization_option, require, settings_of
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import decisions, moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Operation, State
-from kros_mcp.settings import Settings, load_settings
+from kros_mcp.settings import Settings
 from kros_mcp.telemetry_export import exporting_if_installed
 from kros_mcp.times import utc
 
@@ -50,7 +50,8 @@ exit codes:
 @click.argument("outcome", type=click.Choice(("done", "failed")))
 @click.option("--reason", required=True, help="how you know; kept in the journal")
 @click.option("--yes", is_flag=True, help="ask nothing at the terminal")
-def settle(operation_id: str, outcome: str, reason: str, *, yes: bool) -> int:
+@organization_option
+def settle(operation_id: str, outcome: str, reason: str, organization: str | None, *, yes: bool) -> int:
     """Show the operation, ask, and write its outcome down with who says so and how they know.
 
     Returns:
@@ -61,7 +62,7 @@ def settle(operation_id: str, outcome: str, reason: str, *, yes: bool) -> int:
             may still find it out.
     """
     click.get_current_context().with_resource(exporting_if_installed())
-    settings = load_settings()
+    settings = settings_of(organization)
     reason = decisions.kept(reason)
     if not reason:
         raise InvalidArgumentError("--reason is empty; say how you know.", next_step="")
@@ -72,8 +73,8 @@ def settle(operation_id: str, outcome: str, reason: str, *, yes: bool) -> int:
         reason=reason,
         settle_seconds=settings.settle_seconds,
     )
-    operation, account = anyio.run(_read, settings, operation_id, move)
-    person.show_question(operation, account, settings)
+    operation, account, named = anyio.run(_read, settings, operation_id, move, organization is not None)
+    person.show_question(operation, account, settings, named)
     if operation.sent_at is not None:
         person.show_detail("Sent", f"at {utc(operation.sent_at)}; its outcome is unknown.")
     print()
@@ -88,16 +89,17 @@ def settle(operation_id: str, outcome: str, reason: str, *, yes: bool) -> int:
     return 0
 
 
-async def _read(settings: Settings, operation_id: str, move: Move) -> tuple[Operation, str | None]:
-    """Return the operation, and the account of this terminal's key.
+async def _read(settings: Settings, operation_id: str, move: Move, only_own: bool) -> tuple[Operation, str | None, str]:
+    """Return the operation, the account of this terminal's key, and the operation's organization if it is known.
 
     Raises:
         KrosError: There is no such operation, or it cannot be settled: nobody is asked about what would be refused.
     """
     async with open_journal(settings.journal_url) as journal:
-        operation = await require(journal, operation_id)
+        account = await account_of(settings, journal)
+        operation = await require(journal, operation_id, account if only_own else None)
         move(operation, await journal.now())
-        return operation, await account_of(settings, journal)
+        return operation, account, await organization_of(journal, operation)
 
 
 async def _settle(settings: Settings, operation_id: str, move: Move) -> Operation:

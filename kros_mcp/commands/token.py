@@ -16,7 +16,7 @@ from kros_mcp import numbering
 from kros_mcp.commands.console import Column, show_table
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, Entry, parse_tokens
-from kros_mcp.settings import load_tokens_file
+from kros_mcp.settings import load_tokens_file, organization_named
 from kros_mcp.tools.specs import Scope
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ examples:
   kros-mcp token support-agent --scopes read,buy --daily-budget-cents 2000 \\
     --allowed-countries NG,KE
   kros-mcp token finance --scopes approve --file /etc/kros-mcp/tokens.toml
+  kros-mcp token lagos-desk --scopes read,buy \\
+    --organization 3f9c2a52-0000-4000-8000-00000000000b
   kros-mcp token --list
   kros-mcp token --revoke support-agent
   kros-mcp token support-agent --replace |
@@ -69,6 +71,7 @@ class Rights:
     daily_budget_cents: int | None = None
     monthly_commitment_cents: int | None = None
     allowed_countries: str | None = None
+    organization: str | None = None
 
     @property
     def limits(self) -> dict[str, int]:
@@ -92,6 +95,7 @@ class Rights:
     "--max-purchase-cents", type=int, metavar="N", help="its own limit for one number: setup plus first month"
 )
 @click.option("--allowed-countries", metavar="COUNTRIES", help="where it may buy, such as NG,KE")
+@click.option("--organization", metavar="ID", help="whose numbers and books it works with; else the service's own")
 @click.option("--file", metavar="FILE", help="the tokens file; KROS_TOKENS_FILE if left out")
 @click.option("--replace", is_flag=True, help="give NAME a new token in place of its old one; its rights stay")
 @click.option("--list", "lists", is_flag=True, help="show every caller, what they may do, and their limits")
@@ -103,6 +107,7 @@ def token(
     daily_budget_cents: int | None,
     monthly_commitment_cents: int | None,
     allowed_countries: str | None,
+    organization: str | None,
     file: str | None,
     revoke: str | None,
     *,
@@ -120,7 +125,9 @@ def token(
     from kros_mcp.commands.tokens_file import changing, read_text  # noqa: PLC0415 - it needs the extra
 
     path = _path(file)
-    rights = Rights(scopes, max_purchase_cents, daily_budget_cents, monthly_commitment_cents, allowed_countries)
+    rights = Rights(
+        scopes, max_purchase_cents, daily_budget_cents, monthly_commitment_cents, allowed_countries, organization
+    )
     if lists or revoke is not None:
         if name is not None or replace or rights != Rights() or (lists and revoke is not None):
             raise SettingsError("--list and --revoke NAME go with --file alone.", next_step=_SEE_HELP)
@@ -135,6 +142,12 @@ def token(
     with changing(path) as text:
         entry = _replace(text, name, rights, digest) if replace else _add(text, name, rights, digest)
     print(made, flush=True)
+    if entry.organization_id:
+        print(
+            f"kros-mcp: it works for the organization {entry.organization_id} alone. Once any token names one, the "
+            "service starts only with KROS_ORGANIZATION_ID, which names its own.",
+            file=sys.stderr,
+        )
     print(
         f"kros-mcp: {name} may use {', '.join(sorted(entry.scopes))}.\n"
         f"The token above is kept nowhere, so it is not shown again: {path} holds its SHA-256 alone.",
@@ -160,6 +173,8 @@ def _add(text: "TokensText", name: str, rights: Rights, digest: str) -> Entry:
     values |= {limit: _cents(limit, cents) for limit, cents in rights.limits.items()}
     if rights.allowed_countries is not None:
         values["allowed_countries"] = _countries(rights.allowed_countries)
+    if rights.organization is not None:
+        values["organization_id"] = _organization(rights.organization)
     return text.add(name, digest, values)
 
 
@@ -178,7 +193,11 @@ def _replace(text: "TokensText", name: str, rights: Rights, digest: str) -> Entr
 
 def _list(path: Path, entries: Mapping[str, Entry]) -> int:
     """Print one line for each caller, without anything of their tokens."""
-    columns = (Column("name"), Column("scopes"), Column("limits in cents", least=24, leaves=True, below="limits "))
+    columns = (
+        Column("name"),
+        Column("scopes"),
+        Column("limits in cents, organization", least=24, leaves=True, below="limits "),
+    )
     rows = [
         (name, ",".join(sorted(scope.removeprefix(_FAMILY) for scope in entry.scopes)), _limits(entry))
         for name, entry in sorted(entries.items())
@@ -199,7 +218,8 @@ def _limits(entry: Entry) -> str:
     }
     shown = [f"{limit} {amount}" for limit, amount in cents.items() if amount is not None]
     countries = [f"countries {','.join(entry.allowed_countries)}"] if entry.allowed_countries else []
-    return ", ".join([*shown, *countries])
+    organization = [f"organization {entry.organization_id}"] if entry.organization_id else []
+    return ", ".join([*shown, *countries, *organization])
 
 
 def _revoke(path: Path, text: "TokensText", name: str) -> int:
@@ -260,6 +280,13 @@ def _country(part: str) -> str:
     except ValueError:
         sentence = f"{_quoted(part)} is no country's code; use two-letter codes such as NG,KE"
         raise _misused("--allowed-countries", sentence) from None
+
+
+def _organization(text: str) -> str:
+    try:
+        return organization_named(text, None)
+    except ValueError as exc:
+        raise _misused("--organization", f"it {exc}") from None
 
 
 def _cents(limit: str, cents: int) -> int:

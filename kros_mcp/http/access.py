@@ -1,7 +1,7 @@
 """Who may call, and what they may spend: callers of the tokens file, of an OAuth issuer, or of both."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,18 @@ class Access:
     `own_scopes` gives the scopes of a principal of the tokens file as it stands now: none for one that it does not
     name, and None while it cannot be read or there is none.
     `still_approves` says whether a principal that signed in with a token of that mark may still be an approver.
+    These three take an organization beside the principal, by its name, where it is not the service's own.
+    `knows` says whether a caller may come who names an organization, for which those issuers vouched before.
     """
 
     verifier: TokenVerifier
-    own_limits: Callable[[str], Limits | None]
+    own_limits: Callable[..., Limits | None]
     resource: str | None = None
     issuers: tuple[str, ...] = ()
     trouble: Callable[[], str | None] = lambda: None
-    own_scopes: Callable[[str], frozenset[Scope] | None] | None = None
-    still_approves: Callable[[str, str], bool] = lambda _principal, _mark: True
+    own_scopes: Callable[..., frozenset[Scope] | None] | None = None
+    still_approves: Callable[..., bool] = lambda *_, **__: True
+    knows: Callable[[str, Collection[str]], bool] = lambda _organization, _issuers: False
 
 
 def build_access(
@@ -64,12 +67,18 @@ def build_access(
             "Nobody is known to this service: it has neither KROS_TOKENS_FILE nor KROS_OAUTH_ISSUER.",
             next_step="Make a token with kros-mcp token, or try it on this machine alone with --no-auth.",
         )
+    if settings.oauth_organization_claim and settings.organization_id is None:
+        raise SettingsError(
+            "KROS_OAUTH_ORGANIZATION_CLAIM lets tokens name their organization, so KROS_ORGANIZATION_ID has to name "
+            "the service's own: callers without one would else act for whichever KrosAI takes for the first."
+        )
     default_limits = Limits(
         daily_budget_cents=settings.principal_daily_budget_cents,
         monthly_commitment_cents=settings.principal_monthly_commitment_cents,
     )
     issuer = _trusted_issuer(settings, transport, clock)
-    tokens = TokensFile(settings.tokens_file, default_limits, clock) if settings.tokens_file else None
+    own = settings.organization_id
+    tokens = TokensFile(settings.tokens_file, default_limits, clock, own) if settings.tokens_file else None
     verifier = _TokensAndIssuer(tokens, issuer, default_limits)
     return Access(
         verifier=verifier,
@@ -79,6 +88,7 @@ def build_access(
         trouble=verifier.trouble,
         own_scopes=verifier.scopes_of,
         still_approves=verifier.still_approves,
+        knows=verifier.knows,
     )
 
 
@@ -96,18 +106,23 @@ class _TokensAndIssuer:
             caller = await self.issuer.verify_token(token)
         return caller
 
-    def limits_of(self, principal: str) -> Limits | None:
+    def limits_of(self, principal: str, organization: str = "") -> Limits | None:
         if self._is_of_issuer(principal):
             return self.default_limits
-        return self.tokens.limits_of(principal) if self.tokens else None
+        return self.tokens.limits_of(principal, organization) if self.tokens else None
 
-    def scopes_of(self, principal: str) -> frozenset[Scope] | None:
-        return self.tokens.scopes_of(principal) if self.tokens else None
+    def scopes_of(self, principal: str, organization: str = "") -> frozenset[Scope] | None:
+        return self.tokens.scopes_of(principal, organization) if self.tokens else None
 
-    def still_approves(self, principal: str, mark: str) -> bool:
+    def still_approves(self, principal: str, mark: str, organization: str = "") -> bool:
         if self._is_of_issuer(principal):
             return True  # only its next token can tell
-        return self.tokens is not None and self.tokens.still_approves(principal, mark)
+        return self.tokens is not None and self.tokens.still_approves(principal, mark, organization)
+
+    def knows(self, organization: str, issuers: Collection[str]) -> bool:
+        if self.tokens is not None and self.tokens.names(organization):
+            return True
+        return self.issuer is not None and bool(self.issuer.organization_claim) and self.issuer.issuer in issuers
 
     def trouble(self) -> str | None:
         return (self.tokens.trouble() if self.tokens else None) or (self.issuer.keys.trouble() if self.issuer else None)
@@ -133,4 +148,12 @@ def _trusted_issuer(
     from kros_mcp.http.oauth import IssuerKeys, TrustedIssuer  # noqa: PLC0415 - a tokens file needs no httpx or PyJWT
 
     keys = IssuerKeys(settings.oauth_jwks_url or f"{issuer.rstrip('/')}/.well-known/jwks.json", transport, clock)
-    return TrustedIssuer(issuer, audience, settings.oauth_algorithms, settings.oauth_scope_claim, keys)
+    return TrustedIssuer(
+        issuer,
+        audience,
+        settings.oauth_algorithms,
+        settings.oauth_scope_claim,
+        keys,
+        settings.oauth_organization_claim,
+        settings.organization_id,
+    )

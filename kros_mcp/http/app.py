@@ -1,9 +1,10 @@
 """The ASGI app: log and Host and Origin around everything; inside them the tools, health and the approvals page."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 from kros_mcp.http.access import Access
 from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.http.bearer_auth import BearerAuth
+from kros_mcp.http.callers_organization import CallersOrganization
 from kros_mcp.http.challenge import metadata_routes
 from kros_mcp.http.health import Health
 from kros_mcp.http.host_origin import PROBES, HostOriginMiddleware, ToolsCORSMiddleware, allowed_names
@@ -23,6 +25,7 @@ from kros_mcp.http.rate_limit import RateLimiter
 from kros_mcp.http.sessions import BoundedSessionManager
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
 from kros_mcp.operations.journal import Journal
+from kros_mcp.organizations import open_organizations
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.settings import Settings
@@ -79,13 +82,7 @@ async def open_service(
 
     @asynccontextmanager
     async def lifespan(settings: Settings) -> AsyncIterator[Runtime]:
-        async with open_runtime(
-            settings,
-            transport=transport,
-            journal=journal,
-            own_limits=access.own_limits if access else None,
-            own_scopes=access.own_scopes if access else None,
-        ) as runtime:
+        async with _opened(settings, access, transport, journal) as runtime:
             opened.append(runtime)
             yield runtime
 
@@ -100,7 +97,8 @@ async def open_service(
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(sessions.run())
-        routes = _routes(settings, access, StreamableHTTPASGIApp(sessions), has_sessions=not stateless)
+        sdk = CallersOrganization(StreamableHTTPASGIApp(sessions), opened[0])
+        routes = _routes(settings, access, sdk, has_sessions=not stateless)
         if access:
             routes += approval_routes(opened[0], access, loopback=loopback)
         routes += Health(opened[0], access).routes()
@@ -109,6 +107,37 @@ async def open_service(
         with_cors = ToolsCORSMiddleware(inner, TOOLS, settings.allowed_origins)
         guarded = HostOriginMiddleware(with_cors, allowed_names(settings, loopback=loopback))
         yield Service(AccessLog(guarded, PROBES), opened[0], listening, sessions)
+
+
+@asynccontextmanager
+async def _opened(
+    settings: Settings,
+    access: Access | None,
+    transport: "httpx.AsyncBaseTransport | None",
+    journal: Journal | None,
+) -> AsyncIterator[Runtime]:
+    """Open the service's own organization, and if callers may name others, what opens those."""
+    own_limits, own_scopes = (access.own_limits, access.own_scopes) if access else (None, None)
+    async with AsyncExitStack() as stack:
+        own = await stack.enter_async_context(
+            open_runtime(settings, transport=transport, journal=journal, own_limits=own_limits, own_scopes=own_scopes)
+        )
+        if access is not None and settings.organization_id is not None:
+
+            def open_one(theirs: Settings, is_known: Callable[[], bool]) -> AbstractAsyncContextManager[Runtime]:
+                named = theirs.organization_id
+                return open_runtime(
+                    theirs,
+                    transport=transport,
+                    journal=own.account.journal,
+                    own_limits=partial(access.own_limits, organization=named),
+                    own_scopes=partial(own_scopes, organization=named) if own_scopes else None,
+                    is_known=is_known,
+                    has_gauges=False,
+                )
+
+            own.others = await stack.enter_async_context(open_organizations(own, open_one, access.knows))
+        yield own
 
 
 def _routes(settings: Settings, access: Access | None, sdk: ASGIApp, *, has_sessions: bool) -> list[BaseRoute]:

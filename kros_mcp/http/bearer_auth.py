@@ -40,7 +40,7 @@ class BearerAuth:
             )
             await refused(scope, receive, send)
             return
-        telemetry.note_caller(token.caller.principal)
+        telemetry.note_caller(token.caller.principal, token.caller.organization)
         user = AuthenticatedUser(token)
         scope["user"], scope["auth"] = user, AuthCredentials(token.scopes)
         before = auth_context_var.set(user)

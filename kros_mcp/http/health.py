@@ -21,6 +21,7 @@ from kros_mcp.http.bearer_auth import bearer_token
 from kros_mcp.service_settings import LOOPBACK
 from kros_mcp.times import utc
 from kros_mcp.tools.call import Runtime
+from kros_mcp.tools.caller import Caller, CallerToken
 
 FRESH_SECONDS = 2.0
 WAIT_SECONDS = 1.0
@@ -67,15 +68,19 @@ class Health:
             self._last = found["status"]
             level = logging.INFO if self._last == "ready" else logging.WARNING
             logger.log(level, "the service is %s; its journal: %s", self._last, found["journal"])
-        shown = found if await self._is_known(request) else {"status": found["status"]}
+        caller = await self._caller(request)
+        shown = {"status": found["status"]} if caller is None else found
+        if caller and caller.organization:  # what the service's own asks KrosAI, and when, is not theirs to know
+            shown = {name: value for name, value in found.items() if name != "krosai"}
         return JSONResponse(shown, status_code=200 if found["status"] == "ready" else 503, headers=_HEADERS)
 
-    async def _is_known(self, request: Request) -> bool:
-        """Whether a caller asks; where everybody is let in, whether the service is asked by a name of this machine."""
+    async def _caller(self, request: Request) -> Caller | None:
+        """Return who asks; where everybody is let in, somebody if the service is asked by a name of this machine."""
         if self._access is None:
-            return request.url.hostname in LOOPBACK
+            return Caller("", frozenset()) if request.url.hostname in LOOPBACK else None
         given = bearer_token(request.scope["headers"])
-        return bool(given) and await self._access.verifier.verify_token(given or "") is not None
+        token = await self._access.verifier.verify_token(given) if given else None
+        return token.caller if isinstance(token, CallerToken) else None
 
     async def check(self) -> dict[str, Any]:
         """Return whether requests should come to this replica.

@@ -58,6 +58,8 @@ class JsonFormatter(logging.Formatter):
             or (request.operation_id if request else "")
             or None,
         }
+        if request and request.organization:
+            line["organization"] = request.organization
         line |= {name: value for name in _FIELDS if (value := getattr(record, name, None)) not in {None, ""}}
         if record.exc_info and record.exc_info[1] is not None:
             line["exception"] = [_described(exc) for exc in _causes(record.exc_info[1])]

@@ -43,7 +43,7 @@ class McpEndpoint:
     Args:
         app: The SDK's; it gets the body from its beginning.
         resource: Identifies this service to authorization servers; None without OAuth.
-        limiter: How fast each principal may ask.
+        limiter: How fast each caller may ask.
         has_sessions: Whether a 2025-11-25 client has a session, which it may end.
     """
 
@@ -57,9 +57,9 @@ class McpEndpoint:
         """Handle one request, of an authenticated caller or, where everybody is let in, of anybody."""
         mark_authenticated(scope)
         caller = authenticated()
-        principal = caller.principal if caller else ""
-        with self._limiter.in_course(principal) as is_allowed:
-            seconds = self._limiter.wait_seconds(principal) if is_allowed else 1
+        name = caller.whole_name if caller else ""
+        with self._limiter.in_course(name) as is_allowed:
+            seconds = self._limiter.wait_seconds(name) if is_allowed else 1
             refused = (
                 (_too_many_requests(seconds) if seconds else None)
                 or (self._without_any_right(caller) if caller else None)

@@ -8,7 +8,8 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from kros_mcp.characters import visible
 from kros_mcp.errors import SettingsError
 from kros_mcp.krosai.transport import certificates, find_proxy, network
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN
+from kros_mcp.settings import organization_named
 from kros_mcp.tools.caller import CallerToken, caller_token, principal_of
 from kros_mcp.tools.specs import Scope
 
@@ -47,6 +49,8 @@ _KEY_TYPES = {
 _LONGEST_SUBJECT = 255
 LONGEST_PRINCIPAL = LONGEST_NAME_SHOWN - 50
 """Of issuer and subject together; shown, the name of an approver has some words behind it."""
+MISSING = object()
+"""What a claim states that a token does not have."""
 _LATEST_END = 253_402_300_799
 """The last second of the year 9999; what ends later is more than a clock can tell."""
 
@@ -67,6 +71,8 @@ class TrustedIssuer:
     algorithms: tuple[str, ...]
     scope_claim: str
     keys: "IssuerKeys"
+    organization_claim: str | None = None
+    own_organization: str | None = None
 
     async def verify_token(self, token: str) -> CallerToken | None:
         """Return who bears a JWT; None if it is not valid for this service, or cannot be checked."""
@@ -103,7 +109,15 @@ class TrustedIssuer:
             scopes,
             client_id=client if isinstance(client, str) else None,
             expires_at=min(int(claims["exp"]), _LATEST_END),
+            organization=self._organization(claims),
         )
+
+    def _organization(self, claims: Mapping[str, Any]) -> str:
+        """Return the organization that a token names, empty for the service's own; refuse what names none."""
+        if self.organization_claim is None:
+            return ""
+        stated = stated_in(claims, self.organization_claim)
+        return "" if stated is MISSING else organization_named(stated, self.own_organization)
 
     def _subject(self, subject: str) -> str:
         """Refuse a subject with invisible characters, or one too long to be shown whole."""
@@ -214,6 +228,35 @@ class IssuerKeys:
                 if len(body) > _LONGEST_ANSWER:
                     raise ValueError("too long")
         return body
+
+
+def stated_in(claims: Mapping[str, Any], name: str) -> object:
+    """Return what a claim states; `MISSING` where the token does not have it, None where it states two things.
+
+    Args:
+        claims: What the token says.
+        name: The claim; dots lead to a claim inside another.
+
+    Raises:
+        ValueError: What should hold the claim is something else.
+    """
+    if name not in claims:
+        return _inside(claims, name.split("."))
+    with suppress(ValueError):
+        if _inside(claims, name.split(".")) not in (MISSING, claims[name]):
+            return None
+    return claims[name]
+
+
+def _inside(claims: Mapping[str, Any], steps: Sequence[str]) -> object:
+    value: object = claims
+    for step in steps:
+        if not isinstance(value, Mapping):
+            raise ValueError("not an object")  # noqa: TRY004 - it is a wrong token, not a wrong call
+        if step not in value:
+            return MISSING
+        value = value[step]
+    return value
 
 
 def scopes_in(claims: Mapping[str, Any], name: str) -> frozenset[Scope]:

@@ -7,6 +7,7 @@
     daily_budget_cents = 2000
     monthly_commitment_cents = 5000
     allowed_countries = ["NG", "KE"]
+    organization_id = "3f9c…"           # whose numbers and books it works with; the service's own if left out
 
 It holds no token, so reading it lets nobody in; writing to it does.
 """
@@ -27,6 +28,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
 from kros_mcp.operations.model import TOKENS, Limits
+from kros_mcp.settings import organization_named
 from kros_mcp.tools.caller import CallerToken, caller_token
 from kros_mcp.tools.specs import Scope
 
@@ -43,6 +45,8 @@ _RULES = {
     "sha256": "must be the 64 hex digits of the token's SHA-256",
     "scopes": f"must list at least one of {', '.join(Scope)}",
     "allowed_countries": 'must list at least one country code, such as "NG"',
+    "organization_id": "must be an organization's id as KrosAI writes it: letters, digits and ._:@+-, a UUID in lower "
+    "case",
 }
 
 
@@ -56,6 +60,10 @@ def _countries(value: object) -> object:
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         raise ValueError
     return tuple(numbering.parse_country(name) for name in value)
+
+
+def _organization(value: object) -> object:
+    return organization_named(value, None)
 
 
 _Cents = Annotated[int | None, Field(ge=0, le=MOST_CENTS)]
@@ -72,6 +80,7 @@ class Entry(BaseModel):
     daily_budget_cents: _Cents = None
     monthly_commitment_cents: _Cents = None
     allowed_countries: Annotated[tuple[str, ...], BeforeValidator(_countries)] = ()
+    organization_id: Annotated[str, BeforeValidator(_organization)] = ""
 
     @property
     def mark(self) -> str:
@@ -136,22 +145,30 @@ class TokensFile:
         path: The file.
         fallback: Limits where an entry sets none.
         clock: Seconds that only go forward.
+        own_organization: The service's own; without it no entry may name one.
 
     Raises:
         SettingsError: The file cannot be used.
     """
 
-    def __init__(self, path: Path, fallback: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fallback: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        own_organization: str | None = None,
+    ) -> None:
         self._path = path
         self._fallback = fallback
         self._clock = clock
+        self._own_organization = own_organization
         self._checked_at = clock()
         self._file_seen = _file_state(path)
         # Each is replaced as a whole: threads of the journal read them while the file is read anew.
         self._entries: Mapping[str, Entry] | None = None
         self._holders: Mapping[str, tuple[str, Entry]] = {}
         self._trouble: str | None = None
-        self._set(read_tokens(path))
+        self._set(self._read())
         if os.name == "posix" and path.stat().st_mode & 0o044:
             logger.warning("%s can be read by others; it holds hashes only, yet they see who may do what", path)
 
@@ -167,11 +184,18 @@ class TokensFile:
         if holder is None:
             return None
         name, entry = holder
-        return caller_token(ISSUER, name, entry.scopes, mark=entry.mark)
+        return caller_token(
+            ISSUER, name, entry.scopes, mark=entry.mark, organization=self._other_than_own(entry.organization_id)
+        )
 
-    def limits_of(self, principal: str) -> Limits | None:
-        """Return what a principal may spend by itself; None if the file does not name it, or not any more."""
-        entry = self._entry_of(principal)
+    def names(self, organization: str) -> bool:
+        """Whether the file gives an organization other than the service's own to anybody; no while it is unusable."""
+        self._reload_if_changed()
+        return any(entry.organization_id == organization for entry in (self._entries or {}).values())
+
+    def limits_of(self, principal: str, organization: str = "") -> Limits | None:
+        """Return what a principal may spend by itself in its organization; None if the file names no such one."""
+        entry = self._entry_of(principal, organization)
         if entry is None:
             return None
         daily, monthly = entry.daily_budget_cents, entry.monthly_commitment_cents
@@ -182,23 +206,37 @@ class TokensFile:
             allowed_countries=entry.allowed_countries,
         )
 
-    def scopes_of(self, principal: str) -> frozenset[Scope] | None:
-        """Return what a principal may do; nothing if the file does not name it, None while the file is unusable."""
+    def scopes_of(self, principal: str, organization: str = "") -> frozenset[Scope] | None:
+        """Return what a principal may do; nothing if the file names no such one, None while the file is unusable."""
         self._reload_if_changed()
         entries = self._entries
         if entries is None:
             return None
-        entry = _named(entries, principal)
+        entry = self._named(entries, principal, organization)
         return entry.scopes if entry else frozenset()
 
-    def still_approves(self, principal: str, mark: str) -> bool:
-        """Whether the file names a principal as an approver, with the token that it signed in with."""
-        entry = self._entry_of(principal)
+    def still_approves(self, principal: str, mark: str, organization: str = "") -> bool:
+        """Whether the file names a principal as its organization's approver, with the token that it signed in with."""
+        entry = self._entry_of(principal, organization)
         return entry is not None and Scope.APPROVE in entry.scopes and entry.mark == mark
 
-    def _entry_of(self, principal: str) -> Entry | None:
+    def _entry_of(self, principal: str, organization: str) -> Entry | None:
         self._reload_if_changed()
-        return _named(self._entries or {}, principal)
+        return self._named(self._entries or {}, principal, organization)
+
+    def _named(self, entries: Mapping[str, Entry], principal: str, organization: str) -> Entry | None:
+        """Return the entry of a principal, if it is of that organization; a name in two of them is two principals."""
+        issuer, _, name = principal.partition("|")
+        entry = entries.get(name) if issuer == ISSUER else None
+        return entry if entry and self._other_than_own(entry.organization_id) == organization else None
+
+    def _other_than_own(self, organization: str) -> str:
+        return "" if organization == self._own_organization else organization
+
+    def _read(self) -> dict[str, Entry]:
+        entries = read_tokens(self._path)
+        require_own_organization(entries, self._path, self._own_organization)
+        return entries
 
     def _reload_if_changed(self) -> None:
         now = self._clock()
@@ -210,7 +248,7 @@ class TokensFile:
             return
         self._file_seen = state
         try:
-            entries = read_tokens(self._path)
+            entries = self._read()
         except SettingsError as exc:
             if self._trouble != exc.message:
                 logger.error("nobody is let in by token until this is mended: %s", exc.message)  # noqa: TRY400
@@ -226,9 +264,26 @@ class TokensFile:
         self._holders = {entry.sha256.lower(): (name, entry) for name, entry in (entries or {}).items()}
 
 
-def _named(entries: Mapping[str, Entry], principal: str) -> Entry | None:
-    issuer, _, name = principal.partition("|")
-    return entries.get(name) if issuer == ISSUER else None
+def require_own_organization(entries: Mapping[str, Entry], path: Path, own: str | None) -> None:
+    """Raise if an entry names an organization and the service's own is not named, or two could be taken for one.
+
+    Raises:
+        SettingsError: Which of both it is, and where.
+    """
+    spelt = {own.lower(): own} if own else {}
+    for name, entry in entries.items():
+        if not entry.organization_id:
+            continue
+        if own is None:
+            raise SettingsError(
+                f"{path}: {name} names an organization, so KROS_ORGANIZATION_ID has to name the service's own: "
+                "callers without one would else act for whichever KrosAI takes for the first."
+            )
+        if spelt.setdefault(entry.organization_id.lower(), entry.organization_id) != entry.organization_id:
+            raise SettingsError(
+                f"{path}: {name} spells an organization otherwise than another entry or KROS_ORGANIZATION_ID does; "
+                "each has one spelling, as KrosAI writes it."
+            )
 
 
 def _entry(name: str, table: object, path: Path) -> Entry:

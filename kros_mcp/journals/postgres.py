@@ -17,7 +17,7 @@ from kros_mcp.errors import JournalError
 from kros_mcp.journals import generation
 from kros_mcp.journals.clock import GivenTime, Machine, SharedTime
 from kros_mcp.journals.kept_numbers import KeptTables
-from kros_mcp.journals.postgres_schema import LOCK, SCHEMA, prepare, read_secret
+from kros_mcp.journals.postgres_schema import CLAIMS_LOCK, LOCK, SCHEMA, prepare, read_secret
 from kros_mcp.journals.rows import Rows, Work
 from kros_mcp.journals.sql import StoredJournal
 
@@ -86,6 +86,7 @@ class PostgresJournal(StoredJournal):
     _progress = f"{SCHEMA}.progress"
     _requests = f"{SCHEMA}.request_counts"
     _kept = KeptTables(f"{SCHEMA}.owned_numbers", f"{SCHEMA}.owned_lists", f"{SCHEMA}.operations")
+    _organizations = f"{SCHEMA}.organizations"
     _for_update = " FOR UPDATE"
 
     def __init__(self, pool: AsyncConnectionPool[Any], secret: bytes, keeper: SharedTime | GivenTime) -> None:
@@ -121,6 +122,9 @@ class PostgresJournal(StoredJournal):
 
     def _alone(self, account: str) -> Work[None]:
         yield f"SELECT pg_advisory_xact_lock({LOCK}, hashtext(?))", (account,)
+
+    def _claims_alone(self) -> Work[None]:
+        yield f"SELECT pg_advisory_xact_lock({CLAIMS_LOCK}, 0)", ()
 
     def _text_in(self, column: str, name: str) -> str:
         return f"({column} ->> '{name}')"

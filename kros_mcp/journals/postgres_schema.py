@@ -11,6 +11,8 @@ from kros_mcp.journals import journal_errors
 SCHEMA = "kros_mcp"
 LOCK = 0x6B726F73
 """The first key of every advisory lock that the journal takes; "kros"."""
+CLAIMS_LOCK = LOCK + 1
+"""The first key of the lock that all claims take, so that it is no account's."""
 
 _BEGINNING = """
 CREATE TABLE kros_mcp.operations (
@@ -75,6 +77,14 @@ CREATE TABLE kros_mcp.request_counts (
     PRIMARY KEY (hour, key, kind, purpose)
 )
 """
+_ORGANIZATIONS = """
+CREATE TABLE kros_mcp.organizations (
+    account TEXT NOT NULL, organization TEXT NOT NULL, issuer TEXT NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (account, issuer, key)
+);
+CREATE INDEX spent_by_all ON kros_mcp.operations (claimed_at) INCLUDE (reserved_cents)
+    WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done')
+"""
 _KEPT_NUMBERS = """
 CREATE TABLE kros_mcp.owned_lists (
     account TEXT PRIMARY KEY, listed_at DOUBLE PRECISION, complete INTEGER NOT NULL DEFAULT 0,
@@ -90,7 +100,13 @@ CREATE TABLE kros_mcp.owned_numbers (
 );
 CREATE INDEX owned_by_number ON kros_mcp.owned_numbers (account, e164)
 """
-MIGRATIONS: tuple[str, ...] = (_BEGINNING, f"{_EVENTS_AND_LOOKS};{_PROGRESS}", _REQUEST_COUNTS, _KEPT_NUMBERS)
+MIGRATIONS: tuple[str, ...] = (
+    _BEGINNING,
+    f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
+    _REQUEST_COUNTS,
+    _ORGANIZATIONS,
+    _KEPT_NUMBERS,
+)
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 
 

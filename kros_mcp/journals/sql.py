@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.journals import completeness, generation, request_counts
+from kros_mcp.journals import completeness, generation, known_organizations, request_counts
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import condition
 from kros_mcp.journals.kept_numbers import KeptTables
@@ -31,7 +31,17 @@ from kros_mcp.journals.rows import (
 from kros_mcp.krosai import Asked, Window
 from kros_mcp.operations import adoption, audit_log, events, moves, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
-from kros_mcp.operations.journal import EVERYTHING, Claim, Filter, Identity, Move, OpenCounts, busy, missing
+from kros_mcp.operations.journal import (
+    EVERYTHING,
+    Claim,
+    Filter,
+    Identity,
+    Move,
+    NamedOrganization,
+    OpenCounts,
+    busy,
+    missing,
+)
 from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
 from kros_mcp.operations.policy import DAY_SECONDS, Books
@@ -45,6 +55,8 @@ _NEWEST_FIRST = "created_at DESC, rowid DESC"
 _EVENT = ("operation_id", "number", *EVENT_COLUMNS)
 _AS_INDEXED = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
 """What the index `one_open` is for, in its very words: SQLite takes no other order of them for the same."""
+_DUE = "state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1"
+_TO_LOOK_AT = "look_at <= ? AND state IN ('done', 'failed') AND settings_pending = 0"
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
 
@@ -60,6 +72,7 @@ class StoredJournal(ABC):
     _progress = "progress"
     _requests = "request_counts"
     _kept = KeptTables("owned_numbers", "owned_lists", "operations")
+    _organizations = "organizations"
     _for_update = ""
     """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
 
@@ -90,6 +103,10 @@ class StoredJournal(ABC):
     @abstractmethod
     def _alone(self, account: str) -> Work[None]:
         """Let no other transaction of this account propose or claim until this one ends."""
+
+    @abstractmethod
+    def _claims_alone(self) -> Work[None]:
+        """Let no other transaction claim until this one ends, whichever its account; taken before an account's."""
 
     @abstractmethod
     def _text_in(self, column: str, name: str) -> str:
@@ -163,8 +180,7 @@ class StoredJournal(ABC):
 
     async def due(self, account: str) -> tuple[Operation, ...]:
         """List what needs attention: confirmed, sending, unknown, settings pending, or settled and to be looked at."""
-        open_now = "account = ? AND (state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1)"
-        watched = "account = ? AND look_at <= ? AND state IN ('done', 'failed') AND settings_pending = 0"
+        open_now, watched = f"account = ? AND ({_DUE})", f"account = ? AND {_TO_LOOK_AT}"
 
         def work() -> Work[tuple[Operation, ...]]:
             now = yield from self._time()
@@ -290,6 +306,26 @@ class StoredJournal(ABC):
         def work() -> Work[dict[str, int]]:
             rows = yield f"SELECT account, count(*) FROM {self._table} GROUP BY account ORDER BY account", ()
             return {account: int(count) for account, count in rows}
+
+        return await self._look(work)
+
+    async def note_organization(self, named: NamedOrganization) -> None:
+        """Write down that a caller of an organization has come."""
+        await self._transact(lambda: known_organizations.note(self._organizations, named))
+
+    async def organizations(self) -> tuple[NamedOrganization, ...]:
+        """List the organizations whose callers have come."""
+        return await self._look(lambda: known_organizations.every(self._organizations))
+
+    async def restless_organizations(self) -> tuple[NamedOrganization, ...]:
+        """List those of them with something to be carried out, recovered or looked at now."""
+        accounts = f"SELECT account FROM {self._table}"
+        open_now = f"{accounts}{self._by('due')} WHERE {_DUE}"
+        watched = f"{accounts}{self._by('watched')} WHERE {_TO_LOOK_AT}"
+
+        def work() -> Work[tuple[NamedOrganization, ...]]:
+            now = yield from self._time()
+            return (yield from known_organizations.restless(self._organizations, open_now, watched, now))
 
         return await self._look(work)
 
@@ -518,6 +554,7 @@ class StoredJournal(ABC):
     def _claim(self, operation_id: str, move: Claim, committed_since: float, by: By) -> Work[Operation]:
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too
+            yield from self._claims_alone()
             yield from self._alone(found[0].account)
             yield from completeness.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
@@ -570,10 +607,12 @@ class StoredJournal(ABC):
         last_day = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
         sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {last_day}"
         [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
+        total = yield from known_organizations.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
         committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
         return Books(
             spent_cents=int(spent),
             own_spent_cents=int(own_spent),
+            total_spent_cents=total,
             bought=frozenset(e164 for e164, *_ in bought),
             committed=committed,
             own=frozenset(e164 for e164, buyer, _ in (*under_way, *bought) if buyer == principal),

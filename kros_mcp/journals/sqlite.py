@@ -78,6 +78,9 @@ class SqliteJournal(StoredJournal):
         del account
         yield from ()
 
+    def _claims_alone(self) -> Work[None]:
+        yield from ()
+
     def _text_in(self, column: str, name: str) -> str:
         return f"json_extract({column}, '$.{name}')"
 

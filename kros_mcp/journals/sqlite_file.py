@@ -86,6 +86,14 @@ CREATE TABLE request_counts (
     PRIMARY KEY (hour, key, kind, purpose)
 ) STRICT
 """
+_ORGANIZATIONS = """
+CREATE TABLE organizations (
+    account TEXT NOT NULL, organization TEXT NOT NULL, issuer TEXT NOT NULL, key TEXT NOT NULL,
+    PRIMARY KEY (account, issuer, key)
+) STRICT;
+CREATE INDEX spent_by_all ON operations (claimed_at, reserved_cents, action, state)
+    WHERE action = 'buy' AND state IN ('sending', 'unknown', 'done')
+"""
 _KEPT_NUMBERS = """
 CREATE TABLE owned_lists (
     account TEXT PRIMARY KEY, listed_at REAL, complete INTEGER NOT NULL DEFAULT 0,
@@ -105,6 +113,7 @@ MIGRATIONS: tuple[str, ...] = (
     _LIMITS_AND_QUICKER_BOOKS,
     f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
     _REQUEST_COUNTS,
+    _ORGANIZATIONS,
     _KEPT_NUMBERS,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""

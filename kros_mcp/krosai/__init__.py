@@ -4,7 +4,7 @@ This is the face of the package: the rest of the program imports from here, and 
 loads httpx.
 """
 
-from kros_mcp.krosai.client import KrosClient, open_client
+from kros_mcp.krosai.client import OTHER_ORGANIZATION, KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.envelope import find_list, find_object, find_total, read_code
 from kros_mcp.krosai.exchange import BeforeSending, Heard, Reply, overheard
@@ -50,6 +50,7 @@ from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
 
 __all__ = [
     "FIELDS",
+    "OTHER_ORGANIZATION",
     "Asked",
     "AuthHeader",
     "BeforeSending",

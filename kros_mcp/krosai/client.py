@@ -6,6 +6,7 @@ a KrosaiError that says whether the request left; cancellation passes through un
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,10 +22,12 @@ from kros_mcp.errors import (
     KrosaiError,
     NotFoundError,
     NumberNotAvailableError,
+    OtherOrganizationError,
+    OutcomeUnknownError,
     ProtocolError,
 )
 from kros_mcp.krosai.connections import AuthHeader, Connections, headers
-from kros_mcp.krosai.envelope import ListKind, read_list, read_object
+from kros_mcp.krosai.envelope import ListKind, read_list, read_object, stated_organizations
 from kros_mcp.krosai.exchange import (
     BeforeSending,
     Flight,
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 _LONGEST_WRITE_SECONDS: Final = 30.0
 _LONGEST_ATTEMPT_SECONDS: Final = 10.0
 _WRITES: Final = {"POST": Kind.ORDER, "PATCH": Kind.CHANGE, "DELETE": Kind.RELEASE}
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+OTHER_ORGANIZATION: Final = OtherOrganizationError.code
 _NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
 
@@ -63,11 +68,16 @@ class KrosClient:
     """A client of KrosAI, over the connections that it is given.
 
     `reach` tells whether KrosAI answers, `tally` how many requests it was sent, `pace` how fast it may be asked in the
-    background, `last_owned` which numbers the last whole reading of the list showed.
+    background, `last_owned` which numbers the last whole reading of the list showed. Where an organization is named, an
+    answer with a number or an endpoint that states another one is refused as a whole: it is not known then what it
+    leaves out.
     """
 
-    def __init__(self, connections: Connections, requests_per_day: int | None = None) -> None:
+    def __init__(
+        self, connections: Connections, requests_per_day: int | None = None, organization_id: str | None = None
+    ) -> None:
         self._connections = connections
+        self._organization_id = organization_id
         self.reach = Reach()
         self.tally = Tally(requests_per_day)
         self.pace = Pace()
@@ -128,6 +138,7 @@ class KrosClient:
             ProtocolError: The answer cannot be read, or it is a record with another id.
         """
         reply = await self._read(f"/phone-numbers/{_segment(number_id)}", Kind.NUMBER)
+        self._require_own(reply.body)
         number = read_phone_number(read_object(reply.body, "number"))
         _require_same(number.id, number_id)
         return number
@@ -150,6 +161,7 @@ class KrosClient:
                 if exc.status not in _NO_SUCH_ROUTE:
                     raise
             else:
+                self._require_own(reply.body)
                 endpoint = read_endpoint(read_object(reply.body, "endpoint"))
                 _require_same(endpoint.id, endpoint_id)
                 return endpoint
@@ -198,7 +210,20 @@ class KrosClient:
 
     async def _list(self, path: str, query: Mapping[str, str], kind: ListKind) -> tuple[list[object], int | None]:
         reply = await self._read(path, Kind(kind), query)
+        if kind != "available":  # what is for sale is nobody's yet
+            self._require_own(reply.body)
         return read_list(reply.body, kind)
+
+    def _require_own(self, body: object) -> None:
+        if self._is_of_another(body):
+            raise OtherOrganizationError(
+                "KrosAI answered with a record of another organization than was asked for, so the answer is not used; "
+                "nothing was charged or changed."
+            )
+
+    def _is_of_another(self, body: object) -> bool:
+        own = self._organization_id
+        return own is not None and any(not _is_same(str(each), own) for each in stated_organizations(body))
 
     async def _read(self, path: str, kind: Kind, query: Mapping[str, str] | None = None) -> Reply:
         async def read_once() -> Reply:
@@ -272,7 +297,16 @@ class KrosClient:
         if reply is None:
             raise failure or flight.judge(None)
         self.pace.heard(reply)
-        return judge_answer(reply, method)
+        written = judge_answer(reply, method)
+        if self._is_of_another(reply.body):
+            raise OutcomeUnknownError(
+                "KrosAI answered with a record of another organization than was asked for; whether it acted, and for "
+                "whom, is not known.",
+                code=OTHER_ORGANIZATION,
+                next_step="Look in KrosAI's dashboard what was done, and for which organization; nothing else can "
+                "tell.",
+            )
+        return written
 
 
 @asynccontextmanager
@@ -300,9 +334,16 @@ async def open_client(
     """
     connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport)
     try:
-        yield KrosClient(connections, requests_per_day)
+        yield KrosClient(connections, requests_per_day, organization_id)
     finally:
         await connections.aclose()
+
+
+def _is_same(one: str, other: str) -> bool:
+    """Whether two ids are one; only a UUID may be written in either case."""
+    if _UUID.fullmatch(one) and _UUID.fullmatch(other):
+        return one.lower() == other.lower()
+    return one == other
 
 
 def _not_served(country: str, kind: str) -> NotFoundError:

@@ -5,6 +5,7 @@ fits none is a ProtocolError, never an empty list: from "no numbers" the server 
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final, Literal
 
 from kros_mcp.errors import ProtocolError
@@ -52,6 +53,8 @@ _PLAIN: Final = frozenset(
 )
 """Words that say that an order was carried out, or that its number is in use."""
 _HTTP_SUCCESSES: Final = range(200, 300)
+_ORGANIZATIONS: Final = ("organization_id", "organizationId")
+_HOLDING_RECORDS: Final = tuple(dict.fromkeys((*_LISTS, *_ORDERS, "endpoint")))
 
 
 def read_list(body: object, kind: ListKind) -> tuple[list[object], int | None]:
@@ -171,6 +174,22 @@ def is_error(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:
         return True
     words = (body.get(name) for name in ("status", "code", "statusCode", "status_code"))
     return any(_is_failure(word) for word in words) and _is_bare(body)
+
+
+def stated_organizations(body: object, depth: int = _DEEPEST_NAME) -> Iterator[object]:
+    """Yield the organizations that an answer's records state, wherever they are; null states none.
+
+    Only wrappers, lists and a number's endpoint are looked into: what else holds an organization's id, such as a
+    provider's settings, is not KrosAI's.
+    """
+    if isinstance(body, list) and depth:
+        for record in body:
+            yield from stated_organizations(record, depth - 1)
+    if isinstance(body, dict) and depth:
+        yield from (body[name] for name in _ORGANIZATIONS if body.get(name) is not None and body[name] != "")
+        for name in _HOLDING_RECORDS:
+            if isinstance(body.get(name), dict | list):
+                yield from stated_organizations(body[name], depth - 1)
 
 
 def says_plainly_done(body: object, depth: int = _DEEPEST_WRAPPER) -> bool:

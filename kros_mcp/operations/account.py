@@ -51,6 +51,8 @@ class Account:
     """What each principal may spend by itself, where several call one server; None for those it does not know."""
     own_scopes: Callable[[str], frozenset[str] | None] | None = None
     """The scopes of each principal of the tokens file, none for those it does not name; None while it is unreadable."""
+    is_known: Callable[[], bool] = lambda: True
+    """Whether this server still acts for the account's organization; else it only looks after what was sent."""
     changes: ChangeFeed = field(default_factory=ChangeFeed)
     kept: KeptNumbers = field(default_factory=KeptNumbers)
     endpoints: EndpointStates = field(default_factory=EndpointStates)
@@ -90,6 +92,8 @@ class Account:
 
     def right_to(self, operation: Operation) -> Right:
         """Return whether who asked for an operation may still do it; what is unknown here is left to another server."""
+        if not self.is_known():
+            return Right.UNKNOWN
         if self.own_scopes is not None:
             return right_to(operation, self.own_scopes(operation.principal))
         return Right.HELD if self.limits_of(operation.principal) is not None else right_to(operation, None)

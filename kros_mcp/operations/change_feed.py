@@ -41,6 +41,11 @@ class ChangeFeed:
         self._watched: Counter[str] = Counter()
         self._told: dict[str, object] = {}
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody is told of changes."""
+        return bool(self._hearers)
+
     @contextmanager
     def heard_by(self, hear: Hear) -> Iterator[None]:
         """Tell a hearer of every change; it must neither wait nor raise."""

@@ -58,6 +58,19 @@ class OpenCounts:
     unknown_since: float | None = None
 
 
+@dataclass(frozen=True)
+class NamedOrganization:
+    """An organization that callers have named, by its account in this journal.
+
+    `issuer` vouched for the callers, and `key` is the name of the API key with which they were served.
+    """
+
+    account: str
+    organization: str
+    issuer: str
+    key: str
+
+
 EVERYTHING = Filter()
 _PAGE = 1000
 
@@ -112,7 +125,8 @@ class Journal(Protocol):
     async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
         """Run a move that also needs the books, in one transaction with the sums it sees.
 
-        A number that another operation of the account is acting on fails this one with `NUMBER_BUSY`.
+        A number that another operation of the account is acting on fails this one with `NUMBER_BUSY`. Claims of one
+        journal happen one after the other, whichever their accounts: some sums are of all together.
 
         Args:
             operation_id: The operation to claim.
@@ -154,7 +168,7 @@ class Journal(Protocol):
         ...
 
     async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
-        """Sum what is spent and committed, by everybody and by one principal."""
+        """Sum what is spent and committed, by everybody and by one principal, and spent by all accounts together."""
         ...
 
     async def open_counts(self, account: str) -> OpenCounts:
@@ -210,6 +224,18 @@ class Journal(Protocol):
 
     async def accounts(self) -> dict[str, int]:
         """Count the operations of each account, whoever it is."""
+        ...
+
+    async def note_organization(self, named: NamedOrganization) -> None:
+        """Write down that a caller of an organization has come, so that its operations are looked after without one."""
+        ...
+
+    async def organizations(self) -> tuple[NamedOrganization, ...]:
+        """List the organizations whose callers have come."""
+        ...
+
+    async def restless_organizations(self) -> tuple[NamedOrganization, ...]:
+        """List those of them with something to be carried out, recovered or looked at now."""
         ...
 
     async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:

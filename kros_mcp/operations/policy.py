@@ -90,7 +90,8 @@ class RunRate:
 class Books:
     """What the journal knows of this account's money at one moment.
 
-    `spent_cents` is reserved or spent in the last 24 hours, `own_spent_cents` the part of one principal.
+    `spent_cents` is reserved or spent in the last 24 hours, `own_spent_cents` the part of one principal, and
+    `total_spent_cents` what all accounts of the journal have spent together.
     `committed` are the monthly prices of purchases that are under way, unknown, or too new to be sure that the
     run rate shows them, by E.164; `bought` are those of them that are done, whoever asked for them, and `own`
     those that the principal asked for.
@@ -98,6 +99,7 @@ class Books:
 
     spent_cents: int = 0
     own_spent_cents: int = 0
+    total_spent_cents: int = 0
     bought: frozenset[str] = frozenset()
     committed: dict[str, int | None] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
@@ -157,6 +159,7 @@ def check_purchase(
         _check_price(settings, bound, operation)
         _check_day(settings, bound, operation)
         _check_commitment(settings, bound, operation)
+    _check_total(settings, operation, books)
 
 
 def check_release(settings: Settings, operation: Operation) -> None:
@@ -311,6 +314,23 @@ def _check_day(settings: Settings, bound: _Bound, operation: Operation) -> None:
             f"{_show(settings, max(room, 0))} is left; nothing was charged.",
             code=bound.code("DAILY_BUDGET"),
             next_step="Tell the person; room comes back as earlier purchases pass 24 hours.",
+        )
+
+
+def exceeds_total(settings: Settings, operation: Operation, books: Books) -> bool:
+    """Whether a purchase is more than the day's budget of all accounts together has left."""
+    cap = settings.total_daily_budget_cents
+    return cap is not None and books.total_spent_cents + reserved_cents(settings, operation) > cap
+
+
+def _check_total(settings: Settings, operation: Operation, books: Books) -> None:
+    if exceeds_total(settings, operation, books):
+        raise RefusedError(
+            f"{operation.e164} would take more than is left of the budget for 24 hours that all organizations of this "
+            "service share (KROS_TOTAL_DAILY_BUDGET_CENTS); nothing was charged.",
+            code="OVER_TOTAL_DAILY_BUDGET",
+            next_step="Tell the person; room comes back as earlier purchases pass 24 hours. How much is left is told "
+            "to nobody here, since it would tell what others spend.",
         )
 
 

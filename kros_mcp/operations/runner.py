@@ -69,7 +69,7 @@ class Run:
 class Runner:
     """Starts acts, waits for them, and attends to what other processes or earlier ones left."""
 
-    def __init__(self, account: Account, tasks: TaskGroup) -> None:
+    def __init__(self, account: Account, tasks: TaskGroup, gauges: Gauges | None = None) -> None:
         self.looked_round = anyio.Event()
         """Set once what was left of earlier acts has been looked after."""
         self._account = account
@@ -78,7 +78,8 @@ class Runner:
         self._closing = False
         self._attended: dict[str, anyio.Event] = {}
         self._limiter = anyio.CapacityLimiter(_ATTENDED_AT_ONCE)
-        self._gauges = Gauges(account)
+        self._gauges = gauges
+        self._has_due = True
         self._expire_at = 0.0
         self._pauses: dict[str, tuple[float, float]] = {}
         """By operation that could not be carried out or finished: when to try again, and the pause before that."""
@@ -127,6 +128,11 @@ class Runner:
     def is_ready(self) -> bool:
         """Whether what was left has been looked after, and new acts may begin."""
         return self.looked_round.is_set() and not self._closing
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way here, and nothing was left to be looked after at the last look round."""
+        return self.looked_round.is_set() and not (self._has_due or self._runs or self._attended)
 
     def is_under_way(self, operation_id: str) -> bool:
         """Whether this process is carrying an act out, its claim stored or not."""
@@ -206,6 +212,7 @@ class Runner:
     async def _look_round(self) -> None:
         # Where nothing can be written, what is left is another server's to look after.
         due = () if self._account.journal.only_reads else await recovery.recover(self._account)
+        self._has_due = bool(due)
         now = await self._account.journal.now()
         for operation in due:
             if operation.id in self._runs or operation.id in self._attended or self._closing:
@@ -221,7 +228,8 @@ class Runner:
         if not self._account.journal.only_reads and anyio.current_time() >= self._expire_at:
             self._expire_at = anyio.current_time() + EXPIRE_EVERY_SECONDS
             await self._account.journal.expire(self._account.id)
-        await self._gauges.look()
+        if self._gauges is not None:
+            await self._gauges.look()
 
     def close(self) -> None:
         """Begin nothing more."""
@@ -323,15 +331,20 @@ class Runner:
 
 
 @asynccontextmanager
-async def open_runner(account: Account) -> AsyncIterator[Runner]:
-    """Run the attendant; on leaving, wait a bounded time for what is being sent, and write down what was."""
+async def open_runner(account: Account, gauges: Gauges | None = None) -> AsyncIterator[Runner]:
+    """Run the attendant; on leaving, wait a bounded time for what is being sent, and write down what was.
+
+    Args:
+        account: The account's resources.
+        gauges: Set now and then, where that is this runner's to do.
+    """
     failure: Exception | None = None
     keeper = TallyKeeper(account.client.tally, account.journal, account.settings)
     if account.settings.requests_per_day is not None:
         await keeper.look()
     try:
         async with anyio.create_task_group() as tasks:
-            runner = Runner(account, tasks)
+            runner = Runner(account, tasks, gauges)
             tasks.start_soon(runner.attend)
             tasks.start_soon(keeper.keep_on)
             tasks.start_soon(PriceReader(account).run)

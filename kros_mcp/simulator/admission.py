@@ -52,14 +52,14 @@ class Admission:
     Args:
         keys: Scopes by key, JWTs of the dashboard among them.
         expired: Keys that once were good.
-        organization_id: The one organization that there is.
+        organizations: What there is by organization id.
         per_second: How many requests a second are admitted; None for all.
         now: Returns the time in Unix seconds.
     """
 
     keys: Mapping[str, frozenset[str]]
     expired: frozenset[str]
-    organization_id: str
+    organizations: Mapping[str, object]
     per_second: int | None
     now: Callable[[], float]
     _recent: deque[float] = field(default_factory=deque)
@@ -71,7 +71,7 @@ class Admission:
             RefusalError: The request goes no further.
         """
         scopes = self._scopes_of(_key_in(headers))
-        if headers.get("x-organization-id", self.organization_id) != self.organization_id:
+        if headers.get("x-organization-id", next(iter(self.organizations))) not in self.organizations:
             raise RefusalError(403, "No access to this organization")
         self._count()
         if _SCOPES[operation] not in scopes:

@@ -132,6 +132,16 @@ def with_faults(faults: Faults, operation: str, records: list[Json]) -> list[Jso
     return records
 
 
+def stating_organization(body: Any, organization_id: str) -> Any:  # noqa: ANN401 - JSON of any shape
+    """Return an answer whose records all state this organization."""
+    if isinstance(body, list):
+        return [stating_organization(each, organization_id) for each in body]
+    if not isinstance(body, dict):
+        return body
+    inside = {name: stating_organization(value, organization_id) for name, value in body.items()}
+    return inside | ({"organization_id": organization_id} if "id" in body and "status" in body else {})
+
+
 def empty_with_errors(account: SimulatedAccount, name: str) -> Answer:
     """Return a list that is empty because of an error, answered with status 200."""
     wrapper = name if account.profile.name == "guide" else "items"

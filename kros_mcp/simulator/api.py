@@ -18,6 +18,7 @@ from kros_mcp.simulator.search import search
 from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing
 
 ENDPOINTS_LIMIT = 50
+_LISTS = frozenset({"list_owned", "list_endpoints"})
 
 
 def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
@@ -27,7 +28,14 @@ def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
         RefusalError: KrosAI answers with an error; nothing was done.
     """
     account.catch_up()
-    answer = _OPERATIONS[call.operation](account, faults, call)
+    operation = _OPERATIONS[call.operation]
+    if faults.strikes("other_organization", call.operation):
+        answering = account.other or account if call.operation in _LISTS else account
+        answer = operation(answering, faults, call)
+        other = account.other.organization_id if account.other else account.ids.uuid()
+        answer = Answer(answer.status, answers.stating_organization(answer.body, other))
+    else:
+        answer = operation(account, faults, call)
     return answer if account.shapes is None else account.shapes.written(call.operation, answer)
 
 

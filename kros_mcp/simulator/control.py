@@ -18,6 +18,7 @@ from starlette.routing import Route
 from kros_mcp.simulator.faults import KIND_GROUPS, KINDS
 from kros_mcp.simulator.pipeline import Pipeline
 from kros_mcp.simulator.profiles import Kyc
+from kros_mcp.simulator.state import SimulatedAccount
 
 _NAME_WIDTH = max(map(len, KINDS))
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -30,6 +31,7 @@ Keys
 State
   GET    /_simulator/state
   PUT    /_simulator/state            {{"balance_cents": 0, "kyc": "pending"}}; kyc: {kyc}
+                                      both with ?organization=ID where there are several
 
 Switches for faults
   PUT    /_simulator/faults/NAME      {{"times": 1, "probability": 1, "on": ["purchase"]}}
@@ -48,12 +50,13 @@ def control_routes(pipeline: Pipeline, keys: Mapping[str, str]) -> list[Route]:
     async def page(_request: Request) -> Response:
         return PlainTextResponse(_page(pipeline, keys))
 
-    async def state(_request: Request) -> Response:
-        return JSONResponse(_state(pipeline))
+    async def state(request: Request) -> Response:
+        return JSONResponse(_state(pipeline, _asked_for(pipeline, request)))
 
     async def set_state(request: Request) -> Response:
-        _set_state(pipeline, await _object_in(request))
-        return JSONResponse(_state(pipeline))
+        account = _asked_for(pipeline, request)
+        _set_state(account, await _object_in(request))
+        return JSONResponse(_state(pipeline, account))
 
     async def switch_on(request: Request) -> Response:
         switch = await _object_in(request)
@@ -114,22 +117,30 @@ async def _object_in(request: Request) -> dict[str, Any]:
     return body
 
 
-def _set_state(pipeline: Pipeline, wanted: Mapping[str, Any]) -> None:
+def _asked_for(pipeline: Pipeline, request: Request) -> SimulatedAccount:
+    """Return the organization that a request names, or else the first."""
+    named = request.query_params.get("organization", pipeline.account.organization_id)
+    if named not in pipeline.account.organizations:
+        raise ValueError(f"There is no such organization; there are {', '.join(pipeline.account.organizations)}.")
+    return pipeline.account.organizations[named]
+
+
+def _set_state(account: SimulatedAccount, wanted: Mapping[str, Any]) -> None:
     if unknown := sorted(set(wanted) - {"balance_cents", "kyc"}):
         raise ValueError(f"There is no {unknown[0]} to set; there are balance_cents and kyc.")
-    balance_cents = wanted.get("balance_cents", pipeline.account.balance_cents)
-    kyc = wanted.get("kyc", pipeline.account.kyc)
+    balance_cents = wanted.get("balance_cents", account.balance_cents)
+    kyc = wanted.get("kyc", account.kyc)
     if type(balance_cents) is not int or kyc not in get_args(Kyc):
         raise ValueError(f"balance_cents must be an integer, kyc one of {', '.join(get_args(Kyc))}.")
-    pipeline.account.balance_cents, pipeline.account.kyc = balance_cents, kyc
+    account.balance_cents, account.kyc = balance_cents, kyc
 
 
-def _state(pipeline: Pipeline) -> dict[str, Any]:
-    account = pipeline.account
+def _state(pipeline: Pipeline, account: SimulatedAccount) -> dict[str, Any]:
     account.catch_up()
     return {
         "profile": account.profile.name,
         "organization_id": account.organization_id,
+        "organizations": list(account.organizations),
         "balance_cents": account.balance_cents,
         "kyc": account.kyc,
         "charges": [asdict(charge) for charge in account.charges],

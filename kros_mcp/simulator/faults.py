@@ -160,6 +160,10 @@ _SHOWN: Mapping[str, FaultKind] = {
         _LIST_OWNED,
     ),
     "other_record": FaultKind("a number is answered under the id of another active number", frozenset({"get"})),
+    "other_organization": FaultKind(
+        "the answer states another organization; a list is that organization's, if there is one",
+        frozenset({"list_owned", "get", "purchase", "update", "list_endpoints", "get_endpoint"}),
+    ),
     "no_single_endpoint": FaultKind(
         "there is no path for one endpoint: 404 without a code", frozenset({"get_endpoint"})
     ),

@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kros_mcp.simulator.catalogue import InventoryItem
+from kros_mcp.simulator.records import SimNumber
 
 
 @dataclass(frozen=True)
 class Relisted:
-    """An item of the inventory whose number the account owns."""
+    """An item of the inventory whose number an organization owns."""
 
+    owner: Mapping[str, SimNumber]
+    """What that organization owns."""
     number_id: str
     until: float
     """Until when it stays for sale, in Unix seconds."""

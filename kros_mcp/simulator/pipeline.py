@@ -138,14 +138,18 @@ class Pipeline:
         if wrong := self.faults.strike("error_in_success", operation, commits=False):
             return Answer(200, wrong["body"])
         key = request.headers.get("idempotency-key")
+        account = self._account_of(request)
         call = ApiCall(operation, request.path_params.get("id", ""), request.query_params, body, key)
         if key is None or operation not in WRITES or not self.honours_idempotency:
-            return perform(self.account, self.faults, call)
+            return perform(account, self.faults, call)
         # Only what was done is remembered: a refusal may be overcome, say with more credit, and tried again.
-        fingerprint = (key, request.method, request.url.path, request.url.query, raw)
+        fingerprint = (account.organization_id, key, request.method, request.url.path, request.url.query, raw)
         if fingerprint not in self._answered:
-            self._answered[fingerprint] = perform(self.account, self.faults, call)
+            self._answered[fingerprint] = perform(account, self.faults, call)
         return self._answered[fingerprint]
+
+    def _account_of(self, request: Request) -> SimulatedAccount:
+        return self.account.organizations[request.headers.get("x-organization-id", self.account.organization_id)]
 
     def _spoilt(self, operation: str, response: Response) -> Response:
         if self.faults.strikes("lost_reply", operation):

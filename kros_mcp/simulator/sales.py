@@ -26,7 +26,7 @@ def purchase(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer
     account.require_endpoint(settings.get("endpoint_id"))
     account.require_kyc()
     item = selected(account, fields)
-    if item is None:
+    if item is None or not account.may_buy(item):
         raise account.not_available()
     if faults.strikes("stolen_number", call.operation):
         del account.inventory[item.id]
@@ -78,7 +78,7 @@ def _buy(account: SimulatedAccount, faults: Faults, call: ApiCall, item: Invento
         account.inventory.clear()
         account.inventory.update(stock)
         until = account.now() + or_for_ever(stays["seconds"])
-        account.offers.relisted[item.id] = Relisted(number.id, until, charges=stays["charges"])
+        account.offers.relisted[item.id] = Relisted(account.owned, number.id, until, charges=stays["charges"])
     return number
 
 

@@ -55,7 +55,7 @@ def _relisting(
     account: SimulatedAccount, faults: Faults, call: ApiCall, wanted: Mapping[str, str | None], offset: int
 ) -> list[InventoryItem]:
     """Return the items that fit, after a fault has offered owned numbers at the position where this search begins."""
-    items = [item for item in account.inventory.values() if fits(item, wanted)]
+    items = [item for item in account.inventory.values() if fits(item, wanted) and account.may_buy(item)]
     relisted = {each.number_id for each in account.offers.relisted.values()}
     owned = [each for each in account.listed() if each.status == "active" and fits(each, wanted)]
     owned = [each for each in owned if each.id not in relisted]
@@ -66,11 +66,11 @@ def _relisting(
     for number in owned[: struck["numbers"]]:
         item = account.offer_again(number)
         until = account.now() + or_for_ever(struck["seconds"])
-        account.offers.relisted[item.id] = Relisted(number.id, until, charges=struck["charges"])
+        account.offers.relisted[item.id] = Relisted(account.owned, number.id, until, charges=struck["charges"])
         stock.insert(place, item)
     account.inventory.clear()
     account.inventory.update({item.id: item for item in stock})
-    return [item for item in stock if fits(item, wanted)]
+    return [item for item in stock if fits(item, wanted) and account.may_buy(item)]
 
 
 def _leave_old_records(account: SimulatedAccount, faults: Faults, call: ApiCall, page: Sequence[InventoryItem]) -> None:

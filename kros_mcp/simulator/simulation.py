@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import anyio
 import httpx
@@ -19,6 +20,9 @@ from kros_mcp.simulator.pipeline import Pipeline, ReceivedRequest, build_app
 from kros_mcp.simulator.profiles import PROFILES, ProfileName
 from kros_mcp.simulator.shapes import Shapes
 from kros_mcp.simulator.state import SimulatedAccount
+
+_MOST_ORGANIZATIONS = 10
+_Organization = TypeVar("_Organization", bound=SimulatedAccount)
 
 
 class Simulator(SimulatedAccount):
@@ -36,6 +40,7 @@ class Simulator(SimulatedAccount):
         sip_password: The SIP password of every number. Defaults to one for each.
         shapes: What it answers in, other than the profile; see `shapes.py`.
         now: Returns the time in Unix seconds.
+        organizations: How many there are under one key, each with as much credit; the simulator itself is the first.
 
     Raises:
         ValueError: There is no such profile or no such inventory.
@@ -55,6 +60,7 @@ class Simulator(SimulatedAccount):
         sip_password: str | None = None,
         shapes: Shapes | None = None,
         now: Callable[[], float] = time.time,
+        organizations: int = 1,
     ) -> None:
         if profile not in PROFILES:
             raise ValueError(f"There is no profile {profile}; there are {', '.join(PROFILES)}.")
@@ -75,13 +81,35 @@ class Simulator(SimulatedAccount):
         admission = Admission(
             keys={**keys, self.api_key: ALL_SCOPES, self.read_only_key: READ_SCOPES},
             expired=frozenset({self.expired_key}),
-            organization_id=self.organization_id,
+            organizations=self.organizations,
             per_second=rate_per_second,
             now=now,
         )
+        for _ in range(organizations - 1):
+            self.add_organization(SimulatedAccount, balance_cents)
         self._pipeline = Pipeline(self, self.faults, admission, self.requests, honours_idempotency)
         shown = {"full": self.api_key, "read-only": self.read_only_key, "expired": self.expired_key}
         self.app = build_app(self._pipeline, control_routes(self._pipeline, shown))
+
+    def add_organization(self, kind: type[_Organization], balance_cents: int) -> _Organization:
+        """Let another organization buy from this stock under the same key, with this much credit of its own.
+
+        Raises:
+            ValueError: There are ten already; each has numbers of one range of a hundred.
+        """
+        if len(self.organizations) >= _MOST_ORGANIZATIONS:
+            raise ValueError(f"There are {_MOST_ORGANIZATIONS} organizations at most.")
+        return kind(
+            self.profile,
+            seed=0,
+            balance_cents=balance_cents,
+            stock_per_range=0,
+            extra_inventory={},
+            sip_password=self._sip_password,
+            shapes=self.shapes,
+            now=self.now,
+            beside=self,
+        )
 
     async def settled(self) -> None:
         """Wait until every API request is answered, even those whose client has gone."""

@@ -1,4 +1,4 @@
-"""The account that the simulator keeps: its money, its numbers, its endpoints, its inventory.
+"""An account that the simulator keeps: its money, its numbers, its endpoints; and the inventory that all share.
 
 Synchronous, so that every act is one indivisible step. HTTP and faults are in `pipeline.py` and `faults.py`; what
 happens after the answer waits in `agenda.py`.
@@ -51,6 +51,7 @@ class SimulatedAccount:
         sip_password: The SIP password of every number. Defaults to one for each.
         shapes: What it answers in, other than the profile; None for the profile's own.
         now: Returns the time in Unix seconds.
+        beside: Another organization, from whose stock this one buys as well.
     """
 
     def __init__(
@@ -64,31 +65,34 @@ class SimulatedAccount:
         sip_password: str | None,
         shapes: "Shapes | None",
         now: Callable[[], float],
+        beside: "SimulatedAccount | None" = None,
     ) -> None:
         self.profile = profile
         self.shapes = shapes
         self.balance_cents = balance_cents
         self.kyc: Kyc = "approved"
         self.now = now
-        self.ids = Ids(seed, prefixed=profile.prefixed_ids, form_of=None if shapes is None else shapes.id_form)
+        form = None if shapes is None else shapes.id_form
+        self.ids: Ids = beside.ids if beside else Ids(seed, prefixed=profile.prefixed_ids, form_of=form)
         self.organization_id = self.ids.uuid()
+        self.organizations: dict[str, SimulatedAccount] = beside.organizations if beside else {}
+        """Every organization that buys from this stock, by its id; the first is that of a request that names none."""
         self.charges: list[Charge] = []
         self.owned: dict[str, SimNumber] = {}
         self._sip_password = sip_password
         self.endpoints = {each.id: each for each in first_endpoints(self.ids, self.timestamp())}
         self._seed_owned()
-        reserved = {number.e164 for number in self.owned.values()}
-        items = stock(
-            lambda: self.ids.make("inv"),
-            per_range=stock_per_range,
-            extra=extra_inventory,
-            except_for=reserved,
-        )
-        self.inventory: dict[str, InventoryItem] = {item.id: item for item in items}
-        self.offers = Offers()
-        self.agenda = Agenda(now)
+        self.organizations[self.organization_id] = self
         self.hidden_until: dict[str, float] = {}
         """Until when owned numbers are neither listed nor found, in Unix seconds by id."""
+        self.inventory: dict[str, InventoryItem] = beside.inventory if beside else {}
+        self.offers: Offers = beside.offers if beside else Offers()
+        self.agenda: Agenda = beside.agenda if beside else Agenda(now)
+        reserved = {number.e164 for number in self.owned.values()}
+        for item in [item for item in self.inventory.values() if item.e164 in reserved]:
+            del self.inventory[item.id]
+        new = stock(lambda: self.ids.make("inv"), per_range=stock_per_range, extra=extra_inventory, except_for=reserved)
+        self.inventory |= {item.id: item for item in new}
 
     @cached_property
     def unready_id(self) -> str:
@@ -99,10 +103,20 @@ class SimulatedAccount:
         """Do what is due, and take owned numbers off sale that are no longer owned or no longer to be offered."""
         self.agenda.catch_up()
         for item_id, relisted in tuple(self.offers.relisted.items()):
-            number = self.owned.get(relisted.number_id)
+            number = relisted.owner.get(relisted.number_id)
             if number is None or number.status not in LIVING or relisted.until <= self.now():
                 del self.offers.relisted[item_id]
                 self.inventory.pop(item_id, None)
+
+    def may_buy(self, item: InventoryItem) -> bool:
+        """Whether an item is not another organization's already, which stays for sale to that one alone."""
+        relisted = self.offers.relisted.get(item.id)
+        return relisted is None or relisted.owner is self.owned
+
+    @property
+    def other(self) -> "SimulatedAccount | None":
+        """Another organization; None if there is no other."""
+        return next((each for each in self.organizations.values() if each is not self), None)
 
     def listed(self) -> list[SimNumber]:
         """Return the records that KrosAI shows."""
@@ -272,7 +286,8 @@ class SimulatedAccount:
             statuses += ["suspended", "porting"]
         if self.shapes is not None:
             statuses += self.shapes.further_statuses
-        for end, status in zip(range(99, 0, -1), statuses, strict=False):
+        last = 99 - 10 * len(self.organizations)
+        for end, status in zip(range(last, 0, -1), statuses, strict=False):
             self.own(item_of(OWNED_RANGE, f"{OWNED_RANGE.prefix}{end:02d}", ""), status)
         first = next(iter(self.owned.values()))
         first.endpoint_id = next(iter(self.endpoints))

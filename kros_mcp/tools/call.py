@@ -1,10 +1,10 @@
 """One tool call: who asks, what is open, and how much of its time is left."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import anyio
 from mcp.server.mcpserver import Context
@@ -17,7 +17,7 @@ from kros_mcp.operations.progress import Step, Tell
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Settings
-from kros_mcp.tools.caller import authenticated
+from kros_mcp.tools.caller import Caller, authenticated
 from kros_mcp.tools.completions import Completer
 from kros_mcp.tools.stream import current_stream
 
@@ -26,10 +26,10 @@ _MODERN = "2026-07-28"
 
 @dataclass
 class Runtime:
-    """What the lifespan opened; every tool call receives it.
+    """What the lifespan opened; every tool call receives that of its caller's organization.
 
-    `asking` holds the operations whose prompt is open, or about to be, on a legacy connection of this process, each
-    with the call that shows it.
+    `others` has those beside the service's own, where it acts for several. `asking` holds the operations whose prompt
+    is open, or about to be, on a legacy connection of this process, each with the call that shows it.
     """
 
     settings: Settings
@@ -39,12 +39,32 @@ class Runtime:
     completer: Completer
     asking: "dict[str, Call]" = field(default_factory=dict)
     is_stopping: bool = False
+    others: "OtherOrganizations | None" = None
 
     def end_prompts(self) -> None:
         """Take every open prompt back and show none from now on, as a server does that stops."""
         self.is_stopping = True
+        if self.others is not None:
+            self.others.end_prompts()
         for call in list(self.asking.values()):
             call.take_prompt_back("stopping")
+
+
+class OtherOrganizations(Protocol):
+    """What is open of other organizations than the service's own."""
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """The accounts that are open."""
+
+    def of(self, organization: str) -> Runtime:
+        """Return what is open of one; raise RuntimeError if nothing is."""
+
+    def held(self, caller: Caller) -> AbstractAsyncContextManager[Runtime]:
+        """Keep a caller's open while the block lasts; raise KrosError if it cannot be opened."""
+
+    def end_prompts(self) -> None:
+        """Take every open prompt back."""
 
 
 ToolContext = Context[Runtime, Any]
@@ -98,8 +118,35 @@ def timed(answer_within_seconds: float) -> Iterator[Call]:
 
 
 def runtime(ctx: ToolContext) -> Runtime:
-    """What the lifespan opened."""
-    return ctx.request_context.lifespan_context
+    """What is open of the caller's organization."""
+    return calling_runtime(ctx.request_context.lifespan_context)
+
+
+def calling_runtime(opened: Runtime) -> Runtime:
+    """Choose, of what the lifespan opened, that of the organization of whoever sent the request being handled.
+
+    Raises:
+        RuntimeError: It is not open: the request is nobody's, rather than the service's own.
+    """
+    caller = authenticated()
+    if caller is None or not caller.organization:
+        return opened
+    if opened.others is None:
+        raise RuntimeError("an organization is named where there is one alone")
+    return opened.others.of(caller.organization)
+
+
+def held_open(opened: Runtime, caller: Caller | None) -> AbstractAsyncContextManager[Runtime]:
+    """Keep a caller's organization open while the block lasts.
+
+    Raises:
+        KrosError: It cannot be opened now.
+    """
+    if caller is None or not caller.organization:
+        return nullcontext(opened)
+    if opened.others is None:
+        raise RuntimeError("an organization is named where there is one alone")
+    return opened.others.held(caller)
 
 
 def principal(ctx: ToolContext) -> str:

@@ -7,13 +7,29 @@ from mcp.server.auth.provider import AccessToken
 
 from kros_mcp.tools.specs import TOOL_SPECS, Scope
 
+_SEPARATOR = "|"
+
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated caller; operations, codes and budgets belong to the principal."""
+    """An authenticated caller; operations, codes and budgets belong to the principal, in its organization.
+
+    `organization` is empty where it is the service's own.
+    """
 
     principal: str
     scopes: frozenset[Scope]
+    organization: str = ""
+
+    @property
+    def issuer(self) -> str:
+        """Who vouches for it."""
+        return self.principal.partition(_SEPARATOR)[0]
+
+    @property
+    def whole_name(self) -> str:
+        """What no other caller is called: a principal of two organizations is two callers."""
+        return f"{self.organization}{_SEPARATOR}{self.principal}"
 
     def may_use(self, tool: str) -> bool:
         """Whether a tool is theirs to call; one that does not exist is nobody's secret."""
@@ -36,6 +52,7 @@ def caller_token(
     client_id: str | None = None,
     expires_at: int | None = None,
     mark: str = "",
+    organization: str = "",
 ) -> CallerToken:
     """Return who bears a valid token.
 
@@ -46,6 +63,7 @@ def caller_token(
         client_id: The program that acts for them; the SDK keeps the sessions of two apart. Defaults to the subject.
         expires_at: Unix time in seconds; None if the token does not expire by itself.
         mark: Tells this token from the holder's earlier and later ones.
+        organization: Whose numbers and books they work with; empty for the service's own.
     """
     return CallerToken(
         token="",  # nothing here needs it, and what is not kept can be neither logged nor passed on
@@ -53,8 +71,9 @@ def caller_token(
         scopes=sorted(scopes),
         expires_at=expires_at,
         subject=subject,
-        claims={"iss": issuer},
-        caller=Caller(principal_of(issuer, subject), scopes),
+        # By it the SDK tells whose a session and an answer to a prompt is; an issuer has no |.
+        claims={"iss": f"{issuer}{_SEPARATOR}{organization}" if organization else issuer},
+        caller=Caller(principal_of(issuer, subject), scopes, organization),
         mark=mark,
     )
 
@@ -81,4 +100,4 @@ def may_use(tool: str) -> bool:
 
 def principal_of(issuer: str, subject: str) -> str:
     """Return a principal by who vouches for it and whom that calls so; an issuer without | keeps all pairs apart."""
-    return f"{issuer}|{subject}"
+    return f"{issuer}{_SEPARATOR}{subject}"

@@ -29,7 +29,7 @@ from mcp.types import (
 
 from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.model import Operation
-from kros_mcp.tools.call import Runtime, calling_principal, find_own
+from kros_mcp.tools.call import Runtime, calling_principal, calling_runtime, find_own
 from kros_mcp.tools.resources import NUMBERS, SPENDING, is_readable, operation_of, operation_uri
 
 MOST_STREAMS = 200
@@ -51,7 +51,7 @@ class Listening:
     def __init__(self, longest_seconds: float = math.inf, *, has_session: bool = True) -> None:
         self.has_session = has_session
         self._longest_seconds = longest_seconds
-        self._streams: dict[anyio.CancelScope, str] = {}
+        self._streams: dict[anyio.CancelScope, tuple[str, str]] = {}
         self._session = _Session()
 
     async def listen(self, ctx: Ctx, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
@@ -60,16 +60,17 @@ class Listening:
         Raises:
             MCPError: The stream waits for too much, or too many are open.
         """
-        here = ctx.lifespan_context
+        here = calling_runtime(ctx.lifespan_context)
         principal = calling_principal(here)
+        caller = (here.account.id, principal)
         uris = _readable(params.notifications.resource_subscriptions or [])
-        if list(self._streams.values()).count(principal) >= MOST_STREAMS_OF_ONE or len(self._streams) >= MOST_STREAMS:
+        if list(self._streams.values()).count(caller) >= MOST_STREAMS_OF_ONE or len(self._streams) >= MOST_STREAMS:
             raise MCPError(INVALID_REQUEST, "Too many streams are open; end one, or read the resource again instead.")
         changes = here.account.changes
         # Nothing else here ever changes, so nothing else is acknowledged.
         honored = params.model_copy(update={"notifications": SubscriptionFilter(resource_subscriptions=uris or None)})
         with anyio.move_on_after(self._seconds()) as scope:
-            self._streams[scope] = principal
+            self._streams[scope] = caller
             try:
                 with changes.watching(await _own(here, uris)):
                     return await ListenHandler(_Bus(changes, principal))(ctx, honored)
@@ -137,7 +138,7 @@ class _Session:
         self._serving = False
 
     async def add(self, ctx: Ctx, uri: str) -> None:
-        here = ctx.lifespan_context
+        here = calling_runtime(ctx.lifespan_context)
         own = await _own(here, [uri])
         if uri in self._uris:
             return

@@ -417,6 +417,7 @@ def test_a_copy_that_is_put_back_on_a_new_machine_or_after_a_new_start_forgets_n
                 "DROP TABLE progress; DROP TABLE operation_events; DROP TABLE request_counts; DROP INDEX watched"
             )
             connection.executescript("DROP TABLE owned_numbers; DROP TABLE owned_lists")
+            connection.executescript("DROP TABLE organizations; DROP INDEX spent_by_all")
             for column in ("snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through"):
                 connection.execute(f"ALTER TABLE operations DROP COLUMN {column}")
             connection.execute("PRAGMA user_version = 2")

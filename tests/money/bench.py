@@ -107,6 +107,7 @@ async def open_bench(
             open_client(
                 base_url=base_url,
                 api_key=KEY,
+                organization_id=settings.organization_id,
                 transport=way or (transport(sim) if base_url == SIMULATED else None),
             )
         )

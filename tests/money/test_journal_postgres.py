@@ -179,8 +179,8 @@ async def test_a_user_who_does_not_own_the_tables_of_an_earlier_version_is_told_
     async with open_journal(database.url):
         pass
     with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute("DROP TABLE kros_mcp.operation_events, kros_mcp.progress, kros_mcp.request_counts")
-        connection.execute("DROP TABLE kros_mcp.owned_lists, kros_mcp.owned_numbers")
+        tables = ("operation_events", "progress", "request_counts", "organizations", "owned_lists", "owned_numbers")
+        connection.execute(f"DROP TABLE {', '.join(f'kros_mcp.{name}' for name in tables)}")
         connection.execute("DELETE FROM kros_mcp.migrations WHERE number >= 2")
         connection.execute("DROP ROLE IF EXISTS guest")
         connection.execute("CREATE ROLE guest LOGIN")

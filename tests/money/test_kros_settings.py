@@ -48,6 +48,7 @@ GOOD = [
     ("KROS_READ_ONLY", "true", "read_only", True),
     ("KROS_MAX_PURCHASE_CENTS", "0", "max_purchase_cents", 0),
     ("KROS_DAILY_BUDGET_CENTS", "100", "daily_budget_cents", 100),
+    ("KROS_TOTAL_DAILY_BUDGET_CENTS", "100", "total_daily_budget_cents", 100),
     ("KROS_MONTHLY_COMMITMENT_CENTS", "100", "monthly_commitment_cents", 100),
     ("KROS_ALLOWED_COUNTRIES", "ng, KE", "allowed_countries", ("NG", "KE")),
     ("KROS_PROTECTED_NUMBERS", "+234 803 555 0199", "protected_numbers", ("+2348035550199",)),
@@ -71,6 +72,7 @@ GOOD = [
     ("KROS_OAUTH_JWKS_URL", "http://127.0.0.1:9/k", "oauth_jwks_url", "http://127.0.0.1:9/k"),
     ("KROS_OAUTH_ALGORITHMS", "EdDSA,ES256", "oauth_algorithms", ("EdDSA", "ES256")),
     ("KROS_OAUTH_SCOPE_CLAIM", "app_metadata.scopes", "oauth_scope_claim", "app_metadata.scopes"),
+    ("KROS_OAUTH_ORGANIZATION_CLAIM", "app_metadata.org", "oauth_organization_claim", "app_metadata.org"),
 ]
 DOCUMENTED = {name for name, *_ in GOOD} | {"KROS_API_KEY"}
 
@@ -166,6 +168,8 @@ def test_a_misspelt_setting_stops_the_start_and_names_the_nearest(
         ("KROS_OAUTH_ALGORITHMS", "HS256"),
         ("KROS_OAUTH_ALGORITHMS", "none"),
         ("KROS_OAUTH_SCOPE_CLAIM", "scope scope"),
+        ("KROS_OAUTH_ORGANIZATION_CLAIM", "org id"),
+        ("KROS_TOTAL_DAILY_BUDGET_CENTS", "12.50"),
     ],
 )
 def test_a_malformed_setting_stops_the_start_with_one_sentence_that_names_it(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 from anyio.abc import ByteReceiveStream, Process
@@ -24,12 +25,13 @@ def token_of(name: str) -> str:
     return f"token-of-{name}-that-is-used-in-tests-only"
 
 
-def write_tokens(path: Path, names: Iterable[str]) -> Path:
-    """Write a tokens file in which each of these may do everything."""
+def write_tokens(path: Path, names: Iterable[str], organizations: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """Write a tokens file in which each of these may do everything, in its organization if it has one."""
     scopes = ", ".join(f'"{scope}"' for scope in EVERYTHING)
     path.write_text(
         "".join(
             f'[tokens.{name}]\nsha256 = "{hashlib.sha256(token_of(name).encode()).hexdigest()}"\nscopes = [{scopes}]\n'
+            + (f'organization_id = "{organizations[name]}"\n' if name in organizations else "")
             for name in names
         ),
         encoding="utf-8",

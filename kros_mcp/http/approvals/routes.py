@@ -3,7 +3,8 @@
 import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -25,7 +26,7 @@ from kros_mcp.operations import decisions
 from kros_mcp.operations.model import is_operation_id
 from kros_mcp.server import state_keys
 from kros_mcp.settings import Settings
-from kros_mcp.tools.call import Runtime
+from kros_mcp.tools.call import Runtime, held_open
 from kros_mcp.tools.caller import CallerToken
 from kros_mcp.tools.specs import Scope
 
@@ -78,12 +79,11 @@ class ApprovalsPage:
     """Answers the requests of the page."""
 
     def __init__(self, runtime: Runtime, access: Access, sessions: ApproverSessions, sign_ins: SignInLimiter) -> None:
-        self._account = runtime.account
+        self._runtime = runtime
         self._public_url = runtime.settings.public_url
         self._access = access
         self._sessions = sessions
         self._sign_ins = sign_ins
-        self._views = ApprovalViews(runtime.account, runtime.rates)
 
     def router(self) -> Router:
         """Return the router of the page's paths."""
@@ -111,7 +111,8 @@ class ApprovalsPage:
             notices = {"signed-in": _NO_COOKIE, "signed-out": _SIGNED_OUT}
             return page("sign_in", None, to="", notice=notices.get(request.url.query, ""))
         try:
-            overview = await self._views.overview(session.principal)
+            async with self._views(session) as views:
+                overview = await views.overview(session.principal)
         except KrosError as exc:
             return page("trouble", session, status=503, sentence=exc.message)
         return page("list", session, overview=overview, refreshes=request.url.query != "still")
@@ -145,7 +146,7 @@ class ApprovalsPage:
             telemetry.note_refusal("wrong_credential")
             return page("sign_in", None, status=403, to=to, notice=_WRONG)
         self._sign_ins.succeeded(address)
-        telemetry.note_caller(approver.caller.principal)
+        telemetry.note_caller(approver.caller.principal, approver.caller.organization)
         response = _see_other(f"{PATH}/{to}" if to else f"{PATH}?signed-in")
         self._sessions.begin(response, approver)
         return response
@@ -173,14 +174,15 @@ class ApprovalsPage:
             return await self._one(session, operation_id, status=403, notice=_FOREIGN)
         reason = decisions.kept(form.get("reason", ""))
         try:
-            decided = await decide(
-                self._account,
-                operation_id,
-                approver=session.principal,
-                digest=form.get("digest", ""),
-                approving=_is_yes(form, reason),
-                reason=reason,
-            )
+            async with held_open(self._runtime, session.caller) as here:
+                decided = await decide(
+                    here.account,
+                    operation_id,
+                    approver=session.principal,
+                    digest=form.get("digest", ""),
+                    approving=_is_yes(form, reason),
+                    reason=reason,
+                )
         except KrosError as exc:
             telemetry.note_operation(operation_id if is_operation_id(operation_id) else "", exc.code)
             if exc.code == "OWN_REQUEST":
@@ -194,19 +196,29 @@ class ApprovalsPage:
         self, session: ApproverSession, operation_id: str, *, status: int = 200, notice: str = "", reason: str = ""
     ) -> Response:
         try:
-            view = await self._views.one(operation_id, session.principal) if is_operation_id(operation_id) else None
+            async with self._views(session) as views:
+                view = await views.one(operation_id, session.principal) if is_operation_id(operation_id) else None
         except KrosError as exc:
             return page("trouble", session, status=503, sentence=notice or exc.message)
         if view is None:
             return page("trouble", session, status=404, sentence="Nothing of that name was put to approvers here.")
         return page("operation", session, status=status, operation=view, notice=notice, reason=reason)
 
+    @asynccontextmanager
+    async def _views(self, session: ApproverSession) -> AsyncIterator[ApprovalViews]:
+        """Open what an approver may see: that of their organization alone."""
+        async with held_open(self._runtime, session.caller) as here:
+            yield ApprovalViews(here.account, here.rates)
+
     def _session(self, request: Request) -> ApproverSession | None:
         """Return the session of somebody who may still approve, as far as that can be known."""
         session = self._sessions.read(request)
-        if session is None or not self._access.still_approves(session.principal, session.mark):
+        if session is None:
             return None
-        telemetry.note_caller(session.principal)
+        elsewhere = {"organization": session.organization} if session.organization else {}
+        if not self._access.still_approves(session.principal, session.mark, **elsewhere):
+            return None
+        telemetry.note_caller(session.principal, session.organization)
         return session
 
     def _is_from_page(self, request: Request, session: ApproverSession, form: dict[str, str]) -> bool:

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kros_mcp.tools.caller import CallerToken
+from kros_mcp.tools.caller import Caller, CallerToken
+from kros_mcp.tools.specs import Scope
 
 SESSION_SECONDS = 1800
 PATH = "/approvals"
@@ -33,6 +34,13 @@ class ApproverSession:
     form_token: str
     mark: str
     """The mark of the token that it began with."""
+    organization: str = ""
+    """Whose operations are shown and decided; empty for the service's own."""
+
+    @property
+    def caller(self) -> Caller:
+        """The approver as a caller."""
+        return Caller(self.principal, frozenset({Scope.APPROVE}), self.organization)
 
 
 class ApproverSessions:
@@ -40,7 +48,7 @@ class ApproverSessions:
 
     Args:
         keys: Secrets that replicas share; the first encrypts, all decrypt.
-        account: Whose operations are decided here; a cookie of another account's page is worth nothing.
+        account: The service's own; a cookie of another account's page is worth nothing.
         clock: Unix seconds, of one clock for all replicas or nearly so.
         secure: Whether browsers keep the cookie from connections without https.
     """
@@ -58,7 +66,8 @@ class ApproverSessions:
         until = now + SESSION_SECONDS
         if token.expires_at is not None:
             until = min(until, token.expires_at)
-        session = ApproverSession(token.caller.principal, until, secrets.token_urlsafe(24), token.mark)
+        caller = token.caller
+        session = ApproverSession(caller.principal, until, secrets.token_urlsafe(24), token.mark, caller.organization)
         encrypted = self._fernet.encrypt_at_time(json.dumps(asdict(session)).encode(), int(now))
         self._set(response, encrypted.decode(), max(0, int(until - now)))
 

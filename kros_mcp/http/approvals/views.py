@@ -223,6 +223,8 @@ class ApprovalViews:
         if day.over_budget:
             whose = f"the budget of {view.principal}" if day.over_own_budget else "everybody's budget"
             warnings.append(f"More than {whose} has left for the day: it would be refused.")
+        if policy.exceeds_total(self._account.settings, operation, books):
+            warnings.append("More than the budget that all organizations share has left: it would be refused.")
         month = outlook.month(books, rate, operation) if rate else None
         return replace(
             view,

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from kros_mcp.errors import InvalidArgumentError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import (
+    OTHER_ORGANIZATION,
     BeforeSending,
     NumberForSale,
     Order,
@@ -196,11 +197,11 @@ class Purchase(Act):
         From the end of the first reading to the beginning (`begun`) of the second. An order that KrosAI accepted may
         still be carried out: it is called failed only where its own record has ended, or after a day. A record that has
         ended otherwise than an order does may be of a number that was bought, and given up since. Where another number
-        was named, that one may have been charged.
+        was named, or another organization, that one may have been charged.
         """
         ended = evidence.given_up_since(operation, look.reading)
         rejected = ended is not None and was_turned_down(ended.status)
-        if (ended is not None and not rejected) or operation.error_code == OTHER_NUMBER:
+        if (ended is not None and not rejected) or operation.error_code in {OTHER_NUMBER, OTHER_ORGANIZATION}:
             return None
         may_come = await base.age(account, operation) < schedule.ACCEPTED_FACTOR * account.settings.settle_seconds
         if operation.accepted and may_come and not rejected:

@@ -45,6 +45,7 @@ examples
   python -m tests.checks.campaign --seconds 30 --seed 7 --profile guide --at-least purchases=50,kills=10
   python -m tests.checks.campaign --seconds 120 --seed 1 --backend postgres
   python -m tests.checks.campaign --seconds 120 --seed 2 --backend postgres --transport http
+  python -m tests.checks.campaign --seconds 120 --seed 4 --backend postgres --transport http --organizations 2
 """
 
 
@@ -76,6 +77,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         help="how clients reach servers: each its own over stdio, or three replicas over HTTP behind a proxy, which "
         "keep sessions for legacy clients or, with seeds 2, 3, 6, 7, …, keep none (stdio)",
     )
+    parser.add_argument(
+        "--organizations", type=int, default=1, metavar="N", help="how many there are under one key, over HTTP (1)"
+    )
     journal = parser.add_mutually_exclusive_group()
     journal.add_argument(
         "--backend",
@@ -104,6 +108,8 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         parsed.least = targets(parsed.at_least, parsed.seconds, parsed.transport)
     except ValueError as exc:
         parser.error(f"--at-least: {exc}")
+    if parsed.organizations > 1 and parsed.transport != "http":
+        parser.error("--organizations: several go with --transport http, where tokens name them")
     parsed.without = frozenset(filter(None, parsed.without.split(",")))
     if unknown := sorted(parsed.without - set(KINDS)):
         parser.error(f"--without: there is no fault {unknown[0]}; there are {', '.join(KINDS)}")
@@ -125,6 +131,7 @@ def main() -> int:
             journal_url=url,
             agents=arguments.agents,
             without=arguments.without,
+            organizations=arguments.organizations,
             **TRANSPORTS[arguments.transport](arguments.seed),
         )
         try:

@@ -4,13 +4,13 @@ What people confirmed stands in `confirmations`, what the journal says in `opera
 `charges`, `acts` and `writes`. `answers` is what the clients were told.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Charge, ReceivedRequest
 
-from .watched import Act, OwnedOrder, PriceMove, WatchedKrosai, settings_of
+from .watched import Act, OwnedOrder, PriceMove, WatchedOrganization, settings_of
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,18 @@ def writes_of(requests: Iterable[ReceivedRequest]) -> list[Write]:
     ]
 
 
-def holdings_of(sim: WatchedKrosai) -> list[Holding]:
+def holdings_of(sim: WatchedOrganization) -> list[Holding]:
     return [
         Holding(each.e164, each.status, settings_of(each), shown=not sim.hidden_for_ever(each.e164))
         for each in sim.owned.values()
     ]
+
+
+def together(books: Sequence[Books]) -> Books:
+    """Put the books of several organizations into one, to be counted and told of."""
+    names = [field.name for field in fields(Books) if field.name not in {"limits", "struck"}]
+    joined = {name: [each for one in books for each in getattr(one, name)] for name in names}
+    return Books(limits=books[0].limits, struck=books[0].struck, **joined)
 
 
 def totals(books: Books) -> Mapping[str, tuple[int, int]]:

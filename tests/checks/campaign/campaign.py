@@ -1,20 +1,23 @@
 """One campaign from its first server to the comparison of the books."""
 
+import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 from anyio.abc import TaskGroup
+from pydantic import SecretStr
 
 from kros_mcp.errors import KrosError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal
+from kros_mcp.settings import Settings, for_organization
 from kros_mcp.simulator import open_server
 
 from .approver import Approver
-from .books import Books
+from .books import Books, together
 from .chaos import Chaos
 from .clients import Connection
 from .compare import compare
@@ -22,9 +25,10 @@ from .deeds import Agent, Town
 from .events import Events
 from .fault_plans import FaultSchedule
 from .people import Book, Person
+from .reach import ORGANIZATIONS
 from .settling import settle
 from .shelf import Difference
-from .watched import KEY, WatchedKrosai
+from .watched import KEY, WatchedKrosai, WatchedOrganization
 from .world import Plan, World, limits_of
 
 MOST_OPERATIONS = 1_000_000
@@ -36,9 +40,15 @@ class Outcome:
     """What came of a campaign."""
 
     world: World
-    books: Books
+    each: list[Books]
+    """The books of each organization."""
     differences: list[Difference]
     waited_seconds: float
+
+    @property
+    def books(self) -> Books:
+        """The books of all organizations in one."""
+        return together(self.each)
 
 
 Tampering = Callable[[World], Awaitable[None]]
@@ -67,7 +77,8 @@ async def run(plan: Plan, tamper: Tampering | None = None, enough: Enough | None
             await tamper(world)
         books = await world.books()
         troubles = [Difference("trouble", "", says) for says in world.events.troubles]
-        return Outcome(world, books, [*compare(books), *troubles], waited)
+        differences = [difference for each in books for difference in compare(each)]
+        return Outcome(world, books, [*differences, *troubles], waited)
 
 
 @asynccontextmanager
@@ -89,7 +100,7 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
         ValueError: The journal cannot be opened, or holds operations already.
     """
     chance = random.Random(plan.seed)  # noqa: S311 - must repeat, guards nothing
-    sim = WatchedKrosai(plan.profile_name, plan.seed)
+    sim = WatchedKrosai(plan.profile_name, plan.seed, plan.organizations)
     events = Events(plan.folder / "events.jsonl")
     try:
         async with AsyncExitStack() as stack:
@@ -111,7 +122,7 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
                 )
                 for kind in plan.kinds
             )
-            yield World(plan, sim, journal, events, book, connections)
+            yield World(plan, sim, journal, events, book, connections, _accounts(plan, sim, settings, journal))
     finally:
         events.close()
 
@@ -120,12 +131,24 @@ async def _stir(world: World, enough: Enough | None) -> None:
     """Let agents, approver, faults and chaos loose for as long as the plan says, or until it is enough."""
     plan, sim, events = world.plan, world.sim, world.events
     chance = random.Random(f"{plan.seed}/stir")  # noqa: S311 - the same
-    town = Town(chance, world.book, world.connections, sim.protected, once_owned=sim.once_owned)
+    towns = [
+        Town(
+            chance,
+            world.book,
+            tuple(each for each in world.connections if plan.place_of(each.kind) == place),
+            organization.protected,
+            once_owned=organization.once_owned,
+        )
+        for place, organization in enumerate(sim.all)
+    ]
+    for town in towns:
+        town.strangers = [each for each in towns if each is not town]
+        town.offers = towns[0].offers  # what one talks about the other tries to buy
     with anyio.move_on_after(plan.seconds):
         async with anyio.create_task_group() as tasks:
             for connection in world.connections:
                 for _ in range(plan.agents):
-                    tasks.start_soon(Agent(town, connection).live)
+                    tasks.start_soon(Agent(towns[plan.place_of(connection.kind)], connection).live)
             tasks.start_soon(Approver(world.journal, chance, world.book, events).live)
             await _let_loose(world, chance, tasks)
             while enough is not None:
@@ -149,9 +172,27 @@ async def _let_loose(world: World, chance: random.Random, tasks: TaskGroup) -> N
         tasks.start_soon(faults.let_go)
 
 
+def _accounts(
+    plan: Plan, sim: WatchedKrosai, settings: Mapping[str, str], journal: Journal
+) -> dict[str, WatchedOrganization]:
+    """Return by account in the journal which organization it is."""
+    if plan.organizations == 1:
+        return {}
+    own = Settings(api_key=SecretStr(settings["KROS_API_KEY"]), base_url=settings["KROS_BASE_URL"])
+    return {for_organization(own, each.organization_id).account(journal.secret): each for each in sim.all}
+
+
 def _settings(plan: Plan, sim: WatchedKrosai, base_url: str) -> dict[str, str]:
     limits = limits_of(plan, sim)
-    return {
+    several = {}
+    if plan.organizations > 1:
+        named = {kind.principal.rpartition("|")[2]: sim.all[plan.place_of(kind)].organization_id for kind in plan.kinds}
+        several = {
+            "KROS_ORGANIZATION_ID": sim.organization_id,
+            "KROS_TOTAL_DAILY_BUDGET_CENTS": str(limits.daily_budget_cents),
+            ORGANIZATIONS: json.dumps(named),
+        }
+    return several | {
         "KROS_API_KEY": KEY,
         "KROS_BASE_URL": base_url,
         "KROS_JOURNAL_URL": plan.url,

@@ -44,6 +44,8 @@ class Town:
     endpoints: list[str] = field(default_factory=list)
     once_owned: tuple[dict[str, Any], ...] = ()
     """Offers of numbers that the account had once, and that people want back."""
+    strangers: "list[Town]" = field(default_factory=list)
+    """Those of other organizations, whose operations and codes are none of anybody's business here."""
 
     def peers(self, of: Connection) -> list[Connection]:
         """The clients of the same principal, this one among them."""
@@ -66,6 +68,7 @@ class Agent:
             self._withdraw: 2,
             self._replay: 4,
             self._read: 4,
+            self._pry: 6 if town.strangers else 0,
         }
 
     async def live(self) -> None:
@@ -128,6 +131,19 @@ class Agent:
         if self._known.spent_codes:
             again = dict(self._chance.choice(self._known.spent_codes))
             await self._chance.choice(self._town.peers(self._client)).call(again.pop("tool"), **again)
+
+    async def _pry(self) -> None:
+        """Try what is another organization's: an operation, or a code; whatever comes of it is a finding."""
+        known = self._chance.choice(list(self._chance.choice(self._town.strangers).known.values()) or [Known()])
+        told: Told = None
+        if known.spent_codes and self._often(0.3):
+            again = dict(self._chance.choice(known.spent_codes))
+            told = await self._client.call(again.pop("tool"), **again)
+        elif known.operations:
+            tool = self._chance.choice(("get_operation", "cancel_operation"))
+            told = await self._client.call(tool, operation_id=self._chance.choice(known.operations))
+        if told is not None and told.get("operation_id") in known.operations:
+            self._town.book.events.trouble("An operation of another organization was answered.", by=self._client.name)
 
     async def _read(self) -> None:
         told = await self._client.call("list_endpoints")

@@ -132,6 +132,7 @@ FAULT_PLANS: Mapping[str, FaultPlan] = {
     "unready_record": FaultPlan(0.02, 0.2),
     "shifting_pages": FaultPlan(0.3, 1.0),
     "other_record": FaultPlan(0.02, 0.1),
+    "other_organization": FaultPlan(0.01, 0.05),
     "no_single_endpoint": FaultPlan(0.2, 1.0),
 }
 _HIDING = "never_listed"

@@ -4,6 +4,7 @@ Whoever strikes a client's server strikes the replica that its latest request we
 notice but by a call without an answer; legacy ones lose their session with its replica, and connect anew.
 """
 
+import json
 import signal
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from tests.support.replicas import Fleet, Service, open_fleet, write_tokens
 from .chaos import Pace
 from .clients import KINDS, Kind
 from .events import Events
-from .reach import Reach, Reached, Transport
+from .reach import ORGANIZATIONS, Reach, Reached, Transport
 
 REPLICAS = 3
 PACE = Pace(kills=0.15, freezes=0.04, restarts=0.03, most_frozen=1)
@@ -57,7 +58,8 @@ def over_http(*, stateless: bool, settings: Iterable[Mapping[str, str]] = ()) ->
 
     @asynccontextmanager
     async def open_transport(common: Mapping[str, str], folder: Path, events: Events) -> AsyncIterator[Reach]:
-        tokens = {"KROS_TOKENS_FILE": str(write_tokens(folder / "tokens.toml", PRINCIPALS))}
+        named = json.loads(common.get(ORGANIZATIONS, "{}"))
+        tokens = {"KROS_TOKENS_FILE": str(write_tokens(folder / "tokens.toml", PRINCIPALS, named))}
         own = [*settings, *([{}] * REPLICAS)][:REPLICAS]
         every = [{**common, **_SETTINGS, **tokens, **each} for each in own]
         words = ["--stateless"] if stateless else []

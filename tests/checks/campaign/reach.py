@@ -21,6 +21,8 @@ from mcp_types import jsonrpc_message_adapter
 from .events import Events
 
 STOP_SECONDS = 3.0
+ORGANIZATIONS = "CAMPAIGN_ORGANIZATIONS"
+"""Beside the settings of all servers: which organization each principal names, as JSON. No setting of a server."""
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream, OSError)
 
 

@@ -91,6 +91,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield "The books of purchases"
     for name, (number, cents) in totals(books).items():
         yield f"  {name:<22}{number:>6}{cents / 100:>14,.2f}"
+    if len(outcome.each) > 1:
+        yield "  of them by organization: " + ", ".join(str(len(each.charges)) for each in outcome.each)
     if not outcome.differences and (told := moved_prices(books)):
         yield f"  {told}"
     yield f"  {len(books.answers)} answers about operations held against them"

@@ -8,11 +8,12 @@ from typing import Literal
 import anyio
 
 from kros_mcp.errors import KrosError, OperationError
+from kros_mcp.krosai import OTHER_ORGANIZATION
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.simulator.state import LIVING
 
-from .watched import Act, operation_id_of
+from .watched import Act, WatchedOrganization, operation_id_of
 from .world import MOST_OPERATIONS, World
 
 LONGEST_WAIT_SECONDS = 150.0
@@ -58,22 +59,30 @@ async def _still_open(world: World) -> list[Operation]:
         world.events.note("journal not read", code=exc.code)
         return await _still_open(world)
     world.sim.catch_up()
+    return [
+        each
+        for krosai in world.sim.all
+        for each in _open_at(krosai, [each for each in operations if world.krosai_of(each) is krosai])
+    ]
+
+
+def _open_at(krosai: WatchedOrganization, operations: Iterable[Operation]) -> Iterable[Operation]:
     # Settings of a number that was given up meanwhile stay pending for as long as KrosAI may only list it late.
-    given_up = {act.e164 for act in world.sim.acts if act.kind == "release"}
-    happened = {charge.idempotency_key for charge in world.sim.charges}
-    happened |= {operation_id_of(act.key) for act in _last_changes(world)}
+    given_up = {act.e164 for act in krosai.acts if act.kind == "release"}
+    happened = {charge.idempotency_key for charge in krosai.charges}
+    happened |= {operation_id_of(act.key) for act in _last_changes(krosai)}
     return [
         each
         for each in operations
         if each.state in OPEN
         or _is_to_be_corrected(each, happened)
-        or (each.settings_pending and each.e164 not in given_up and not world.sim.hidden_for_ever(each.e164))
+        or (each.settings_pending and each.e164 not in given_up and not krosai.hidden_for_ever(each.e164))
     ]
 
 
-def _last_changes(world: World) -> Iterable[Act]:
+def _last_changes(krosai: WatchedOrganization) -> Iterable[Act]:
     """Return the last change of each number that had an effect: what came before it cannot be seen any more."""
-    return {act.e164: act for act in world.sim.acts if act.kind == "change" and act.had_effect}.values()
+    return {act.e164: act for act in krosai.acts if act.kind == "change" and act.had_effect}.values()
 
 
 def _is_to_be_corrected(operation: Operation, happened: Container[str | None]) -> bool:
@@ -102,15 +111,18 @@ def _is_beyond_evidence(world: World, operation: Operation) -> bool:
     """
     if operation.state is not State.UNKNOWN or not operation.action.charges:
         return False
-    owned = any(each.e164 == operation.e164 and each.status in LIVING for each in world.sim.owned.values())
-    dropped = operation.accepted and not owned and time.time() - (operation.sent_at or 0) > DROPPED_SECONDS
+    krosai = world.krosai_of(operation)
+    owned = any(each.e164 == operation.e164 and each.status in LIVING for each in krosai.owned.values())
+    elsewhere = operation.error_code == OTHER_ORGANIZATION  # which only a person can look into
+    late = time.time() - (operation.sent_at or 0) > DROPPED_SECONDS
+    dropped = (operation.accepted or elsewhere) and not owned and late
     spent = (operation.look_at or 0.0) - time.time() > LONGEST_WAIT_SECONDS  # its requests of the day are used up
-    return dropped or spent or not world.sim.shows(operation.e164)
+    return dropped or spent or not krosai.shows(operation.e164)
 
 
 async def _settle_by_hand(world: World, operation: Operation) -> None:
     """Do what README tells a person to do then: look at KrosAI's invoices, and write down what they show."""
-    charged = any(charge.idempotency_key == operation.id for charge in world.sim.charges)
+    charged = any(charge.idempotency_key == operation.id for charge in world.krosai_of(operation).charges)
     state: Literal[State.DONE, State.FAILED] = State.DONE if charged else State.FAILED
     move = partial(
         moves.settle_by_hand, state=state, by="the campaign", reason="the invoices show it", settle_seconds=0

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,10 +22,12 @@ from kros_mcp.simulator.faults import WRITES, Params
 from kros_mcp.simulator.profiles import ProfileName
 from kros_mcp.simulator.sales import selected
 from kros_mcp.simulator.search import leave_record
+from kros_mcp.simulator.state import SimulatedAccount
 
 KEY = "kros_test_campaign"
 NO_RECORD = ("no record",)
 """What is left of a number that was deleted: no status, not even one that reads `deleted`."""
+BALANCE = 1_000_000_000
 SCOPES = ("numbers:read", "numbers:write", "endpoints:read")
 ONCE_OWNED_IN = ("NG", "KE", "GH")
 ONCE_OWNED_EACH = 20
@@ -91,33 +94,22 @@ _current: ContextVar[_Request] = ContextVar("_current")
 _OUTSIDE = _Request("", {})
 
 
-class WatchedKrosai(Simulator):
-    """A simulator that also notes acts and price moves, and tells when it begins to hold a write."""
+class WatchedOrganization(SimulatedAccount):
+    """An organization that also notes its acts."""
 
-    def __init__(self, profile: ProfileName, seed: int) -> None:
-        super().__init__(
-            profile,
-            seed=seed,
-            balance_cents=1_000_000_000,
-            stock_per_range=100,
-            extra_inventory={"NG": 200, "KE": 200},
-            honours_idempotency=False,  # only one source promises it, and it would hide what is sent twice
-            extra_keys={KEY: SCOPES},
-        )
-        self.acts: list[Act] = []
-        self.price_moves: list[PriceMove] = []
-        self.owned_orders: list[OwnedOrder] = []
-        self.struck: defaultdict[str, set[str]] = defaultdict(set)
-        """The faults that struck writes, by the operation whose writes they were."""
-        self._shifted_at = 0.0
-        self.on_hold: Callable[[str], None] = lambda _: None
-        self.app = _noting_requests(self.app)  # type: ignore[assignment]  # it is called, and nothing else
-        self._striking = self.faults.strike
-        self.faults.strike = self._strike  # type: ignore[method-assign]
-        self._pipeline.on_request = self._arrived
+    protected: tuple[str, ...] = ()
+    once_owned: tuple[dict[str, Any], ...] = ()
+
+    @cached_property
+    def acts(self) -> list[Act]:
+        """What was done to its numbers, in its order."""
+        return []
+
+    def begin(self, place: int) -> None:
+        """Own some numbers from the start, and have owned others; those of another place are others."""
         self.protected = tuple(self._own_more(self.for_sale("GH")[:PROTECTED]))
         tuple(self._own_more(self.for_sale("EG")[:ABROAD]))
-        wanted = [item for country in ONCE_OWNED_IN for item in self.for_sale(country)[::ONCE_OWNED_EACH]]
+        wanted = [item for country in ONCE_OWNED_IN for item in self.for_sale(country)[place::ONCE_OWNED_EACH]]
         for item in wanted:
             leave_record(self, item, "released")
         self.once_owned = tuple(
@@ -143,7 +135,7 @@ class WatchedKrosai(Simulator):
         return [item for item in self.inventory.values() if item.country == country]
 
     def hidden_for_ever(self, e164: str) -> bool:
-        """Whether the account owns the number, and KrosAI never shows it."""
+        """Whether it owns the number, and KrosAI never shows it."""
         return any(each.e164 == e164 and math.isinf(self.hidden_until.get(each.id, 0)) for each in self.owned.values())
 
     def shows(self, e164: str) -> bool:
@@ -151,12 +143,56 @@ class WatchedKrosai(Simulator):
         known = {number.e164 for number in self.owned.values()} | {item.e164 for item in self.inventory.values()}
         return e164 in known and not self.hidden_for_ever(e164)
 
+    def _note(self, kind: str, number: SimNumber, before: tuple[object, ...], after: tuple[object, ...]) -> None:
+        key = _current.get(_OUTSIDE).key
+        self.acts.append(Act(kind, key, number.e164, number.id, time.time(), before, after))
+
+    def _own_more(self, items: Iterable[InventoryItem]) -> Iterator[str]:
+        """Own numbers from the start; yields them."""
+        first = next(iter(self.owned.values()))
+        for item in items:
+            del self.inventory[item.id]
+            number = replace(first, id=self.ids.make("pn"), e164=item.e164, country=item.country, type=item.type)
+            self.owned[number.id] = number
+            yield number.e164
+
+
+class WatchedKrosai(WatchedOrganization, Simulator):
+    """A simulator that also notes acts and price moves, and tells when it begins to hold a write."""
+
+    def __init__(self, profile: ProfileName, seed: int, organizations: int = 1) -> None:
+        super().__init__(
+            profile,
+            seed=seed,
+            balance_cents=BALANCE,
+            stock_per_range=100,
+            extra_inventory={"NG": 200, "KE": 200},
+            honours_idempotency=False,  # only one source promises it, and it would hide what is sent twice
+            extra_keys={KEY: SCOPES},
+        )
+        self.price_moves: list[PriceMove] = []
+        self.owned_orders: list[OwnedOrder] = []
+        self.struck: defaultdict[str, set[str]] = defaultdict(set)
+        """The faults that struck writes, by the operation whose writes they were."""
+        self._shifted_at = 0.0
+        self.on_hold: Callable[[str], None] = lambda _: None
+        self.app = _noting_requests(self.app)  # type: ignore[assignment]  # it is called, and nothing else
+        self._striking = self.faults.strike
+        self.faults.strike = self._strike  # type: ignore[method-assign]
+        self._pipeline.on_request = self._arrived
+        others = (self.add_organization(WatchedOrganization, BALANCE) for _ in range(organizations - 1))
+        self.all: tuple[WatchedOrganization, ...] = (self, *others)
+        """Every organization; all but the first are there so that nothing crosses between them."""
+        for place, each in enumerate(self.all):
+            each.begin(place)
+
     def _arrived(self, seen: ReceivedRequest) -> None:
         if seen.method != "POST" or not isinstance(seen.body, dict):
             return
         self.catch_up()
         item = selected(self, seen.body)
-        if item is not None and item.id in self.offers.relisted:
+        buyer = self.organizations.get(seen.headers.get("x-organization-id", self.organization_id), self)
+        if item is not None and item.id in self.offers.relisted and buyer.may_buy(item):
             self.owned_orders.append(OwnedOrder(seen.headers.get("idempotency-key", ""), item.e164, time.time()))
 
     def _strike(self, name: str, operation: str, **when: object) -> Params | None:
@@ -176,19 +212,6 @@ class WatchedKrosai(Simulator):
         if struck is not None and name == "hold" and operation in WRITES:
             self.on_hold(request.key)
         return struck
-
-    def _note(self, kind: str, number: SimNumber, before: tuple[object, ...], after: tuple[object, ...]) -> None:
-        key = _current.get(_OUTSIDE).key
-        self.acts.append(Act(kind, key, number.e164, number.id, time.time(), before, after))
-
-    def _own_more(self, items: Iterable[InventoryItem]) -> Iterator[str]:
-        """Own numbers from the start; yields them."""
-        first = next(iter(self.owned.values()))
-        for item in items:
-            del self.inventory[item.id]
-            number = replace(first, id=self.ids.make("pn"), e164=item.e164, country=item.country, type=item.type)
-            self.owned[number.id] = number
-            yield number.e164
 
 
 def operation_id_of(key: str) -> str:
