@@ -27,12 +27,13 @@ from kros_mcp.errors import RefusedError, RequestsUsedUpError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Operation, Outcome, State
-from kros_mcp.simulator import Simulator, open_server
+from kros_mcp.simulator import Simulator, open_server, read_shapes
 from kros_mcp.simulator.profiles import ProfileName
 
 pytestmark = pytest.mark.usefixtures("no_waits")
 BOTH = pytest.mark.parametrize("profile", ["reference", "guide"])
 Faults = dict[str, dict[str, Any]]
+SHAPES = Path(__file__).parent.parent / "shapes"
 
 
 @pytest.fixture
@@ -78,6 +79,19 @@ def test_every_question_is_answered_and_nothing_is_left(tmp_path: Path, profile:
     assert (made.exit_code, bench.asked) == (0, 1)
     assert bench.left == []
     assert bench.charged == (1_000 if buys_back else 500)
+    require_sound(bench, made)
+
+
+@pytest.mark.parametrize("dialect", ["camel", "digits", "envelope"])
+def test_a_dialect_unlike_both_documents_is_rehearsed_in(tmp_path: Path, dialect: str) -> None:
+    bench = Bench(tmp_path, options={"shapes": read_shapes(SHAPES / f"{dialect}.json")})
+
+    made = bench.rehearse()
+
+    seen = seen_of(made)
+    assert seen["same order, same idempotency key"][1].endswith("owned by 1 record, word for word the first answer")
+    assert "heeded" in seen["changes in snake_case"][1]
+    assert (made.exit_code, bench.left, bench.charged > 0) == (0, [], True)
     require_sound(bench, made)
 
 
