@@ -61,7 +61,7 @@ def test_a_reading_a_proposal_and_a_purchase_cost_few_requests(profile: ProfileN
     leaping(story)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ["reference", pytest.param("guide", marks=pytest.mark.soak)])
 def test_a_day_with_many_numbers_stays_within_the_smallest_plan(profile: ProfileName) -> None:
     assert leaping(partial(a_day, profile)) < MOST_OF_A_DAY
 
@@ -139,6 +139,7 @@ def test_the_background_leaves_half_of_a_second_to_callers() -> None:
     leaping(story)
 
 
+@pytest.mark.soak
 def test_an_idle_hour_costs_about_two_requests_and_no_price_becomes_too_old() -> None:
     async def story() -> None:
         async with open_desk(simulated("guide", 182), attend_every=1800.0) as desk:
