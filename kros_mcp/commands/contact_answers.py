@@ -111,9 +111,7 @@ class Enquiry:
         if self.reply is None:
             return []
         if self.is_redirect:
-            target = urlsplit(self.header("location") or "")
-            same = target.hostname in {None, urlsplit(self.base_url).hostname}
-            return [f"a redirect {'on the same host' if same else 'to another host'}"]
+            return [f"a redirect {_direction(self.header('location') or '', self.base_url)}"]
         kind = _media(self.reply)
         if self.reply.form == "empty":
             return ["nothing"]
@@ -205,6 +203,14 @@ def limits(asked: Enquiry) -> dict[str, str]:
         else:
             found[name] = stated
     return found
+
+
+def _direction(location: str, base_url: str) -> str:
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        return "to what is no address"
+    return "on the same host" if target.hostname in {None, urlsplit(base_url).hostname} else "to another host"
 
 
 def _media(reply: Reply) -> str:

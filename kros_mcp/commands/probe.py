@@ -19,7 +19,7 @@ from kros_mcp.commands.console import working
 from kros_mcp.commands.contact_answers import Enquiry
 from kros_mcp.commands.contact_comparisons import comparisons
 from kros_mcp.commands.contact_conclusions import Contact, conclusions
-from kros_mcp.commands.contact_report import ContactReport, require_new, show, write
+from kros_mcp.commands.contact_report import ContactReport, deliver, require_new
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.requests_sent import keep_count
 from kros_mcp.commands.seen_shapes import (
@@ -86,12 +86,10 @@ _SURELY_FREE_DIGITS: Final = 18
 @click.command(help=_HELP, epilog=_EPILOG)
 @click.option("--country", default="NG", metavar="CODE", help="where to look for numbers for sale (NG)")
 @click.option("--json", "as_json_document", is_flag=True, help="print everything as JSON")
-@click.option("--report", "report_file", metavar="FILE", help="write it as Markdown to a new file, too")
+@click.option("--report", "report_file", default="", metavar="FILE", help="write it as Markdown to a new file, too")
 @simulator_option("ask a simulated KrosAI; needs no key")
 @click.option("--shapes", "shapes_file", metavar="FILE", help="with --simulator: the shapes that it answers in")
-def probe(
-    country: str, report_file: str | None, shapes_file: str | None, *, as_json_document: bool, simulator: bool
-) -> int:
+def probe(country: str, report_file: str, shapes_file: str | None, *, as_json_document: bool, simulator: bool) -> int:
     """Ask, tell, and return the gravest exit code of what follows.
 
     Raises:
@@ -101,7 +99,7 @@ def probe(
         country = parse_country(country)
     except ValueError as exc:
         raise InvalidArgumentError(str(exc), next_step="Correct --country.") from None
-    if report_file is not None:
+    if report_file:
         require_new(report_file)
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
@@ -110,11 +108,7 @@ def probe(
     way = _simulated(shapes_file) if simulator else None
     with working("asking KrosAI"):
         made = anyio.run(first_contact, settings, country, way)
-    try:
-        return show(made, as_json=as_json_document)
-    finally:  # also where nobody reads the output to its end
-        if report_file is not None:
-            write(made, report_file)
+    return deliver(made, report_file, as_json=as_json_document)
 
 
 async def first_contact(
