@@ -5,6 +5,7 @@ records that are new since then. Whatever happens, `clear` ends it: it looks at 
 of that number is owned any more, or says what is left. No order and no release is sent again before a look.
 """
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -331,15 +332,15 @@ class Sender:
 
     def _is_shown(self, number: Unsettled, sent: Sent) -> bool:
         """Whether it is known what an order has come to, by its answer or by what the account has shown."""
-        if sent.outcome in {"refused", "turned away", "not sent"}:
+        if sent.outcome in {"refused", "not sent"}:
             return True
         if sent.number_id:
             return sent.number_id in number.seen
+        is_over = self._pace.now() >= self._shows_until(sent)
         if not number.seen:
-            return False
+            return is_over and sent.outcome == "turned away"  # a 429 may come after the purchase
         # A repetition without an answer may have made a record of its own: it is waited for, and not for ever.
-        first = sent is number.orders[0]
-        return first or sent.outcome == "done" or self._pace.now() >= self._shows_until(sent)
+        return is_over or sent is number.orders[0] or sent.outcome == "done"
 
     def _shows_until(self, sent: Sent) -> float:
         return sent.at + self._settings.settle_seconds
@@ -386,7 +387,7 @@ class Sender:
 
     async def _delete(self, asked: str, number: Unsettled, number_id: str, *, permanent: bool) -> Answer:
         self._record.writing(number, number_id, "delete" if permanent else "release", self._pace.now())
-        key = f"{self._record.run}-release-{len(self.facts)}"
+        key = f"{number.run}-release-{secrets.token_hex(4)}"  # a later run releases what an earlier one has ordered
         return await self._send(
             asked,
             number.e164,

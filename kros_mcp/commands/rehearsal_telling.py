@@ -5,7 +5,7 @@ from typing import Final
 from kros_mcp.commands import person
 from kros_mcp.commands.console import say
 from kros_mcp.commands.contact_report import ContactReport
-from kros_mcp.commands.findings import Finding, fail, ok
+from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.rehearsal import Rehearsal
 from kros_mcp.commands.rehearsal_plan import Plan
 from kros_mcp.commands.rehearsal_sender import Left
@@ -111,6 +111,13 @@ def _outcome(run: Rehearsal, left: Left | None, settings: Settings) -> list[Find
     sum_ = show_cents(sender.ordered_cents, currency)
     orders = f"{sender.orders} order{'s were' if sender.orders != 1 else ' was'} sent, {sum_} by the stated prices"
     found.append(ok(f"{orders}, of {show_cents(run.plan.agreed_cents, currency)} agreed to."))
+    if sender.given_up and not run.has_bought:
+        found.append(
+            warn(
+                "KrosAI had carried out an order after all: the account showed the number later, and it was released.",
+                "Look in KrosAI's dashboard what it was charged.",
+            )
+        )
     if settings.environment == "test":
         found.append(ok("What the test key was charged stands in KrosAI's dashboard alone: compare it with that."))
     return found

@@ -138,9 +138,7 @@ def rehearse(
         made = stage.play(wishes)
     if made is None:
         return 1
-    if report_file:
-        contact_report.write(made, report_file)
-    return contact_report.show(made, as_json=as_json)
+    return contact_report.deliver(made, report_file, as_json=as_json)
 
 
 def require_rehearsable(settings: Settings, *, permanent: bool) -> None:
@@ -279,9 +277,12 @@ class Stage:
                 try:
                     await self._until_stopped(run)
                 finally:
-                    left = await self._cleared(sender)
-                    with suppress(OSError):
-                        show_left([left] if left is not None else [])
+                    try:
+                        left = _not_looked_at(sender)
+                        left = await self._cleared(sender)
+                    finally:  # also where a further Ctrl-C tears it away
+                        with suppress(OSError):
+                            show_left([left] if left is not None else [])
         return report_of(run, left, self.settings, self.pace.now(), cost.requests)
 
     async def _until_stopped(self, run: Rehearsal) -> None:
@@ -296,11 +297,10 @@ class Stage:
                 run.notes.add(fail(ended, "Run it again for what is not seen."))
 
     async def _cleared(self, sender: Sender) -> Left | None:
-        number = sender.number
-        if number is None:
+        left = _not_looked_at(sender)
+        if left is None:
             return None
         _tell("Looking at what is left owned.")
-        left: Left | None = Left(number.e164, (), "it was not looked at to the end")
         with anyio.CancelScope(shield=True) as scope:
             async with _stopping(scope) if self.listens else nullcontext():
                 left = await sender.clear()
@@ -346,6 +346,11 @@ async def _stopping(scope: anyio.CancelScope) -> AsyncIterator[None]:
         tasks.start_soon(listen)
         yield
         tasks.cancel_scope.cancel()
+
+
+def _not_looked_at(sender: Sender) -> Left | None:
+    """Return what is to be said of the number before it is looked at; None if nothing of it is open."""
+    return Left(sender.number.e164, (), "it was not looked at to the end") if sender.number is not None else None
 
 
 def _tell(text: str) -> None:
