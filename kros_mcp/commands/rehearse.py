@@ -243,10 +243,9 @@ class Stage:
         return None
 
     async def clear(self, numbers: list[Unsettled]) -> list[Left]:
-        """Release what is owned of these numbers; return what is left still."""
+        """Release what is owned of these numbers, until a Ctrl-C; return what is left still, or may be."""
         async with self._opened() as (client, books):
-            found = [await self._sender(client, books, number).clear() for number in numbers]
-        return [left for left in found if left is not None]
+            return await self._cleared(*(self._sender(client, books, number) for number in numbers))
 
     async def plan(self, wishes: Wishes) -> Plan:
         """Choose the number."""
@@ -278,8 +277,9 @@ class Stage:
                     await self._until_stopped(run)
                 finally:
                     try:
-                        left = _not_looked_at(sender)
-                        left = await self._cleared(sender)
+                        if left := _not_looked_at(sender):
+                            _tell("Looking at what is left owned.")
+                            left = next(iter(await self._cleared(sender)), None)
                     finally:  # also where a further Ctrl-C tears it away
                         with suppress(OSError):
                             show_left([left] if left is not None else [])
@@ -296,15 +296,14 @@ class Stage:
                 ended = "The rehearsal was ended by Ctrl-C or a signal."
                 run.notes.add(fail(ended, "Run it again for what is not seen."))
 
-    async def _cleared(self, sender: Sender) -> Left | None:
-        left = _not_looked_at(sender)
-        if left is None:
-            return None
-        _tell("Looking at what is left owned.")
+    async def _cleared(self, *senders: Sender) -> list[Left]:
+        """Release what is owned of each number; a Ctrl-C ends it between two requests, and what is left is told."""
+        found = [_not_looked_at(sender) for sender in senders]
         with anyio.CancelScope(shield=True) as scope:
             async with _stopping(scope) if self.listens else nullcontext():
-                left = await sender.clear()
-        return left
+                for at, sender in enumerate(senders):
+                    found[at] = await sender.clear()
+        return [left for left in found if left is not None]
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[tuple[KrosClient, Books]]:

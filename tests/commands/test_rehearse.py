@@ -625,6 +625,29 @@ def test_a_first_ctrl_c_ends_the_steps_and_clears_up(bench: Bench, method: str) 
     assert bench.recorded("settled") == 1
 
 
+def test_a_ctrl_c_while_an_earlier_run_is_cleared_says_what_may_be_owned(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.killed(2, delivered=True)
+    bench.listens = True
+
+    async def interrupt(request: httpx.Request) -> None:
+        if request.method == "DELETE":
+            bench.on_write = None
+            os.kill(os.getpid(), signal.SIGINT)
+            await anyio.sleep(0.1)
+
+    bench.on_write = interrupt
+
+    assert bench.run() is None
+
+    assert "UNKNOWN: +" in capsys.readouterr().out
+    assert bench.writes[-1] == "DELETE"
+    bench.answers = [False]
+    assert bench.run() is None
+    assert left_by_earlier_runs(bench.in_force, bench.record) == []
+
+
 def test_what_may_be_owned_is_said_where_the_clearing_is_torn_away(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
