@@ -84,6 +84,11 @@ def plain_word(value: object) -> str | None:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
+def short_word(spelt: str | None) -> str | None:
+    """Return a status in one spelling, as `krosai.text.word` gives it, if it is of two words at most: no sentence."""
+    return plain_word(spelt) if spelt is not None and spelt.strip("_").count("_") <= 1 else None
+
+
 def plain_words(values: Iterable[object], most: int = 8) -> list[str]:
     """Return the different words among values; none if one is no plain word, or if they are too many for a status."""
     words = [plain_word(value) for value in dict.fromkeys(map(str, values))]

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.commands.masking import plain_word
+from kros_mcp.commands.masking import short_word
 from kros_mcp.commands.rehearsal_answer import Answer
 from kros_mcp.commands.rehearsal_plan import Plan
 from kros_mcp.commands.rehearsal_questions import Notebook
@@ -407,7 +407,7 @@ class Rehearsal:
             self.notes.saw("remains", seen, as_assumed=False, follows=stands if taken else None)
             raise StopError("The number is owned after its release.", code="STILL_OWNED")
         left = next((record for record in sight.records if record.id == number.id), None)
-        status = plain_word(left.status) if left is not None else None
+        status = short_word(left.status) if left is not None else None
         remains = "no record"
         if left is not None:
             where = "listed" if left.id in sight.listed else "found by its id alone"

@@ -467,6 +467,44 @@ def test_what_was_bought_behind_a_429_and_listed_late_is_released(bench: Bench) 
     assert "KrosAI had carried out an order after all" in str(made.conclusions)
 
 
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+def test_an_answer_that_names_the_order_keeps_nothing_from_being_released(bench: Bench, status: int) -> None:
+    """What is answered for that id, an error of its own say, tells nothing of the number that the list shows."""
+
+    async def names_the_order(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.url.path.endswith("/ord_1"):
+            return httpx.Response(status, json={"error": "No such number"} if status != 200 else {})
+        if request.method != "POST" or not response.is_success:
+            return response
+        await response.aread()
+        return httpx.Response(response.status_code, json=response.json() | {"id": "ord_1"})
+
+    bench.on_answer = names_the_order
+
+    made = bench.rehearse()
+
+    assert bench.left == []
+    assert made.exit_code == (0 if status == 404 else 1)
+    assert bench.recorded("settled") == (1 if status == 404 else 0)
+
+
+def test_a_status_that_is_a_sentence_is_not_told(bench: Bench) -> None:
+    async def sentence(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        await response.aread()
+        if "/phone-numbers/" not in request.url.path and request.method == "GET":
+            return response
+        body = response.json()
+        told = {"DELETE": "released by Jane", "POST": "ordered for Jane"}.get(request.method, body.get("status"))
+        return httpx.Response(response.status_code, json=body | {"status": told})
+
+    bench.on_answer = sentence
+
+    made = bench.rehearse()
+
+    assert "jane" not in markdown(made).lower() + json.dumps(made.document()).lower()
+    assert bench.left == []
+
+
 def test_what_is_ordered_again_costs_what_was_agreed_to(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "guide")
 
