@@ -115,7 +115,10 @@ class Enquiry:
         kind = _media(self.reply)
         if self.reply.form == "empty":
             return ["nothing"]
-        return [kind] if (self.reply.form == "json") == kind.startswith("JSON") else [f"{kind}, and no usable JSON"]
+        is_json, is_called_so = self.reply.form == "json", kind.startswith("JSON")
+        if is_json == is_called_so:
+            return [kind]
+        return [f"JSON, sent as {kind}" if is_json else "said to be JSON, and cannot be read"]
 
     def _refusal(self) -> list[str]:
         if self.reply is None or self.error is None or not isinstance(self.error, ApiError):
@@ -223,6 +226,8 @@ def _no_answer(error: KrosaiError | None) -> str:
         return "none in time"
     if isinstance(error, PathError):
         return "blocked"
+    if isinstance(error, ProtocolError):
+        return "not readable"
     return "not reached" if isinstance(error, NotSentError) else "broke off"
 
 

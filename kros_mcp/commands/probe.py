@@ -18,7 +18,7 @@ from kros_mcp.commands import contact_answers
 from kros_mcp.commands.console import working
 from kros_mcp.commands.contact_answers import Enquiry
 from kros_mcp.commands.contact_comparisons import comparisons
-from kros_mcp.commands.contact_conclusions import Contact, conclusions
+from kros_mcp.commands.contact_conclusions import LISTS, Contact, conclusions
 from kros_mcp.commands.contact_report import ContactReport, deliver, require_new
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.requests_sent import keep_count
@@ -64,11 +64,6 @@ _KINDS: Final[Mapping[RecordKind, Kind]] = {
     "owned": Kind.OWNED,
     "available": Kind.AVAILABLE,
     "endpoint": Kind.ENDPOINTS,
-}
-_WHAT: Final[Mapping[RecordKind, str]] = {
-    "owned": "owned numbers",
-    "available": "numbers for sale",
-    "endpoint": "endpoints",
 }
 _FILTERS: Final[Mapping[RecordKind, tuple[str, ...]]] = {
     "owned": ("status", "country"),
@@ -245,7 +240,7 @@ class _Questions:
 
     def _told(self, kind: RecordKind, beside: str = "") -> str:
         where = f" in {self.country}" if kind == "available" else ""
-        return f"{_WHAT[kind]}{where}{beside}"
+        return f"{LISTS[kind]}{where}{beside}"
 
     async def _heeded(self, client: KrosClient, kind: RecordKind, whole: SeenAnswer) -> dict[str, bool | None]:
         """Return whether each parameter of a list is heeded; None where it does not show."""

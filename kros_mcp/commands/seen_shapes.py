@@ -5,7 +5,7 @@ words; it is also what `kros-mcp simulator --shapes FILE` takes, see `as_json`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -167,6 +167,11 @@ def error_fields(body: object) -> tuple[SeenField, ...]:
         {name for name, value in _leaves_but(body, None) if value == code} if isinstance(body, dict) and code else ()
     )
     return tuple(replace(each, role="code") if each.name in coded else each for each in found)
+
+
+def names_and_forms(fields: Iterable[SeenField]) -> str:
+    """Return fields for a sentence, each with its forms."""
+    return ", ".join(f"{each.name} ({' or '.join(each.forms)})" for each in fields)
 
 
 def as_json(answer: SeenAnswer) -> dict[str, Any]:

@@ -266,6 +266,27 @@ def test_a_redirect_to_what_is_no_address_is_told(location: str) -> None:
     assert "canary" not in markdown(made) + json.dumps(made.document())
 
 
+@pytest.mark.parametrize(
+    ("content", "media", "came"),
+    [
+        (b"[]", "text/plain", "JSON, sent as plain text"),
+        (b"[]", "", "JSON, sent as content of no stated type"),
+        (b"[", "application/json", "said to be JSON, and cannot be read"),
+    ],
+)
+def test_what_is_sent_under_another_type_is_told(content: bytes, media: str, came: str) -> None:
+    headers = {"content-type": media} if media else {}
+    made = probed(Simulator(), way=Answering(lambda _: httpx.Response(200, headers=headers, content=content)))
+    assert made.facts[0].came == came
+
+
+def test_an_answer_that_cannot_be_unpacked_did_not_break_off() -> None:
+    def torn(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
+
+    assert probed(Simulator(), way=Answering(torn)).facts[0].status == "not readable"
+
+
 class OfTwoKinds(httpx.AsyncBaseTransport):
     """States the endpoint of every other number as a text, and of the rest as an object."""
 
