@@ -100,7 +100,12 @@ def _outcome(run: Rehearsal, left: Left | None, settings: Settings) -> list[Find
     """Return what is left and what it may have cost, which every report begins with."""
     sender, currency = run.sender, settings.currency
     if left is None:
-        found = [ok("Nothing that this run has ordered is owned any more.")]
+        owned = "Nothing that this run has ordered is owned any more."
+        if sender.orders and not run.has_bought and not sender.given_up:
+            owned = (
+                "Nothing that this run has ordered is owned, by what KrosAI answered and by a look at its list then."
+            )
+        found = [ok(owned)]
     elif left.owned:
         count = f"{len(left.owned)} record{'s' if len(left.owned) != 1 else ''}"
         found = [fail(f"LEFT OWNED: {count} of the number; {left.why}.", "Run kros-mcp rehearse again, or release it.")]

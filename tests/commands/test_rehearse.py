@@ -505,6 +505,15 @@ def test_a_status_that_is_a_sentence_is_not_told(bench: Bench) -> None:
     assert bench.left == []
 
 
+def test_what_was_refused_is_called_not_owned_by_the_answer_and_one_look(bench: Bench) -> None:
+    bench.sim.faults.switch_on("refuse", code="NUMBER_NOT_AVAILABLE", status=404, on=["purchase"])
+
+    made = bench.rehearse()
+
+    assert "by what KrosAI answered and by a look at its list then" in made.conclusions[0].what
+    assert (made.exit_code, bench.left) == (1, [])
+
+
 def test_what_is_ordered_again_costs_what_was_agreed_to(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "guide")
 
