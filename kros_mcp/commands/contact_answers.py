@@ -111,13 +111,14 @@ class Enquiry:
         if self.reply is None:
             return []
         if self.is_redirect:
-            target = urlsplit(self.header("location") or "")
-            same = target.hostname in {None, urlsplit(self.base_url).hostname}
-            return [f"a redirect {'on the same host' if same else 'to another host'}"]
+            return [f"a redirect {_direction(self.header('location') or '', self.base_url)}"]
         kind = _media(self.reply)
         if self.reply.form == "empty":
             return ["nothing"]
-        return [kind] if (self.reply.form == "json") == kind.startswith("JSON") else [f"{kind}, and no usable JSON"]
+        is_json, is_called_so = self.reply.form == "json", kind.startswith("JSON")
+        if is_json == is_called_so:
+            return [kind]
+        return [f"JSON, sent as {kind}" if is_json else "said to be JSON, and cannot be read"]
 
     def _refusal(self) -> list[str]:
         if self.reply is None or self.error is None or not isinstance(self.error, ApiError):
@@ -207,6 +208,14 @@ def limits(asked: Enquiry) -> dict[str, str]:
     return found
 
 
+def _direction(location: str, base_url: str) -> str:
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        return "to what is no address"
+    return "on the same host" if target.hostname in {None, urlsplit(base_url).hostname} else "to another host"
+
+
 def _media(reply: Reply) -> str:
     stated = (reply.headers.get("content-type") or "").partition(";")[0].strip().lower()
     return _MEDIA.get(stated, "content of another type" if stated else "content of no stated type")
@@ -217,6 +226,8 @@ def _no_answer(error: KrosaiError | None) -> str:
         return "none in time"
     if isinstance(error, PathError):
         return "blocked"
+    if isinstance(error, ProtocolError):
+        return "not readable"
     return "not reached" if isinstance(error, NotSentError) else "broke off"
 
 

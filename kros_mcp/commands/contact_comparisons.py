@@ -1,6 +1,6 @@
 """What was assumed of KrosAI's answers and what was seen: by which name each field is read, and which are not."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
@@ -9,7 +9,7 @@ from kros_mcp.commands.contact_answers import Enquiry, limits
 from kros_mcp.commands.contact_conclusions import LISTS, MOST_CLOCK_SECONDS, STATUSES, Contact
 from kros_mcp.commands.contact_report import Comparison, Verdict
 from kros_mcp.commands.masking import plain_word
-from kros_mcp.commands.seen_shapes import SeenAnswer, SeenField, SeenRecords, error_fields
+from kros_mcp.commands.seen_shapes import SeenAnswer, SeenRecords, error_fields, names_and_forms
 from kros_mcp.errors import ApiError
 from kros_mcp.krosai import FIELDS, RecordKind, read_code
 
@@ -52,7 +52,7 @@ def _list(contact: Contact, kind: RecordKind, seen: SeenAnswer | None) -> Iterat
         return
     where = f"under {seen.path}" if seen.path else "bare"
     total = f"total in {seen.total}{_agreement(seen)}" if seen.total else "no total"
-    beside = _told(each for each in seen.beside if each.name != seen.total)
+    beside = names_and_forms(each for each in seen.beside if each.name != seen.total)
     told = ", ".join([where, total, *([f"beside it {beside}"] if beside else [])])
     yield Comparison(topic, assumed, told, _as(seen.path in {"", documented} and seen.total in {None, "total"}))
     heeds = contact.heeds.get(kind, {})
@@ -88,10 +88,12 @@ def _fields(kind: RecordKind, records: SeenRecords | None) -> Iterator[Compariso
         yield Comparison(f"{whose}, fields not found", "not all of them are documented", told, "not seen")
     unread = [replace(each, forms=each.unread) for each in records.fields if each.unread]
     if unread:
-        yield Comparison(f"{whose}, fields of a form that is not read", "none", _told(unread), "differs")
+        yield Comparison(f"{whose}, fields of a form that is not read", "none", names_and_forms(unread), "differs")
     others = [each for each in records.fields if not each.role and not _holds_what_is_read(each.name, kind)]
     if others or records.odd_names:
-        told = ", ".join(filter(None, (_told(others), "and names that are not plain" if records.odd_names else "")))
+        told = ", ".join(
+            filter(None, (names_and_forms(others), "and names that are not plain" if records.odd_names else ""))
+        )
         known = all(each.name in _KNOWN_UNREAD or each.name.startswith(_KNOWN_INSIDE) for each in others)
         topic = f"{whose}, fields that nobody reads"
         yield Comparison(topic, "documented ones alone", told, _as(known and not records.odd_names))
@@ -125,7 +127,7 @@ def _error(asked: Enquiry) -> str:
     if asked.reply is None:
         return "no answer"
     code = plain_word(read_code(asked.reply.body)) if isinstance(asked.error, ApiError) else None
-    names = _told(error_fields(asked.reply.body))
+    names = names_and_forms(error_fields(asked.reply.body))
     return ", ".join([str(asked.status), *([code] if code else []), *([f"fields {names}"] if names else [])])
 
 
@@ -145,10 +147,6 @@ def _headers(contact: Contact) -> Iterator[Comparison]:
         off = round(ahead)
         told = "within 2 seconds" if abs(off) <= 2 else f"{abs(off)} seconds {'ahead of' if off > 0 else 'behind'} ours"  # noqa: PLR2004 - Date has whole seconds
         yield Comparison("KrosAI's clock", "as ours", told, _as(abs(ahead) <= MOST_CLOCK_SECONDS))
-
-
-def _told(fields: Iterable[SeenField]) -> str:
-    return ", ".join(f"{each.name} ({' or '.join(each.forms)})" for each in fields)
 
 
 def _as(assumed: bool) -> Verdict:

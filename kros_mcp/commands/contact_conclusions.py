@@ -7,7 +7,7 @@ from typing import Final
 
 from kros_mcp.commands.contact_answers import Enquiry, limits
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.commands.seen_shapes import SeenAnswer, SeenField
+from kros_mcp.commands.seen_shapes import SeenAnswer, SeenField, names_and_forms
 from kros_mcp.errors import (
     AuthenticationError,
     NotFoundError,
@@ -238,7 +238,7 @@ def _prices(contact: Contact) -> Iterator[Finding]:
 def _unpriced(contact: Contact, offers: SeenAnswer) -> Finding:
     lacking = "no price" if all(offer.monthly_cents is None for offer in contact.offers) else "no amount due now"
     like = _like(offers, _PRICE_LIKE)
-    hint = f" Not read, and perhaps a price: {_told(like)}." if like else ""
+    hint = f" Not read, and perhaps a price: {names_and_forms(like)}." if like else ""
     if contact.allows_unpriced:
         what = f"Purchases are counted as the most that one may cost: {lacking} was found in offers."
         return warn(what + hint, "KROS_ALLOW_UNPRICED lets them be bought.")
@@ -359,7 +359,7 @@ def _paging(contact: Contact) -> Iterator[Finding]:
 def _pace(contact: Contact) -> Iterator[Finding]:
     stated = limits(contact.asked["owned"])
     if stated.get("limit", "").isdigit():
-        yield ok(f"More than {stated['limit']} requests a second would be refused: so says X-RateLimit-Limit.")
+        yield ok(f"X-RateLimit-Limit is {stated['limit']}: by KrosAI's documents, requests a second.")
     else:
         yield warn("How many requests a second KrosAI allows is not known: no X-RateLimit-Limit came.", _SEND_ON)
     limited = [one.what for one in contact.asked.values() if one.waited or isinstance(one.error, RateLimitError)]
@@ -398,7 +398,3 @@ def _like(seen: SeenAnswer, parts: tuple[str, ...]) -> list[SeenField]:
     return [
         each for each in seen.records.fields if not each.is_read and any(part in each.name.lower() for part in parts)
     ]
-
-
-def _told(fields: list[SeenField]) -> str:
-    return ", ".join(f"{each.name} ({' or '.join(each.forms)})" for each in fields)

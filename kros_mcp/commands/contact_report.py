@@ -28,6 +28,8 @@ _ASKED: Final = (
     Column("what came", least=24, leaves=True),
 )
 _VERDICT_COLUMNS: Final = 12
+_LONGEST: Final = 255
+"""How many bytes the name of a file may have."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,19 @@ class ContactReport:
         return {name: _masked(value) for name, value in whole.items()}
 
 
+def deliver(made: ContactReport, path: str, *, as_json: bool) -> int:
+    """Print a report, and write it to a new file unless the path is empty; return its exit code.
+
+    Raises:
+        KrosError: It cannot be written; it was printed.
+    """
+    try:
+        return show(made, as_json=as_json)
+    finally:  # also where nobody reads the output to its end
+        if path:
+            write(made, path)
+
+
 def show(made: ContactReport, *, as_json: bool) -> int:
     """Print a report as text or as JSON, and return its exit code."""
     document = made.document()
@@ -154,15 +169,17 @@ def require_new(path: str) -> None:
 
     Raises:
         KrosError: Something has that name already.
-        InvalidArgumentError: Its folder is not there.
+        InvalidArgumentError: Its folder is not there or cannot be written, or the name is too long.
     """
-    if Path(path).exists():
+    if os.path.lexists(path):
         raise KrosError(
             f"{path} is there already and was left as it is.",
             code="FILE_EXISTS",
             next_step="Name another file for --report.",
         )
-    if not Path(path).absolute().parent.is_dir():
+    folder = Path(path).absolute().parent
+    can_hold = os.access(folder, os.W_OK | os.X_OK) and folder.is_dir()
+    if not can_hold or len(os.fsencode(Path(path).name)) > _LONGEST:
         raise _unwritable(path)
 
 

@@ -25,7 +25,8 @@ _PREFIXED: Final = re.compile(r"([a-zA-Z]{1,8}_)[A-Za-z0-9]*[0-9][A-Za-z0-9]*")
 _LARGEST_EXACT: Final = 2**53
 """Beyond this many, JSON readers that know only floating-point numbers change an integer."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
-_MANY_DIGITS: Final = re.compile(r"[0-9]{4}")
+_MOST_DIGITS: Final = 200
+_OF_AN_ID: Final = re.compile(r"[0-9]{4}|[0-9][A-Za-z]+[0-9]|^[0-9A-Fa-f]{8,}$")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_-]{1,31}")
 _NO_NAME: Final = "(a name that is not plain)"
 _NET: Final = (
@@ -42,10 +43,13 @@ _LONG_TOKEN: Final = re.compile(r"(?=[A-Za-z_-]*[0-9])(?=[0-9_-]*[A-Za-z])[A-Za-
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?)?")
 
 
-def form(value: object) -> str:
-    """Return the kind of a JSON value and, of a text, its form: "integer", "text: uuid", "text: pn_…"."""
+def form(value: object, *, is_id: bool = False) -> str:
+    """Return the kind of a JSON value and, of a text, its form: "integer", "text: uuid"; of an id also "text: pn_…".
+
+    What stands before the underscore of another text may be a name.
+    """
     if isinstance(value, str):
-        return f"text: {found}" if (found := _form_of(value)) else "text"
+        return f"text: {found}" if (found := _form_of(value, is_id=is_id)) else "text"
     if isinstance(value, list):
         kinds = {"objects" if isinstance(one, dict) else "texts" if isinstance(one, str) else "" for one in value}
         return f"list of {kinds.pop()}" if len(kinds) == 1 and "" not in kinds else "list"
@@ -55,12 +59,12 @@ def form(value: object) -> str:
     return kinds_of.get(type(value), "object")
 
 
-def _form_of(text: str) -> str:
+def _form_of(text: str, *, is_id: bool) -> str:
     if not text:
         return "empty"
     if _DIGITS.fullmatch(text):
-        return f"{len(text)} digits"
-    if prefixed := _PREFIXED.fullmatch(text):
+        return f"{len(text)} digits" if len(text) <= _MOST_DIGITS else ""
+    if is_id and (prefixed := _PREFIXED.fullmatch(text)):
         return f"{prefixed[1]}…"
     return next((name for name, pattern in _FORMS if pattern.fullmatch(text)), "")
 
@@ -71,13 +75,18 @@ def field_name(name: object) -> str:
 
 
 def is_field_name(name: object) -> bool:
-    """Whether a text can only be the name of a field: short, of letters, with few digits."""
-    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and not _MANY_DIGITS.search(name)
+    """Whether a text looks like the name of a field: short, of letters, with few digits, and like no id."""
+    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and not _OF_AN_ID.search(name) and masked(name) == name
 
 
 def plain_word(value: object) -> str | None:
     """Return a status, type or code if it is one word of letters; None for anything else."""
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
+def short_word(spelt: str | None) -> str | None:
+    """Return a status in one spelling, as `krosai.text.word` gives it, if it is of two words at most: no sentence."""
+    return plain_word(spelt) if spelt is not None and spelt.strip("_").count("_") <= 1 else None
 
 
 def plain_words(values: Iterable[object], most: int = 8) -> list[str]:

@@ -18,8 +18,8 @@ from kros_mcp.commands import contact_answers
 from kros_mcp.commands.console import working
 from kros_mcp.commands.contact_answers import Enquiry
 from kros_mcp.commands.contact_comparisons import comparisons
-from kros_mcp.commands.contact_conclusions import Contact, conclusions
-from kros_mcp.commands.contact_report import ContactReport, require_new, show, write
+from kros_mcp.commands.contact_conclusions import LISTS, Contact, conclusions
+from kros_mcp.commands.contact_report import ContactReport, deliver, require_new
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.requests_sent import keep_count
 from kros_mcp.commands.seen_shapes import (
@@ -65,11 +65,6 @@ _KINDS: Final[Mapping[RecordKind, Kind]] = {
     "available": Kind.AVAILABLE,
     "endpoint": Kind.ENDPOINTS,
 }
-_WHAT: Final[Mapping[RecordKind, str]] = {
-    "owned": "owned numbers",
-    "available": "numbers for sale",
-    "endpoint": "endpoints",
-}
 _FILTERS: Final[Mapping[RecordKind, tuple[str, ...]]] = {
     "owned": ("status", "country"),
     "available": ("type", "area_code"),
@@ -86,12 +81,10 @@ _SURELY_FREE_DIGITS: Final = 18
 @click.command(help=_HELP, epilog=_EPILOG)
 @click.option("--country", default="NG", metavar="CODE", help="where to look for numbers for sale (NG)")
 @click.option("--json", "as_json_document", is_flag=True, help="print everything as JSON")
-@click.option("--report", "report_file", metavar="FILE", help="write it as Markdown to a new file, too")
+@click.option("--report", "report_file", default="", metavar="FILE", help="write it as Markdown to a new file, too")
 @simulator_option("ask a simulated KrosAI; needs no key")
 @click.option("--shapes", "shapes_file", metavar="FILE", help="with --simulator: the shapes that it answers in")
-def probe(
-    country: str, report_file: str | None, shapes_file: str | None, *, as_json_document: bool, simulator: bool
-) -> int:
+def probe(country: str, report_file: str, shapes_file: str | None, *, as_json_document: bool, simulator: bool) -> int:
     """Ask, tell, and return the gravest exit code of what follows.
 
     Raises:
@@ -101,7 +94,7 @@ def probe(
         country = parse_country(country)
     except ValueError as exc:
         raise InvalidArgumentError(str(exc), next_step="Correct --country.") from None
-    if report_file is not None:
+    if report_file:
         require_new(report_file)
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
@@ -110,11 +103,7 @@ def probe(
     way = _simulated(shapes_file) if simulator else None
     with working("asking KrosAI"):
         made = anyio.run(first_contact, settings, country, way)
-    try:
-        return show(made, as_json=as_json_document)
-    finally:  # also where nobody reads the output to its end
-        if report_file is not None:
-            write(made, report_file)
+    return deliver(made, report_file, as_json=as_json_document)
 
 
 async def first_contact(
@@ -251,7 +240,7 @@ class _Questions:
 
     def _told(self, kind: RecordKind, beside: str = "") -> str:
         where = f" in {self.country}" if kind == "available" else ""
-        return f"{_WHAT[kind]}{where}{beside}"
+        return f"{LISTS[kind]}{where}{beside}"
 
     async def _heeded(self, client: KrosClient, kind: RecordKind, whole: SeenAnswer) -> dict[str, bool | None]:
         """Return whether each parameter of a list is heeded; None where it does not show."""

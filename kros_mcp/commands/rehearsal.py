@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
-from kros_mcp.commands.masking import plain_word
+from kros_mcp.commands.masking import short_word
 from kros_mcp.commands.rehearsal_answer import Answer
 from kros_mcp.commands.rehearsal_plan import Plan
 from kros_mcp.commands.rehearsal_questions import Notebook
@@ -106,6 +106,11 @@ class Rehearsal:
                 if not goes_on or isinstance(exc, StopError | RefusedError | RecordError):
                     self.why = f"ended before: {exc.message} ({exc.code})"
                     return
+
+    @property
+    def has_bought(self) -> bool:
+        """Whether the account has shown the number as bought, in time for the steps to go on."""
+        return self._number is not None
 
     @property
     def _owned(self) -> PhoneNumber:
@@ -402,7 +407,7 @@ class Rehearsal:
             self.notes.saw("remains", seen, as_assumed=False, follows=stands if taken else None)
             raise StopError("The number is owned after its release.", code="STILL_OWNED")
         left = next((record for record in sight.records if record.id == number.id), None)
-        status = plain_word(left.status) if left is not None else None
+        status = short_word(left.status) if left is not None else None
         remains = "no record"
         if left is not None:
             where = "listed" if left.id in sight.listed else "found by its id alone"
@@ -453,7 +458,7 @@ class Rehearsal:
         item = await self._offer_of(former.e164)
         if item is None:
             raise SkipError("it was not for sale again")
-        if self._price_moved:
+        if self._price_moved or _price(item) != _price(self.plan.item):
             raise SkipError(_OTHER_PRICE)
         if not self.sender.affords(item):
             raise SkipError(_TOO_DEAR)
@@ -490,20 +495,21 @@ class Rehearsal:
     async def _require_offered(self) -> NumberForSale:
         """Return the number as it is for sale now; raise unless it is, at the price that was agreed to."""
         item = self.plan.item
-        costs = (item.setup_cents, item.monthly_cents, item.due_now_cents)
+        costs = _price(item)[:3]
         sought = Sighting(item.inventory_id, item.e164, self.plan.country, self.plan.type, price=costs)
         offered = (await self._inventory.find(sought)).item
         if offered is None:
             raise StopError("The number was not seen for sale any more just before ordering it.", code="NOT_SEEN")
-        if (offered.setup_cents, offered.monthly_cents, offered.due_now_cents, offered.currency) != (
-            *costs,
-            item.currency,
-        ):
+        if _price(offered) != _price(item):
             raise StopError("Its price has changed since it was agreed to; nothing was ordered.", code="PRICE_CHANGED")
         return offered
 
 
 _FLAGS: Final = {True: "on", False: "off", None: "not stated"}
+
+
+def _price(item: NumberForSale) -> tuple[int | None, int | None, int | None, str | None]:
+    return item.setup_cents, item.monthly_cents, item.due_now_cents, item.currency
 
 
 def _said(seconds: float) -> str:

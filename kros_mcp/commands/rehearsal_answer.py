@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
-from kros_mcp.commands.masking import field_name, plain_word
+from kros_mcp.commands.masking import field_name, short_word
 from kros_mcp.commands.rehearsal_record import Outcome
 from kros_mcp.errors import ApiError, KrosError, NotSentError, RateLimitError
 from kros_mcp.krosai import Heard, Written, has_ended, is_pending
@@ -46,7 +46,7 @@ class Answer:
         """What it says beside its status, in a few words and without any value."""
         if self.error is not None or self.written is None:
             return self.error.code if self.error is not None else ""
-        status = plain_word(self.written.record_status)
+        status = short_word(self.written.record_status)
         words = [
             {"json": "JSON", "empty": "empty", "other": "not JSON"}[self.written.body],
             ("names another number" if self.other else "names the number") if self.written.e164 else "",

@@ -172,11 +172,14 @@ async def survey(
         and not (settings.currency and item.currency and item.currency != settings.currency.upper())
     ]
     if not priced:
-        what = (
-            f"{len(for_sale)} numbers are for sale in {country}" if for_sale else f"No number is for sale in {country}"
-        )
+        what = f"No number is for sale in {country}"
+        if for_sale:
+            what = (
+                f"No number for sale in {country} may be ordered: each states no price, or one in another currency "
+                "than KROS_CURRENCY, or lies in another country than allowed, or is known to the account or the journal"
+            )
         raise RefusedError(
-            f"{what}, and none has a stated price, and is new to the account and the journal; nothing was ordered.",
+            f"{what}; nothing was ordered.",
             code="UNPRICED" if for_sale else "NOT_SEEN",
             next_step="Try another --country or --type; kros-mcp probe tells what the offers state.",
         )
@@ -184,12 +187,15 @@ async def survey(
     due = item.due_now_cents or 0
     most = min(at_most_cents, settings.max_purchase_cents)
     if due > most:
-        limit = "--at-most-cents" if most == at_most_cents else "KROS_MAX_PURCHASE_CENTS"
+        limit = "KROS_MAX_PURCHASE_CENTS" if due > settings.max_purchase_cents else "--at-most-cents"
+        enough = f"--at-most-cents {due} is enough for one order, {MOST_ORDERS * due} for every question."
+        if due > settings.max_purchase_cents:
+            enough = f"Try another --country or --type, or raise KROS_MAX_PURCHASE_CENTS to {due}. {enough}"
         raise RefusedError(
             f"The cheapest number costs {show_cents(due, settings.currency)}, more than {limit} allows; nothing was "
             "ordered.",
             code="OVER_AT_MOST",
-            next_step=f"--at-most-cents {due} is enough for one order, {MOST_ORDERS * due} for every question.",
+            next_step=enough,
         )
     orders = MOST_ORDERS if due == 0 else min(MOST_ORDERS, at_most_cents // due)
     endpoints, why = await _endpoints(client)

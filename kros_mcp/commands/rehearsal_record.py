@@ -68,8 +68,8 @@ class Unsettled:
         return all(sent.outcome in {"refused", "not sent"} for sent in self.orders)
 
     def is_of_this_run(self, number_id: str) -> bool:
-        """Whether a record is new since the first order, or had ended before it."""
-        return not self.before.get(number_id, False)
+        """Whether a record is new since the first order, or had ended before it; one that was unreadable is not."""
+        return not self.before.get(number_id, False) and number_id not in self.unreadable
 
 
 class Record:
@@ -167,8 +167,8 @@ def open_record(path: Path) -> Iterator[Record]:
         RecordError: It cannot be used, or is no record; it is left as it is.
         KrosError: Another process has it open.
     """
-    new = not path.exists()
     try:
+        new = not path.exists()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError:

@@ -5,6 +5,7 @@ records that are new since then. Whatever happens, `clear` ends it: it looks at 
 of that number is owned any more, or says what is left. No order and no release is sent again before a look.
 """
 
+import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,7 @@ import anyio
 from kros_mcp.commands.contact_report import Fact
 from kros_mcp.commands.rehearsal_answer import Answer, answered, status_of
 from kros_mcp.commands.rehearsal_record import Record, Sent, Unsettled
-from kros_mcp.errors import KrosError, RateLimitError, RecordError, RefusedError
+from kros_mcp.errors import InvalidArgumentError, KrosaiError, KrosError, RateLimitError, RecordError, RefusedError
 from kros_mcp.krosai import (
     KrosClient,
     NumberForSale,
@@ -219,15 +220,19 @@ class Sender:
         records = {record.id: record for record in reading.records}
         listed = frozenset(records)
         named_ids = {sent.number_id for sent in number.orders if sent.number_id}
+        conclusive = reading.complete and set(reading.unreadable) <= set(number.unreadable)
         for number_id in (named_ids | number.seen) - records.keys():
-            named = (await find_owned(self._client, number_id=number_id)).number
+            try:
+                named = (await find_owned(self._client, number_id=number_id)).number
+            except (KrosaiError, InvalidArgumentError):  # it may be an id of the order; what is listed is known
+                conclusive = False
+                continue
             if named is not None and named.e164 == number.e164:
                 records[number_id] = named
         ours = [record for record in records.values() if number.is_of_this_run(record.id)]
         shown = (one for one in ours if not one.has_ended or one.id not in number.before or one.id in named_ids)
         self._record.saw(number, {record.id for record in shown})
         living = tuple(record for record in ours if not record.has_ended)
-        conclusive = reading.complete and set(reading.unreadable) <= set(number.unreadable)
         return Sight(living, tuple(records.values()), listed, conclusive)
 
     async def settle_or_see(self) -> Sight | None:
@@ -331,15 +336,16 @@ class Sender:
 
     def _is_shown(self, number: Unsettled, sent: Sent) -> bool:
         """Whether it is known what an order has come to, by its answer or by what the account has shown."""
-        if sent.outcome in {"refused", "turned away", "not sent"}:
+        if sent.outcome in {"refused", "not sent"}:
             return True
+        is_over = self._pace.now() >= self._shows_until(sent)
         if sent.number_id:
-            return sent.number_id in number.seen
+            # An answer may name the order in place of the record, which the account then shows under another id.
+            return sent.number_id in number.seen or (is_over and bool(number.seen))
         if not number.seen:
-            return False
+            return is_over and sent.outcome == "turned away"  # a 429 may come after the purchase
         # A repetition without an answer may have made a record of its own: it is waited for, and not for ever.
-        first = sent is number.orders[0]
-        return first or sent.outcome == "done" or self._pace.now() >= self._shows_until(sent)
+        return is_over or sent is number.orders[0] or sent.outcome == "done"
 
     def _shows_until(self, sent: Sent) -> float:
         return sent.at + self._settings.settle_seconds
@@ -386,7 +392,7 @@ class Sender:
 
     async def _delete(self, asked: str, number: Unsettled, number_id: str, *, permanent: bool) -> Answer:
         self._record.writing(number, number_id, "delete" if permanent else "release", self._pace.now())
-        key = f"{self._record.run}-release-{len(self.facts)}"
+        key = f"{number.run}-release-{secrets.token_hex(4)}"  # a later run releases what an earlier one has ordered
         return await self._send(
             asked,
             number.e164,

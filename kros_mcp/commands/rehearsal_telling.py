@@ -5,7 +5,7 @@ from typing import Final
 from kros_mcp.commands import person
 from kros_mcp.commands.console import say
 from kros_mcp.commands.contact_report import ContactReport
-from kros_mcp.commands.findings import Finding, fail, ok
+from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.rehearsal import Rehearsal
 from kros_mcp.commands.rehearsal_plan import Plan
 from kros_mcp.commands.rehearsal_sender import Left
@@ -100,7 +100,12 @@ def _outcome(run: Rehearsal, left: Left | None, settings: Settings) -> list[Find
     """Return what is left and what it may have cost, which every report begins with."""
     sender, currency = run.sender, settings.currency
     if left is None:
-        found = [ok("Nothing that this run has ordered is owned any more.")]
+        owned = "Nothing that this run has ordered is owned any more."
+        if sender.orders and not run.has_bought and not sender.given_up:
+            owned = (
+                "Nothing that this run has ordered is owned, by what KrosAI answered and by a look at its list then."
+            )
+        found = [ok(owned)]
     elif left.owned:
         count = f"{len(left.owned)} record{'s' if len(left.owned) != 1 else ''}"
         found = [fail(f"LEFT OWNED: {count} of the number; {left.why}.", "Run kros-mcp rehearse again, or release it.")]
@@ -111,6 +116,13 @@ def _outcome(run: Rehearsal, left: Left | None, settings: Settings) -> list[Find
     sum_ = show_cents(sender.ordered_cents, currency)
     orders = f"{sender.orders} order{'s were' if sender.orders != 1 else ' was'} sent, {sum_} by the stated prices"
     found.append(ok(f"{orders}, of {show_cents(run.plan.agreed_cents, currency)} agreed to."))
+    if sender.given_up and not run.has_bought:
+        found.append(
+            warn(
+                "KrosAI had carried out an order after all: the account showed the number later, and it was released.",
+                "Look in KrosAI's dashboard what it was charged.",
+            )
+        )
     if settings.environment == "test":
         found.append(ok("What the test key was charged stands in KrosAI's dashboard alone: compare it with that."))
     return found

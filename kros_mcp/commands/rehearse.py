@@ -138,9 +138,7 @@ def rehearse(
         made = stage.play(wishes)
     if made is None:
         return 1
-    if report_file:
-        contact_report.write(made, report_file)
-    return contact_report.show(made, as_json=as_json)
+    return contact_report.deliver(made, report_file, as_json=as_json)
 
 
 def require_rehearsable(settings: Settings, *, permanent: bool) -> None:
@@ -245,10 +243,9 @@ class Stage:
         return None
 
     async def clear(self, numbers: list[Unsettled]) -> list[Left]:
-        """Release what is owned of these numbers; return what is left still."""
+        """Release what is owned of these numbers, until a Ctrl-C; return what is left still, or may be."""
         async with self._opened() as (client, books):
-            found = [await self._sender(client, books, number).clear() for number in numbers]
-        return [left for left in found if left is not None]
+            return await self._cleared(*(self._sender(client, books, number) for number in numbers))
 
     async def plan(self, wishes: Wishes) -> Plan:
         """Choose the number."""
@@ -279,9 +276,13 @@ class Stage:
                 try:
                     await self._until_stopped(run)
                 finally:
-                    left = await self._cleared(sender)
-                    with suppress(OSError):
-                        show_left([left] if left is not None else [])
+                    try:
+                        if left := _not_looked_at(sender):
+                            _tell("Looking at what is left owned.")
+                            left = next(iter(await self._cleared(sender)), None)
+                    finally:  # also where a further Ctrl-C tears it away
+                        with suppress(OSError):
+                            show_left([left] if left is not None else [])
         return report_of(run, left, self.settings, self.pace.now(), cost.requests)
 
     async def _until_stopped(self, run: Rehearsal) -> None:
@@ -295,16 +296,14 @@ class Stage:
                 ended = "The rehearsal was ended by Ctrl-C or a signal."
                 run.notes.add(fail(ended, "Run it again for what is not seen."))
 
-    async def _cleared(self, sender: Sender) -> Left | None:
-        number = sender.number
-        if number is None:
-            return None
-        _tell("Looking at what is left owned.")
-        left: Left | None = Left(number.e164, (), "it was not looked at to the end")
+    async def _cleared(self, *senders: Sender) -> list[Left]:
+        """Release what is owned of each number; a Ctrl-C ends it between two requests, and what is left is told."""
+        found = [_not_looked_at(sender) for sender in senders]
         with anyio.CancelScope(shield=True) as scope:
             async with _stopping(scope) if self.listens else nullcontext():
-                left = await sender.clear()
-        return left
+                for at, sender in enumerate(senders):
+                    found[at] = await sender.clear()
+        return [left for left in found if left is not None]
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[tuple[KrosClient, Books]]:
@@ -346,6 +345,11 @@ async def _stopping(scope: anyio.CancelScope) -> AsyncIterator[None]:
         tasks.start_soon(listen)
         yield
         tasks.cancel_scope.cancel()
+
+
+def _not_looked_at(sender: Sender) -> Left | None:
+    """Return what is to be said of the number before it is looked at; None if nothing of it is open."""
+    return Left(sender.number.e164, (), "it was not looked at to the end") if sender.number is not None else None
 
 
 def _tell(text: str) -> None:

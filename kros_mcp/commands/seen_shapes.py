@@ -5,7 +5,7 @@ words; it is also what `kros-mcp simulator --shapes FILE` takes, see `as_json`.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -38,7 +38,12 @@ _WORDS: Final = frozenset({"status", "type"})
 _WHOLE: Final = frozenset({"capabilities", "country"})
 _SECRET: Final = re.compile(r"sip|secret|password|token|credential|auth|key", re.IGNORECASE)
 """Fields of which not even the form of a text is told."""
-_FREE: Final = re.compile(r"meta_?data|custom_?(fields)?|tags?|labels?|attributes|properties|extra", re.IGNORECASE)
+_ID: Final = re.compile(r"(?:^|[._])[iI]ds?$|I[dD]s?$")
+"""Fields that hold ids, by their names."""
+_FREE: Final = re.compile(
+    r"meta_?data|custom_?(fields)?|tags?|labels?|attributes|properties|extra|variables|headers|params|members|users",
+    re.IGNORECASE,
+)
 """Objects whose names may be anybody's own words."""
 
 
@@ -164,14 +169,31 @@ def error_fields(body: object) -> tuple[SeenField, ...]:
     return tuple(replace(each, role="code") if each.name in coded else each for each in found)
 
 
+def names_and_forms(fields: Iterable[SeenField]) -> str:
+    """Return fields for a sentence, each with its forms."""
+    return ", ".join(f"{each.name} ({' or '.join(each.forms)})" for each in fields)
+
+
 def as_json(answer: SeenAnswer) -> dict[str, Any]:
     """Return an answer's shape, as the simulator takes it."""
     return {
         "path": answer.path,
         "total": answer.total,
-        "beside": [field_json(each) for each in answer.beside if each.name != answer.total],
-        "fields": [field_json(each) for each in answer.records.fields],
+        "beside": _fields_json([each for each in answer.beside if each.name != answer.total]),
+        "fields": _fields_json(answer.records.fields),
     }
+
+
+def _fields_json(fields: Sequence[SeenField]) -> list[dict[str, Any]]:
+    """Return fields; what is an object in some records and a text or number in others is an object, or null, there."""
+    told = []
+    for each in fields:
+        forms = each.forms
+        if any(other.name.startswith(f"{each.name}.") for other in fields):
+            forms = tuple(one for one in forms if one in {"null", "object"})
+        if forms:
+            told.append(field_json(replace(each, forms=forms)))
+    return told
 
 
 def field_json(seen: SeenField) -> dict[str, Any]:
@@ -230,7 +252,7 @@ def _seen(name: str, values: Sequence[object], kind: RecordKind) -> SeenField:
 
 
 def _form(name: str, value: object) -> str:
-    told = form(value)
+    told = form(value, is_id=_ID.search(name) is not None)
     return "text" if told.startswith("text") and _SECRET.search(name) else told
 
 

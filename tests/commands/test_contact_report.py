@@ -6,9 +6,19 @@ from pathlib import Path
 import pytest
 
 from kros_mcp.commands import console
-from kros_mcp.commands.contact_report import Comparison, ContactReport, Fact, markdown, show, write
+from kros_mcp.commands.contact_report import (
+    Comparison,
+    ContactReport,
+    Fact,
+    deliver,
+    markdown,
+    require_new,
+    show,
+    write,
+)
 from kros_mcp.commands.findings import fail, ok, warn
 from kros_mcp.commands.masking import field_name, form, masked, plain_word, plain_words
+from kros_mcp.commands.seen_shapes import seen_records
 from kros_mcp.errors import KrosError
 
 SECRETS = {
@@ -89,7 +99,9 @@ def test_a_number_is_masked_by_its_length() -> None:
         ("Support agent", "text"),
         ("+2348035550123", "text: E.164"),
         ("2348035550123", "text: 13 digits"),
-        ("pn_8f3a2b", "text: pn_…"),
+        ("sandra_2024", "text"),
+        ("1" * 200, "text: 200 digits"),
+        ("1" * 201, "text"),
         (SECRETS["a uuid"], "text: uuid"),
         ("2026-11-29T10:31:02.000Z", "text: time"),
         ("5.00", "text: decimal"),
@@ -104,10 +116,24 @@ def test_the_form_of_a_value_says_its_kind_alone(value: object, told: str) -> No
     assert form(value) == told
 
 
+def test_what_stands_before_an_underscore_is_told_of_an_id_alone() -> None:
+    assert form("pn_8f3a2b", is_id=True) == "text: pn_…"
+    seen = seen_records(
+        [{"id": "pn_8f3a2b", "endpointId": "ep_8f3a2b", "label": "sandra_2024", "paid": "acme_1"}], "owned"
+    )
+    assert {each.name: each.forms for each in seen.fields} == {
+        "id": ("text: pn_…",),
+        "endpointId": ("text: ep_…",),
+        "label": ("text",),
+        "paid": ("text",),
+    }
+
+
 def test_only_plain_names_and_words_are_let_through() -> None:
     assert [field_name(name) for name in ("endpointId", "e164")] == ["endpointId", "e164"]
-    for name in ("+2348035550123", "Acme Ltd", "pn_8f3a2b", "x" * 41, "a4321", 7):
-        assert field_name(name) in {"(a name that is not plain)", "pn_8f3a2b"}
+    for name in ("+2348035550123", "Acme Ltd", "pn_8f3a2b", "inv-a1b2c3", "deadbeefcafe", "x" * 41, "a4321", 7):
+        assert field_name(name) == "(a name that is not plain)"
+    assert field_name("abcdefab-cdef-4abc-8def-abcdefabcdef") == "(a name that is not plain)"
     assert plain_word("in_service") == "in_service"
     assert [plain_word(word) for word in ("a1", "two words", 5, None, "")] == [None] * 5
     assert plain_words(["active", "active", "Porting"]) == ["active", "Porting"]
@@ -142,3 +168,20 @@ def test_markdown_breaks_no_cell_and_is_written_to_a_new_file_alone(tmp_path: Pa
         write(a_report(), str(file))
     with pytest.raises(KrosError, match="cannot be written"):
         write(a_report(), str(tmp_path / "none" / "report.md"))
+
+
+def test_a_report_that_cannot_be_written_is_printed_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KrosError, match="cannot be written"):
+        deliver(a_report(), str(tmp_path / "none" / "report.md"), as_json=False)
+    assert "What follows" in capsys.readouterr().out
+    assert deliver(a_report(), str(tmp_path / "report.md"), as_json=True) == 0
+    assert (tmp_path / "report.md").exists()
+
+
+def test_a_file_that_could_not_be_written_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for path, why in (("link", "is there already"), ("a" * 256, "cannot be written"), ("", "is there already")):
+        with pytest.raises(KrosError, match=why):
+            require_new(str(tmp_path / path))

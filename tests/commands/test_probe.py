@@ -259,6 +259,56 @@ def test_what_is_no_krosai_is_told_and_asked_nothing_more(
     assert "canary" not in markdown(made) + json.dumps(made.document())
 
 
+@pytest.mark.parametrize("location", ["http://[x", "//[", "http://a]b/", "http://u[a@canary", "http://u\u2100@canary/"])
+def test_a_redirect_to_what_is_no_address_is_told(location: str) -> None:
+    made = probed(Simulator(), way=Answering(lambda _: httpx.Response(302, headers={b"location": location.encode()})))
+    assert made.facts[0].came == "a redirect to what is no address"
+    assert "canary" not in markdown(made) + json.dumps(made.document())
+
+
+@pytest.mark.parametrize(
+    ("content", "media", "came"),
+    [
+        (b"[]", "text/plain", "JSON, sent as plain text"),
+        (b"[]", "", "JSON, sent as content of no stated type"),
+        (b"[", "application/json", "said to be JSON, and cannot be read"),
+    ],
+)
+def test_what_is_sent_under_another_type_is_told(content: bytes, media: str, came: str) -> None:
+    headers = {"content-type": media} if media else {}
+    made = probed(Simulator(), way=Answering(lambda _: httpx.Response(200, headers=headers, content=content)))
+    assert made.facts[0].came == came
+
+
+def test_an_answer_that_cannot_be_unpacked_did_not_break_off() -> None:
+    def torn(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(b"no gzip"))
+
+    assert probed(Simulator(), way=Answering(torn)).facts[0].status == "not readable"
+
+
+class OfTwoKinds(httpx.AsyncBaseTransport):
+    """States the endpoint of every other number as a text, and of the rest as an object."""
+
+    def __init__(self) -> None:
+        self._way = transport(Simulator())
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._way.handle_async_request(request)
+        body = json.loads(await answer.aread())
+        if isinstance(body, list):
+            for at, record in enumerate(body):
+                record["place"] = {"floor": 1} if at % 2 else "Lagos"
+                record["digits"] = "1" * 1_500
+        return httpx.Response(answer.status_code, json=body)
+
+
+def test_the_simulator_takes_the_shapes_of_a_field_of_two_kinds() -> None:
+    shapes = probed(Simulator(), way=OfTwoKinds()).document()
+    assert "place.floor" in json.dumps(shapes["shapes"])
+    assert parse_shapes(shapes).has_numbers
+
+
 def test_values_that_no_address_can_carry_break_nothing() -> None:
     record = {"id": "..", "e164": "+2348035550100", "status": "a\ud800", "country": "NG"}
     records = [record, record | {"id": "x", "status": "b\ud800"}]

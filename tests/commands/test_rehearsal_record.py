@@ -10,7 +10,7 @@ import httpx
 import pytest
 from rehearsal_bench import CANARY, Bench
 
-from kros_mcp.commands.rehearsal_record import left_by_earlier_runs, open_record
+from kros_mcp.commands.rehearsal_record import Unsettled, left_by_earlier_runs, open_record
 from kros_mcp.errors import KrosError, RecordError
 
 pytestmark = pytest.mark.usefixtures("no_waits")
@@ -152,11 +152,26 @@ def test_a_record_that_was_killed_while_it_was_made_is_made_anew(bench: Bench) -
     assert bench.rehearse().exit_code == 0
 
 
+def test_a_name_that_no_file_can_have_is_refused(bench: Bench) -> None:
+    bench.record = bench.folder / ("a" * 300)
+    with pytest.raises(RecordError, match="cannot be opened"):
+        bench.run()
+
+
 def test_two_at_once_are_one_too_many(bench: Bench) -> None:
     with open_record(bench.record), pytest.raises(KrosError) as busy:
         bench.run()
 
     assert busy.value.code == "REHEARSAL_BUSY"
+
+
+def test_a_record_that_was_unreadable_before_the_order_is_not_of_this_run() -> None:
+    number = Unsettled("rh_1", "+2342015550100", {"pn_ended": False, "pn_owned": True}, ("pn_unread", "entry 3"))
+
+    assert [one for one in ("pn_ended", "pn_owned", "pn_unread", "pn_new") if number.is_of_this_run(one)] == [
+        "pn_ended",
+        "pn_new",
+    ]
 
 
 def test_what_is_left_can_be_read_without_opening_it(bench: Bench) -> None:

@@ -17,12 +17,12 @@ import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
 from commands_doubles import Command, an_operation, settled
-from rehearsal_bench import CANARY, Bench, seen_of
+from rehearsal_bench import CANARY, Bench, KilledError, seen_of
 
 from kros_mcp.commands import person
 from kros_mcp.commands.contact_report import ContactReport, markdown, show
 from kros_mcp.commands.rehearsal_record import left_by_earlier_runs
-from kros_mcp.commands.rehearsal_sender import Pace
+from kros_mcp.commands.rehearsal_sender import Pace, Sender
 from kros_mcp.errors import RefusedError, RequestsUsedUpError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Move
@@ -328,6 +328,22 @@ def test_a_run_killed_at_any_write_is_cleared_by_the_next_one(
     assert at == {"reference": 12, "guide": 14}[profile]
 
 
+def test_no_release_bears_the_key_of_another(bench: Bench) -> None:
+    keys: list[str] = []
+
+    async def keep(request: httpx.Request) -> None:
+        if request.method == "DELETE":
+            keys.append(request.headers["idempotency-key"])
+
+    for _ in range(2):
+        assert bench.killed(2, delivered=True)
+        bench.on_write, bench.answers = keep, [True, False]
+        assert bench.run() is None
+        bench.on_write = None
+    assert (bench.left, len(keys), len(set(keys))) == ([], 2, 2)
+    assert all(key.startswith("rh_") for key in keys)
+
+
 def test_what_a_killed_run_left_is_not_released_without_a_yes(bench: Bench) -> None:
     assert bench.killed(5, delivered=True)
     writes = list(bench.writes)
@@ -451,6 +467,95 @@ def test_a_429_does_not_let_one_more_order_through_than_was_agreed_to(bench: Ben
 
     assert bench.writes == ["POST"]
     assert made.exit_code == 1
+
+
+def test_what_was_bought_behind_a_429_and_listed_late_is_released(bench: Bench) -> None:
+    bench.sim.faults.switch_on("commits_then_429")
+    bench.sim.faults.switch_on("never_listed", seconds=20.0)
+
+    made = bench.rehearse(at_most_cents=500)
+
+    bench.clock.now += 60.0
+    assert (made.exit_code, bench.charged, bench.left) == (1, 500, [])
+    assert bench.writes == ["POST", "DELETE"]
+    assert "KrosAI had carried out an order after all" in str(made.conclusions)
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+def test_an_answer_that_names_the_order_keeps_nothing_from_being_released(bench: Bench, status: int) -> None:
+    """What is answered for that id, an error of its own say, tells nothing of the number that the list shows."""
+
+    async def names_the_order(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        if request.url.path.endswith("/ord_1"):
+            return httpx.Response(status, json={"error": "No such number"} if status != 200 else {})
+        if request.method != "POST" or not response.is_success:
+            return response
+        await response.aread()
+        return httpx.Response(response.status_code, json=response.json() | {"id": "ord_1"})
+
+    bench.on_answer = names_the_order
+
+    made = bench.rehearse()
+
+    assert bench.left == []
+    assert made.exit_code == (0 if status == 404 else 1)
+    assert bench.recorded("settled") == (1 if status == 404 else 0)
+
+
+def test_a_status_that_is_a_sentence_is_not_told(bench: Bench) -> None:
+    async def sentence(request: httpx.Request, response: httpx.Response) -> httpx.Response:
+        await response.aread()
+        if "/phone-numbers/" not in request.url.path and request.method == "GET":
+            return response
+        body = response.json()
+        told = {"DELETE": "released by Jane", "POST": "ordered for Jane"}.get(request.method, body.get("status"))
+        return httpx.Response(response.status_code, json=body | {"status": told})
+
+    bench.on_answer = sentence
+
+    made = bench.rehearse()
+
+    assert "jane" not in markdown(made).lower() + json.dumps(made.document()).lower()
+    assert bench.left == []
+
+
+def test_what_was_refused_is_called_not_owned_by_the_answer_and_one_look(bench: Bench) -> None:
+    bench.sim.faults.switch_on("refuse", code="NUMBER_NOT_AVAILABLE", status=404, on=["purchase"])
+
+    made = bench.rehearse()
+
+    assert "by what KrosAI answered and by a look at its list then" in made.conclusions[0].what
+    assert (made.exit_code, bench.left) == (1, [])
+
+
+def test_what_is_ordered_again_costs_what_was_agreed_to(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, "guide")
+
+    async def cheaper_now(request: httpx.Request) -> None:
+        if request.method == "DELETE":
+            for item in bench.sim.inventory.values():
+                item.setup_cost_cents += 100
+                item.monthly_cost_cents -= 100
+
+    bench.on_write = cheaper_now
+
+    made = bench.rehearse()
+
+    assert bench.writes.count("POST") == 3
+    assert seen_of(made)["bought again after its release"] == (
+        "not seen",
+        "not tried, since the price is another than offered",
+    )
+
+
+def test_a_limit_of_the_settings_is_named_with_what_it_takes(bench: Bench) -> None:
+    bench.settings = {"max_purchase_cents": 499}
+
+    with pytest.raises(RefusedError) as refused:
+        bench.run(at_most_cents=400)
+
+    assert "more than KROS_MAX_PURCHASE_CENTS allows" in refused.value.message
+    assert "raise KROS_MAX_PURCHASE_CENTS to 500" in refused.value.next_step
 
 
 @pytest.mark.parametrize(
@@ -579,6 +684,44 @@ def test_a_first_ctrl_c_ends_the_steps_and_clears_up(bench: Bench, method: str) 
     assert "ended before by Ctrl-C" in str(made.comparisons)
     assert (made.exit_code, bench.left) == (1, [])
     assert bench.recorded("settled") == 1
+
+
+def test_a_ctrl_c_while_an_earlier_run_is_cleared_says_what_may_be_owned(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.killed(2, delivered=True)
+    bench.listens = True
+
+    async def interrupt(request: httpx.Request) -> None:
+        if request.method == "DELETE":
+            bench.on_write = None
+            os.kill(os.getpid(), signal.SIGINT)
+            await anyio.sleep(0.1)
+
+    bench.on_write = interrupt
+
+    assert bench.run() is None
+
+    assert "UNKNOWN: +" in capsys.readouterr().out
+    assert bench.writes[-1] == "DELETE"
+    bench.answers = [False]
+    assert bench.run() is None
+    assert left_by_earlier_runs(bench.in_force, bench.record) == []
+
+
+def test_what_may_be_owned_is_said_where_the_clearing_is_torn_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def torn_away(_: Sender) -> None:
+        raise KilledError
+
+    monkeypatch.setattr(Sender, "clear", torn_away)
+    bench.sim.faults.switch_on("never_listed")
+
+    with pytest.raises(KilledError):
+        bench.run()
+
+    assert "UNKNOWN: +" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["", "never_listed", "pending_order", "hostile_names", "digit_ids"])
