@@ -11,10 +11,10 @@ from typing import Final
 
 from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.masking import short_word
-from kros_mcp.commands.rehearsal_answer import Answer
+from kros_mcp.commands.rehearsal_answer import WriteAnswer
 from kros_mcp.commands.rehearsal_plan import Plan
-from kros_mcp.commands.rehearsal_questions import Notebook
-from kros_mcp.commands.rehearsal_sender import Pace, Sender, Sight, SkipError, StopError
+from kros_mcp.commands.rehearsal_questions import QuestionAnswers
+from kros_mcp.commands.rehearsal_sender import AccountView, Sender, SkipError, StopError, Waits
 from kros_mcp.errors import KrosError, RecordError, RefusedError
 from kros_mcp.krosai import (
     Inventory,
@@ -69,17 +69,17 @@ class Rehearsal:
     plan: Plan
     sender: Sender
     run: str
-    pace: Pace
+    pace: Waits
     told: Callable[[str], None]
-    notes: Notebook = field(default_factory=Notebook)
+    notes: QuestionAnswers = field(default_factory=QuestionAnswers)
     why: str = "the rehearsal did not come to it"
     """Why the questions that are left were not answered."""
     _number: PhoneNumber | None = None
     _price_moved: bool = False
-    _first: Answer | None = None
+    _first: WriteAnswer | None = None
     _answered_at: float = 0.0
     _heeded: dict[Spelling, dict[str, str]] = field(default_factory=lambda: {"snake": {}, "camel": {}})
-    _changes: list[tuple[Answer, float | None]] = field(default_factory=list)
+    _changes: list[tuple[WriteAnswer, float | None]] = field(default_factory=list)
 
     async def go(self) -> None:
         """Do every step; what stops them is noted and ends the rehearsal."""
@@ -140,7 +140,7 @@ class Rehearsal:
             raise StopError("KrosAI refused the order, and the account shows the number all the same.")
         self._number = number
 
-    def _note_not_bought(self, answer: Answer) -> None:
+    def _note_not_bought(self, answer: WriteAnswer) -> None:
         if answer.outcome in {"refused", "turned away"} and answer.error is not None:
             self.notes.saw(
                 "order",
@@ -160,7 +160,7 @@ class Rehearsal:
             if answer.outcome == "done":
                 self._note_unlisted()
 
-    async def _await_owned(self, answer: Answer) -> PhoneNumber | None:
+    async def _await_owned(self, answer: WriteAnswer) -> PhoneNumber | None:
         """Return the number once it is owned and no longer pending; None if a refused order shows nothing of it."""
         found: list[PhoneNumber] = []
 
@@ -268,7 +268,7 @@ class Rehearsal:
         )
         self.notes.saw("other_key", seen, as_assumed=refused, follows=None if refused else sold)
 
-    async def _order_more(self, asked: str, key: str) -> tuple[Answer, str, bool]:
+    async def _order_more(self, asked: str, key: str) -> tuple[WriteAnswer, str, bool]:
         """Order what is owned once more; return the answer, it in words, and whether it names the one record there is.
 
         Raises:
@@ -278,8 +278,8 @@ class Rehearsal:
         self._require_affordable()
         owned = self._owned
         answer = await self.sender.order(asked, self._item, key)
-        sight = await self.sender.look()
-        records = len(sight.living)
+        view = await self.sender.look()
+        records = len(view.living)
         named = "the same record" if answer.number_id == owned.id else "another record" if answer.number_id else ""
         seen = ", ".join(filter(None, (str(answer), named, f"owned by {records} record{'s' if records != 1 else ''}")))
         if answer.outcome == "unknown" or (answer.outcome == "unclear" and not answer.number_id):
@@ -345,7 +345,7 @@ class Rehearsal:
 
     async def _patch(
         self, asked: str, changes: Routing, spelling: Spelling, shows: Callable[[PhoneNumber], bool]
-    ) -> tuple[Answer, float | None]:
+    ) -> tuple[WriteAnswer, float | None]:
         """Send a change, and return its answer and after how many seconds the number shows it; None if never."""
         answer = await self.sender.change(asked, self._owned.id, changes, spelling)
 
@@ -394,7 +394,7 @@ class Rehearsal:
         """Release every record, and look what is left of it."""
         number = self._owned
         self.told(f"Releasing {number.e164}.")
-        sight, answers, seconds = await self._release_all()
+        view, answers, seconds = await self._release_all()
         self.notes.saw(
             "release",
             "; then ".join(map(str, answers)),
@@ -406,14 +406,14 @@ class Rehearsal:
             seen = "the number, owned as before"
             self.notes.saw("remains", seen, as_assumed=False, follows=stands if taken else None)
             raise StopError("The number is owned after its release.", code="STILL_OWNED")
-        left = next((record for record in sight.records if record.id == number.id), None)
+        left = next((record for record in view.records if record.id == number.id), None)
         status = short_word(left.status) if left is not None else None
         remains = "no record"
         if left is not None:
-            where = "listed" if left.id in sight.listed else "found by its id alone"
+            where = "listed" if left.id in view.listed else "found by its id alone"
             remains = f"its record, {status or 'in a status that is no plain word'} and {where}"
         self.notes.saw("remains", f"{remains}, {_said(seconds)} later", as_assumed=True)
-        if not await self.sender.close(sight):
+        if not await self.sender.close(view):
             raise StopError("It is not certain that nothing is owned any more.", code="OUTCOME_UNKNOWN")
 
         async def is_back() -> bool:
@@ -423,28 +423,28 @@ class Rehearsal:
         said = f"yes, {_said(seconds)} later" if seconds is not None else f"not within {_BACK_SECONDS:.0f} s"
         self.notes.saw("back", said, as_assumed=True)
 
-    async def _release_all(self) -> tuple[Sight, list[Answer], float | None]:
+    async def _release_all(self) -> tuple[AccountView, list[WriteAnswer], float | None]:
         """Release every record that is owned, once more if a look shows that the first was in vain.
 
         Returns:
             What was seen last, the answers, and how many seconds the account took to show it; None if it never did.
         """
-        sight = await self.sender.look()
-        answers: list[Answer] = []
+        view = await self.sender.look()
+        answers: list[WriteAnswer] = []
 
         async def is_released() -> bool:
-            nonlocal sight
-            sight = await self.sender.look()
-            return not sight.living
+            nonlocal view
+            view = await self.sender.look()
+            return not view.living
 
         for _ in range(_MOST_RELEASES):
-            last = [await self.sender.release("release it softly", record.id) for record in sight.living]
+            last = [await self.sender.release("release it softly", record.id) for record in view.living]
             answers += last
             in_vain = all(answer.outcome in _NOT_TAKEN for answer in last)
             seconds = await self.pace.until(is_released, 0.0 if in_vain else _RELEASED_SECONDS)
             if seconds is not None:
-                return sight, answers, seconds
-        return sight, answers, None
+                return view, answers, seconds
+        return view, answers, None
 
     async def _release_again(self) -> None:
         answer = await self.sender.release_again("release it once more", self._owned.id, permanent=False)

@@ -15,7 +15,7 @@ _TELLING: Final = ("request-id", "idempot", "retry-after")
 
 
 @dataclass(frozen=True)
-class Answer:
+class WriteAnswer:
     """How one request was answered.
 
     Args:
@@ -59,7 +59,9 @@ class Answer:
         return f"{status_of(self)}, {self.said}" if self.said else str(status_of(self))
 
 
-async def answered(send: Callable[[], Awaitable[Written]], e164: str, heard: list[Heard], *, is_order: bool) -> Answer:
+async def answered(
+    send: Callable[[], Awaitable[Written]], e164: str, heard: list[Heard], *, is_order: bool
+) -> WriteAnswer:
     """Send a request, and return how it was answered.
 
     Args:
@@ -83,10 +85,10 @@ async def answered(send: Callable[[], Awaitable[Written]], e164: str, heard: lis
     except KrosError as exc:
         outcome, error = "unknown", exc
     if not heard:
-        return Answer(outcome, None, written, error)
+        return WriteAnswer(outcome, None, written, error)
     reply = heard[-1].reply
     other = written.e164 if written is not None and written.e164 not in {None, e164} else None
-    return Answer(outcome, reply.status, written, error, reply.body, _headers(heard[-1]), other or "")
+    return WriteAnswer(outcome, reply.status, written, error, reply.body, _headers(heard[-1]), other or "")
 
 
 def _says_plainly(written: Written, e164: str) -> bool:
@@ -101,7 +103,7 @@ def _says_plainly(written: Written, e164: str) -> bool:
     )
 
 
-def status_of(answer: Answer) -> int | str:
+def status_of(answer: WriteAnswer) -> int | str:
     """Return the HTTP status, or in words why there is none."""
     if answer.status is None:
         return "not sent" if answer.outcome == "not sent" else "no usable answer"

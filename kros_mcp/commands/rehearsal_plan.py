@@ -59,7 +59,7 @@ class Plan:
         return self.orders * (self.item.due_now_cents or 0)
 
 
-class Books:
+class KnownToJournal:
     """What the journal knows that a rehearsal has to stay away from.
 
     Args:
@@ -120,7 +120,7 @@ class Books:
 async def survey(
     client: KrosClient,
     settings: Settings,
-    books: Books,
+    books: KnownToJournal,
     *,
     country: str,
     kind: str,

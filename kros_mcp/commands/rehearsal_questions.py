@@ -29,7 +29,7 @@ QUESTIONS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-class Notebook:
+class QuestionAnswers:
     """What was seen of each question, and what follows from it."""
 
     def __init__(self) -> None:

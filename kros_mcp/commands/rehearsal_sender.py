@@ -16,7 +16,7 @@ from typing import Final
 import anyio
 
 from kros_mcp.commands.contact_report import Fact
-from kros_mcp.commands.rehearsal_answer import Answer, answered, status_of
+from kros_mcp.commands.rehearsal_answer import WriteAnswer, answered, status_of
 from kros_mcp.commands.rehearsal_record import Record, Sent, Unsettled
 from kros_mcp.errors import InvalidArgumentError, KrosaiError, KrosError, RateLimitError, RecordError, RefusedError
 from kros_mcp.krosai import (
@@ -55,7 +55,7 @@ class SkipError(KrosError):
 
 
 @dataclass(frozen=True)
-class Pace:
+class Waits:
     """The time of a rehearsal: how it waits, and its clock in Unix seconds."""
 
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
@@ -74,7 +74,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Sight:
+class AccountView:
     """What the account shows of the number.
 
     Args:
@@ -126,7 +126,7 @@ class Sender:
         require_no_operation: Callable[[str], Awaitable[None]],
         *,
         agreed_cents: int = 0,
-        pace: Pace | None = None,
+        pace: Waits | None = None,
         number: Unsettled | None = None,
     ) -> None:
         self._client = client
@@ -134,7 +134,7 @@ class Sender:
         self._record = record
         self._require_no_operation = require_no_operation
         self._agreed_cents = agreed_cents
-        self._pace = pace or Pace()
+        self._pace = pace or Waits()
         self._other = ""
         self._was_asked_about = number is not None
         self.number = number
@@ -148,7 +148,7 @@ class Sender:
         """Whether one more order of a number stays within what was agreed to."""
         return item.due_now_cents is not None and self.ordered_cents + item.due_now_cents <= self._agreed_cents
 
-    async def order(self, asked: str, item: NumberForSale, key: str) -> Answer:
+    async def order(self, asked: str, item: NumberForSale, key: str) -> WriteAnswer:
         """Order a number; after a 429 once more under the same key, if a look shows nothing of the first.
 
         Raises:
@@ -170,11 +170,11 @@ class Sender:
             return answer
         return await self._order_once(f"{asked}, once more after the 429", number, item, key)
 
-    async def change(self, asked: str, number_id: str, changes: Routing, spelling: Spelling) -> Answer:
+    async def change(self, asked: str, number_id: str, changes: Routing, spelling: Spelling) -> WriteAnswer:
         """Change where calls to the number go, or a flag of it; after a 429 once more."""
         number = await self._require_ours(number_id)
 
-        async def send() -> Answer:
+        async def send() -> WriteAnswer:
             self._record.writing(number, number_id, "change", self._pace.now())
             key = f"{self._record.run}-change-{len(self.facts)}"
             return await self._send(
@@ -185,7 +185,7 @@ class Sender:
 
         return await self._again_after_429(send)
 
-    async def release(self, asked: str, number_id: str) -> Answer:
+    async def release(self, asked: str, number_id: str) -> WriteAnswer:
         """Release a record of this run softly; after a 429 once more. Look before you call it again."""
         number = await self._require_ours(number_id)
         answer = await self._again_after_429(lambda: self._delete(asked, number, number_id, permanent=False))
@@ -193,7 +193,7 @@ class Sender:
             self.given_up[number_id] = number.e164
         return answer
 
-    async def release_again(self, asked: str, number_id: str, *, permanent: bool) -> Answer:
+    async def release_again(self, asked: str, number_id: str, *, permanent: bool) -> WriteAnswer:
         """Release what this run has released already, or delete what is left of it.
 
         Raises:
@@ -209,7 +209,7 @@ class Sender:
         number = Unsettled(self._record.run, e164, {})
         return await self._again_after_429(lambda: self._delete(asked, number, number_id, permanent=permanent))
 
-    async def look(self) -> Sight:
+    async def look(self) -> AccountView:
         """Look at what the account shows of the number, in the list and by the ids that were named.
 
         Raises:
@@ -233,9 +233,9 @@ class Sender:
         shown = (one for one in ours if not one.has_ended or one.id not in number.before or one.id in named_ids)
         self._record.saw(number, {record.id for record in shown})
         living = tuple(record for record in ours if not record.has_ended)
-        return Sight(living, tuple(records.values()), listed, conclusive)
+        return AccountView(living, tuple(records.values()), listed, conclusive)
 
-    async def settle_or_see(self) -> Sight | None:
+    async def settle_or_see(self) -> AccountView | None:
         """Look until the number is seen owned, or until it is certain that it is not, or the orders' time is over.
 
         Returns:
@@ -243,19 +243,19 @@ class Sender:
         """
         number = self._require_number()
         while True:
-            sight = await self.look()
-            if sight.living:
-                return sight
-            if await self.close(sight):
+            view = await self.look()
+            if view.living:
+                return view
+            if await self.close(view):
                 return None
             if not self._waits_for_orders(number):
-                return sight
+                return view
             await self._pace.sleep(_PAUSES[-1])
 
-    async def close(self, sight: Sight) -> bool:
+    async def close(self, view: AccountView) -> bool:
         """Write down that nothing is owned any more, if that is certain; return whether it is."""
         number = self._require_number()
-        if sight.living or not sight.conclusive or self._not_shown(number):
+        if view.living or not view.conclusive or self._not_shown(number):
             return False
         self._record.settled(number, self._pace.now())
         self.number = None
@@ -275,16 +275,16 @@ class Sender:
             return None
         number, begun = self.number, self._pace.now()
         releases: Counter[str] = Counter()
-        sight, why = None, ""
+        view, why = None, ""
         pauses = iter(_PAUSES)
         while True:
             await self._pace.sleep(next(pauses, _PAUSES[-1]))
             try:
-                sight = await self.look()
-                if sight.living:
-                    why = await self._release_seen(sight, releases) or why
-                    sight = await self.look()
-                if await self.close(sight):
+                view = await self.look()
+                if view.living:
+                    why = await self._release_seen(view, releases) or why
+                    view = await self.look()
+                if await self.close(view):
                     return None
             except (RefusedError, RecordError, StopError) as exc:
                 why = exc.message
@@ -293,23 +293,23 @@ class Sender:
                 why = exc.message
             if self._pace.now() - begun >= CLEARING_SECONDS and not self._waits_for_orders(number):
                 break
-        if sight is not None and sight.living:
-            return Left(number.e164, sight.living, why.rstrip("."))
+        if view is not None and view.living:
+            return Left(number.e164, view.living, why.rstrip("."))
         unseen = "what KrosAI has done with an order is not known"
         if self._other:
             unseen = f"KrosAI answered an order with another number, {self._other}, which it may have charged instead"
         return Left(
-            number.e164, (), unseen if sight is not None else f"the account could not be looked at: {why.rstrip('.')}"
+            number.e164, (), unseen if view is not None else f"the account could not be looked at: {why.rstrip('.')}"
         )
 
-    async def _release_seen(self, sight: Sight, releases: Counter[str]) -> str:
+    async def _release_seen(self, view: AccountView, releases: Counter[str]) -> str:
         """Release what is owned, each record a few times at most and with a look after each.
 
         Returns:
             Why it may be owned all the same; empty where nothing was tried any more.
         """
         why = ""
-        for record in sight.living:
+        for record in view.living:
             if is_pending(record.status):
                 why = "its order is still pending, and cannot be released"
             elif releases[record.id] < _MOST_RELEASES:
@@ -364,7 +364,7 @@ class Sender:
         before = {record.id: not record.has_ended for record in reading.records}
         return Unsettled(self._record.run, e164, before, reading.unreadable)
 
-    async def _order_once(self, asked: str, number: Unsettled, item: NumberForSale, key: str) -> Answer:
+    async def _order_once(self, asked: str, number: Unsettled, item: NumberForSale, key: str) -> WriteAnswer:
         if not self.affords(item):
             raise StopError("One more order would cost more than was agreed to; it was not sent.", code="OVER_AGREED")
         await self._require_untouched(number.e164)
@@ -390,7 +390,7 @@ class Sender:
         self._record.answered(number, sent)
         return answer
 
-    async def _delete(self, asked: str, number: Unsettled, number_id: str, *, permanent: bool) -> Answer:
+    async def _delete(self, asked: str, number: Unsettled, number_id: str, *, permanent: bool) -> WriteAnswer:
         self._record.writing(number, number_id, "delete" if permanent else "release", self._pace.now())
         key = f"{number.run}-release-{secrets.token_hex(4)}"  # a later run releases what an earlier one has ordered
         return await self._send(
@@ -399,7 +399,7 @@ class Sender:
             lambda: self._client.release_number(number_id, permanent=permanent, idempotency_key=key),
         )
 
-    async def _again_after_429(self, send: Callable[[], Awaitable[Answer]]) -> Answer:
+    async def _again_after_429(self, send: Callable[[], Awaitable[WriteAnswer]]) -> WriteAnswer:
         """Send a change or a release; once more if KrosAI only wanted to be left alone for a moment."""
         answer = await send()
         if not isinstance(answer.error, RateLimitError):
@@ -412,7 +412,7 @@ class Sender:
 
     async def _send(
         self, asked: str, e164: str, send: Callable[[], Awaitable[Written]], *, is_order: bool = False
-    ) -> Answer:
+    ) -> WriteAnswer:
         """Send one request to its end, and keep what came as a fact."""
         begun = time.monotonic()
         with anyio.CancelScope(shield=True), overheard() as heard:  # an answer under way is worth waiting for

@@ -20,9 +20,9 @@ from kros_mcp.commands.findings import fail
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.masking import plain_word
 from kros_mcp.commands.rehearsal import Rehearsal
-from kros_mcp.commands.rehearsal_plan import Books, Plan, survey
+from kros_mcp.commands.rehearsal_plan import KnownToJournal, Plan, survey
 from kros_mcp.commands.rehearsal_record import Record, Unsettled, default_record_path, open_record
-from kros_mcp.commands.rehearsal_sender import Left, Pace, Sender
+from kros_mcp.commands.rehearsal_sender import Left, Sender, Waits
 from kros_mcp.commands.rehearsal_telling import report_of, show_earlier, show_left, show_plan
 from kros_mcp.errors import InvalidArgumentError, RefusedError
 from kros_mcp.journals.backends import open_journal
@@ -73,7 +73,7 @@ Transports = Callable[[], "httpx.AsyncBaseTransport | None"]
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RehearsalOptions:
     """What the command line says."""
 
     country: str = "NG"
@@ -125,7 +125,7 @@ def rehearse(
         contact_report.require_new(report_file)
     if kind and plain_word(kind) is None:
         raise InvalidArgumentError("--type is a word such as local or toll_free.", next_step="Correct --type.")
-    wishes = Wishes(_country(country), kind.lower(), at_most_cents, permanent)
+    options = RehearsalOptions(_country(country), kind.lower(), at_most_cents, permanent)
     with ExitStack() as stack:
         if as_json:
             stack.enter_context(redirect_stdout(sys.stderr))  # what a person is asked and told meanwhile
@@ -134,8 +134,10 @@ def rehearse(
             record_file = str(Path(folder) / "record.jsonl")
         path = Path(record_file) if record_file else default_record_path()
         record = stack.enter_context(open_record(path))
-        stage = Stage(settings, record, _transports(settings), agrees=(lambda: True) if yes else _agrees, pace=Pace())
-        made = stage.play(wishes)
+        run = RehearsalRun(
+            settings, record, _transports(settings), agrees=(lambda: True) if yes else _agrees, pace=Waits()
+        )
+        made = run.start(options)
     if made is None:
         return 1
     return contact_report.deliver(made, report_file, as_json=as_json)
@@ -163,8 +165,8 @@ def require_rehearsable(settings: Settings, *, permanent: bool) -> None:
 
 
 @dataclass
-class Stage:
-    """What a rehearsal is played on.
+class RehearsalRun:
+    """One run of the command, from what an earlier one left to the report.
 
     Args:
         settings: Those in force.
@@ -179,10 +181,10 @@ class Stage:
     record: Record
     transports: Transports
     agrees: Callable[[], bool]
-    pace: Pace
+    pace: Waits
     listens: bool = True
 
-    def play(self, wishes: Wishes) -> ContactReport | None:
+    def start(self, options: RehearsalOptions) -> ContactReport | None:
         """Clear up after earlier runs, ask, and rehearse; None after a no."""
         if found := anyio.run(self.find_earlier):
             show_earlier([left for _, left in found])
@@ -193,7 +195,7 @@ class Stage:
             show_left(left)
             if left:
                 return None
-        plan = anyio.run(self.plan, wishes)
+        plan = anyio.run(self.plan, options)
         show_plan(plan, self.settings)
         if not self.agrees():
             say("Nothing was ordered.")
@@ -221,8 +223,8 @@ class Stage:
 
     async def _left_by(self, sender: Sender, number: Unsettled) -> Left | None:
         """Return what a run has left owned of a number; None if that is nothing, or unknown, or not to be touched."""
-        sight = await sender.settle_or_see()
-        if sight is None:
+        view = await sender.settle_or_see()
+        if view is None:
             return None
         ordered = f"{number.e164} was ordered by an earlier run at {utc(number.began_at)}"
         if why := await sender.why_untouchable():
@@ -232,10 +234,10 @@ class Stage:
             says = "taken off the record" if is_kept else "on the record"
             say(f"{ordered}. {why.message} It stays as it is, and {says}.")
             return None
-        if sight.living:
+        if view.living:
             doubt = "KrosAI refused its order, so somebody else may have bought it" if number.may_be_anothers else ""
-            return Left(number.e164, sight.living, doubt)
-        if sight.conclusive and self.pace.now() - number.orders[-1].at >= _A_DAY_SECONDS:
+            return Left(number.e164, view.living, doubt)
+        if view.conclusive and self.pace.now() - number.orders[-1].at >= _A_DAY_SECONDS:
             sender.forget()
             say(f"{ordered}, and KrosAI has not shown it as owned within a day: it is looked for no more.")
         else:
@@ -247,7 +249,7 @@ class Stage:
         async with self._opened() as (client, books):
             return await self._cleared(*(self._sender(client, books, number) for number in numbers))
 
-    async def plan(self, wishes: Wishes) -> Plan:
+    async def plan(self, options: RehearsalOptions) -> Plan:
         """Choose the number."""
         unsettled = self.record.unsettled(self.settings) + self.record.unsettled_elsewhere(self.settings)
         with working("reading what is owned and what is for sale"):
@@ -257,10 +259,10 @@ class Stage:
                     client,
                     self.settings,
                     books,
-                    country=wishes.country,
-                    kind=wishes.type,
-                    at_most_cents=wishes.at_most_cents,
-                    permanent=wishes.permanent,
+                    country=options.country,
+                    kind=options.type,
+                    at_most_cents=options.at_most_cents,
+                    permanent=options.permanent,
                     except_for=[number.e164 for number in unsettled],
                 )
 
@@ -306,7 +308,7 @@ class Stage:
         return [left for left in found if left is not None]
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[tuple[KrosClient, Books]]:
+    async def _opened(self) -> AsyncIterator[tuple[KrosClient, KnownToJournal]]:
         async with (
             open_journal(self.settings.journal_url) as journal,
             open_krosai(self.settings, self.transports()) as client,
@@ -314,10 +316,10 @@ class Stage:
         ):
             client.tally.learned({}, await journal.requests(self.settings.request_key(journal.secret)))
             with asked_for(Purpose.ACT):  # what it looks at may be all that tells what is owned
-                yield client, Books(journal, self.settings)
+                yield client, KnownToJournal(journal, self.settings)
 
     def _sender(
-        self, client: KrosClient, books: Books, number: Unsettled | None = None, *, agreed_cents: int = 0
+        self, client: KrosClient, books: KnownToJournal, number: Unsettled | None = None, *, agreed_cents: int = 0
     ) -> Sender:
         since = number.began_at if number is not None else self.pace.now()
         return Sender(

@@ -214,7 +214,7 @@ def _readable_in(account: Account, unread: int) -> float | None:
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _RateReading:
     """A reading, when it began and ended, in the clock's seconds, and how many acts of ours there had been then."""
 
     rate: RunRate | None
@@ -235,7 +235,7 @@ class RunRates:
         self._account = account
         self._clock = clock
         self._lock = anyio.Lock()
-        self._kept: _Reading | None = None
+        self._kept: _RateReading | None = None
 
     async def now(self, *, seconds: float, oldest_seconds: float) -> RunRate | None:
         """Tell it within these seconds, as far as KrosAI does; None if it tells nothing in that time.
@@ -256,14 +256,14 @@ class RunRates:
                 return kept.rate
         return None
 
-    def _is_fresh(self, kept: _Reading, oldest_seconds: float) -> bool:
+    def _is_fresh(self, kept: _RateReading, oldest_seconds: float) -> bool:
         if kept.acts != self._account.kept.acts:
             return False
         if kept.rate is not None and kept.rate.complete:
             return self._clock() - kept.began < oldest_seconds
         return self._clock() - kept.ended < oldest_seconds / _INCOMPLETE_AGES
 
-    async def _read(self, seconds: float) -> _Reading:
+    async def _read(self, seconds: float) -> _RateReading:
         began, acts = self._clock(), self._account.kept.acts
         rate = await read_run_rate_in_time(self._account, seconds=seconds)
-        return _Reading(rate, began, self._clock(), acts)
+        return _RateReading(rate, began, self._clock(), acts)

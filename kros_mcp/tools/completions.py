@@ -26,7 +26,7 @@ _RECENT_SECONDS: Final = 7 * 86_400.0
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class KeptValues(Generic[T]):
     """A reading of KrosAI that serves every keystroke of some seconds; one at a time.
 
     Args:
@@ -61,8 +61,8 @@ class Completer:
     def __init__(self, account: Account, seconds: float) -> None:
         self._account = account
         self._seconds = seconds
-        self._numbers: Kept[tuple[PhoneNumber, ...]] = Kept(self._read_numbers)
-        self._endpoints: Kept[tuple[CallEndpoint, ...]] = Kept(self._read_endpoints)
+        self._numbers: KeptValues[tuple[PhoneNumber, ...]] = KeptValues(self._read_numbers)
+        self._endpoints: KeptValues[tuple[CallEndpoint, ...]] = KeptValues(self._read_endpoints)
         self._by_argument: dict[str, tuple[str, Callable[[str, str], Awaitable[list[str]]]]] = {
             "country": ("", self._countries),
             "endpoint_id": ("list_endpoints", self._endpoint_ids),

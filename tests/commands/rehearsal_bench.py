@@ -11,8 +11,8 @@ import httpx
 
 from kros_mcp.commands.contact_report import ContactReport
 from kros_mcp.commands.rehearsal_record import open_record
-from kros_mcp.commands.rehearsal_sender import Pace
-from kros_mcp.commands.rehearse import Stage, Wishes
+from kros_mcp.commands.rehearsal_sender import Waits
+from kros_mcp.commands.rehearse import RehearsalOptions, RehearsalRun
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
@@ -98,7 +98,7 @@ class Bench:
         chosen = {"api_key": KEY, "base_url": "https://simulator.invalid/v1", "journal_url": "sqlite://:memory:"}
         return Settings(**chosen | self.settings)
 
-    def run(self, *, kill_at: int = 0, delivered: bool = False, **wishes: Any) -> ContactReport | None:
+    def run(self, *, kill_at: int = 0, delivered: bool = False, **options: Any) -> ContactReport | None:
         """Play one run from its beginning to its end, or to the write at which it is killed."""
         ways: list[Way] = []
 
@@ -110,20 +110,20 @@ class Bench:
             return one
 
         with open_record(self.record) as record:
-            stage = Stage(
-                self.in_force, record, made, self._agrees, Pace(self._sleep, self.clock), listens=self.listens
+            run = RehearsalRun(
+                self.in_force, record, made, self._agrees, Waits(self._sleep, self.clock), listens=self.listens
             )
-            return stage.play(Wishes(**{"country": "NG", "at_most_cents": 2_000} | wishes))
+            return run.start(RehearsalOptions(**{"country": "NG", "at_most_cents": 2_000} | options))
 
     def rehearse(self, **options: Any) -> ContactReport:
         made = self.run(**options)
         assert made is not None
         return made
 
-    def killed(self, at: int, *, delivered: bool, **wishes: Any) -> bool:
+    def killed(self, at: int, *, delivered: bool, **options: Any) -> bool:
         """Play a run that is killed at a write; false if it had fewer."""
         try:
-            self.run(kill_at=at, delivered=delivered, **wishes)
+            self.run(kill_at=at, delivered=delivered, **options)
         except KilledError:
             return True
         return False

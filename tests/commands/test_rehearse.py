@@ -22,7 +22,7 @@ from rehearsal_bench import CANARY, Bench, KilledError, seen_of
 from kros_mcp.commands import person
 from kros_mcp.commands.contact_report import ContactReport, markdown, show
 from kros_mcp.commands.rehearsal_record import left_by_earlier_runs
-from kros_mcp.commands.rehearsal_sender import Pace, Sender
+from kros_mcp.commands.rehearsal_sender import Sender, Waits
 from kros_mcp.errors import RefusedError, RequestsUsedUpError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Move
@@ -559,7 +559,7 @@ def test_a_limit_of_the_settings_is_named_with_what_it_takes(bench: Bench) -> No
 
 
 @pytest.mark.parametrize(
-    ("wishes", "settings", "fault", "code"),
+    ("options", "settings", "fault", "code"),
     [
         ({"at_most_cents": 499}, {}, "", "OVER_AT_MOST"),
         ({}, {"max_purchase_cents": 499}, "", "OVER_AT_MOST"),
@@ -571,14 +571,14 @@ def test_a_limit_of_the_settings_is_named_with_what_it_takes(bench: Bench) -> No
     ],
 )
 def test_what_costs_too_much_or_is_not_priced_is_not_ordered(
-    bench: Bench, wishes: dict[str, Any], settings: dict[str, Any], fault: str, code: str
+    bench: Bench, options: dict[str, Any], settings: dict[str, Any], fault: str, code: str
 ) -> None:
     bench.settings = settings
     if fault:
         bench.sim.faults.switch_on(fault, times=None)
 
     with pytest.raises(RefusedError) as refused:
-        bench.run(**wishes)
+        bench.run(**options)
 
     assert refused.value.code == code
     assert (bench.writes, bench.asked) == ([], 0)
@@ -760,7 +760,7 @@ def test_nothing_of_the_account_stands_in_a_report(
 def test_the_simulator_needs_no_key_and_no_terminal(
     command: Command, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    environment.setattr("kros_mcp.commands.rehearse.Pace", partial(Pace, sleep=_at_once, now=count(2e9, 5).__next__))
+    environment.setattr("kros_mcp.commands.rehearse.Waits", partial(Waits, sleep=_at_once, now=count(2e9, 5).__next__))
     report = tmp_path / "report.md"
 
     ran = command("rehearse", "--simulator", "--yes", "--json", "--at-most-cents", "2000", "--report", str(report))
@@ -776,7 +776,7 @@ def test_the_simulator_needs_no_key_and_no_terminal(
 def test_a_person_at_a_terminal_says_yes_to_it_over_the_network(
     command: Command, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    environment.setattr("kros_mcp.commands.rehearse.Pace", partial(Pace, sleep=_at_once, now=count(2e9, 5).__next__))
+    environment.setattr("kros_mcp.commands.rehearse.Waits", partial(Waits, sleep=_at_once, now=count(2e9, 5).__next__))
     environment.setattr(person, "sits_at_a_terminal", lambda: True)
     environment.setattr(builtins, "input", lambda question: asked.append(question) or "yes")
     asked: list[str] = []

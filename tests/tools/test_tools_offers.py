@@ -12,7 +12,7 @@ from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.policy import DAY_SECONDS
 from kros_mcp.simulator import Simulator
-from kros_mcp.tools.completions import Kept
+from kros_mcp.tools.completions import KeptValues
 from kros_mcp.tools.registry import build_tools
 from tests.support.clock import Clock
 from tests.support.talk import Talk, open_talk
@@ -172,7 +172,7 @@ async def test_a_reading_is_done_again_once_it_is_ten_seconds_old() -> None:
         await anyio.lowlevel.checkpoint()
         return read
 
-    kept = Kept(count, clock=lambda: now[0])
+    kept = KeptValues(count, clock=lambda: now[0])
     async with anyio.create_task_group() as keystrokes:  # at once
         for _ in range(3):
             keystrokes.start_soon(kept.value)
