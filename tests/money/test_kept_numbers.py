@@ -382,3 +382,24 @@ async def test_nothing_is_sent_where_what_is_kept_could_not_be_dropped(
                 await bench.execute(operation)
             assert bench.posts() == []
         assert (await bench.execute(operation)).state is State.DONE
+
+
+@pytest.mark.parametrize("read_again", [True, False])
+async def test_a_price_in_another_currency_than_the_label_is_not_added(
+    journal_url: str, clock: Clock, read_again: bool
+) -> None:
+    async with open_bench(
+        simulator(now=clock), clock=clock, journal_url=journal_url, monthly_commitment_cents=CAP, currency="NGN"
+    ) as bench:
+        await read_run_rate(bench.account)
+        clock.now += 1
+        at = await bench.account.journal.now()
+        for number in bench.sim.owned.values():
+            dollars = replace(NUMBER, id=number.id, e164=number.e164, created_at=None, monthly_cents=1, currency="USD")
+            bench.account.kept.saw([dollars], at, alone=True)
+        if read_again:
+            await PriceReader(bench.account).write_down()
+        with pytest.raises(RefusedError) as refused:
+            await bench.propose()
+        assert (refused.value.code, "USD" in refused.value.message) == ("COMMITMENT_UNKNOWN", False)
+        assert "another currency than NGN (KROS_CURRENCY)" in refused.value.message
