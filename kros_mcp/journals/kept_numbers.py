@@ -32,7 +32,7 @@ _FLAGS = frozenset({"allow_inbound", "allow_outbound"})
 _COLUMNS = ("account", "number_id", *_RECORD, "place", "priced_at", "dropped_at")
 _ACCOUNT = ("listed_at", "complete", "unreadable", "acted_at", "refreshed_at")
 _AT_ONCE = 50
-"""Rows in one statement: the oldest SQLite takes 999 values."""
+"""Rows in one statement, below a thousand values: an SQLite may be built to take no more."""
 _LONGEST_TURN_SECONDS = 120.0
 """A turn that lasts longer was given by a clock that was set back since."""
 
