@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite_file import journal_path, network_file_system
-from kros_mcp.krosai import Inventory
+from kros_mcp.krosai import Inventory, Pace
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.gauges import Gauges
@@ -39,6 +39,7 @@ async def open_runtime(
     own_scopes: Callable[[str], frozenset[str] | None] | None = None,
     is_known: Callable[[], bool] = lambda: True,
     has_gauges: bool = True,
+    pace: Pace | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the client of KrosAI and the runner, and close them in turn.
 
@@ -50,6 +51,7 @@ async def open_runtime(
         own_scopes: What each principal of a tokens file may do now; see `Account`. Defaults to no such file.
         is_known: Whether this server acts for the organization of the settings; see `Account`.
         has_gauges: Whether it sets the gauges, for itself and for the other organizations that are open.
+        pace: How fast KrosAI is asked in the background, by all organizations of one key. Defaults to one of its own.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -62,7 +64,7 @@ async def open_runtime(
         if journal is None:
             _warn_of_network_file_system(settings)
             journal = await stack.enter_async_context(open_journal(settings.journal_url, read_only=settings.read_only))
-        client = await stack.enter_async_context(open_krosai(settings, transport))
+        client = await stack.enter_async_context(open_krosai(settings, transport, pace))
         account = Account(
             settings=settings,
             journal=journal,

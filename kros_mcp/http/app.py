@@ -134,6 +134,7 @@ async def _opened(
                     own_scopes=partial(own_scopes, organization=named) if own_scopes else None,
                     is_known=is_known,
                     has_gauges=False,
+                    pace=own.account.client.pace,
                 )
 
             own.others = await stack.enter_async_context(open_organizations(own, open_one, access.knows))

@@ -32,7 +32,7 @@ _FLAGS = frozenset({"allow_inbound", "allow_outbound"})
 _COLUMNS = ("account", "number_id", *_RECORD, "place", "priced_at", "dropped_at")
 _ACCOUNT = ("listed_at", "complete", "unreadable", "acted_at", "refreshed_at")
 _AT_ONCE = 50
-"""Rows in one statement: the oldest SQLite takes 999 values."""
+"""Rows in one statement, below a thousand values: an SQLite may be built to take no more."""
 _LONGEST_TURN_SECONDS = 120.0
 """A turn that lasts longer was given by a clock that was set back since."""
 
@@ -79,6 +79,12 @@ class KeptTables:
         if price:
             dropped = "setup_cents = NULL, monthly_cents = NULL, priced_at = NULL, dropped_at = ?"
             yield f"UPDATE {self._numbers} SET {dropped} WHERE account = ? AND e164 = ?", (now, account, e164)
+
+    def require(self, account: str, e164: str) -> Work[None]:
+        """Change nothing, as `drop` would have to: it fails where that could not settle what is to be sent."""
+        yield from self._take(account)
+        unchanged = f"UPDATE {self._numbers} SET dropped_at = dropped_at WHERE account = ? AND e164 = ?"
+        yield unchanged, (account, e164)
 
     def after(self, before: Operation, now_is: Operation, now: float) -> Work[None]:
         """Drop what an operation that has just changed makes untrue.

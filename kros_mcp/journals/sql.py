@@ -558,6 +558,7 @@ class StoredJournal(ABC):
             yield from self._alone(found[0].account)
             yield from completeness.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
+        yield from self._kept.require(current.account, current.e164)
         if current.state is not State.EXPIRED:
             if (yield from self._in_flight(current)):
                 error = busy(current.e164)

@@ -19,6 +19,7 @@ from kros_mcp.krosai.owned import (
     read_owned_in_time,
     read_owned_once,
 )
+from kros_mcp.krosai.pace import Pace
 from kros_mcp.krosai.paging import EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
 from kros_mcp.krosai.refusals import require_readable
 from kros_mcp.krosai.retry import within
@@ -67,6 +68,7 @@ __all__ = [
     "Order",
     "OwnedList",
     "OwnedReading",
+    "Pace",
     "Page",
     "PhoneNumber",
     "Purpose",

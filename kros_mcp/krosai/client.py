@@ -68,19 +68,23 @@ class KrosClient:
     """A client of KrosAI, over the connections that it is given.
 
     `reach` tells whether KrosAI answers, `tally` how many requests it was sent, `pace` how fast it may be asked in the
-    background, `last_owned` which numbers the last whole reading of the list showed. Where an organization is named, an
-    answer with a number or an endpoint that states another one is refused as a whole: it is not known then what it
-    leaves out.
+    background (clients of one key share it), `last_owned` which numbers the last whole reading of the list showed.
+    Where an organization is named, an answer with a number or an endpoint that states another one is refused as a
+    whole: it is not known then what it leaves out.
     """
 
     def __init__(
-        self, connections: Connections, requests_per_day: int | None = None, organization_id: str | None = None
+        self,
+        connections: Connections,
+        requests_per_day: int | None = None,
+        organization_id: str | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._connections = connections
         self._organization_id = organization_id
         self.reach = Reach()
         self.tally = Tally(requests_per_day)
-        self.pace = Pace()
+        self.pace = pace or Pace()
         self.last_owned = LastReading()
         self._serves_single_endpoints = True
 
@@ -318,6 +322,7 @@ async def open_client(
     organization_id: str | None = None,
     requests_per_day: int | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    pace: Pace | None = None,
 ) -> AsyncIterator[KrosClient]:
     """Open a client of KrosAI; its connections are closed at the end.
 
@@ -328,13 +333,14 @@ async def open_client(
         organization_id: Sent as `x-organization-id` if given.
         requests_per_day: How many requests KrosAI is to be sent in 24 hours; any number if None.
         transport: Replaces the network, for the simulator and for faults; closed at the end.
+        pace: That of another client with this key, whose limits are the same. Defaults to one of its own.
 
     Raises:
         SettingsError: The key or the organization holds characters that no header can carry.
     """
     connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport)
     try:
-        yield KrosClient(connections, requests_per_day, organization_id)
+        yield KrosClient(connections, requests_per_day, organization_id, pace)
     finally:
         await connections.aclose()
 

@@ -109,7 +109,7 @@ async def read_owned_once(client: KrosClient) -> OwnedList:
     reading = _Reading()
     await reading.read(client, _MOST_PAGES, until_short=True)
     if reading.ended:
-        client.last_owned.keep(reading.ids)
+        client.last_owned.keep(reading.ids, to_the_end=False)
     return reading.as_list()
 
 
@@ -159,7 +159,7 @@ async def _read_unchanged(
 ) -> OwnedList:
     """Read the list, at most so many times, until it does not change or a number is seen that is `enough`."""
     numbers: dict[tuple[str, str], PhoneNumber] = {}
-    before = client.last_owned.ids()
+    before, to_the_end = client.last_owned.ids(), client.last_owned.to_the_end
     reading = _Reading()
     complete = False
     for _ in range(readings):
@@ -168,10 +168,10 @@ async def _read_unchanged(
         numbers |= reading.numbers
         if reading.ended:
             client.last_owned.keep(reading.ids)
-        complete = reading.ended and reading.missed_none(before)
+        complete = reading.ended and reading.missed_none(before if to_the_end or before == reading.ids else None)
         if complete or not reading.ended or any(map(enough, reading.numbers.values())):
             break
-        before = reading.ids
+        before, to_the_end = reading.ids, True
     return OwnedList(tuple(numbers.values()), complete, tuple(reading.unreadable))
 
 

@@ -51,11 +51,11 @@ class Pace:
 
     async def turn(self) -> None:
         """Wait until the background may send one request more."""
-        turn = max(self._not_before, self._last_turn + 1 / self.per_second)
+        turn = max(self._not_before, self._last_turn + 1 / self.per_second, anyio.current_time())
+        self._last_turn = turn  # before it comes, so that nobody who waits as well takes the same
         await anyio.sleep_until(turn)
         if turn < self._not_before:  # it has asked meanwhile to be left alone
             await self.turn()
-        self._last_turn = anyio.current_time()
 
     def _rest(self, seconds: float) -> None:
         self._not_before = max(self._not_before, anyio.current_time() + seconds)

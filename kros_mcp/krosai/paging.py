@@ -275,18 +275,25 @@ class LastReading:
     """Which records the last whole reading of the owned numbers showed; kept for a quarter of an hour.
 
     While a list is read page by page, a record may vanish from a page already read; another then moves there and is
-    missed. A reading that shows everything that an earlier one showed has missed none of those.
+    missed. A reading that shows everything that an earlier one showed has missed none of those. One that took a page
+    that is not full for the last one says nothing of what may come behind it: it counts if the next shows the same.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._ids: frozenset[str] | None = None
+        self._to_the_end = True
         self._read_at = 0.0
 
-    def keep(self, ids: frozenset[str]) -> None:
-        """Keep the ids of a reading that reached the end of the list."""
-        self._ids, self._read_at = ids, self._clock()
+    def keep(self, ids: frozenset[str], *, to_the_end: bool = True) -> None:
+        """Keep the ids of a reading of the list to its end, or to a page that is not full."""
+        self._ids, self._to_the_end, self._read_at = ids, to_the_end, self._clock()
 
     def ids(self) -> frozenset[str] | None:
         """Return the ids of that reading; None if there was none lately."""
         return self._ids if self._clock() - self._read_at < _LAST_READING_SECONDS else None
+
+    @property
+    def to_the_end(self) -> bool:
+        """Whether that reading reached the end of the list, not only a page that is not full."""
+        return self._to_the_end

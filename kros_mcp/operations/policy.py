@@ -270,13 +270,19 @@ def _check_priced(settings: Settings, operation: Operation) -> None:
 
 
 def _check_currency(settings: Settings, operation: Operation) -> None:
-    stated, label = operation.quote.currency, settings.currency
-    if stated and label and stated not in label.upper().split():
+    stated = operation.quote.currency
+    if _is_other_currency(settings, stated):
         raise RefusedError(
-            f"KrosAI states the price of {operation.e164} in {stated}, and this server's limits are in {label} "
+            f"KrosAI states the price of {operation.e164} in {stated}, and this server's limits are in "
+            f"{settings.currency} "
             "(KROS_CURRENCY); nothing was charged.",
             code="CURRENCY_DIFFERS",
         )
+
+
+def _is_other_currency(settings: Settings, stated: str) -> bool:
+    """Whether a record states another currency than the one that amounts are labelled with."""
+    return bool(stated and settings.currency) and stated not in settings.currency.upper().split()
 
 
 def _check_country(bound: _Bound, operation: Operation) -> None:
@@ -342,7 +348,7 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
     monthly = operation.quote.monthly_cents
     if run_rate is None or monthly is None:
         raise _commitment_unknown(bound, "KrosAI does not state the monthly price of this number")
-    if reason := _not_known(run_rate, operation, others):
+    if reason := _not_known(settings, run_rate, operation, others):
         raise _commitment_unknown(bound, reason)
     if run_rate.unread:
         raise _prices_being_read(bound, run_rate)
@@ -359,7 +365,7 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
         )
 
 
-def _not_known(run_rate: RunRate, operation: Operation, others: Mapping[str, int | None]) -> str:
+def _not_known(settings: Settings, run_rate: RunRate, operation: Operation, others: Mapping[str, int | None]) -> str:
     """Return what is not known of the monthly cost, and that reading more prices would not mend; empty if nothing."""
     if not run_rate.complete:
         return "KrosAI's list of owned numbers could not be read whole"
@@ -367,6 +373,8 @@ def _not_known(run_rate: RunRate, operation: Operation, others: Mapping[str, int
         return "the monthly price of a number that was just bought is not stated"
     if len({operation.quote.currency, *run_rate.currencies} - {""}) > 1:
         return "prices are stated in several currencies, which cannot be added"
+    if any(_is_other_currency(settings, stated) for stated in run_rate.currencies):
+        return f"the price of an owned number is stated in another currency than {settings.currency} (KROS_CURRENCY)"
     return ""
 
 

@@ -36,8 +36,9 @@ _REFRESHED_WITHIN: Final = 0.9 * (PRICE_GOOD_SECONDS - _REFRESH_AFTER)
 """In what time all prices are read again: they may all have been read at once, and are not to be again."""
 _FIRST_PAUSE_SECONDS: Final = 2.0
 _LONGEST_PAUSE_SECONDS: Final = 600.0
+_FIRST_FAILING_SECONDS: Final = 15.0
 _FAILING_SECONDS: Final = 600.0
-"""How long a number is left alone that could not be read, so that it holds up no other."""
+"""How long a number is left alone that could not be read, so that it holds up no other: first, and at most."""
 _READ_RESTS_SECONDS: Final = 3_600.0
 """How long one is left alone that was read: whatever becomes of what is kept, KrosAI is not asked again and again."""
 _MOST_FAILURES: Final = 3
@@ -59,6 +60,8 @@ class PriceReader:
     _turn_ends: float = 0.0
     _rests: dict[str, float] = field(default_factory=dict)
     """Until when numbers are left alone, by their id."""
+    _failing: dict[str, float] = field(default_factory=dict)
+    """How long those were left alone last that could not be read."""
 
     async def run(self) -> None:
         """Read until cancelled; a failure only delays what comes next."""
@@ -78,7 +81,7 @@ class PriceReader:
                 await self._rest(max(2 * self._pause, _FIRST_PAUSE_SECONDS))
             except Exception:
                 logger.exception("prices of owned numbers: unexpected failure")
-                await self._rest(_LONGEST_PAUSE_SECONDS)
+                await anyio.sleep(_LONGEST_PAUSE_SECONDS)
             else:
                 self._pause = 0.0
                 with anyio.move_on_after(min(again, _WRITE_AGAIN_SECONDS) if self._has_unwritten else again):
@@ -86,8 +89,12 @@ class PriceReader:
                     await anyio.sleep(_GATHER_SECONDS)
 
     async def _rest(self, seconds: float) -> None:
+        """Pause; not for long once somebody is told how soon prices are read, or has read something: KrosAI answers."""
         self._pause = min(seconds, _LONGEST_PAUSE_SECONDS)
-        await anyio.sleep(self._pause)
+        until = anyio.current_time() + self._pause
+        await anyio.sleep(min(self._pause, _FIRST_PAUSE_SECONDS))
+        with anyio.move_on_after(until - anyio.current_time()):
+            await self.account.kept.asked()
 
     async def look(self) -> float:
         """Write down what was seen, and read what is missing or will be too old soon.
@@ -189,9 +196,12 @@ class PriceReader:
                 try:
                     await self._read_one(number)
                     self._rests[number.id] = anyio.current_time() + _READ_RESTS_SECONDS
+                    self._failing.pop(number.id, None)
                 except KrosError as exc:  # raised below, outside the task group, which would wrap it
                     failures.append(exc)
-                    self._rests[number.id] = anyio.current_time() + _FAILING_SECONDS
+                    rest = min(2 * self._failing.get(number.id, _FIRST_FAILING_SECONDS / 2), _FAILING_SECONDS)
+                    self._failing[number.id] = rest
+                    self._rests[number.id] = anyio.current_time() + rest
 
         async with anyio.create_task_group() as tasks:
             for number in numbers:

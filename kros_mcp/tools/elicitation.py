@@ -111,6 +111,8 @@ async def configuration_proposal(
     with within(current_call.get().seconds_left):
         number = await direct_change.require_changeable(account, request, e164)
         if number.e164 not in account.settings.protected_numbers:
+            if confirmation_code:  # nobody has agreed to anything: it is no code of ours
+                account.client.tally.require_room()
             return number
         require_channel(account, can_ask=can_ask(ctx), code=confirmation_code)
         if confirmation_code:

@@ -105,6 +105,12 @@ async def test_every_request_to_krosai_is_made_for_the_callers_organization(each
     assert {charge.cents for each in each_sim.organizations.values() for charge in each.charges} != set()
 
 
+async def test_the_background_of_both_keeps_to_one_pace(sim: Simulator) -> None:
+    async with open_tenants(sim) as web, web.talk("other") as talk:
+        await talk.call("list_phone_numbers")
+        assert runtime_of(web, sim).account.client.pace is web.service.runtime.account.client.pace
+
+
 @pytest.mark.parametrize("tool", ["get_phone_number", "configure_phone_number", "release_phone_number"])
 async def test_the_others_number_looks_like_one_that_does_not_exist(sim: Simulator, era: str, tool: str) -> None:
     theirs = next(iter(other_of(sim).owned.values()))

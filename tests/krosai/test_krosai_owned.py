@@ -251,3 +251,25 @@ async def test_an_answer_with_another_id_than_asked_for_is_refused(answered: dic
 async def test_an_integer_id_is_the_same_id_as_text() -> None:
     async with speaking_to(Script(OWNED | {"id": 1293384261075731499})) as client:
         assert (await client.get_number("1293384261075731499")).id == "1293384261075731499"
+
+
+async def test_a_list_that_was_only_shown_tells_nothing_of_what_lies_behind_its_short_page() -> None:
+    account = Account(numbers(0, 250))
+    way = Shortened(account)
+    async with speaking_to(way) as client:
+        assert len((await read_owned_once(client)).numbers) == 160
+        account.before[5] = lambda: account.records.pop(3)  # before the claim's third page, which lacks one number then
+        listed = await read_all_owned(client)
+    assert {record["e164"] for record in account.records} <= {number.e164 for number in listed.numbers}
+
+
+class Shortened:
+    """Shows an account as one whose second page lacks records, so that it seems to be the last one."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.params["offset"] == "100":
+            request.url = request.url.copy_merge_params({"limit": "60"})
+        return self.account(request)

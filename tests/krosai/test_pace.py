@@ -69,3 +69,19 @@ def test_who_waits_for_a_turn_heeds_what_is_said_meanwhile() -> None:
         return asyncio.get_running_loop().time()
 
     assert leaping(story) == pytest.approx(5.1, abs=0.01)
+
+
+def test_two_who_read_in_the_background_share_one_pace() -> None:
+    async def story() -> float:
+        pace = Pace()
+
+        async def five() -> None:
+            for _ in range(5):
+                await pace.turn()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(five)
+            tasks.start_soon(five)
+        return seconds()
+
+    assert leaping(story) == pytest.approx(1.8, abs=0.01)

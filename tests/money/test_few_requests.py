@@ -6,6 +6,7 @@ from functools import partial
 import anyio
 import pytest
 
+from kros_mcp.errors import KrosError
 from kros_mcp.simulator.profiles import ProfileName
 from tests.checks.benchmarks.requests import (
     DAY,
@@ -168,5 +169,23 @@ def test_a_number_that_cannot_be_read_holds_up_no_other() -> None:
             await anyio.sleep(2 * SETTLED_SECONDS)
             assert (await desk.tool("get_spending"))["run_rate_complete"]
             assert first in {seen.path.rpartition("/")[2] for seen in desk.sim.requests}
+
+    leaping(story)
+
+
+def test_after_an_outage_the_background_reads_as_soon_as_is_promised() -> None:
+    async def story() -> None:
+        sim = simulated("reference", 60, rate_per_second=10)
+        async with open_desk(sim) as desk:
+            await desk.tool("get_spending")
+            sim.faults.switch_on("error_before", times=None)
+            await anyio.sleep(HOUR)
+            sim.faults.clear()
+            with pytest.raises(KrosError) as refused:
+                await desk.propose()
+            found = re.search(r"will be in about (\d+) seconds", refused.value.message)
+            assert found is not None, refused.value.message
+            await anyio.sleep(int(found[1]) + 15)
+            assert await desk.propose()
 
     leaping(story)

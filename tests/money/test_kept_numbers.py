@@ -1,8 +1,11 @@
 """What the journal keeps of owned numbers: what it may say, and what makes it forget."""
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
+import psycopg
 import pytest
 from bench import Bench, open_bench, open_journal, simulator
 
@@ -15,6 +18,7 @@ from kros_mcp.operations.kept import PRICE_GOOD_SECONDS, Listing, Sight, price_o
 from kros_mcp.operations.model import State
 from kros_mcp.operations.price_reader import PriceReader
 from kros_mcp.operations.run_rate import read_run_rate, read_run_rate_in_time
+from kros_mcp.settings import is_postgres
 from kros_mcp.simulator import SimNumber
 from tests.support.clock import Clock
 
@@ -345,3 +349,57 @@ async def test_what_a_busy_journal_did_not_take_is_given_to_it_again(
         await read_run_rate(bench.account)
         await PriceReader(bench.account).write_down()
     assert number.id in await known(bench)
+
+
+@contextmanager
+def without_the_table(journal_url: str, table: str) -> Iterator[None]:
+    """Take a table from a journal, and put it back."""
+
+    def rename(before: str, after: str) -> None:
+        if is_postgres(journal_url):
+            with psycopg.connect(journal_url, autocommit=True) as connection:
+                connection.execute(f"ALTER TABLE kros_mcp.{before} RENAME TO {after}".encode())
+        else:
+            with closing(sqlite3.connect(journal_url.removeprefix("sqlite:///"))) as file:
+                file.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+    rename(table, "elsewhere")
+    try:
+        yield
+    finally:
+        rename("elsewhere", table)
+
+
+@pytest.mark.parametrize("table", ["owned_lists", "owned_numbers"])
+async def test_nothing_is_sent_where_what_is_kept_could_not_be_dropped(
+    journal_url: str, clock: Clock, table: str
+) -> None:
+    """As where the tables' owner has brought it up to date, and the server is another user, who may not use them."""
+    async with open_bench(simulator(now=clock), clock=clock, journal_url=journal_url) as bench:
+        operation = await bench.propose()
+        with without_the_table(journal_url, table):
+            with pytest.raises(JournalError):
+                await bench.execute(operation)
+            assert bench.posts() == []
+        assert (await bench.execute(operation)).state is State.DONE
+
+
+@pytest.mark.parametrize("read_again", [True, False])
+async def test_a_price_in_another_currency_than_the_label_is_not_added(
+    journal_url: str, clock: Clock, read_again: bool
+) -> None:
+    async with open_bench(
+        simulator(now=clock), clock=clock, journal_url=journal_url, monthly_commitment_cents=CAP, currency="NGN"
+    ) as bench:
+        await read_run_rate(bench.account)
+        clock.now += 1
+        at = await bench.account.journal.now()
+        for number in bench.sim.owned.values():
+            dollars = replace(NUMBER, id=number.id, e164=number.e164, created_at=None, monthly_cents=1, currency="USD")
+            bench.account.kept.saw([dollars], at, alone=True)
+        if read_again:
+            await PriceReader(bench.account).write_down()
+        with pytest.raises(RefusedError) as refused:
+            await bench.propose()
+        assert (refused.value.code, "USD" in refused.value.message) == ("COMMITMENT_UNKNOWN", False)
+        assert "another currency than NGN (KROS_CURRENCY)" in refused.value.message

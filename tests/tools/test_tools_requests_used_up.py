@@ -143,3 +143,12 @@ async def test_a_change_that_was_asked_about_is_carried_out_too(reference: Simul
         done = await talk.call("configure_phone_number", **wish, confirmation_code=asked["confirmation_code"])
         assert done.outcome == "done"
     assert number.allow_outbound is False
+
+
+async def test_an_invented_code_begins_no_change_either(reference: Simulator, journal: Journal) -> None:
+    number = next(iter(reference.owned.values()))
+    await use(reference, journal, PER_DAY)
+    async with open_talk(reference, journal=journal, requests_per_day=PER_DAY) as talk:
+        wish = {"number_id": number.id, "allow_outbound": "off"}
+        assert is_used_up(await talk.call("configure_phone_number", **wish, confirmation_code="ABCDEFGH"))
+    assert {seen.method for seen in reference.requests} <= {"GET"}
