@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite_file import journal_path, network_file_system
-from kros_mcp.krosai import Inventory, Pace
+from kros_mcp.krosai import Inventory, KeyLimits
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.gauges import Gauges
@@ -17,6 +17,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import open_runner
+from kros_mcp.operations.tally_keeper import open_tally_keeper
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
 from kros_mcp.tools.completions import Completer
@@ -38,8 +39,7 @@ async def open_runtime(
     own_limits: Callable[[str], Limits | None] | None = None,
     own_scopes: Callable[[str], frozenset[str] | None] | None = None,
     is_known: Callable[[], bool] = lambda: True,
-    has_gauges: bool = True,
-    pace: Pace | None = None,
+    limits: KeyLimits | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the client of KrosAI and the runner, and close them in turn.
 
@@ -50,8 +50,8 @@ async def open_runtime(
         own_limits: What each principal may spend by itself. Defaults to what the settings say of theirs.
         own_scopes: What each principal of a tokens file may do now; see `Account`. Defaults to no such file.
         is_known: Whether this server acts for the organization of the settings; see `Account`.
-        has_gauges: Whether it sets the gauges, for itself and for the other organizations that are open.
-        pace: How fast KrosAI is asked in the background, by all organizations of one key. Defaults to one of its own.
+        limits: Those of the runtime that was opened first with this key, which counts requests and sets the gauges for
+            all. Defaults to some of its own.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -64,7 +64,7 @@ async def open_runtime(
         if journal is None:
             _warn_of_network_file_system(settings)
             journal = await stack.enter_async_context(open_journal(settings.journal_url, read_only=settings.read_only))
-        client = await stack.enter_async_context(open_krosai(settings, transport, pace))
+        client = await stack.enter_async_context(open_krosai(settings, transport, limits))
         account = Account(
             settings=settings,
             journal=journal,
@@ -76,8 +76,11 @@ async def open_runtime(
             is_known=is_known,
         )
         opened: list[Runtime] = []
-        gauges = Gauges(account, lambda: opened[0].others.accounts if opened and opened[0].others else ())
-        runner = await stack.enter_async_context(open_runner(account, gauges if has_gauges else None))
+        gauges: Gauges | None = None
+        if limits is None:
+            gauges = Gauges(account, lambda: opened[0].others.accounts if opened and opened[0].others else ())
+            await stack.enter_async_context(open_tally_keeper(client.tally, journal, settings))
+        runner = await stack.enter_async_context(open_runner(account, gauges))
         opened.append(
             Runtime(
                 settings=settings,

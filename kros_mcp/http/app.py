@@ -133,8 +133,7 @@ async def _opened(
                     own_limits=partial(access.own_limits, organization=named),
                     own_scopes=partial(own_scopes, organization=named) if own_scopes else None,
                     is_known=is_known,
-                    has_gauges=False,
-                    pace=own.account.client.pace,
+                    limits=own.account.client.limits,
                 )
 
             own.others = await stack.enter_async_context(open_organizations(own, open_one, access.knows))

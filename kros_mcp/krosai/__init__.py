@@ -4,7 +4,7 @@ This is the face of the package: the rest of the program imports from here, and 
 loads httpx.
 """
 
-from kros_mcp.krosai.client import OTHER_ORGANIZATION, KrosClient, open_client
+from kros_mcp.krosai.client import OTHER_ORGANIZATION, KeyLimits, KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.envelope import find_list, find_object, find_total, read_code
 from kros_mcp.krosai.exchange import BeforeSending, Heard, Reply, overheard
@@ -19,7 +19,6 @@ from kros_mcp.krosai.owned import (
     read_owned_in_time,
     read_owned_once,
 )
-from kros_mcp.krosai.pace import Pace
 from kros_mcp.krosai.paging import EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
 from kros_mcp.krosai.refusals import require_readable
 from kros_mcp.krosai.retry import within
@@ -62,13 +61,13 @@ __all__ = [
     "HourCount",
     "Inventory",
     "InventoryReading",
+    "KeyLimits",
     "Kind",
     "KrosClient",
     "NumberForSale",
     "Order",
     "OwnedList",
     "OwnedReading",
-    "Pace",
     "Page",
     "PhoneNumber",
     "Purpose",

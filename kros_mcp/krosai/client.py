@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -64,6 +65,14 @@ OTHER_ORGANIZATION: Final = OtherOrganizationError.code
 _NO_SUCH_ROUTE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 
 
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What all clients of one key share, as KrosAI limits the key: the pace, and a day's count of requests."""
+
+    pace: Pace
+    tally: Tally
+
+
 class KrosClient:
     """A client of KrosAI, over the connections that it is given.
 
@@ -74,17 +83,13 @@ class KrosClient:
     """
 
     def __init__(
-        self,
-        connections: Connections,
-        requests_per_day: int | None = None,
-        organization_id: str | None = None,
-        pace: Pace | None = None,
+        self, connections: Connections, organization_id: str | None = None, limits: KeyLimits | None = None
     ) -> None:
         self._connections = connections
         self._organization_id = organization_id
         self.reach = Reach()
-        self.tally = Tally(requests_per_day)
-        self.pace = pace or Pace()
+        self.limits = limits or KeyLimits(Pace(), Tally())
+        self.tally, self.pace = self.limits.tally, self.limits.pace
         self.last_owned = LastReading()
         self._serves_single_endpoints = True
 
@@ -322,7 +327,7 @@ async def open_client(
     organization_id: str | None = None,
     requests_per_day: int | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
-    pace: Pace | None = None,
+    limits: KeyLimits | None = None,
 ) -> AsyncIterator[KrosClient]:
     """Open a client of KrosAI; its connections are closed at the end.
 
@@ -333,14 +338,14 @@ async def open_client(
         organization_id: Sent as `x-organization-id` if given.
         requests_per_day: How many requests KrosAI is to be sent in 24 hours; any number if None.
         transport: Replaces the network, for the simulator and for faults; closed at the end.
-        pace: That of another client with this key, whose limits are the same. Defaults to one of its own.
+        limits: Those of another client with this key. Defaults to some of its own.
 
     Raises:
         SettingsError: The key or the organization holds characters that no header can carry.
     """
     connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport)
     try:
-        yield KrosClient(connections, requests_per_day, organization_id, pace)
+        yield KrosClient(connections, organization_id, limits or KeyLimits(Pace(), Tally(requests_per_day)))
     finally:
         await connections.aclose()
 

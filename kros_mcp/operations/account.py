@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kros_mcp.krosai import Inventory, InventoryReading, KrosClient, Pace, Sighting, open_client
+from kros_mcp.krosai import Inventory, InventoryReading, KeyLimits, KrosClient, Sighting, open_client
 from kros_mcp.operations.change_feed import ChangeFeed
 from kros_mcp.operations.dangling import EndpointStates
 from kros_mcp.operations.events import SERVER, By
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def open_krosai(
-    settings: Settings, transport: "httpx.AsyncBaseTransport | None" = None, pace: Pace | None = None
+    settings: Settings, transport: "httpx.AsyncBaseTransport | None" = None, limits: KeyLimits | None = None
 ) -> AbstractAsyncContextManager[KrosClient]:
-    """Open the way to KrosAI that the settings name, at a pace that is shared if it is given.
+    """Open the way to KrosAI that the settings name, within limits that are shared if they are given.
 
     Raises:
         SettingsError: There is no key, or it cannot stand in a header.
@@ -34,7 +34,7 @@ def open_krosai(
         organization_id=settings.organization_id,
         requests_per_day=settings.requests_per_day,
         transport=transport,
-        pace=pace,
+        limits=limits,
     )
 
 

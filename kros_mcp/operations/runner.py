@@ -25,7 +25,6 @@ from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.operations.policy import Right
 from kros_mcp.operations.price_reader import PriceReader
 from kros_mcp.operations.progress import Steps, Tell
-from kros_mcp.operations.tally_keeper import TallyKeeper
 
 T = TypeVar("T")
 
@@ -332,32 +331,25 @@ class Runner:
 
 @asynccontextmanager
 async def open_runner(account: Account, gauges: Gauges | None = None) -> AsyncIterator[Runner]:
-    """Run the attendant; on leaving, wait a bounded time for what is being sent, and write down what was.
+    """Run the attendant; on leaving, wait a bounded time for what is being sent.
 
     Args:
         account: The account's resources.
         gauges: Set now and then, where that is this runner's to do.
     """
     failure: Exception | None = None
-    keeper = TallyKeeper(account.client.tally, account.journal, account.settings)
-    if account.settings.requests_per_day is not None:
-        await keeper.look()
-    try:
-        async with anyio.create_task_group() as tasks:
-            runner = Runner(account, tasks, gauges)
-            tasks.start_soon(runner.attend)
-            tasks.start_soon(keeper.keep_on)
-            tasks.start_soon(PriceReader(account).run)
-            try:
-                yield runner
-            except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
-                failure = exc
-            finally:
-                runner.close()
-                with anyio.CancelScope(shield=True):
-                    await runner.drain(DRAIN_SECONDS)
-                tasks.cancel_scope.cancel()
-    finally:
-        await keeper.finish()
+    async with anyio.create_task_group() as tasks:
+        runner = Runner(account, tasks, gauges)
+        tasks.start_soon(runner.attend)
+        tasks.start_soon(PriceReader(account).run)
+        try:
+            yield runner
+        except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
+            failure = exc
+        finally:
+            runner.close()
+            with anyio.CancelScope(shield=True):
+                await runner.drain(DRAIN_SECONDS)
+            tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -116,6 +116,28 @@ class TallyKeeper:
 
 
 @asynccontextmanager
+async def open_tally_keeper(tally: Tally, journal: Journal, settings: Settings) -> AsyncIterator[None]:
+    """Keep the count while the block lasts, and write down the last of it; a day's limit is known at once."""
+    keeper = TallyKeeper(tally, journal, settings)
+    if settings.requests_per_day is not None:
+        await keeper.look()
+    failure: Exception | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keeper.keep_on)
+            try:
+                yield
+            except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
+                failure = exc
+            finally:
+                tasks.cancel_scope.cancel()
+    finally:
+        await keeper.finish()
+    if failure is not None:
+        raise failure
+
+
+@asynccontextmanager
 async def counting(client: KrosClient, journal: Journal, settings: Settings) -> AsyncIterator[None]:
     """Keep the count of what is sent while the block lasts, for a command that ends soon."""
     keeper = TallyKeeper(client.tally, journal, settings)

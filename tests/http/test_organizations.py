@@ -105,10 +105,10 @@ async def test_every_request_to_krosai_is_made_for_the_callers_organization(each
     assert {charge.cents for each in each_sim.organizations.values() for charge in each.charges} != set()
 
 
-async def test_the_background_of_both_keeps_to_one_pace(sim: Simulator) -> None:
+async def test_both_keep_to_one_pace_and_to_one_count(sim: Simulator) -> None:
     async with open_tenants(sim) as web, web.talk("other") as talk:
         await talk.call("list_phone_numbers")
-        assert runtime_of(web, sim).account.client.pace is web.service.runtime.account.client.pace
+        assert runtime_of(web, sim).account.client.limits is web.service.runtime.account.client.limits
 
 
 @pytest.mark.parametrize("tool", ["get_phone_number", "configure_phone_number", "release_phone_number"])
