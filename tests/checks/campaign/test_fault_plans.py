@@ -13,7 +13,7 @@ def chance_of(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311 - must repeat, guards nothing
 
 
-def test_every_fault_has_a_spell_whose_parameters_it_knows() -> None:
+def test_every_fault_has_a_plan_whose_parameters_it_knows() -> None:
     assert set(FAULT_PLANS) == set(KINDS)
     chance = chance_of(0)
     for name, plan in FAULT_PLANS.items():
