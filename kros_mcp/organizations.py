@@ -28,6 +28,8 @@ MOST_OPEN: Final = 200
 IDLE_SECONDS: Final = 900.0
 """How long nobody must have asked before one is closed; longer than any call goes on without its client."""
 LOOK_EVERY_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 30.0
+"""How long what could not be opened is left alone, unless one of its callers comes."""
 
 Open = Callable[[Settings, Callable[[], bool]], AbstractAsyncContextManager[Runtime]]
 """Opens what belongs to one organization by its settings; the function says whether this service knows it now."""
@@ -87,6 +89,8 @@ class Organizations:
         self._knows = knows
         self._tasks = tasks
         self._places: dict[str, _Place] = {}
+        self._retry_at: dict[str, float] = {}
+        """From when on what could not be opened is tried again without a caller."""
         self._is_closing = False
         self._is_stopping = False
         self._context = copy_context()
@@ -163,10 +167,13 @@ class Organizations:
         for organization, rows in restless.items():
             if organization in self._places or self._is_closing or not self._is_ours(organization, rows):
                 continue
+            if anyio.current_time() < self._retry_at.get(organization, 0.0):
+                continue
             try:
                 self._begin(organization)
             except TooManyOrganizationsError:
                 logger.warning("an organization waits to be looked after: %d are open already", len(self._places))
+                self._retry_at[organization] = anyio.current_time() + RETRY_SECONDS
                 return
 
     def _is_ours(self, organization: str, rows: Collection[NamedOrganization]) -> bool:
@@ -217,6 +224,8 @@ class Organizations:
             logger.exception("an organization failed unexpectedly")
             place.error = InternalError("This server failed while opening the caller's organization.")
         finally:
+            if place.error is not None:
+                self._retry_at[place.organization] = anyio.current_time() + RETRY_SECONDS
             self._close(place)
             place.ready.set()
 

@@ -1,7 +1,8 @@
 """What an organization's callers left is looked after by the next service, although none of them has come to it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,15 @@ import anyio
 import pytest
 
 from kros_mcp import organizations
+from kros_mcp.errors import SettingsError
 from kros_mcp.http.access import build_access
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import moves
-from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.journal import Journal, NamedOrganization
 from kros_mcp.operations.model import Operation
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator
+from kros_mcp.tools.call import Runtime
 from tests.support.issuer import PUBLIC_URL, URL, Issuer, entry, minted, tokens_file
 from tests.support.talk import Talk
 from tests.support.tenants import open_tenants, other_of, two_organizations, until
@@ -216,3 +219,31 @@ async def test_an_organization_of_another_key_that_no_token_names_is_left_to_the
     tokens_file(callers.path, callers.ada)
     async with callers.service(journal, api_key=sim.read_only_key):  # a key that may read will do
         await until(journal, operation_id, "done")
+
+
+async def test_what_cannot_be_opened_is_not_tried_at_every_look(
+    sim: Simulator, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers = ByFile(sim, tmp_path)
+    await left_unknown(callers, journal)
+    tries: list[str | None] = []
+    looks = asyncio.Semaphore(0)
+    named = journal.restless_organizations
+
+    def fail(settings: Settings, _is_known: Callable[[], bool]) -> AbstractAsyncContextManager[Runtime]:
+        tries.append(settings.organization_id)
+        raise SettingsError("It cannot be opened.")
+
+    async def counted() -> tuple[NamedOrganization, ...]:
+        looks.release()
+        return await named()
+
+    monkeypatch.setattr(journal, "restless_organizations", counted)
+    monkeypatch.setattr(organizations, "LOOK_EVERY_SECONDS", 0.0)
+    tokens_file(callers.path, callers.bola)  # the service that is to fail is the only one that looks
+    async with callers.service(journal) as web:
+        own = replace(web.service.runtime, others=None)
+        async with organizations.open_organizations(own, fail, lambda *_: True):
+            for _ in range(20):
+                await looks.acquire()
+    assert tries == [other_of(sim).organization_id]
