@@ -51,13 +51,16 @@ def environment(monkeypatch: pytest.MonkeyPatch, journal_url: str) -> pytest.Mon
 
 
 @pytest.fixture(autouse=True)
-def drivers_log() -> Iterator[None]:
-    """Let other tests see the driver's log, which every command silences for its process."""
-    loggers = [logging.getLogger(name) for name in ("psycopg", "psycopg.pool")]
-    before = [logger.level for logger in loggers]
+def logs_of_others() -> Iterator[None]:
+    """Let other tests see the logs that a command, or a server that begins, sets for its process."""
+    names = ("psycopg", "psycopg.pool", "mcp.server.runner", "kros_mcp.operations.audit_log")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.level, logger.propagate, logger.handlers[:]) for logger in loggers]
     yield
-    for logger, level in zip(loggers, before, strict=True):
+    for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
         logger.setLevel(level)
+        logger.propagate = propagate
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture
