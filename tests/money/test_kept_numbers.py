@@ -1,11 +1,8 @@
 """What the journal keeps of owned numbers: what it may say, and what makes it forget."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import psycopg
 import pytest
 from bench import Bench, open_bench, open_journal, simulator
 
@@ -18,9 +15,9 @@ from kros_mcp.operations.kept import PRICE_GOOD_SECONDS, Listing, Sight, price_o
 from kros_mcp.operations.model import State
 from kros_mcp.operations.price_reader import PriceReader
 from kros_mcp.operations.run_rate import read_run_rate, read_run_rate_in_time
-from kros_mcp.settings import is_postgres
 from kros_mcp.simulator import SimNumber
 from tests.support.clock import Clock
+from tests.support.missing_table import without_the_table
 
 pytestmark = pytest.mark.anyio
 
@@ -349,25 +346,6 @@ async def test_what_a_busy_journal_did_not_take_is_given_to_it_again(
         await read_run_rate(bench.account)
         await PriceReader(bench.account).write_down()
     assert number.id in await known(bench)
-
-
-@contextmanager
-def without_the_table(journal_url: str, table: str) -> Iterator[None]:
-    """Take a table from a journal, and put it back."""
-
-    def rename(before: str, after: str) -> None:
-        if is_postgres(journal_url):
-            with psycopg.connect(journal_url, autocommit=True) as connection:
-                connection.execute(f"ALTER TABLE kros_mcp.{before} RENAME TO {after}".encode())
-        else:
-            with closing(sqlite3.connect(journal_url.removeprefix("sqlite:///"))) as file:
-                file.execute(f"ALTER TABLE {before} RENAME TO {after}")
-
-    rename(table, "elsewhere")
-    try:
-        yield
-    finally:
-        rename("elsewhere", table)
 
 
 @pytest.mark.parametrize("table", ["owned_lists", "owned_numbers"])

@@ -2,8 +2,8 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import httpx
-import psycopg
 import pytest
 from bench import open_journal
 
@@ -28,10 +27,10 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.tally_keeper import TallyKeeper
 from kros_mcp.runtime import open_runtime
-from kros_mcp.settings import is_postgres
 from kros_mcp.simulator import ReceivedRequest, Simulator, transport
 from kros_mcp.tools.call import Runtime
 from tests.support.clock import Clock
+from tests.support.missing_table import without_the_table
 from tests.support.person import Person, accept
 from tests.support.talk import open_talk, settings_for
 from tests.support.upstream import Send, Tampered, item_of
@@ -487,30 +486,11 @@ def stop_before_it_leaves(tally: Tally, kind: Kind) -> None:
         raise ZeroDivisionError
 
 
-@contextmanager
-def without_the_table(journal_url: str) -> Iterator[None]:
-    """Take the table of the counts from a journal, and put it back."""
-
-    def rename(before: str, after: str) -> None:
-        if is_postgres(journal_url):
-            with psycopg.connect(journal_url, autocommit=True) as connection:
-                connection.execute(f"ALTER TABLE kros_mcp.{before} RENAME TO {after}".encode())
-        else:
-            with closing(sqlite3.connect(journal_url.removeprefix("sqlite:///"))) as file:
-                file.execute(f"ALTER TABLE {before} RENAME TO {after}")
-
-    rename("request_counts", "elsewhere")
-    try:
-        yield
-    finally:
-        rename("elsewhere", "request_counts")
-
-
 async def test_a_journal_that_cannot_keep_the_counts_stops_no_purchase(
     sim: Simulator, journal: Journal, journal_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where the tables' owner has brought it up to date, and the server is another user, who may not use them."""
-    with without_the_table(journal_url):
+    with without_the_table(journal_url, "request_counts"):
         async with open_talk(sim, "auto", Person(accept("buy")), journal=journal, requests_per_day=500) as talk:
             assert (await talk.buy(item_of(sim))).outcome == "done"
             assert not (await talk.call("get_spending")).failed
