@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from kros_mcp.errors import InternalError, KrosError
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import NamedOrganization
+from kros_mcp.operations.task_group import open_task_group
 from kros_mcp.settings import Settings, for_organization
 from kros_mcp.tools.call import Runtime
 from kros_mcp.tools.caller import Caller
@@ -242,8 +243,7 @@ class Organizations:
 @asynccontextmanager
 async def open_organizations(own: Runtime, open_one: Open, knows: Knows) -> AsyncIterator[Organizations]:
     """Serve other organizations than the service's own; on leaving, what is being sent of any is settled first."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with open_task_group() as tasks:
         organizations = Organizations(own, open_one, knows, tasks)
         looking = anyio.CancelScope()
 
@@ -254,11 +254,7 @@ async def open_organizations(own: Runtime, open_one: Open, knows: Knows) -> Asyn
         tasks.start_soon(look_after)
         try:
             yield organizations
-        except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
-            failure = exc
         finally:
             looking.cancel()
             own.runner.close()
             organizations.close()
-    if failure is not None:
-        raise failure

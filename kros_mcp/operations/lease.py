@@ -11,6 +11,7 @@ from kros_mcp.errors import KrosError, NotSentError, OperationError
 from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import LEASE_SECONDS, Operation
+from kros_mcp.operations.task_group import open_task_group
 from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)
@@ -58,16 +59,12 @@ async def open_lease(journal: Journal, operation: Operation, since: float) -> As
         since: The clock's time just before the claim.
     """
     lease = Lease(operation.token, since)
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with open_task_group() as tasks:
         tasks.start_soon(_renew, journal, operation.id, lease)
         try:
             yield lease
-        except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
-            failure = exc
-        tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        finally:
+            tasks.cancel_scope.cancel()
 
 
 async def _renew(journal: Journal, operation_id: str, lease: Lease) -> None:

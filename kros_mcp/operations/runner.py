@@ -25,6 +25,7 @@ from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
 from kros_mcp.operations.policy import Right
 from kros_mcp.operations.price_reader import PriceReader
 from kros_mcp.operations.progress import Steps, Tell
+from kros_mcp.operations.task_group import open_task_group
 
 T = TypeVar("T")
 
@@ -337,19 +338,14 @@ async def open_runner(account: Account, gauges: Gauges | None = None) -> AsyncIt
         account: The account's resources.
         gauges: Set now and then, where that is this runner's to do.
     """
-    failure: Exception | None = None
-    async with anyio.create_task_group() as tasks:
+    async with open_task_group() as tasks:
         runner = Runner(account, tasks, gauges)
         tasks.start_soon(runner.attend)
         tasks.start_soon(PriceReader(account).run)
         try:
             yield runner
-        except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
-            failure = exc
         finally:
             runner.close()
             with anyio.CancelScope(shield=True):
                 await runner.drain(DRAIN_SECONDS)
             tasks.cancel_scope.cancel()
-    if failure is not None:
-        raise failure

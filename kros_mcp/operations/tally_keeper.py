@@ -15,6 +15,7 @@ import anyio
 from kros_mcp.errors import JournalError
 from kros_mcp.krosai import Asked, HourCount, KrosClient, Tally, Window, first_hour, hour_of
 from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.task_group import open_task_group
 from kros_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -121,20 +122,15 @@ async def open_tally_keeper(tally: Tally, journal: Journal, settings: Settings) 
     keeper = TallyKeeper(tally, journal, settings)
     if settings.requests_per_day is not None:
         await keeper.look()
-    failure: Exception | None = None
     try:
-        async with anyio.create_task_group() as tasks:
+        async with open_task_group() as tasks:
             tasks.start_soon(keeper.keep_on)
             try:
                 yield
-            except Exception as exc:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
-                failure = exc
             finally:
                 tasks.cancel_scope.cancel()
     finally:
         await keeper.finish()
-    if failure is not None:
-        raise failure
 
 
 @asynccontextmanager
