@@ -61,9 +61,17 @@ Environment = Literal["live", "test", "simulator"]
 class Confirmation(StrEnum):
     """How a person says yes."""
 
-    CONVERSATION = "conversation"
+    AUTO = "auto"
+    PERSON = "person"
+    BROWSER = "browser"
     PROMPT = "prompt"
+    CONVERSATION = "conversation"
     APPROVER = "approver"
+
+    @property
+    def takes_codes(self) -> bool:
+        """Whether a code that an agent brings back may stand for a person's yes."""
+        return self in {Confirmation.AUTO, Confirmation.CONVERSATION}
 
 
 class Settings(ServiceSettings):

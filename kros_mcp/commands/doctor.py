@@ -48,12 +48,17 @@ _JWT_PARTS = 3
 _LONGEST_VALUE = 200
 _PROBE = ok("Whether KrosAI's answers are as this program expects them, kros-mcp probe tells; it only reads.")
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
+_BY_CODE = (
+    "the client's prompt where it has one, else a sentence and a one-time code; a model could use the code unasked, so "
+    "the caps below are the guard."
+)
+_BY_PROMPT = "only the client's own prompt; a client that cannot show one is refused."
 _MODES = {
-    Confirmation.CONVERSATION: (
-        "the client's prompt where it has one, else a sentence and a one-time code; a model could use the code "
-        "unasked, so the caps below are the guard."
-    ),
-    Confirmation.PROMPT: "only the client's own prompt; a client that cannot show one is refused.",
+    Confirmation.AUTO: _BY_CODE,
+    Confirmation.CONVERSATION: _BY_CODE,
+    Confirmation.PERSON: _BY_PROMPT,
+    Confirmation.BROWSER: _BY_PROMPT,
+    Confirmation.PROMPT: _BY_PROMPT,
     Confirmation.APPROVER: (
         "nothing happens before `kros-mcp approve ID` at a terminal, or a yes on the page /approvals of "
         "`kros-mcp http`; a running server then acts within 2 seconds."

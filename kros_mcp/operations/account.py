@@ -13,7 +13,7 @@ from kros_mcp.operations.journal import Identity, Journal, Move
 from kros_mcp.operations.kept import KeptNumbers
 from kros_mcp.operations.model import Action, Limits, Operation, State
 from kros_mcp.operations.policy import Right, right_to
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Confirmation, Settings
 
 if TYPE_CHECKING:
     import httpx
@@ -90,6 +90,11 @@ class Account:
             daily_budget_cents=self.settings.principal_daily_budget_cents,
             monthly_commitment_cents=self.settings.principal_monthly_commitment_cents,
         )
+
+    def confirmation_for(self, principal: str) -> Confirmation:
+        """Return how a person says yes to what a principal asks for."""
+        del principal
+        return self.settings.confirmation
 
     def right_to(self, operation: Operation) -> Right:
         """Return whether who asked for an operation may still do it; what is unknown here is left to another server."""

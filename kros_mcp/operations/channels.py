@@ -54,22 +54,22 @@ class Conclusion:
     """Whether the client turned its prompt down before anybody could read it."""
 
 
-def require_channel(account: Account, *, can_ask: bool, code: str) -> None:
-    """Raise where no yes could come about, before anything is proposed.
+def require_channel(account: Account, principal: str, *, can_ask: bool, code: str) -> None:
+    """Raise where no yes to what a principal asks for could come about, before anything is proposed.
 
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE`, or `CODE_NOT_USED`.
     """
-    mode = account.settings.confirmation
-    if code and mode is not Confirmation.CONVERSATION:
+    mode = account.confirmation_for(principal)
+    if code and not mode.takes_codes:
         raise ConfirmationError(
             f"This server takes no confirmation codes (KROS_CONFIRMATION={mode}); nothing was charged or changed.",
             code="CODE_NOT_USED",
             next_step="Call again without confirmation_code.",
         )
-    if mode is Confirmation.PROMPT and not can_ask:
+    if mode in {Confirmation.PERSON, Confirmation.BROWSER, Confirmation.PROMPT} and not can_ask:
         raise ConfirmationError(
-            "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client "
+            f"This server acts only after a prompt that the client shows (KROS_CONFIRMATION={mode}), and this client "
             "cannot show one; nothing was charged or changed.",
             code="PROMPT_UNAVAILABLE",
             next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
@@ -125,7 +125,7 @@ async def choose_channel(account: Account, operation: Operation, *, can_ask: boo
     unanswered = operation.asked_at is not None and not answering
     if policy.needs_approver(account.settings, operation):
         channel = Channel.APPROVER
-    elif account.settings.confirmation is Confirmation.PROMPT or (can_ask and not unanswered):
+    elif not account.confirmation_for(operation.principal).takes_codes or (can_ask and not unanswered):
         channel = Channel.PROMPT
     else:
         channel = Channel.CODE
@@ -191,7 +191,7 @@ async def requote(account: Account, ended: Operation, *, seconds: float) -> Conc
     A code goes with it only where the first question went by code: a client that shows prompts is to
     show another. Where nothing can be proposed in `seconds`, the change of price is told alone.
     """
-    if account.settings.confirmation is not Confirmation.CONVERSATION:
+    if not account.confirmation_for(ended.principal).takes_codes:
         return Conclusion(ended)
     wish = replace(ended.request, inventory_id="")
     try:
@@ -212,14 +212,15 @@ async def _is_unread(account: Account, operation: Operation) -> bool:
 
 async def _ask_without_prompts(account: Account, operation: Operation) -> Conclusion:
     """Go on as with a client that shows no prompts."""
-    if account.settings.confirmation is Confirmation.CONVERSATION:
+    if account.confirmation_for(operation.principal).takes_codes:
         found = await choose_channel(account, operation, can_ask=False, answering=False)
         code = _code(account, found.operation) if found.operation.state is State.PROPOSED else ""
         return Conclusion(found.operation, code=code, unread=True)
     await _turn_down(account, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
-        "This server acts only after a prompt that the client shows (KROS_CONFIRMATION=prompt), and this client turned "
-        f"it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
+        "This server acts only after a prompt that the client shows (KROS_CONFIRMATION="
+        f"{account.confirmation_for(operation.principal)}), and this client turned it down within "
+        f"{READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
         code="PROMPT_UNAVAILABLE",
         next_step="Tell the person that their client answers prompts by itself: they need one that shows them, or the "
         "operator chooses another way of confirming.",

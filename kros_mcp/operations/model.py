@@ -73,6 +73,7 @@ class Channel(StrEnum):
     """Where a person is asked."""
 
     PROMPT = "prompt"
+    SCREEN = "screen"
     CODE = "code"
     APPROVER = "approver"
 
@@ -112,6 +113,8 @@ class Request:
     """The record's status when its release was proposed."""
     routed_endpoint_id: str = ""
     """Where its calls went then."""
+    reason: str = ""
+    """Why, in the agent's own words; nothing of it is checked, and nobody agrees to it."""
 
     @property
     def terms(self) -> tuple[object, ...]:

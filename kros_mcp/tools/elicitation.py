@@ -59,7 +59,7 @@ async def purchase_proposal(
         allow_inbound=allow_inbound,
         allow_outbound=allow_outbound,
     )
-    require_channel(account, can_ask=can_ask(ctx), code=confirmation_code)
+    require_channel(account, principal(ctx), can_ask=can_ask(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = account.identity(principal(ctx), PURCHASE.action)
@@ -78,7 +78,7 @@ async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, co
     account = runtime(ctx).account
     e164, opaque_id = e164_or_id(number_id)
     request = Request(number_id=opaque_id, permanent=permanent)
-    require_channel(account, can_ask=can_ask(ctx), code=confirmation_code)
+    require_channel(account, principal(ctx), can_ask=can_ask(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = account.identity(principal(ctx), RELEASE.action)
@@ -114,7 +114,7 @@ async def configuration_proposal(
             if confirmation_code:  # nobody has agreed to anything: it is no code of ours
                 account.client.tally.require_room()
             return number
-        require_channel(account, can_ask=can_ask(ctx), code=confirmation_code)
+        require_channel(account, principal(ctx), can_ask=can_ask(ctx), code=confirmation_code)
         if confirmation_code:
             identity = account.identity(principal(ctx), CONFIGURATION.action)
             with of_earlier():
