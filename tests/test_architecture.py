@@ -28,6 +28,7 @@ FLOORS = [
     ("kros_mcp.journals",),
     ("kros_mcp.tools",),
     ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.organizations", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
+    ("kros_mcp.pages",),
     ("kros_mcp.http",),
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]

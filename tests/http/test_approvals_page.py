@@ -32,14 +32,14 @@ from starlette.routing import Route
 
 from kros_mcp.errors import JournalError
 from kros_mcp.http.app import open_service
-from kros_mcp.http.approvals.decision import digest_of
-from kros_mcp.http.approvals.guard import SecurityHeadersMiddleware
-from kros_mcp.http.approvals.views import style
 from kros_mcp.http.rate_limit import SignInLimiter
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
+from kros_mcp.pages.guard import SecurityHeadersMiddleware
+from kros_mcp.pages.operation_view import digest_of
+from kros_mcp.pages.rendering import style
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.times import span
 from tests.support.canaries import SECRET

@@ -1,9 +1,6 @@
 """An approver's decision on the page: on what was shown, by somebody else than who asked, and once."""
 
 import hmac
-import json
-from dataclasses import asdict
-from hashlib import sha256
 
 from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.operations import decisions, model
@@ -11,24 +8,9 @@ from kros_mcp.operations.account import Account
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.pages.operation_view import digest_of
 
 _ON_THE_PAGE = " on the approvals page"
-
-
-def digest_of(operation: Operation) -> str:
-    """Return a digest of all that is asked and quoted, so that a form tells which quote its reader saw."""
-    shown = {
-        "id": operation.id,
-        "account": operation.account,
-        "principal": operation.principal,
-        "action": operation.action,
-        "e164": operation.e164,
-        "request": asdict(operation.request),
-        "quote": asdict(operation.quote),
-        "limits": asdict(operation.limits),
-        "expires_at": operation.expires_at,
-    }
-    return sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
 
 def is_for_approvers(operation: Operation | None, account: str) -> bool:

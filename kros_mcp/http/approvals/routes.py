@@ -15,15 +15,16 @@ from kros_mcp import telemetry
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError, RefusedError
 from kros_mcp.http.access import Access
 from kros_mcp.http.approvals.decision import decide
-from kros_mcp.http.approvals.guard import SecurityHeadersMiddleware, is_same_origin
 from kros_mcp.http.approvals.session import PATH, ApproverSession, ApproverSessions
-from kros_mcp.http.approvals.views import ApprovalViews, page, style
+from kros_mcp.http.approvals.views import ApprovalViews, page
 from kros_mcp.http.bearer_auth import LONGEST_TOKEN
 from kros_mcp.http.rate_limit import SignInLimiter
 from kros_mcp.http.request_body import ClientGoneError, read_body
 from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.model import is_operation_id
+from kros_mcp.pages.guard import SecurityHeadersMiddleware, is_same_origin
+from kros_mcp.pages.rendering import style
 from kros_mcp.server import state_keys
 from kros_mcp.settings import Settings
 from kros_mcp.tools.call import Runtime, held_open

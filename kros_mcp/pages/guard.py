@@ -1,4 +1,4 @@
-"""What guards the approvals page: headers on every response, and no form that another page has sent."""
+"""What guards a page: headers on every response, and no form that another page has sent."""
 
 import logging
 from urllib.parse import urlsplit
@@ -46,7 +46,7 @@ class SecurityHeadersMiddleware:
         except Exception:
             if has_begun:
                 raise
-            logger.exception("approvals page: unexpected failure")
+            logger.exception("a page: unexpected failure")
             failed = PlainTextResponse("This page failed; see the journal for what was decided.\n", status_code=500)
             await failed(inner, receive, send_with_headers)
 

@@ -1,0 +1,208 @@
+"""One operation as a page shows it to a person: in words, with what it would cost and leave."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+
+from kros_mcp.krosai import clean
+from kros_mcp.money import show_again
+from kros_mcp.numbering import spoken
+from kros_mcp.operations import outlook, policy
+from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts.by_action import act_of
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, Operation, State
+from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.operations.run_rate import RunRates
+from kros_mcp.operations.wording import changes, routed
+from kros_mcp.settings import Environment
+from kros_mcp.times import minute, span
+from kros_mcp.tools import outcomes
+
+_RATE_WITHIN_SECONDS = 2.0
+_RATE_OLDEST_SECONDS = 30.0  # a page asks again by itself
+_ENVIRONMENTS: dict[Environment, str] = {
+    "live": "Live: real money",
+    "test": "Test key",
+    "simulator": "Simulator: no real money",
+}
+ENDED = {
+    State.CONFIRMED: "Approved",
+    State.SENDING: "Approved, under way",
+    State.DONE: "Approved and done",
+    State.FAILED: "Failed",
+    State.UNKNOWN: "Approved, outcome not known",
+    State.DECLINED: "Denied",
+    State.CANCELLED: "Cancelled",
+    State.EXPIRED: "Expired",
+}
+
+
+def digest_of(operation: Operation) -> str:
+    """Return a digest of all that is asked and quoted, so that a form tells which quote its reader saw."""
+    shown = {
+        "id": operation.id,
+        "account": operation.account,
+        "principal": operation.principal,
+        "action": operation.action,
+        "e164": operation.e164,
+        "request": asdict(operation.request),
+        "quote": asdict(operation.quote),
+        "limits": asdict(operation.limits),
+        "expires_at": operation.expires_at,
+    }
+    return sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class OperationView:
+    """One operation in words; every text that others wrote is cleaned, and escaped by the template."""
+
+    id: str
+    verb: str
+    number: str
+    e164: str
+    country: str
+    environment: str
+    is_live: bool
+    principal: str
+    asker: str
+    statement: str
+    changes: str
+    routed: str
+    now: str
+    monthly: str
+    asked_at: str
+    until: str
+    left: str
+    is_purchase: bool
+    warning: str
+    is_waiting: bool
+    is_open: bool
+    is_own: bool
+    is_denied: bool
+    digest: str
+    outcome: str
+    summary: str
+    decided: str
+    decided_at: str
+    day: tuple[str, ...] = ()
+    month_before: str = ""
+    month_after: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class OperationViews:
+    """Puts operations of one account into words.
+
+    Args:
+        account: The account's resources.
+        rates: What owned numbers cost a month.
+    """
+
+    def __init__(self, account: Account, rates: RunRates) -> None:
+        self._account = account
+        self._rates = rates
+
+    async def view(self, operation: Operation, approver: str, rate: RunRate | None) -> OperationView:
+        """Put one operation into words.
+
+        Args:
+            operation: As it stands.
+            approver: Who reads it; a principal.
+            rate: What all numbers cost a month; None where that is not known, or is not to be shown.
+        """
+        settings, quote, now = self._account.settings, operation.quote, await self._account.journal.now()
+        wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
+        purchase, right = operation.action.charges, self._account.right_to(operation)
+        view = OperationView(
+            id=operation.id,
+            verb=wording.verb,
+            number=spoken(operation.e164),
+            e164=clean(operation.e164),
+            country=clean(quote.country or ""),
+            environment=_ENVIRONMENTS[quote.environment],
+            is_live=quote.environment == "live",
+            principal=clean(operation.principal, LONGEST_NAME_SHOWN),
+            asker=outlook.asker(operation, right) if waiting else "",
+            statement=clean(wording.statement(operation, settings.currency), 1000),
+            changes=clean(changes(operation), 500),
+            routed=clean(routed(operation), 200),
+            now=self.money(quote.due_now_cents),
+            monthly=self.money(quote.monthly_cents),
+            asked_at=f"{minute(operation.created_at)} UTC",
+            until=f"{minute(operation.expires_at)} UTC",
+            left=span(operation.expires_at - now),
+            is_purchase=purchase,
+            warning=wording.warning,
+            is_waiting=waiting,
+            is_open=operation.state in OPEN,
+            is_own=operation.principal == approver,
+            is_denied=right.is_denied,
+            digest=digest_of(operation),
+            outcome=ENDED.get(operation.state, "Waiting"),
+            summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
+            decided=_decided(operation),
+            decided_at="" if waiting else f"{minute(decided_at(operation))} UTC",
+        )
+        return await self._with_money(view, operation, rate) if waiting and purchase else view
+
+    async def _with_money(self, view: OperationView, operation: Operation, rate: RunRate | None) -> OperationView:
+        """Add what a purchase would take and leave of the budgets, and what the account would then cost a month."""
+        books = await self.books(operation.principal, rate)
+        day = outlook.day(self._account.settings, operation, books)
+        day_lines = [f"{self.money(day.left_cents)} of {self.money(day.budget_cents)} would be left of these 24 hours"]
+        if day.own_budget_cents is not None:
+            day_lines.append(
+                f"{view.principal} has spent {self.money(day.own_spent_cents)} of its own "
+                f"{self.money(day.own_budget_cents)}, and {self.money(day.own_left_cents)} of that would be left"
+            )
+        warnings = []
+        if day.over_purchase_cap:
+            warnings.append(
+                f"More than one purchase may cost, {self.money(day.purchase_cap_cents)}: it would be refused."
+            )
+        if day.over_budget:
+            whose = f"the budget of {view.principal}" if day.over_own_budget else "everybody's budget"
+            warnings.append(f"More than {whose} has left for the day: it would be refused.")
+        if policy.exceeds_total(self._account.settings, operation, books):
+            warnings.append("More than the budget that all organizations share has left: it would be refused.")
+        month = outlook.month(books, rate, operation) if rate else None
+        return replace(
+            view,
+            day=tuple(day_lines),
+            month_before=self.month(month.before_cents, certain=month.certain) if month else "",
+            month_after=self.month(month.after_cents, certain=month.certain) if month else "",
+            warnings=tuple(warnings),
+        )
+
+    async def rate(self) -> RunRate | None:
+        """Return what all numbers cost a month; None where it cannot be told in two seconds."""
+        return await self._rates.now(seconds=_RATE_WITHIN_SECONDS, oldest_seconds=_RATE_OLDEST_SECONDS)
+
+    async def books(self, principal: str, rate: RunRate | None) -> Books:
+        """Return the journal's sums, with what the run rate does not show yet."""
+        since = (rate.read_at if rate else await self._account.journal.now()) - policy.LISTING_LAG_SECONDS
+        return await self._account.journal.books(self._account.id, principal, committed_since=since)
+
+    def money(self, cents: int | None) -> str:
+        """Write an amount in words."""
+        return show_again(cents, self._account.settings.currency)
+
+    def month(self, cents: int, *, certain: bool) -> str:
+        """Write an amount a month in words."""
+        return self.money(cents) if certain else f"at least {self.money(cents)}"
+
+
+def decided_at(operation: Operation) -> float:
+    """Return when somebody decided on an operation, or time did, in Unix seconds."""
+    return operation.confirmed_at or operation.settled_at or operation.created_at
+
+
+def _decided(operation: Operation) -> str:
+    """Return who decided and why, in words; empty while nobody has."""
+    if operation.state is State.PROPOSED:
+        return ""
+    if operation.confirmed_at is None:
+        return clean(operation.message, 500)
+    why = f": {clean(operation.reason, 300)}" if operation.reason else ""
+    return f"Approved by {clean(operation.confirmed_by, LONGEST_NAME_SHOWN)}{why}"
