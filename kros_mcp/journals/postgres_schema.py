@@ -100,12 +100,16 @@ CREATE TABLE kros_mcp.owned_numbers (
 );
 CREATE INDEX owned_by_number ON kros_mcp.owned_numbers (account, e164)
 """
+_SHOWN = """
+ALTER TABLE kros_mcp.operations ADD COLUMN shown_at DOUBLE PRECISION
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
     _REQUEST_COUNTS,
     _ORGANIZATIONS,
     _KEPT_NUMBERS,
+    _SHOWN,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 

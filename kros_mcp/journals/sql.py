@@ -508,8 +508,8 @@ class StoredJournal(ABC):
         if (yield from self._in_flight(draft)):
             raise busy(draft.e164)
         turned_down = (
-            f"{mine} AND channel = 'prompt' AND state IN ('declined', 'cancelled') AND error_code <> ? "
-            f"AND created_at > ? LIMIT {MAX_PROMPTS_TURNED_DOWN}"
+            f"{mine} AND channel IN ('prompt', 'screen') AND state IN ('declined', 'cancelled') "
+            f"AND error_code <> ? AND created_at > ? LIMIT {MAX_PROMPTS_TURNED_DOWN}"
         )
         since = now - ASKING_WINDOW_SECONDS
         if len((yield from self._select(turned_down, *identity, SUPERSEDED, since))) >= MAX_PROMPTS_TURNED_DOWN:

@@ -108,6 +108,9 @@ CREATE TABLE owned_numbers (
 ) STRICT;
 CREATE INDEX owned_by_number ON owned_numbers (account, e164)
 """
+_SHOWN = """
+ALTER TABLE operations ADD COLUMN shown_at REAL
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     _LIMITS_AND_QUICKER_BOOKS,
@@ -115,6 +118,7 @@ MIGRATIONS: tuple[str, ...] = (
     _REQUEST_COUNTS,
     _ORGANIZATIONS,
     _KEPT_NUMBERS,
+    _SHOWN,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 HAS_PROGRESS = 3

@@ -14,7 +14,7 @@ from kros_mcp.operations import moves, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
-from kros_mcp.operations.events import PERSON, By
+from kros_mcp.operations.events import AT_SCREEN, PERSON, By
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.progress import Tell
@@ -27,6 +27,10 @@ READING_SECONDS = 2.0
 """No person reads a prompt in less; a client that turns it down sooner has shown it to nobody."""
 
 _CLIENT = By("client", "prompt")
+_ON_SCREEN: dict[TurnedDown, str] = {
+    State.DECLINED: "The person said no on the screen.",
+    State.CANCELLED: "Its page on the screen is gone.",
+}
 
 
 @dataclass(frozen=True)
@@ -179,10 +183,42 @@ async def conclude(
             return Conclusion(await _turn_down(account, operation, State.DECLINED, slip or "The person said no."))
         if answer is None and not found.code:
             return Conclusion(operation, code=_code(account, operation))
-        runner.start(operation.id, Yes(by="prompt" if answer is not None else "code in conversation"))
+        runner.start(operation.id, Yes(Channel.CODE if answer is None else Channel.PROMPT))
     give_up_at = anyio.current_time() + seconds
     ended = await _outcome(runner, operation, seconds, tell)
     return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
+
+
+async def shown_on_screen(account: Account, operation_id: str) -> Operation:
+    """Write down that a browser has fetched the page that asks, before it is shown; no code exists from now on.
+
+    Raises:
+        OperationError: It is not to be asked there, or not any more.
+    """
+    return await account.change(operation_id, moves.shown, by=AT_SCREEN)
+
+
+async def answer_on_screen(
+    account: Account, runner: Runner, operation: Operation, answer: Answer | TurnedDown
+) -> Operation:
+    """Do what a person chose on the page; a yes goes on in a task of the server's.
+
+    Args:
+        account: The account's resources.
+        runner: Carries acts out; it tells how this one ends.
+        operation: As the page showed it.
+        answer: What the person chose; `DECLINED` for a no, `CANCELLED` where nobody can answer any more.
+
+    Returns:
+        The operation as it stands now: turned down; or, after a yes, as it was or further.
+    """
+    if isinstance(answer, State):
+        return await _turn_down(account, operation, answer, _ON_SCREEN[answer], by=AT_SCREEN)
+    if not answer.is_yes(operation):
+        slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
+        return await _turn_down(account, operation, State.DECLINED, slip or _ON_SCREEN[State.DECLINED], by=AT_SCREEN)
+    runner.start(operation.id, Yes(Channel.SCREEN))
+    return operation
 
 
 async def requote(account: Account, ended: Operation, *, seconds: float) -> Conclusion:

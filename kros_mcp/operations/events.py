@@ -20,7 +20,7 @@ BOOKKEEPING = frozenset({"lease_until", "checked_at", "seen_unsold_at", "look_at
 
 @dataclass(frozen=True)
 class By:
-    """Who makes a move, and through which channel: tool, prompt, code, page, terminal or command."""
+    """Who makes a move, and through which channel: tool, prompt, screen, code, page, terminal or command."""
 
     who: str
     channel: str
@@ -29,6 +29,8 @@ class By:
 SERVER = By("server", "")
 PERSON = By("person", "prompt")
 """Whoever answers the client's own prompt; a client does not say who that is."""
+AT_SCREEN = By("person", "screen")
+"""Whoever answers the page on the screen where the server runs."""
 
 
 class MoveName(StrEnum):
@@ -38,6 +40,7 @@ class MoveName(StrEnum):
     ENTERED = "entered"
     PROPOSED = "proposed"
     ASKED = "asked"
+    SHOWN = "shown"
     WRONG_CODE = "wrong_code"
     CONFIRMED = "confirmed"
     CLAIMED = "claimed"
@@ -70,6 +73,7 @@ _STATES = {
 _FIELDS: tuple[tuple[MoveName, tuple[str, ...]], ...] = (
     (MoveName.WRONG_CODE, ("wrong_codes",)),
     (MoveName.SENT, ("sent_at",)),
+    (MoveName.SHOWN, ("shown_at",)),
     (MoveName.ASKED, ("channel", "asked_at", "expires_at")),
     (MoveName.SETTINGS, ("settings_pending", "settings_superseded", "not_applied")),
 )

@@ -6,6 +6,7 @@ This is the one place where money is spent and numbers are given up.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import anyio
 
@@ -16,7 +17,7 @@ from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import PREPARE_SECONDS
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.delivery import deliver
-from kros_mcp.operations.events import PERSON, SERVER, By
+from kros_mcp.operations.events import AT_SCREEN, PERSON, SERVER, By
 from kros_mcp.operations.journal import missing
 from kros_mcp.operations.lease import open_lease
 from kros_mcp.operations.model import Channel, Operation, Settlement, State
@@ -27,14 +28,44 @@ from kros_mcp.times import boot_clock as clock
 
 logger = logging.getLogger(__name__)
 
+_WORDS: Final = {
+    Channel.PROMPT: "prompt",
+    Channel.SCREEN: "page on the screen",
+    Channel.CODE: "code in conversation",
+}
+"""What the row says of how a yes came."""
 SETTLE_PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
 
 
 @dataclass(frozen=True)
 class Yes:
-    """A person's yes inside the conversation; `by` says how it came."""
+    """A person's yes that was just given; not an approver's, which the journal has already.
 
-    by: str
+    Args:
+        through: The channel through which it came.
+    """
+
+    through: Literal[Channel.PROMPT, Channel.SCREEN, Channel.CODE]
+
+    def confirms(self, operation: Operation) -> bool:
+        """Whether it counts for an operation as that stands now.
+
+        Nothing but an approver's yes counts where one is asked; one from a page or by a code, only where that was the
+        way in which the person was asked last.
+        """
+        if operation.state is not State.PROPOSED or operation.channel is Channel.APPROVER:
+            return False
+        return self.through is Channel.PROMPT or self.through is operation.channel
+
+    def by(self, operation: Operation) -> By:
+        """Return who has said it."""
+        match self.through:
+            case Channel.PROMPT:
+                return PERSON
+            case Channel.SCREEN:
+                return AT_SCREEN
+            case Channel.CODE:
+                return By(operation.principal, "code")
 
 
 async def execute(
@@ -94,8 +125,7 @@ async def _claim(account: Account, operation_id: str, yes: Yes | None) -> Operat
             run_rate = await read_run_rate(account)
 
     def claim(current: Operation, now: float, books: Books) -> Operation:
-        waits_for = State.CONFIRMED if yes is None else State.PROPOSED
-        if current.state is not waits_for or (yes is not None and current.channel is Channel.APPROVER):
+        if not (current.state is State.CONFIRMED if yes is None else yes.confirms(current)):
             raise model.past(current)
         try:
             _require_right(account, current)
@@ -105,10 +135,10 @@ async def _claim(account: Account, operation_id: str, yes: Yes | None) -> Operat
         except RefusedError as exc:
             return moves.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
         reserved = policy.reserved_cents(account.settings, current)
-        return moves.claim(current, now, reserved_cents=reserved, by=yes.by if yes else "")
+        return moves.claim(current, now, reserved_cents=reserved, by=_WORDS[yes.through] if yes else "")
 
     since = (run_rate.read_at if run_rate else await account.journal.now()) - policy.LISTING_LAG_SECONDS
-    by = SERVER if yes is None else PERSON if yes.by == PERSON.channel else By(operation.principal, "code")
+    by = SERVER if yes is None else yes.by(operation)
     operation = await account.journal.claim(operation_id, claim, committed_since=since, by=by)
     account.changes.of(operation)
     return operation

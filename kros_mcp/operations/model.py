@@ -297,7 +297,9 @@ class Operation:
     decided_by: str = ""
     """Who said yes or no last; empty before that, in journals older than this, and where time alone ended it."""
     decided_through: str = ""
-    """Through which channel they did: prompt, code, tool, page, terminal or command."""
+    """Through which channel they did: prompt, screen, code, tool, page, terminal or command."""
+    shown_at: float | None = None
+    """When a browser fetched the page that asks, on the person's own screen; from then on nothing else may ask."""
 
     @property
     def charged_cents(self) -> int | None:

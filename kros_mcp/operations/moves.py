@@ -15,6 +15,7 @@ from kros_mcp.operations.model import (
     LEASE_SECONDS,
     MAX_WRONG_CODES,
     WAITING,
+    Channel,
     Operation,
     Settlement,
     Snapshot,
@@ -38,6 +39,17 @@ def expire(operation: Operation, now: float) -> Operation:
 def confirm(operation: Operation, now: float, *, by: str, reason: str = "") -> Operation:
     """A person outside the conversation says yes; a running server then claims it."""
     return replace(operation.to(State.CONFIRMED), confirmed_at=now, confirmed_by=by, reason=reason)
+
+
+def shown(operation: Operation, now: float) -> Operation:
+    """Write down that a browser has fetched the page that asks.
+
+    Raises:
+        OperationError: It is not to be asked there, or not any more.
+    """
+    if operation.state is not State.PROPOSED or operation.channel is not Channel.SCREEN:
+        raise past(operation)
+    return operation if operation.shown_at is not None else replace(operation, shown_at=now)
 
 
 def end(

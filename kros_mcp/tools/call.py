@@ -16,6 +16,7 @@ from kros_mcp.operations.model import Operation
 from kros_mcp.operations.progress import Step, Tell
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.screen import Screen
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import Caller, authenticated
 from kros_mcp.tools.completions import Completer
@@ -40,6 +41,8 @@ class Runtime:
     asking: "dict[str, Call]" = field(default_factory=dict)
     is_stopping: bool = False
     others: "OtherOrganizations | None" = None
+    screen: Screen | None = None
+    """Where the person can be asked outside the client; None over HTTP, where the server's screen is nobody's."""
 
     def end_prompts(self) -> None:
         """Take every open prompt back and show none from now on, as a server does that stops."""

@@ -30,6 +30,7 @@ from kros_mcp.operations.model import Operation, State, StoredNumber
 from kros_mcp.operations.policy import Books
 from kros_mcp.settings import load_settings
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.older_journals import SINCE_EVENTS
 
 CANARY = "canary0a1b2c3d4e5f"
 NUMBERS = [f"+234201555{end:04}" for end in range(100, 110)]
@@ -418,7 +419,7 @@ def test_a_copy_that_is_put_back_on_a_new_machine_or_after_a_new_start_forgets_n
             )
             connection.executescript("DROP TABLE owned_numbers; DROP TABLE owned_lists")
             connection.executescript("DROP TABLE organizations; DROP INDEX spent_by_all")
-            for column in ("snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through"):
+            for column in SINCE_EVENTS:
                 connection.execute(f"ALTER TABLE operations DROP COLUMN {column}")
             connection.execute("PRAGMA user_version = 2")
     since = own(sim, 2, created_at=hours_ago(1.0))

@@ -17,6 +17,7 @@ from kros_mcp.errors import JournalError
 from kros_mcp.http.access import Access
 from kros_mcp.http.logs import JsonFormatter
 from kros_mcp.operations.execution import Yes
+from kros_mcp.operations.model import Channel
 from kros_mcp.simulator import Simulator
 from kros_mcp.tools.caller import Caller, CallerToken
 from kros_mcp.tools.specs import Scope
@@ -156,7 +157,7 @@ def test_a_stop_is_logged_once_and_in_our_words_alone(workers: tuple[str, ...], 
 async def test_what_an_act_logs_names_its_operation_also_outside_of_a_request() -> None:
     with json_log() as lines:
         async with open_here(Simulator()) as here:
-            run = here.runtime.runner.start("op_abcdefghijklmnop", Yes("test"))
+            run = here.runtime.runner.start("op_abcdefghijklmnop", Yes(Channel.PROMPT))
             await run.ended.wait()
             await here.http.get("/nothing")
     told = {line["logger"]: (line["level"], line["operation_id"]) for line in lines}

@@ -15,7 +15,7 @@ from kros_mcp.operations import moves
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Limits, Operation, Request, State
+from kros_mcp.operations.model import Channel, Limits, Operation, Request, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -117,7 +117,7 @@ async def test_a_yes_in_the_conversation_comes_too_late_for_whom_the_right_was_t
     ):
         operation = await bench.purchase()
         tokens.hold(APPROVER, entry("support-agent", AGENT, *OTHER_RIGHTS["buy"]))
-        failed = await execute(bench.runtime.account, operation.id, Yes(by="prompt"))
+        failed = await execute(bench.runtime.account, operation.id, Yes(Channel.PROMPT))
         assert (failed.state, failed.error_code) == (State.FAILED, "NOT_PERMITTED")
         assert not bench.sim.charges
 
@@ -142,7 +142,7 @@ async def test_a_yes_in_the_conversation_comes_too_late_for_whom_the_file_names_
     ):
         operation = await bench.purchase()
         tokens.hold(APPROVER)
-        failed = await execute(bench.runtime.account, operation.id, Yes(by="code in conversation"))
+        failed = await execute(bench.runtime.account, operation.id, Yes(Channel.PROMPT))
         assert (failed.state, failed.error_code) == (State.FAILED, "NOT_PERMITTED")
         assert not bench.sim.charges
 

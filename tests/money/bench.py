@@ -15,7 +15,7 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Operation, Request
+from kros_mcp.operations.model import Channel, Operation, Request
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.simulator import SimNumber, Simulator, transport
 from kros_mcp.simulator.profiles import ProfileName
@@ -28,7 +28,7 @@ SIMULATED = "https://simulator.invalid/v1"
 MEMORY = "sqlite://:memory:"
 standard_journal_url = MEMORY
 """Where a bench keeps its journal unless told otherwise; a fixture turns it from backend to backend."""
-YES = Yes(by="test")
+YES = Yes(Channel.PROMPT)
 OTHER_MOBILES = [f"+2348035550{end}" for end in range(101, 120)]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 from bench import open_bench, simulator
-from older import make_older
 from test_journal_contract import Opener, claim, clock, draft, journal, opener, settle
 
 from kros_mcp.errors import OperationError
@@ -21,6 +20,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Action, Channel, Operation, Seen, Settlement, Snapshot, State, StoredNumber
 from kros_mcp.operations.policy import Books
 from tests.support.clock import Clock
+from tests.support.older_journals import SINCE_EVENTS, make_older
 
 pytestmark = pytest.mark.anyio
 __all__ = ["clock", "journal", "opener"]
@@ -280,7 +280,7 @@ async def test_a_journal_of_a_version_without_events_is_opened_and_tells_its_ope
     opener: Opener, journal_url: str, clock: Clock
 ) -> None:
     row = dict(zip(COLUMNS, encode(replace(draft(clock), state=State.UNKNOWN, token=1)), strict=True))
-    for name in ("snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through"):
+    for name in SINCE_EVENTS:
         del row[name]
     make_older(journal_url, row, version=2)
     async with opener() as journal:
@@ -360,11 +360,11 @@ def test_an_event_names_only_what_the_row_has() -> None:
 async def test_a_purchase_is_told_from_end_to_end() -> None:
     async with open_bench(simulator()) as bench:
         operation = await bench.propose(allow_inbound=False)
-        await execution.execute(bench.account, operation.id, execution.Yes(by="code in conversation"))
+        await execution.execute(bench.account, operation.id, execution.Yes(Channel.PROMPT))
         story = await bench.account.journal.events(operation.id)
         assert [(event.move, event.who, event.channel) for event in story] == [
             ("proposed", "local", "tool"),
-            ("confirmed", "local", "code"),
+            ("confirmed", "person", "prompt"),
             ("claimed", "server", ""),
             ("sent", "server", ""),
             ("done", "server", ""),

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from bench import CANARY, OTHER_MOBILES, Bench, open_bench, settings_for, simulator
-from older import SECRET, make_older
 
 from kros_mcp.errors import JournalError
 from kros_mcp.journals import sqlite_file
@@ -23,8 +22,9 @@ from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
 from tests.support.clock import Clock
+from tests.support.older_journals import SECRET, SINCE_EVENTS, make_older
 
-LATER = {"limits", "snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through"}
+LATER = {"limits", *SINCE_EVENTS}
 pytestmark = pytest.mark.anyio
 
 
@@ -185,6 +185,7 @@ _OPENING = """
 import anyio, json, sys
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import model, moves
+from tests.support.older_journals import SECRET, SINCE_EVENTS, make_older
 from kros_mcp.errors import OperationError
 def take(operation, now, books):
     return moves.claim(operation, now, reserved_cents=1)

@@ -24,7 +24,7 @@ from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.tally_keeper import TallyKeeper
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import ReceivedRequest, Simulator, transport
@@ -109,7 +109,7 @@ async def an_unknown_purchase(sim: Simulator, journal: Journal) -> Operation:
         wish = Request(country=item.country, type=item.type)
         operation = await PURCHASE.propose(account, "local", wish, item.e164)
         sim.faults.switch_on("lost_reply", times=1, on=["purchase"])
-        operation = await execute(account, operation.id, Yes(by="test"))
+        operation = await execute(account, operation.id, Yes(Channel.PROMPT))
     assert operation.state is State.UNKNOWN
     return operation
 
@@ -202,7 +202,7 @@ async def test_that_krosai_may_not_be_asked_is_no_evidence_of_anything(
         account = Account(settings, journal, client, Inventory(client), settings.account(journal.secret))
         operation = await PURCHASE.propose(account, "local", Request(country=item.country, type=item.type), item.e164)
         sim.faults.switch_on("commits_then_refuses", times=1, on=["purchase"])
-        operation = await execute(account, operation.id, Yes(by="test"))
+        operation = await execute(account, operation.id, Yes(Channel.PROMPT))
         assert (operation.state, operation.charged) == (State.UNKNOWN, "unknown")
         with pytest.raises(RequestsUsedUpError):
             await recovery.reconcile(account, operation)

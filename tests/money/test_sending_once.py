@@ -11,7 +11,7 @@ from kros_mcp import times
 from kros_mcp.errors import JournalError, KrosError, OutcomeUnknownError
 from kros_mcp.krosai.exchange import Flight
 from kros_mcp.operations import delivery, execution, lease, recovery
-from kros_mcp.operations.model import LEASE_SECONDS, State
+from kros_mcp.operations.model import LEASE_SECONDS, Channel, State
 from kros_mcp.simulator import Simulator, open_server
 from tests.support.clock import Clock
 
@@ -199,7 +199,7 @@ async def test_an_act_of_another_account_is_not_carried_out(sim: Simulator) -> N
         operation = await bench.propose()
         stranger = replace(bench.account, id="0" * 32)
         with pytest.raises(KrosError) as caught:
-            await execution.execute(stranger, operation.id, execution.Yes(by="test"))
+            await execution.execute(stranger, operation.id, execution.Yes(Channel.PROMPT))
         assert (caught.value.code, sim.charges) == ("OPERATION_NOT_FOUND", [])
 
 

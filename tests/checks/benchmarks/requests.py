@@ -22,7 +22,7 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.progress import Step
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.runtime import open_runtime
@@ -35,7 +35,7 @@ from tests.support.leaping import leaping, open_leaping_journal, seconds, unix_t
 
 SIZES = (0, 182, 1_000)
 PROFILES: tuple[ProfileName, ...] = ("reference", "guide")
-YES = Yes("test")
+YES = Yes(Channel.PROMPT)
 HOUR, DAY = 3_600.0, 86_400.0
 SETTLED_SECONDS = 600.0
 """After so long nothing is left to be read of what an account costs, at 10 requests a second."""

@@ -13,6 +13,8 @@ from kros_mcp.journals import postgres_schema, sqlite_file
 from kros_mcp.settings import is_postgres
 
 SECRET = bytes(range(32))
+SINCE_EVENTS = ("snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through", "shown_at")
+"""Columns that operations have got with their events, and later."""
 
 
 def make_older(url: str, row: Mapping[str, object], *, version: int = 1) -> None:
