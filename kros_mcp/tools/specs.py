@@ -21,7 +21,8 @@ class Scope(StrEnum):
 ACTING = frozenset({Scope.CONFIGURE, Scope.BUY, Scope.RELEASE})
 IN_CONVERSATION = ACTING | {Scope.READ}
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
-WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
+"""It overwrites what was set before, which is what the hint means by destructive."""
 SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 WITHDRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
@@ -33,15 +34,20 @@ class ToolSpec:
 
     Args:
         title: For people.
-        annotations: Named by consequence.
+        consequence: Annotations without the title.
         scopes: Any one of them lets a caller use it.
         is_guarded: Whether it acts only after a person's yes.
     """
 
     title: str
-    annotations: ToolAnnotations
+    consequence: ToolAnnotations
     scopes: frozenset[Scope]
     is_guarded: bool = False
+
+    @property
+    def annotations(self) -> ToolAnnotations:
+        """The annotations, the title among them: some directories and clients look for it nowhere else."""
+        return self.consequence.model_copy(update={"title": self.title})
 
 
 _READ = frozenset({Scope.READ})

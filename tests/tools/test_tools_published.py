@@ -99,8 +99,9 @@ def test_a_name_is_snake_case_and_the_tool_is_described_and_titled(tool: dict[st
     assert tool["title"]
 
 
-def test_all_four_annotations_are_explicit(tool: dict[str, Any]) -> None:
-    assert set(tool["annotations"]) >= {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+def test_all_annotations_are_explicit(tool: dict[str, Any]) -> None:
+    assert set(tool["annotations"]) == {"title", "readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+    assert tool["annotations"]["title"] == tool["title"]
     reads = tool["name"] not in {
         "buy_phone_number",
         "configure_phone_number",
@@ -108,7 +109,7 @@ def test_all_four_annotations_are_explicit(tool: dict[str, Any]) -> None:
         "cancel_operation",
     }
     assert tool["annotations"]["readOnlyHint"] is reads
-    destroys = tool["name"] in {"buy_phone_number", "release_phone_number"}
+    destroys = tool["name"] in {"buy_phone_number", "configure_phone_number", "release_phone_number"}  # or overwrites
     assert tool["annotations"]["destructiveHint"] is destroys
 
 
