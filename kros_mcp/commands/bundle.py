@@ -10,8 +10,9 @@ https://github.com/modelcontextprotocol/mcpb/blob/main/MANIFEST.md.
 import importlib.metadata
 import io
 import json
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from mcp.types import Prompt, PromptMessage, TextContent
 
 import kros_mcp
 from kros_mcp import __version__
+from kros_mcp.commands import bundle_form
 from kros_mcp.commands.atomic_file import write_whole
-from kros_mcp.commands.setting_fields import Described, described
+from kros_mcp.commands.setting_fields import described
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.server import KrosServer, build_server
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Confirmation, Settings
 
 _HELP = """\
 Write a bundle that Claude Desktop installs by a double click.
@@ -46,16 +48,18 @@ exit codes:
 PYTHON = ">=3.11"
 STARTS = "main.py"
 ICON = "icon.png"
+PRIVACY = "PRIVACY.md"
 
 FORM = {
     "api_key": "KrosAI API key",
+    "simulator": bundle_form.SIMULATOR.title,
     "organization_id": "Organization",
     "currency": "Currency label",
-    "max_purchase_cents": "Most for one number (cents)",
-    "daily_budget_cents": "Most in 24 hours (cents)",
-    "monthly_commitment_cents": "Most a month for all numbers (cents)",
-    "confirmation": "How you say yes",
-    "approval_above_cents": "Approver needed above (cents)",
+    "max_purchase": bundle_form.AMOUNTS["max_purchase"].title,
+    "daily_budget": bundle_form.AMOUNTS["daily_budget"].title,
+    "monthly_commitment": bundle_form.AMOUNTS["monthly_commitment"].title,
+    "confirmation": bundle_form.WORDS["confirmation"].title,
+    "approval_above": bundle_form.AMOUNTS["approval_above"].title,
     "allowed_countries": "Countries to buy in",
     "protected_numbers": "Protected numbers",
     "read_only": "Read only",
@@ -63,7 +67,7 @@ FORM = {
     "allow_permanent_delete": "Allow permanent deletion",
     "base_url": "KrosAI address",
 }
-"""Titles of the settings that a person at Claude Desktop may want to change, in the order of the form."""
+"""The lines that a person at Claude Desktop may want to fill in, by their titles, in the order of the form."""
 
 LEFT_OUT = frozenset(
     {
@@ -73,7 +77,7 @@ LEFT_OUT = frozenset(
         "principal_daily_budget_cents",
         "principal_monthly_commitment_cents",
         "approval_hours",
-        "answer_within_seconds",
+        "answer_within_seconds",  # set, see `manifest`
         "requests_per_day",
         "settle_seconds",
         "total_daily_budget_cents",
@@ -81,19 +85,39 @@ LEFT_OUT = frozenset(
 )
 """Settings of the stdio server for those who run several of it, or another KrosAI; `kros-mcp install` takes them."""
 
+WAYS = {
+    Confirmation.AUTO: "by Claude Desktop's own question if it shows one, else on a page that opens in your browser, "
+    "else in the chat",
+    Confirmation.PERSON: "the same without the chat, so that the model cannot say yes for you; where neither can be "
+    "shown, nothing is bought",
+    Confirmation.BROWSER: "always on the page in your browser",
+    Confirmation.PROMPT: "by Claude Desktop's own question alone; its chat shows none today, so nothing can be bought "
+    "there",
+    Confirmation.CONVERSATION: "in the chat; a model that does not wait for you could say yes by itself",
+    Confirmation.APPROVER: "another person says yes, with kros-mcp in a terminal",
+}
+"""What each way of saying yes means, in the form, whose lines cannot be lists to choose from."""
+_IN_UNITS = " In whole units of your currency, not cents: 50 for fifty. No point and no comma."
+_SIMULATOR = (
+    "Numbers and prices are made up, nothing is charged, and every quote says that it is the simulator. It needs no "
+    "key and forgets everything when Claude Desktop ends. Switch it off to use your account."
+)
 _HINTS = {
-    "api_key": " From the KrosAI dashboard, with the scopes numbers:read, numbers:write and endpoints:read.",
-    "confirmation": (
-        " Claude Desktop's chat shows no prompts, so prompt refuses every purchase there; approver needs kros-mcp in a "
-        "terminal."
+    "api_key": (
+        " From the KrosAI dashboard, with the scopes numbers:read, numbers:write and endpoints:read. Not needed with "
+        "the simulator."
     ),
     "read_only": " Nothing is bought, changed or released.",
 }
 _LONG = (
     "Find, buy, route and release KrosAI phone numbers in conversation. Every purchase and release is written to a "
     "durable journal first, needs a yes, is sent once, and stays within the caps that you set here.\n\n"
-    "Keep the approval of `buy_phone_number` and `release_phone_number` on: do not choose *Always allow*."
+    "Keep the approval of `buy_phone_number` and `release_phone_number` on: do not choose *Always allow*.\n\n"
+    f"What is kept on your computer, what KrosAI is sent, and how to delete it stands in `{PRIVACY}` inside the "
+    "extension. Nothing is sent to those who made it."
 )
+_ANSWER_WITHIN = "45"
+"""Seconds: Claude Desktop waits for a minute, so that a person's yes on the page can be answered in the same call."""
 _NAME = "kros-mcp"
 _SUFFIX = ".mcpb"
 _PACKAGE = Path(kros_mcp.__file__).parent
@@ -102,7 +126,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows: the same i
 _MAIN = '''\
 """What Claude Desktop starts."""
 
-from kros_mcp.cli import main
+from kros_mcp.commands.bundle_form import main
 
 main()
 '''
@@ -116,7 +140,14 @@ Keep the approval of buy_phone_number and release_phone_number on: do not choose
 @click.command(help=_HELP, epilog=_EPILOG)
 @click.argument("file", default="kros.mcpb")
 @click.option("--force", is_flag=True, help="replace the file if it is there")
-def bundle(file: str, *, force: bool) -> int:
+@click.option(
+    "--privacy-policy",
+    "privacy_policies",
+    metavar="URL",
+    multiple=True,
+    help="of yours as the publisher, and KrosAI's own; directories want both (may be repeated)",
+)
+def bundle(file: str, privacy_policies: tuple[str, ...], *, force: bool) -> int:
     """Write the bundle, and say what to do with it.
 
     Raises:
@@ -131,7 +162,10 @@ def bundle(file: str, *, force: bool) -> int:
             code="FILE_EXISTS",
             next_step="Add --force to replace it.",
         )
-    files = contents()
+    for url in privacy_policies:
+        if not re.fullmatch(r"https://[^\s/@]+\.[^\s/@]+(/\S*)?", url):
+            raise InvalidArgumentError("A privacy policy is named by its https URL.", next_step="")
+    files = contents(privacy_policies)
     data = packed(files)
     try:
         write_whole(path.resolve(), data, mode=0o644)
@@ -144,8 +178,11 @@ def bundle(file: str, *, force: bool) -> int:
     return 0
 
 
-def contents() -> dict[str, bytes]:
+def contents(privacy_policies: Sequence[str] = ()) -> dict[str, bytes]:
     """Return every file of the bundle, by its name inside it.
+
+    Args:
+        privacy_policies: The https URLs that its manifest names.
 
     Raises:
         KrosError: This kros-mcp is not installed, so that nothing tells what it needs.
@@ -160,7 +197,7 @@ def contents() -> dict[str, bytes]:
     description = installed.metadata["Summary"]
     # Nothing of this terminal's environment shall show in the bundle, so no settings are read.
     server = build_server(Settings.model_construct())
-    document = anyio.run(manifest, server, description)
+    document = anyio.run(manifest, server, description, privacy_policies)
     return {
         "manifest.json": (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(),
         "pyproject.toml": _project(installed, description).encode(),
@@ -220,25 +257,27 @@ def _project(installed: importlib.metadata.Distribution, description: str) -> st
 
 
 def _documents(installed: importlib.metadata.Distribution) -> dict[str, bytes]:
-    """README and licence: a clone's own, which may be newer than what was installed of it, else the installed ones."""
+    """README, privacy and licence: a clone's own, which may be newer than what was installed of it, else those."""
     clone = _PACKAGE.parent
     project = clone / "pyproject.toml"
     if project.is_file() and f'name = "{_NAME}"' in project.read_text(encoding="utf-8"):
-        return {name: (clone / name).read_bytes() for name in ("README.md", "LICENSE")}
+        found = {"README.md": "README.md", PRIVACY: "docs/privacy.md", "LICENSE": "LICENSE"}
+        return {name: (clone / path).read_bytes() for name, path in found.items()}
     return {
         "README.md": installed.metadata["Description"].encode(),
+        PRIVACY: (_PACKAGE / "privacy.md").read_bytes(),  # put there by pyproject.toml
         "LICENSE": (installed.read_text("licenses/LICENSE") or "").encode(),
     }
 
 
-async def manifest(server: KrosServer, description: str) -> dict[str, Any]:
+async def manifest(server: KrosServer, description: str, privacy_policies: Sequence[str] = ()) -> dict[str, Any]:
     """Describe the bundle.
 
     Args:
-        server: Whose tools and prompts are files of.
+        server: Whose tools and prompts it tells of.
         description: One sentence on what the package is.
+        privacy_policies: The https URLs of the policies of whoever handles data.
     """
-    form = {name: described()[name] for name in FORM}
     return {
         "manifest_version": "0.4",
         "name": "kros-mcp",
@@ -254,25 +293,43 @@ async def manifest(server: KrosServer, description: str) -> dict[str, Any]:
             "mcp_config": {
                 "command": "uv",
                 "args": ["run", "--directory", "${__dirname}", STARTS],
-                "env": {field.variable: f"${{user_config.{name}}}" for name, field in form.items()},
+                "env": {
+                    **{_variable(name): f"${{user_config.{name}}}" for name in FORM},
+                    "KROS_ANSWER_WITHIN_SECONDS": _ANSWER_WITHIN,
+                },
             },
         },
         "tools": [{"name": tool.name, "description": tool.description or ""} for tool in await server.list_tools()],
         "prompts": [await _prompt(server, prompt) for prompt in await server.list_prompts()],
         "keywords": ["krosai", "phone numbers", "telephony", "voice agents"],
         "license": "MIT",
+        **({"privacy_policies": list(privacy_policies)} if privacy_policies else {}),
         "compatibility": {"platforms": ["darwin", "win32", "linux"], "runtimes": {"python": PYTHON}},
-        "user_config": {name: _asked(field) for name, field in form.items()},
+        "user_config": {name: _asked(name) for name in FORM},
     }
 
 
-def _asked(field: Described) -> dict[str, Any]:
+def _variable(name: str) -> str:
+    """Return the variable that a line of the form comes in: a setting, or one that `bundle_form` reads."""
+    return described()[name].variable if _is_setting(name) else bundle_form.variable(name)
+
+
+def _is_setting(name: str) -> bool:
+    return name in described() and name not in bundle_form.WORDS
+
+
+def _asked(name: str) -> dict[str, Any]:
     """Describe one line of the form; what is left out here is unset, and then the settings' own default holds."""
+    if name == "simulator":
+        return {"type": "boolean", "title": FORM[name], "description": _SIMULATOR, "required": False, "default": False}
+    if name in bundle_form.AMOUNTS:
+        return _amount(name)
+    field = described()[name]
     asked: dict[str, Any] = {
         "type": field.kind,
-        "title": FORM[field.name],
-        "description": field.description + _HINTS.get(field.name, ""),
-        "required": field.required,
+        "title": FORM[name],
+        "description": _ways() if name == "confirmation" else field.description + _HINTS.get(name, ""),
+        "required": False,  # without a key the server starts all the same, and says what is missing
     }
     if field.secret:
         asked["sensitive"] = True
@@ -281,6 +338,25 @@ def _asked(field: Described) -> dict[str, Any]:
     if field.least is not None:
         asked["min"] = field.least
     return asked
+
+
+def _amount(name: str) -> dict[str, Any]:
+    field = described()[bundle_form.AMOUNTS[name].setting]
+    asked: dict[str, Any] = {
+        "type": "number",
+        "title": FORM[name],
+        "description": field.description.removesuffix(field.unit) + _IN_UNITS,
+        "required": False,
+        "min": 0,
+    }
+    if field.default is not None:
+        asked["default"] = int(field.default) // bundle_form.HUNDREDTHS
+    return asked
+
+
+def _ways() -> str:
+    """Describe the ways of saying yes."""
+    return "Write one of these words. " + " ".join(f"{way}: {meaning}." for way, meaning in WAYS.items())
 
 
 async def _prompt(server: KrosServer, prompt: Prompt) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Described:
     least: float | None
     secret: bool
     required: bool
+    unit: str = ""
+    """The end of the description that tells the unit; empty where there is none."""
 
     @property
     def variable(self) -> str:
@@ -66,6 +68,7 @@ def _described(name: str, field: FieldInfo, schema: dict[str, Any]) -> Described
         least=schema.get("minimum"),
         secret=schema.get("format") == "password" or not field.repr,
         required=name == _REQUIRED,
+        unit=_unit(name),
     )
 
 
@@ -77,5 +80,8 @@ def _sentence(name: str, schema: dict[str, Any]) -> str:
         text += f": {', '.join(others)} or {last}"
     first = text.split()[0]
     capital = text[0] if {"_", ":"} & set(first) else text[0].upper()  # kros_live_… and sqlite:// are written so
-    unit = next((words for ending, words in _UNITS.items() if name.endswith(ending)), "")
-    return f"{capital}{text[1:]}.{unit}"
+    return f"{capital}{text[1:]}.{_unit(name)}"
+
+
+def _unit(name: str) -> str:
+    return next((words for ending, words in _UNITS.items() if name.endswith(ending)), "")

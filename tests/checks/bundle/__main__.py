@@ -8,12 +8,13 @@ from subprocess import DEVNULL, run
 
 import anyio
 
-from tests.checks.bundle.desktop import CAP, try_out, validate_and_unpack
+from tests.checks.bundle.desktop import CAP, POLICY, try_out, try_simulator, validate_and_unpack
 from tests.support.columns import in_columns
 from tests.support.processes import end_as_by_ctrl_c
 
 ROOT = Path(__file__).parents[3]
-_HEAD = ("from", "files", "KiB", "mcpb", "start", "tools", "search NG", "cap of the form")
+_BUNDLE = ("kros-mcp", "bundle", "--privacy-policy", POLICY)
+_HEAD = ("from", "files", "KiB", "mcpb", "start", "tools", "search NG", "cap of the form", "simulator")
 
 
 def main() -> int:
@@ -27,7 +28,9 @@ def main() -> int:
             unpacked = folder / f"{source}-unpacked"
             manifest = validate_and_unpack(bundle, unpacked)
             answered = anyio.run(try_out, unpacked, folder / source)
-            in_force = answered.max_purchase_cents == CAP
+            in_force = answered.max_purchase_cents == CAP * 100
+            alone = anyio.run(try_simulator, unpacked, folder / f"{source}-alone")
+            told = (answered.quoted, alone.quoted) == ("test", "simulator")
             rows.append(
                 (
                     source,
@@ -38,9 +41,10 @@ def main() -> int:
                     str(answered.tools),
                     f"{answered.numbers} numbers",
                     "in force" if in_force else "LOST",
+                    "told, no key" if told else "NOT TOLD",
                 )
             )
-            failed |= answered.tools != len(manifest["tools"]) or not answered.numbers or not in_force
+            failed |= answered.tools != len(manifest["tools"]) or not answered.numbers or not in_force or not told
         same = built["clone"].read_bytes() == built["wheel"].read_bytes()
         print(*in_columns(rows), sep="\n")
         print(f"Both are {'the same, byte for byte' if same else 'DIFFERENT'}.")
@@ -56,7 +60,7 @@ def files_in(bundle: Path) -> int:
 def from_clone(folder: Path) -> Path:
     """Write the bundle as somebody in a clone does."""
     bundle = folder / "clone.mcpb"
-    run(["uv", "run", "--quiet", "kros-mcp", "bundle", str(bundle)], cwd=ROOT, check=True, stdout=DEVNULL)  # noqa: S607
+    run(["uv", "run", "--quiet", *_BUNDLE, str(bundle)], cwd=ROOT, check=True, stdout=DEVNULL)  # noqa: S607
     return bundle
 
 
@@ -66,7 +70,7 @@ def from_wheel(folder: Path) -> Path:
     run(["uv", "build", "--quiet", "--wheel", "--out-dir", str(folder)], cwd=ROOT, check=True)  # noqa: S607
     wheel = next(folder.glob("*.whl"))
     alone = ["uv", "run", "--quiet", "--isolated", "--no-project", "--with", str(wheel)]
-    run([*alone, "kros-mcp", "bundle", str(bundle)], cwd=folder, check=True, stdout=DEVNULL)
+    run([*alone, *_BUNDLE, str(bundle)], cwd=folder, check=True, stdout=DEVNULL)
     return bundle
 
 

@@ -19,9 +19,11 @@ from tests.checks.node import node, program
 
 _LIBRARY = NODE / "node_modules" / "@anthropic-ai" / "mcpb" / "dist" / "index.js"
 _SUBSTITUTE = Path(__file__).parent / "substitute.mjs"
+POLICY = "https://publisher.example/privacy"
+"""Named when the bundle is built, as a publisher does."""
 LONGEST_START_SECONDS = 240.0
-CAP = 700
-"""Cents, filled in at the form, to be found again in the running server."""
+CAP = 7
+"""Whole units, filled in at the form, to be found again in cents in the running server."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Talk:
     tools: int
     numbers: int
     max_purchase_cents: int
+    quoted: str
+    """Live, test or simulator, as a quote says."""
 
 
 def validate_and_unpack(bundle: Path, folder: Path) -> dict[str, Any]:
@@ -42,11 +46,14 @@ def validate_and_unpack(bundle: Path, folder: Path) -> dict[str, Any]:
 
     Raises:
         CalledProcessError: It refuses the bundle; what it said stands on standard output.
+        RuntimeError: The policies of `POLICY` are lost.
     """
     mcpb = program("mcpb")
     subprocess.run([*mcpb, "unpack", str(bundle), str(folder)], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([*mcpb, "validate", str(folder / "manifest.json")], check=True, stdout=subprocess.DEVNULL)
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if not manifest.get("privacy_policies"):
+        raise RuntimeError("the privacy policies that were named are not in the manifest")
     return manifest
 
 
@@ -84,12 +91,17 @@ async def try_out(folder: Path, state: Path) -> Talk:
     """Start an unpacked bundle before a simulated KrosAI, with its key, its address and a cap filled in; talk to it."""
     sim = Simulator()
     async with open_server(sim) as base_url:
-        answers = {"api_key": sim.api_key, "base_url": base_url, "max_purchase_cents": CAP}
+        answers = {"api_key": sim.api_key, "base_url": base_url, "max_purchase": CAP}
         return await talk(started(folder, answers, state))
 
 
+async def try_simulator(folder: Path, state: Path) -> Talk:
+    """Start an unpacked bundle with nothing filled in but the switch of the simulator; talk to it."""
+    return await talk(started(folder, {"simulator": True}, state))
+
+
 async def talk(server: StdioServerParameters) -> Talk:
-    """Start it, list its tools, search, and read the caps in force.
+    """Start it, list its tools, search, ask to buy, and read the caps in force.
 
     Raises:
         TimeoutError: It did not come up in time.
@@ -101,8 +113,11 @@ async def talk(server: StdioServerParameters) -> Talk:
             tools = (await client.list_tools()).tools
             seconds = time.monotonic() - begun
             found = await _call(client, "search_phone_numbers", country="NG")
+            offered = next(number for number in found["numbers"] if number["due_now_cents"] <= CAP * 100)
+            asked = await _call(client, "buy_phone_number", inventory_id=offered["inventory_id"], country="NG")
             spending = await _call(client, "get_spending")
-    return Talk(seconds, len(tools), len(found["numbers"]), spending["max_purchase_cents"])
+    quoted = asked["quote"]["environment"]
+    return Talk(seconds, len(tools), len(found["numbers"]), spending["max_purchase_cents"], quoted)
 
 
 async def _call(client: Client, tool: str, **arguments: str) -> dict[str, Any]:
