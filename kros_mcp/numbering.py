@@ -1,7 +1,8 @@
 """E.164 numbers and country codes: strict parsing, and a form that can be read aloud.
 
 The numbering plan comes from phonenumbers, which is imported at first use: it takes 50 ms, and a server that only lists
-its tools never needs it. Hence the imports inside functions.
+its tools never needs it. So are the names of countries, Unicode's (CLDR) by country-list. Hence the imports inside
+functions.
 """
 
 import functools
@@ -46,6 +47,10 @@ _SOLD_AS: Final = {
 }  # fmt: skip  # a table
 
 
+# Whose English names take an article inside a sentence, beside those that are islands.
+_WITH_ARTICLE: Final = frozenset({"AE", "BS", "CF", "DO", "GB", "GM", "MV", "NL", "PH", "SC", "US"})
+
+
 # The countries that KrosAI already serves, by docs/krosai.md, section 8.
 _SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
 
@@ -81,6 +86,24 @@ def parse_country(text: str) -> str:
     if meant is not None:
         raise ValueError(f"'{code}' is not an ISO country code; say {meant} instead.")
     raise ValueError("A country must be a two-letter ISO 3166-1 code, such as NG, KE or AE.")
+
+
+def country_name(code: str) -> str:
+    """Return a country's usual English name; the code itself where it is no country's."""
+    return _country_names().get(code, code)
+
+
+def in_country(code: str) -> str:
+    """Return where a number lies as a part of a sentence, as in "in Nigeria" or "in the United Kingdom"."""
+    name = country_name(code)
+    return f"in the {name}" if code in _WITH_ARTICLE or name.endswith("Islands") else f"in {name}"
+
+
+@functools.cache
+def _country_names() -> dict[str, str]:
+    from country_list import countries_for_language  # type: ignore[import-untyped]  # noqa: PLC0415  # 6 ms, see above
+
+    return dict(countries_for_language("en"))
 
 
 def countries_like(text: str) -> list[str]:

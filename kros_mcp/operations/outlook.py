@@ -3,10 +3,12 @@
 It tells an approver what the guard would say; the guard itself looks again when the purchase is made.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from kros_mcp.errors import RefusedError
 from kros_mcp.operations import policy
-from kros_mcp.operations.model import TOKENS, Operation
+from kros_mcp.operations.model import TOKENS, Limits, Operation
 from kros_mcp.operations.policy import Books, Right, RunRate
 from kros_mcp.settings import Settings
 
@@ -62,6 +64,25 @@ class Month:
     certain: bool
 
 
+@dataclass(frozen=True)
+class Joint:
+    """Several purchases one after the other, in cents.
+
+    Args:
+        numbers: How many numbers they buy.
+        wanted_cents: What they take of the day together.
+        left_cents: What everybody's day has left before them.
+        month: What all numbers would then cost a month; None where that is not known.
+        refusal: The guard's, of the first that finds too little left; None where all would go through.
+    """
+
+    numbers: int
+    wanted_cents: int
+    left_cents: int
+    month: Month | None
+    refusal: RefusedError | None
+
+
 def day(settings: Settings, operation: Operation, books: Books) -> Day:
     """Hold a purchase against the money of a day.
 
@@ -94,6 +115,75 @@ def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -
     monthly = operation.quote.monthly_cents if operation else 0
     known = run_rate.complete and not run_rate.unpriced and None not in others.values()
     return Month(before, before + (monthly or 0), certain=known and monthly is not None)
+
+
+def refusal(
+    settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None
+) -> RefusedError | None:
+    """Return why the guard would refuse a purchase now; None if it would let it through, as far as that is known."""
+    try:
+        policy.check_purchase(settings, operation, books, run_rate, own)
+    except RefusedError as exc:
+        return exc
+    return None
+
+
+def joint(
+    settings: Settings,
+    purchases: Iterable[Operation],
+    books: Mapping[str, Books],
+    run_rate: RunRate | None,
+    limits_of: Callable[[str], Limits | None],
+    approved: Sequence[Operation] = (),
+) -> Joint:
+    """Tell what several purchases would come to together, by asking the guard for one after the other.
+
+    A number that two principals want is bought once.
+
+    Args:
+        settings: Everybody's caps.
+        purchases: Those that the guard would let through one by one.
+        books: The journal's sums for each principal.
+        run_rate: What KrosAI shows; None where that is not known.
+        limits_of: What a principal may spend by itself now.
+        approved: Purchases that somebody has approved and that are still to be made: they come first.
+    """
+    for operation in approved:
+        books = _after(settings, books, operation)
+    before = next(iter(books.values()), Books())
+    left_cents = max(0, settings.daily_budget_cents - before.spent_cents)
+    taken = {operation.e164 for operation in approved}
+    refused, numbers, wanted_cents = None, 0, 0
+    for operation in purchases:
+        if operation.e164 in taken:
+            continue
+        taken.add(operation.e164)
+        numbers += 1
+        wanted_cents += policy.reserved_cents(settings, operation)
+        principal = operation.principal
+        refused = refused or refusal(settings, operation, books[principal], run_rate, limits_of(principal))
+        books = _after(settings, books, operation)
+    total = month(next(iter(books.values()), Books()), run_rate) if run_rate else None
+    return Joint(numbers, wanted_cents, left_cents, total, refused)
+
+
+def _after(settings: Settings, books: Mapping[str, Books], operation: Operation) -> dict[str, Books]:
+    """Return the sums as they would be once a purchase was made."""
+    cents = policy.reserved_cents(settings, operation)
+    committed = {operation.e164: operation.quote.monthly_cents}
+
+    def entered(principal: str, before: Books) -> Books:
+        own = principal == operation.principal
+        return replace(
+            before,
+            spent_cents=before.spent_cents + cents,
+            own_spent_cents=before.own_spent_cents + (cents if own else 0),
+            total_spent_cents=before.total_spent_cents + cents,
+            committed=before.committed | committed,
+            own=before.own | (committed.keys() if own else frozenset()),
+        )
+
+    return {principal: entered(principal, before) for principal, before in books.items()}
 
 
 def asker(operation: Operation, right: Right) -> str:

@@ -63,6 +63,10 @@ class Wording(ABC):
     def ended(self, operation: Operation, currency: str) -> str:
         """Write what an act that is done has come to, without what was not applied."""
 
+    def consequence(self, operation: Operation, currency: str) -> str:
+        """Write what a yes brings about, for somebody who decides outside the conversation."""
+        return self.statement(operation, currency)
+
     def question(self, operation: Operation, currency: str, *, attempt: int = 1) -> str:
         """Write the prompt that a client shows to a person.
 
@@ -159,6 +163,16 @@ class PurchaseWording(Wording):
         then = f" Then: {unusual}." if unusual else ""
         return f"Buying {_number_in_its_country(operation)} costs {cost}.{then} {_environment(operation)}"
 
+    def consequence(self, operation: Operation, currency: str) -> str:
+        """Write what a yes brings about, for somebody who decides outside the conversation."""
+        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        unusual = changes(operation, usual=False)
+        then = f" Then: {unusual}." if unusual else ""
+        return (
+            f"If you approve, the account is charged {cost} until the number is released.{then} If the price has "
+            f"changed by then, nothing is charged. {_environment(operation)}"
+        )
+
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         wanted = changes(operation)
@@ -194,6 +208,14 @@ class ReleaseWording(Wording):
             f"{routed(operation)}. {_finality(operation)} {_environment(operation)}"
         )
 
+    def consequence(self, operation: Operation, currency: str) -> str:
+        """Write what a yes brings about, for somebody who decides outside the conversation."""
+        del currency
+        return (
+            f"If you approve, calls to it stop; they now go to {routed(operation)}. {_finality(operation)} KrosAI does "
+            f"not say whether anything is refunded. {_environment(operation)}"
+        )
+
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
@@ -223,6 +245,14 @@ class ConfigurationWording(Wording):
         del currency
         number = _number_in_its_country(operation)
         return f"{number} is a protected number; the change would be: {changes(operation)}. {_environment(operation)}"
+
+    def consequence(self, operation: Operation, currency: str) -> str:
+        """Write what a yes brings about, for somebody who decides outside the conversation."""
+        del currency
+        return (
+            f"If you approve: {changes(operation)}. Until now calls to it go to {routed(operation)}. Nothing is "
+            f"charged. {_environment(operation)}"
+        )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""

@@ -3,14 +3,16 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from urllib.parse import urlsplit
 
+from kros_mcp.errors import RefusedError
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
-from kros_mcp.numbering import spoken
+from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations import outlook, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.by_action import act_of
-from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, TOKENS, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.wording import changes, routed
@@ -18,6 +20,7 @@ from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
 from kros_mcp.tools import outcomes
 
+_NOT_KNOWN = "COMMITMENT_UNKNOWN"
 _RATE_WITHIN_SECONDS = 2.0
 _RATE_OLDEST_SECONDS = 30.0  # a page asks again by itself
 _ENVIRONMENTS: dict[Environment, str] = {
@@ -85,6 +88,10 @@ class OperationView:
     summary: str
     decided: str
     decided_at: str
+    asks: str
+    """Who asks for what and through what, in a sentence."""
+    consequence: str
+    """What a yes brings about."""
     day: tuple[str, ...] = ()
     month_before: str = ""
     month_after: str = ""
@@ -119,7 +126,7 @@ class OperationViews:
             verb=wording.verb,
             number=spoken(operation.e164),
             e164=clean(operation.e164),
-            country=clean(quote.country or ""),
+            country=country_name(quote.country) if quote.country else "",
             environment=_ENVIRONMENTS[quote.environment],
             is_live=quote.environment == "live",
             principal=clean(operation.principal, LONGEST_NAME_SHOWN),
@@ -143,6 +150,8 @@ class OperationViews:
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
             decided=_decided(operation),
             decided_at="" if waiting else f"{minute(decided_at(operation))} UTC",
+            asks=_asks(operation, wording.heading),
+            consequence=clean(wording.consequence(operation, settings.currency), 1000),
         )
         return await self._with_money(view, operation, rate) if waiting and purchase else view
 
@@ -166,6 +175,9 @@ class OperationViews:
             warnings.append(f"More than {whose} has left for the day: it would be refused.")
         if policy.exceeds_total(self._account.settings, operation, books):
             warnings.append("More than the budget that all organizations share has left: it would be refused.")
+        refusal = self.refusal(operation, books, rate)
+        if refusal is not None and not warnings:
+            warnings.append(f"It would be refused: {clean(refusal.message, 500)}")
         month = outlook.month(books, rate, operation) if rate else None
         return replace(
             view,
@@ -174,6 +186,12 @@ class OperationViews:
             month_after=self.month(month.after_cents, certain=month.certain) if month else "",
             warnings=tuple(warnings),
         )
+
+    def refusal(self, operation: Operation, books: Books, rate: RunRate | None) -> RefusedError | None:
+        """Return why the guard would refuse a purchase now; None if it would not, or that cannot be told in time."""
+        own = self._account.limits_of(operation.principal)
+        refusal = outlook.refusal(self._account.settings, operation, books, rate, own)
+        return None if refusal is not None and rate is None and refusal.code == _NOT_KNOWN else refusal
 
     async def rate(self) -> RunRate | None:
         """Return what all numbers cost a month; None where it cannot be told in two seconds."""
@@ -206,3 +224,23 @@ def _decided(operation: Operation) -> str:
         return clean(operation.message, 500)
     why = f": {clean(operation.reason, 300)}" if operation.reason else ""
     return f"Approved by {clean(operation.confirmed_by, LONGEST_NAME_SHOWN)}{why}"
+
+
+def name_of(principal: str) -> str:
+    """Return the name of a principal without who vouches for it, as it is said aloud."""
+    issuer, parted, name = principal.partition("|")
+    return clean(name if parted and name else issuer, LONGEST_NAME_SHOWN)
+
+
+def _asks(operation: Operation, heading: str) -> str:
+    """Return who asks for what and through what, in a sentence."""
+    issuer, parted, _ = operation.principal.partition("|")
+    if not parted:
+        through = ""
+    elif issuer == TOKENS:
+        through = ", with a token of this service"
+    else:
+        through = f", signed in through {clean(urlsplit(issuer).hostname or issuer, 100)}"
+    where = f" {in_country(operation.quote.country)}" if operation.quote.country else ""
+    wish = f"{heading[0].lower()}{heading[1:]} {spoken(operation.e164)}{where}"
+    return f"{name_of(operation.principal)} asks to {wish}{through}."

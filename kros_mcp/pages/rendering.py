@@ -1,5 +1,6 @@
 """Turns templates into pages, by Jinja2, which is loaded when the first page is asked for."""
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,20 @@ from starlette.responses import HTMLResponse, Response
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 
 _SHARED = "kros_mcp.pages"
+_LONGEST_WHOLE = 32
+"""Characters that fit a line of the narrowest phone; what is longer may break, rather than leave the screen."""
+_WHOLE = re.compile(
+    r"""
+    \+[0-9][0-9 ]{5,}[0-9]                                                # a phone number, spoken or not
+    | [0-9][0-9,]*\.[0-9]{2}(?:\ [^\s.,;:?!()]+(?=[\s.,;:?!)]|$))?         # an amount, with its currency's label
+    | [0-9]{4}-[0-9]{2}-[0-9]{2}(?:\ [0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:\ UTC)?)?  # a time
+    | op_[a-z2-7]{16}                                                     # an operation
+    """,
+    re.VERBOSE,
+)
 
 
 def page(package: str, name: str, *, status: int = 200, **shown: Any) -> HTMLResponse:  # noqa: ANN401
@@ -29,6 +42,18 @@ def style() -> Response:
     return Response(_style_sheet(), media_type="text/css")
 
 
+def whole(text: str) -> "Markup":
+    """Escape a text, and keep each amount, phone number, time and operation in it on one line."""
+    from markupsafe import Markup  # noqa: PLC0415 - comes with Jinja2
+
+    span, pieces, end = Markup('<span class="whole">{}</span>'), [], 0
+    for found in _WHOLE.finditer(text):
+        if len(found[0]) <= _LONGEST_WHOLE:
+            pieces += [text[end : found.start()], span.format(found[0])]
+            end = found.end()
+    return Markup("").join([*pieces, text[end:]])
+
+
 @cache
 def _style_sheet() -> bytes:
     return (files(_SHARED) / "style.css").read_bytes()
@@ -38,10 +63,12 @@ def _style_sheet() -> bytes:
 def _templates(package: str) -> "jinja2.Environment":
     import jinja2  # noqa: PLC0415 - until a page is asked for, nothing needs it
 
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(package), jinja2.PackageLoader(_SHARED)]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["whole"] = whole
+    return environment

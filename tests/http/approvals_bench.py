@@ -95,7 +95,8 @@ def hidden(html: str) -> dict[str, str]:
 
 def text_of(response: httpx.Response) -> str:
     """Read a page as people do."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", response.text)).split())
+    inline = re.sub(r"</?(?:span|b|a|code)\b[^>]*>", "", response.text)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", inline)).split())
 
 
 @dataclass

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pytest
-from approvals_bench import NIGHT, NIGHT_DESK, SUPPORT, Bench, access, settings_for
+from approvals_bench import AGENT_SCOPES, NIGHT, NIGHT_DESK, SUPPORT, Bench, access, settings_for
 from playwright.async_api import Browser, Page, async_playwright, expect
 from starlette.applications import Starlette
 
+from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
 from kros_mcp.operations import decisions
-from kros_mcp.operations.model import State
+from kros_mcp.operations.acts.configuration import CONFIGURATION
+from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.simulator import Simulator, transport
+from kros_mcp.tools.caller import principal_of
 from tests.support.clock import Clock
 from tests.support.web import open_listening
 
@@ -31,7 +35,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PHONE, DESKTOP = (375, 720), (1280, 800)
+PHONE, DESKTOP = (390, 844), (1280, 800)
 Scheme = Literal["light", "dark"]
 
 
@@ -44,11 +48,13 @@ def chromium() -> str:
 
 
 @asynccontextmanager
-async def open_page_server() -> AsyncIterator[tuple[Bench, str]]:
-    """Serve the whole app at a free port, with a purchase, one's own, and a release waiting."""
-    sim = Simulator()
+async def open_page_server(
+    sim: Simulator | None = None, who: Access | None = None, **chosen: Any
+) -> AsyncIterator[tuple[Bench, str]]:
+    """Serve the whole app at a free port."""
+    sim = sim or Simulator()
     async with (
-        open_service(settings_for(sim), access(), transport=transport(sim)) as service,
+        open_service(settings_for(sim, **chosen), who or access(), transport=transport(sim)) as service,
         open_listening(service.app) as url,
     ):
         yield Bench(sim, service.runtime, Clock(), Clock(), Starlette()), f"{url}/approvals"
@@ -78,6 +84,20 @@ async def keep(page: Page, name: str) -> None:
     await page.screenshot(path=PICTURES / f"approvals-{name}.png", full_page=True)
 
 
+async def see(page: Page, name: str) -> None:
+    """See that a page is well formed, what can be unfolded too, and keep pictures of it as it comes."""
+    await keep(page, name)
+    await page.evaluate("() => document.querySelectorAll('details').forEach(each => each.open = true)")
+    await is_well_formed(page)
+    if await page.locator("summary").count() == 1:
+        await keep(page, f"{name}-unfolded")
+
+
+async def sign_in(page: Page) -> None:
+    await page.get_by_label("Your credential").fill(NIGHT)
+    await page.get_by_role("button", name="Sign in").click()
+
+
 async def tab_to(page: Page, role: Any, name: str) -> None:
     """Press Tab until something has the focus, and see that it shows."""
     wanted = page.get_by_role(role, name=name)
@@ -99,10 +119,31 @@ async def nameless(page: Page) -> list[str]:
     return [str(node["role"]["value"]) for node in found if not node.get("name", {}).get("value", "").strip()]
 
 
+WHOLE = """selector => [...document.querySelectorAll(selector)].filter(element => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return new Set([...range.getClientRects()].map(each => Math.round(each.bottom))).size > 1;
+}).map(element => element.textContent)"""
+"""Which of some elements stand on more than one line."""
+BEYOND = """() => [...document.querySelectorAll("header *, main *")].filter(element => {
+    const {left, right, width} = element.getBoundingClientRect();
+    return width > 1 && !element.closest(".skip") && (left < 0 || right > document.documentElement.clientWidth + 0.5);
+}).map(element => element.outerHTML.slice(0, 100))"""
+SMALL = """() => [...document.querySelectorAll("a, button, summary, input:not([type=hidden]), textarea")].filter(
+    element => !element.closest(".skip") && element.getBoundingClientRect().height < 43.5
+).map(element => element.outerHTML.slice(0, 100))"""
+
+
 async def is_well_formed(page: Page) -> None:
-    """See that nothing has to be scrolled sideways, and that everything has a name, a heading and a landmark."""
+    """See that nothing leaves the screen, breaks in two or is too small for a finger, and that everything has a name.
+
+    What must not break are amounts, phone numbers, times and ids.
+    """
     width, room = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert width <= room, page.url
+    assert await page.evaluate(BEYOND) == [], page.url
+    assert await page.evaluate(WHOLE, ".whole, .number, .money dd, .sums dd, .badge, button") == [], page.url
+    assert await page.evaluate(SMALL) == [], page.url
     assert not await nameless(page)
     await expect(page.get_by_role("main")).to_have_count(1)
     await expect(page.get_by_role("heading", level=1)).to_have_count(1)
@@ -179,40 +220,105 @@ async def test_the_page_of_what_was_approved_tells_by_itself_when_it_is_done(chr
         assert len(bench.sim.charges) == 1
 
 
-async def test_every_page_fits_its_screen_and_names_what_it_shows(chromium: str) -> None:
-    async with open_page_server() as (bench, url), open_browser(chromium) as browser:
-        purchase = await bench.purchase(at=1, allow_outbound=False)
-        await bench.purchase(NIGHT_DESK, at=2)
-        release = await bench.release("https://identity.example/auth/v1|f81d4fae-7dec-11d0-a765-00a0c91e6bf6")
-        live = replace(
-            purchase,
-            id="op_" + "a" * 16,
-            e164="+2348035550144",
-            quote=replace(purchase.quote, environment="live", e164="+2348035550144", due_now_cents=1_234_500),
-            principal=SUPPORT,
-        )
-        await bench.runtime.account.journal.propose(live)
-        decided = await bench.purchase()
-        await bench.runtime.account.journal.change(
-            decided.id, decisions.denial("tokens|day-desk", "One is enough for now")
-        )
-        paths = {
-            "list": "",
-            "live": f"/{live.id}",
-            "release": f"/{release.id}",
-            "decided": f"/{decided.id}",
-            "nothing": "/op_bbbbbbbbbbbbbbbb",
+LONG = "https://identity.example/auth/v1|f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
+GONE = principal_of("tokens", "an-agent-that-nobody-knows-any-more")
+
+
+@asynccontextmanager
+async def open_scenes() -> AsyncIterator[tuple[Bench, str, dict[str, str]]]:
+    """Serve an account in which everything has happened that a page can show; the paths of the pages by name."""
+    sim = Simulator()
+    owned, protected = sim.owned.values()
+    protected.status, protected.endpoint_id = owned.status, owned.endpoint_id
+    kept = {"protected_numbers": (protected.e164,), "daily_budget_cents": 10_000}
+    who = access(own_scopes=lambda principal: frozenset() if principal == GONE else AGENT_SCOPES)
+    async with open_page_server(sim, who, **kept) as (bench, url):
+        account, paths = bench.runtime.account, {}
+
+        async def put(name: str, operation: Operation, **changes: Any) -> Operation:
+            operation = replace(operation, id=f"op_{name.ljust(16, 'a')[:16]}", **changes)
+            await account.journal.propose(operation)
+            paths[name] = f"/{operation.id}"
+            return operation
+
+        first = await bench.purchase(at=9, allow_outbound=False)
+        paths["purchase"] = f"/{first.id}"
+        paths["own"] = f"/{(await bench.purchase(NIGHT_DESK, at=8)).id}"
+        paths["release"] = f"/{(await RELEASE.propose(account, LONG, Request(number_id=owned.id), '')).id}"
+        read = await account.client.get_number(protected.id)
+        wish = Request(number_id=protected.id, endpoint_id=list(sim.endpoints)[1], allow_outbound=False)
+        paths["change"] = f"/{(await CONFIGURATION.propose(account, SUPPORT, wish, read)).id}"
+        dear = replace(first.quote, environment="live", e164="+2348035550144", due_now_cents=1_234_500)
+        await put("overbudget", first, e164=dear.e164, quote=dear)
+        await put("lostright", first, principal=GONE, e164="+2348035550145")
+        british = replace(first.quote, country="GB", e164="+442079460123", monthly_cents=None, due_now_cents=None)
+        await put("unpriced", first, e164=british.e164, quote=british)
+        ends: dict[str, dict[str, Any]] = {
+            "done": {"state": State.DONE, "charged": "yes", "settled_at": first.created_at + 61},
+            "failed": {
+                "state": State.FAILED,
+                "settled_at": first.created_at + 61,
+                "error_code": "PRICE_CHANGED",
+                "message": "+2348035550147 costs 9.00 USD now, and 7.00 USD was shown; nothing was charged.",
+            },
+            "unknown": {"state": State.UNKNOWN, "charged": "unknown", "sent_at": first.created_at + 61},
         }
+        yes = {
+            "confirmed_at": first.created_at + 60,
+            "confirmed_by": f"{NIGHT_DESK} on the approvals page",
+            "reason": "The shop in Lagos opens in May, and the people there need a line of their own before that",
+        }
+        for at, (name, end) in enumerate(ends.items()):
+            e164 = f"+234803555014{at + 6}"
+            await put(name, first, e164=e164, quote=replace(first.quote, e164=e164), **yes, **end)
+        denied = await put("denied", first, e164="+2348035550149")
+        await account.journal.change(denied.id, decisions.denial(f"{LONG} on the approvals page", "One is enough"))
+        paths["trouble"] = "/op_bbbbbbbbbbbbbbbb"
+        yield bench, url, paths
+
+
+async def test_every_page_fits_its_screen_and_names_what_it_shows(chromium: str) -> None:
+    async with open_scenes() as (_, url, paths), open_browser(chromium) as browser:
         for size, screen in ((PHONE, "phone"), (DESKTOP, "desktop")):
             for scheme in get_args(Scheme):
                 page = await new_page(browser, size, scheme)
                 await page.goto(url)
-                await is_well_formed(page)
-                await keep(page, f"{screen}-{scheme}-sign-in")
-                await page.get_by_label("Your credential").fill(NIGHT)
-                await page.get_by_role("button", name="Sign in").click()
+                await see(page, f"{screen}-{scheme}-sign-in")
+                await sign_in(page)
+                await see(page, f"{screen}-{scheme}-list")
                 for name, path in paths.items():
                     await page.goto(url + path)
-                    await is_well_formed(page)
-                    await keep(page, f"{screen}-{scheme}-{name}")
+                    await see(page, f"{screen}-{scheme}-{name}")
                 await page.context.close()
+
+
+async def test_a_list_fits_its_screen_whether_none_waits_or_fifty_do(chromium: str) -> None:
+    async with open_page_server() as (bench, url), open_browser(chromium) as browser:
+        pages = [await new_page(browser, PHONE, scheme) for scheme in get_args(Scheme)]
+        pages.append(await new_page(browser, DESKTOP))
+
+        async def look(name: str) -> None:
+            for at, page in enumerate(pages):
+                await page.goto(f"{url}?still")
+                await see(page, f"{('phone-light', 'phone-dark', 'desktop-light')[at]}-{name}")
+
+        for page in pages:
+            await page.goto(url)
+            await sign_in(page)
+        await look("list-of-none")
+        first = await bench.purchase()
+        await look("list-of-one")
+        await bench.purchase(at=1)
+        await bench.purchase(at=2)
+        await look("list-of-three")
+        for page in pages:
+            await expect(page).to_have_title("(3) Approvals · KrosAI phone numbers")
+            together = "If you approve all three purchases: 179.00 USD left of 200.00 USD"
+            await expect(page.locator(".together")).to_contain_text(together)
+        for at in range(50):
+            e164 = f"+23480355502{at:02}"
+            another = replace(first, id=f"op_{'b' * 14}{'abcdefghijklmnopqrstuvwxyz234567'[at // 32]}"
+                              f"{'abcdefghijklmnopqrstuvwxyz234567'[at % 32]}", e164=e164,
+                              quote=replace(first.quote, e164=e164, due_now_cents=123_456_789))  # fmt: skip
+            await bench.runtime.account.journal.propose(another)
+        await look("list-of-fifty")

@@ -298,7 +298,8 @@ async def test_an_approver_sees_who_asks_for_what_at_which_cost_and_what_that_le
             shown = text_of(page)
             for told in (
                 "Buy +234 803 555 0100",
-                "+2348035550100, NG",
+                "+2348035550100, Nigeria",
+                "support-agent asks to buy +234 803 555 0100 in Nigeria, with a token of this service.",
                 "tokens|support-agent",
                 "Now, first month included 7.00 USD",
                 "Every month 7.00 USD",

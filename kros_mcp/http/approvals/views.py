@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
+from kros_mcp.http.approvals import totals
 from kros_mcp.http.approvals.decision import is_for_approvers
 from kros_mcp.http.approvals.session import PATH, ApproverSession
 from kros_mcp.operations import outlook
@@ -12,6 +13,7 @@ from kros_mcp.operations.account import Account
 from kros_mcp.operations.decisions import LONGEST_REASON
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.pages import rendering
 from kros_mcp.pages.operation_view import ENDED, OperationView, OperationViews, decided_at
@@ -20,6 +22,8 @@ MOST_SHOWN = 50
 MOST_DECIDED = 20
 _PACKAGE = "kros_mcp.http.approvals"
 _LOOKED_THROUGH = 300
+_TOGETHER = 2
+"""How many numbers have a sum worth telling beside what each card tells."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Overview:
     budget: str
     left: str
     month: str
+    together: str = ""
+    """What the approver's yes to every purchase would come to; empty where it is about fewer than two."""
 
 
 class ApprovalViews:
@@ -53,7 +59,7 @@ class ApprovalViews:
         Raises:
             JournalError: The journal cannot be used.
         """
-        account, waiting = self._account, await self._waiting()
+        account, waiting = self._account, await self._waiting(State.PROPOSED)
         rate = await self._views.rate()
         shown = [await self._views.view(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
         books = await self._views.books("", rate)
@@ -66,6 +72,7 @@ class ApprovalViews:
             budget=self._views.money(budget),
             left=self._views.money(max(0, budget - books.spent_cents)),
             month=self._views.month(month.before_cents, certain=month.certain) if month else "",
+            together=await self._together(waiting, approver, rate),
         )
 
     async def one(self, operation_id: str, approver: str) -> OperationView | None:
@@ -80,12 +87,31 @@ class ApprovalViews:
         priced = operation.state is State.PROPOSED and operation.action.charges
         return await self._views.view(operation, approver, await self._views.rate() if priced else None)
 
-    async def _waiting(self) -> list[Operation]:
-        """Return what waits for an approver; the journal has no filter for who is asked."""
-        proposed = Filter(account=self._account.id, states=(State.PROPOSED,))
+    async def _together(self, waiting: list[Operation], approver: str, rate: RunRate | None) -> str:
+        """Say what every purchase comes to together that this approver may let through and the guard would."""
+        account = self._account
+        purchases = [operation for operation in waiting if operation.action.charges]
+        approved = [operation for operation in await self._waiting(State.CONFIRMED) if operation.action.charges]
+        principals = {operation.principal for operation in (*purchases, *approved)}
+        books = {principal: await self._views.books(principal, rate) for principal in principals}
+        possible = [
+            operation
+            for operation in purchases
+            if operation.principal != approver
+            and not account.right_to(operation).is_denied
+            and self._views.refusal(operation, books[operation.principal], rate) is None
+        ]
+        joint = outlook.joint(account.settings, possible, books, rate, account.limits_of, approved)
+        if joint.numbers < _TOGETHER:
+            return ""
+        return totals.words(joint, account.settings, left_out=len(purchases) - len(possible))
+
+    async def _waiting(self, state: State) -> list[Operation]:
+        """Return what was put to an approver and stands so; the journal has no filter for who is asked."""
+        standing = Filter(account=self._account.id, states=(state,))
         found = [
             operation
-            async for operation in every(self._account.journal, proposed)
+            async for operation in every(self._account.journal, standing)
             if is_for_approvers(operation, self._account.id)
         ]
         return sorted(found, key=lambda operation: operation.expires_at)
