@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from kros_mcp import numbering
 from kros_mcp.numbering import (
+    country_name,
     country_of,
+    in_country,
     is_international,
     last_four,
     matches_area_code,
@@ -224,3 +226,21 @@ def test_importing_these_rooms_loads_nothing_heavy() -> None:
     program = "import sys, kros_mcp.krosai, kros_mcp.numbering; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"httpx", "phonenumbers"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "inside"),
+    [
+        ("NG", "Nigeria", "in Nigeria"),
+        ("GB", "United Kingdom", "in the United Kingdom"),
+        ("TZ", "Tanzania", "in Tanzania"),
+        ("VG", "British Virgin Islands", "in the British Virgin Islands"),
+        ("ZZ", "ZZ", "in ZZ"),
+    ],
+)
+def test_a_country_has_a_name_that_can_be_said(code: str, name: str, inside: str) -> None:
+    assert (country_name(code), in_country(code)) == (name, inside)
+
+
+def test_every_country_that_a_number_may_lie_in_has_a_name() -> None:
+    assert not [code for code in numbering._COUNTRIES if country_name(code) == code]  # noqa: SLF001 - all of them

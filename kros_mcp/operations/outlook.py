@@ -25,6 +25,11 @@ class Day:
     purchase_cap_cents: int
 
     @property
+    def room_cents(self) -> int:
+        """What everybody's budget has left before the purchase."""
+        return max(0, self.budget_cents - self.spent_cents)
+
+    @property
     def left_cents(self) -> int:
         """What everybody's budget would have left after the purchase."""
         return max(0, self.budget_cents - self.spent_cents - self.wanted_cents)

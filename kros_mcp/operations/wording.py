@@ -166,6 +166,8 @@ class PurchaseWording(Wording):
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        if operation.quote.due_now_cents is None and operation.quote.monthly_cents is None:
+            cost = "amounts that KrosAI does not state, now and every month"
         unusual = changes(operation, usual=False)
         then = f" Then: {unusual}." if unusual else ""
         return (

@@ -88,6 +88,9 @@ class OperationView:
     summary: str
     decided: str
     decided_at: str
+    is_priced: bool
+    name: str
+    """Who asks, without who vouches for them."""
     asks: str
     """Who asks for what and through what, in a sentence."""
     consequence: str
@@ -150,6 +153,8 @@ class OperationViews:
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
             decided=_decided(operation),
             decided_at="" if waiting else f"{minute(decided_at(operation))} UTC",
+            is_priced=quote.is_priced,
+            name=name_of(operation.principal),
             asks=_asks(operation, wording.heading),
             consequence=clean(wording.consequence(operation, settings.currency), 1000),
         )
@@ -159,7 +164,12 @@ class OperationViews:
         """Add what a purchase would take and leave of the budgets, and what the account would then cost a month."""
         books = await self.books(operation.principal, rate)
         day = outlook.day(self._account.settings, operation, books)
-        day_lines = [f"{self.money(day.left_cents)} of {self.money(day.budget_cents)} would be left of these 24 hours"]
+        if day.wanted_cents > day.room_cents:
+            left = f"It takes {self.money(day.wanted_cents)}, and {self.money(day.room_cents)} of "
+            day_lines = [f"{left}{self.money(day.budget_cents)} is left of these 24 hours"]
+        else:
+            left = f"{self.money(day.left_cents)} of {self.money(day.budget_cents)}"
+            day_lines = [f"{left} would be left of these 24 hours"]
         if day.own_budget_cents is not None:
             day_lines.append(
                 f"{view.principal} has spent {self.money(day.own_spent_cents)} of its own "
@@ -177,7 +187,8 @@ class OperationViews:
             warnings.append("More than the budget that all organizations share has left: it would be refused.")
         refusal = self.refusal(operation, books, rate)
         if refusal is not None and not warnings:
-            warnings.append(f"It would be refused: {clean(refusal.message, 500)}")
+            why = clean(refusal.message, 500).replace("; nothing was charged.", ".")
+            warnings.append(f"It would be refused: {why}")
         month = outlook.month(books, rate, operation) if rate else None
         return replace(
             view,
@@ -238,9 +249,9 @@ def _asks(operation: Operation, heading: str) -> str:
     if not parted:
         through = ""
     elif issuer == TOKENS:
-        through = ", with a token of this service"
+        through = ", a caller with a token,"
     else:
-        through = f", signed in through {clean(urlsplit(issuer).hostname or issuer, 100)}"
+        through = f", signed in through {clean(urlsplit(issuer).hostname or issuer, 100)},"
     where = f" {in_country(operation.quote.country)}" if operation.quote.country else ""
     wish = f"{heading[0].lower()}{heading[1:]} {spoken(operation.e164)}{where}"
-    return f"{name_of(operation.principal)} asks to {wish}{through}."
+    return f"{name_of(operation.principal)}{through} asks to {wish}."

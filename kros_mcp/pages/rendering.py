@@ -16,10 +16,11 @@ _LONGEST_WHOLE = 32
 """Characters that fit a line of the narrowest phone; what is longer may break, rather than leave the screen."""
 _WHOLE = re.compile(
     r"""
-    \+[0-9][0-9 ]{5,}[0-9]                                                # a phone number, spoken or not
-    | [0-9][0-9,]*\.[0-9]{2}(?:\ [^\s.,;:?!()]+(?=[\s.,;:?!)]|$))?         # an amount, with its currency's label
-    | [0-9]{4}-[0-9]{2}-[0-9]{2}(?:\ [0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:\ UTC)?)?  # a time
-    | op_[a-z2-7]{16}                                                     # an operation
+    \+[0-9][0-9\ ]{5,}[0-9]                                  # a phone number, spoken or not
+    | [0-9][0-9,]*\.[0-9]{2}(?:\ [^\s.,;:?!()]+)?            # an amount, with its currency's label
+    | [0-9]{4}-[0-9]{2}-[0-9]{2}(?:\ [0-9:]{5,8}(?:\ UTC)?)?  # a time
+    | op_[a-z2-7]{16}                                       # an operation
+    | tokens\|[\w.@-]+                                      # a caller with a token
     """,
     re.VERBOSE,
 )
@@ -43,15 +44,21 @@ def style() -> Response:
 
 
 def whole(text: str) -> "Markup":
-    """Escape a text, and keep each amount, phone number, time and operation in it on one line."""
+    """Escape a text, and keep each amount, phone number, time and operation in it on one line.
+
+    The principal of an identity provider, longer than a line, breaks between who vouches for it and its name.
+    """
     from markupsafe import Markup  # noqa: PLC0415 - comes with Jinja2
+
+    def breakable(between: str) -> Markup:
+        return Markup("|<wbr>").join(between.split("|"))
 
     span, pieces, end = Markup('<span class="whole">{}</span>'), [], 0
     for found in _WHOLE.finditer(text):
         if len(found[0]) <= _LONGEST_WHOLE:
-            pieces += [text[end : found.start()], span.format(found[0])]
+            pieces += [breakable(text[end : found.start()]), span.format(found[0])]
             end = found.end()
-    return Markup("").join([*pieces, text[end:]])
+    return Markup("").join([*pieces, breakable(text[end:])])
 
 
 @cache

@@ -95,7 +95,7 @@ def hidden(html: str) -> dict[str, str]:
 
 def text_of(response: httpx.Response) -> str:
     """Read a page as people do."""
-    inline = re.sub(r"</?(?:span|b|a|code)\b[^>]*>", "", response.text)
+    inline = re.sub(r"</?(?:span|b|a|code|wbr)\b[^>]*>", "", response.text)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", inline)).split())
 
 

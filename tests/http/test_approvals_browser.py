@@ -127,7 +127,8 @@ WHOLE = """selector => [...document.querySelectorAll(selector)].filter(element =
 """Which of some elements stand on more than one line."""
 BEYOND = """() => [...document.querySelectorAll("header *, main *")].filter(element => {
     const {left, right, width} = element.getBoundingClientRect();
-    return width > 1 && !element.closest(".skip") && (left < 0 || right > document.documentElement.clientWidth + 0.5);
+    const around = (element.parentElement.closest(".panel, .sums") ?? document.documentElement).getBoundingClientRect();
+    return width > 1 && !element.closest(".skip") && (left < around.left || right > around.right + 0.5);
 }).map(element => element.outerHTML.slice(0, 100))"""
 SMALL = """() => [...document.querySelectorAll("a, button, summary, input:not([type=hidden]), textarea")].filter(
     element => !element.closest(".skip") && element.getBoundingClientRect().height < 43.5

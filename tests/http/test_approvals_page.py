@@ -9,8 +9,10 @@ import httpx
 import pytest
 from approvals_bench import (
     AGENT,
+    AGENT_SCOPES,
     BOTH,
     DAY,
+    DAY_DESK,
     HERE,
     KEY,
     NIGHT,
@@ -39,9 +41,10 @@ from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
 from kros_mcp.pages.guard import SecurityHeadersMiddleware
 from kros_mcp.pages.operation_view import digest_of
-from kros_mcp.pages.rendering import style
+from kros_mcp.pages.rendering import style, whole
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.times import span
+from kros_mcp.tools.caller import principal_of
 from tests.support.canaries import SECRET
 from tests.support.clock import Clock
 
@@ -299,7 +302,7 @@ async def test_an_approver_sees_who_asks_for_what_at_which_cost_and_what_that_le
             for told in (
                 "Buy +234 803 555 0100",
                 "+2348035550100, Nigeria",
-                "support-agent asks to buy +234 803 555 0100 in Nigeria, with a token of this service.",
+                "support-agent, a caller with a token, asks to buy +234 803 555 0100 in Nigeria.",
                 "tokens|support-agent",
                 "Now, first month included 7.00 USD",
                 "Every month 7.00 USD",
@@ -418,6 +421,114 @@ async def test_text_of_others_is_shown_as_text() -> None:
                 assert "<script" not in page.text
                 assert "<i>" not in page.text
                 assert "\u202e" not in page.text
+
+
+# ---- several together
+
+
+async def waiting_purchases(bench: Bench, *changes: dict[str, Any]) -> list[Operation]:
+    """Put purchases of 7.00 now and 5.00 a month before the approvers, each with changes of its own."""
+    journal, base = bench.runtime.account.journal, an_operation(bench)
+    found = []
+    for at, changed in enumerate(changes):
+        e164 = changed.pop("e164", f"+23480355502{at:02}")
+        quote = replace(base.quote, e164=e164, due_now_cents=700, **changed.pop("quote", {}))
+        found.append(
+            await journal.propose(an_operation(bench, id=new_operation_id(), e164=e164, quote=quote, **changed))
+        )
+    return found
+
+
+async def together(bench: Bench, credential: str = NIGHT) -> str:
+    page = await (await bench.signed_in(credential)).get()
+    found = re.search(r'<p class="together">(.*?)</p>', page.text)
+    return re.sub(r"<[^>]+>", "", found[1]) if found else ""
+
+
+async def test_what_several_yeses_come_to_together_is_told_and_so_is_how_many_wait() -> None:
+    async with open_bench() as bench:
+        await waiting_purchases(bench, {})
+        assert await together(bench) == ""
+        await waiting_purchases(bench, {"e164": "+2348035550221"}, {"e164": "+2348035550222"})
+
+        told = await together(bench)
+
+        assert told == (
+            "If you approve all three purchases: 179.00 USD left of 200.00 USD for these 24 hours, 22.00 USD a month "
+            "for all numbers."
+        )
+        page = await (await bench.signed_in()).get()
+        assert "<title>(3) Approvals" in page.text
+
+
+async def test_the_sum_is_of_what_this_approver_can_let_through_and_the_guard_would() -> None:
+    gone = principal_of("tokens", "gone")
+    who = access(own_scopes=lambda principal: frozenset() if principal == gone else AGENT_SCOPES)
+    async with open_bench(who=who, max_purchase_cents=1_000) as bench:
+        await waiting_purchases(
+            bench,
+            {},
+            {},
+            {"principal": NIGHT_DESK},
+            {"principal": gone},
+            {"quote": {"monthly_cents": None}},
+            {"e164": "+2348035550200", "principal": DAY_DESK},  # the first number again
+        )
+
+        assert (await together(bench)).startswith("If you approve both purchases that can go through: 186.00 USD left")
+        assert (await together(bench, DAY)).startswith("If you approve all three purchases that can go")
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "told"),
+    [
+        ({"daily_budget_cents": 2_000}, {}, "they take 21.00 USD, and 20.00 USD is left for these 24 hours."),
+        ({"monthly_commitment_cents": 2_000}, {}, "all numbers together would cost more a month than is allowed."),
+        ({"total_daily_budget_cents": 2_000}, {}, "all organizations share a budget for 24 hours that has too little"),
+        ({}, {"limits": Limits(daily_budget_cents=1_500)}, "one who asks has too little left of a budget of its own."),
+    ],
+)
+async def test_more_than_is_left_together_is_said_though_each_alone_would_do(
+    settings: dict[str, Any], changes: dict[str, Any], told: str
+) -> None:
+    async with open_bench(**settings) as bench:
+        await waiting_purchases(bench, *({**changes} for _ in range(3)))
+
+        words = await together(bench)
+
+        assert words.startswith(f"Approving all three purchases is more than is left: {told}")
+        assert words.endswith("Those approved last would be refused, and nothing charged for them.")
+        page = text_of(await (await bench.signed_in()).get())
+        assert "it would be refused" not in page.lower()
+
+
+async def test_what_was_approved_and_is_still_to_be_made_counts_first() -> None:
+    elsewhere = principal_of("tokens", "elsewhere")  # whom another server knows, which carries it out
+    who = access(own_scopes=lambda principal: None if principal == elsewhere else AGENT_SCOPES)
+    async with open_bench(who=who) as bench:
+        approved, *_ = await waiting_purchases(bench, {"principal": elsewhere}, {}, {})
+        await bench.runtime.account.journal.change(approved.id, lambda now, at: moves.confirm(now, at, by="somebody"))
+
+        told = await together(bench)
+
+        assert told.startswith("If you approve both purchases: 179.00 USD left of 200.00 USD")
+        assert (await bench.stored(approved)).state is State.CONFIRMED
+
+
+async def test_a_price_that_is_not_stated_is_no_amount_to_approve() -> None:
+    async with open_bench(allow_unpriced=True) as bench:
+        [waiting] = await waiting_purchases(bench, {"quote": {"due_now_cents": None, "monthly_cents": None}})
+        shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
+        assert "the account is charged amounts that KrosAI does not state, now and every month until" in shown
+        assert "Approve without a known price" in shown
+
+
+async def test_why_the_guard_would_refuse_for_any_other_reason_is_said_too() -> None:
+    async with open_bench(allowed_countries="KE") as bench:
+        [waiting] = await waiting_purchases(bench, {})
+        shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
+        assert "It would be refused: Numbers may be bought only in KE" in shown
+        assert "nothing was charged" not in shown.split("It would be refused")[1]
 
 
 # ---- deciding
@@ -764,6 +875,23 @@ async def test_a_tampered_move_cannot_slip_past_what_the_terminal_forbids() -> N
 
         assert (await browser.post(f"/approvals/{waiting.id}", form)).status_code == 409
         await bench.until(waiting, State.DONE)
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("It costs 1,200.00 USD.", 'It costs <span class="whole">1,200.00 USD</span>.'),
+        ("+234 803 555 0100, NG", '<span class="whole">+234 803 555 0100</span>, NG'),
+        ("at 2026-11-30 13:49 UTC", 'at <span class="whole">2026-11-30 13:49 UTC</span>'),
+        ("tokens|a said <b>no</b>", '<span class="whole">tokens|a</span> said &lt;b&gt;no&lt;/b&gt;'),
+        ("https://a.example|<i>", "https://a.example|<wbr>&lt;i&gt;"),
+        ('7.00 <img/src="x">', '<span class="whole">7.00 &lt;img/src=&#34;x&#34;&gt;</span>'),
+        ("1.00 " + "x" * 40, "1.00 " + "x" * 40),  # longer than a line
+        ("", ""),
+    ],
+)
+def test_what_must_not_break_in_two_is_marked_and_all_is_escaped(text: str, html: str) -> None:
+    assert whole(text) == html
 
 
 def _luminance(colour: str) -> float:

@@ -91,7 +91,11 @@ class ApprovalViews:
         """Say what every purchase comes to together that this approver may let through and the guard would."""
         account = self._account
         purchases = [operation for operation in waiting if operation.action.charges]
-        approved = [operation for operation in await self._waiting(State.CONFIRMED) if operation.action.charges]
+        approved = [
+            operation
+            for operation in await self._waiting(State.CONFIRMED)
+            if operation.action.charges and not account.right_to(operation).is_denied
+        ]
         principals = {operation.principal for operation in (*purchases, *approved)}
         books = {principal: await self._views.books(principal, rate) for principal in principals}
         possible = [
