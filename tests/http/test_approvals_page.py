@@ -432,7 +432,7 @@ async def waiting_purchases(bench: Bench, *changes: dict[str, Any]) -> list[Oper
     found = []
     for at, changed in enumerate(changes):
         e164 = changed.pop("e164", f"+23480355502{at:02}")
-        quote = replace(base.quote, e164=e164, due_now_cents=700, **changed.pop("quote", {}))
+        quote = replace(base.quote, **({"e164": e164, "due_now_cents": 700} | changed.pop("quote", {})))
         found.append(
             await journal.propose(an_operation(bench, id=new_operation_id(), e164=e164, quote=quote, **changed))
         )
