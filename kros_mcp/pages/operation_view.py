@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from urllib.parse import urlsplit
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.krosai import clean
@@ -20,6 +19,7 @@ from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
 from kros_mcp.tools import outcomes
 
+_URLS = ("https://", "http://")
 _NOT_KNOWN = "COMMITMENT_UNKNOWN"
 _RATE_WITHIN_SECONDS = 2.0
 _RATE_OLDEST_SECONDS = 30.0  # a page asks again by itself
@@ -129,7 +129,7 @@ class OperationViews:
             verb=wording.verb,
             number=spoken(operation.e164),
             e164=clean(operation.e164),
-            country=country_name(quote.country) if quote.country else "",
+            country=clean(country_name(quote.country)) if quote.country else "",
             environment=_ENVIRONMENTS[quote.environment],
             is_live=quote.environment == "live",
             principal=clean(operation.principal, LONGEST_NAME_SHOWN),
@@ -239,19 +239,19 @@ def _decided(operation: Operation) -> str:
 
 def name_of(principal: str) -> str:
     """Return the name of a principal without who vouches for it, as it is said aloud."""
-    issuer, parted, name = principal.partition("|")
-    return clean(name if parted and name else issuer, LONGEST_NAME_SHOWN)
+    issuer, _, name = principal.partition("|")
+    vouched = issuer == TOKENS or issuer.startswith(_URLS)
+    return clean(name if vouched and name else principal, LONGEST_NAME_SHOWN)
 
 
 def _asks(operation: Operation, heading: str) -> str:
     """Return who asks for what and through what, in a sentence."""
     issuer, parted, _ = operation.principal.partition("|")
-    if not parted:
-        through = ""
-    elif issuer == TOKENS:
+    through = ""
+    if parted and issuer == TOKENS:
         through = ", a caller with a token,"
-    else:
-        through = f", signed in through {clean(urlsplit(issuer).hostname or issuer, 100)},"
-    where = f" {in_country(operation.quote.country)}" if operation.quote.country else ""
+    elif parted and issuer.startswith(_URLS):
+        through = f", signed in through {clean(issuer.split('/')[2], 100)},"
+    where = f" {clean(in_country(operation.quote.country))}" if operation.quote.country else ""
     wish = f"{heading[0].lower()}{heading[1:]} {spoken(operation.e164)}{where}"
     return f"{name_of(operation.principal)}{through} asks to {wish}."

@@ -32,13 +32,15 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from kros_mcp.errors import JournalError
+from kros_mcp.errors import JournalError, RefusedError
 from kros_mcp.http.app import open_service
+from kros_mcp.http.approvals import totals
 from kros_mcp.http.rate_limit import SignInLimiter
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
+from kros_mcp.operations.outlook import Joint
 from kros_mcp.pages.guard import SecurityHeadersMiddleware
 from kros_mcp.pages.operation_view import digest_of
 from kros_mcp.pages.rendering import style, whole
@@ -513,6 +515,35 @@ async def test_what_was_approved_and_is_still_to_be_made_counts_first() -> None:
 
         assert told.startswith("If you approve both purchases: 179.00 USD left of 200.00 USD")
         assert (await bench.stored(approved)).state is State.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("principal", "told"),
+    [
+        (SUPPORT, "support-agent, a caller with a token, asks to buy"),
+        ("https://id.example/auth|ana|2", "ana|2, signed in through id.example, asks to buy"),
+        ("local", "local asks to buy"),
+        ("team|bob", "team|bob asks to buy"),
+        ("http://[|<b>", "<b>, signed in through [, asks to buy"),
+    ],
+)
+async def test_who_asks_is_said_with_what_they_came_through(principal: str, told: str) -> None:
+    async with open_bench() as bench:
+        [waiting] = await waiting_purchases(bench, {"principal": principal})
+        shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
+        assert f"{told} +234 803 555 0200 in Nigeria." in shown
+
+
+def test_a_sum_that_is_not_known_is_said_to_be_unknown() -> None:
+    settings = settings_for(Simulator(), monthly_commitment_cents=9_000)
+    unsure = Joint(2, 1_400, 20_000, None, RefusedError("Not known.", code="COMMITMENT_UNKNOWN"))
+
+    assert totals.words(unsure, settings, left_out=0) == (
+        "Whether both purchases would go through together is not known now: what all numbers cost a month is not."
+    )
+    assert totals.words(replace(unsure, refusal=None), settings, left_out=0).endswith(
+        "for these 24 hours, and what all numbers then cost a month is not known now."
+    )
 
 
 async def test_a_price_that_is_not_stated_is_no_amount_to_approve() -> None:
