@@ -89,6 +89,8 @@ class OperationView:
     decided: str
     decided_at: str
     is_priced: bool
+    went_wrong: bool
+    """Whether it failed, or its outcome is not known."""
     name: str
     """Who asks, without who vouches for them."""
     asks: str
@@ -154,6 +156,7 @@ class OperationViews:
             decided=_decided(operation),
             decided_at="" if waiting else f"{minute(decided_at(operation))} UTC",
             is_priced=quote.is_priced,
+            went_wrong=operation.state in {State.FAILED, State.UNKNOWN},
             name=name_of(operation.principal),
             asks=_asks(operation, wording.heading),
             consequence=clean(wording.consequence(operation, settings.currency), 1000),

@@ -546,6 +546,20 @@ def test_a_sum_that_is_not_known_is_said_to_be_unknown() -> None:
     )
 
 
+async def test_what_was_decided_lately_says_who_and_why_and_what_went_wrong() -> None:
+    async with open_bench() as bench:
+        waiting, browser = await bench.purchase(), await bench.signed_in()
+        bench.sim.faults.switch_on("refuse", status=402, code="INSUFFICIENT_BALANCE", on={"purchase"})
+        await browser.decide(waiting, "approve", "The shop opens in May")
+        failed = await bench.until(waiting, State.FAILED)
+
+        lately = text_of(await browser.get()).split("Decided lately")[1]
+
+        assert "Approved by tokens|night-desk on the approvals page: The shop opens in May" in lately
+        assert failed.message
+        assert failed.message in lately
+
+
 async def test_a_price_that_is_not_stated_is_no_amount_to_approve() -> None:
     async with open_bench(allow_unpriced=True) as bench:
         [waiting] = await waiting_purchases(bench, {"quote": {"due_now_cents": None, "monthly_cents": None}})
