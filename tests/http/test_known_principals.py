@@ -202,7 +202,8 @@ async def test_the_page_says_that_it_would_not_be_carried_out_and_takes_no_yes(b
     tokens.hold(APPROVER)
 
     shown = await browser.get(f"/approvals/{operation.id}")
-    assert f"{SUPPORT}. The tokens file does not name them any more, so this would not be" in text_of(shown)
+    assert f"Asked for by {SUPPORT} " in text_of(shown)
+    assert "The tokens file does not name them any more, so this would not be carried out." in text_of(shown)
     assert 'value="approve"' not in shown.text
     assert "does not name them any more" in text_of(await browser.get())
 
@@ -223,7 +224,8 @@ async def test_the_page_names_the_scope_that_is_missing_and_takes_no_yes(bench: 
     tokens.hold(APPROVER, entry("support-agent", AGENT, *OTHER_RIGHTS["buy"]))
 
     shown = await browser.get(f"/approvals/{operation.id}")
-    assert f"{SUPPORT}. They lack the scope numbers:buy now, so this would not be" in text_of(shown)
+    assert f"Asked for by {SUPPORT} " in text_of(shown)
+    assert "They lack the scope numbers:buy now, so this would not be carried out." in text_of(shown)
     assert 'value="approve"' not in shown.text
     assert "They lack the scope numbers:buy" in text_of(await browser.get())
 
@@ -243,6 +245,7 @@ async def test_of_whom_an_identity_provider_lets_in_the_page_says_what_it_cannot
     async with open_journal(journal_url) as journal, open_bench(who=everybody, journal=journal) as bench:
         operation, browser = await bench.purchase("https://issuer.example|user-1"), await bench.signed_in()
         shown = text_of(await browser.get(f"/approvals/{operation.id}"))
-        assert "user-1. They signed in through an identity provider; whether it would still let them in is not" in shown
+        assert "user-1, signed in through issuer.example, asks to buy" in shown
+        assert "They signed in through an identity provider; whether it would still let them in is not known" in shown
         assert (await browser.decide(operation, "approve")).status_code == 200
         await bench.until(operation, State.DONE)

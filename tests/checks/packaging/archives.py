@@ -12,6 +12,8 @@ from tests.checks.packaging.checks import require
 
 SHIPPED_FOLDERS = ("docs", "kros_mcp", "tests")
 SHIPPED_FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml", "server.json")
+ALSO_IN_THE_WHEEL = {"docs/privacy.md": "kros_mcp/privacy.md"}
+"""Files from outside the package that come along in it."""
 ADDED_BY_HATCHLING = (".gitignore", "PKG-INFO")
 EXTRAS = {"http", "otel", "postgres", "socks"}
 PYTHONS = ">=3.11"
@@ -47,7 +49,8 @@ def check_wheel(wheel: Path, tracked: Iterable[str], version: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         info = f"kros_mcp-{version}.dist-info"
-        own = {name for name in tracked if name.startswith("kros_mcp/")}
+        placed = {ALSO_IN_THE_WHEEL.get(name, name) for name in tracked}
+        own = {name for name in placed if name.startswith("kros_mcp/")}
         about = {f"{info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")}
         _same(set(names), own | about, wheel.name)
         require("kros_mcp/py.typed" in names, "py.typed is not in the wheel, so nobody sees its types")

@@ -9,7 +9,14 @@ from kros_mcp import __version__
 from tests.checks.packaging.archives import check_sdist, check_wheel
 from tests.checks.packaging.checks import CheckError, Checks, require
 
-TRACKED = ("kros_mcp/__init__.py", "kros_mcp/py.typed", "tests/test_one.py", "README.md", ".ci/run")
+TRACKED = (
+    "kros_mcp/__init__.py",
+    "kros_mcp/py.typed",
+    "tests/test_one.py",
+    "docs/privacy.md",
+    "README.md",
+    ".ci/run",
+)
 INFO = f"kros_mcp-{__version__}.dist-info"
 METADATA = f"""\
 Metadata-Version: 2.4
@@ -28,6 +35,7 @@ Description-Content-Type: text/markdown
 """
 WHEEL = {
     "kros_mcp/__init__.py": "",
+    "kros_mcp/privacy.md": "",
     "kros_mcp/py.typed": "",
     f"{INFO}/METADATA": METADATA,
     f"{INFO}/RECORD": "",
@@ -35,7 +43,15 @@ WHEEL = {
     f"{INFO}/entry_points.txt": "[console_scripts]\nkros-mcp = kros_mcp.cli:main\n",
     f"{INFO}/licenses/LICENSE": "",
 }
-SDIST = ("kros_mcp/__init__.py", "kros_mcp/py.typed", "tests/test_one.py", "README.md", ".gitignore", "PKG-INFO")
+SDIST = (
+    "kros_mcp/__init__.py",
+    "kros_mcp/py.typed",
+    "tests/test_one.py",
+    "docs/privacy.md",
+    "README.md",
+    ".gitignore",
+    "PKG-INFO",
+)
 
 
 def wheel_of(folder: Path, files: dict[str, str]) -> Path:
