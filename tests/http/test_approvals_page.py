@@ -565,7 +565,7 @@ async def test_a_price_that_is_not_stated_is_no_amount_to_approve() -> None:
         [waiting] = await waiting_purchases(bench, {"quote": {"due_now_cents": None, "monthly_cents": None}})
         shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
         assert "the account is charged amounts that KrosAI does not state, now and every month until" in shown
-        assert "Approve without a known price" in shown
+        assert "Approve without a price" in shown
 
 
 async def test_why_the_guard_would_refuse_for_any_other_reason_is_said_too() -> None:
