@@ -89,6 +89,7 @@ class OperationView:
     decided: str
     decided_at: str
     is_priced: bool
+    """Whether KrosAI states what is due now."""
     went_wrong: bool
     """Whether it failed, or its outcome is not known."""
     name: str
@@ -155,7 +156,7 @@ class OperationViews:
             summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
             decided=_decided(operation),
             decided_at="" if waiting else f"{minute(decided_at(operation))} UTC",
-            is_priced=quote.is_priced,
+            is_priced=quote.due_now_cents is not None,
             went_wrong=operation.state in {State.FAILED, State.UNKNOWN},
             name=name_of(operation.principal),
             asks=_asks(operation, wording.heading),
