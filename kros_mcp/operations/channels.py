@@ -67,18 +67,12 @@ def require_channel(account: Account, principal: str, *, can_ask: bool, code: st
     mode = account.confirmation_for(principal)
     if code and not mode.takes_codes:
         raise ConfirmationError(
-            f"This server takes no confirmation codes (KROS_CONFIRMATION={mode}); nothing was charged or changed.",
+            f"This server takes no confirmation codes ({_rule(account, mode)}); nothing was charged or changed.",
             code="CODE_NOT_USED",
             next_step="Call again without confirmation_code.",
         )
     if mode in {Confirmation.PERSON, Confirmation.BROWSER, Confirmation.PROMPT} and not can_ask:
-        raise ConfirmationError(
-            f"This server acts only after a prompt that the client shows (KROS_CONFIRMATION={mode}), and this client "
-            "cannot show one; nothing was charged or changed.",
-            code="PROMPT_UNAVAILABLE",
-            next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
-            "another way of confirming.",
-        )
+        raise _no_prompt(account, mode)
 
 
 async def confirmed_by_code(
@@ -123,14 +117,20 @@ async def choose_channel(account: Account, operation: Operation, *, can_ask: boo
         operation: As proposed now, or earlier.
         can_ask: Whether the client can show a prompt.
         answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE`: it was proposed where only a prompt would do.
     """
     if operation.state is not State.PROPOSED:
         return FoundOperation(operation)
     unanswered = operation.asked_at is not None and not answering
-    if policy.needs_approver(account.settings, operation):
+    mode = account.confirmation_of(operation)
+    if account.needs_approver(operation):
         channel = Channel.APPROVER
-    elif not account.confirmation_for(operation.principal).takes_codes or (can_ask and not unanswered):
+    elif not mode.takes_codes or (can_ask and not unanswered):
         channel = Channel.PROMPT
+        if not can_ask and not answering:  # proposed where only a prompt would do, though that has changed since
+            raise _no_prompt(account, mode, operation.id)
     else:
         channel = Channel.CODE
 
@@ -227,7 +227,7 @@ async def requote(account: Account, ended: Operation, *, seconds: float) -> Conc
     A code goes with it only where the first question went by code: a client that shows prompts is to
     show another. Where nothing can be proposed in `seconds`, the change of price is told alone.
     """
-    if not account.confirmation_for(ended.principal).takes_codes:
+    if not account.confirmation_of(ended).takes_codes:
         return Conclusion(ended)
     wish = replace(ended.request, inventory_id="")
     try:
@@ -248,19 +248,38 @@ async def _is_unread(account: Account, operation: Operation) -> bool:
 
 async def _ask_without_prompts(account: Account, operation: Operation) -> Conclusion:
     """Go on as with a client that shows no prompts."""
-    if account.confirmation_for(operation.principal).takes_codes:
+    mode = account.confirmation_of(operation)
+    if mode.takes_codes:
         found = await choose_channel(account, operation, can_ask=False, answering=False)
         code = _code(account, found.operation) if found.operation.state is State.PROPOSED else ""
         return Conclusion(found.operation, code=code, unread=True)
     await _turn_down(account, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
-        "This server acts only after a prompt that the client shows (KROS_CONFIRMATION="
-        f"{account.confirmation_for(operation.principal)}), and this client turned it down within "
+        f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client turned "
+        "it down within "
         f"{READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
         code="PROMPT_UNAVAILABLE",
         next_step="Tell the person that their client answers prompts by itself: they need one that shows them, or the "
         "operator chooses another way of confirming.",
         operation_id=operation.id,
+    )
+
+
+def _rule(account: Account, mode: Confirmation) -> str:
+    """Name what asks for a yes of this kind: the setting, or what the caller's own entry says beyond it."""
+    if mode is account.settings.confirmation:
+        return f"KROS_CONFIRMATION={mode}"
+    return f"this caller's own way of confirming, {mode}"
+
+
+def _no_prompt(account: Account, mode: Confirmation, operation_id: str | None = None) -> ConfirmationError:
+    return ConfirmationError(
+        f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
+        "cannot show one; nothing was charged or changed.",
+        code="PROMPT_UNAVAILABLE",
+        next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
+        "another way of confirming.",
+        operation_id=operation_id,
     )
 
 

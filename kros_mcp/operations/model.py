@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from kros_mcp.errors import Known, KrosError, OperationError
-from kros_mcp.settings import Environment
+from kros_mcp.settings import Confirmation, Environment
 
 LEASE_SECONDS = 15.0
 """How long a process may send without renewing its lease.
@@ -152,12 +152,19 @@ class Quote:
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be spent, in cents; None or empty limits nothing."""
+    """What may be spent, in cents, and who has to agree to it; None or empty limits nothing.
+
+    They make stricter what the settings say, and never laxer.
+    """
 
     max_purchase_cents: int | None = None
     daily_budget_cents: int | None = None
     monthly_commitment_cents: int | None = None
     allowed_countries: tuple[str, ...] = ()
+    confirmation: Confirmation | None = None
+    """How a person says yes."""
+    approval_above_cents: int | None = None
+    """Purchases over this wait for an approver."""
 
 
 @dataclass(frozen=True)
@@ -374,7 +381,7 @@ def from_row(row: dict[str, Any]) -> Operation:
             "channel": Channel(row["channel"]) if row["channel"] else None,
             "request": Request(**row["request"]),
             "quote": Quote(**row["quote"]),
-            "limits": Limits(**{**row["limits"], "allowed_countries": tuple(row["limits"]["allowed_countries"])}),
+            "limits": _limits(row["limits"]),
             "settings_pending": bool(row["settings_pending"]),
             "settings_superseded": tuple(row["settings_superseded"]),
             "accepted": bool(row["accepted"]),
@@ -383,6 +390,12 @@ def from_row(row: dict[str, Any]) -> Operation:
             "snapshot": _snapshot(row["snapshot"]),
         }
     )
+
+
+def _limits(row: dict[str, Any]) -> Limits:
+    way = row.get("confirmation")
+    countries = tuple(row["allowed_countries"])
+    return Limits(**{**row, "allowed_countries": countries, "confirmation": Confirmation(way) if way else None})
 
 
 def _number(row: object) -> StoredNumber | None:
