@@ -3,6 +3,7 @@
 Which channel a question takes is decided here, and what an answer does.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,7 +17,7 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.events import AT_SCREEN, PERSON, By
 from kros_mcp.operations.execution import Yes
-from kros_mcp.operations.model import Channel, Operation, Request, State
+from kros_mcp.operations.model import MOST_REPEATS, WAITING, Channel, Operation, Request, State
 from kros_mcp.operations.progress import Tell
 from kros_mcp.operations.runner import Runner
 from kros_mcp.settings import Confirmation
@@ -107,6 +108,15 @@ async def confirmed_by_code(
             operation_id=operation.id,
         )
     return FoundOperation(operation, code=code)
+
+
+async def count_repeat(account: Account, operation: Operation) -> Operation:
+    """Count a call that asks for what waits already; a journal that fails at that hinders no call."""
+    if operation.state not in WAITING or operation.asked_again >= MOST_REPEATS:
+        return operation
+    with suppress(KrosError):
+        return await account.journal.change(operation.id, moves.ask_again)
+    return operation
 
 
 async def choose_channel(account: Account, operation: Operation, *, can_ask: bool, answering: bool) -> FoundOperation:

@@ -29,6 +29,8 @@ ANSWER_SECONDS = 600.0
 DONE_ANSWERED_SECONDS = 86_400.0
 """How long after it was done an act still answers a wish for the same again."""
 MAX_WRONG_CODES = 5
+MOST_REPEATS = 99
+"""How many calls for what waits already are counted of one operation: a model in a loop does not wear the journal."""
 OTHER_NUMBER = "OTHER_NUMBER"
 """The code of an unknown purchase that KrosAI answered with another number: it may have charged that one."""
 TOKENS = "tokens"
@@ -307,6 +309,8 @@ class Operation:
     """Through which channel they did: prompt, screen, code, tool, page, terminal or command."""
     shown_at: float | None = None
     """When a browser fetched the page that asks, on the person's own screen; from then on nothing else may ask."""
+    asked_again: int = 0
+    """How often the same was asked for while it waited, beyond the first time; no more than `MOST_REPEATS`."""
 
     @property
     def charged_cents(self) -> int | None:
