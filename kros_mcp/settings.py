@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
@@ -41,6 +41,9 @@ _VARIABLE = re.compile(r"\$\{.*\}|\{\{.*\}\}|%\w+%")
 _EXAMPLE = re.compile(r"\$\w+|<.*>|(put )?your[-_ ].*", re.IGNORECASE)
 """What documentation and `install --print` show instead of a key."""
 
+_BETWEEN_ADDRESSES = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_WEBHOOK_SECRET = "whsec_"  # noqa: S105 - what every one begins with
+_SHORTEST_WEBHOOK_KEY = 24
 _ORGANIZATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _NO_ORGANIZATION = frozenset({"null", "undefined", "none", "nil", "true", "false"})
@@ -50,6 +53,11 @@ def _whole_cents(value: object) -> object:
     if isinstance(value, str) and not value.strip().isdecimal():
         raise ValueError("must be whole cents without a point, such as 5000 for 50.00")
     return value
+
+
+def _split_addresses(value: object) -> object:
+    """Split at the commas that another address follows: one address may hold commas of its own."""
+    return [each for each in _BETWEEN_ADDRESSES.split(value.strip(" ,")) if each] if isinstance(value, str) else value
 
 
 Cents = Annotated[
@@ -141,6 +149,15 @@ class Settings(ServiceSettings):
     )
     allow_permanent_delete: bool = Field(default=False, description="let release delete the record too")
     allow_unpriced: bool = Field(default=False, description="let numbers be bought whose price KrosAI does not state")
+    webhook_url: SecretStr | None = Field(
+        None, description="where what happens is told to, as signed JSON; nowhere if empty"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="whsec_… and base64, by which webhooks are signed; needed with KROS_WEBHOOK_URL"
+    )
+    notify_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_addresses)] = Field(
+        (), repr=False, description="addresses of Apprise, comma-separated, at which people are told; needs its extra"
+    )
     simulator: bool = Field(default=False, exclude=True, description="set by --simulator, not by the environment")
 
     @model_validator(mode="before")
@@ -206,6 +223,47 @@ class Settings(ServiceSettings):
     def _check_numbers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(numbering.parse_e164(number) for number in value)
 
+    @field_validator("webhook_url")
+    @classmethod
+    def _check_webhook_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text, problem = value.get_secret_value(), "must be an https URL without user or fragment"
+        try:
+            url = urlsplit(text)
+            host, _ = url.hostname, url.port
+        except ValueError:  # which quotes what it could not read
+            raise ValueError(problem) from None
+        plain = text.isascii() and text.isprintable() and " " not in text
+        if not plain or "@" in url.netloc or not host or url.fragment or url.scheme not in {"http", "https"}:
+            raise ValueError(problem)
+        if url.scheme == "http" and host not in LOOPBACK:
+            raise ValueError("must be https; http is taken on loopback only")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(webhook_key(value.get_secret_value())) < _SHORTEST_WEBHOOK_KEY:
+            raise ValueError(
+                f"must be whsec_ and at least {_SHORTEST_WEBHOOK_KEY} bytes in base64; make one with "
+                'echo "whsec_$(openssl rand -base64 32)"'
+            )
+        return value
+
+    @field_validator("notify_urls")
+    @classmethod
+    def _check_notify_urls(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any("://" not in each.get_secret_value() for each in value):
+            raise ValueError("holds something that is no address of Apprise, such as ntfy://topic")
+        return value
+
+    @model_validator(mode="after")
+    def _check_webhook(self) -> Self:
+        if (self.webhook_url is None) is not (self.webhook_secret is None):
+            raise ValueError("KROS_WEBHOOK_URL and KROS_WEBHOOK_SECRET go together; one of them is missing")
+        return self
+
     @model_validator(mode="after")
     def _check_api_key(self) -> Self:
         key = self.api_key.get_secret_value() if self.api_key else ""
@@ -222,6 +280,11 @@ class Settings(ServiceSettings):
         if self.journal_url == MEMORY and self.api_key is not None and self.environment == "live":
             raise ValueError("KROS_JOURNAL_URL is in memory, which forgets budgets and outcomes: not for a live key")
         return self
+
+    @property
+    def tells_people(self) -> bool:
+        """Whether anybody elsewhere is told of what happens."""
+        return self.webhook_url is not None or bool(self.notify_urls)
 
     @property
     def environment(self) -> Environment:
@@ -356,6 +419,15 @@ def _refuse_unknown() -> None:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             nearest = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)[0]
             raise SettingsError(f"{name} is not a setting of kros-mcp; the nearest known one is {nearest}.")
+
+
+def webhook_key(secret: str) -> bytes:
+    """Return the key that a secret of KROS_WEBHOOK_SECRET stands for; empty where it is none."""
+    begin, _, text = secret.partition(_WEBHOOK_SECRET)
+    try:
+        return b"" if begin or not text else base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def is_unset(value: str) -> bool:

@@ -26,6 +26,7 @@ FLOORS = [
     ("kros_mcp.krosai",),
     ("kros_mcp.operations",),
     ("kros_mcp.journals",),
+    ("kros_mcp.notifying",),
     ("kros_mcp.tools",),
     ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.organizations", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
     ("kros_mcp.pages",),
@@ -106,7 +107,7 @@ def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
     program = (
         "import sys; import kros_mcp.cli; from kros_mcp.server import build_server; "
         "from kros_mcp.settings import Settings; build_server(Settings()); "
-        "print([name for name in ('httpx', 'phonenumbers', 'country_list', 'platformdirs', 'jinja2', 'rich', "
+        "print([name for name in ('httpx', 'phonenumbers', 'country_list', 'platformdirs', 'jinja2', 'rich', 'apprise', "
         "'opentelemetry.metrics', 'opentelemetry.sdk', 'psycopg', 'kros_mcp.http', "
         "'kros_mcp.simulator') if name in sys.modules])"
     )

@@ -41,7 +41,13 @@ def test_the_key_is_required_and_what_may_hold_a_password_is_secret() -> None:
     variables = entry()["packages"][0]["environmentVariables"]
 
     assert [one["name"] for one in variables if one.get("isRequired")] == ["KROS_API_KEY"]
-    assert [one["name"] for one in variables if one.get("isSecret")] == ["KROS_API_KEY", "KROS_JOURNAL_URL"]
+    assert [one["name"] for one in variables if one.get("isSecret")] == [
+        "KROS_API_KEY",
+        "KROS_JOURNAL_URL",
+        "KROS_WEBHOOK_URL",
+        "KROS_WEBHOOK_SECRET",
+        "KROS_NOTIFY_URLS",
+    ]
 
 
 def test_it_keeps_to_the_registrys_bounds_and_claims_nobodys_name() -> None:

@@ -81,6 +81,9 @@ LEFT_OUT = frozenset(
         "requests_per_day",
         "settle_seconds",
         "total_daily_budget_cents",
+        "webhook_url",
+        "webhook_secret",
+        "notify_urls",
     }
 )
 """Settings of the stdio server for those who run several of it, or another KrosAI; `kros-mcp install` takes them."""

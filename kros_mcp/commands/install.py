@@ -23,6 +23,7 @@ from kros_mcp.commands.desktop_entry import (
 )
 from kros_mcp.commands.doctor import check_key
 from kros_mcp.commands.group import simulator_option
+from kros_mcp.commands.setting_fields import described
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.journals.backends import place
 from kros_mcp.money import show_cents
@@ -202,6 +203,8 @@ def _show(path: Path, name: str, wanted: dict[str, Any]) -> int:
 def _masked(variable: str, value: str) -> str:
     if variable == API_KEY:
         return _PLACEHOLDER
+    if _is_secret(variable):
+        return "put its value here"
     is_database = variable == JOURNAL and not value.startswith("sqlite:")
     shown = place(value) if is_database else without_login(variable, value)
     return value if shown == value else f"put the address of {shown} here"
@@ -225,7 +228,14 @@ def _print_settings(wanted: dict[str, Any], settings: Settings) -> None:
         print(f"  Left out, since it does not read them: {', '.join(others)}.")
 
 
+def _is_secret(variable: str) -> bool:
+    """Whether a setting of ours, beside the key and the journal, is never shown."""
+    return variable != JOURNAL and any(field.secret for field in described().values() if field.variable == variable)
+
+
 def _shown(variable: str, value: str) -> str:
+    if _is_secret(variable):
+        return "***"
     return place(value) if variable == JOURNAL else without_login(variable, value)
 
 

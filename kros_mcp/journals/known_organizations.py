@@ -35,8 +35,9 @@ def restless(table: str, open_now: str, watched: str, now: float) -> Work[tuple[
     return tuple(NamedOrganization(*row) for row in rows)
 
 
-def spent(table: str, since: float) -> Work[int]:
-    """Sum what the purchases of all accounts have taken or may take since a time."""
+def spent(table: str, since: float, *, account: str = "") -> Work[int]:
+    """Sum what the purchases of all accounts, or of one, have taken or may take since a time."""
     last_day = "claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
-    [(cents,)] = yield f"SELECT coalesce(sum(reserved_cents), 0) FROM {table} WHERE {last_day}", (since,)
+    whose, values = (" AND account = ?", (since, account)) if account else ("", (since,))
+    [(cents,)] = yield f"SELECT coalesce(sum(reserved_cents), 0) FROM {table} WHERE {last_day}{whose}", values
     return int(cents)

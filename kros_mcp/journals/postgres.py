@@ -17,6 +17,7 @@ from kros_mcp.errors import JournalError
 from kros_mcp.journals import generation
 from kros_mcp.journals.clock import GivenTime, Machine, SharedTime
 from kros_mcp.journals.kept_numbers import KeptTables
+from kros_mcp.journals.outbox import OutboxTables
 from kros_mcp.journals.postgres_schema import CLAIMS_LOCK, LOCK, SCHEMA, prepare, read_secret
 from kros_mcp.journals.rows import Rows, Work
 from kros_mcp.journals.sql import StoredJournal
@@ -87,6 +88,7 @@ class PostgresJournal(StoredJournal):
     _requests = f"{SCHEMA}.request_counts"
     _kept = KeptTables(f"{SCHEMA}.owned_numbers", f"{SCHEMA}.owned_lists", f"{SCHEMA}.operations")
     _organizations = f"{SCHEMA}.organizations"
+    _outbox = OutboxTables(f"{SCHEMA}.outbox", f"{SCHEMA}.listeners", lock=" FOR UPDATE SKIP LOCKED")
     _for_update = " FOR UPDATE"
 
     def __init__(self, pool: AsyncConnectionPool[Any], secret: bytes, keeper: SharedTime | GivenTime) -> None:

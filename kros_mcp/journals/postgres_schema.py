@@ -104,6 +104,20 @@ _SHOWN = """
 ALTER TABLE kros_mcp.operations ADD COLUMN shown_at DOUBLE PRECISION
 """
 _REPEATS = "ALTER TABLE kros_mcp.operations ADD COLUMN asked_again INTEGER NOT NULL DEFAULT 0"
+_OUTBOX = """
+CREATE TABLE kros_mcp.outbox (
+    id TEXT NOT NULL, destination TEXT NOT NULL, account TEXT NOT NULL, organization TEXT NOT NULL,
+    operation_id TEXT NOT NULL, number INTEGER NOT NULL, type TEXT NOT NULL, at DOUBLE PRECISION NOT NULL,
+    data TEXT NOT NULL, tries INTEGER NOT NULL, next_at DOUBLE PRECISION NOT NULL, delivered_at DOUBLE PRECISION,
+    PRIMARY KEY (id, destination)
+);
+CREATE INDEX undelivered ON kros_mcp.outbox (destination, at) WHERE delivered_at IS NULL;
+CREATE INDEX undelivered_of ON kros_mcp.outbox (destination, operation_id, number) WHERE delivered_at IS NULL;
+CREATE TABLE kros_mcp.listeners (
+    destination TEXT NOT NULL, account TEXT NOT NULL, organization TEXT NOT NULL, seen_at DOUBLE PRECISION NOT NULL,
+    delivered_at DOUBLE PRECISION, PRIMARY KEY (destination, account)
+)
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
@@ -112,6 +126,7 @@ MIGRATIONS: tuple[str, ...] = (
     _KEPT_NUMBERS,
     _SHOWN,
     _REPEATS,
+    _OUTBOX,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 

@@ -8,7 +8,7 @@ drives it, in a thread or in the event loop, and stores all of it or nothing.
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from kros_mcp.journals import completeness, generation, known_organizations, req
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import condition
 from kros_mcp.journals.kept_numbers import KeptTables
+from kros_mcp.journals.outbox import OutboxTables
 from kros_mcp.journals.rows import (
     COLUMNS,
     EVENT_COLUMNS,
@@ -29,7 +30,7 @@ from kros_mcp.journals.rows import (
     marks,
 )
 from kros_mcp.krosai import Asked, Window
-from kros_mcp.operations import adoption, audit_log, events, moves, restoration
+from kros_mcp.operations import adoption, audit_log, events, moves, notices, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import (
     EVERYTHING,
@@ -44,6 +45,7 @@ from kros_mcp.operations.journal import (
 )
 from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
+from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.settings import Environment
 
@@ -73,12 +75,15 @@ class StoredJournal(ABC):
     _requests = "request_counts"
     _kept = KeptTables("owned_numbers", "owned_lists", "operations")
     _organizations = "organizations"
+    _outbox = OutboxTables("outbox", "listeners")
     _for_update = ""
     """What locks the rows that are read until the transaction ends, where the transaction itself does not."""
 
     def __init__(self, keeper: Timekeeper) -> None:
         self._keeper = keeper
         self._watch = generation.Watch()
+        self._listeners: dict[str, tuple[Listener, ...]] = {}
+        """By account, where this process delivers its notices."""
 
     @abstractmethod
     async def _transact(self, work: Callable[[], Work[T]]) -> T:
@@ -476,6 +481,86 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
+    async def listen(self, account: str, listeners: Sequence[Listener]) -> None:
+        """Store an account's notices for these destinations from now on, whichever process makes them."""
+        self._listeners[account] = tuple(listeners)
+
+        def work() -> Work[None]:
+            yield from self._outbox.listen(listeners, (yield from self._time()))
+
+        await self._transact_if_free(work)
+
+    async def take_notices(self, destination: str, limit: int) -> tuple[Taken, ...]:
+        """Take notices that are to be delivered to a destination now, so that no other process does for a while."""
+
+        def look() -> Work[bool]:
+            return (yield from self._outbox.is_due(destination, (yield from self._time())))
+
+        def work() -> Work[tuple[Taken, ...]]:
+            return (yield from self._outbox.take(destination, (yield from self._time()), limit))
+
+        return await self._transact_if_free(work) if await self._look(look) else ()
+
+    async def note_delivery(self, delivered: Collection[Taken], failed: Collection[Taken]) -> None:
+        """Write down which of the notices that were taken have been delivered; the others are tried again."""
+
+        def work() -> Work[None]:
+            yield from self._outbox.note(delivered, failed, (yield from self._time()))
+
+        await self._transact_if_free(work)
+
+    async def watch_budget(self, account: str, budget_cents: int, environment: Environment) -> None:
+        """Store a notice when most of a day's budget is spent, once until less is."""
+        name = f"budget_low:{account}:{budget_cents}"
+
+        def look() -> Work[tuple[int, bool, bool]]:
+            now = yield from self._time()
+            spent = yield from known_organizations.spent(
+                f"{self._table}{self._by('spent')}", now - DAY_SECONDS, account=account
+            )
+            is_told = bool((yield f"SELECT 1 FROM {self._meta} WHERE name = ?", (name,)))
+            return spent, notices.is_low(spent, budget_cents), is_told
+
+        def work() -> Work[None]:
+            spent, is_low, is_told = yield from look()
+            if is_low and not is_told:
+                told = f"INSERT INTO {self._meta} VALUES (?, ?) ON CONFLICT (name) DO NOTHING RETURNING 1"
+                if (yield told, (name, b"\1")):
+                    now = yield from self._time()
+                    notice = notices.budget_low(account, now, environment, spent_cents=spent, budget_cents=budget_cents)
+                    yield from self._outbox.put(notice, self._listeners.get(account, ()), now)
+            elif is_told and not is_low:
+                yield f"DELETE FROM {self._meta} WHERE name = ?", (name,)
+
+        _, is_low, is_told = await self._look(look)
+        if is_low is not is_told:
+            await self._transact_if_free(work)
+
+    async def tidy_outbox(self) -> None:
+        """Drop notices that are delivered, or too old or too many to be told of."""
+
+        def work() -> Work[None]:
+            yield from self._outbox.tidy((yield from self._time()))
+
+        await self._transact_if_free(work)
+
+    async def outbox_counts(self, *, account: str | None = None, destination: str | None = None) -> OutboxCounts:
+        """Count the notices that wait, and those that could not be delivered, all or some."""
+
+        def work() -> Work[OutboxCounts]:
+            now = yield from self._time()
+            return (yield from self._outbox.counts(now, account=account, destination=destination))
+
+        return await self._look(work)
+
+    async def acknowledge_undelivered(self) -> int:
+        """Drop the notices that could not be delivered, and give how many there were."""
+
+        def work() -> Work[int]:
+            return (yield from self._outbox.acknowledge((yield from self._time())))
+
+        return await self._transact(work)
+
     async def _first(self, where: str, *values: object) -> Operation | None:
         def work() -> Work[tuple[tuple[Operation, ...], float]]:
             found = yield from self._select(where, *values)
@@ -582,6 +667,7 @@ class StoredJournal(ABC):
             yield from completeness.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
         yield from self._kept.require(current.account, current.e164)
+        yield from self._outbox.require()
         if current.state is not State.EXPIRED:
             if (yield from self._in_flight(current)):
                 error = busy(current.e164)
@@ -658,16 +744,20 @@ class StoredJournal(ABC):
             assignments = ", ".join(f"{name} = ?" for name in COLUMNS)
             yield f"UPDATE {self._table} SET {assignments} WHERE id = ?", (*encode(after), after.id)
         for event in events.between(before, after, now, by):
-            yield from self._tell_of(before, event)
+            number = yield from self._tell_of(before, event)
+            notice = notices.notice_of(after, event, number)
+            if notice is not None:
+                yield from self._outbox.put(notice, self._listeners.get(notice.account, ()), now)
             yield happened(after, event)
         yield from self._kept.after(before, after, now)
         return after
 
-    def _tell_of(self, before: Operation, event: Event) -> Work[None]:
-        """Store an event of an operation, and before its first one how it stood until then."""
+    def _tell_of(self, before: Operation, event: Event) -> Work[int]:
+        """Store an event of an operation, and before its first one how it stood until then; answer which it is."""
         number = yield from self._tell(before.id, event)
         if number == 1:  # its row is older than its events
             yield from self._insert_events([(before.id, 0, *encode_event(events.carried_over(before, event.at)))])
+        return number
 
     def _tell(self, operation_id: str, event: Event) -> Work[int]:
         """Store an event behind the others of its operation, whose row is locked; answer which it is."""

@@ -112,6 +112,20 @@ _SHOWN = """
 ALTER TABLE operations ADD COLUMN shown_at REAL
 """
 _REPEATS = "ALTER TABLE operations ADD COLUMN asked_again INTEGER NOT NULL DEFAULT 0"
+_OUTBOX = """
+CREATE TABLE outbox (
+    id TEXT NOT NULL, destination TEXT NOT NULL, account TEXT NOT NULL, organization TEXT NOT NULL,
+    operation_id TEXT NOT NULL, number INTEGER NOT NULL, type TEXT NOT NULL, at REAL NOT NULL,
+    data TEXT NOT NULL, tries INTEGER NOT NULL, next_at REAL NOT NULL, delivered_at REAL,
+    PRIMARY KEY (id, destination)
+) STRICT;
+CREATE INDEX undelivered ON outbox (destination, at) WHERE delivered_at IS NULL;
+CREATE INDEX undelivered_of ON outbox (destination, operation_id, number) WHERE delivered_at IS NULL;
+CREATE TABLE listeners (
+    destination TEXT NOT NULL, account TEXT NOT NULL, organization TEXT NOT NULL, seen_at REAL NOT NULL,
+    delivered_at REAL, PRIMARY KEY (destination, account)
+) STRICT
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     _LIMITS_AND_QUICKER_BOOKS,
@@ -121,6 +135,7 @@ MIGRATIONS: tuple[str, ...] = (
     _KEPT_NUMBERS,
     _SHOWN,
     _REPEATS,
+    _OUTBOX,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 HAS_PROGRESS = 3
@@ -328,7 +343,7 @@ def require_ours(connection: sqlite3.Connection, path: Path) -> None:
     if version > len(MIGRATIONS):
         raise journal_errors.newer()
     needed = {"operations", "meta"} | ({"operation_events", "progress"} if version >= HAS_PROGRESS else set())
-    needed |= {"owned_lists", "owned_numbers"} if version == len(MIGRATIONS) else set()
+    needed |= {"owned_lists", "owned_numbers", "outbox", "listeners"} if version == len(MIGRATIONS) else set()
     if version == 0 or not needed <= tables:
         raise journal_errors.damaged()
 

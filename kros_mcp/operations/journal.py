@@ -4,7 +4,7 @@
 a pure move of `moves.py` returns the next row, and that is stored; a move that raises stores nothing.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,6 +14,7 @@ from kros_mcp.krosai import Asked, Window
 from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import Books
 from kros_mcp.operations.status import WaitsFor
 from kros_mcp.settings import Environment
@@ -320,6 +321,37 @@ class Journal(Protocol):
 
     async def requests(self, key: str) -> Window:
         """Return the requests of the last 24 hours, as far as they are written down."""
+        ...
+
+    async def listen(self, account: str, listeners: Sequence[Listener]) -> None:
+        """Store an account's notices for these destinations from now on, whichever process makes them.
+
+        Those of this process are stored even where this raises.
+        """
+        ...
+
+    async def take_notices(self, destination: str, limit: int) -> tuple[Taken, ...]:
+        """Take notices that are to be delivered to a destination now, so that no other process does for a while."""
+        ...
+
+    async def note_delivery(self, delivered: Collection[Taken], failed: Collection[Taken]) -> None:
+        """Write down which of the notices that were taken have been delivered; the others are tried again."""
+        ...
+
+    async def watch_budget(self, account: str, budget_cents: int, environment: Environment) -> None:
+        """Store a notice when most of a day's budget is spent, once until less is."""
+        ...
+
+    async def tidy_outbox(self) -> None:
+        """Drop notices that are delivered, or too old or too many to be told of."""
+        ...
+
+    async def outbox_counts(self, *, account: str | None = None, destination: str | None = None) -> OutboxCounts:
+        """Count the notices that wait, and those that could not be delivered, all or some."""
+        ...
+
+    async def acknowledge_undelivered(self) -> int:
+        """Drop the notices that could not be delivered, and give how many there were."""
         ...
 
 

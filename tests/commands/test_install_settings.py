@@ -50,6 +50,26 @@ def test_the_password_of_a_journal_is_never_shown(
     assert servers(desktop_config)["kros"]["env"]["KROS_JOURNAL_URL"] == url
 
 
+def test_where_people_are_told_is_handed_over_and_never_shown(
+    command: Command, desktop_config: Path, environment: pytest.MonkeyPatch
+) -> None:
+    told = {
+        "KROS_WEBHOOK_URL": "https://hooks.example.com/canary0123456789ab",
+        "KROS_WEBHOOK_SECRET": "whsec_cafe0123cafe0123cafe0123cafe0123",
+        "KROS_NOTIFY_URLS": "ntfy://canary0123456789ab",
+    }
+    for name, value in told.items():
+        environment.setenv(name, value)
+
+    for words in ((*INSTALL, "--print"), INSTALL):
+        ran = command(*words)
+        assert ran.code == 0
+        assert not [value for value in told.values() if value in ran.out + ran.err]
+    written = servers(desktop_config)["kros"]["env"]
+    assert {name: written[name] for name in told} == told
+    desktop_config.unlink()
+
+
 def test_the_key_stands_in_the_file_and_nowhere_else(command: Command, there: Path) -> None:
     for words in ((), (), ("--undo",)):
         ran = command(*INSTALL, *words)

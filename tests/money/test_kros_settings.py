@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ GOOD = [
     ("KROS_ALLOW_PERMANENT_DELETE", "1", "allow_permanent_delete", True),
     ("KROS_ALLOW_UNPRICED", "yes", "allow_unpriced", True),
     ("KROS_APPROVAL_ABOVE_CENTS", "300", "approval_above_cents", 300),
+    (
+        "KROS_NOTIFY_URLS",
+        " ntfy://topic, mailto://a:b@example.com?to=c@d.com,e@d.com ,slack://x ",
+        "notify_urls",
+        (SecretStr("ntfy://topic"), SecretStr("mailto://a:b@example.com?to=c@d.com,e@d.com"), SecretStr("slack://x")),
+    ),
     ("KROS_PUBLIC_URL", "https://numbers.example.com/", "public_url", "https://numbers.example.com"),
     ("KROS_ALLOWED_HOSTS", "Numbers.example.com, [::2]:8000", "allowed_hosts", ("numbers.example.com", "[::2]:8000")),
     ("KROS_ALLOWED_ORIGINS", "https://A.example.com", "allowed_origins", ("https://a.example.com",)),
@@ -74,7 +81,12 @@ GOOD = [
     ("KROS_OAUTH_SCOPE_CLAIM", "app_metadata.scopes", "oauth_scope_claim", "app_metadata.scopes"),
     ("KROS_OAUTH_ORGANIZATION_CLAIM", "app_metadata.org", "oauth_organization_claim", "app_metadata.org"),
 ]
-DOCUMENTED = {name for name, *_ in GOOD} | {"KROS_API_KEY"}
+WEBHOOK = {
+    "KROS_WEBHOOK_URL": "https://hooks.example.com/t/canary0123456789ab?x=1",
+    "KROS_WEBHOOK_SECRET": "whsec_cafe0123cafe0123cafe0123cafe0123",
+}
+"""They go together."""
+DOCUMENTED = {name for name, *_ in GOOD} | {"KROS_API_KEY", *WEBHOOK}
 
 
 @pytest.mark.parametrize(("name", "text", "field", "value"), GOOD)
@@ -87,6 +99,46 @@ def test_a_documented_setting_is_heeded(
 
 def test_every_field_is_a_documented_setting() -> None:
     assert {f"KROS_{field.upper()}" for field in Settings.model_fields if field != "simulator"} == DOCUMENTED
+
+
+def test_a_webhook_has_an_address_and_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in WEBHOOK.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.webhook_url == SecretStr(WEBHOOK["KROS_WEBHOOK_URL"])
+    assert settings.webhook_secret == SecretStr(WEBHOOK["KROS_WEBHOOK_SECRET"])
+    assert settings.tells_people
+    for name in WEBHOOK:
+        with monkeypatch.context() as without:
+            without.delenv(name)
+            with pytest.raises(SettingsError, match="go together"):
+                load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("KROS_WEBHOOK_URL", "http://hooks.example.com/canary0123456789ab"),
+        ("KROS_WEBHOOK_URL", "https://user:canary0123456789ab@hooks.example.com/"),
+        ("KROS_WEBHOOK_URL", "https://hooks.example.com/#canary0123456789ab"),
+        ("KROS_WEBHOOK_URL", "https://[canary0123456789ab"),
+        ("KROS_WEBHOOK_URL", "https://hooks.example.com:port/canary0123456789ab"),
+        ("KROS_WEBHOOK_URL", "ftp://hooks.example.com/canary0123456789ab"),
+        ("KROS_WEBHOOK_URL", "canary0123456789ab"),
+        ("KROS_WEBHOOK_SECRET", "canary0123456789abcanary0123456789ab"),
+        ("KROS_WEBHOOK_SECRET", "whsec_cafe0123cafe0123"),
+        ("KROS_WEBHOOK_SECRET", "whsec_cafe0123!"),
+        ("KROS_NOTIFY_URLS", "canary0123456789ab"),
+    ],
+)
+def test_an_address_of_people_that_is_not_usable_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    for each, value in (WEBHOOK | {name: text}).items():
+        monkeypatch.setenv(each, value)
+    with pytest.raises(SettingsError, match=f"{name} is not usable") as refused:
+        load_settings()
+    assert text not in "".join(traceback.format_exception(refused.value))
 
 
 def test_the_guard_stands_without_any_setting() -> None:

@@ -1,0 +1,1 @@
+"""Tells people elsewhere what happened: signed webhooks, and the services that Apprise knows."""

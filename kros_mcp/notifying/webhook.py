@@ -1,0 +1,106 @@
+"""A webhook: JSON by POST, signed by the rules of Standard Webhooks (www.standardwebhooks.com).
+
+No redirect is followed, nothing of the answer but its status is read, and httpx's client is not used, which would log
+the whole address.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+
+from kros_mcp import __version__
+from kros_mcp.errors import SettingsError
+from kros_mcp.notifying.message import Message, NotDeliveredError
+from kros_mcp.operations.notices import encoded
+
+if TYPE_CHECKING:
+    import httpx
+
+SEND_SECONDS: Final = 10.0
+_AT_ONCE: Final = 8
+_GOOD: Final = range(200, 300)
+
+
+class Webhook:
+    """One receiver.
+
+    Args:
+        url: Where it takes messages.
+        key: Signs them; see `settings.webhook_key`.
+    """
+
+    at_once = _AT_ONCE
+
+    def __init__(self, url: str, key: bytes) -> None:
+        parts = urlsplit(url)
+        self.name = f"webhook {parts.scheme}://{parts.hostname}"
+        self.address = url
+        self._key = key
+        self._transport: httpx.AsyncBaseTransport | None = None
+
+    async def send(self, message: Message) -> None:
+        """Deliver a message; any answer but a success, or none within ten seconds, is a failure.
+
+        Raises:
+            NotDeliveredError: It did not come through, as far as can be told.
+        """
+        status = 0
+        try:
+            with anyio.fail_after(SEND_SECONDS):
+                status = await self._post(message)
+        except TimeoutError:
+            problem = f"did not answer within {SEND_SECONDS:g} seconds"
+        except SettingsError as exc:  # proxy and certificates are read when the first message is sent
+            problem = f"cannot be reached: {exc.message}"
+        except Exception as exc:  # noqa: BLE001 - httpx, httpcore, ssl and sockets fail in many ways
+            problem = f"could not be reached ({type(exc).__name__})"
+        else:
+            problem = "" if status in _GOOD else f"answered {status}"
+        if problem:
+            raise NotDeliveredError(f"The {self.name} {problem}.")
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    async def _post(self, message: Message) -> int:
+        import httpx  # noqa: PLC0415 - heavy, and not needed before something is sent
+
+        if self._transport is None:
+            self._transport = await anyio.to_thread.run_sync(self._network)
+        body, at = encoded(message.body).encode(), int(time.time())
+        headers = {
+            "content-type": "application/json",
+            "user-agent": f"kros-mcp/{__version__}",
+            "webhook-id": message.id,
+            "webhook-timestamp": str(at),
+            "webhook-signature": signature(self._key, message.id, at, body),
+        }
+        timeout = httpx.Timeout(SEND_SECONDS).as_dict()
+        request = httpx.Request("POST", self.address, headers=headers, content=body, extensions={"timeout": timeout})
+        response = await self._transport.handle_async_request(request)
+        await response.aclose()
+        return response.status_code
+
+    def _network(self) -> httpx.AsyncBaseTransport:
+        import httpx  # noqa: PLC0415 - see above
+
+        from kros_mcp.krosai.transport import certificates, find_proxy, network  # noqa: PLC0415 - the same
+
+        limits = httpx.Limits(max_keepalive_connections=0)
+        return network(find_proxy(self.address), certificates(), limits)
+
+
+def signature(key: bytes, message_id: str, at: int, body: bytes) -> str:
+    """Return the signature of a message, as its header carries it."""
+    signed = f"{message_id}.{at}.".encode() + body
+    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

@@ -1,0 +1,103 @@
+"""A notice in words for people: a subject and one line, to be read on a phone; pure.
+
+Nothing of KrosAI's own text stands in it, nothing of an agent's `reason`, and of names only plain characters: where it
+is shown, a mark could call everybody or pass for a link.
+"""
+
+import re
+from typing import Any, Final
+
+from kros_mcp.krosai import clean
+from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.numbering import spoken
+from kros_mcp.operations.notices import NoticeType
+
+_NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@|://")
+_LONGEST_NAME: Final = 60
+_ACTS: Final = {"buy": "Buying", "release": "Releasing", "configure": "Changing"}
+_ENVIRONMENTS: Final = {"test": " (test key)", "simulator": " (simulator, no real money)"}
+_SUBJECTS: Final = {
+    NoticeType.WAITING: "an approval is waited for",
+    NoticeType.DONE: "done",
+    NoticeType.FAILED: "failed, nothing charged or changed",
+    NoticeType.UNKNOWN: "an outcome is unknown",
+    NoticeType.CORRECTED: "an outcome is corrected",
+    NoticeType.EXPIRED: "nobody approved in time",
+    NoticeType.BUDGET_LOW: "most of the day's budget is spent",
+    NoticeType.TEST: "a test",
+}
+
+
+def subject(kind: str) -> str:
+    """Return the subject of a notice."""
+    return f"kros-mcp: {_SUBJECTS[NoticeType(kind)]}"
+
+
+def line(kind: str, data: dict[str, Any], currency: str, public_url: str | None) -> str:
+    """Return a notice as one line.
+
+    Args:
+        kind: A `NoticeType`.
+        data: What stands in it.
+        currency: The operator's label, or empty.
+        public_url: Where people reach the service, if there is one.
+    """
+    currency = data.get("currency") or currency
+    where = _ENVIRONMENTS.get(str(data.get("environment")), "")
+    match kind:
+        case NoticeType.TEST:
+            return f"This is a test of kros-mcp: its notices come through{where}."
+        case NoticeType.BUDGET_LOW:
+            spent, budget = show_cents(data["spent_cents"], currency), show_again(data["budget_cents"], currency)
+            left = show_again(data["left_cents"], currency)
+            return f"{spent} of the {budget} for 24 hours are spent{where}; {left} are left."
+        case _:
+            return f"{_told(kind, data, currency)}{where}{_asker(data)}.{_what_next(kind, data, public_url)}"
+
+
+def _told(kind: str, data: dict[str, Any], currency: str) -> str:
+    country = f" ({data['country']})" if data["country"] else ""
+    act = f"{_ACTS[data['action']]} {spoken(data['e164'])}{country}"
+    cost = _cost(data, currency)
+    match kind:
+        case NoticeType.WAITING:
+            waits = "waits for an approver" if data["waits_for"] == "approver" else "waits for a yes on the screen"
+            what = f"{waits}{cost}"
+        case NoticeType.DONE:
+            what = f"is done{cost}{', but not all of its settings were applied' if data['not_applied'] else ''}"
+        case NoticeType.FAILED:
+            what = "failed, nothing was charged or changed"
+        case NoticeType.EXPIRED:
+            what = "expired, nobody said yes in time, nothing was charged or changed"
+        case NoticeType.CORRECTED if data["status"] == "done":
+            what = f"was called not done at first, and KrosAI shows that it is{cost}"
+        case NoticeType.CORRECTED:
+            what = f"was called done, and it is not known now whether it is{cost}"
+        case _:
+            what = f"was sent, and how it ended is not known yet{cost}"
+    return f"{act} {what}"
+
+
+def _cost(data: dict[str, Any], currency: str) -> str:
+    if data["action"] != "buy":
+        return ""
+    return f": {show_price(data['due_now_cents'], data['monthly_cents'], currency)}"
+
+
+def _asker(data: dict[str, Any]) -> str:
+    name = clean(_NOT_PLAIN.sub("", data["principal"]), _LONGEST_NAME)
+    return f", asked for by {name}" if name else ""
+
+
+def _what_next(kind: str, data: dict[str, Any], public_url: str | None) -> str:
+    operation = data["operation_id"]
+    if kind == NoticeType.WAITING and data["waits_for"] == "approver":
+        terminal = f"kros-mcp approve {operation}"
+        return f" Decide on {approvals_url(public_url)}" if public_url else f" Decide at a terminal: {terminal}"
+    look = f" See {approvals_url(public_url)}" if public_url else ""
+    return f"{look} ({operation})" if look else f" ({operation})"
+
+
+def approvals_url(public_url: str) -> str:
+    """Return where people approve."""
+    return f"{public_url}/approvals"
