@@ -258,6 +258,8 @@ class GaugeValues:
     unknown_oldest_seconds: float
     budget_left_cents: int
     requests_left: int | None = None
+    notices_waiting: int = 0
+    notices_undelivered: int = 0
 
 
 class _Instruments:
@@ -287,6 +289,10 @@ class _Instruments:
         self.requests_left = meter.create_gauge(
             "kros_mcp.upstream.requests.left", "{request}", "Left of the requests of 24 hours."
         )
+        self.notices_waiting = meter.create_gauge("kros_mcp.notices.waiting", "{notice}", "To be delivered to people.")
+        self.notices_undelivered = meter.create_gauge(
+            "kros_mcp.notices.undelivered", "{notice}", "That could not be delivered within a day."
+        )
         self.upstream_seconds = meter.create_histogram(
             "http.client.request.duration",
             "s",
@@ -302,6 +308,8 @@ class _Instruments:
         self.unknown.set(now.unknown, attributes)
         self.unknown_oldest.set(now.unknown_oldest_seconds, attributes)
         self.budget_left.set(now.budget_left_cents, attributes)
+        self.notices_waiting.set(now.notices_waiting, attributes)
+        self.notices_undelivered.set(now.notices_undelivered, attributes)
         if now.requests_left is not None:
             self.requests_left.set(now.requests_left, attributes)
 

@@ -26,6 +26,7 @@ SUMMARIES = {
     "reconcile": "compare the journal with KrosAI; changes nothing there",
     "approve": "say yes to a waiting operation",
     "deny": "say no to a waiting operation",
+    "notify": "say whether people are told of what happens, and try it",
     "settle": "say how an operation with an unknown outcome ended",
     "adopt": "hand the operations of a replaced key to this one",
     "backup": "copy the journal to a new file",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kros_mcp.commands.findings import Finding, fail, failed, ok, warn
 from kros_mcp.commands.history import RECENT_SECONDS, is_named_but_not_listed, was_corrected_recently
+from kros_mcp.commands.notices_told import notices_told
 from kros_mcp.commands.requests_sent import requests_told
 from kros_mcp.commands.selection import account_of, is_foreign, short
 from kros_mcp.errors import KrosError, SettingsError
@@ -37,6 +38,7 @@ async def check_journal(settings: Settings) -> list[Finding]:
             account = await account_of(settings, journal)
             rows = [*await _restored(journal, account), *await _rows(journal, account)]
             rows += await requests_told(settings, journal)
+            rows += await notices_told(settings, journal)
     except KrosError as exc:
         if isinstance(exc, SettingsError):
             return [failed(exc)]

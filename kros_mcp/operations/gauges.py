@@ -51,6 +51,7 @@ async def _values(account: Account) -> telemetry.GaugeValues:
     now = await journal.now()
     books = await journal.books(account.id, "", committed_since=now)
     counts = await journal.open_counts(account.id)
+    notices = await journal.outbox_counts(account=account.id)
     return telemetry.GaugeValues(
         account=account.id[:_SHORT],
         environment=settings.environment,
@@ -60,6 +61,8 @@ async def _values(account: Account) -> telemetry.GaugeValues:
         unknown_oldest_seconds=_age(now, counts.unknown_since),
         budget_left_cents=max(0, settings.daily_budget_cents - books.spent_cents),
         requests_left=account.client.tally.left,
+        notices_waiting=notices.waiting,
+        notices_undelivered=notices.undelivered,
     )
 
 
@@ -72,6 +75,8 @@ def _together(values: telemetry.GaugeValues, others: telemetry.GaugeValues) -> t
         unknown=values.unknown + others.unknown,
         unknown_oldest_seconds=max(values.unknown_oldest_seconds, others.unknown_oldest_seconds),
         budget_left_cents=values.budget_left_cents + others.budget_left_cents,
+        notices_waiting=values.notices_waiting + others.notices_waiting,
+        notices_undelivered=values.notices_undelivered + others.notices_undelivered,
     )
 
 

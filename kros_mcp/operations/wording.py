@@ -91,16 +91,22 @@ class Wording(ABC):
         """Write what an agent says aloud to ask a person for a yes or a no."""
         return f"{self.statement(operation, currency)} Shall I {self.to_do} it?"
 
-    def summary(self, operation: Operation, currency: str, *, code: str = "") -> tuple[str, str]:
+    def summary(
+        self, operation: Operation, currency: str, *, code: str = "", told: bool = False, page: bool = False
+    ) -> tuple[str, str]:
         """Write where an operation stands, and what the agent is to do next.
 
         Args:
             operation: As it stands.
             currency: The operator's label, or empty.
             code: The confirmation code, only where the agent is to ask and call again.
+            told: Whether approvers are told of what waits for them.
+            page: Whether they have a page to decide on.
         """
         number, doing = spoken(operation.e164), self.doing.capitalize()
         match operation.state:
+            case State.PROPOSED if operation.channel is Channel.APPROVER:
+                words = self._waiting_for_approver(operation, currency, told=told, page=page)
             case State.PROPOSED:
                 words = self._waiting(operation, currency, code=code)
             case State.CONFIRMED:
@@ -126,12 +132,14 @@ class Wording(ABC):
             message = f"{message} {spoken(operation.e164)} was not {self.done}; nothing was charged or changed."
         return message.strip()
 
+    def _waiting_for_approver(self, operation: Operation, currency: str, *, told: bool, page: bool) -> tuple[str, str]:
+        asked = "An approver has been asked." if told else "It waits for an approver."
+        where = "on the page /approvals of this service" if page else "by kros-mcp approve at a terminal"
+        unasked = "" if told else "; nobody tells the approver, so the person has to"
+        next_step = f"Tell the person that an approver must agree first, {where}{unasked}. Look again later"
+        return f"{asked} {self.statement(operation, currency)}", f"{next_step} with get_operation."
+
     def _waiting(self, operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
-        if operation.channel is Channel.APPROVER:
-            return (
-                f"An approver has been asked. {self.statement(operation, currency)}",
-                "Tell the person that an approver must agree first, and look again later with get_operation.",
-            )
         asking = self.sentence(operation, currency)
         if code:
             return asking, _SAY_AND_WAIT

@@ -20,12 +20,14 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
 
     Args:
         operation: As it stands.
-        settings: For the currency's label.
+        settings: For the currency's label, and how approvers come to know.
         code: The confirmation code, only where the agent is to ask and call again.
         before: What to say first.
     """
     waiting = operation.state is State.PROPOSED
-    summary, next_step = act_of(operation).wording.summary(operation, settings.currency, code=code)
+    told, page = settings.tells_people, settings.public_url is not None
+    wording = act_of(operation).wording
+    summary, next_step = wording.summary(operation, settings.currency, code=code, told=told, page=page)
     return results.Acted(
         summary=f"{before} {summary}".strip(),
         status=status(operation),

@@ -25,6 +25,7 @@ COMMANDS = (
     "reconcile",
     "approve",
     "deny",
+    "notify",
     "settle",
     "adopt",
     "backup",

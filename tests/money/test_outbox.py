@@ -14,6 +14,7 @@ import pytest
 from bench import CANARY, KEY, OTHER_MOBILES, YES, Bench, open_bench, open_journal, settings_for, simulator
 from standardwebhooks.webhooks import Webhook as Verifier
 
+from kros_mcp.errors import SettingsError
 from kros_mcp.notifying import messenger as messengers
 from kros_mcp.notifying.destinations import destination_id, open_destinations
 from kros_mcp.operations import moves, notices
@@ -420,6 +421,13 @@ async def test_a_journal_holds_no_address_and_no_secret(tmp_path: Path, receiver
     assert receiver.url not in shown
     assert SECRET not in shown
     assert KEY not in shown
+
+
+async def test_a_server_whose_destination_cannot_be_used_does_not_start(bench: Bench) -> None:
+    settings = settings_for(journal_url=bench.account.settings.journal_url, notify_urls=f"nothing://{CANARY}")
+    with pytest.raises(SettingsError, match="an address that Apprise does not know, the first"):
+        async with open_runtime(settings, transport=transport(bench.sim), journal=bench.account.journal):
+            pass
 
 
 async def test_the_end_of_a_server_tells_what_has_just_happened(

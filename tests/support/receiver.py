@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -76,6 +76,7 @@ class Receiver:
     def let_go(self) -> None:
         """Answer what hangs, by the status of now."""
         self._let_go.set()
+        self._let_go = anyio.Event()
 
     async def serve(self, stream: SocketStream) -> None:
         async with stream:
@@ -84,13 +85,14 @@ class Receiver:
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             while len(body) < int(headers.get("content-length", 0)):
                 body += await stream.receive()
-            hangs = self.status is None
+            hangs, let_go = self.status is None, self._let_go
             seen = Arrived(first.split(" ")[1], headers, body, self.status or 0)
             self.arrived.append(seen)
             self.on_arrival(seen)
             self._news.set()
             if hangs:
-                await self._let_go.wait()
+                await let_go.wait()
+                self.arrived[self.arrived.index(seen)] = replace(seen, status=self.status or 0)
             location = f"location: {self.location}\r\n" if self.location else ""
             await stream.send(f"HTTP/1.1 {self.status or 200} OK\r\n{location}content-length: 0\r\n\r\n".encode())
 

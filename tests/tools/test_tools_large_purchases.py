@@ -9,6 +9,7 @@ from kros_mcp.operations.model import Channel, State
 from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
 from tests.support.person import Person, accept
+from tests.support.receiver import open_receiver
 from tests.support.talk import open_talk
 from tests.support.upstream import item_of, wrote
 
@@ -28,13 +29,31 @@ async def test_a_purchase_over_the_line_waits_for_an_approver_and_is_then_carrie
     async with open_talk(reference, era, person, journal=journal, approval_above_cents=PRICE - 1) as talk:
         asked = await talk.buy(item)
         assert (asked.outcome, asked["confirmation_code"]) == ("awaiting_approval", None)
-        assert asked["summary"].startswith("An approver has been asked.")
+        assert asked["summary"].startswith("It waits for an approver. Buying")
         assert (person.prompts, wrote(reference)) == ([], [])
         await approve(journal, asked["operation_id"])
         with anyio.fail_after(10):
             while (await talk.call("get_operation", operation_id=asked["operation_id"])).outcome != "done":
                 await anyio.lowlevel.checkpoint()
     assert [charge.e164 for charge in reference.charges] == [item.e164]
+
+
+async def test_who_waits_for_an_approver_is_told_whether_that_one_knows_and_where_to_decide(
+    reference: Simulator, journal: Journal, era: str
+) -> None:
+    item = item_of(reference)
+    async with open_talk(reference, era, journal=journal, confirmation="approver") as talk:
+        asked = await talk.buy(item)
+        assert asked["summary"].startswith("It waits for an approver. Buying")
+        assert "by kros-mcp approve at a terminal; nobody tells the approver" in asked["next_step"]
+    async with open_receiver() as receiver:
+        told = receiver.settings | {"public_url": "https://numbers.example.com"}
+        async with open_talk(reference, era, journal=journal, confirmation="approver", **told) as talk:
+            again = await talk.buy(item)
+    assert again["operation_id"] == asked["operation_id"]
+    assert again["summary"].startswith("An approver has been asked. Buying")
+    assert "on the page /approvals of this service. Look" in again["next_step"]
+    assert receiver.url not in f"{again.data} {again.text}"
 
 
 async def test_the_line_itself_is_still_the_conversations(reference: Simulator, era: str) -> None:

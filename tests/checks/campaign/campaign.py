@@ -15,6 +15,7 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal
 from kros_mcp.settings import Settings, for_organization
 from kros_mcp.simulator import open_server
+from tests.support.receiver import SECRET, Receiver, open_receiver
 
 from .approver import Approver
 from .books import Books, together
@@ -24,6 +25,7 @@ from .compare import compare
 from .deeds import Agent, Town
 from .events import Events
 from .fault_plans import FaultSchedule
+from .notices import all_delivered, be_well, compare_notices, have_moods, to_be_told
 from .people import Book, Person
 from .reach import ORGANIZATIONS
 from .settling import settle
@@ -70,7 +72,9 @@ async def run(plan: Plan, tamper: Tampering | None = None, enough: Enough | None
             for connection in world.connections:
                 await connection.up()
             await _stir(world, enough)
+            be_well(world.receiver)
             waited = await settle(world)
+            await all_delivered(world.journal)
             lives.cancel_scope.cancel()
         await world.sim.settled()
         if tamper is not None:
@@ -78,6 +82,8 @@ async def run(plan: Plan, tamper: Tampering | None = None, enough: Enough | None
         books = await world.books()
         troubles = [Difference("trouble", "", says) for says in world.events.troubles]
         differences = [difference for each in books for difference in compare(each)]
+        events = await to_be_told(world.journal, [each for one in books for each in one.operations])
+        differences += compare_notices(events, world.receiver.arrived)
         return Outcome(world, books, [*differences, *troubles], waited)
 
 
@@ -108,7 +114,8 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
             journal = await stack.enter_async_context(_open_journal(plan.url))
             if await journal.count():
                 raise ValueError("The journal must be empty, since all that stands in it is compared.")
-            book, settings = Book(events), _settings(plan, sim, base_url)
+            receiver = await stack.enter_async_context(open_receiver())
+            book, settings = Book(events), _settings(plan, sim, base_url, receiver)
             reach = await stack.enter_async_context(plan.transport(settings, plan.folder, events))
             connections = tuple(
                 Connection(
@@ -122,7 +129,8 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
                 )
                 for kind in plan.kinds
             )
-            yield World(plan, sim, journal, events, book, connections, _accounts(plan, sim, settings, journal))
+            accounts = _accounts(plan, sim, settings, journal)
+            yield World(plan, sim, journal, events, book, connections, receiver, accounts)
     finally:
         events.close()
 
@@ -166,6 +174,7 @@ async def _let_loose(world: World, chance: random.Random, tasks: TaskGroup) -> N
     chaos.attach(world.book)
     sim.on_hold = chaos.write_held
     tasks.start_soon(chaos.strike)
+    tasks.start_soon(have_moods, world.receiver, chance, events.note)
     if plan.faults:
         faults = FaultSchedule(sim, chance, events, without=plan.without)
         tasks.start_soon(faults.run)
@@ -182,7 +191,7 @@ def _accounts(
     return {for_organization(own, each.organization_id).account(journal.secret): each for each in sim.all}
 
 
-def _settings(plan: Plan, sim: WatchedKrosai, base_url: str) -> dict[str, str]:
+def _settings(plan: Plan, sim: WatchedKrosai, base_url: str, receiver: Receiver) -> dict[str, str]:
     limits = limits_of(plan, sim)
     several = {}
     if plan.organizations > 1:
@@ -196,6 +205,8 @@ def _settings(plan: Plan, sim: WatchedKrosai, base_url: str) -> dict[str, str]:
         "KROS_API_KEY": KEY,
         "KROS_BASE_URL": base_url,
         "KROS_JOURNAL_URL": plan.url,
+        "KROS_WEBHOOK_URL": receiver.url,
+        "KROS_WEBHOOK_SECRET": SECRET,
         "KROS_SETTLE_SECONDS": "2",
         "KROS_MAX_PURCHASE_CENTS": str(limits.max_purchase_cents),
         "KROS_DAILY_BUDGET_CENTS": str(limits.daily_budget_cents),

@@ -73,6 +73,9 @@ def lines(outcome: Outcome) -> Iterator[str]:
         f"  server processes {noted['replica'] or noted['start']}, answers {noted['answer']}, "
         f"calls without an answer {noted['call without an answer']}, requests to KrosAI {len(world.sim.requests)}"
     )
+    taken = [each.id for each in world.receiver.arrived if each.status == 200]
+    refused = len(world.receiver.arrived) - len(taken)
+    yield f"  notices delivered {len(set(taken))}, twice or more {len(taken) - len(set(taken))}, refused {refused}"
     yield f"  settled {outcome.waited_seconds:.1f} seconds after the faults had ended"
     yield "Faults that struck"
     faults = sorted((name, world.sim.faults.counts[name]) for name in KINDS)

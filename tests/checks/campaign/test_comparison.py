@@ -1,16 +1,23 @@
 """Each kind of difference is seen, in books that are made up by hand."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kros_mcp.notifying.webhook import signature
+from kros_mcp.operations.events import Event
 from kros_mcp.operations.model import Action, Operation, Quote, Request, State, StoredNumber
+from kros_mcp.operations.notices import encoded
+from kros_mcp.settings import webhook_key
 from kros_mcp.simulator import Charge
+from tests.support.receiver import SECRET, Arrived
 
 from .books import Answer, Books, Confirmation, Holding, Limits, Write
 from .compare import compare
+from .notices import compare_notices
 from .report import moved_prices
 from .watched import Act, OwnedOrder, PriceMove
 
@@ -295,3 +302,31 @@ def test_totals_that_differ_without_a_difference_are_explained(spoil: Spoil, say
     told = moved_prices(books)
     assert says in told
     assert bool(told) == bool(says)
+
+
+def notice(operation_id: str, sequence: int, kind: str, *, status: int = 200, id_: str = "evt_1") -> Arrived:
+    body = encoded({"type": kind, "data": {"operation_id": operation_id, "sequence": sequence}}).encode()
+    at = int(time.time())
+    signed = signature(webhook_key(SECRET), id_, at, body)
+    headers = {"webhook-id": id_, "webhook-timestamp": str(at), "webhook-signature": signed}
+    return Arrived("/", headers, body, status)
+
+
+def test_a_move_that_nobody_was_told_of_is_seen() -> None:
+    moves = [
+        Event(1.0, "proposed", "local", "tool", "", {}),
+        Event(2.0, "asked", "server", "approver", "", {"channel": "approver"}),
+        Event(3.0, "expired", "server", "", "", {"state": "expired"}),
+    ]
+    waiting = notice("op_1", 2, "operation.waiting")
+    expired = notice("op_1", 3, "operation.expired", id_="evt_2")
+
+    def seen(*arrived: Arrived) -> list[str]:
+        return [each.rule for each in compare_notices({"op_1": moves}, arrived)]
+
+    assert seen(waiting, expired, waiting) == []
+    assert seen(waiting, notice("op_1", 3, "operation.expired", status=500)) == ["move that nobody was told of"]
+    assert seen(waiting, expired, notice("op_1", 1, "operation.done")) == ["notice of no move"]
+    assert seen(waiting, expired, notice("op_1", 3, "operation.expired", id_="evt_3")) == ["notice with two ids"]
+    forged = replace(expired, headers=waiting.headers)
+    assert seen(waiting, expired, forged)[0] == "notice with a wrong signature"

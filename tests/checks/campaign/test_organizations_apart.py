@@ -9,6 +9,7 @@ import pytest
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Charge, ReceivedRequest
+from tests.support.receiver import Receiver
 
 from .books import Answer
 from .compare import compare
@@ -47,7 +48,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     accounts = {OWN: sim.all[0], OTHER: sim.all[1]}
     [bought] = [each for each in good_books().operations if each.id == BUY]
     bought = Operation(**{**vars(bought), "account": OTHER})
-    yield World(plan, sim, cast("Journal", Kept(bought)), events, Book(events), (), accounts)
+    yield World(plan, sim, cast("Journal", Kept(bought)), events, Book(events), (), Receiver(), accounts)
     events.close()
 
 

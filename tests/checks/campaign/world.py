@@ -9,6 +9,7 @@ from typing import Literal
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator.profiles import ProfileName
+from tests.support.receiver import Receiver
 
 from .books import Books, Limits, holdings_of, writes_of
 from .chaos import Pace
@@ -70,6 +71,7 @@ class World:
     events: Events
     book: Book
     connections: tuple[Connection, ...]
+    receiver: Receiver
     accounts: Mapping[str, WatchedOrganization] = field(default_factory=dict)
     """By account in the journal, whose it is; empty where there is one organization alone."""
     struck: Counter[str] = field(default_factory=Counter)
