@@ -10,7 +10,6 @@ from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite_file import journal_path, network_file_system
 from kros_mcp.krosai import Inventory, KeyLimits
-from kros_mcp.notifying.messenger import open_messenger
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.gauges import Gauges
@@ -81,8 +80,11 @@ async def open_runtime(
         if limits is None:
             gauges = Gauges(account, lambda: opened[0].others.accounts if opened and opened[0].others else ())
             await stack.enter_async_context(open_tally_keeper(client.tally, journal, settings))
-        # Closed after the runner, so that what it has ended is told.
-        await stack.enter_async_context(open_messenger(account, delivers=limits is None))
+        if settings.tells_people:
+            from kros_mcp.notifying.messenger import open_messenger  # noqa: PLC0415 - few servers tell people
+
+            # Closed after the runner, so that what it has ended is told.
+            await stack.enter_async_context(open_messenger(account, delivers=limits is None))
         runner = await stack.enter_async_context(open_runner(account, gauges))
         opened.append(
             Runtime(

@@ -15,22 +15,22 @@ async def notices_told(settings: Settings, journal: Journal) -> list[Finding]:
     """Return what there is to say of notices in this journal."""
     try:
         destinations = open_destinations(settings)
-        by_name = {
-            each.name: await journal.outbox_counts(destination=destination_id(each, journal.secret))
+        own = [
+            (each.name, await journal.outbox_counts(destination=destination_id(each, journal.secret)))
             for each in destinations
-        }
+        ]
         of_all = await journal.outbox_counts()
     except SettingsError as exc:
         return [failed(exc)]
     except KrosError as exc:
         to_do = "Let this user read and write the journal's tables outbox and listeners as it does the others."
         return [warn(f"The notices to people cannot be read ({exc.code}).", to_do)]
-    found = [finding for name, counts in by_name.items() for finding in _destination(name, counts)]
+    found = [finding for name, counts in own for finding in _destination(name, counts)]
     if not destinations:
         found.append(ok("Nobody is told of what waits or has ended: neither KROS_WEBHOOK_URL nor KROS_NOTIFY_URLS."))
     elif settings.read_only:
         found.append(ok("A server that only reads tells nobody; another one with these settings does."))
-    elsewhere = of_all.undelivered - sum(counts.undelivered for counts in by_name.values())
+    elsewhere = of_all.undelivered - sum(counts.undelivered for _, counts in own)
     if elsewhere > 0:
         what = f"{_some(elsewhere)} could not be delivered within a day to destinations that are not set here."
         found.append(warn(what, _TRY))

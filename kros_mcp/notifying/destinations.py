@@ -22,7 +22,8 @@ def open_destinations(settings: Settings) -> tuple[Destination, ...]:
     if settings.notify_urls:
         from kros_mcp.notifying.services import Service  # noqa: PLC0415 - where they are set
 
-        found += [Service(each.get_secret_value(), number) for number, each in enumerate(settings.notify_urls, 1)]
+        addresses = dict.fromkeys(each.get_secret_value() for each in settings.notify_urls)
+        found += [Service(address, number) for number, address in enumerate(addresses, 1)]
     return tuple(found)
 
 

@@ -48,6 +48,8 @@ class Messenger:
     _delivered: dict[str, Taken] = field(default_factory=dict)
     """What the journal has not been told of yet, by the notice's id, as the next."""
     _failed: dict[str, Taken] = field(default_factory=dict)
+    _comes_through: bool = True
+    """Whether the last try did, or none was made yet: a receiver that is down is warned of once."""
 
     def __post_init__(self) -> None:
         self._id = destination_id(self.destination, self.journal.secret)
@@ -93,12 +95,14 @@ class Messenger:
         try:
             await self.destination.send(message_of(taken, self.settings))
         except NotDeliveredError as exc:
-            logger.log(logging.INFO if taken.tries else logging.WARNING, "notice %s: %s", taken.notice.id, exc.message)
+            logger.log(logging.WARNING if self._comes_through else logging.INFO, "notices: %s", exc.message)
+            self._comes_through = False
             self._failed[taken.notice.id] = taken
         except Exception as exc:  # noqa: BLE001 - one notice that cannot be told must not stop the others
             logger.warning("notice %s: it cannot be told: %s", taken.notice.id, type(exc).__name__)
             self._failed[taken.notice.id] = taken
         else:
+            self._comes_through = True
             self._delivered[taken.notice.id] = taken
 
 
@@ -179,8 +183,9 @@ async def open_messenger(account: Account, *, delivers: bool) -> AsyncIterator[N
 
 
 async def _finish(messenger: Messenger) -> None:
-    """Deliver what is left, once; what does not come through another server delivers, or the next one."""
+    """Deliver what is left; what does not come through another server delivers, or the next one."""
     try:
-        await messenger.look()
+        while await messenger.look():
+            pass
     except Exception as exc:  # noqa: BLE001 - a server that ends must end
         logger.info("notices: %s", type(exc).__name__)

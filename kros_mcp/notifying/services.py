@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -37,8 +37,8 @@ class Service:
     at_once = 1
 
     def __init__(self, address: str, number: int) -> None:
-        self._plugin = _plugin(address, number)
-        self.name = f"{clean(str(self._plugin.service_name), _LONGEST_NAME)} ({_scheme(address)})"
+        self._notify, name = _service(address, number)
+        self.name = f"{clean(name, _LONGEST_NAME)} ({clean(address.partition('://')[0], _LONGEST_NAME)})"
         self.address = address
         self._is_busy = False
 
@@ -60,7 +60,7 @@ class Service:
 
         def deliver() -> None:
             try:
-                done.append(bool(self._plugin.notify(body=message.line, title=message.subject)))
+                done.append(bool(self._notify(body=message.line, title=message.subject, body_format="text")))
             except Exception:  # noqa: BLE001 - a hundred plugins; what they say may hold the address
                 done.append(False)
             with suppress(RuntimeError):  # the loop has ended meanwhile
@@ -92,25 +92,23 @@ def require_installed() -> None:
         )
 
 
-def _plugin(address: str, number: int) -> Any:  # noqa: ANN401 - Apprise's own, of a hundred kinds
+def _service(address: str, number: int) -> tuple[Callable[..., object], str]:
+    """Return what sends to an address, and the name of the service there."""
     require_installed()
     import apprise  # noqa: PLC0415 - an extra, and 200 ms
 
     for name in _TALKATIVE:  # they name addresses, with the tokens in them
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     asset = apprise.AppriseAsset(app_id="kros-mcp", app_desc="kros-mcp", app_url="", async_mode=False)
-    instantiate: Callable[..., Any] = apprise.Apprise.instantiate
-    plugin = instantiate(address, asset=asset, suppress_exceptions=True)
+    plugin = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
     if plugin is None:
         raise SettingsError(
             f"KROS_NOTIFY_URLS holds an address that Apprise does not know, the {_ordinal(number)}.",
             next_step="Write it as github.com/caronc/apprise says, and separate several by commas.",
         )
-    return plugin
-
-
-def _scheme(address: str) -> str:
-    return clean(address.partition("://")[0], _LONGEST_NAME)
+    sender = apprise.Apprise(asset=asset)
+    sender.add(plugin)
+    return sender.notify, str(plugin.service_name)
 
 
 def _ordinal(number: int) -> str:

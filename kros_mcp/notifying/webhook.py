@@ -59,7 +59,7 @@ class Webhook:
         except TimeoutError:
             problem = f"did not answer within {SEND_SECONDS:g} seconds"
         except SettingsError as exc:  # proxy and certificates are read when the first message is sent
-            problem = f"cannot be reached: {exc.message}"
+            problem = f"cannot be reached: {exc.message.rstrip('.')}"
         except Exception as exc:  # noqa: BLE001 - httpx, httpcore, ssl and sockets fail in many ways
             problem = f"could not be reached ({type(exc).__name__})"
         else:

@@ -15,7 +15,7 @@ from kros_mcp.operations.notices import NoticeType
 _NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@|://")
 _LONGEST_NAME: Final = 60
 _ACTS: Final = {"buy": "Buying", "release": "Releasing", "configure": "Changing"}
-_ENVIRONMENTS: Final = {"test": " (test key)", "simulator": " (simulator, no real money)"}
+_ENVIRONMENTS: Final = {"test": "[test key] ", "simulator": "[simulator, no real money] "}
 _SUBJECTS: Final = {
     NoticeType.WAITING: "an approval is waited for",
     NoticeType.DONE: "done",
@@ -46,56 +46,67 @@ def line(kind: str, data: dict[str, Any], currency: str, public_url: str | None)
     where = _ENVIRONMENTS.get(str(data.get("environment")), "")
     match kind:
         case NoticeType.TEST:
-            return f"This is a test of kros-mcp: its notices come through{where}."
+            return f"{where}This is a test of kros-mcp: its notices come through."
         case NoticeType.BUDGET_LOW:
             spent, budget = show_cents(data["spent_cents"], currency), show_again(data["budget_cents"], currency)
             left = show_again(data["left_cents"], currency)
-            return f"{spent} of the {budget} for 24 hours are spent{where}; {left} are left."
+            return f"{where}{spent} of the {budget} for 24 hours are spent; {left} are left."
         case _:
-            return f"{_told(kind, data, currency)}{where}{_asker(data)}.{_what_next(kind, data, public_url)}"
+            number = spoken(data["e164"]) + (f" ({data['country']})" if data["country"] else "")
+            told = f"{_ACTS[data['action']]} {number} {_told(kind, data, currency)}"
+            return f"{where}{told}{_asker(data)} {_what_next(kind, data, public_url)}"
 
 
 def _told(kind: str, data: dict[str, Any], currency: str) -> str:
-    country = f" ({data['country']})" if data["country"] else ""
-    act = f"{_ACTS[data['action']]} {spoken(data['e164'])}{country}"
-    cost = _cost(data, currency)
     match kind:
         case NoticeType.WAITING:
             waits = "waits for an approver" if data["waits_for"] == "approver" else "waits for a yes on the screen"
-            what = f"{waits}{cost}"
+            what = f"{waits}.{_cost(data, currency)}"
         case NoticeType.DONE:
-            what = f"is done{cost}{', but not all of its settings were applied' if data['not_applied'] else ''}"
+            lacking = " Not all of its settings were applied." if data["not_applied"] else ""
+            what = f"is done.{_charged(data, currency)}{lacking}"
         case NoticeType.FAILED:
-            what = "failed, nothing was charged or changed"
+            what = "failed. Nothing was charged or changed."
+        case NoticeType.EXPIRED if data["decided_by"]:
+            what = "was approved, and expired before it was begun. Nothing was charged or changed."
         case NoticeType.EXPIRED:
-            what = "expired, nobody said yes in time, nothing was charged or changed"
+            what = "expired, as nobody said yes in time. Nothing was charged or changed."
         case NoticeType.CORRECTED if data["status"] == "done":
-            what = f"was called not done at first, and KrosAI shows that it is{cost}"
+            what = f"was called not done at first, and KrosAI shows that it is.{_charged(data, currency)}"
         case NoticeType.CORRECTED:
-            what = f"was called done, and it is not known now whether it is{cost}"
+            what = f"was called done at first, and it is not known now whether it is.{_cost(data, currency)}"
         case _:
-            what = f"was sent, and how it ended is not known yet{cost}"
-    return f"{act} {what}"
+            what = f"was sent, and how it ended is not known yet.{_cost(data, currency)}"
+    return what
 
 
 def _cost(data: dict[str, Any], currency: str) -> str:
     if data["action"] != "buy":
         return ""
-    return f": {show_price(data['due_now_cents'], data['monthly_cents'], currency)}"
+    return f" It costs {show_price(data['due_now_cents'], data['monthly_cents'], currency)}."
+
+
+def _charged(data: dict[str, Any], currency: str) -> str:
+    if data["action"] != "buy":
+        return ""
+    charged, monthly = show_cents(data["charged_cents"], currency), data["monthly_cents"]
+    then = "" if monthly is None else f"; it costs {show_again(monthly, currency)} every month"
+    return f" Charged: {charged}{then}."
 
 
 def _asker(data: dict[str, Any]) -> str:
-    name = clean(_NOT_PLAIN.sub("", data["principal"]), _LONGEST_NAME)
-    return f", asked for by {name}" if name else ""
+    issuer, _, named = data["principal"].partition("|")
+    name = clean(_NOT_PLAIN.sub("", named or issuer), _LONGEST_NAME)
+    return f" Asked for by {name}." if name else ""
 
 
 def _what_next(kind: str, data: dict[str, Any], public_url: str | None) -> str:
     operation = data["operation_id"]
     if kind == NoticeType.WAITING and data["waits_for"] == "approver":
-        terminal = f"kros-mcp approve {operation}"
-        return f" Decide on {approvals_url(public_url)}" if public_url else f" Decide at a terminal: {terminal}"
-    look = f" See {approvals_url(public_url)}" if public_url else ""
-    return f"{look} ({operation})" if look else f" ({operation})"
+        if public_url is None:
+            return f"Decide at a terminal: kros-mcp approve {operation}"
+        return f"Decide on {approvals_url(public_url)} ({operation})"
+    return f"({operation})" if public_url is None else f"See {approvals_url(public_url)} ({operation})"
 
 
 def approvals_url(public_url: str) -> str:

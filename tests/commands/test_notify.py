@@ -20,6 +20,7 @@ from kros_mcp.krosai import PhoneNumber
 from kros_mcp.notifying import services
 from kros_mcp.operations import notices, restoration
 from kros_mcp.operations.notices import Listener
+from tests.support.canaries import SECRET as SECRETS
 from tests.support.receiver import SECRET, Receiver, open_receiver
 
 TOKEN = "canary7a7a7a7a7a7a"  # noqa: S105 - made up
@@ -153,7 +154,9 @@ def test_a_missing_extra_is_said(command: Command, environment: pytest.MonkeyPat
 @pytest.mark.usefixtures("told")
 def test_the_doctor_says_where_people_are_told_and_what_could_not_be(command: Command, journal_url: str) -> None:
     """The journal gets a purchase of two days ago, whose notice nobody could take."""
-    assert "by webhook http://127.0.0.1: none came yet." in " ".join(command("doctor").out.split())
+    looked = command("doctor")
+    assert "by webhook http://127.0.0.1: none came yet." in " ".join(looked.out.split())
+    assert not SECRETS.search(looked.out + looked.err)
 
     async def leave_one() -> None:
         async with open_journal(journal_url) as journal:

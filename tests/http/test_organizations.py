@@ -21,6 +21,7 @@ from kros_mcp.tools.caller import authenticated
 from kros_mcp.tools.stream import current_stream
 from tests.support.ears import Ears, open_ears
 from tests.support.person import Person, accept
+from tests.support.receiver import open_receiver
 from tests.support.talk import Talk, Told
 from tests.support.tenants import open_tenants, other_of, runtime_of, two_organizations
 from tests.support.upstream import item_of, wrote
@@ -350,6 +351,19 @@ async def test_gauges_are_of_all_organizations_together_under_the_services_own_n
         own = web.service.runtime.account
     assert {values.account for values in shown} == {own.id[:8]}
     assert shown[-1].budget_left_cents == 2 * own.settings.daily_budget_cents - other_of(sim).charges[0].cents
+
+
+async def test_a_notice_says_of_which_organization_it_is(sim: Simulator, each_journal: Journal) -> None:
+    async with (
+        open_receiver() as receiver,
+        open_tenants(sim, each_journal, **receiver.settings) as web,
+        web.talk("one") as a,
+        web.talk("other") as b,
+    ):
+        ids = [(await bought(each))["operation_id"] for each in (a, b)]
+        await receiver.until(lambda here: len(here.taken) == 2)
+    told = {each.json["data"]["operation_id"]: each.json["data"]["organization"] for each in receiver.taken}
+    assert told == dict(zip(ids, (sim.organization_id, other_of(sim).organization_id), strict=True))
 
 
 async def test_what_is_looked_after_in_the_background_is_no_callers_request(

@@ -280,6 +280,15 @@ async def test_nothing_is_stored_where_nobody_listens_or_has_for_a_week(bench: B
     assert (await journal.outbox_counts()).waiting == 0
 
 
+async def test_what_is_of_one_account_is_not_told_where_another_listens(bench: Bench) -> None:
+    journal = bench.account.journal
+    await listening(journal, bench.account.id, "d1")
+    await listening(journal, "another", "d2")
+    operation = await bench.buy()
+    assert ids(await journal.take_notices("d1", 8)) == [(operation.id, "operation.done")]
+    assert await journal.take_notices("d2", 8) == ()
+
+
 async def test_a_server_that_only_reads_tells_nobody(bench: Bench, receiver: Receiver) -> None:
     acting = bench.account
     async with serving(bench, receiver, read_only=True):
