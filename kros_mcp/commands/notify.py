@@ -73,7 +73,7 @@ async def _acknowledge(settings: Settings) -> int:
 
 
 async def _try(settings: Settings, destinations: tuple[Destination, ...]) -> list[Finding]:
-    environment = "live" if settings.api_key is None else settings.environment
+    environment = None if settings.api_key is None else settings.environment
     taken = Taken(trial("", time.time(), environment), "", settings.organization_id or "", 0)
     message, found = message_of(taken, settings), dict[int, Finding]()
 

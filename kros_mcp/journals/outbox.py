@@ -29,7 +29,7 @@ _COLUMNS: Final = (
 )
 _LISTENER: Final = ("destination", "account", "organization", "seen_at")
 _FURTHEST_SECONDS: Final = notices.LONGEST_PAUSE_SECONDS + notices.LEASE_SECONDS
-"""How far ahead a next try can be; one that is further was set by a clock that is set back since."""
+"""How far ahead a next try can be; one that is further was set by a clock that was set back since."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class OutboxTables:
         return bool((yield f"SELECT 1 FROM {self.rows} AS one WHERE {where} LIMIT 1", values))
 
     def take(self, destination: str, now: float, limit: int) -> Work[tuple[Taken, ...]]:
-        """Take what is to be delivered there now, the oldest first, so that nobody else does for a while.
+        """Take what is to be delivered there now, what has waited longest first, so that nobody else does for a while.
 
         Of one operation only the first; see `IN_ORDER_TRIES`.
         """
         where, values = self._due(destination, now)
-        order = f"ORDER BY at, number LIMIT {limit}{self.lock}"
+        order = f"ORDER BY one.next_at, one.number LIMIT {limit}{self.lock}"
         rows = yield f"SELECT {', '.join(_COLUMNS)} FROM {self.rows} AS one WHERE {where} {order}", values
         taken = tuple(_decoded(row) for row in rows)
         if taken:
@@ -103,10 +103,9 @@ class OutboxTables:
         for each in delivered:
             key = (each.notice.id, each.destination)
             yield f"UPDATE {self.rows} SET delivered_at = ? WHERE id = ? AND destination = ?", (now, *key)
-            yield (
-                f"UPDATE {self.listeners} SET delivered_at = ? WHERE destination = ? AND account = ?",
-                (now, each.destination, each.notice.account),
-            )
+        for destination, account in sorted({(each.destination, each.notice.account) for each in delivered}):
+            last = f"UPDATE {self.listeners} SET delivered_at = ? WHERE destination = ? AND account = ?"
+            yield last, (now, destination, account)
         for each in failed:
             again = now + notices.pause_after(each.tries + 1)
             yield (
@@ -116,6 +115,7 @@ class OutboxTables:
 
     def tidy(self, now: float) -> Work[None]:
         """Drop what was delivered, what nobody will ask for any more, and the oldest of what is too much."""
+        yield f"UPDATE {self.rows} SET next_at = ? WHERE next_at > ?", (now, now + _FURTHEST_SECONDS)
         yield f"DELETE FROM {self.rows} WHERE delivered_at < ?", (now - notices.KEPT_DELIVERED_SECONDS,)
         yield f"DELETE FROM {self.rows} WHERE at < ?", (now - notices.KEPT_SECONDS,)
         yield f"DELETE FROM {self.listeners} WHERE seen_at < ?", (now - 2 * notices.LISTENING_SECONDS,)
@@ -152,10 +152,10 @@ class OutboxTables:
             "AND earlier.delivered_at IS NULL AND earlier.at > ? AND earlier.tries < ?"
         )
         where = (
-            "one.destination = ? AND one.delivered_at IS NULL AND one.at > ? AND (one.next_at <= ? OR one.next_at > ?) "
+            f"one.destination = ? AND one.delivered_at IS NULL AND one.next_at <= ? AND one.at > ? "
             f"AND NOT EXISTS ({before})"
         )
-        return where, (destination, news, now, now + _FURTHEST_SECONDS, news, notices.IN_ORDER_TRIES)
+        return where, (destination, now, news, news, notices.IN_ORDER_TRIES)
 
     def _insert_listeners(self, listeners: Iterable[Listener], now: float, conflict: str) -> Work[None]:
         rows = [(each.destination, each.account, each.organization, now) for each in listeners]

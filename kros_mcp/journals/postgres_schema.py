@@ -111,7 +111,7 @@ CREATE TABLE kros_mcp.outbox (
     data TEXT NOT NULL, tries INTEGER NOT NULL, next_at DOUBLE PRECISION NOT NULL, delivered_at DOUBLE PRECISION,
     PRIMARY KEY (id, destination)
 );
-CREATE INDEX undelivered ON kros_mcp.outbox (destination, at) WHERE delivered_at IS NULL;
+CREATE INDEX undelivered ON kros_mcp.outbox (destination, next_at) WHERE delivered_at IS NULL;
 CREATE INDEX undelivered_of ON kros_mcp.outbox (destination, operation_id, number) WHERE delivered_at IS NULL;
 CREATE TABLE kros_mcp.listeners (
     destination TEXT NOT NULL, account TEXT NOT NULL, organization TEXT NOT NULL, seen_at DOUBLE PRECISION NOT NULL,

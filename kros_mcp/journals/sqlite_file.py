@@ -119,7 +119,7 @@ CREATE TABLE outbox (
     data TEXT NOT NULL, tries INTEGER NOT NULL, next_at REAL NOT NULL, delivered_at REAL,
     PRIMARY KEY (id, destination)
 ) STRICT;
-CREATE INDEX undelivered ON outbox (destination, at) WHERE delivered_at IS NULL;
+CREATE INDEX undelivered ON outbox (destination, next_at) WHERE delivered_at IS NULL;
 CREATE INDEX undelivered_of ON outbox (destination, operation_id, number) WHERE delivered_at IS NULL;
 CREATE TABLE listeners (
     destination TEXT NOT NULL, account TEXT NOT NULL, organization TEXT NOT NULL, seen_at REAL NOT NULL,

@@ -66,8 +66,8 @@ class Service:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 loop.call_soon_threadsafe(end)
 
-        self._is_busy = True
         threading.Thread(target=deliver, name="kros-mcp notify", daemon=True).start()
+        self._is_busy = True  # what the thread ends with is done in this one, and so later
         with anyio.move_on_after(SEND_SECONDS):
             await ended.wait()
         if not done:

@@ -143,7 +143,7 @@ def budget_low(account: str, at: float, environment: Environment, *, spent_cents
     return Notice(new_notice_id(), NoticeType.BUDGET_LOW, at, account, data)
 
 
-def trial(account: str, at: float, environment: Environment) -> Notice:
+def trial(account: str, at: float, environment: Environment | None) -> Notice:
     """Return a notice that tells nothing, to try the way with."""
     return Notice(new_notice_id(), NoticeType.TEST, at, account, {"environment": environment, "currency": None})
 
