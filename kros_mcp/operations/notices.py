@@ -171,9 +171,12 @@ def encoded(data: dict[str, Any]) -> str:
 def _type_of(operation: Operation, event: Event) -> NoticeType | None:
     match event.move:
         case MoveName.ASKED:
-            return NoticeType.WAITING if event.changes.get("channel") in _ELSEWHERE else None
+            return NoticeType.WAITING if event.changes.get("channel") == Channel.APPROVER else None
+        case MoveName.SHOWN:  # a page that no browser has fetched asks nobody, and a code may take its place
+            return NoticeType.WAITING
         case MoveName.EXPIRED:  # of what waits in a conversation nobody elsewhere was told
-            return NoticeType.EXPIRED if operation.channel in _ELSEWHERE else None
+            told = operation.channel is Channel.APPROVER or operation.shown_at is not None
+            return NoticeType.EXPIRED if told else None
         case MoveName.CORRECTED:
             return NoticeType.CORRECTED
         case MoveName.DONE | MoveName.FAILED | MoveName.UNKNOWN | MoveName.SETTLED_BY_HAND:

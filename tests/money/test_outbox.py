@@ -18,7 +18,7 @@ from kros_mcp.errors import SettingsError
 from kros_mcp.notifying import messenger as messengers
 from kros_mcp.notifying.destinations import destination_id, open_destinations
 from kros_mcp.operations import moves, notices
-from kros_mcp.operations.events import By
+from kros_mcp.operations.events import AT_SCREEN, By
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, Settlement, State
@@ -146,6 +146,20 @@ async def test_a_question_in_the_conversation_is_told_to_nobody(bench: Bench, re
         assert (await bench.stored(operation)).state is State.EXPIRED
     assert receiver.arrived == []
     assert (await bench.account.journal.outbox_counts()).waiting == 0
+
+
+async def test_a_page_on_the_screen_is_told_of_once_a_browser_has_it(bench: Bench) -> None:
+    journal = bench.account.journal
+    await listening(journal, bench.account.id, "d1")
+    unopened, opened = [await asked(bench, e164, Channel.SCREEN) for e164 in OTHER_MOBILES[:2]]
+    assert await journal.take_notices("d1", 8) == ()
+    await journal.change(opened.id, moves.shown, by=AT_SCREEN)
+    [waiting] = await journal.take_notices("d1", 8)
+    assert (waiting.notice.type, waiting.notice.data["waits_for"]) == ("operation.waiting", "screen")
+    await journal.note_delivery([waiting], ())
+    bench.clock.now = unopened.expires_at + 1
+    assert await journal.expire(bench.account.id) == 2
+    assert ids(await journal.take_notices("d1", 8)) == [(opened.id, "operation.expired")]
 
 
 async def test_every_end_is_told_by_its_name(bench: Bench, receiver: Receiver) -> None:

@@ -19,7 +19,6 @@ from tests.support.receiver import SECRET, Arrived, Receiver
 from .shelf import Difference
 
 LONGEST_WAIT_SECONDS: Final = 60.0
-ELSEWHERE: Final = frozenset({"approver", "screen"})
 MOODS: Final[tuple[int | None, ...]] = (500, 503, 302, None)
 """None answers nothing, for as long as it lasts."""
 Told = tuple[str, int, str]
@@ -66,10 +65,12 @@ def expected(events: Mapping[str, Sequence[Event]]) -> set[Told]:
     """Say what must have been told of these events."""
     told: set[Told] = set()
     for operation_id, moves in events.items():
-        channel = ""
+        elsewhere = False
         for number, event in enumerate(moves, 1):
-            channel = event.changes.get("channel") or channel
-            kind = _kind(event, channel)
+            if "channel" in event.changes:
+                elsewhere = event.changes["channel"] == "approver"
+            elsewhere = elsewhere or event.move == "shown"
+            kind = _kind(event, elsewhere=elsewhere)
             if kind:
                 told.add((operation_id, number, f"operation.{kind}"))
     return told
@@ -96,12 +97,14 @@ def compare_notices(events: Mapping[str, Sequence[Event]], arrived: Sequence[Arr
             yield Difference("notice with two ids", told[0], f"event {told[1]}, {told[2]}: {sorted(ids)}")
 
 
-def _kind(event: Event, channel: str) -> str:
+def _kind(event: Event, *, elsewhere: bool) -> str:
     match event.move:
+        case "shown":
+            return "waiting"
         case "asked":
-            return "waiting" if event.changes.get("channel") in ELSEWHERE else ""
+            return "waiting" if elsewhere and "channel" in event.changes else ""
         case "expired":
-            return "expired" if channel in ELSEWHERE else ""
+            return "expired" if elsewhere else ""
         case "done" | "failed" | "unknown" | "corrected":
             return event.move
         case "settled_by_hand":
