@@ -28,7 +28,9 @@ restarted. Then everything calms down, and three books are compared:
   2. what the journal says      every operation with its state, and whether it charged
   3. what KrosAI did            its charges, its releases, its changes, the requests that arrived
 
-and every answer that a client was given is held against all three. A difference is a finding about the server.
+and every answer that a client was given is held against all three. A receiver of webhooks, which is now and then down,
+slow or broken, must have taken a notice of each move that people are told of. A difference is a finding about the
+server.
 """
 EXIT = """
 exit codes

@@ -181,6 +181,8 @@ def keep(outcome: Outcome, folder: Path, printed: str) -> Path:
     _write(kept / "charges.json", [asdict(each) for each in books.charges])
     _write(kept / "acts.json", [asdict(each) for each in books.acts])
     _write(kept / "requests.json", [asdict(each) for each in outcome.world.sim.requests])
+    told = [{"id": each.id, "status": each.status, **each.json} for each in outcome.world.receiver.arrived]
+    _write(kept / "notices.json", told)
     _write(kept / "differences.json", [_row(each) for each in outcome.differences])
     (kept / "report.txt").write_text(printed, encoding="utf-8")
     return kept
