@@ -29,7 +29,9 @@ LISTEN_EVERY_SECONDS: Final = 6 * 3_600.0
 """How often it is written down that a server is here which delivers, and what is old is dropped."""
 FINISH_SECONDS: Final = 3.0
 """How long the end of a server waits for what has just happened to be told."""
-_LONGEST_PAUSE_SECONDS: Final = 30.0
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+"""While the journal is busy; much shorter than a lease, or what was delivered would be taken for lost."""
+_PAUSE_AFTER_FAULT_SECONDS: Final = 30.0
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Messenger:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             except Exception:
                 logger.exception("notices: unexpected failure")
-                pause = _LONGEST_PAUSE_SECONDS
+                pause = _PAUSE_AFTER_FAULT_SECONDS
             await anyio.sleep(pause)
 
     async def look(self) -> bool:
