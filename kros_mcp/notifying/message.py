@@ -39,6 +39,10 @@ class Destination(Protocol):
     at_once: int
     """How many messages may be on their way to it together."""
 
+    async def warm_up(self) -> None:
+        """Load what the first message needs, so that it does not do so beside a purchase."""
+        ...
+
     async def send(self, message: Message) -> None:
         """Deliver a message, or give it up in less than `notices.LEASE_SECONDS`.
 

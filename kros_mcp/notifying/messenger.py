@@ -6,7 +6,7 @@ to this process for a while; if it dies meanwhile, another takes it then. So eac
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,6 +59,9 @@ class Messenger:
     async def run(self) -> None:
         """Look every second whether something is to be delivered; a failure only delays what comes next."""
         pause = LOOK_EVERY_SECONDS
+        await anyio.sleep(pause)
+        with suppress(Exception):  # what is wrong is told when something is sent
+            await self.destination.warm_up()
         while True:
             try:
                 while await self.look():

@@ -42,6 +42,9 @@ class Service:
         self.address = address
         self._is_busy = False
 
+    async def warm_up(self) -> None:
+        """What there is to load is loaded when the address is read."""
+
     async def send(self, message: Message) -> None:
         """Deliver a message's line.
 

@@ -46,6 +46,11 @@ class Webhook:
         self._key = key
         self._transport: httpx.AsyncBaseTransport | None = None
 
+    async def warm_up(self) -> None:
+        """Read proxy and certificates, which takes tens of milliseconds, in a thread."""
+        if self._transport is None:
+            self._transport = await anyio.to_thread.run_sync(self._network)
+
     async def send(self, message: Message) -> None:
         """Deliver a message; any answer but a success, or none within ten seconds, is a failure.
 
@@ -75,8 +80,8 @@ class Webhook:
     async def _post(self, message: Message) -> int:
         import httpx  # noqa: PLC0415 - heavy, and not needed before something is sent
 
-        if self._transport is None:
-            self._transport = await anyio.to_thread.run_sync(self._network)
+        await self.warm_up()
+        assert self._transport is not None  # noqa: S101 - as it was just made
         body, at = encoded(message.body).encode(), int(time.time())
         headers = {
             "content-type": "application/json",
