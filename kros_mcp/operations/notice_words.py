@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again, show_cents, show_price
-from kros_mcp.numbering import spoken
+from kros_mcp.numbering import in_country, spoken
 from kros_mcp.operations.notices import NoticeType
 
 _NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@|://")
@@ -52,7 +52,7 @@ def line(kind: str, data: dict[str, Any], currency: str, public_url: str | None)
             left = show_again(data["left_cents"], currency)
             return f"{where}{spent} of the {budget} for 24 hours are spent; {left} are left."
         case _:
-            number = spoken(data["e164"]) + (f" ({data['country']})" if data["country"] else "")
+            number = spoken(data["e164"]) + (f" {in_country(data['country'])}" if data["country"] else "")
             told = f"{_ACTS[data['action']]} {number} {_told(kind, data, currency)}"
             return f"{where}{told}{_asker(data)} {_what_next(kind, data, public_url)}"
 

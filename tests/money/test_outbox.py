@@ -22,6 +22,7 @@ from kros_mcp.operations.events import AT_SCREEN, By
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, Settlement, State
+from kros_mcp.operations.notice_words import line
 from kros_mcp.operations.notices import LEASE_SECONDS, Listener, Taken
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
@@ -461,3 +462,43 @@ async def test_the_end_of_a_server_tells_what_has_just_happened(
         operation = await bought(bench, runtime)
         assert receiver.arrived == []
     assert [each.json["data"]["operation_id"] for each in receiver.taken] == [operation.id]
+
+
+def test_the_line_for_people_says_what_to_do_in_plain_characters(stored_data: dict[str, Any]) -> None:
+    waiting = stored_data | {"waits_for": "approver", "charged_cents": 0}
+    public = "https://numbers.example.com"
+    assert line("operation.waiting", waiting, "USD", public) == (
+        "Buying +234 803 555 0101 in Nigeria waits for an approver. It costs 7.00 USD now, first month included, then "
+        "5.00 USD every month. Asked for by support-agent. Decide on https://numbers.example.com/approvals (op_1)"
+    )
+    assert line("operation.waiting", waiting, "", None).endswith("Decide at a terminal: kros-mcp approve op_1")
+    assert line("operation.done", stored_data | {"environment": "test"}, "USD", None) == (
+        "[test key] Buying +234 803 555 0101 in Nigeria is done. Charged: 7.00 USD; it costs 5.00 USD every month. "
+        "Asked for by support-agent. (op_1)"
+    )
+    hostile = stored_data | {"principal": "tokens|@everyone <!channel> *x* [pay](https://evil.example) a@b.c\u202e"}
+    said = line("operation.failed", hostile, "USD", None)
+    assert not set("<>*[]()!\u202e") & set(said.partition("Asked for by")[2].removesuffix(" (op_1)"))
+    assert "@everyone" not in said
+    assert "://" not in said
+
+
+@pytest.fixture
+def stored_data() -> dict[str, Any]:
+    """The data of a notice, as it is stored."""
+    return {
+        "operation_id": "op_1",
+        "status": "done",
+        "action": "buy",
+        "e164": "+2348035550101",
+        "country": "NG",
+        "environment": "live",
+        "due_now_cents": 700,
+        "monthly_cents": 500,
+        "currency": None,
+        "principal": "tokens|support-agent",
+        "charged_cents": 700,
+        "waits_for": None,
+        "decided_by": None,
+        "not_applied": [],
+    }
