@@ -29,7 +29,8 @@ LISTEN_EVERY_SECONDS: Final = 6 * 3_600.0
 """How often it is written down that a server is here which delivers, and what is old is dropped."""
 FINISH_SECONDS: Final = 3.0
 """How long the end of a server waits for what has just happened to be told."""
-_LONGEST_PAUSE_SECONDS: Final = 5.0
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 2.0
 """While the journal is busy; much shorter than a lease, or what was delivered would be taken for lost."""
 _PAUSE_AFTER_FAULT_SECONDS: Final = 30.0
 
@@ -58,7 +59,7 @@ class Messenger:
 
     async def run(self) -> None:
         """Look every second whether something is to be delivered; a failure only delays what comes next."""
-        pause = LOOK_EVERY_SECONDS
+        pause, failed = LOOK_EVERY_SECONDS, False
         await anyio.sleep(pause)
         with suppress(Exception):  # what is wrong is told when something is sent
             await self.destination.warm_up()
@@ -66,10 +67,11 @@ class Messenger:
             try:
                 while await self.look():
                     pass
-                pause = LOOK_EVERY_SECONDS
+                pause, failed = LOOK_EVERY_SECONDS, False
             except KrosError as exc:
                 logger.info("notices: %s", exc.code)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS) if failed else _FIRST_PAUSE_SECONDS
+                failed = True
             except Exception:
                 logger.exception("notices: unexpected failure")
                 pause = _PAUSE_AFTER_FAULT_SECONDS
