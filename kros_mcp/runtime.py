@@ -17,6 +17,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import open_runner
+from kros_mcp.operations.screen import OpenScreen
 from kros_mcp.operations.tally_keeper import open_tally_keeper
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
@@ -40,6 +41,7 @@ async def open_runtime(
     own_scopes: Callable[[str], frozenset[str] | None] | None = None,
     is_known: Callable[[], bool] = lambda: True,
     limits: KeyLimits | None = None,
+    open_screen: OpenScreen | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the client of KrosAI and the runner, and close them in turn.
 
@@ -52,6 +54,7 @@ async def open_runtime(
         is_known: Whether this server acts for the organization of the settings; see `Account`.
         limits: Those of the runtime that was opened first with this key, which counts requests and sets the gauges for
             all. Defaults to some of its own.
+        open_screen: Opens the screen of the person before this machine; None where there is nobody.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -81,6 +84,7 @@ async def open_runtime(
             gauges = Gauges(account, lambda: opened[0].others.accounts if opened and opened[0].others else ())
             await stack.enter_async_context(open_tally_keeper(client.tally, journal, settings))
         runner = await stack.enter_async_context(open_runner(account, gauges))
+        screen = await stack.enter_async_context(open_screen(account, runner)) if open_screen else None
         opened.append(
             Runtime(
                 settings=settings,
@@ -88,6 +92,7 @@ async def open_runtime(
                 runner=runner,
                 rates=RunRates(account),
                 completer=Completer(account, settings.answer_within_seconds),
+                screen=screen,
             )
         )
         yield opened[0]
