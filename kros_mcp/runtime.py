@@ -18,6 +18,7 @@ from kros_mcp.operations.model import Limits
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.operations.screen import OpenScreen
+from kros_mcp.operations.screen_questions import ScreenQuestions, open_screen_questions
 from kros_mcp.operations.tally_keeper import open_tally_keeper
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
@@ -84,7 +85,10 @@ async def open_runtime(
             gauges = Gauges(account, lambda: opened[0].others.accounts if opened and opened[0].others else ())
             await stack.enter_async_context(open_tally_keeper(client.tally, journal, settings))
         runner = await stack.enter_async_context(open_runner(account, gauges))
-        screen = await stack.enter_async_context(open_screen(account, runner)) if open_screen else None
+        questions: ScreenQuestions | None = None
+        if open_screen is not None:
+            screen = await stack.enter_async_context(open_screen(account, runner))
+            questions = await stack.enter_async_context(open_screen_questions(account, runner, screen))
         opened.append(
             Runtime(
                 settings=settings,
@@ -92,7 +96,7 @@ async def open_runtime(
                 runner=runner,
                 rates=RunRates(account),
                 completer=Completer(account, settings.answer_within_seconds),
-                screen=screen,
+                questions=questions,
             )
         )
         yield opened[0]

@@ -19,6 +19,7 @@ from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.progress import Tell
 from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.screen_questions import ScreenQuestions
 from kros_mcp.settings import Confirmation
 
 TurnedDown = Literal[State.DECLINED, State.CANCELLED]
@@ -56,13 +57,40 @@ class Conclusion:
     """The operation before this one, if that failed because its price had changed."""
     unread: bool = False
     """Whether the client turned its prompt down before anybody could read it."""
+    unopened: bool = False
+    """Whether no browser opened the page, so that the person is asked in the conversation instead."""
 
 
-def require_channel(account: Account, principal: str, *, can_ask: bool, code: str) -> None:
+@dataclass(frozen=True)
+class Ways:
+    """By which ways a call could put a question to the person.
+
+    Args:
+        can_ask: Whether the client can show a prompt.
+        questions: Asks on the person's screen; None where there is none.
+        client: What the client calls itself.
+    """
+
+    can_ask: bool
+    questions: ScreenQuestions | None = None
+    client: str = ""
+
+    def first(self, mode: Confirmation) -> Channel | None:
+        """Return where a question is asked first, price and earlier questions apart; None where it cannot be."""
+        if mode is Confirmation.APPROVER:
+            return Channel.APPROVER
+        if self.can_ask and mode.shows_prompts:
+            return Channel.PROMPT
+        if self.questions is not None and mode.opens_pages:
+            return Channel.SCREEN
+        return Channel.CODE if mode.takes_codes else None
+
+
+def require_channel(account: Account, principal: str, ways: Ways, *, code: str) -> None:
     """Raise where no yes to what a principal asks for could come about, before anything is proposed.
 
     Raises:
-        ConfirmationError: `PROMPT_UNAVAILABLE`, or `CODE_NOT_USED`.
+        ConfirmationError: `PROMPT_UNAVAILABLE`, `SCREEN_UNAVAILABLE` or `CODE_NOT_USED`.
     """
     mode = account.confirmation_for(principal)
     if code and not mode.takes_codes:
@@ -71,14 +99,8 @@ def require_channel(account: Account, principal: str, *, can_ask: bool, code: st
             code="CODE_NOT_USED",
             next_step="Call again without confirmation_code.",
         )
-    if mode in {Confirmation.PERSON, Confirmation.BROWSER, Confirmation.PROMPT} and not can_ask:
-        raise ConfirmationError(
-            f"This server acts only after a prompt that the client shows (KROS_CONFIRMATION={mode}), and this client "
-            "cannot show one; nothing was charged or changed.",
-            code="PROMPT_UNAVAILABLE",
-            next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
-            "another way of confirming.",
-        )
+    if ways.first(mode) is None:
+        raise unavailable(mode)
 
 
 async def confirmed_by_code(
@@ -115,28 +137,29 @@ async def confirmed_by_code(
     return FoundOperation(operation, code=code)
 
 
-async def choose_channel(account: Account, operation: Operation, *, can_ask: bool, answering: bool) -> FoundOperation:
+async def choose_channel(
+    account: Account, operation: Operation, ways: Ways, *, answering: bool = False
+) -> FoundOperation:
     """Decide where the person is asked, and note it before the question goes out.
 
     Args:
         account: The account's resources.
         operation: As proposed now, or earlier.
-        can_ask: Whether the client can show a prompt.
+        ways: By which ways this call could ask.
         answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE` or `SCREEN_UNAVAILABLE`: there is no way that is left.
     """
     if operation.state is not State.PROPOSED:
         return FoundOperation(operation)
-    unanswered = operation.asked_at is not None and not answering
-    if policy.needs_approver(account.settings, operation):
-        channel = Channel.APPROVER
-    elif not account.confirmation_for(operation.principal).takes_codes or (can_ask and not unanswered):
-        channel = Channel.PROMPT
-    else:
-        channel = Channel.CODE
+    channel = _channel(account, operation, ways, answering=answering)
 
     def put(current: Operation, now: float) -> Operation:
         if current.state is not State.PROPOSED:
             return current
+        # A browser may have fetched the page since the operation was read.
+        channel = _channel(account, current, ways, answering=answering)
         asked = replace(current, channel=channel, asked_at=current.asked_at or now)
         approver = channel is Channel.APPROVER
         if approver is (current.channel is Channel.APPROVER):
@@ -146,7 +169,11 @@ async def choose_channel(account: Account, operation: Operation, *, can_ask: boo
 
     if operation.channel is not channel or operation.asked_at is None:
         operation = await account.journal.change(operation.id, put)
-    return FoundOperation(operation, ask=channel is Channel.PROMPT and operation.state is State.PROPOSED)
+    # Beside a page that was opened meanwhile, the answer to an earlier prompt counts still.
+    prompts = operation.channel is Channel.PROMPT or (operation.channel is Channel.SCREEN and answering)
+    mode = account.confirmation_for(operation.principal)
+    can_ask = ways.can_ask and mode.shows_prompts
+    return FoundOperation(operation, ask=can_ask and prompts and operation.state is State.PROPOSED)
 
 
 async def conclude(
@@ -154,6 +181,7 @@ async def conclude(
     runner: Runner,
     found: FoundOperation,
     answer: Answer | TurnedDown | None,
+    ways: Ways,
     *,
     seconds: float,
     tell: Tell | None = None,
@@ -166,27 +194,34 @@ async def conclude(
         found: The operation as this call found it.
         answer: What the person chose; `DECLINED` or `CANCELLED` for a prompt turned down; None if
             no prompt was shown.
+        ways: By which ways this call could ask.
         seconds: How long to wait for the outcome.
         tell: Hears the steps of the act meanwhile.
 
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE`: the client turned the prompt down by itself, and only prompts count.
+            `SCREEN_UNAVAILABLE`: no browser opened the page, and nothing else counts.
     """
-    operation = found.operation
+    give_up_at = anyio.current_time() + seconds
+    operation, unread = found.operation, False
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
         if isinstance(answer, State) and await _is_unread(account, operation):
-            return await _ask_without_prompts(account, operation)
+            operation, answer, unread = await _without_prompts(account, operation, ways), None, True
         if isinstance(answer, State):
             return Conclusion(await _turn_down(account, operation, answer, "The person turned the prompt down."))
         if answer is not None and not answer.is_yes(operation):
             slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
             return Conclusion(await _turn_down(account, operation, State.DECLINED, slip or "The person said no."))
         if answer is None and not found.code:
-            return Conclusion(operation, code=_code(account, operation))
-        runner.start(operation.id, Yes(Channel.CODE if answer is None else Channel.PROMPT))
-    give_up_at = anyio.current_time() + seconds
-    ended = await _outcome(runner, operation, seconds, tell)
-    return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
+            takes_codes = account.confirmation_for(operation.principal).takes_codes
+            operation = await _put_on_screen(account, operation, ways, seconds, takes_codes=takes_codes)
+            if operation.error_code == moves.NOT_SHOWN:
+                raise unavailable(account.confirmation_for(operation.principal), operation)
+            if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
+                return replace(_asking(account, operation, ways), unread=unread)
+        else:
+            runner.start(operation.id, Yes(Channel.CODE if answer is None else Channel.PROMPT))
+    return Conclusion(await _ended(runner, operation, give_up_at, tell))
 
 
 async def shown_on_screen(account: Account, operation_id: str) -> Operation:
@@ -195,7 +230,10 @@ async def shown_on_screen(account: Account, operation_id: str) -> Operation:
     Raises:
         OperationError: It is not to be asked there, or not any more.
     """
-    return await account.change(operation_id, moves.shown, by=AT_SCREEN)
+    operation = await account.change(operation_id, moves.shown, by=AT_SCREEN)
+    if operation.shown_at is not None:
+        account.on_screen[operation_id] = operation.shown_at
+    return operation
 
 
 async def answer_on_screen(
@@ -218,27 +256,69 @@ async def answer_on_screen(
         slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
         return await _turn_down(account, operation, State.DECLINED, slip or _ON_SCREEN[State.DECLINED], by=AT_SCREEN)
     runner.start(operation.id, Yes(Channel.SCREEN))
+    account.changes.of(moves.begun(operation))  # the call that waits for the answer need not look for it
     return operation
 
 
-async def requote(account: Account, ended: Operation, *, seconds: float) -> Conclusion:
-    """After a price that changed, propose the same purchase at the new one; conversation only.
+async def requote(
+    account: Account, runner: Runner, ended: Operation, ways: Ways, *, seconds: float, tell: Tell | None = None
+) -> Conclusion:
+    """After a price that changed, propose the same purchase at the new one, and ask in the same way.
 
-    A code goes with it only where the first question went by code: a client that shows prompts is to
-    show another. Where nothing can be proposed in `seconds`, the change of price is told alone.
+    A code goes with it only where the first question went by code: a client that shows prompts is to show another, and
+    what was asked on the screen is asked there again. Where nothing can be proposed in `seconds`, or only prompts
+    count, the change of price is told alone.
     """
-    if not account.confirmation_for(ended.principal).takes_codes:
+    give_up_at = anyio.current_time() + seconds
+    on_screen = ended.channel is Channel.SCREEN
+    if not (ways.questions if on_screen else account.confirmation_for(ended.principal).takes_codes):
         return Conclusion(ended)
     wish = replace(ended.request, inventory_id="")
+    without_prompts = replace(ways, can_ask=False)
     try:
         with within(seconds):
             operation = await PURCHASE.propose(account, ended.principal, wish, ended.e164)
+        if operation.state is not State.PROPOSED or ended.channel not in {Channel.CODE, Channel.SCREEN}:
+            return Conclusion(operation, ended=ended)
+        operation = (await choose_channel(account, operation, without_prompts)).operation
+        left = _left(give_up_at)
+        operation = await _put_on_screen(account, operation, without_prompts, left, takes_codes=not on_screen)
     except KrosError:
         return Conclusion(ended)
-    if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
-        return Conclusion(operation, ended=ended)
-    found = await choose_channel(account, operation, can_ask=False, answering=False)
-    return Conclusion(found.operation, code=_code(account, found.operation), ended=ended)
+    if operation.error_code == moves.NOT_SHOWN:
+        return Conclusion(ended)
+    if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
+        return replace(_asking(account, operation, ways), ended=ended)
+    return Conclusion(await _ended(runner, operation, give_up_at, tell), ended=ended)
+
+
+def unavailable(mode: Confirmation, unopened: Operation | None = None) -> ConfirmationError:
+    """Return the error that no person can be asked.
+
+    Args:
+        mode: How a person says yes.
+        unopened: The operation that no browser opened a page for; None where none was tried.
+    """
+    if mode is Confirmation.PROMPT:
+        return ConfirmationError(
+            f"This server acts only after a prompt that the client shows (KROS_CONFIRMATION={mode}), and this client "
+            "cannot show one; nothing was charged or changed.",
+            code="PROMPT_UNAVAILABLE",
+            next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
+            "another way of confirming.",
+        )
+    where = "on a page in the person's own browser"
+    if mode is not Confirmation.BROWSER:
+        where += " or in a prompt of the client"
+    lacking = "no browser opened the page" if unopened else "that cannot be had here"
+    return ConfirmationError(
+        f"This server acts only after a yes {where} (KROS_CONFIRMATION={mode}), and {lacking}; nothing was charged or "
+        "changed.",
+        code="SCREEN_UNAVAILABLE",
+        next_step="Tell the person: a browser has to open on the machine where this server runs (kros-mcp doctor "
+        "tries it), or the operator chooses another way of confirming.",
+        operation_id=unopened.id if unopened else None,
+    )
 
 
 async def _is_unread(account: Account, operation: Operation) -> bool:
@@ -246,17 +326,20 @@ async def _is_unread(account: Account, operation: Operation) -> bool:
     return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
 
 
-async def _ask_without_prompts(account: Account, operation: Operation) -> Conclusion:
-    """Go on as with a client that shows no prompts."""
-    if account.confirmation_for(operation.principal).takes_codes:
-        found = await choose_channel(account, operation, can_ask=False, answering=False)
-        code = _code(account, found.operation) if found.operation.state is State.PROPOSED else ""
-        return Conclusion(found.operation, code=code, unread=True)
+async def _without_prompts(account: Account, operation: Operation, ways: Ways) -> Operation:
+    """Go on as with a client that shows no prompts, or end the operation where only they count.
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE`.
+    """
+    mode, others = account.confirmation_for(operation.principal), replace(ways, can_ask=False)
+    if others.first(mode) is not None:
+        return (await choose_channel(account, operation, others)).operation
     await _turn_down(account, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
-        "This server acts only after a prompt that the client shows (KROS_CONFIRMATION="
-        f"{account.confirmation_for(operation.principal)}), and this client turned it down within "
-        f"{READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
+        f"This server acts only after a prompt that the client shows (KROS_CONFIRMATION={mode}), and this client "
+        f"turned it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or "
+        "changed.",
         code="PROMPT_UNAVAILABLE",
         next_step="Tell the person that their client answers prompts by itself: they need one that shows them, or the "
         "operator chooses another way of confirming.",
@@ -264,17 +347,60 @@ async def _ask_without_prompts(account: Account, operation: Operation) -> Conclu
     )
 
 
+def _channel(account: Account, operation: Operation, ways: Ways, *, answering: bool) -> Channel:
+    """Return where the person is asked now, whatever was tried before."""
+    mode = account.confirmation_for(operation.principal)
+    if policy.needs_approver(account.settings, operation):
+        return Channel.APPROVER
+    if operation.shown_at is not None:  # nothing else may ask any more, in whichever process it was shown
+        return Channel.SCREEN
+    prompts = ways.can_ask and mode.shows_prompts
+    if prompts and (operation.asked_at is None or answering):
+        return Channel.PROMPT
+    fallen_back = operation.channel is Channel.CODE and mode.takes_codes
+    if ways.questions is not None and mode.opens_pages and not fallen_back:
+        return Channel.SCREEN
+    if mode.takes_codes:
+        return Channel.CODE
+    if prompts:
+        return Channel.PROMPT
+    raise unavailable(mode)
+
+
+async def _put_on_screen(
+    account: Account, operation: Operation, ways: Ways, seconds: float, *, takes_codes: bool
+) -> Operation:
+    """Put a question on the screen if it is asked there, and wait for the answer; the operation as it stands then."""
+    opens = account.confirmation_for(operation.principal).opens_pages
+    waits = operation.state is State.PROPOSED and operation.channel is Channel.SCREEN
+    if ways.questions is None or not opens or not waits:
+        return operation
+    return await ways.questions.ask(operation, client=ways.client, seconds=seconds, takes_codes=takes_codes)
+
+
+def _asking(account: Account, operation: Operation, ways: Ways) -> Conclusion:
+    """Return where a call leaves an operation that waits for its answer."""
+    code = _code(account, operation)
+    unopened = bool(code) and ways.questions is not None and ways.questions.has_fallen_back(operation.id)
+    return Conclusion(operation, code=code, unopened=unopened)
+
+
 def _code(account: Account, operation: Operation) -> str:
     return code_for(account.journal.secret, operation) if operation.channel is Channel.CODE else ""
 
 
-async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: Tell | None) -> Operation:
+async def _ended(runner: Runner, operation: Operation, give_up_at: float, tell: Tell | None) -> Operation:
     """Wait for an act; whatever stopped it before it began names the operation, whose yes still stands."""
     try:
-        return await runner.wait(operation.id, seconds, tell, known=operation)
+        ended = await runner.wait(operation.id, _left(give_up_at), tell, known=operation)
     except KrosError as exc:
         exc.operation_id = exc.operation_id or operation.id
         raise
+    return await runner.ask(ended, within_seconds=_left(give_up_at))
+
+
+def _left(give_up_at: float) -> float:
+    return max(0.0, give_up_at - anyio.current_time())
 
 
 async def _turn_down(

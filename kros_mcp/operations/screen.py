@@ -23,10 +23,6 @@ class Screen(Protocol):
         """
         ...
 
-    def is_shown(self, operation_id: str) -> bool:
-        """Whether the page with this question has been fetched since this process began."""
-        ...
-
     def withdraw(self, operation_id: str) -> None:
         """Open this question no more, and serve it to no late browser; a page that shows it says how it stands."""
         ...

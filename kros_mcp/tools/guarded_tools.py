@@ -34,6 +34,7 @@ from kros_mcp.tools.call import (
     principal,
     progress,
     runtime,
+    ways_of,
 )
 from kros_mcp.tools.elicitation import (
     ask_configuration,
@@ -85,7 +86,10 @@ async def buy_phone_number(
     here = runtime(ctx)
     conclusion = await _conclude(ctx, found, answer)
     if conclusion.operation.error_code == "PRICE_CHANGED":
-        conclusion = await requote(here.account, conclusion.operation, seconds=current_call.get().seconds_left)
+        seconds, tell = current_call.get().seconds_left, progress(ctx)
+        conclusion = await requote(
+            here.account, here.runner, conclusion.operation, ways_of(ctx), seconds=seconds, tell=tell
+        )
     return results.answer(outcomes.concluded(conclusion, here.settings))
 
 
@@ -151,6 +155,8 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
             operation = await here.account.change(operation_id, _withdraw, by=By(operation.principal, "tool"))
+        if here.questions is not None:
+            here.questions.withdraw(operation_id)
     return results.answer(outcomes.acted(operation, here.settings))
 
 
@@ -164,4 +170,4 @@ async def _conclude(ctx: ToolContext, found: FoundOperation, result: Elicitation
     if found.ask:
         call.person_answered()
     seconds, tell = call.seconds_left, progress(ctx)
-    return await conclude(here.account, here.runner, found, chosen(result), seconds=seconds, tell=tell)
+    return await conclude(here.account, here.runner, found, chosen(result), ways_of(ctx), seconds=seconds, tell=tell)
