@@ -58,7 +58,7 @@ class Conclusion:
     unread: bool = False
     """Whether the client turned its prompt down before anybody could read it."""
     unopened: bool = False
-    """Whether no browser opened the page, so that the person is asked in the conversation instead."""
+    """Whether no browser opened the page, so that the person is asked in the conversation, unless one had before."""
 
 
 @dataclass(frozen=True)
@@ -380,9 +380,8 @@ async def _put_on_screen(
 
 def _asking(account: Account, operation: Operation, ways: Ways) -> Conclusion:
     """Return where a call leaves an operation that waits for its answer."""
-    code = _code(account, operation)
-    unopened = bool(code) and ways.questions is not None and ways.questions.has_fallen_back(operation.id)
-    return Conclusion(operation, code=code, unopened=unopened)
+    unopened = ways.questions is not None and ways.questions.is_unopened(operation.id)
+    return Conclusion(operation, code=_code(account, operation), unopened=unopened)
 
 
 def _code(account: Account, operation: Operation) -> str:

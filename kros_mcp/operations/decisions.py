@@ -86,7 +86,7 @@ def require_decidable(operation: Operation, *, approving: bool) -> None:
         raise model.past(operation)
     if approving and operation.channel is not Channel.APPROVER:
         raise OperationError(
-            "This operation was put to the person in the conversation, not to an approver.",
+            "This operation was put to the person who asked for it, not to an approver.",
             code="NOT_FOR_APPROVER",
             next_step="Answer it there, or deny it here.",
         )

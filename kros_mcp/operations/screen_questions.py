@@ -48,7 +48,7 @@ class ScreenQuestions:
         self._runner = runner
         self._screen = screen
         self._opening: dict[str, _Opening] = {}
-        self._fallen_back: set[str] = set()
+        self._unopened: set[str] = set()
         self._is_closed = False
 
     async def ask(self, operation: Operation, *, client: str, seconds: float, takes_codes: bool) -> Operation:
@@ -74,10 +74,10 @@ class ScreenQuestions:
             self._account.on_screen.pop(operation.id, None)
         return found
 
-    def has_fallen_back(self, operation_id: str) -> bool:
-        """Whether no browser opened the page of an operation that is asked in the conversation now; said once."""
-        told = operation_id in self._fallen_back
-        self._fallen_back.discard(operation_id)
+    def is_unopened(self, operation_id: str) -> bool:
+        """Whether no browser opened the page when an operation was last put on the screen; said once."""
+        told = operation_id in self._unopened
+        self._unopened.discard(operation_id)
         return told
 
     def withdraw(self, operation_id: str) -> None:
@@ -127,11 +127,11 @@ class ScreenQuestions:
 
     async def _fall_back(self, operation: Operation, *, takes_codes: bool) -> None:
         asked = await self._account.change(operation.id, partial(moves.unopened, takes_codes=takes_codes))
-        if asked.state is State.PROPOSED and asked.channel is Channel.SCREEN:
-            return  # a browser has fetched it after all
-        self._screen.withdraw(operation.id)
-        if asked.channel is Channel.CODE:
-            self._fallen_back.add(operation.id)
+        if asked.state is State.PROPOSED:
+            self._unopened.add(operation.id)
+        # What a browser has fetched after all, or from another process, stays on the screen.
+        if asked.state is not State.PROPOSED or asked.channel is not Channel.SCREEN:
+            self._screen.withdraw(operation.id)
 
     async def _answered(self, operation: Operation, seconds: float) -> None:
         """Wait until a question that is on the screen is there no more, or is answered."""

@@ -51,7 +51,8 @@ def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
     if operation.state is State.FAILED:
         raise as_error(operation)
     before = [conclusion.ended.message] if conclusion.ended else [wording.UNREAD] * conclusion.unread
-    before += [wording.UNOPENED] * conclusion.unopened
+    if conclusion.unopened:
+        before.append(wording.UNOPENED if conclusion.code else wording.UNOPENED_AGAIN)
     return acted(operation, settings, code=conclusion.code, before=" ".join(before))
 
 

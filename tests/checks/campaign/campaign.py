@@ -194,6 +194,7 @@ def _settings(plan: Plan, sim: WatchedKrosai, base_url: str) -> dict[str, str]:
         }
     return several | {
         "KROS_API_KEY": KEY,
+        "KROS_CONFIRMATION": "conversation",
         "KROS_BASE_URL": base_url,
         "KROS_JOURNAL_URL": plan.url,
         "KROS_SETTLE_SECONDS": "2",
