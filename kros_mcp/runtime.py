@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite_file import journal_path, network_file_system
@@ -18,7 +20,6 @@ from kros_mcp.operations.model import Limits
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import open_runner
 from kros_mcp.operations.screen import OpenScreen
-from kros_mcp.operations.screen_questions import ScreenQuestions, open_screen_questions
 from kros_mcp.operations.tally_keeper import open_tally_keeper
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
@@ -85,10 +86,7 @@ async def open_runtime(
             gauges = Gauges(account, lambda: opened[0].others.accounts if opened and opened[0].others else ())
             await stack.enter_async_context(open_tally_keeper(client.tally, journal, settings))
         runner = await stack.enter_async_context(open_runner(account, gauges))
-        questions: ScreenQuestions | None = None
-        if open_screen is not None:
-            screen = await stack.enter_async_context(open_screen(account, runner))
-            questions = await stack.enter_async_context(open_screen_questions(account, runner, screen))
+        screen = await stack.enter_async_context(open_screen(account, runner)) if open_screen else None
         opened.append(
             Runtime(
                 settings=settings,
@@ -96,10 +94,17 @@ async def open_runtime(
                 runner=runner,
                 rates=RunRates(account),
                 completer=Completer(account, settings.answer_within_seconds),
-                questions=questions,
+                screen=screen,
             )
         )
+        stack.push_async_callback(_take_questions_back, opened[0])
         yield opened[0]
+
+
+async def _take_questions_back(runtime: Runtime) -> None:
+    if runtime.questions is not None:
+        with anyio.CancelScope(shield=True):
+            await runtime.questions.close()
 
 
 def _warn_of_network_file_system(settings: Settings) -> None:

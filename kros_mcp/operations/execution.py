@@ -57,9 +57,8 @@ class Yes:
             return False
         if self.through is Channel.PROMPT:
             return True
-        return self.through is operation.channel and (self.through is Channel.SCREEN) is (
-            operation.shown_at is not None
-        )
+        was_shown = operation.shown_at is not None
+        return self.through is operation.channel and was_shown is (self.through is Channel.SCREEN)
 
     def by(self, operation: Operation) -> By:
         """Return who has said it."""

@@ -5,8 +5,6 @@ the fetch on an operation is asked nowhere else: whether there was one is looked
 """
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -148,14 +146,3 @@ class ScreenQuestions:
             if on_screen and not self._runner.is_under_way(operation.id):
                 with anyio.move_on_after(seconds):
                     await news.wait()
-
-
-@asynccontextmanager
-async def open_screen_questions(account: Account, runner: Runner, screen: Screen) -> AsyncIterator[ScreenQuestions]:
-    """Ask on a screen; on leaving, end what still waits there for an answer."""
-    questions = ScreenQuestions(account, runner, screen)
-    try:
-        yield questions
-    finally:
-        with anyio.CancelScope(shield=True):
-            await questions.close()

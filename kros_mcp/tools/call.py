@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import anyio
@@ -18,6 +19,7 @@ from kros_mcp.operations.model import Operation
 from kros_mcp.operations.progress import Step, Tell
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.screen import Screen
 from kros_mcp.operations.screen_questions import ScreenQuestions
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import Caller, authenticated
@@ -44,8 +46,13 @@ class Runtime:
     asking: "dict[str, Call]" = field(default_factory=dict)
     is_stopping: bool = False
     others: "OtherOrganizations | None" = None
-    questions: ScreenQuestions | None = None
-    """Asks the person outside the client; None over HTTP, where the server's screen is nobody's."""
+    screen: Screen | None = None
+    """Where the person can be asked outside the client; None over HTTP, where the server's screen is nobody's."""
+
+    @cached_property
+    def questions(self) -> ScreenQuestions | None:
+        """What is asked on the screen; None where there is none."""
+        return None if self.screen is None else ScreenQuestions(self.account, self.runner, self.screen)
 
     def end_prompts(self) -> None:
         """Take every open prompt back and show none from now on, as a server does that stops."""
