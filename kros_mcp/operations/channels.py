@@ -16,6 +16,7 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.events import AT_SCREEN, PERSON, By
 from kros_mcp.operations.execution import Yes
+from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.operations.progress import Tell
 from kros_mcp.operations.runner import Runner
@@ -375,7 +376,8 @@ async def _put_on_screen(
     waits = operation.state is State.PROPOSED and operation.channel is Channel.SCREEN
     if ways.questions is None or not opens or not waits:
         return operation
-    return await ways.questions.ask(operation, client=ways.client, seconds=seconds, takes_codes=takes_codes)
+    with of_earlier(operation.id):  # the person may have said yes
+        return await ways.questions.ask(operation, client=ways.client, seconds=seconds, takes_codes=takes_codes)
 
 
 def _asking(account: Account, operation: Operation, ways: Ways) -> Conclusion:

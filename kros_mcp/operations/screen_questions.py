@@ -20,6 +20,8 @@ from kros_mcp.operations.screen import Screen
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 3.0
+"""How long the end of the server waits for the journal, to end what nobody can answer any more."""
 LONGEST_OPENING_SECONDS = 6.0
 """A screen tells within five whether a browser has fetched its page."""
 
@@ -89,14 +91,17 @@ class ScreenQuestions:
         waiting = {**dict.fromkeys(self._opening), **self._account.on_screen}
         for opening in self._opening.values():
             opening.waits.cancel()
-        for operation_id, shown_at in waiting.items():
-            if self._runner.is_under_way(operation_id):
-                continue
-            try:
-                await self._account.change(operation_id, partial(moves.closed, shown_at=shown_at))
-            except KrosError as exc:
-                logger.warning("operation %s: still on the screen: %s", operation_id, exc.code)
-            self.withdraw(operation_id)
+        with anyio.move_on_after(CLOSE_SECONDS):  # what is left expires by itself
+            for operation_id, shown_at in waiting.items():
+                if not self._runner.is_under_way(operation_id):
+                    await self._end(operation_id, shown_at)
+
+    async def _end(self, operation_id: str, shown_at: float | None) -> None:
+        try:
+            await self._account.change(operation_id, partial(moves.closed, shown_at=shown_at))
+        except KrosError as exc:
+            logger.warning("operation %s: still on the screen: %s", operation_id, exc.code)
+        self.withdraw(operation_id)
 
     def _open(self, operation: Operation, client: str, *, takes_codes: bool) -> _Opening:
         opening = self._opening[operation.id] = _Opening()
@@ -104,8 +109,10 @@ class ScreenQuestions:
         async def work() -> None:
             try:
                 with opening.waits:
-                    if not await self._is_shown(operation, client):
-                        await self._fall_back(operation, takes_codes=takes_codes)
+                    # A call before this one may have given it up since this one has read it.
+                    now = await self._account.journal.get(operation.id) or operation
+                    if _is_asked(now) and not await self._is_shown(now, client):
+                        await self._fall_back(now, takes_codes=takes_codes)
             finally:
                 del self._opening[operation.id]
                 opening.ended.set()
@@ -128,7 +135,7 @@ class ScreenQuestions:
         if asked.state is State.PROPOSED:
             self._unopened.add(operation.id)
         # What a browser has fetched after all, or from another process, stays on the screen.
-        if asked.state is not State.PROPOSED or asked.channel is not Channel.SCREEN:
+        if not _is_asked(asked):
             self._screen.withdraw(operation.id)
 
     async def _answered(self, operation: Operation, seconds: float) -> None:
@@ -142,7 +149,11 @@ class ScreenQuestions:
         with self._account.changes.heard_by(hear), self._account.changes.watching([operation]):
             # What changed before somebody listened is read; what changes later is heard.
             now = await self._account.journal.get(operation.id) or operation
-            on_screen = now.state is State.PROPOSED and now.channel is Channel.SCREEN
-            if on_screen and not self._runner.is_under_way(operation.id):
+            if _is_asked(now) and not self._runner.is_under_way(operation.id):
                 with anyio.move_on_after(seconds):
                     await news.wait()
+
+
+def _is_asked(operation: Operation) -> bool:
+    """Whether an operation waits for an answer on the screen."""
+    return operation.state is State.PROPOSED and operation.channel is Channel.SCREEN

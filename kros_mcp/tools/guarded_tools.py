@@ -79,7 +79,8 @@ async def buy_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Buy one number: charges the account now and every month. Give inventory_id, or e164 with country and type.
 
-    The first call never buys: it asks the person, or tells you what to ask. Buy only what they agreed to.
+    The first call never buys: it asks the person, perhaps on their screen, or tells you what to ask. Buy only what
+    they agreed to.
     """
     # `purchase_proposal` has read them: the SDK calls it with the arguments of the same names.
     del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, confirmation_code
@@ -105,7 +106,7 @@ async def release_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Release an owned number: calls to it stop, and it cannot be undone.
 
-    The first call never releases: it asks the person, or tells you what to ask.
+    The first call never releases: it asks the person, perhaps on their screen, or tells you what to ask.
     """
     del number_id, permanent, confirmation_code
     last = second if slipped(found, first) else first

@@ -3,11 +3,12 @@
 import anyio
 import pytest
 
+from kros_mcp.errors import JournalError
 from kros_mcp.operations import channels
 from kros_mcp.operations.confirmation import ReleaseAnswer, code_for
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, State
-from kros_mcp.simulator import InventoryItem, Simulator
+from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
 from tests.support.person import DECLINE, ERROR, Person, accept
 from tests.support.screen import ScriptedScreen
@@ -147,6 +148,22 @@ async def test_cancelling_ends_the_call_that_waits_for_the_page(reference: Simul
         operation = await only_one(journal)
         await talk.call("cancel_operation", operation_id=operation.id)
     assert [told.outcome for told in talk.results] == ["cancelled", "cancelled"]
+
+
+async def test_a_journal_that_fails_after_the_yes_leaves_the_charge_unknown(
+    reference: Simulator, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(operation_id: str) -> Operation | None:
+        raise JournalError(f"{operation_id} cannot be read.")
+
+    class Failing(ScriptedScreen):
+        async def answer(self, operation_id: str, says: object) -> None:
+            await super().answer(operation_id, says)
+            monkeypatch.setattr(journal, "get", unreadable)
+
+    async with open_talk(reference, screen=Failing("yes"), journal=journal) as talk:
+        told = await talk.buy(item_of(reference))
+    assert (told.failed, told["charged"]) == (True, "unknown")
 
 
 async def test_where_no_browser_opens_auto_asks_by_code_and_says_so_once(
@@ -434,10 +451,6 @@ async def test_a_price_that_moved_after_a_page_brings_no_code(reference: Simulat
     assert (moved.outcome, moved["charged"]) == ("PRICE_CHANGED", "no")
     assert {operation.state for operation in await journal.list_operations()} == {State.FAILED, State.CANCELLED}
     assert wrote(reference) == []
-
-
-async def buy(talk: Talk, item: InventoryItem) -> str:
-    return (await talk.buy(item)).outcome
 
 
 @pytest.mark.parametrize(
