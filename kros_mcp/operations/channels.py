@@ -228,12 +228,20 @@ async def conclude(
 async def shown_on_screen(account: Account, operation_id: str) -> Operation:
     """Write down that a browser has fetched the page that asks, before it is shown; no code exists from now on.
 
+    A page may be fetched again and again; it is written down once for each process that shows it.
+
     Raises:
         OperationError: It is not to be asked there, or not any more.
     """
-    operation = await account.change(operation_id, moves.shown, by=AT_SCREEN)
+
+    def shown(current: Operation, now: float) -> Operation:
+        after = moves.shown(current, now)
+        is_known = current.shown_at is not None and operation_id in account.on_screen
+        return current if is_known else after
+
+    operation = await account.change(operation_id, shown, by=AT_SCREEN)
     if operation.shown_at is not None:
-        account.on_screen[operation_id] = operation.shown_at
+        account.on_screen.setdefault(operation_id, operation.shown_at)
     return operation
 
 

@@ -45,7 +45,7 @@ def confirm(operation: Operation, now: float, *, by: str, reason: str = "") -> O
 
 
 def shown(operation: Operation, now: float) -> Operation:
-    """Write down that a browser has fetched the page that asks; which process shows it last is seen by the time.
+    """Write down that a browser has fetched the page that asks; the time tells which process did so last.
 
     Raises:
         OperationError: It is not to be asked there, or not any more.

@@ -10,7 +10,7 @@ from kros_mcp.operations.runner import Runner
 
 
 class Screen(Protocol):
-    """Shows questions on the person's own screen; `kros_mcp/page/` has the browser's."""
+    """Shows questions on the person's own screen; `kros_mcp/browser/` has the browser's."""
 
     async def show(self, operation: Operation, *, client: str = "") -> bool:
         """Put a question on the screen, unless it is there; whether it is, which may take five seconds to tell.

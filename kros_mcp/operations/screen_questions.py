@@ -131,6 +131,9 @@ class ScreenQuestions:
         return False
 
     async def _fall_back(self, operation: Operation, *, takes_codes: bool) -> None:
+        if self._is_closed:
+            await self._end(operation.id, self._account.on_screen.get(operation.id))
+            return
         asked = await self._account.change(operation.id, partial(moves.unopened, takes_codes=takes_codes))
         if asked.state is State.PROPOSED:
             self._unopened.add(operation.id)

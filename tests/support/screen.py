@@ -24,7 +24,7 @@ def yes_to(operation: Operation) -> Answer:
 
 
 class ScriptedScreen:
-    """Shows questions to nobody, as `kros_mcp/page/` does to a person.
+    """Shows questions to nobody, as `kros_mcp/browser/` does to a person.
 
     Args:
         says: What the person answers to each page that was fetched, "yes", "no" or an answer; None for nothing.

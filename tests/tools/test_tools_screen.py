@@ -120,6 +120,16 @@ async def test_no_call_confirms_what_the_page_asks(reference: Simulator, era: st
     assert len(reference.charges) == 1
 
 
+async def test_a_page_that_is_loaded_again_is_written_down_once(reference: Simulator, journal: Journal) -> None:
+    screen = ScriptedScreen()
+    async with open_talk(reference, screen=screen, journal=journal, **BRIEFLY) as talk:
+        asked = await talk.buy(item_of(reference))
+        for _ in range(3):
+            assert await screen.fetch(asked["operation_id"])
+        moves = [event.move for event in await journal.events(asked["operation_id"])]
+    assert moves == ["proposed", "asked", "shown"]
+
+
 @pytest.mark.promise(2)
 async def test_cancelling_and_asking_anew_brings_another_page_and_no_code(reference: Simulator) -> None:
     item, screen = item_of(reference), ScriptedScreen()
