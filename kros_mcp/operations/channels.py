@@ -290,10 +290,10 @@ async def requote(
         if operation.state is not State.PROPOSED or ended.channel not in {Channel.CODE, Channel.SCREEN}:
             return Conclusion(operation, ended=ended)
         operation = (await choose_channel(account, operation, without_prompts)).operation
-        left = _left(give_up_at)
-        operation = await _put_on_screen(account, operation, without_prompts, left, takes_codes=not on_screen)
     except KrosError:
         return Conclusion(ended)
+    left = _left(give_up_at)
+    operation = await _put_on_screen(account, operation, without_prompts, left, takes_codes=not on_screen)
     if operation.error_code == moves.NOT_SHOWN:
         return Conclusion(ended)
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):

@@ -446,6 +446,26 @@ async def test_a_price_that_moved_is_asked_about_on_the_page_again(
     assert [charge.cents for charge in reference.charges] == [650]
 
 
+async def test_a_journal_that_fails_after_the_yes_to_a_new_price_leaves_the_charge_unknown(
+    reference: Simulator, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = item_of(reference)
+
+    async def unreadable(operation_id: str) -> Operation | None:
+        raise JournalError(f"{operation_id} cannot be read.")
+
+    class Moving(ScriptedScreen):
+        async def answer(self, operation_id: str, says: object) -> None:
+            item.monthly_cost_cents += 150 * (len(self.opened) == 1)
+            await super().answer(operation_id, says)
+            if len(self.opened) == 2:
+                monkeypatch.setattr(journal, "get", unreadable)
+
+    async with open_talk(reference, screen=Moving("yes"), journal=journal) as talk:
+        told = await talk.buy(item)
+    assert (told.failed, told["charged"]) == (True, "unknown")
+
+
 @pytest.mark.promise(2)
 async def test_a_price_that_moved_after_a_page_brings_no_code(reference: Simulator, journal: Journal) -> None:
     item = item_of(reference)
