@@ -84,6 +84,27 @@ class Confirmation(StrEnum):
         return self in {Confirmation.AUTO, Confirmation.PERSON, Confirmation.BROWSER}
 
 
+_STRICTNESS = {
+    Confirmation.AUTO: 0,
+    Confirmation.CONVERSATION: 0,
+    Confirmation.PERSON: 1,
+    Confirmation.PROMPT: 1,
+    Confirmation.BROWSER: 1,
+    Confirmation.APPROVER: 2,
+}
+"""Whether an agent's code may stand for a yes, or a person has to answer, or an approver outside the conversation."""
+
+
+def is_laxer(way: Confirmation, service: Confirmation) -> bool:
+    """Whether a way of saying yes asks for less than the service's, so that it has no effect."""
+    return stricter(way, service) is not way
+
+
+def stricter(service: Confirmation, *others: Confirmation | None) -> Confirmation:
+    """Return the strictest of some ways of saying yes; of equals the first, so that a caller's changes nothing."""
+    return max((service, *(other for other in others if other is not None)), key=_STRICTNESS.__getitem__)
+
+
 class Settings(ServiceSettings):
     """All settings; amounts in cents, times in seconds unless named otherwise."""
 
@@ -324,9 +345,19 @@ def load_tokens_file() -> Path | None:
         SettingsError: A KROS_* variable is unknown. It names the variable.
     """
     _refuse_unknown()
-    wanted = f"{PREFIX}TOKENS_FILE"
-    given = next((value for name, value in os.environ.items() if name.upper() == wanted), "")
+    given = _given("TOKENS_FILE")
     return None if is_unset(given) else Path(given)
+
+
+def load_approval() -> tuple[Confirmation | None, int | None]:
+    """Return KROS_CONFIRMATION and KROS_APPROVAL_ABOVE_CENTS alone; None where they are not set, or not usable."""
+    way, above = _given("CONFIRMATION").strip(), _given("APPROVAL_ABOVE_CENTS").strip()
+    known = next((each for each in Confirmation if each == way), None)
+    return known, int(above) if above.isdecimal() else None
+
+
+def _given(setting: str) -> str:
+    return next((value for name, value in os.environ.items() if name.upper() == f"{PREFIX}{setting}"), "")
 
 
 def _refuse_unknown() -> None:

@@ -23,7 +23,7 @@ from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
-from kros_mcp.operations import decisions, model, outlook, policy
+from kros_mcp.operations import agent_words, decisions, model, outlook, policy
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, TOKENS, Operation, State
 from kros_mcp.settings import Settings, load_settings
@@ -59,6 +59,8 @@ class _Decision:
     account: str | None
     organization: str
     right: policy.Right
+    waits: str
+    """Since when, and how often the same was asked for; empty if it does not wait."""
 
 
 @click.command(help=_HELP.format(answer="yes"), epilog=_EPILOG.format(name="approve"))
@@ -133,7 +135,12 @@ async def _read(settings: Settings, operation_id: str, only_own: bool) -> _Decis
         operation = await require(journal, operation_id, account if only_own else None)
         books = await journal.books(operation.account, operation.principal, committed_since=await journal.now())
         organization = await organization_of(journal, operation)
-        return _Decision(operation, books, account, organization, _right_to(operation, organization, settings))
+        waits = ""
+        if operation.state is State.PROPOSED:
+            times = (await journal.times_asked([operation]))[operation.id]
+            waits = outlook.waits(operation, times, await journal.now())
+        right = _right_to(operation, organization, settings)
+        return _Decision(operation, books, account, organization, right, waits)
 
 
 async def _write(settings: Settings, operation_id: str, move: Move) -> Operation:
@@ -148,9 +155,13 @@ def _show(case: _Decision, settings: Settings) -> None:
         person.show_detail("", asker)
     if operation.state is State.CONFIRMED:
         person.show_detail("Approved", f"by {clean(operation.confirmed_by, LONGEST_NAME_SHOWN)}; not executed yet.")
+    if case.waits:
+        person.show_detail("Waits", f"{case.waits}.")
     person.show_detail("Open until", f"{utc(operation.expires_at)}.")
     if operation.action.charges:
         person.show_detail("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
+    if written := agent_words.quoted(operation.request.reason):
+        person.show_detail("Agent", f"{agent_words.INTRODUCTION} {written}")
     print()
 
 
@@ -186,6 +197,9 @@ def _spending(case: _Decision, settings: Settings, label: str) -> list[str]:
     if day.own_budget_cents is not None:
         own = f"{show(day.own_spent_cents)}, of its own {show(day.own_budget_cents)}"
         lines.append(f"By {principal}: {own}; this would leave {show(day.own_left_cents)} of that.")
+    line = outlook.approval_line(settings, case.operation)
+    if line is not None:
+        lines.append(f"Purchases over {show(line)} wait for an approver.")
     if day.over_purchase_cap:
         lines.append(f"More than one purchase may cost, {show(day.purchase_cap_cents)}: it would be refused.")
     if day.over_budget:

@@ -34,7 +34,7 @@ from kros_mcp.errors import (
     SettingsError,
     TooSlowError,
 )
-from kros_mcp.http.tokens import read_tokens, require_own_organization
+from kros_mcp.http.tokens import read_tokens, require_own_organization, without_effect
 from kros_mcp.journals.backends import place
 from kros_mcp.krosai import clean, within
 from kros_mcp.krosai.transport import certificates, certificates_source, find_proxy, named_proxy
@@ -144,7 +144,13 @@ def _callers(settings: Settings) -> list[Finding]:
     found = [ok(f"The tokens file names {len(names)} {'caller' if len(names) == 1 else 'callers'}.")]
     if others := _other_organizations(settings):
         found.append(ok(f"Some of them call for {len(others)} other organization{'' if len(others) == 1 else 's'}."))
-    return found
+    stricter = sum(entry.confirmation is not None or entry.approval_above_cents is not None for entry in names.values())
+    if stricter:
+        found.append(ok(f"{stricter} of them {'has' if stricter == 1 else 'have'} a way of confirming of their own."))
+    service = (settings.confirmation, settings.approval_above_cents)
+    idle = [sentence for name, entry in names.items() for sentence in without_effect(name, entry, *service)]
+    to_do = "Take it out of the tokens file, or make the service's own setting laxer."
+    return [*found, *(warn(f"In the tokens file, {sentence}", to_do) for sentence in idle)]
 
 
 def _other_organizations(settings: Settings) -> list[str]:

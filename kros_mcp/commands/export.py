@@ -89,6 +89,8 @@ COLUMNS = (
     "note",
     "error_code",
     "not_applied",
+    "agent_reason",
+    "asked_times",
 )
 _SAY_EVERY = 500
 _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds

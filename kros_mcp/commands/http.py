@@ -7,7 +7,12 @@ import logging
 import click
 
 from kros_mcp.commands.group import simulator_option
-from kros_mcp.commands.http_service import HttpOptions, access_of, serve_in_this_process
+from kros_mcp.commands.http_service import (
+    HttpOptions,
+    access_of,
+    require_way_of_confirming,
+    serve_in_this_process,
+)
 from kros_mcp.errors import SettingsError
 from kros_mcp.http import logs
 from kros_mcp.settings import load_settings
@@ -83,6 +88,7 @@ def http(host: str, port: int, *, no_auth: bool, stateless: bool, workers: int, 
 def _serve(options: HttpOptions, *, simulator: bool) -> int:
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
+    require_way_of_confirming(settings)
     _require_the_extra()
     logs.configure(options.log_level)
     from kros_mcp.http.uvicorn_server import ListenAddress, bind  # noqa: PLC0415 - after the settings, which may stop the start

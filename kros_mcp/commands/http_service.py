@@ -10,7 +10,7 @@ import anyio
 
 from kros_mcp.commands.stdio_server import our_error
 from kros_mcp.errors import SettingsError
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Confirmation, Settings
 
 if TYPE_CHECKING:
     from kros_mcp.http.access import Access
@@ -63,6 +63,20 @@ def serve_in_this_process(
             anyio.run(go, backend_options={"use_uvloop": importlib.util.find_spec("uvloop") is not None})
     except BaseExceptionGroup as group:
         raise our_error(group) from None
+
+
+def require_way_of_confirming(settings: Settings) -> None:
+    """Raise if a person could only say yes on a page that this service cannot open for them.
+
+    Raises:
+        SettingsError: KROS_CONFIRMATION is browser.
+    """
+    if settings.confirmation is Confirmation.BROWSER:
+        raise SettingsError(
+            "KROS_CONFIRMATION=browser asks on a page in the browser of whoever starts the server, and callers over "
+            "HTTP sit elsewhere.",
+            next_step="Set KROS_CONFIRMATION to prompt or approver.",
+        )
 
 
 def access_of(settings: Settings, options: HttpOptions) -> "Access | None":

@@ -25,6 +25,7 @@ from kros_mcp.commands.selection import (
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
+from kros_mcp.operations import agent_words, outlook
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
 from kros_mcp.operations.status import Asked, waits_for
@@ -84,6 +85,7 @@ _COLUMNS = (
     Column("who", least=8, leaves=True, below="for "),
     Column("confirmed", least=16, leaves=True),
     Column("reason", least=24, leaves=True),
+    Column("agent writes", least=24, leaves=True, below="the agent writes, unchecked: "),
 )
 _ACCOUNT = 2
 
@@ -97,6 +99,9 @@ class _Page:
     total: int
     hidden: int
     waiting: int
+    times_asked: dict[str, int]
+    """How often the same as each that waits was asked for in the last 24 hours, by its id."""
+    now: float
 
     @property
     def more(self) -> int:
@@ -149,6 +154,8 @@ async def _read(settings: Settings, typed: FilterOptions, day: str | None, limit
             if selection.all_accounts
             else await journal.count(replace(selection.wanted, account=None)) - total,
             waiting=await waiting_for_a_person(journal, selection),
+            times_asked=await journal.times_asked([each for each in operations if each.state is State.PROPOSED]),
+            now=await journal.now(),
         )
 
 
@@ -171,7 +178,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
 def _print(page: _Page, settings: Settings) -> None:
     if page.operations:
         shown = [at for at in range(len(_COLUMNS)) if at != _ACCOUNT or page.selection.all_accounts]
-        rows = [_row(operation) for operation in page.operations]
+        rows = [_row(operation, page) for operation in page.operations]
         show_table([_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows])
         print()
     for sentence in _below(page, settings):
@@ -229,7 +236,7 @@ def _narrowed(selection: Selection, count: int) -> str:
     return ",".join(parts)
 
 
-def _row(operation: Operation) -> tuple[str, ...]:
+def _row(operation: Operation, page: _Page) -> tuple[str, ...]:
     now, monthly = operation.quote.due_now_cents, operation.quote.monthly_cents
     priced = operation.action.charges
     return (
@@ -242,8 +249,15 @@ def _row(operation: Operation) -> tuple[str, ...]:
         f"{operation.state}{_MARK if operation.corrected_at is not None else ''}",
         clean(operation.principal, LONGEST_NAME_SHOWN),
         _confirmed(operation),
-        why(operation),
+        _waits(operation, page) or why(operation),
+        agent_words.quoted(operation.request.reason),
     )
+
+
+def _waits(operation: Operation, page: _Page) -> str:
+    """Return since when an operation waits, if the same was asked for more than once; else empty."""
+    times = page.times_asked.get(operation.id, 0)
+    return f"Waits {outlook.waits(operation, times, page.now)}." if times > 1 else ""
 
 
 def _confirmed(operation: Operation) -> str:

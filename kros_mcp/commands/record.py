@@ -1,7 +1,9 @@
 """One operation as `operations --json` and `export` show it: plain values under stable names.
 
 Cents are integers, times ISO 8601 in UTC; None where there is none.
-`charged_cents` falls back to `reserved_cents` where a charge is certain and its amount is not.
+`charged_cents` falls back to `reserved_cents` where a charge is certain and its amount is not. `reason` is that of
+whoever decided; `agent_reason` is what the agent wrote of its own, and nobody checked. `asked_times` counts the calls
+for it until it was decided, up to a hundred.
 """
 
 from typing import Any
@@ -56,6 +58,8 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         "charged_cents": operation.charged_cents,
         "charged_on": charged_on(operation),
         "reason": _text(operation.reason),
+        "agent_reason": _text(request.reason),
+        "asked_times": 1 + operation.asked_again,
         "message": _text(operation.message),
         "note": _text(operation.note),
         "error_code": _text(operation.error_code),

@@ -11,7 +11,7 @@ from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import account_of, currency, require, short
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
-from kros_mcp.operations import events
+from kros_mcp.operations import agent_words, events
 from kros_mcp.operations.events import Event, MoveName
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Operation
 from kros_mcp.settings import Settings, load_settings
@@ -109,6 +109,9 @@ def _words(event: Event) -> str:
     """Return the words that a move came with, and what it says of settings."""
     changes = event.changes
     texts = [clean(event.words, _LONGEST)]
+    request = changes.get("request")
+    if isinstance(request, dict) and (written := agent_words.quoted(str(request.get("reason") or ""))):
+        texts.append(f"{agent_words.INTRODUCTION} {written}")
     if changes.get("error_code"):
         texts.append(f"({clean(str(changes['error_code']))})")
     if changes.get("settings_superseded"):

@@ -15,8 +15,8 @@ import click
 from kros_mcp import numbering
 from kros_mcp.commands.console import Column, show_table
 from kros_mcp.errors import KrosError, SettingsError
-from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, Entry, parse_tokens
-from kros_mcp.settings import load_tokens_file, organization_named
+from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, WAYS, Entry, parse_tokens, without_effect
+from kros_mcp.settings import load_approval, load_tokens_file, organization_named
 from kros_mcp.tools.specs import Scope
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ scopes:
 examples:
   kros-mcp token support-agent --scopes read,buy --daily-budget-cents 2000 \\
     --allowed-countries NG,KE
+  kros-mcp token trainee --scopes read,buy --confirmation approver
   kros-mcp token finance --scopes approve --file /etc/kros-mcp/tokens.toml
   kros-mcp token lagos-desk --scopes read,buy \\
     --organization 3f9c2a52-0000-4000-8000-00000000000b
@@ -71,6 +72,8 @@ class Rights:
     daily_budget_cents: int | None = None
     monthly_commitment_cents: int | None = None
     allowed_countries: str | None = None
+    confirmation: str | None = None
+    approval_above_cents: int | None = None
     organization: str | None = None
 
     @property
@@ -80,6 +83,7 @@ class Rights:
             "max_purchase_cents": self.max_purchase_cents,
             "daily_budget_cents": self.daily_budget_cents,
             "monthly_commitment_cents": self.monthly_commitment_cents,
+            "approval_above_cents": self.approval_above_cents,
         }
         return {name: cents for name, cents in typed.items() if cents is not None}
 
@@ -95,6 +99,12 @@ class Rights:
     "--max-purchase-cents", type=int, metavar="N", help="its own limit for one number: setup plus first month"
 )
 @click.option("--allowed-countries", metavar="COUNTRIES", help="where it may buy, such as NG,KE")
+@click.option(
+    "--confirmation",
+    type=click.Choice([str(way) for way in WAYS]),
+    help="how a person says yes to what it asks for, where that is stricter than the service's own KROS_CONFIRMATION",
+)
+@click.option("--approval-above-cents", type=int, metavar="N", help="its purchases over this wait for an approver")
 @click.option("--organization", metavar="ID", help="whose numbers and books it works with; else the service's own")
 @click.option("--file", metavar="FILE", help="the tokens file; KROS_TOKENS_FILE if left out")
 @click.option("--replace", is_flag=True, help="give NAME a new token in place of its old one; its rights stay")
@@ -107,6 +117,8 @@ def token(
     daily_budget_cents: int | None,
     monthly_commitment_cents: int | None,
     allowed_countries: str | None,
+    confirmation: str | None,
+    approval_above_cents: int | None,
     organization: str | None,
     file: str | None,
     revoke: str | None,
@@ -126,7 +138,14 @@ def token(
 
     path = _path(file)
     rights = Rights(
-        scopes, max_purchase_cents, daily_budget_cents, monthly_commitment_cents, allowed_countries, organization
+        scopes,
+        max_purchase_cents,
+        daily_budget_cents,
+        monthly_commitment_cents,
+        allowed_countries,
+        confirmation,
+        approval_above_cents,
+        organization,
     )
     if lists or revoke is not None:
         if name is not None or replace or rights != Rights() or (lists and revoke is not None):
@@ -148,6 +167,8 @@ def token(
             "service starts only with KROS_ORGANIZATION_ID, which names its own.",
             file=sys.stderr,
         )
+    for sentence in without_effect(name, entry, *load_approval()):
+        print(f"kros-mcp: {sentence}", file=sys.stderr)
     print(
         f"kros-mcp: {name} may use {', '.join(sorted(entry.scopes))}.\n"
         f"The token above is kept nowhere, so it is not shown again: {path} holds its SHA-256 alone.",
@@ -173,6 +194,8 @@ def _add(text: "TokensText", name: str, rights: Rights, digest: str) -> Entry:
     values |= {limit: _cents(limit, cents) for limit, cents in rights.limits.items()}
     if rights.allowed_countries is not None:
         values["allowed_countries"] = _countries(rights.allowed_countries)
+    if rights.confirmation is not None:
+        values["confirmation"] = rights.confirmation
     if rights.organization is not None:
         values["organization_id"] = _organization(rights.organization)
     return text.add(name, digest, values)
@@ -196,7 +219,7 @@ def _list(path: Path, entries: Mapping[str, Entry]) -> int:
     columns = (
         Column("name"),
         Column("scopes"),
-        Column("limits in cents, organization", least=24, leaves=True, below="limits "),
+        Column("limits in cents, confirmation, organization", least=24, leaves=True, below="limits "),
     )
     rows = [
         (name, ",".join(sorted(scope.removeprefix(_FAMILY) for scope in entry.scopes)), _limits(entry))
@@ -215,11 +238,13 @@ def _limits(entry: Entry) -> str:
         "max_purchase": entry.max_purchase_cents,
         "daily_budget": entry.daily_budget_cents,
         "monthly_commitment": entry.monthly_commitment_cents,
+        "approval_above": entry.approval_above_cents,
     }
     shown = [f"{limit} {amount}" for limit, amount in cents.items() if amount is not None]
     countries = [f"countries {','.join(entry.allowed_countries)}"] if entry.allowed_countries else []
+    way = [f"confirmation {entry.confirmation}"] if entry.confirmation else []
     organization = [f"organization {entry.organization_id}"] if entry.organization_id else []
-    return ", ".join([*shown, *countries, *organization])
+    return ", ".join([*shown, *countries, *way, *organization])
 
 
 def _revoke(path: Path, text: "TokensText", name: str) -> int:

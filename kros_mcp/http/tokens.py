@@ -7,6 +7,8 @@
     daily_budget_cents = 2000
     monthly_commitment_cents = 5000
     allowed_countries = ["NG", "KE"]
+    confirmation = "approver"           # or "prompt": how a person says yes, where that is stricter than the service's
+    approval_above_cents = 2000         # purchases over this wait for an approver
     organization_id = "3f9c…"           # whose numbers and books it works with; the service's own if left out
 
 It holds no token, so reading it lets nobody in; writing to it does.
@@ -28,7 +30,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kros_mcp import numbering
 from kros_mcp.errors import SettingsError
 from kros_mcp.operations.model import TOKENS, Limits
-from kros_mcp.settings import organization_named
+from kros_mcp.settings import Confirmation, is_laxer, organization_named
 from kros_mcp.tools.caller import CallerToken, caller_token
 from kros_mcp.tools.specs import Scope
 
@@ -39,12 +41,15 @@ CHECK_SECONDS = 1.0
 """How long a change to the file may go unseen."""
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 MOST_CENTS = 2**53 - 1
+WAYS = tuple(way for way in Confirmation if way is not Confirmation.BROWSER)
+"""How a person may say yes to what comes over HTTP, where there is no browser of theirs to open a page in."""
 _LONGEST_FILE = 1024 * 1024
 _MARK = 16
 _RULES = {
     "sha256": "must be the 64 hex digits of the token's SHA-256",
     "scopes": f"must list at least one of {', '.join(Scope)}",
     "allowed_countries": 'must list at least one country code, such as "NG"',
+    "confirmation": f"must be one of {', '.join(WAYS)}",
     "organization_id": "must be an organization's id as KrosAI writes it: letters, digits and ._:@+-, a UUID in lower "
     "case",
 }
@@ -62,6 +67,12 @@ def _countries(value: object) -> object:
     return tuple(numbering.parse_country(name) for name in value)
 
 
+def _way(value: object) -> object:
+    if value not in WAYS:
+        raise ValueError
+    return Confirmation(str(value))
+
+
 def _organization(value: object) -> object:
     return organization_named(value, None)
 
@@ -70,7 +81,10 @@ _Cents = Annotated[int | None, Field(ge=0, le=MOST_CENTS)]
 
 
 class Entry(BaseModel):
-    """What the file says of one caller; amounts in cents, None where it sets no limit."""
+    """What the file says of one caller; amounts in cents, None where it sets no limit.
+
+    What it says of how a person agrees makes the service's own rule stricter, and never laxer.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -80,6 +94,8 @@ class Entry(BaseModel):
     daily_budget_cents: _Cents = None
     monthly_commitment_cents: _Cents = None
     allowed_countries: Annotated[tuple[str, ...], BeforeValidator(_countries)] = ()
+    confirmation: Annotated[Confirmation | None, BeforeValidator(_way)] = None
+    approval_above_cents: _Cents = None
     organization_id: Annotated[str, BeforeValidator(_organization)] = ""
 
     @property
@@ -204,6 +220,8 @@ class TokensFile:
             daily_budget_cents=self._fallback.daily_budget_cents if daily is None else daily,
             monthly_commitment_cents=self._fallback.monthly_commitment_cents if monthly is None else monthly,
             allowed_countries=entry.allowed_countries,
+            confirmation=entry.confirmation,
+            approval_above_cents=entry.approval_above_cents,
         )
 
     def scopes_of(self, principal: str, organization: str = "") -> frozenset[Scope] | None:
@@ -262,6 +280,26 @@ class TokensFile:
     def _set(self, entries: Mapping[str, Entry] | None) -> None:
         self._entries = entries
         self._holders = {entry.sha256.lower(): (name, entry) for name, entry in (entries or {}).items()}
+
+
+def without_effect(name: str, entry: Entry, service: Confirmation | None, above_cents: int | None) -> list[str]:
+    """Say what of an entry is laxer than the service, whose own rule then holds.
+
+    Args:
+        name: The caller's.
+        entry: What the file says of it.
+        service: KROS_CONFIRMATION; None where it is not known.
+        above_cents: KROS_APPROVAL_ABOVE_CENTS; None where it is off, or not known.
+    """
+    told, way, own = [], entry.confirmation, entry.approval_above_cents
+    if service is not None and way is not None and is_laxer(way, service):
+        told.append(f"{way} for {name} is laxer than KROS_CONFIRMATION={service} of the service, so it has no effect.")
+    if above_cents is not None and own is not None and own > above_cents:
+        told.append(
+            f"approval_above_cents of {name} is higher than KROS_APPROVAL_ABOVE_CENTS={above_cents} of the service, so "
+            "it has no effect."
+        )
+    return told
 
 
 def require_own_organization(entries: Mapping[str, Entry], path: Path, own: str | None) -> None:

@@ -103,6 +103,7 @@ CREATE INDEX owned_by_number ON kros_mcp.owned_numbers (account, e164)
 _SHOWN = """
 ALTER TABLE kros_mcp.operations ADD COLUMN shown_at DOUBLE PRECISION
 """
+_REPEATS = "ALTER TABLE kros_mcp.operations ADD COLUMN asked_again INTEGER NOT NULL DEFAULT 0"
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
@@ -110,6 +111,7 @@ MIGRATIONS: tuple[str, ...] = (
     _ORGANIZATIONS,
     _KEPT_NUMBERS,
     _SHOWN,
+    _REPEATS,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 

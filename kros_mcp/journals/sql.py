@@ -220,6 +220,29 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
+    async def times_asked(self, operations: Sequence[Operation]) -> dict[str, int]:
+        """Count how often the same as each operation was asked for in the last 24 hours."""
+        counts = "SELECT e164, principal, action, sum(1 + asked_again) FROM"
+        sql = f"{counts} {self._table}{self._by('by_number')} WHERE account = ? AND created_at > ? AND e164"
+
+        def work() -> Work[dict[str, int]]:
+            since = (yield from self._time()) - DAY_SECONDS
+            found: dict[tuple[str, ...], int] = {}
+            for account in sorted({operation.account for operation in operations}):
+                e164s = sorted({operation.e164 for operation in operations if operation.account == account})
+                for at in range(0, len(e164s), _MANY):
+                    some = e164s[at : at + _MANY]
+                    values = (account, since, *some)
+                    for *names, count in (yield f"{sql} IN ({marks(some)}) GROUP BY e164, principal, action", values):
+                        found[(account, *names)] = int(count)
+            times = {}
+            for each in operations:
+                counted = found.get((each.account, each.e164, each.principal, str(each.action)), 0)
+                times[each.id] = counted + (1 + each.asked_again if each.created_at <= since else 0)
+            return times
+
+        return await self._look(work)
+
     async def expire(self, account: str) -> int:
         """Write down what has waited too long, and give how many operations that has ended."""
         late = f"account = ? AND {_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"

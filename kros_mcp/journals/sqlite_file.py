@@ -111,6 +111,7 @@ CREATE INDEX owned_by_number ON owned_numbers (account, e164)
 _SHOWN = """
 ALTER TABLE operations ADD COLUMN shown_at REAL
 """
+_REPEATS = "ALTER TABLE operations ADD COLUMN asked_again INTEGER NOT NULL DEFAULT 0"
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     _LIMITS_AND_QUICKER_BOOKS,
@@ -119,6 +120,7 @@ MIGRATIONS: tuple[str, ...] = (
     _ORGANIZATIONS,
     _KEPT_NUMBERS,
     _SHOWN,
+    _REPEATS,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 HAS_PROGRESS = 3

@@ -34,7 +34,7 @@ from kros_mcp.krosai.tally import (
     first_hour,
     hour_of,
 )
-from kros_mcp.krosai.text import clean, is_id, quoted, quoted_id
+from kros_mcp.krosai.text import clean, is_id, quoted, quoted_id, shortened, unmarked
 from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import (
     CallEndpoint,
@@ -105,6 +105,8 @@ __all__ = [
     "read_owned_in_time",
     "read_owned_once",
     "require_readable",
+    "shortened",
+    "unmarked",
     "value_at",
     "was_had",
     "was_never_owned",

@@ -34,6 +34,8 @@ _QUOTES: Final = str.maketrans(
     | dict.fromkeys("\u3003\u301d\u301e\u301f\uff02", "'")
 )
 """Quotation marks and what looks like one: they would seem to end the quotation that they are in."""
+_MARKUP: Final = str.maketrans("<>[]`*_~", "()()'·--")
+"""What marks up a text that stands in a line of ours, in Markdown or HTML, and what is shown in its place."""
 
 
 def is_id(text: str) -> bool:
@@ -48,10 +50,18 @@ def clean(text: str, limit: int = 60) -> str:
 
 def name(text: str) -> str | None:
     """Return a name as it may be shown: visible, at most 40 characters, the cut marked; None if nothing is left."""
-    seen = visible(text).translate(_QUOTES)
-    if len(seen) > LONGEST_NAME:
-        seen = seen[: LONGEST_NAME - 1].rstrip() + _CUT
-    return seen or None
+    return shortened(text.translate(_QUOTES), LONGEST_NAME) or None
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text on one line, without characters that are not seen, of at most `limit`, the cut marked."""
+    seen = visible(text)
+    return seen if len(seen) <= limit else seen[: limit - 1].rstrip() + _CUT
+
+
+def unmarked(text: str) -> str:
+    """Return a text without quotation marks, and without what Markdown or HTML would take for markup."""
+    return text.translate(_QUOTES).translate(_MARKUP)
 
 
 def quoted(text: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kros_mcp.krosai import Inventory, InventoryReading, KeyLimits, KrosClient, Sighting, open_client
+from kros_mcp.operations import policy
 from kros_mcp.operations.change_feed import ChangeFeed
 from kros_mcp.operations.dangling import EndpointStates
 from kros_mcp.operations.events import SERVER, By
@@ -94,9 +95,16 @@ class Account:
         )
 
     def confirmation_for(self, principal: str) -> Confirmation:
-        """Return how a person says yes to what a principal asks for."""
-        del principal
-        return self.settings.confirmation
+        """Return how a person says yes to what a principal asks for now."""
+        return policy.confirmation(self.settings, self.limits_of(principal))
+
+    def confirmation_of(self, operation: Operation) -> Confirmation:
+        """Return how a person says yes to an operation, which may be stricter than to what is asked for now."""
+        return policy.confirmation(self.settings, operation.limits, self.limits_of(operation.principal))
+
+    def needs_approver(self, operation: Operation) -> bool:
+        """Whether only an approver's yes will do, by what held when it was proposed and by what holds now."""
+        return policy.needs_approver(self.settings, operation, self.limits_of(operation.principal))
 
     def right_to(self, operation: Operation) -> Right:
         """Return whether who asked for an operation may still do it; what is unknown here is left to another server."""

@@ -3,6 +3,7 @@
 Which channel a question takes is decided here, and what an answer does.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,7 +18,7 @@ from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_co
 from kros_mcp.operations.events import AT_SCREEN, PERSON, By
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import Channel, Operation, Request, State
+from kros_mcp.operations.model import MOST_REPEATS, WAITING, Channel, Operation, Request, State
 from kros_mcp.operations.progress import Tell
 from kros_mcp.operations.runner import Runner
 from kros_mcp.operations.screen_questions import ScreenQuestions
@@ -96,12 +97,12 @@ def require_channel(account: Account, principal: str, ways: Ways, *, code: str) 
     mode = account.confirmation_for(principal)
     if code and not mode.takes_codes:
         raise ConfirmationError(
-            f"This server takes no confirmation codes (KROS_CONFIRMATION={mode}); nothing was charged or changed.",
+            f"This server takes no confirmation codes ({_rule(account, mode)}); nothing was charged or changed.",
             code="CODE_NOT_USED",
             next_step="Call again without confirmation_code.",
         )
     if ways.first(mode) is None:
-        raise unavailable(mode)
+        raise unavailable(account, mode)
 
 
 async def confirmed_by_code(
@@ -138,6 +139,15 @@ async def confirmed_by_code(
     return FoundOperation(operation, code=code)
 
 
+async def count_repeat(account: Account, operation: Operation) -> Operation:
+    """Count a call that asks for what waits already; a journal that fails at that hinders no call."""
+    if operation.state not in WAITING or operation.asked_again >= MOST_REPEATS:
+        return operation
+    with suppress(KrosError):
+        return await account.journal.change(operation.id, moves.ask_again)
+    return operation
+
+
 async def choose_channel(
     account: Account, operation: Operation, ways: Ways, *, answering: bool = False
 ) -> FoundOperation:
@@ -172,7 +182,7 @@ async def choose_channel(
         operation = await account.journal.change(operation.id, put)
     # Beside a page that was opened meanwhile, the answer to an earlier prompt counts still.
     prompts = operation.channel is Channel.PROMPT or (operation.channel is Channel.SCREEN and answering)
-    mode = account.confirmation_for(operation.principal)
+    mode = account.confirmation_of(operation)
     can_ask = ways.can_ask and mode.shows_prompts
     return FoundOperation(operation, ask=can_ask and prompts and operation.state is State.PROPOSED)
 
@@ -214,10 +224,10 @@ async def conclude(
             slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
             return Conclusion(await _turn_down(account, operation, State.DECLINED, slip or "The person said no."))
         if answer is None and not found.code:
-            takes_codes = account.confirmation_for(operation.principal).takes_codes
+            takes_codes = account.confirmation_of(operation).takes_codes
             operation = await _put_on_screen(account, operation, ways, seconds, takes_codes=takes_codes)
             if operation.error_code == moves.NOT_SHOWN:
-                raise unavailable(account.confirmation_for(operation.principal), operation)
+                raise unavailable(account, account.confirmation_of(operation), operation)
             if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
                 return replace(_asking(account, operation, ways), unread=unread)
         else:
@@ -280,7 +290,7 @@ async def requote(
     """
     give_up_at = anyio.current_time() + seconds
     on_screen = ended.channel is Channel.SCREEN
-    if not (ways.questions if on_screen else account.confirmation_for(ended.principal).takes_codes):
+    if not (ways.questions if on_screen else account.confirmation_of(ended).takes_codes):
         return Conclusion(ended)
     wish = replace(ended.request, inventory_id="")
     without_prompts = replace(ways, can_ask=False)
@@ -301,32 +311,36 @@ async def requote(
     return Conclusion(await _ended(runner, operation, give_up_at, tell), ended=ended)
 
 
-def unavailable(mode: Confirmation, unopened: Operation | None = None) -> ConfirmationError:
+def unavailable(account: Account, mode: Confirmation, operation: Operation | None = None) -> ConfirmationError:
     """Return the error that no person can be asked.
 
     Args:
+        account: The account's resources.
         mode: How a person says yes.
-        unopened: The operation that no browser opened a page for; None where none was tried.
+        operation: What cannot be asked; None where nothing has been proposed.
     """
+    operation_id = operation.id if operation else None
     if mode is Confirmation.PROMPT:
         return ConfirmationError(
-            f"This server acts only after a prompt that the client shows (KROS_CONFIRMATION={mode}), and this client "
+            f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
             "cannot show one; nothing was charged or changed.",
             code="PROMPT_UNAVAILABLE",
             next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
             "another way of confirming.",
+            operation_id=operation_id,
         )
-    where = "on a page in the person's own browser"
+    where, needed = "on a page in the person's own browser", "a browser that opens where this server runs"
     if mode is not Confirmation.BROWSER:
-        where += " or in a prompt of the client"
+        where, needed = f"{where} or in a prompt of the client", f"a client that shows prompts, or {needed}"
+    unopened = operation is not None and operation.error_code == moves.NOT_SHOWN
     lacking = "no browser opened the page" if unopened else "that cannot be had here"
     return ConfirmationError(
-        f"This server acts only after a yes {where} (KROS_CONFIRMATION={mode}), and {lacking}; nothing was charged or "
+        f"This server acts only after a yes {where} ({_rule(account, mode)}), and {lacking}; nothing was charged or "
         "changed.",
         code="SCREEN_UNAVAILABLE",
-        next_step="Tell the person: a browser has to open on the machine where this server runs (kros-mcp doctor "
-        "tries it), or the operator chooses another way of confirming.",
-        operation_id=unopened.id if unopened else None,
+        next_step=f"Tell the person that they need {needed} (kros-mcp doctor tries it), or the operator to choose "
+        "another way of confirming.",
+        operation_id=operation_id,
     )
 
 
@@ -341,12 +355,12 @@ async def _without_prompts(account: Account, operation: Operation, ways: Ways) -
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE`.
     """
-    mode, others = account.confirmation_for(operation.principal), replace(ways, can_ask=False)
+    mode, others = account.confirmation_of(operation), replace(ways, can_ask=False)
     if others.first(mode) is not None:
         return (await choose_channel(account, operation, others)).operation
     await _turn_down(account, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
-        f"This server acts only after a prompt that the client shows (KROS_CONFIRMATION={mode}), and this client "
+        f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
         f"turned it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or "
         "changed.",
         code="PROMPT_UNAVAILABLE",
@@ -356,10 +370,17 @@ async def _without_prompts(account: Account, operation: Operation, ways: Ways) -
     )
 
 
+def _rule(account: Account, mode: Confirmation) -> str:
+    """Name what asks for a yes of this kind: the setting, or what the caller's own entry says beyond it."""
+    if mode is account.settings.confirmation:
+        return f"KROS_CONFIRMATION={mode}"
+    return f"this caller's own way of confirming, {mode}"
+
+
 def _channel(account: Account, operation: Operation, ways: Ways, *, answering: bool) -> Channel:
     """Return where the person is asked now, whatever was tried before."""
-    mode = account.confirmation_for(operation.principal)
-    if policy.needs_approver(account.settings, operation):
+    mode = account.confirmation_of(operation)
+    if account.needs_approver(operation):
         return Channel.APPROVER
     if operation.shown_at is not None:  # nothing else may ask any more, in whichever process it was shown
         return Channel.SCREEN
@@ -373,14 +394,14 @@ def _channel(account: Account, operation: Operation, ways: Ways, *, answering: b
         return Channel.CODE
     if prompts:
         return Channel.PROMPT
-    raise unavailable(mode)
+    raise unavailable(account, mode, operation)
 
 
 async def _put_on_screen(
     account: Account, operation: Operation, ways: Ways, seconds: float, *, takes_codes: bool
 ) -> Operation:
     """Put a question on the screen if it is asked there, and wait for the answer; the operation as it stands then."""
-    opens = account.confirmation_for(operation.principal).opens_pages
+    opens = account.confirmation_of(operation).opens_pages
     waits = operation.state is State.PROPOSED and operation.channel is Channel.SCREEN
     if ways.questions is None or not opens or not waits:
         return operation

@@ -14,8 +14,8 @@ from kros_mcp.operations.model import WAITING, Limits, Operation, State
 
 SUPERSEDED = "SUPERSEDED"
 """The error code of an operation that was cancelled in favour of one with other settings."""
-BOOKKEEPING = frozenset({"lease_until", "checked_at", "seen_unsold_at", "look_at", "looks"})
-"""Fields that tell no story: who holds an operation now, and when KrosAI was or will be asked about it."""
+BOOKKEEPING = frozenset({"lease_until", "checked_at", "seen_unsold_at", "look_at", "looks", "asked_again"})
+"""Fields that tell no story: who holds an operation now, when KrosAI was or will be asked about it, repeated calls."""
 
 
 @dataclass(frozen=True)

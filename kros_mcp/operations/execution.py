@@ -132,8 +132,8 @@ async def _claim(account: Account, operation_id: str, yes: Yes | None) -> Operat
             raise model.past(current)
         try:
             _require_right(account, current)
-            if yes is not None and policy.needs_approver(account.settings, current):
-                raise _needs_approver(current)
+            if yes is not None:
+                _require_that_it_counts(account, current, yes.through)
             act.check(account.settings, current, books, run_rate, own)
         except RefusedError as exc:
             return moves.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
@@ -161,13 +161,22 @@ def _require_right(account: Account, operation: Operation) -> None:
         )
 
 
-def _needs_approver(operation: Operation) -> RefusedError:
-    return RefusedError(
-        f"An approver has to agree to {operation.e164}, and was not asked when this was shown; nothing was charged or "
-        "changed.",
-        code="APPROVAL_NEEDED",
-        next_step="Call again with the same arguments, without confirmation_code, to ask an approver.",
-    )
+def _require_that_it_counts(account: Account, operation: Operation, channel: Channel) -> None:
+    """Raise where the yes came through a channel that does not do any more: what is asked for may be stricter now."""
+    if account.needs_approver(operation):
+        raise RefusedError(
+            f"An approver has to agree to {operation.e164}, and was not asked when this was shown; nothing was charged "
+            "or changed.",
+            code="APPROVAL_NEEDED",
+            next_step="Call again with the same arguments, without confirmation_code, to ask an approver.",
+        )
+    if not policy.counts(account.confirmation_of(operation), channel):
+        raise RefusedError(
+            f"How a person has to agree to {operation.e164} has become stricter since this was asked, so that yes does "
+            "not count; nothing was charged or changed.",
+            code="YES_NOT_ENOUGH",
+            next_step="Call again with the same arguments, without confirmation_code, to ask the person anew.",
+        )
 
 
 async def _settle(account: Account, operation: Operation, settlement: Settlement) -> Operation:

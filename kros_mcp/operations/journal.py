@@ -175,6 +175,14 @@ class Journal(Protocol):
         """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
         ...
 
+    async def times_asked(self, operations: Sequence[Operation]) -> dict[str, int]:
+        """Count, for operations that wait, how often the same was asked for in the last 24 hours, by their ids.
+
+        The same is the same act on the same number, for the same principal. Of an operation that has waited for longer
+        every call counts.
+        """
+        ...
+
     async def expire(self, account: str) -> int:
         """Write down what has waited too long, and give how many operations that has ended."""
         ...

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from kros_mcp.errors import Known, KrosError, OperationError
-from kros_mcp.settings import Environment
+from kros_mcp.settings import Confirmation, Environment
 
 LEASE_SECONDS = 15.0
 """How long a process may send without renewing its lease.
@@ -29,6 +29,8 @@ ANSWER_SECONDS = 600.0
 DONE_ANSWERED_SECONDS = 86_400.0
 """How long after it was done an act still answers a wish for the same again."""
 MAX_WRONG_CODES = 5
+MOST_REPEATS = 99
+"""How many calls for what waits already are counted of one operation: a model in a loop does not wear the journal."""
 OTHER_NUMBER = "OTHER_NUMBER"
 """The code of an unknown purchase that KrosAI answered with another number: it may have charged that one."""
 TOKENS = "tokens"
@@ -152,12 +154,19 @@ class Quote:
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be spent, in cents; None or empty limits nothing."""
+    """What may be spent, in cents, and who has to agree to it; None or empty limits nothing.
+
+    They make stricter what the settings say, and never laxer.
+    """
 
     max_purchase_cents: int | None = None
     daily_budget_cents: int | None = None
     monthly_commitment_cents: int | None = None
     allowed_countries: tuple[str, ...] = ()
+    confirmation: Confirmation | None = None
+    """How a person says yes."""
+    approval_above_cents: int | None = None
+    """Purchases over this wait for an approver."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +309,8 @@ class Operation:
     """Through which channel they did: prompt, screen, code, tool, page, terminal or command."""
     shown_at: float | None = None
     """When a browser fetched the page that asks, on the person's own screen; from then on nothing else may ask."""
+    asked_again: int = 0
+    """How often the same was asked for while it waited, beyond the first time; no more than `MOST_REPEATS`."""
 
     @property
     def charged_cents(self) -> int | None:
@@ -374,7 +385,7 @@ def from_row(row: dict[str, Any]) -> Operation:
             "channel": Channel(row["channel"]) if row["channel"] else None,
             "request": Request(**row["request"]),
             "quote": Quote(**row["quote"]),
-            "limits": Limits(**{**row["limits"], "allowed_countries": tuple(row["limits"]["allowed_countries"])}),
+            "limits": _limits(row["limits"]),
             "settings_pending": bool(row["settings_pending"]),
             "settings_superseded": tuple(row["settings_superseded"]),
             "accepted": bool(row["accepted"]),
@@ -383,6 +394,12 @@ def from_row(row: dict[str, Any]) -> Operation:
             "snapshot": _snapshot(row["snapshot"]),
         }
     )
+
+
+def _limits(row: dict[str, Any]) -> Limits:
+    way = row.get("confirmation")
+    countries = tuple(row["allowed_countries"])
+    return Limits(**{**row, "allowed_countries": countries, "confirmation": Confirmation(way) if way else None})
 
 
 def _number(row: object) -> StoredNumber | None:

@@ -14,6 +14,7 @@ from kros_mcp.operations.model import (
     IN_FLIGHT,
     LEASE_SECONDS,
     MAX_WRONG_CODES,
+    MOST_REPEATS,
     WAITING,
     Channel,
     Operation,
@@ -103,6 +104,14 @@ def end(
         raise past(operation)
     ended = operation.to(state)
     return replace(ended, settled_at=now, message=reason, error_code=code, next_step=next_step)
+
+
+def ask_again(operation: Operation, now: float) -> Operation:
+    """Count a call for what waits already; it changes nothing else."""
+    del now
+    if operation.state not in WAITING or operation.asked_again >= MOST_REPEATS:
+        return operation
+    return replace(operation, asked_again=operation.asked_again + 1)
 
 
 def wrong_code(operation: Operation, now: float) -> Operation:

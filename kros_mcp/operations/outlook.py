@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.operations import policy
-from kros_mcp.operations.model import TOKENS, Limits, Operation
+from kros_mcp.operations.model import MOST_REPEATS, TOKENS, Limits, Operation
 from kros_mcp.operations.policy import Books, Right, RunRate
-from kros_mcp.settings import Settings
+from kros_mcp.settings import Confirmation, Settings
+from kros_mcp.times import minute, span
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,29 @@ def _after(settings: Settings, books: Mapping[str, Books], operation: Operation)
         )
 
     return {principal: entered(principal, before) for principal, before in books.items()}
+
+
+def approval_line(settings: Settings, operation: Operation) -> int | None:
+    """Return the amount over which purchases such as this one wait for an approver; None where none or all do."""
+    if policy.confirmation(settings, operation.limits) is Confirmation.APPROVER or not operation.action.charges:
+        return None
+    return policy.approval_above_cents(settings, operation.limits)
+
+
+def waits(operation: Operation, times_asked: int, now: float) -> str:
+    """Return since when an operation waits, and how often the same was asked for if that was more than once.
+
+    Args:
+        operation: One that waits.
+        times_asked: As `Journal.times_asked` counts.
+        now: The journal's time.
+    """
+    begun, waited = minute(operation.created_at), max(0.0, now - operation.created_at)
+    since = f"since {begun} UTC, {span(waited)}"
+    if times_asked <= 1:
+        return since
+    often = f"{times_asked} times{' or more' if times_asked > MOST_REPEATS else ''}"
+    return f"{since}; asked {often} {'in the last 24 hours' if waited < policy.DAY_SECONDS else f'since {begun} UTC'}"
 
 
 def asker(operation: Operation, right: Right) -> str:

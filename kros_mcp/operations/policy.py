@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Limits, Operation
-from kros_mcp.settings import Confirmation, Settings
+from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Channel, Limits, Operation
+from kros_mcp.settings import Confirmation, Settings, stricter
 from kros_mcp.times import spoken_duration
 
 DAY_SECONDS = 86_400.0
@@ -188,12 +188,42 @@ def needs_run_rate(settings: Settings, *own: Limits | None) -> bool:
     return any(cap is not None for cap in caps)
 
 
-def needs_approver(settings: Settings, operation: Operation) -> bool:
-    """Whether only an approver's yes will do: for everything, or for what costs more than they let through."""
-    if settings.confirmation is Confirmation.APPROVER:
+def confirmation(settings: Settings, *own: Limits | None) -> Confirmation:
+    """Return how a person says yes: the service's way, or a stricter one of the principal's own."""
+    return stricter(settings.confirmation, *(limits.confirmation for limits in own if limits))
+
+
+def approval_above_cents(settings: Settings, *own: Limits | None) -> int | None:
+    """Return the amount over which a purchase waits for an approver: the lowest that is set; None if none is."""
+    lines = (settings.approval_above_cents, *(limits.approval_above_cents for limits in own if limits))
+    return min((line for line in lines if line is not None), default=None)
+
+
+def needs_approver(settings: Settings, operation: Operation, own: Limits | None = None) -> bool:
+    """Whether only an approver's yes will do: for everything, or for what costs more than they let through.
+
+    Args:
+        settings: What holds for everybody.
+        operation: With its principal's limits when it was proposed.
+        own: The principal's limits as this server knows them now; they hold beside the earlier ones.
+    """
+    if confirmation(settings, operation.limits, own) is Confirmation.APPROVER:
         return True
-    above = settings.approval_above_cents
+    above = approval_above_cents(settings, operation.limits, own)
     return above is not None and operation.action.charges and reserved_cents(settings, operation) > above
+
+
+def counts(way: Confirmation, channel: Channel) -> bool:
+    """Whether a yes that came through a channel is one, where a person says yes in this way, as `confirmation` says."""
+    match channel:
+        case Channel.APPROVER:
+            return True
+        case Channel.SCREEN:
+            return way is not Confirmation.APPROVER
+        case Channel.PROMPT:
+            return way not in {Confirmation.APPROVER, Confirmation.BROWSER}
+        case Channel.CODE:
+            return way.takes_codes
 
 
 def waiting_seconds(settings: Settings, *, approver: bool) -> float:

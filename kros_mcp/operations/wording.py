@@ -1,8 +1,8 @@
 """Every sentence about an act that a person is asked or told.
 
 Each is built from the stored operation alone, so that the same operation always asks the same question and no two
-operations ask the same one. Names from upstream never stand in it, and ids are quoted. `currency` is the operator's
-label, or empty.
+operations ask the same one. Names from upstream never stand in it, and ids are quoted. What the agent writes stands
+below a prompt's facts alone, as its words. `currency` is the operator's label, or empty.
 """
 
 from abc import ABC, abstractmethod
@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 from kros_mcp.krosai import quoted_id
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.numbering import last_four, spoken
+from kros_mcp.operations import agent_words
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.confirmation import MAX_TRIES
 from kros_mcp.operations.model import Channel, Operation, State
@@ -101,6 +102,8 @@ class Wording(ABC):
             lines.append(f"Those were not its last four digits. Try {attempt} of {MAX_TRIES}.")
         until = datetime.fromtimestamp(operation.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         lines.append(f"Operation {operation.id}, to be answered by {until} UTC.")
+        if words := agent_words.told(operation):
+            lines.append(words)
         return "\n".join(lines)
 
     def sentence(self, operation: Operation, currency: str) -> str:

@@ -8,7 +8,7 @@ from kros_mcp.errors import RefusedError
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import country_name, in_country, spoken
-from kros_mcp.operations import outlook, policy
+from kros_mcp.operations import agent_words, outlook, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, TOKENS, Operation, State
@@ -102,6 +102,10 @@ class OperationView:
     month_before: str = ""
     month_after: str = ""
     warnings: tuple[str, ...] = ()
+    waits: str = ""
+    """Since when, and how often the same was asked for; empty if it does not wait."""
+    agent_reason: str = ""
+    """What the agent wrote of why, to be shown between quotation marks, as its words."""
 
 
 class OperationViews:
@@ -127,6 +131,7 @@ class OperationViews:
         settings, quote, now = self._account.settings, operation.quote, await self._account.journal.now()
         wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
         purchase, right = operation.action.charges, self._account.right_to(operation)
+        times = (await self._account.journal.times_asked([operation]))[operation.id] if waiting else 0
         view = OperationView(
             id=operation.id,
             verb=wording.verb,
@@ -161,6 +166,8 @@ class OperationViews:
             name=name_of(operation.principal),
             asks=_asks(operation, wording.heading),
             consequence=clean(wording.consequence(operation, settings.currency), 1000),
+            waits=outlook.waits(operation, times, now) if waiting else "",
+            agent_reason=agent_words.plain(operation.request.reason),
         )
         return await self._with_money(view, operation, rate) if waiting and purchase else view
 
@@ -179,6 +186,9 @@ class OperationViews:
                 f"{view.principal} has spent {self.money(day.own_spent_cents)} of its own "
                 f"{self.money(day.own_budget_cents)}, and {self.money(day.own_left_cents)} of that would be left"
             )
+        line = outlook.approval_line(self._account.settings, operation)
+        if line is not None:
+            day_lines.append(f"purchases over {self.money(line)} wait for an approver")
         warnings = []
         if day.over_purchase_cap:
             warnings.append(

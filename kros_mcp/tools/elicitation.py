@@ -10,7 +10,7 @@ from mcp.server.mcpserver import Elicit, Resolve
 
 from kros_mcp.errors import ConfirmationError, InvalidArgumentError
 from kros_mcp.krosai import PhoneNumber, within
-from kros_mcp.operations import direct_change
+from kros_mcp.operations import agent_words, direct_change
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.purchase import PURCHASE
@@ -20,6 +20,7 @@ from kros_mcp.operations.channels import (
     TurnedDown,
     choose_channel,
     confirmed_by_code,
+    count_repeat,
     require_channel,
 )
 from kros_mcp.operations.confirmation import (
@@ -58,6 +59,7 @@ async def purchase_proposal(
     endpoint_id: str,
     allow_inbound: bool,
     allow_outbound: bool,
+    reason: str,
     confirmation_code: str,
 ) -> FoundOperation:
     """Find or store the purchase that is asked for."""
@@ -74,6 +76,7 @@ async def purchase_proposal(
         endpoint_id=endpoint_id,
         allow_inbound=allow_inbound,
         allow_outbound=allow_outbound,
+        reason=agent_words.kept(reason),
     )
     require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
@@ -89,11 +92,13 @@ async def purchase_proposal(
     return await _put(ctx, operation)
 
 
-async def release_proposal(ctx: ToolContext, number_id: str, permanent: bool, confirmation_code: str) -> FoundOperation:
+async def release_proposal(
+    ctx: ToolContext, number_id: str, permanent: bool, reason: str, confirmation_code: str
+) -> FoundOperation:
     """Find or store the release that is asked for."""
     account = runtime(ctx).account
     e164, opaque_id = e164_or_id(number_id)
-    request = Request(number_id=opaque_id, permanent=permanent)
+    request = Request(number_id=opaque_id, permanent=permanent, reason=agent_words.kept(reason))
     require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
@@ -182,6 +187,8 @@ def ask_release_a_last_time(
 async def _put(ctx: ToolContext, operation: Operation) -> FoundOperation:
     """Decide where the person is asked, unless the prompt is open already."""
     here, call = runtime(ctx), current_call.get()
+    if operation.asked_at is not None and not is_answering(ctx):
+        operation = await count_repeat(here.account, operation)
     if operation.id in here.asking or here.runner.is_under_way(operation.id):
         return FoundOperation(operation)
     if can_ask(ctx) and not is_modern(ctx):

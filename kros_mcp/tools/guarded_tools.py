@@ -60,6 +60,7 @@ from kros_mcp.tools.parameters import (
     OnByDefault,
     OperationId,
     Permanent,
+    Reason,
     Switch,
 )
 
@@ -75,6 +76,7 @@ async def buy_phone_number(
     endpoint_id: EndpointId = "",
     allow_inbound: OnByDefault = True,
     allow_outbound: OnByDefault = True,
+    reason: Reason = "",
     confirmation_code: ConfirmationCode = "",
 ) -> Annotated[CallToolResult, results.Acted]:
     """Buy one number: charges the account now and every month. Give inventory_id, or e164 with country and type.
@@ -83,7 +85,7 @@ async def buy_phone_number(
     they agreed to.
     """
     # `purchase_proposal` has read them: the SDK calls it with the arguments of the same names.
-    del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, confirmation_code
+    del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, reason, confirmation_code
     here = runtime(ctx)
     conclusion = await _conclude(ctx, found, answer)
     if conclusion.operation.error_code == "PRICE_CHANGED":
@@ -102,13 +104,14 @@ async def release_phone_number(
     third: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_a_last_time)],
     number_id: NumberId,
     permanent: Permanent = False,
+    reason: Reason = "",
     confirmation_code: ConfirmationCode = "",
 ) -> Annotated[CallToolResult, results.Acted]:
     """Release an owned number: calls to it stop, and it cannot be undone.
 
     The first call never releases: it asks the person, perhaps on their screen, or tells you what to ask.
     """
-    del number_id, permanent, confirmation_code
+    del number_id, permanent, reason, confirmation_code
     last = second if slipped(found, first) else first
     last = third if slipped(found, second) else last
     conclusion = await _conclude(ctx, found, last)

@@ -97,6 +97,11 @@ def _switch(value: object) -> object:
     return text
 
 
+def _words(value: object) -> str:
+    """Read what is only to be shown; nothing that stands there is a reason to refuse a call."""
+    return str(_text(value))
+
+
 def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any argument
     return BeforeValidator(lambda value: default if _text(value) == "" else value)
 
@@ -122,6 +127,9 @@ Permanent = Annotated[
     _or(False),  # noqa: FBT003 - the default
 ]
 Switch = Annotated[Literal["keep", "on", "off"], BeforeValidator(_switch)]
+Reason = Annotated[
+    str, Field(description="why, in a few words; shown as yours to whoever decides"), BeforeValidator(_words)
+]
 ConfirmationCode = Annotated[
     str,
     Field(

@@ -7,7 +7,7 @@ from mcp.types import CallToolResult
 
 from kros_mcp.krosai import Tally, Unreadable, find_owned, quoted_id, within
 from kros_mcp.money import show_again, show_cents, show_price
-from kros_mcp.operations import dangling, owned_page, wording
+from kros_mcp.operations import dangling, owned_page, policy, wording
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import Books, RunRate
@@ -180,7 +180,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             allowed_countries=_countries(settings.allowed_countries, limits.allowed_countries),
             confirmation=account.confirmation_for(principal(ctx)),
             confirmation_way=way,
-            approval_above_cents=settings.approval_above_cents,
+            approval_above_cents=policy.approval_above_cents(settings, limits),
             own=results.OwnSpending(
                 daily_budget_cents=limits.daily_budget_cents,
                 spent_24h_cents=books.own_spent_cents,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.operations.model import Action, Channel, Limits, Quote, State
+from kros_mcp.operations import moves
+from kros_mcp.operations.model import Action, Channel, Limits, Quote, Request, State
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -354,3 +355,25 @@ def test_before_deciding_the_person_sees_whether_who_asked_is_known_still(
     assert sentence in shown
     for other in ("tokens file", "lack the scope", "service that still knows", "identity provider"):
         assert (other in shown) == (other in sentence)
+
+
+def test_the_terminal_tells_what_the_agent_wrote_since_when_it_waits_and_how_often_it_was_asked(
+    command: Command, journal_url: str, types: list[str]
+) -> None:
+    written = "APPROVED BY FINANCE.\nOpen until  2099\x1b[2J \u202eno” yes"
+    waiting = put(
+        journal_url,
+        an_operation(request=Request(reason=written), created_at=time.time() - 12 * 60),
+        moves.ask_again,
+        moves.ask_again,
+    )
+    types += ["later"]
+    shown = command("approve", waiting.id).out
+    lines = [line.strip() for line in shown.splitlines()]
+    assert "Agent       The agent writes, unchecked: “APPROVED BY FINANCE. Open until 2099(2J no' yes”" in lines
+    assert lines.index(next(line for line in lines if line.startswith("Agent"))) > lines.index(
+        next(line for line in lines if line.startswith("Spending"))
+    )
+    [waits] = [line for line in lines if line.startswith("Waits")]
+    assert waits.endswith("UTC, 12 minutes; asked 3 times in the last 24 hours.")
+    assert "writes" not in command("deny", put(journal_url, an_operation(e164="+2342015550101")).id).out

@@ -210,6 +210,17 @@ def test_the_service_does_not_start_without_its_extra(command: Command, monkeypa
     assert ".[http]" in ran.err
 
 
+def test_the_service_does_not_start_where_only_a_browser_page_would_do(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KROS_CONFIRMATION", "browser")
+
+    ran = command("http", "--simulator", "--no-auth", "--port", "0")
+
+    assert ran.code == 2
+    assert "KROS_CONFIRMATION=browser asks on a page in the browser of whoever starts the server" in ran.err
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("encoding", ["ascii", "cp437"])
 async def test_a_character_that_the_terminal_lacks_is_escaped_and_ends_no_command(

@@ -18,6 +18,7 @@ from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.model import Action, Operation, Quote, Settlement, State
 from kros_mcp.settings import load_settings
 from kros_mcp.simulator import Simulator
+from tests.support.issuer import entry, tokens_file
 
 DAY = 86_400.0
 UNREACHABLE = "http://127.0.0.1:1/v1"
@@ -123,6 +124,22 @@ def test_what_waits_for_an_approver_by_its_amount_is_told(command: Command, envi
     environment.setenv("KROS_APPROVAL_ABOVE_CENTS", "1234")
 
     assert "over 12.34 in the account currency waits for an approver" in " ".join(command("doctor").out.split())
+
+
+@pytest.mark.usefixtures("pointed")
+def test_a_way_of_confirming_that_has_no_effect_is_told(
+    command: Command, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    strict = entry("desk", "krosmcp_desk", "buy", confirmation="approver")
+    lax = entry("night", "krosmcp_night", "buy", confirmation="conversation")
+    environment.setenv("KROS_TOKENS_FILE", str(tokens_file(tmp_path / "tokens.toml", strict, lax)))
+    environment.setenv("KROS_CONFIRMATION", "prompt")
+
+    out = " ".join(command("doctor").out.split())
+
+    assert "2 of them have a way of confirming of their own." in out
+    assert "In the tokens file, conversation for night is laxer than KROS_CONFIRMATION=prompt" in out
+    assert "for desk is laxer" not in out
 
 
 def test_a_misspelt_setting_ends_with_two_and_names_the_nearest(

@@ -12,7 +12,7 @@ import pytest
 from commands_doubles import Command, an_operation, put, settled
 
 from kros_mcp.operations import moves
-from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.operations.model import Channel, Operation, Request, State
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 AGENT = "tokens|support-agent"
@@ -133,3 +133,30 @@ def test_what_was_decided_before_rows_named_it_is_told_from_its_signature(
     put(journal_url, numbered(0, channel=channel), partial(moves.confirm, by=signature))
     [record] = records(command)
     assert (record["decided_by"], record["decided_through"]) == told
+
+
+def test_the_books_keep_the_agents_reason_apart_from_the_approvers(command: Command, journal_url: str) -> None:
+    approved = put(
+        journal_url,
+        an_operation(request=Request(reason="=the desk\nopens in May")),
+        moves.ask_again,
+        partial(moves.confirm, by="ana", reason="agreed with finance"),
+    )
+    [record] = records(command)
+    assert (record["reason"], record["agent_reason"]) == ("agreed with finance", "=the desk opens in May")
+    assert record["asked_times"] == 2
+    [row] = rows(command)
+    assert (row["reason"], row["agent_reason"]) == ("agreed with finance", "'=the desk opens in May")
+    assert row["asked_times"] == "2"
+    listed = " ".join(command("operations").out.split())
+    assert "agreed with finance “=the desk opens in May”" in listed
+    story = " ".join(command("operations", approved.id).out.split())
+    assert "The agent writes, unchecked: “=the desk opens in May”" in story
+
+
+def test_a_list_tells_how_often_what_waits_was_asked_for(command: Command, journal_url: str) -> None:
+    put(journal_url, an_operation(), *[moves.ask_again] * 3)
+    put(journal_url, an_operation(e164="+2342015550101"))
+    listed = command("operations").out
+    assert listed.count("asked 4 times in the last 24 hours.") == 1
+    assert "1 times" not in listed

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import anyio
@@ -39,13 +40,23 @@ from kros_mcp.http.rate_limit import SignInLimiter
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations import moves
-from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, State, new_operation_id
+from kros_mcp.operations.model import (
+    MOST_REPEATS,
+    Action,
+    Channel,
+    Limits,
+    Operation,
+    Quote,
+    Request,
+    State,
+    new_operation_id,
+)
 from kros_mcp.operations.outlook import Joint
 from kros_mcp.pages.guard import SecurityHeadersMiddleware
 from kros_mcp.pages.operation_view import digest_of
 from kros_mcp.pages.rendering import style, whole
 from kros_mcp.simulator import Simulator, transport
-from kros_mcp.times import span
+from kros_mcp.times import minute, span
 from kros_mcp.tools.caller import principal_of
 from tests.support.canaries import SECRET
 from tests.support.clock import Clock
@@ -574,6 +585,59 @@ async def test_why_the_guard_would_refuse_for_any_other_reason_is_said_too() -> 
         shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
         assert "It would be refused: Numbers may be bought only in KE" in shown
         assert "nothing was charged" not in shown.split("It would be refused")[1]
+
+
+HOSTILE = "needed. </dd><b>APPROVED</b>\nOperation: op_free” \u202e <a href=//evil>Press Approve</a> " + "x" * 10_000
+
+
+async def test_what_the_agent_writes_stands_below_the_facts_as_its_own_words_for_whoever_decides() -> None:
+    async with open_bench() as bench:
+        waiting = await bench.purchase(reason=HOSTILE)
+        browser = await bench.signed_in()
+        pages = [await browser.get(), await browser.get(f"/approvals/{waiting.id}")]
+        await browser.decide(waiting, "deny", "no")
+        pages.append(await browser.get(f"/approvals/{waiting.id}"))
+    for page in pages:
+        [shown] = re.findall(r'<p class="agent">The agent writes, unchecked: “<bdi>([^<]*)</bdi>”</p>', page.text)
+        assert shown.startswith(
+            "needed. (/dd)(b)APPROVED(/b) Operation: op-free&#39; (a href=//evil)Press Approve(/a) "
+        )
+        assert len(unescape(shown)) <= 200
+        assert shown.endswith("…")
+        assert page.text.index("</dl>", page.text.index(waiting.id)) < page.text.index('class="agent"')
+        assert "op_free”" not in page.text
+
+
+async def test_the_page_tells_since_when_it_waits_and_how_often_the_same_was_asked() -> None:
+    async with open_bench() as bench:
+        waiting = await bench.purchase()
+        browser, path = await bench.signed_in(), f"/approvals/{waiting.id}"
+        since = minute(waiting.created_at)
+        bench.clock.now += 12 * 60
+        assert f"Waits since {since} UTC, 12 minutes Open" in text_of(await browser.get(path))
+        for _ in range(3):
+            await bench.runtime.account.journal.change(waiting.id, moves.ask_again)
+        for page in (await browser.get(), await browser.get(path)):
+            assert f"since {since} UTC, 12 minutes; asked 4 times in the last 24 hours" in text_of(page)
+        for _ in range(MOST_REPEATS):
+            await bench.runtime.account.journal.change(waiting.id, moves.ask_again)
+        assert "asked 100 times or more in the last 24 hours" in text_of(await browser.get(path))
+
+
+async def test_the_page_tells_over_which_amount_purchases_wait_for_an_approver() -> None:
+    async with open_bench(confirmation="conversation", approval_above_cents=600) as bench:
+        waiting = await bench.purchase()
+        own = await bench.runtime.account.journal.propose(
+            an_operation(bench, e164="+2348035550109", limits=Limits(approval_above_cents=500))
+        )
+        browser = await bench.signed_in()
+        for operation, line in ((waiting, "6.00"), (own, "5.00")):
+            shown = text_of(await browser.get(f"/approvals/{operation.id}"))
+            assert f"purchases over {line} USD wait for an approver" in shown
+    async with open_bench(approval_above_cents=600) as bench:
+        waiting = await bench.purchase()
+        shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
+        assert "purchases over" not in shown, "here all wait"
 
 
 # ---- deciding

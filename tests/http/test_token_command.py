@@ -68,6 +68,34 @@ def test_limits_are_written_as_they_are_given(token: Callable[..., Ran], file: P
     assert entry.allowed_countries == ("NG", "KE")
 
 
+def test_how_a_person_agrees_is_written_and_listed(token: Callable[..., Ran], file: Path) -> None:
+    code, _, err = token("desk", "--scopes=buy", "--confirmation", "approver", "--approval-above-cents", "2000")
+    assert code == 0
+    assert "no effect" not in err
+    entry = read_tokens(file)["desk"]
+    assert (entry.confirmation, entry.approval_above_cents) == ("approver", 2000)
+    assert "approval_above 2000, confirmation approver" in token("--list")[1]
+    assert token("night", "--scopes=buy", "--confirmation", "browser")[0] == 2
+    assert set(read_tokens(file)) == {"desk"}
+
+
+def test_what_is_laxer_than_the_service_is_warned_of_where_that_is_known(
+    token: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--scopes=buy", "--confirmation", "conversation", "--approval-above-cents", "2000"]
+    assert "no effect" not in token("desk", *words)[2]
+    monkeypatch.setenv("KROS_CONFIRMATION", "prompt")
+    monkeypatch.setenv("KROS_APPROVAL_ABOVE_CENTS", "500")
+    code, _, err = token("night", *words)
+    assert code == 0
+    assert "conversation for night is laxer than KROS_CONFIRMATION=prompt of the service, so it has no effect." in err
+    assert "approval_above_cents of night is higher than KROS_APPROVAL_ABOVE_CENTS=500" in err
+    monkeypatch.setenv("KROS_CONFIRMATION", "nonsense")
+    monkeypatch.setenv("KROS_APPROVAL_ABOVE_CENTS", "a lot")
+    code, _, err = token("late", *words)
+    assert (code, "no effect" in err) == (0, False)
+
+
 def test_what_stands_in_the_file_stays(token: Callable[..., Ran], file: Path) -> None:
     tokens_file(file, OLD.rstrip("\n"))
     file.chmod(0o640)

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -12,8 +13,19 @@ from bench import open_journal
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.journal import Filter, Identity, Journal, Move, every
-from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Quote, Request, Settlement, State
+from kros_mcp.operations.model import (
+    LEASE_SECONDS,
+    Action,
+    Channel,
+    Limits,
+    Operation,
+    Quote,
+    Request,
+    Settlement,
+    State,
+)
 from kros_mcp.operations.policy import Books
+from kros_mcp.settings import Confirmation
 from tests.support.clock import Clock
 
 pytestmark = pytest.mark.anyio
@@ -442,3 +454,62 @@ async def test_every_operation_of_a_long_journal_is_read_once(
     monkeypatch.setattr("kros_mcp.operations.journal._PAGE", 2)
     ids = [(await journal.propose(draft(clock, f"+23480355501{at:02d}"))).id for at in range(held)]
     assert [each.id async for each in every(journal, Filter())] == ids
+
+
+async def test_the_same_is_counted_over_a_day_by_account_principal_act_and_number(
+    journal: Journal, clock: Clock
+) -> None:
+    async def asked(again: int = 0, **changes: Any) -> Operation:
+        operation = await journal.propose(draft(clock, **changes))
+        for _ in range(again):
+            await journal.change(operation.id, moves.ask_again)
+        return operation
+
+    async def cancelled(again: int = 0) -> None:
+        await journal.change((await asked(again)).id, partial(moves.end, state=State.CANCELLED, reason=""))
+
+    await cancelled(again=5)  # too long ago
+    clock.now += 86_401
+    await cancelled()
+    await cancelled(again=2)
+    for other in ({"principal": "ben"}, {"account": "b"}, {"e164": "+2348035550102"}, {"action": Action.RELEASE}):
+        await asked(again=1, **other)
+    waiting = await asked(again=3)
+    alone = await asked(principal="cara")
+    assert await journal.times_asked([waiting, alone]) == {waiting.id: 8, alone.id: 1}
+    assert await journal.times_asked([]) == {}
+
+
+async def test_of_what_waits_longer_than_a_day_every_call_counts(journal: Journal, clock: Clock) -> None:
+    old = await journal.propose(draft(clock, expires_at=clock.now + 200_000))
+    clock.now += 100_000
+    waiting = await journal.change(old.id, moves.ask_again)
+    assert await journal.times_asked([waiting]) == {waiting.id: 2}
+
+
+async def test_repeats_are_counted_up_to_a_bound_and_only_while_it_waits(
+    journal: Journal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "MOST_REPEATS", 2)
+    operation = await journal.propose(draft(clock))
+    for _ in range(4):
+        counted = await journal.change(operation.id, moves.ask_again)
+    assert counted.asked_again == 2
+    assert len(await journal.events(operation.id)) == 1
+    ended = await journal.change(operation.id, partial(moves.end, state=State.CANCELLED, reason=""))
+    assert await journal.change(operation.id, moves.ask_again) == ended
+    assert ended.asked_again == 2
+
+
+async def test_how_a_person_was_to_agree_is_kept_and_an_older_row_says_nothing_of_it(
+    journal: Journal, clock: Clock
+) -> None:
+    limits = Limits(1, 2, 3, ("NG",), Confirmation.APPROVER, 4)
+    operation = await journal.propose(draft(clock, limits=limits))
+    found = await journal.get(operation.id)
+    assert found == operation
+    older = asdict(limits)
+    del older["confirmation"], older["approval_above_cents"]
+    row = {**model.as_row(operation), "limits": older, "request": {"country": "NG"}}
+    assert model.from_row(row).limits == Limits(1, 2, 3, ("NG",))
+    assert model.from_row(row).request.reason == ""

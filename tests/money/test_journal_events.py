@@ -298,6 +298,7 @@ def some_move(chance: random.Random) -> Callable[[Operation, float], Operation]:
             lambda row, now: replace(row, channel=chance.choice(list(Channel)), asked_at=now, expires_at=now + 900),
             partial(moves.confirm, by="ana", reason="opens in May"),
             moves.wrong_code,
+            moves.ask_again,
             lambda row, now: moves.claim(row, now, reserved_cents=chance.randint(0, 900), by="prompt"),
             lambda row, now: moves.claim(row, now, reserved_cents=chance.randint(0, 900)),
             lambda row, now: moves.mark_sent(row, now, token=row.token),

@@ -13,7 +13,16 @@ from kros_mcp.journals import postgres_schema, sqlite_file
 from kros_mcp.settings import is_postgres
 
 SECRET = bytes(range(32))
-SINCE_EVENTS = ("snapshot", "look_at", "looks", "corrected_at", "decided_by", "decided_through", "shown_at")
+SINCE_EVENTS = (
+    "snapshot",
+    "look_at",
+    "looks",
+    "corrected_at",
+    "decided_by",
+    "decided_through",
+    "shown_at",
+    "asked_again",
+)
 """Columns that operations have got with their events, and later."""
 
 

@@ -122,6 +122,7 @@ class Purchase(Act):
             endpoint_id=request.endpoint_id,
             allow_inbound=request.allow_inbound,
             allow_outbound=request.allow_outbound,
+            reason=request.reason,
         )
         return await proposal.propose(account, self, principal, place, quote, listing)
 
