@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from kros_mcp.errors import SettingsError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite_file import journal_path, network_file_system
@@ -17,6 +19,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import open_runner
+from kros_mcp.operations.screen import OpenScreen
 from kros_mcp.operations.tally_keeper import open_tally_keeper
 from kros_mcp.settings import Settings, is_postgres
 from kros_mcp.tools.call import Runtime
@@ -40,6 +43,7 @@ async def open_runtime(
     own_scopes: Callable[[str], frozenset[str] | None] | None = None,
     is_known: Callable[[], bool] = lambda: True,
     limits: KeyLimits | None = None,
+    open_screen: OpenScreen | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open the journal, the client of KrosAI and the runner, and close them in turn.
 
@@ -52,6 +56,7 @@ async def open_runtime(
         is_known: Whether this server acts for the organization of the settings; see `Account`.
         limits: Those of the runtime that was opened first with this key, which counts requests and sets the gauges for
             all. Defaults to some of its own.
+        open_screen: Opens the screen of the person before this machine; None where there is nobody.
 
     Raises:
         KrosError: Something cannot be opened; it says what.
@@ -86,6 +91,7 @@ async def open_runtime(
             # Closed after the runner, so that what it has ended is told.
             await stack.enter_async_context(open_messenger(account, delivers=limits is None))
         runner = await stack.enter_async_context(open_runner(account, gauges))
+        screen = await stack.enter_async_context(open_screen(account, runner)) if open_screen else None
         opened.append(
             Runtime(
                 settings=settings,
@@ -93,9 +99,17 @@ async def open_runtime(
                 runner=runner,
                 rates=RunRates(account),
                 completer=Completer(account, settings.answer_within_seconds),
+                screen=screen,
             )
         )
+        stack.push_async_callback(_take_questions_back, opened[0])
         yield opened[0]
+
+
+async def _take_questions_back(runtime: Runtime) -> None:
+    if runtime.questions is not None:
+        with anyio.CancelScope(shield=True):
+            await runtime.questions.close()
 
 
 def _warn_of_network_file_system(settings: Settings) -> None:

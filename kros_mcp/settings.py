@@ -81,6 +81,16 @@ class Confirmation(StrEnum):
         """Whether a code that an agent brings back may stand for a person's yes."""
         return self in {Confirmation.AUTO, Confirmation.CONVERSATION}
 
+    @property
+    def shows_prompts(self) -> bool:
+        """Whether the client's own prompt may ask the person."""
+        return self not in {Confirmation.BROWSER, Confirmation.APPROVER}
+
+    @property
+    def opens_pages(self) -> bool:
+        """Whether a page on the person's screen may ask them."""
+        return self in {Confirmation.AUTO, Confirmation.PERSON, Confirmation.BROWSER}
+
 
 _STRICTNESS = {
     Confirmation.AUTO: 0,
@@ -117,7 +127,7 @@ class Settings(ServiceSettings):
     )
     currency: str = Field("", max_length=20, description="label of the account's currency, such as USD")
     principal: str = Field("local", min_length=1, max_length=200, description="who acts, on stdio")
-    confirmation: Confirmation = Field(Confirmation.CONVERSATION, description="how a person says yes")
+    confirmation: Confirmation = Field(Confirmation.AUTO, description="how a person says yes")
     approval_above_cents: Cents | None = Field(
         None, description="purchases over this wait for an approver; off if empty"
     )

@@ -31,7 +31,7 @@ _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 _MOST_CODES: Final = 100
 _OUTCOME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,40}|[a-z_]{1,24}")
 _HTTP_FAILURE: Final = 400
-_CHANNELS: Final = frozenset({"prompt", "code", "tool", "page", "terminal", "command"})
+_CHANNELS: Final = frozenset({"prompt", "screen", "code", "tool", "page", "terminal", "command"})
 _METHODS: Final = frozenset(
     {
         "initialize",

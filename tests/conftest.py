@@ -12,7 +12,7 @@ from kros_mcp import server
 from kros_mcp.tools.registry import build_tools
 from tests.support.canaries import SECRET
 
-pytest_plugins = ["tests.support.postgres_server"]
+pytest_plugins = ["tests.support.postgres_server", "tests.support.no_browser"]
 
 
 @pytest.fixture

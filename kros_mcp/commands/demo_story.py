@@ -275,6 +275,7 @@ class Story:
         settings = {
             "KROS_BASE_URL": self.base_url,
             "KROS_API_KEY": self.sim.api_key,
+            "KROS_CONFIRMATION": "conversation",
             "KROS_JOURNAL_URL": self.journal_url,
         }
         return open_conversation(self.stage, settings, self.log, prompts=prompts)

@@ -48,17 +48,14 @@ _JWT_PARTS = 3
 _LONGEST_VALUE = 200
 _PROBE = ok("Whether KrosAI's answers are as this program expects them, kros-mcp probe tells; it only reads.")
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
-_BY_CODE = (
-    "the client's prompt where it has one, else a sentence and a one-time code; a model could use the code unasked, so "
-    "the caps below are the guard."
-)
-_BY_PROMPT = "only the client's own prompt; a client that cannot show one is refused."
+_CODES = "a sentence and a one-time code; a model could use the code unasked, so the caps below are the guard."
+_PAGE = "a page in the browser of whoever is at this machine"
 _MODES = {
-    Confirmation.AUTO: _BY_CODE,
-    Confirmation.CONVERSATION: _BY_CODE,
-    Confirmation.PERSON: _BY_PROMPT,
-    Confirmation.BROWSER: _BY_PROMPT,
-    Confirmation.PROMPT: _BY_PROMPT,
+    Confirmation.AUTO: f"the client's prompt where it has one, else over stdio {_PAGE}; where none opens, {_CODES}",
+    Confirmation.CONVERSATION: f"the client's prompt where it has one, else {_CODES}",
+    Confirmation.PERSON: f"the client's prompt where it has one, else over stdio {_PAGE}; else it is refused.",
+    Confirmation.BROWSER: f"over stdio {_PAGE}; where none opens, it is refused.",
+    Confirmation.PROMPT: "only the client's own prompt; a client that cannot show one is refused.",
     Confirmation.APPROVER: (
         "nothing happens before `kros-mcp approve ID` at a terminal, or a yes on the page /approvals of "
         "`kros-mcp http`; a running server then acts within 2 seconds."

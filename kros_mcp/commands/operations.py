@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 import anyio
 import click
@@ -27,6 +28,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.operations import agent_words, outlook
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
+from kros_mcp.operations.status import Asked, waits_for
 from kros_mcp.settings import Settings
 from kros_mcp.times import bounds, day_of, minute
 
@@ -56,6 +58,11 @@ exit codes:
   0 listed   1 there is no such operation   2 usage or settings
   3 journal unusable
 """
+_ASKED: Final[dict[Asked, str]] = {
+    "approver": "an approver",
+    "person": "the person in the conversation",
+    "screen": "the person on the screen",
+}
 _MOST_SHOWN = 100_000  # they stand in memory at once; an export streams
 _COLOURS = {
     State.DONE: "green",
@@ -218,8 +225,9 @@ def _narrowed(selection: Selection, count: int) -> str:
     wanted = selection.wanted
     parts = []
     if wanted.states:
-        asked = {"approver": " (put to an approver)", "person": " (put to the person in the conversation)", "": ""}
-        shown = [f"{state}{asked[wanted.waits_for] if state is State.PROPOSED else ''}" for state in wanted.states]
+        asked = [_ASKED[one] for one in sorted(wanted.asked)]
+        whom = f" (put to {' or '.join(asked)})" if asked else ""
+        shown = [f"{state}{whom if state is State.PROPOSED else ''}" for state in wanted.states]
         parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(shown)}")
     if wanted.principal is not None:
         parts.append(f" asked for by {clean(wanted.principal, LONGEST_NAME_SHOWN)}")
@@ -260,8 +268,9 @@ def _confirmed(operation: Operation) -> str:
         by_approver = decision is not None and decision.channel in {"page", "terminal", "command"}
         return f"no: {clean(decision.who, LONGEST_NAME_SHOWN)}" if decision is not None and by_approver else how
     if operation.confirmed_at is None:
-        waits = operation.state is State.PROPOSED and operation.channel is Channel.APPROVER
-        return "waits for approver" if waits else f"asked by {operation.channel}" if operation.channel else ""
+        if waiting := waits_for(operation):
+            return f"waits for {waiting}"
+        return f"asked by {operation.channel}" if operation.channel else ""
     if operation.channel is Channel.APPROVER:
         return f"approver: {clean(operation.confirmed_by, LONGEST_NAME_SHOWN).removesuffix(person.AT_A_TERMINAL)}"
     return str(operation.channel or clean(operation.confirmed_by, LONGEST_NAME_SHOWN))

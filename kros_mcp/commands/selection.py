@@ -114,14 +114,14 @@ async def select(
         until: Asked for before this time.
     """
     account = await account_of(settings, journal)
-    wanted_states, waits_for = states(typed.states)
+    wanted_states, asked = states(typed.states)
     wanted = Filter(
         account=None if typed.all_accounts else account,
         principal=typed.principal,
         states=wanted_states,
         since=since,
         until=until,
-        waits_for=waits_for,
+        asked=asked,
     )
     return await _with_principal(Selection(wanted, account), journal)
 
@@ -143,7 +143,7 @@ async def _with_principal(selection: Selection, journal: Journal) -> Selection:
     return replace(selection, wanted=replace(selection.wanted, principal=holder), note=note)
 
 
-def states(names: Iterable[str]) -> tuple[tuple[State, ...], status.WaitsFor]:
+def states(names: Iterable[str]) -> tuple[tuple[State, ...], frozenset[status.Asked]]:
     """Read the names of states, or the words of the tools for them, in whatever case.
 
     Raises:

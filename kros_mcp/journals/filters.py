@@ -1,9 +1,16 @@
 """Which rows of the journal a filter wants, as SQL that every backend understands; pure."""
 
-from kros_mcp.operations.journal import Filter
-from kros_mcp.operations.model import WAITING, State
-from kros_mcp.operations.status import WaitsFor
+from typing import Final
 
+from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.model import WAITING, Channel, State
+from kros_mcp.operations.status import Asked
+
+_CHANNELS: Final[dict[Asked, tuple[str, ...]]] = {
+    "approver": (Channel.APPROVER,),
+    "screen": (Channel.SCREEN,),
+    "person": ("", Channel.PROMPT, Channel.CODE),
+}
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 
 
@@ -20,17 +27,17 @@ def condition(wanted: Filter, now: float) -> tuple[str, list[object]]:
             parts.append(sql)
             values.append(value)
     if wanted.states:
-        states = [_state(state, wanted.waits_for) for state in wanted.states]
+        states = [_state(state, wanted.asked) for state in wanted.states]
         parts.append(f"({' OR '.join(states)})")
         values.extend([now] * sum(state.count("?") for state in states))
     return " AND ".join(parts), values
 
 
-def _state(state: State, waits_for: WaitsFor) -> str:
+def _state(state: State, asked: frozenset[Asked]) -> str:
     """Return which rows are seen in a state: nobody has written down yet what expired unnoticed."""
-    if state is State.PROPOSED and waits_for:
-        approver = f"coalesce(channel, '') {'=' if waits_for == 'approver' else '<>'} 'approver'"
-        return f"(state = '{state}' AND {approver} AND expires_at > ?)"
+    if state is State.PROPOSED and asked:
+        channels = ", ".join(f"'{channel}'" for one in sorted(asked) for channel in _CHANNELS[one])
+        return f"(state = '{state}' AND coalesce(channel, '') IN ({channels}) AND expires_at > ?)"
     if state in WAITING:
         return f"(state = '{state}' AND expires_at > ?)"
     if state is State.EXPIRED:

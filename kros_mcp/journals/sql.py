@@ -616,7 +616,8 @@ class StoredJournal(ABC):
         if (yield from self._in_flight(draft)):
             raise busy(draft.e164)
         turned_down = (
-            f"{mine} AND channel IN ('prompt', 'screen') AND state IN ('declined', 'cancelled') "
+            f"{mine} AND (channel = 'prompt' OR channel = 'screen' AND decided_by <> '') "
+            "AND state IN ('declined', 'cancelled') "
             f"AND error_code <> ? AND created_at > ? LIMIT {MAX_PROMPTS_TURNED_DOWN}"
         )
         since = now - ASKING_WINDOW_SECONDS

@@ -58,6 +58,8 @@ class Account:
     changes: ChangeFeed = field(default_factory=ChangeFeed)
     kept: KeptNumbers = field(default_factory=KeptNumbers)
     endpoints: EndpointStates = field(default_factory=EndpointStates)
+    on_screen: dict[str, float] = field(default_factory=dict)
+    """The operations whose page a browser has fetched from this process, and when it did so first."""
 
     def identity(self, principal: str, action: Action) -> Identity:
         """Return who does what in this account."""

@@ -17,9 +17,11 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.events import AT_SCREEN, PERSON, By
 from kros_mcp.operations.execution import Yes
+from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import MOST_REPEATS, WAITING, Channel, Operation, Request, State
 from kros_mcp.operations.progress import Tell
 from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.screen_questions import ScreenQuestions
 from kros_mcp.settings import Confirmation
 
 TurnedDown = Literal[State.DECLINED, State.CANCELLED]
@@ -57,13 +59,40 @@ class Conclusion:
     """The operation before this one, if that failed because its price had changed."""
     unread: bool = False
     """Whether the client turned its prompt down before anybody could read it."""
+    unopened: bool = False
+    """Whether no browser opened the page, so that the person is asked in the conversation, unless one had before."""
 
 
-def require_channel(account: Account, principal: str, *, can_ask: bool, code: str) -> None:
+@dataclass(frozen=True)
+class Ways:
+    """By which ways a call could put a question to the person.
+
+    Args:
+        can_ask: Whether the client can show a prompt.
+        questions: Asks on the person's screen; None where there is none.
+        client: What the client calls itself.
+    """
+
+    can_ask: bool
+    questions: ScreenQuestions | None = None
+    client: str = ""
+
+    def first(self, mode: Confirmation) -> Channel | None:
+        """Return where a question is asked first, price and earlier questions apart; None where it cannot be."""
+        if mode is Confirmation.APPROVER:
+            return Channel.APPROVER
+        if self.can_ask and mode.shows_prompts:
+            return Channel.PROMPT
+        if self.questions is not None and mode.opens_pages:
+            return Channel.SCREEN
+        return Channel.CODE if mode.takes_codes else None
+
+
+def require_channel(account: Account, principal: str, ways: Ways, *, code: str) -> None:
     """Raise where no yes to what a principal asks for could come about, before anything is proposed.
 
     Raises:
-        ConfirmationError: `PROMPT_UNAVAILABLE`, or `CODE_NOT_USED`.
+        ConfirmationError: `PROMPT_UNAVAILABLE`, `SCREEN_UNAVAILABLE` or `CODE_NOT_USED`.
     """
     mode = account.confirmation_for(principal)
     if code and not mode.takes_codes:
@@ -72,8 +101,8 @@ def require_channel(account: Account, principal: str, *, can_ask: bool, code: st
             code="CODE_NOT_USED",
             next_step="Call again without confirmation_code.",
         )
-    if mode in {Confirmation.PERSON, Confirmation.BROWSER, Confirmation.PROMPT} and not can_ask:
-        raise _no_prompt(account, mode)
+    if ways.first(mode) is None:
+        raise unavailable(account, mode)
 
 
 async def confirmed_by_code(
@@ -119,34 +148,29 @@ async def count_repeat(account: Account, operation: Operation) -> Operation:
     return operation
 
 
-async def choose_channel(account: Account, operation: Operation, *, can_ask: bool, answering: bool) -> FoundOperation:
+async def choose_channel(
+    account: Account, operation: Operation, ways: Ways, *, answering: bool = False
+) -> FoundOperation:
     """Decide where the person is asked, and note it before the question goes out.
 
     Args:
         account: The account's resources.
         operation: As proposed now, or earlier.
-        can_ask: Whether the client can show a prompt.
+        ways: By which ways this call could ask.
         answering: Whether this call brings the answer to a prompt that was shown (modern protocol).
 
     Raises:
-        ConfirmationError: `PROMPT_UNAVAILABLE`: it was proposed where only a prompt would do.
+        ConfirmationError: `PROMPT_UNAVAILABLE` or `SCREEN_UNAVAILABLE`: there is no way that is left.
     """
     if operation.state is not State.PROPOSED:
         return FoundOperation(operation)
-    unanswered = operation.asked_at is not None and not answering
-    mode = account.confirmation_of(operation)
-    if account.needs_approver(operation):
-        channel = Channel.APPROVER
-    elif not mode.takes_codes or (can_ask and not unanswered):
-        channel = Channel.PROMPT
-        if not can_ask and not answering:  # proposed where only a prompt would do, though that has changed since
-            raise _no_prompt(account, mode, operation.id)
-    else:
-        channel = Channel.CODE
+    channel = _channel(account, operation, ways, answering=answering)
 
     def put(current: Operation, now: float) -> Operation:
         if current.state is not State.PROPOSED:
             return current
+        # A browser may have fetched the page since the operation was read.
+        channel = _channel(account, current, ways, answering=answering)
         asked = replace(current, channel=channel, asked_at=current.asked_at or now)
         approver = channel is Channel.APPROVER
         if approver is (current.channel is Channel.APPROVER):
@@ -156,7 +180,11 @@ async def choose_channel(account: Account, operation: Operation, *, can_ask: boo
 
     if operation.channel is not channel or operation.asked_at is None:
         operation = await account.journal.change(operation.id, put)
-    return FoundOperation(operation, ask=channel is Channel.PROMPT and operation.state is State.PROPOSED)
+    # Beside a page that was opened meanwhile, the answer to an earlier prompt counts still.
+    prompts = operation.channel is Channel.PROMPT or (operation.channel is Channel.SCREEN and answering)
+    mode = account.confirmation_of(operation)
+    can_ask = ways.can_ask and mode.shows_prompts
+    return FoundOperation(operation, ask=can_ask and prompts and operation.state is State.PROPOSED)
 
 
 async def conclude(
@@ -164,6 +192,7 @@ async def conclude(
     runner: Runner,
     found: FoundOperation,
     answer: Answer | TurnedDown | None,
+    ways: Ways,
     *,
     seconds: float,
     tell: Tell | None = None,
@@ -176,36 +205,54 @@ async def conclude(
         found: The operation as this call found it.
         answer: What the person chose; `DECLINED` or `CANCELLED` for a prompt turned down; None if
             no prompt was shown.
+        ways: By which ways this call could ask.
         seconds: How long to wait for the outcome.
         tell: Hears the steps of the act meanwhile.
 
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE`: the client turned the prompt down by itself, and only prompts count.
+            `SCREEN_UNAVAILABLE`: no browser opened the page, and nothing else counts.
     """
-    operation = found.operation
+    give_up_at = anyio.current_time() + seconds
+    operation, unread = found.operation, False
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
         if isinstance(answer, State) and await _is_unread(account, operation):
-            return await _ask_without_prompts(account, operation)
+            operation, answer, unread = await _without_prompts(account, operation, ways), None, True
         if isinstance(answer, State):
             return Conclusion(await _turn_down(account, operation, answer, "The person turned the prompt down."))
         if answer is not None and not answer.is_yes(operation):
             slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
             return Conclusion(await _turn_down(account, operation, State.DECLINED, slip or "The person said no."))
         if answer is None and not found.code:
-            return Conclusion(operation, code=_code(account, operation))
-        runner.start(operation.id, Yes(Channel.CODE if answer is None else Channel.PROMPT))
-    give_up_at = anyio.current_time() + seconds
-    ended = await _outcome(runner, operation, seconds, tell)
-    return Conclusion(await runner.ask(ended, within_seconds=max(0.0, give_up_at - anyio.current_time())))
+            takes_codes = account.confirmation_of(operation).takes_codes
+            operation = await _put_on_screen(account, operation, ways, seconds, takes_codes=takes_codes)
+            if operation.error_code == moves.NOT_SHOWN:
+                raise unavailable(account, account.confirmation_of(operation), operation)
+            if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
+                return replace(_asking(account, operation, ways), unread=unread)
+        else:
+            runner.start(operation.id, Yes(Channel.CODE if answer is None else Channel.PROMPT))
+    return Conclusion(await _ended(runner, operation, give_up_at, tell))
 
 
 async def shown_on_screen(account: Account, operation_id: str) -> Operation:
     """Write down that a browser has fetched the page that asks, before it is shown; no code exists from now on.
 
+    A page may be fetched again and again; it is written down once for each process that shows it.
+
     Raises:
         OperationError: It is not to be asked there, or not any more.
     """
-    return await account.change(operation_id, moves.shown, by=AT_SCREEN)
+
+    def shown(current: Operation, now: float) -> Operation:
+        after = moves.shown(current, now)
+        is_known = current.shown_at is not None and operation_id in account.on_screen
+        return current if is_known else after
+
+    operation = await account.change(operation_id, shown, by=AT_SCREEN)
+    if operation.shown_at is not None:
+        account.on_screen.setdefault(operation_id, operation.shown_at)
+    return operation
 
 
 async def answer_on_screen(
@@ -228,27 +275,73 @@ async def answer_on_screen(
         slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
         return await _turn_down(account, operation, State.DECLINED, slip or _ON_SCREEN[State.DECLINED], by=AT_SCREEN)
     runner.start(operation.id, Yes(Channel.SCREEN))
+    account.changes.of(moves.begun(operation))  # the call that waits for the answer need not look for it
     return operation
 
 
-async def requote(account: Account, ended: Operation, *, seconds: float) -> Conclusion:
-    """After a price that changed, propose the same purchase at the new one; conversation only.
+async def requote(
+    account: Account, runner: Runner, ended: Operation, ways: Ways, *, seconds: float, tell: Tell | None = None
+) -> Conclusion:
+    """After a price that changed, propose the same purchase at the new one, and ask in the same way.
 
-    A code goes with it only where the first question went by code: a client that shows prompts is to
-    show another. Where nothing can be proposed in `seconds`, the change of price is told alone.
+    A code goes with it only where the first question went by code: a client that shows prompts is to show another, and
+    what was asked on the screen is asked there again. Where nothing can be proposed in `seconds`, or only prompts
+    count, the change of price is told alone.
     """
-    if not account.confirmation_of(ended).takes_codes:
+    give_up_at = anyio.current_time() + seconds
+    on_screen = ended.channel is Channel.SCREEN
+    if not (ways.questions if on_screen else account.confirmation_of(ended).takes_codes):
         return Conclusion(ended)
     wish = replace(ended.request, inventory_id="")
+    without_prompts = replace(ways, can_ask=False)
     try:
         with within(seconds):
             operation = await PURCHASE.propose(account, ended.principal, wish, ended.e164)
+        if operation.state is not State.PROPOSED or ended.channel not in {Channel.CODE, Channel.SCREEN}:
+            return Conclusion(operation, ended=ended)
+        operation = (await choose_channel(account, operation, without_prompts)).operation
     except KrosError:
         return Conclusion(ended)
-    if ended.channel is not Channel.CODE or operation.state is not State.PROPOSED:
-        return Conclusion(operation, ended=ended)
-    found = await choose_channel(account, operation, can_ask=False, answering=False)
-    return Conclusion(found.operation, code=_code(account, found.operation), ended=ended)
+    left = _left(give_up_at)
+    operation = await _put_on_screen(account, operation, without_prompts, left, takes_codes=not on_screen)
+    if operation.error_code == moves.NOT_SHOWN:
+        return Conclusion(ended)
+    if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
+        return replace(_asking(account, operation, ways), ended=ended)
+    return Conclusion(await _ended(runner, operation, give_up_at, tell), ended=ended)
+
+
+def unavailable(account: Account, mode: Confirmation, operation: Operation | None = None) -> ConfirmationError:
+    """Return the error that no person can be asked.
+
+    Args:
+        account: The account's resources.
+        mode: How a person says yes.
+        operation: What cannot be asked; None where nothing has been proposed.
+    """
+    operation_id = operation.id if operation else None
+    if mode is Confirmation.PROMPT:
+        return ConfirmationError(
+            f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
+            "cannot show one; nothing was charged or changed.",
+            code="PROMPT_UNAVAILABLE",
+            next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
+            "another way of confirming.",
+            operation_id=operation_id,
+        )
+    where, needed = "on a page in the person's own browser", "a browser that opens where this server runs"
+    if mode is not Confirmation.BROWSER:
+        where, needed = f"{where} or in a prompt of the client", f"a client that shows prompts, or {needed}"
+    unopened = operation is not None and operation.error_code == moves.NOT_SHOWN
+    lacking = "no browser opened the page" if unopened else "that cannot be had here"
+    return ConfirmationError(
+        f"This server acts only after a yes {where} ({_rule(account, mode)}), and {lacking}; nothing was charged or "
+        "changed.",
+        code="SCREEN_UNAVAILABLE",
+        next_step=f"Tell the person that they need {needed} (kros-mcp doctor tries it), or the operator to choose "
+        "another way of confirming.",
+        operation_id=operation_id,
+    )
 
 
 async def _is_unread(account: Account, operation: Operation) -> bool:
@@ -256,18 +349,20 @@ async def _is_unread(account: Account, operation: Operation) -> bool:
     return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
 
 
-async def _ask_without_prompts(account: Account, operation: Operation) -> Conclusion:
-    """Go on as with a client that shows no prompts."""
-    mode = account.confirmation_of(operation)
-    if mode.takes_codes:
-        found = await choose_channel(account, operation, can_ask=False, answering=False)
-        code = _code(account, found.operation) if found.operation.state is State.PROPOSED else ""
-        return Conclusion(found.operation, code=code, unread=True)
+async def _without_prompts(account: Account, operation: Operation, ways: Ways) -> Operation:
+    """Go on as with a client that shows no prompts, or end the operation where only they count.
+
+    Raises:
+        ConfirmationError: `PROMPT_UNAVAILABLE`.
+    """
+    mode, others = account.confirmation_of(operation), replace(ways, can_ask=False)
+    if others.first(mode) is not None:
+        return (await choose_channel(account, operation, others)).operation
     await _turn_down(account, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
-        f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client turned "
-        "it down within "
-        f"{READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
+        f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
+        f"turned it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or "
+        "changed.",
         code="PROMPT_UNAVAILABLE",
         next_step="Tell the person that their client answers prompts by itself: they need one that shows them, or the "
         "operator chooses another way of confirming.",
@@ -282,28 +377,60 @@ def _rule(account: Account, mode: Confirmation) -> str:
     return f"this caller's own way of confirming, {mode}"
 
 
-def _no_prompt(account: Account, mode: Confirmation, operation_id: str | None = None) -> ConfirmationError:
-    return ConfirmationError(
-        f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
-        "cannot show one; nothing was charged or changed.",
-        code="PROMPT_UNAVAILABLE",
-        next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
-        "another way of confirming.",
-        operation_id=operation_id,
-    )
+def _channel(account: Account, operation: Operation, ways: Ways, *, answering: bool) -> Channel:
+    """Return where the person is asked now, whatever was tried before."""
+    mode = account.confirmation_of(operation)
+    if account.needs_approver(operation):
+        return Channel.APPROVER
+    if operation.shown_at is not None:  # nothing else may ask any more, in whichever process it was shown
+        return Channel.SCREEN
+    prompts = ways.can_ask and mode.shows_prompts
+    if prompts and (operation.asked_at is None or answering):
+        return Channel.PROMPT
+    fallen_back = operation.channel is Channel.CODE and mode.takes_codes
+    if ways.questions is not None and mode.opens_pages and not fallen_back:
+        return Channel.SCREEN
+    if mode.takes_codes:
+        return Channel.CODE
+    if prompts:
+        return Channel.PROMPT
+    raise unavailable(account, mode, operation)
+
+
+async def _put_on_screen(
+    account: Account, operation: Operation, ways: Ways, seconds: float, *, takes_codes: bool
+) -> Operation:
+    """Put a question on the screen if it is asked there, and wait for the answer; the operation as it stands then."""
+    opens = account.confirmation_of(operation).opens_pages
+    waits = operation.state is State.PROPOSED and operation.channel is Channel.SCREEN
+    if ways.questions is None or not opens or not waits:
+        return operation
+    with of_earlier(operation.id):  # the person may have said yes
+        return await ways.questions.ask(operation, client=ways.client, seconds=seconds, takes_codes=takes_codes)
+
+
+def _asking(account: Account, operation: Operation, ways: Ways) -> Conclusion:
+    """Return where a call leaves an operation that waits for its answer."""
+    unopened = ways.questions is not None and ways.questions.is_unopened(operation.id)
+    return Conclusion(operation, code=_code(account, operation), unopened=unopened)
 
 
 def _code(account: Account, operation: Operation) -> str:
     return code_for(account.journal.secret, operation) if operation.channel is Channel.CODE else ""
 
 
-async def _outcome(runner: Runner, operation: Operation, seconds: float, tell: Tell | None) -> Operation:
+async def _ended(runner: Runner, operation: Operation, give_up_at: float, tell: Tell | None) -> Operation:
     """Wait for an act; whatever stopped it before it began names the operation, whose yes still stands."""
     try:
-        return await runner.wait(operation.id, seconds, tell, known=operation)
+        ended = await runner.wait(operation.id, _left(give_up_at), tell, known=operation)
     except KrosError as exc:
         exc.operation_id = exc.operation_id or operation.id
         raise
+    return await runner.ask(ended, within_seconds=_left(give_up_at))
+
+
+def _left(give_up_at: float) -> float:
+    return max(0.0, give_up_at - anyio.current_time())
 
 
 async def _turn_down(

@@ -85,8 +85,9 @@ def require_decidable(operation: Operation, *, approving: bool) -> None:
     if operation.state not in ({State.PROPOSED} if approving else model.WAITING):
         raise model.past(operation)
     if approving and operation.channel is not Channel.APPROVER:
+        where = "on the screen" if operation.channel is Channel.SCREEN else "in the conversation"
         raise OperationError(
-            "This operation was put to the person in the conversation, not to an approver.",
+            f"This operation was put to the person {where}, not to an approver.",
             code="NOT_FOR_APPROVER",
             next_step="Answer it there, or deny it here.",
         )

@@ -51,11 +51,14 @@ class Yes:
         """Whether it counts for an operation as that stands now.
 
         Nothing but an approver's yes counts where one is asked; one from a page or by a code, only where that was the
-        way in which the person was asked last.
+        way in which the person was asked last. A page must have been fetched, and after that no code counts.
         """
         if operation.state is not State.PROPOSED or operation.channel is Channel.APPROVER:
             return False
-        return self.through is Channel.PROMPT or self.through is operation.channel
+        if self.through is Channel.PROMPT:
+            return True
+        was_shown = operation.shown_at is not None
+        return self.through is operation.channel and was_shown is (self.through is Channel.SCREEN)
 
     def by(self, operation: Operation) -> By:
         """Return who has said it."""

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import Asked, Window
+from kros_mcp.operations import status
 from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import Books
-from kros_mcp.operations.status import WaitsFor
 from kros_mcp.settings import Environment
 
 Move = Callable[[Operation, float], Operation]
@@ -36,7 +36,7 @@ class Identity:
 class Filter:
     """Which operations to list; what is None or empty filters nothing.
 
-    `waits_for` narrows the state `proposed` to what an approver is asked, or the person in the conversation.
+    `asked` narrows the state `proposed` to what these are asked: an approver, the person's screen, the conversation.
     `since` and `until` bound `created_at`, in Unix seconds, the first included and the second not. A state is
     what a reader would see now: what waited too long counts as expired, though no row says so yet.
     """
@@ -46,7 +46,7 @@ class Filter:
     states: tuple[State, ...] = ()
     since: float | None = None
     until: float | None = None
-    waits_for: WaitsFor = ""
+    asked: frozenset[status.Asked] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ from kros_mcp.times import spoken_duration
 
 _KNOWN: Final[dict[State, Known]] = {State.DONE: "yes", State.FAILED: "no", State.UNKNOWN: "unknown"}
 """What an outcome says of money and account."""
+NOT_SHOWN: Final = "NOT_SHOWN"
+"""The error code of an operation that ended because no browser opened the page that asks."""
+_ASK_AGAIN: Final = "Ask again only if the person still wants it."
 
 
 def expire(operation: Operation, now: float) -> Operation:
@@ -43,14 +46,44 @@ def confirm(operation: Operation, now: float, *, by: str, reason: str = "") -> O
 
 
 def shown(operation: Operation, now: float) -> Operation:
-    """Write down that a browser has fetched the page that asks.
+    """Write down that a browser has fetched the page that asks; the time tells which process did so last.
 
     Raises:
         OperationError: It is not to be asked there, or not any more.
     """
     if operation.state is not State.PROPOSED or operation.channel is not Channel.SCREEN:
         raise past(operation)
-    return operation if operation.shown_at is not None else replace(operation, shown_at=now)
+    return replace(operation, shown_at=now)
+
+
+def unopened(operation: Operation, now: float, *, takes_codes: bool) -> Operation:
+    """Ask in the conversation, or end what can be asked nowhere, as no browser has fetched the page.
+
+    What has been shown meanwhile, here or by another process, is answered unchanged: it stays on the screen.
+    """
+    if operation.state is not State.PROPOSED or operation.channel is not Channel.SCREEN:
+        return operation
+    if operation.shown_at is not None:
+        return operation
+    if takes_codes:
+        return replace(operation, channel=Channel.CODE)
+    reason = "No browser opened the page that asks."
+    return end(operation, now, State.CANCELLED, reason=reason, code=NOT_SHOWN, next_step=_ASK_AGAIN)
+
+
+def closed(operation: Operation, now: float, *, shown_at: float | None) -> Operation:
+    """End what waits for a page of a process that ends; what another process has shown since stays.
+
+    Args:
+        operation: As it stands.
+        now: The journal's time.
+        shown_at: When a browser fetched the page of that process; None if none has.
+    """
+    waits = operation.state is State.PROPOSED and operation.channel is Channel.SCREEN
+    if not waits or operation.shown_at != shown_at:
+        return operation
+    reason = "The server that asked on the screen has ended before the person answered."
+    return end(operation, now, State.CANCELLED, reason=reason, next_step=_ASK_AGAIN)
 
 
 def end(

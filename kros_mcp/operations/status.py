@@ -1,7 +1,8 @@
 """Where an operation stands, in the words that tools, books and filters have in common; pure.
 
-A state that waits for a yes has two words, by who is asked: `confirmation_required` is the person in the conversation,
-`awaiting_approval` an approver outside of it. `pending` is what was agreed to and has not ended.
+A state that waits for a yes has two words, by where it is asked: `confirmation_required` is the person in the
+conversation, `awaiting_approval` the person's screen or an approver outside of it. `pending` is what was agreed to and
+has not ended.
 """
 
 from collections.abc import Iterable
@@ -20,7 +21,10 @@ Status = Literal[
     "failed",
     "unknown",
 ]
-WaitsFor = Literal["", "approver", "person"]
+WaitsFor = Literal["screen", "approver"]
+"""Where, outside of the conversation, the answer has to come from."""
+Asked = Literal["screen", "approver", "person"]
+"""Who or what is asked; `person` is the one in the conversation."""
 
 _STATUS: Final[dict[State, Status]] = {
     State.CONFIRMED: "pending",
@@ -32,7 +36,12 @@ _STATUS: Final[dict[State, Status]] = {
     State.CANCELLED: "cancelled",
     State.EXPIRED: "expired",
 }
-_ASKED: Final[dict[str, WaitsFor]] = {"awaiting_approval": "approver", "confirmation_required": "person"}
+_WAITS_FOR: Final[dict[Channel | None, WaitsFor]] = {Channel.SCREEN: "screen", Channel.APPROVER: "approver"}
+_ASKED: Final[dict[str, frozenset[Asked]]] = {
+    "awaiting_approval": frozenset({"screen", "approver"}),
+    "confirmation_required": frozenset({"person"}),
+}
+_EVERYBODY: Final = frozenset[Asked]().union(*_ASKED.values())
 _SEVERAL: Final = {"pending": (State.CONFIRMED, State.SENDING)}
 KNOWN: Final = tuple(dict.fromkeys([*State, *_ASKED, *_SEVERAL]))
 """Every word that a filter takes."""
@@ -41,29 +50,34 @@ KNOWN: Final = tuple(dict.fromkeys([*State, *_ASKED, *_SEVERAL]))
 def status(operation: Operation) -> Status:
     """Return where an operation stands."""
     if operation.state is State.PROPOSED:
-        return "awaiting_approval" if operation.channel is Channel.APPROVER else "confirmation_required"
+        return "awaiting_approval" if waits_for(operation) else "confirmation_required"
     return _STATUS[operation.state]
 
 
-def read(names: Iterable[str]) -> tuple[tuple[State, ...], WaitsFor]:
-    """Read words for states, in any case: which states, and whom those that wait for a yes have to be waiting for.
+def waits_for(operation: Operation) -> WaitsFor | None:
+    """Return where, outside of the conversation, a yes has to come from; None if it waits for none there."""
+    return _WAITS_FOR.get(operation.channel) if operation.state is State.PROPOSED else None
+
+
+def read(names: Iterable[str]) -> tuple[tuple[State, ...], frozenset[Asked]]:
+    """Read words for states, in any case: which states, and who is asked where they wait for a yes; empty for anybody.
 
     Raises:
         ValueError: One is no such word; its text is the word.
     """
     states: dict[State, None] = {}
-    asked: set[WaitsFor] = set()
+    asked: set[Asked] = set()
     for name in names:
         word = name.strip().lower()
         if word in _ASKED:
             states[State.PROPOSED] = None
-            asked.add(_ASKED[word])
+            asked |= _ASKED[word]
         elif word in _SEVERAL:
             states |= dict.fromkeys(_SEVERAL[word])
         elif word in list(State):
             states[State(word)] = None
             if word == State.PROPOSED:
-                asked |= {"approver", "person"}
+                asked |= _EVERYBODY
         else:
             raise ValueError(name)
-    return tuple(states), asked.pop() if len(asked) == 1 else ""
+    return tuple(states), frozenset() if asked == _EVERYBODY else frozenset(asked)

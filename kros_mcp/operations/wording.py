@@ -27,6 +27,25 @@ _SAY_AND_WAIT: Final = (
     "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
     "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
 )
+UNREAD: Final = "The client turned its prompt down faster than anyone can read, so it counts as one that shows none."
+UNOPENED: Final = "No browser opened here, so the question is asked in the conversation."
+UNOPENED_AGAIN: Final = "No browser opened the page this time; it was opened before, so that nothing else may ask."
+WAYS: Final[dict[Channel | None, str]] = {
+    Channel.PROMPT: "Buying and releasing need a yes in a prompt that the client shows.",
+    Channel.SCREEN: "Buying and releasing need a yes on the screen, on a page in the browser.",
+    Channel.CODE: "Buying and releasing need a yes in the conversation.",
+    Channel.APPROVER: "Buying and releasing need an approver's yes, outside the conversation.",
+    None: "Buying and releasing need a yes that cannot be given here.",
+}
+"""Where a person says yes, by what `channels.Ways` has."""
+_LOOK: Final = (
+    "Do not ask in the conversation as well: no answer given there counts. Look with get_operation whether they have "
+    "answered. If they see no page, call the same tool again with the same arguments: it opens the page again."
+)
+_OPENING: Final = (
+    "Do not ask in the conversation yet. Call get_operation in a few seconds: it tells whether the page has opened. If "
+    "that still says so after ten seconds, call the same tool again with the same arguments."
+)
 _LATER: Final = "Call get_operation with this operation_id in a few seconds. Do not start again."
 
 
@@ -122,7 +141,8 @@ class Wording(ABC):
                 words = (self.failed(operation), operation.next_step or "Ask the person whether to try again.")
             case _:
                 ended = f"{doing} {number} was {operation.state}; nothing was charged or changed."
-                words = (f"{ended} {operation.message}".strip(), "Do not ask again unless the person brings it up.")
+                next_step = operation.next_step or "Do not ask again unless the person brings it up."
+                words = (f"{ended} {operation.message}".strip(), next_step)
         return words
 
     def failed(self, operation: Operation) -> str:
@@ -140,6 +160,8 @@ class Wording(ABC):
         return f"{asked} {self.statement(operation, currency)}", f"{next_step} with get_operation."
 
     def _waiting(self, operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
+        if operation.channel is Channel.SCREEN:
+            return self._on_screen(operation, currency)
         asking = self.sentence(operation, currency)
         if code:
             return asking, _SAY_AND_WAIT
@@ -149,6 +171,13 @@ class Wording(ABC):
                 "Wait for the person's answer to the prompt.",
             )
         return asking, "Call the same tool again with the same arguments to ask the person."
+
+    def _on_screen(self, operation: Operation, currency: str) -> tuple[str, str]:
+        if operation.shown_at is None:
+            told = "A page that asks is being opened on the screen, in the browser; nothing is charged or changed yet."
+            return f"{told} {self.statement(operation, currency)}", _OPENING
+        told = "The question is on the screen now, in the browser; nothing is charged or changed yet."
+        return f"{told} {self.statement(operation, currency)}", _LOOK
 
     def _unknown(self, operation: Operation) -> str:
         number = spoken(operation.e164)

@@ -4,25 +4,30 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import anyio
 from mcp.server.mcpserver import Context
 from mcp.types.version import is_version_at_least
 
+from kros_mcp.krosai import clean
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.channels import Ways
 from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.progress import Step, Tell
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
 from kros_mcp.operations.screen import Screen
+from kros_mcp.operations.screen_questions import ScreenQuestions
 from kros_mcp.settings import Settings
 from kros_mcp.tools.caller import Caller, authenticated
 from kros_mcp.tools.completions import Completer
 from kros_mcp.tools.stream import current_stream
 
 _MODERN = "2026-07-28"
+_LONGEST_CLIENT_NAME = 60
 
 
 @dataclass
@@ -43,6 +48,11 @@ class Runtime:
     others: "OtherOrganizations | None" = None
     screen: Screen | None = None
     """Where the person can be asked outside the client; None over HTTP, where the server's screen is nobody's."""
+
+    @cached_property
+    def questions(self) -> ScreenQuestions | None:
+        """What is asked on the screen; None where there is none."""
+        return None if self.screen is None else ScreenQuestions(self.account, self.runner, self.screen)
 
     def end_prompts(self) -> None:
         """Take every open prompt back and show none from now on, as a server does that stops."""
@@ -207,6 +217,17 @@ def can_ask(ctx: ToolContext) -> bool:
         return form
     stream = current_stream.get()
     return form and ctx.session.can_send_request and (stream is None or stream.shows_prompts)
+
+
+def client_name(ctx: ToolContext) -> str:
+    """Return what the client calls itself, which nobody has checked; empty if it does not say."""
+    params = ctx.session.client_params
+    return clean(params.client_info.title or params.client_info.name, _LONGEST_CLIENT_NAME) if params else ""
+
+
+def ways_of(ctx: ToolContext) -> Ways:
+    """Return by which ways a call could put a question to the person."""
+    return Ways(can_ask(ctx), runtime(ctx).questions, client_name(ctx))
 
 
 _STEPS = {

@@ -32,7 +32,17 @@ from kros_mcp.operations.confirmation import (
 )
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Operation, Request, State
-from kros_mcp.tools.call import Call, ToolContext, can_ask, current_call, is_answering, is_modern, principal, runtime
+from kros_mcp.tools.call import (
+    Call,
+    ToolContext,
+    can_ask,
+    current_call,
+    is_answering,
+    is_modern,
+    principal,
+    runtime,
+    ways_of,
+)
 from kros_mcp.tools.parameters import e164_or_id
 from kros_mcp.tools.stream import current_stream
 
@@ -68,7 +78,7 @@ async def purchase_proposal(
         allow_outbound=allow_outbound,
         reason=agent_words.kept(reason),
     )
-    require_channel(account, principal(ctx), can_ask=can_ask(ctx), code=confirmation_code)
+    require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = account.identity(principal(ctx), PURCHASE.action)
@@ -89,7 +99,7 @@ async def release_proposal(
     account = runtime(ctx).account
     e164, opaque_id = e164_or_id(number_id)
     request = Request(number_id=opaque_id, permanent=permanent, reason=agent_words.kept(reason))
-    require_channel(account, principal(ctx), can_ask=can_ask(ctx), code=confirmation_code)
+    require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = account.identity(principal(ctx), RELEASE.action)
@@ -125,7 +135,7 @@ async def configuration_proposal(
             if confirmation_code:  # nobody has agreed to anything: it is no code of ours
                 account.client.tally.require_room()
             return number
-        require_channel(account, principal(ctx), can_ask=can_ask(ctx), code=confirmation_code)
+        require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
         if confirmation_code:
             identity = account.identity(principal(ctx), CONFIGURATION.action)
             with of_earlier():
@@ -188,7 +198,7 @@ async def _put(ctx: ToolContext, operation: Operation) -> FoundOperation:
             call.take_prompt_back("stopping")
         if (stream := current_stream.get()) is not None:
             stream.when_over(lambda: call.take_prompt_back("left"))
-    return await choose_channel(here.account, operation, can_ask=can_ask(ctx), answering=is_answering(ctx))
+    return await choose_channel(here.account, operation, ways_of(ctx), answering=is_answering(ctx))
 
 
 def _ask(ctx: ToolContext, found: FoundOperation, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:

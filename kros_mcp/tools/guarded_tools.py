@@ -34,6 +34,7 @@ from kros_mcp.tools.call import (
     principal,
     progress,
     runtime,
+    ways_of,
 )
 from kros_mcp.tools.elicitation import (
     ask_configuration,
@@ -80,14 +81,18 @@ async def buy_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Buy one number: charges the account now and every month. Give inventory_id, or e164 with country and type.
 
-    The first call never buys: it asks the person, or tells you what to ask. Buy only what they agreed to.
+    The first call never buys: it asks the person, perhaps on their screen, or tells you what to ask. Buy only what
+    they agreed to.
     """
     # `purchase_proposal` has read them: the SDK calls it with the arguments of the same names.
     del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, reason, confirmation_code
     here = runtime(ctx)
     conclusion = await _conclude(ctx, found, answer)
     if conclusion.operation.error_code == "PRICE_CHANGED":
-        conclusion = await requote(here.account, conclusion.operation, seconds=current_call.get().seconds_left)
+        seconds, tell = current_call.get().seconds_left, progress(ctx)
+        conclusion = await requote(
+            here.account, here.runner, conclusion.operation, ways_of(ctx), seconds=seconds, tell=tell
+        )
     return results.answer(outcomes.concluded(conclusion, here.settings))
 
 
@@ -104,7 +109,7 @@ async def release_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Release an owned number: calls to it stop, and it cannot be undone.
 
-    The first call never releases: it asks the person, or tells you what to ask.
+    The first call never releases: it asks the person, perhaps on their screen, or tells you what to ask.
     """
     del number_id, permanent, reason, confirmation_code
     last = second if slipped(found, first) else first
@@ -154,6 +159,8 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
             operation = await here.account.change(operation_id, _withdraw, by=By(operation.principal, "tool"))
+        if here.questions is not None:
+            here.questions.withdraw(operation_id)
     return results.answer(outcomes.acted(operation, here.settings))
 
 
@@ -167,4 +174,4 @@ async def _conclude(ctx: ToolContext, found: FoundOperation, result: Elicitation
     if found.ask:
         call.person_answered()
     seconds, tell = call.seconds_left, progress(ctx)
-    return await conclude(here.account, here.runner, found, chosen(result), seconds=seconds, tell=tell)
+    return await conclude(here.account, here.runner, found, chosen(result), ways_of(ctx), seconds=seconds, tell=tell)

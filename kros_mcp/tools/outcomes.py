@@ -2,17 +2,16 @@
 
 from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import quoted_id
+from kros_mcp.operations import wording
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.channels import Conclusion
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, State
-from kros_mcp.operations.status import status
+from kros_mcp.operations.status import status, waits_for
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
 from kros_mcp.tools import results
-
-_UNREAD = "The client turned its prompt down faster than anyone can read, so it counts as one that shows none."
 
 
 def acted(operation: Operation, settings: Settings, *, code: str = "", before: str = "") -> results.Acted:
@@ -31,6 +30,7 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
     return results.Acted(
         summary=f"{before} {summary}".strip(),
         status=status(operation),
+        waits_for=waits_for(operation),
         operation_id=operation.id,
         quote=quote(operation),
         expires_at=utc(operation.expires_at) if waiting else None,
@@ -52,8 +52,10 @@ def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
     operation = conclusion.operation
     if operation.state is State.FAILED:
         raise as_error(operation)
-    before = conclusion.ended.message if conclusion.ended else _UNREAD if conclusion.unread else ""
-    return acted(operation, settings, code=conclusion.code, before=before)
+    before = [conclusion.ended.message] if conclusion.ended else [wording.UNREAD] * conclusion.unread
+    if conclusion.unopened:
+        before.append(wording.UNOPENED if conclusion.code else wording.UNOPENED_AGAIN)
+    return acted(operation, settings, code=conclusion.code, before=" ".join(before))
 
 
 def configured(conclusion: Conclusion, settings: Settings) -> results.Configured:
@@ -80,6 +82,7 @@ def changed(change: DirectChange) -> results.Configured:
     return results.Configured(
         summary=summary,
         status="done" if after else "pending",
+        waits_for=None,
         before=routing(before),
         after=routing(after) if after else None,
         not_applied=list(change.not_applied),

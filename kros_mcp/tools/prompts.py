@@ -26,8 +26,9 @@ async def set_up_number(country: _Country = "", endpoint_id: _Endpoint = "") -> 
     return (
         f"I need one phone number {where}, and its calls shall go to {to}.\n"
         "Search what is for sale, and offer me one number with what it costs now and every month. Ask whether you may "
-        "buy it, and wait for my answer. Buy it with that endpoint, then tell me the number, what was charged and "
-        "where its calls go. If the outcome is unknown, say so and look it up with get_operation; do not buy another."
+        "buy it, and wait for my answer. Buy it with that endpoint; where the server asks me on my screen, wait for my "
+        "answer there. Then tell me the number, what was charged and where its calls go. If the outcome is unknown, "
+        "say so and look it up with get_operation; do not buy another."
     )
 
 
@@ -41,7 +42,7 @@ async def tidy_up_numbers(country: _OneCountry = "", keep: _Keep = "") -> str:
         "each say why, and what it costs a month, then what all of them cost together. KrosAI does not tell how often "
         "a number is called, so a number that looks unused may still be in use: say that, and ask me about each. "
         "Change nothing by yourself. Releasing cannot be undone, so release only a number that I have named, one "
-        "at a time, and each after its own yes."
+        "at a time, and each after its own yes, on my screen where the server asks there."
     )
 
 

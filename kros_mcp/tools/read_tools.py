@@ -7,7 +7,7 @@ from mcp.types import CallToolResult
 
 from kros_mcp.krosai import Tally, Unreadable, find_owned, quoted_id, within
 from kros_mcp.money import show_again, show_cents, show_price
-from kros_mcp.operations import dangling, owned_page, policy
+from kros_mcp.operations import dangling, owned_page, policy, wording
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import Books, RunRate
@@ -15,7 +15,7 @@ from kros_mcp.operations.run_rate import with_purchases
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
 from kros_mcp.tools import outcomes, results
-from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime
+from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime, ways_of
 from kros_mcp.tools.parameters import (
     AreaCode,
     Country,
@@ -158,11 +158,13 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     books = await account.journal.books(account.id, principal(ctx), committed_since=rate.read_at)
     rate = with_purchases(rate, books, principal(ctx))
     limits = account.limits_of(principal(ctx)) or Limits()
+    way = ways_of(ctx).first(account.confirmation_for(principal(ctx)))
     own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
     room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
     return results.answer(
         results.Spending(
-            summary=f"{_spent(books, limits, settings)} {_monthly(rate, settings)}{_requests(account.client.tally)}",
+            summary=f"{_spent(books, limits, settings)} {_monthly(rate, settings)}{_requests(account.client.tally)} "
+            f"{wording.WAYS[way]}",
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,
@@ -177,6 +179,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             prices_as_of=_utc(rate.prices_as_of),
             allowed_countries=_countries(settings.allowed_countries, limits.allowed_countries),
             confirmation=account.confirmation_for(principal(ctx)),
+            confirmation_way=way,
             approval_above_cents=policy.approval_above_cents(settings, limits),
             own=results.OwnSpending(
                 daily_budget_cents=limits.daily_budget_cents,

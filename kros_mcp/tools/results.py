@@ -14,10 +14,12 @@ from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import StoredNumber
-from kros_mcp.operations.status import Status
+from kros_mcp.operations.status import Status, WaitsFor
 
 _WRITTEN_BY_OTHERS = frozenset({"name"})
 
+Waiting = Annotated[WaitsFor | None, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
+"""Published without its words: an enum may hold texts alone."""
 Changed = Annotated[Known, WithJsonSchema({"type": "string"})]
 """Published without its words, which are those of `charged` beside it."""
 
@@ -122,7 +124,11 @@ class OwnSpending(Shape):
 
 
 class Spending(Result):
-    """Limits in force and what is left of them."""
+    """Limits in force and what is left of them.
+
+    `confirmation_way` is where this client's person would be asked now: prompt, screen, code or approver; null where
+    nobody could be.
+    """
 
     environment: str
     currency: str
@@ -138,6 +144,7 @@ class Spending(Result):
     prices_as_of: str | None
     allowed_countries: list[str]
     confirmation: str
+    confirmation_way: str | None
     approval_above_cents: int | None
     own: OwnSpending | None
 
@@ -160,6 +167,7 @@ class Acted(Result):
     """Where an operation stands."""
 
     status: Status
+    waits_for: Waiting
     operation_id: str
     quote: ShownQuote
     expires_at: str | None
@@ -183,6 +191,7 @@ class Configured(Result):
     """A change of settings; the operation's fields are null unless the number is protected."""
 
     status: Status
+    waits_for: Waiting
     before: ShownRouting | None
     after: ShownRouting | None
     not_applied: list[str]

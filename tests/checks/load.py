@@ -206,6 +206,7 @@ async def run(seconds: float, connections: int, folder: Path, *, seed: int = 1, 
 def _settings(folder: Path, base_url: str, journal_url: str) -> dict[str, str]:
     return {
         "KROS_API_KEY": KEY,
+        "KROS_CONFIRMATION": "conversation",
         "KROS_BASE_URL": base_url,
         "KROS_JOURNAL_URL": journal_url,
         "KROS_TOKENS_FILE": str(write_tokens(folder / "tokens.toml", PRINCIPALS)),

@@ -18,6 +18,7 @@ from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Channel, Operation, Outcome, Quote, Request, Settlement, new_operation_id
 from kros_mcp.settings import load_settings
+from tests.support.no_browser import loud_browser
 
 E164 = "+2342015550100"
 SIP_PASSWORD = "sip-canary-7731"  # noqa: S105 - invented, to be searched for in every output
@@ -104,9 +105,8 @@ def read(journal_url: str, operation_id: str) -> Operation:
 @asynccontextmanager
 async def open_session(**settings: str) -> AsyncIterator[Client]:
     """A client without prompts and a server process with exactly these settings."""
-    server = StdioServerParameters(
-        command=sys.executable, args=["-m", "kros_mcp"], env={**settings, "NO_PROXY": "127.0.0.1"}
-    )
+    own = {"KROS_CONFIRMATION": "conversation", **loud_browser(), **settings, "NO_PROXY": "127.0.0.1"}
+    server = StdioServerParameters(command=sys.executable, args=["-m", "kros_mcp"], env=own)
     async with Client(server) as client:
         yield client
 

@@ -99,6 +99,9 @@ def test_each_setting_that_differs_is_listed_with_its_value(command: Command, en
 @pytest.mark.parametrize(
     ("mode", "meaning"),
     [
+        ("auto", "in the browser of whoever is at this machine; where none opens, a sentence and a one-time code"),
+        ("person", "else it is refused"),
+        ("browser", "where none opens, it is refused"),
         ("conversation", "could use the code"),
         ("prompt", "refused"),
         ("approver", "kros-mcp approve"),

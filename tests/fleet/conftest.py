@@ -39,6 +39,7 @@ def settings_of(sim: Simulator, base_url: str, journal_url: str, folder: Path, *
     tokens = folder / "tokens.toml"
     return {
         "KROS_API_KEY": sim.api_key,
+        "KROS_CONFIRMATION": "conversation",
         "KROS_BASE_URL": base_url,
         "KROS_JOURNAL_URL": journal_url,
         "KROS_TOKENS_FILE": str(tokens if tokens.exists() else write_tokens(tokens, PRINCIPALS)),

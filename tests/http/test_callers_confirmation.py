@@ -13,7 +13,7 @@ from kros_mcp.http.access import Access, build_access
 from kros_mcp.http.tokens import read_tokens
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations import policy
-from kros_mcp.operations.channels import choose_channel
+from kros_mcp.operations.channels import Ways, choose_channel
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Limits, Operation, State
@@ -69,7 +69,7 @@ async def bench(tokens: Tokens, journal: Journal) -> AsyncIterator[Bench]:
 async def put(bench: Bench, *, can_ask: bool = False) -> Operation:
     """Let the asker ask for a number, and the person be asked."""
     operation = await bench.purchase()
-    found = await choose_channel(bench.runtime.account, operation, can_ask=can_ask, answering=False)
+    found = await choose_channel(bench.runtime.account, operation, Ways(can_ask=can_ask))
     return found.operation
 
 
@@ -106,7 +106,7 @@ async def test_one_caller_waits_for_an_approver_where_another_says_yes_in_the_co
         entry("other", OTHER, "read", "buy"),
         entry("small", "krosmcp_small", "read", "buy", **above),
     )
-    async with open_http(sim, tokens_file=file, tcp=True) as served:
+    async with open_http(sim, tokens_file=file, confirmation="conversation", tcp=True) as served:
         assert (await buys(served, AGENT, item))["status"] == "awaiting_approval"
         assert (await buys(served, "krosmcp_small", item))["status"] == "awaiting_approval"
         asked = await buys(served, OTHER, item)
@@ -240,7 +240,7 @@ async def test_without_a_screen_auto_is_as_conversation_and_person_as_prompt(sim
     async with open_http(sim, tokens_file=file, confirmation="auto", tcp=True) as served:
         asked = await buys(served, AGENT, item)
         assert (asked["status"], bool(asked["confirmation_code"])) == ("confirmation_required", True)
-        assert (await buys(served, OTHER, item))["code"] == "PROMPT_UNAVAILABLE"
+        assert (await buys(served, OTHER, item))["code"] == "SCREEN_UNAVAILABLE"
         person = Person(accept("buy"))
         assert (await buys(served, OTHER, item, person))["status"] == "done"
     assert len(person.prompts) == len(sim.charges) == 1

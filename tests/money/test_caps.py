@@ -12,7 +12,7 @@ from bench import KEY, OTHER_MOBILES, Bench, open_bench
 from kros_mcp.errors import KrosError, RefusedError, ServerError
 from kros_mcp.operations import model, moves, recovery
 from kros_mcp.operations.acts.configuration import CONFIGURATION
-from kros_mcp.operations.channels import choose_channel
+from kros_mcp.operations.channels import Ways, choose_channel
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
@@ -369,7 +369,7 @@ async def test_how_long_a_yes_may_take_goes_by_who_is_asked_for_it_now(sim: Simu
         bench.clock.now += 60
         changed = Confirmation.APPROVER if first == "conversation" else Confirmation.CONVERSATION
         account = desk_with(bench, confirmation=changed).account
-        found = await choose_channel(account, operation, can_ask=False, answering=False)
+        found = await choose_channel(account, operation, Ways(can_ask=False))
     seconds = 7_200 if changed is Confirmation.APPROVER else model.ANSWER_SECONDS
     assert found.operation.expires_at == bench.clock.now + seconds
 
@@ -378,6 +378,6 @@ async def test_a_question_put_later_prolongs_no_proposal(sim: Simulator) -> None
     async with open_bench(sim) as bench:
         operation = await bench.propose()
         bench.clock.now += 60
-        found = await choose_channel(bench.account, operation, can_ask=False, answering=False)
+        found = await choose_channel(bench.account, operation, Ways(can_ask=False))
         assert found.operation.asked_at == bench.clock.now
         assert found.operation.expires_at == operation.expires_at

@@ -202,6 +202,7 @@ async def open_talk(base_url: str, url: str) -> AsyncIterator[tuple[Talk, Proces
     env = {
         **os.environ,
         "KROS_API_KEY": KEY,
+        "KROS_CONFIRMATION": "conversation",
         "KROS_BASE_URL": base_url,
         "KROS_JOURNAL_URL": url,
         "KROS_PRINCIPAL": "user-1",

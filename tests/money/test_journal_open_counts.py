@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kros_mcp.journals.backends import open_journal
-from kros_mcp.operations import moves
+from kros_mcp.operations import moves, status
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import Action, Channel, Operation, Quote, Request, Settlement, State, new_operation_id
 
@@ -64,10 +64,13 @@ async def test_whom_something_waits_for_can_be_asked_of_the_journal(journal_url:
         approver = await journal.propose(draft(0, now))
         person = await journal.propose(draft(1, now, channel=Channel.CODE))
         nobody_yet = await journal.propose(draft(2, now, channel=None))
+        screen = await journal.propose(draft(3, now, channel=Channel.SCREEN))
 
-        async def found(waits_for: str) -> set[str]:
-            wanted = Filter(states=(State.PROPOSED,), waits_for=waits_for)  # type: ignore[arg-type]
+        async def found(word: str) -> set[str]:
+            states, asked = status.read([word])
+            wanted = Filter(states=states, asked=asked)
             return {operation.id for operation in await journal.list_operations(wanted)}
 
-        assert await found("approver") == {approver.id}
-        assert await found("person") == {person.id, nobody_yet.id}
+        assert await found("awaiting_approval") == {approver.id, screen.id}
+        assert await found("confirmation_required") == {person.id, nobody_yet.id}
+        assert await found("proposed") == {approver.id, screen.id, person.id, nobody_yet.id}

@@ -144,7 +144,7 @@ def test_an_address_of_people_that_is_not_usable_is_refused_and_not_shown(
 def test_the_guard_stands_without_any_setting() -> None:
     settings = load_settings()
     assert (settings.max_purchase_cents, settings.daily_budget_cents) == (5_000, 20_000)
-    assert (settings.confirmation, settings.settle_seconds) == (Confirmation.CONVERSATION, 120)
+    assert (settings.confirmation, settings.settle_seconds) == (Confirmation.AUTO, 120)
     assert (settings.allow_unpriced, settings.allow_permanent_delete, settings.read_only) == (False, False, False)
 
 

@@ -17,6 +17,7 @@ from kros_mcp.server import build_server
 from kros_mcp.simulator import Simulator, transport
 from kros_mcp.stdio import Stdio
 from tests.support.processes import open_group
+from tests.support.screen import ScriptedScreen
 from tests.support.talk import settings_for
 
 MODERN = {
@@ -147,9 +148,13 @@ def _close(*descriptors: int) -> None:
 
 
 @asynccontextmanager
-async def open_pipe(sim: Simulator, **settings: Any) -> AsyncIterator[Pipe]:
+async def open_pipe(sim: Simulator, screen: ScriptedScreen | None = None, **settings: Any) -> AsyncIterator[Pipe]:
     """Serve in this process, over real pipes; KrosAI is the simulator, in this process too."""
-    server = build_server(settings_for(sim, **settings), lambda given: open_runtime(given, transport=transport(sim)))
+    open_screen = screen.open if screen else None
+    server = build_server(
+        settings_for(sim, **settings),
+        lambda given: open_runtime(given, transport=transport(sim), open_screen=open_screen),
+    )
     reads, sends = os.pipe()
     hears, writes = os.pipe()
     pipe = Pipe(sends, hears)
@@ -175,7 +180,7 @@ async def open_program(*words: str, stderr: IO[bytes] | None = None, **environme
     with stderr or TemporaryFile() as errors:
         async with open_group(
             [sys.executable, "-m", "kros_mcp", *words],
-            env={"PATH": os.environ["PATH"], **environment},
+            env={"PATH": os.environ["PATH"], "KROS_CONFIRMATION": "conversation", **environment},
             stdin=reads,
             stdout=writes,
             stderr=errors,

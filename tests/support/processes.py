@@ -13,6 +13,8 @@ from typing import IO
 import anyio
 from anyio.abc import Process
 
+from tests.support.no_browser import loud_browser
+
 KROS_MCP = Path(sys.executable).with_name("kros-mcp")
 """The program of the environment that runs this."""
 
@@ -36,6 +38,7 @@ async def open_group(
 
     A launcher that is killed, such as `uv run` or a program of npm's, would leave behind what it has launched.
     """
+    env = {**loud_browser(), **(os.environ if env is None else env)}
     process = await anyio.open_process(
         command, env=env, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
     )

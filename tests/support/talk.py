@@ -21,7 +21,9 @@ from kros_mcp.simulator import InventoryItem, Simulator, transport
 from kros_mcp.tools.registry import build_tools
 from kros_mcp.tools.results import Failure
 from tests.support.canaries import SECRET
+from tests.support.no_browser import loud_browser
 from tests.support.person import Person
+from tests.support.screen import ScriptedScreen
 
 ERAS = ("legacy", "auto")
 QUICK_PEOPLE = (
@@ -122,6 +124,7 @@ def settings_for(sim: Simulator, **settings: Any) -> Settings:
         "base_url": "https://simulator.invalid/v1",
         "journal_url": "sqlite://:memory:",
         "answer_within_seconds": 20,
+        "confirmation": "auto",
     }
     return Settings(**(defaults | settings))
 
@@ -134,11 +137,15 @@ async def open_talk(
     *,
     journal: Journal | None = None,
     hear: MessageHandlerFnT | None = None,
+    screen: ScriptedScreen | None = None,
     **settings: Any,
 ) -> AsyncIterator[Talk]:
     """Talk to a server in this process; its KrosAI is the simulator, in this process too."""
     server = build_server(
-        settings_for(sim, **settings), lambda given: open_runtime(given, transport=transport(sim), journal=journal)
+        settings_for(sim, **settings),
+        lambda given: open_runtime(
+            given, transport=transport(sim), journal=journal, open_screen=screen.open if screen else None
+        ),
     )
     answers = None if person is None else person.answer
     async with Client(server, mode=era, elicitation_callback=answers, message_handler=hear) as client:
@@ -164,6 +171,8 @@ async def open_stdio_talk(
             "KROS_API_KEY": sim.api_key,
             "KROS_BASE_URL": base_url,
             "KROS_JOURNAL_URL": "sqlite://:memory:",
+            "KROS_CONFIRMATION": "conversation",
+            **loud_browser(),
             **environment,
         },
     )

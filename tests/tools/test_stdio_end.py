@@ -10,7 +10,8 @@ import pytest
 
 from kros_mcp.simulator import InventoryItem, Simulator, open_server
 from tests.support.pipe import INITIALIZED, MODERN, call, initialize, open_pipe, open_program, request
-from tests.support.upstream import item_of
+from tests.support.screen import ScriptedScreen
+from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +22,7 @@ async def krosai(reference: Simulator) -> AsyncIterator[dict[str, str]]:
     async with open_server(reference) as base_url:
         yield {
             "KROS_API_KEY": reference.api_key,
+            "KROS_CONFIRMATION": "conversation",
             "KROS_BASE_URL": base_url,
             "KROS_JOURNAL_URL": "sqlite://:memory:",
             "KROS_ANSWER_WITHIN_SECONDS": "20",
@@ -167,3 +169,16 @@ async def test_a_client_that_hears_no_more_ends_the_server_in_order(
         assert program.said() == "stdout is closed, so the server stops\n"
     await reference.settled()
     assert [charge.e164 for charge in reference.charges] == [item.e164]
+
+
+async def test_a_question_on_the_screen_ends_with_the_connection(reference: Simulator) -> None:
+    screen = ScriptedScreen()
+    async with open_pipe(reference, screen) as pipe:
+        await pipe.answer(initialize())
+        await pipe.send(INITIALIZED, buying(item_of(reference)))
+        await screen.fetched.wait()
+        pipe.close()
+        [answer] = await pipe.rest()
+    assert told(answer)["status"] == "cancelled"
+    assert "The server that asked on the screen has ended" in told(answer)["summary"]
+    assert wrote(reference) == []

@@ -41,6 +41,7 @@ async def test_a_stderr_that_nobody_reads_holds_up_no_answer_no_purchase_and_no_
     async with open_server(reference) as base_url:
         settings = {
             "KROS_API_KEY": reference.api_key,
+            "KROS_CONFIRMATION": "conversation",
             "KROS_BASE_URL": base_url,
             "KROS_JOURNAL_URL": "sqlite://:memory:",
             "KROS_ANSWER_WITHIN_SECONDS": "20",

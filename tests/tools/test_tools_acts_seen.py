@@ -11,6 +11,7 @@ from mcp.client.stdio import stdio_client
 
 from kros_mcp.simulator import Simulator, open_server
 from tests.support.hostile import deceiving
+from tests.support.no_browser import loud_browser
 from tests.support.person import Person, accept
 from tests.support.talk import ERAS, Talk
 from tests.support.upstream import item_of
@@ -27,7 +28,9 @@ async def test_an_act_over_stdio_leaves_its_yes_and_its_outcome(era: str, prompt
     async with open_server(sim) as base_url:
         environment = {
             "PATH": os.environ["PATH"],
+            **loud_browser(),
             "KROS_API_KEY": sim.api_key,
+            "KROS_CONFIRMATION": "conversation",
             "KROS_BASE_URL": base_url,
             "KROS_JOURNAL_URL": "sqlite://:memory:",
             "KROS_ANSWER_WITHIN_SECONDS": "20",

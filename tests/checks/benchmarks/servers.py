@@ -36,6 +36,7 @@ class Upstream:
         """The settings of a kros-mcp with this journal and no limit that a measurement would reach."""
         return {
             "KROS_API_KEY": self.key,
+            "KROS_CONFIRMATION": "conversation",
             "KROS_BASE_URL": self.base_url,
             "KROS_JOURNAL_URL": f"sqlite:///{journal}",
             "KROS_DAILY_BUDGET_CENTS": "100000000",

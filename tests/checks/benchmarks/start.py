@@ -52,6 +52,7 @@ def main() -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KROS_")}
         ours = environment | {
             "KROS_API_KEY": "kros_test_benchmark",
+            "KROS_CONFIRMATION": "conversation",
             "KROS_JOURNAL_URL": f"sqlite:///{folder}/journal.sqlite3",
         }
         bare_command = [sys.executable, str(HERE / "bare_server.py")]

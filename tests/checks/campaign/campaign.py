@@ -203,6 +203,7 @@ def _settings(plan: Plan, sim: WatchedKrosai, base_url: str, receiver: Receiver)
         }
     return several | {
         "KROS_API_KEY": KEY,
+        "KROS_CONFIRMATION": "conversation",
         "KROS_BASE_URL": base_url,
         "KROS_JOURNAL_URL": plan.url,
         "KROS_WEBHOOK_URL": receiver.url,

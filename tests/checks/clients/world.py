@@ -59,7 +59,12 @@ async def open_krosai(folder: Path, settings: Mapping[str, str]) -> AsyncIterato
             with anyio.fail_after(START_SECONDS):
                 url, key = await _announced(process)
             journal = f"sqlite:///{folder / 'journal.sqlite3'}"
-            own = {"KROS_BASE_URL": url, "KROS_API_KEY": key, "KROS_JOURNAL_URL": journal}
+            own = {
+                "KROS_BASE_URL": url,
+                "KROS_API_KEY": key,
+                "KROS_JOURNAL_URL": journal,
+                "KROS_CONFIRMATION": "conversation",
+            }
             control = f"{url.removesuffix('/v1')}/_simulator/"
             async with httpx.AsyncClient(base_url=control, trust_env=False, timeout=START_SECONDS) as http:
                 yield Krosai({**own, **settings}, http)

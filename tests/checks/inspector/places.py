@@ -37,6 +37,7 @@ async def open_place(transport: Transport, folder: Path) -> AsyncIterator[Place]
         settings = {
             "KROS_BASE_URL": base_url,
             "KROS_API_KEY": sim.api_key,
+            "KROS_CONFIRMATION": "conversation",
             "KROS_JOURNAL_URL": f"sqlite:///{folder}/journal.sqlite3",
         }
         if transport == "stdio":

@@ -93,6 +93,7 @@ async def open_targets() -> AsyncIterator[dict[str, Any]]:
             account = {
                 "KROS_BASE_URL": krosai,
                 "KROS_API_KEY": sim.api_key,
+                "KROS_CONFIRMATION": "conversation",
                 "KROS_DAILY_BUDGET_CENTS": "1000000",
                 "KROS_ANSWER_WITHIN_SECONDS": "20",
                 "KROS_PROTECTED_NUMBERS": ",".join(protected),
