@@ -29,7 +29,7 @@ FLOORS = [
     ("kros_mcp.notifying",),
     ("kros_mcp.tools",),
     ("kros_mcp.server", "kros_mcp.runtime", "kros_mcp.organizations", "kros_mcp.stdio", "kros_mcp.jsonrpc"),
-    ("kros_mcp.pages",),
+    ("kros_mcp.pages", "kros_mcp.browser"),
     ("kros_mcp.http",),
     ("kros_mcp.cli", "kros_mcp.__main__", "kros_mcp.commands"),
 ]
@@ -106,9 +106,11 @@ def test_nothing_but_its_own_command_imports_what_a_rehearsal_sends_with() -> No
 def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
     program = (
         "import sys; import kros_mcp.cli; from kros_mcp.server import build_server; "
+        "import kros_mcp.browser.browser_screen; "
         "from kros_mcp.settings import Settings; build_server(Settings()); "
         "print([name for name in ('httpx', 'phonenumbers', 'country_list', 'platformdirs', 'jinja2', 'rich', "
-        "'apprise', 'opentelemetry.metrics', 'opentelemetry.sdk', 'psycopg', 'kros_mcp.http', "
+        "'apprise', 'opentelemetry.metrics', 'opentelemetry.sdk', 'psycopg', 'kros_mcp.http', 'kros_mcp.pages', "
+        "'webbrowser', "
         "'kros_mcp.simulator') if name in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

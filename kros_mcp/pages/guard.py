@@ -1,6 +1,7 @@
 """What guards a page: headers on every response, and no form that another page has sent."""
 
 import logging
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -23,10 +24,16 @@ HEADERS = {
 
 
 class SecurityHeadersMiddleware:
-    """Puts the headers on every response, those to unknown paths, wrong methods and failures included."""
+    """Puts the headers on every response, those to unknown paths, wrong methods and failures included.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: What answers.
+        headers: Those of a page. Defaults to those of one that holds no other.
+    """
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str] = HEADERS) -> None:
         self._app = app
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -36,7 +43,7 @@ class SecurityHeadersMiddleware:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         # Without the app around it, the router answers 404 and 405 by itself, in here.

@@ -74,6 +74,7 @@ class OperationView:
     routed: str
     now: str
     monthly: str
+    setup: str
     asked_at: str
     until: str
     left: str
@@ -147,6 +148,7 @@ class OperationViews:
             routed=clean(routed(operation), 200),
             now=self.money(quote.due_now_cents),
             monthly=self.money(quote.monthly_cents),
+            setup=self.money(quote.setup_cents),
             asked_at=f"{minute(operation.created_at)} UTC",
             until=f"{minute(operation.expires_at)} UTC",
             left=span(operation.expires_at - now),
