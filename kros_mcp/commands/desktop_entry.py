@@ -18,6 +18,12 @@ REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZAT
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _PROXY_VARIABLES = (*PROXIES, "NO_PROXY")
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+_BESIDE_A_DISPLAY = ("XAUTHORITY", "XDG_RUNTIME_DIR", "BROWSER")
+"""What a browser needs to reach the display: X's key, the folder of Wayland's socket; and which browser to start."""
+_ANSWER_WITHIN = "KROS_ANSWER_WITHIN_SECONDS"
+_LONGEST_ANSWER_SECONDS = "45"
+"""Claude Desktop allows a call a minute, so that it can wait for a person who reads a page."""
 _SCHEMES: tuple[Literal["prefix", "user"], ...] = ("prefix", "user")
 _CACHE_MARK = "CACHEDIR.TAG"
 
@@ -72,7 +78,11 @@ def executable(prefix: Path, folders: Iterable[Path]) -> Path:
 
 
 def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str]:
-    """Return the settings of the stdio server that are set: a cap that got lost would be no cap."""
+    """Return the settings of the stdio server that are set, since a cap that got lost would be no cap; and the display.
+
+    Claude Desktop hands neither on by itself. A call there may take longer than elsewhere, unless a setting says how
+    long.
+    """
     given = {name.upper(): value for name, value in environment.items() if not is_unset(value)}
     wanted = [field.variable for field in described().values()]
     picked = {
@@ -83,7 +93,16 @@ def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict
     elif "XDG_STATE_HOME" in environment and not simulator:
         # Claude Desktop may not have that variable: another journal would be another budget.
         picked[JOURNAL] = _from_anywhere(f"sqlite:///{default_journal_path()}")
+    picked.setdefault(_ANSWER_WITHIN, _LONGEST_ANSWER_SECONDS)
+    picked |= _display_variables(environment)
     return picked if simulator else picked | _network_variables(environment)
+
+
+def _display_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a browser needs that the server starts, for the page that asks; nothing where there is no display."""
+    if not any(environment.get(name) for name in _DISPLAYS):
+        return {}
+    return {name: value for name in (*_DISPLAYS, *_BESIDE_A_DISPLAY) if (value := environment.get(name))}
 
 
 def _network_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -64,7 +64,13 @@ _MODES = {
 
 
 @click.command(help="Check settings, journal, key and reachability, and say what to do.")
-def doctor() -> int:
+@click.option(
+    "--browser/--no-browser",
+    "opens",
+    default=None,
+    help="open a test page in the browser, or do not (by default: at a terminal)",
+)
+def doctor(*, opens: bool | None) -> int:
     """Check everything and print every finding; the exit code is the gravest one's."""
     say(f"kros-mcp {__version__}, Python {platform.python_version()} on {sys.platform}")
     say("These are the settings of this terminal; a client's own configuration may set others.")
@@ -74,11 +80,11 @@ def doctor() -> int:
         unchecked = warn("Journal, key and reachability are not checked.", "Correct the setting, then run this again.")
         return report([failed(exc), unchecked])
     with working("looking at the journal and at KrosAI"):
-        findings = anyio.run(_examine, settings)
+        findings = anyio.run(_examine, settings, opens)
     return report(findings)
 
 
-async def _examine(settings: Settings) -> list[Finding]:
+async def _examine(settings: Settings, opens: bool | None) -> list[Finding]:
     return [
         *_settings(settings),
         *_callers(settings),
@@ -86,6 +92,7 @@ async def _examine(settings: Settings) -> list[Finding]:
         *_rehearsals(settings),
         *await _check_krosai(settings),
         _confirmation(settings),
+        *await _page(settings, opens),
         *_caps(settings),
     ]
 
@@ -314,6 +321,40 @@ def _judged(settings: Settings, scope: str, answer: Finding | KrosError) -> Find
 
 def _confirmation(settings: Settings) -> Finding:
     return ok(f"A person says yes by {settings.confirmation}: {_MODES[settings.confirmation]}")
+
+
+async def _page(settings: Settings, opens: bool | None) -> list[Finding]:
+    """Return whether a page that asks opens here, where that is a way to say yes.
+
+    Args:
+        settings: What the environment decides.
+        opens: Whether to try; None tries where a person sits at a terminal.
+    """
+    if not settings.confirmation.opens_pages:
+        return []
+    if not (sys.stdin.isatty() and sys.stdout.isatty() if opens is None else opens):
+        return [ok("Whether a page that asks the person opens here, kros-mcp doctor --browser tells: it opens one.")]
+    from kros_mcp.browser.launch import may_open  # noqa: PLC0415 - only to try it
+    from kros_mcp.browser.trial_page import is_page_fetched  # noqa: PLC0415 - the same
+
+    instead = (
+        "a client without prompts of its own gets a code in the chat"
+        if settings.confirmation.takes_codes
+        else "without a prompt of the client nothing is bought, changed or released"
+    )
+    if not may_open(os.environ, sys.platform):
+        what = f"No page that asks can open: DISPLAY, WAYLAND_DISPLAY and BROWSER are not set here, so {instead}."
+        return [warn(what, "Run this at the screen of the person who is to be asked.")]
+    try:
+        is_fetched = await is_page_fetched()
+    except OSError:
+        is_fetched = False
+    if is_fetched:
+        return [
+            ok("A test page opened in the browser, so the person can be asked there (if the client hands on as much).")
+        ]
+    what = f"No browser fetched a test page within 5 seconds, so {instead}."
+    return [warn(what, "Open a browser, run this again, or name one in BROWSER.")]
 
 
 def _caps(settings: Settings) -> list[Finding]:

@@ -10,6 +10,7 @@ import pytest
 from commands_doubles import Command
 from desktop_bench import INSTALL, KEY, backups, servers
 
+from kros_mcp.commands.desktop_entry import settings_to_keep
 from kros_mcp.settings import load_settings
 
 
@@ -112,10 +113,22 @@ def test_every_setting_of_the_terminal_that_the_server_reads_goes_in_and_is_name
         "KROS_API_KEY": KEY,
         "KROS_JOURNAL_URL": f"sqlite:///{tmp_path}/books/journal.sqlite3",
         "KROS_DAILY_BUDGET_CENTS": "700",
+        "KROS_ANSWER_WITHIN_SECONDS": "45",
     }
     assert "KROS_API_KEY is a test key" in ran.out
     assert "KROS_DAILY_BUDGET_CENTS=700" in ran.out
     assert "Left out, since it does not read them: KROS_TOKENS_FILE." in ran.out
+
+
+@pytest.mark.parametrize("display", [{}, {"DISPLAY": ":0"}, {"WAYLAND_DISPLAY": "wayland-0"}])
+def test_a_display_is_handed_on_with_what_a_browser_needs_beside_it_and_a_chosen_time_stays(
+    display: dict[str, str],
+) -> None:
+    beside = {"XDG_RUNTIME_DIR": "/run/user/1", "XAUTHORITY": "/run/user/1/gdm/Xauthority", "BROWSER": "firefox"}
+    given = {**display, **beside, "KROS_ANSWER_WITHIN_SECONDS": "9", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/x"}
+    for simulator in (False, True):
+        kept = settings_to_keep(given, simulator=simulator)
+        assert kept == {"KROS_ANSWER_WITHIN_SECONDS": "9", **display, **(beside if display else {})}
 
 
 def test_the_journal_is_the_terminals_own_where_its_environment_moves_it(
@@ -140,7 +153,10 @@ def test_the_simulator_is_given_nothing_of_the_account_that_it_stands_for(
 
     command(*INSTALL, "--simulator")
 
-    assert servers(desktop_config)["kros"]["env"] == {"KROS_MAX_PURCHASE_CENTS": "700"}
+    assert servers(desktop_config)["kros"]["env"] == {
+        "KROS_ANSWER_WITHIN_SECONDS": "45",
+        "KROS_MAX_PURCHASE_CENTS": "700",
+    }
 
 
 @pytest.mark.parametrize(
