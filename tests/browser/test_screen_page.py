@@ -22,8 +22,10 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_yes_on_the_page_buys_what_it_showed(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_screen_bench(monkeypatch) as bench:
-        operation = await bench.purchase(allow_outbound=False)
+        operation = await bench.purchase(allow_outbound=False, reason="The shop <b>opens</b> in May")
         tab = await bench.shown(operation, client="Claude")
+        assert "<b>opens" not in tab.seen.text
+        assert "The agent writes, unchecked: “ The shop (b)opens(/b) in May ”" in text_of(tab.seen)
 
         page = text_of(tab.seen)
         for said in ("+234 201 555 0100", "+2342015550100", "5.00 USD", "Test key", "outbound calls off", "“Claude”"):
