@@ -18,8 +18,7 @@ from anyio.abc import TaskGroup
 from kros_mcp.browser.question import Question, Questions
 from kros_mcp.errors import KrosError
 from kros_mcp.operations.account import Account
-from kros_mcp.operations.channels import answer_on_screen
-from kros_mcp.operations.model import OPEN, Channel, Operation, State
+from kros_mcp.operations.model import OPEN, Operation
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
 from kros_mcp.operations.task_group import open_task_group
@@ -42,8 +41,6 @@ LEFT_SECONDS = 10.0
 LINGER_SECONDS = 10.0
 """How long the last page can be loaded again."""
 WATCH_SECONDS = 1.0
-CLOSE_SECONDS = 2.0
-"""How long the end of the process may wait for the journal, to cancel what nobody can answer any more."""
 
 
 class BrowserScreen:
@@ -79,27 +76,17 @@ class BrowserScreen:
         async with question.opening:
             return await self._put(question) and not self._closing.is_set()
 
-    def is_shown(self, operation_id: str) -> bool:
-        """Whether the page with this question has been fetched since this process began."""
-        return self._questions.was_shown(operation_id)
-
     def withdraw(self, operation_id: str) -> None:
         """Open this question no more, and serve it to no late browser; a page that shows it says how it stands."""
         question = self._questions.of(operation_id)
         if question is not None and not question.is_answered:
             question.gone = question.gone or "withdrawn"
 
-    async def close(self) -> None:
-        """Cancel what waits for an answer here, and serve nothing more; for the end of the process."""
-        if self._closing.is_set():
-            return
+    def close(self) -> None:
+        """Serve nothing more, and open nothing; what waited for an answer is ended by whoever put it here."""
         self._closing.set()
         for question in self._questions:
             question.shown.set()  # nobody need wait for it any more
-        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            async with anyio.create_task_group() as tasks:
-                for question in self._questions:
-                    tasks.start_soon(self._cancel, question)
         for process in self._launched:
             _forget(process)
         self._launched.clear()
@@ -204,16 +191,6 @@ class BrowserScreen:
         # A browser that comes late is told that nobody waits for it any more.
         return now - last < LEFT_SECONDS or (not question.shown.is_set() and now - question.opened_at < AGAIN_SECONDS)
 
-    async def _cancel(self, question: Question) -> None:
-        """Cancel a question, unless it was answered, or is asked in the chat or by another process by now."""
-        with suppress(KrosError):
-            operation = await self._account.journal.get(question.operation.id)
-            if operation is None or operation.state is not State.PROPOSED or operation.channel is not Channel.SCREEN:
-                return
-            is_here = operation.shown_at in {None, question.shown_at}
-            if is_here and not question.is_answered and not question.gone:
-                await answer_on_screen(self._account, self._runner, operation, State.CANCELLED)
-
 
 async def _is_shown_by(question: Question, give_up_at: float) -> bool:
     """Wait until a browser has fetched a question, at most until a time of the event loop's clock."""
@@ -259,6 +236,5 @@ async def open_browser_screen(
         try:
             yield screen
         finally:
-            with anyio.CancelScope(shield=True):
-                await screen.close()
+            screen.close()
             tasks.cancel_scope.cancel()

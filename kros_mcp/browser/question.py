@@ -113,7 +113,6 @@ class Questions:
     def __init__(self) -> None:
         self._by_operation: dict[str, Question] = {}
         self._numbers = 0
-        self._was_shown: set[str] = set()
 
     def __iter__(self) -> Iterator[Question]:
         return iter(list(self._by_operation.values()))
@@ -151,15 +150,6 @@ class Questions:
     def with_path(self, path: str) -> Question | None:
         """Return the question that a path opens, or did once."""
         return next((question for question in self if question.has_path(path)), None)
-
-    def note_shown(self, question: Question) -> None:
-        """Note that a browser has fetched a question."""
-        self._was_shown.add(question.operation.id)
-        question.shown.set()
-
-    def was_shown(self, operation_id: str) -> bool:
-        """Whether a browser has ever fetched the question about an operation."""
-        return operation_id in self._was_shown
 
     def waiting_beside(self, question: Question) -> list[Question]:
         """Return the other questions that wait, the oldest first."""

@@ -244,7 +244,7 @@ class QuestionApp:
         if question.waits:
             shown = await self._question(question, status=status, notice=notice or question.trouble)
             question.served_at = self._clock()
-            self._questions.note_shown(question)
+            question.shown.set()
             return shown
         return await self._end_of(question, status=status, notice=notice)
 
@@ -303,7 +303,7 @@ class QuestionApp:
                 continue
             if other.waits:
                 other.told_at = self._clock()
-                self._questions.note_shown(other)
+                other.shown.set()
                 told.append(other)
         return told
 

@@ -5,8 +5,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
@@ -16,9 +14,6 @@ from kros_mcp.errors import KrosError
 if TYPE_CHECKING:
     import httpx
 
-    from kros_mcp.browser.browser_screen import BrowserScreen
-    from kros_mcp.operations.account import Account
-    from kros_mcp.operations.runner import Runner
     from kros_mcp.server import KrosServer
     from kros_mcp.settings import Settings
     from kros_mcp.stdio import Stdio
@@ -51,8 +46,7 @@ def run(*, simulator: bool, shapes_file: str | None = None) -> int:
     from kros_mcp.stdio import Stdio, standard_streams  # noqa: PLC0415 - after the settings, which may stop the start
 
     log_acts()
-    screens: list[BrowserScreen] = []
-    server = build_stdio_server(settings, shapes_file, screens)
+    server = build_stdio_server(settings, shapes_file)
     if settings.api_key is None:
         logger.warning("KROS_API_KEY is not set, or still holds a placeholder; until it is set, every tool says so")
     # It warns of each malformed notification, and a flood of them would crowd out what else is said.
@@ -68,7 +62,6 @@ def run(*, simulator: bool, shapes_file: str | None = None) -> int:
                 stdio = Stdio(reads, writes, stopping, LONGEST_ANSWER_SECONDS)
                 tasks.start_soon(_stop_on_signal, session, stdio)
                 tasks.start_soon(_leave_when_late, stopping)
-                tasks.start_soon(_close_screens, stopping, screens)
                 with session:
                     await server.serve_stdio(stdio)
             tasks.cancel_scope.cancel()
@@ -80,30 +73,23 @@ def run(*, simulator: bool, shapes_file: str | None = None) -> int:
     return 0
 
 
-def build_stdio_server(settings: "Settings", shapes_file: str | None, screens: "list[BrowserScreen]") -> "KrosServer":
+def build_stdio_server(settings: "Settings", shapes_file: str | None) -> "KrosServer":
     """Return the server, with the person's screen where it is a way to say yes.
 
     Args:
         settings: What the environment decides.
         shapes_file: What a simulated KrosAI answers in; None for the reference's dialect.
-        screens: Receives the screen once it is open.
     """
     from kros_mcp.browser.browser_screen import open_browser_screen  # noqa: PLC0415 - see `run`
     from kros_mcp.runtime import open_runtime, simulated  # noqa: PLC0415 - the same
     from kros_mcp.server import build_server  # noqa: PLC0415 - the same
-
-    @asynccontextmanager
-    async def open_screen(account: "Account", runner: "Runner") -> AsyncIterator["BrowserScreen"]:
-        async with open_browser_screen(account, runner) as screen:
-            screens.append(screen)
-            yield screen
 
     way: httpx.AsyncBaseTransport | None = None
     if shapes_file is not None:
         from kros_mcp.simulator import transport  # noqa: PLC0415 - only with --shapes
 
         way = transport(simulated(shapes_file))
-    wanted = open_screen if settings.confirmation.opens_pages else None
+    wanted = open_browser_screen if settings.confirmation.opens_pages else None
     return build_server(settings, lambda given: open_runtime(given, transport=way, open_screen=wanted))
 
 
@@ -141,13 +127,6 @@ async def _leave_when_late(stopping: anyio.Event) -> None:
     await stopping.wait()
     await anyio.sleep(LONGEST_STOP_SECONDS)
     leave(0)
-
-
-async def _close_screens(stopping: anyio.Event, screens: "list[BrowserScreen]") -> None:
-    """Cancel what waits for its page as soon as the end begins, so that no call waits for an answer to it."""
-    await stopping.wait()
-    for screen in screens:
-        await screen.close()
 
 
 def leave(code: int) -> NoReturn:

@@ -194,7 +194,7 @@ async def test_what_no_person_opens_is_refused_and_is_no_first_use(monkeypatch: 
             stranger = bench.http()
             refused.extend([(one, await stranger.get(address, headers=one)) for one in NOT_A_PERSON])
             refused.append(({"method": "HEAD"}, await stranger.head(address)))
-            assert not bench.screen.is_shown(operation.id)
+            assert (await bench.stored(operation)).shown_at is None
             await tab.open(address)
             loaded.set()
 
@@ -304,7 +304,7 @@ async def test_further_questions_wait_in_the_same_tab_and_follow_there(monkeypat
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(show)
             with anyio.fail_after(5):
-                while not bench.screen.is_shown(second.id):
+                while not shown:
                     state = await tab.state()
         assert shown == [True]
         assert len(bench.launched) == 1
@@ -368,7 +368,6 @@ async def test_a_browser_that_never_comes_is_told_and_one_that_comes_late_is_not
         late = await bench.tab().open(bench.launched[0])
 
         assert "It is asked in the chat" in text_of(late)
-        assert not bench.screen.is_shown(operation.id)
         assert (await bench.stored(operation)).shown_at is None
 
 
@@ -413,21 +412,6 @@ async def end(bench: ScreenBench, operation_id: str, ending: str, clock: Clock) 
         found = await account.journal.get(operation_id)
         assert found is not None
         await bench.put(found, Channel.CODE)
-
-
-async def test_at_the_end_of_the_process_what_waits_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with open_sqlite("sqlite://:memory:") as journal:
-        async with open_screen_bench(monkeypatch, journal=journal) as bench:
-            waiting, in_chat = await bench.purchase(), await bench.purchase(1)
-            tab = await bench.shown(waiting)
-            bench.come = None
-            monkeypatch.setattr(browser_screen, "TOLD_SECONDS", 0.0)
-            monkeypatch.setattr(browser_screen, "FETCH_SECONDS", 0.0)
-            assert not await bench.screen.show(await bench.put(in_chat, Channel.CODE))
-        states = [found.state for one in (waiting, in_chat) if (found := await journal.get(one.id))]
-        assert states == [State.CANCELLED, State.PROPOSED]
-        assert not await _listens(tab.origin)
-        assert wrote(bench.sim) == []
 
 
 async def test_the_server_is_gone_once_nothing_waits_to_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
