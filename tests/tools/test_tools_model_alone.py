@@ -303,7 +303,7 @@ class Walk(RuleBasedStateMachine):
                 name = data.draw(st.sampled_from(sorted(others)))
                 arguments[name] = data.draw(st.sampled_from(others[name]))
             self._last[tool] = number, dict(arguments)
-        if data.draw(st.booleans()):
+        if data.draw(st.integers(0, 2)) == 2:
             like, unlike = self.codes(tool, number)
             arguments["confirmation_code"] = data.draw(st.sampled_from((data.draw(st.booleans()) and like) or unlike))
         if "reason" in SCHEMAS[tool]:
@@ -332,7 +332,9 @@ class Walk(RuleBasedStateMachine):
         self._calls.append((session, tool, arguments, more))
         client = self.world.sessions[session]
         if session != "plain":
-            client.reply = data.draw(st.sampled_from(data.draw(st.sampled_from([UNUSABLE, [None], TURNED_DOWN]))))
+            client.reply = data.draw(
+                st.sampled_from(data.draw(st.sampled_from([TURNED_DOWN, UNUSABLE, [None], TURNED_DOWN])))
+            )
             client.reads = data.draw(st.booleans())
         self.run(self.world.call(client, tool, arguments, **more))
 
