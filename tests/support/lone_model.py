@@ -19,12 +19,14 @@ from mcp.types import ElicitRequestParams, Request
 from pydantic import BaseModel, ConfigDict
 
 from kros_mcp.errors import OperationError
+from kros_mcp.operations import moves
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.channels import shown_on_screen
 from kros_mcp.operations.confirmation import code_for
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.operations.policy import Books
+from kros_mcp.operations.runner import Runner
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
 from kros_mcp.settings import Confirmation, Settings
@@ -70,24 +72,35 @@ class _Log(logging.Handler):
 class UnansweredPage:
     """A page that the person's browser opens, or does not, and that nobody ever answers."""
 
-    account: Account
     opens: bool
     path: str = "/canary0123456789ab/"
     """Looks like a secret to `SECRET`, and stands in this object's `repr`."""
-    _shown: set[str] = field(default_factory=set)
+    fetched: dict[str, Operation] = field(default_factory=dict)
+    _account: Account = field(init=False)
 
-    async def show(self, operation: Operation) -> bool:
+    @asynccontextmanager
+    async def open(self, account: Account, runner: Runner) -> AsyncIterator["UnansweredPage"]:
+        del runner
+        self._account = account
+        yield self
+
+    async def show(self, operation: Operation, *, client: str = "") -> bool:
+        del client
         if not self.opens:
             return False
         try:
-            await shown_on_screen(self.account, operation.id)
+            self.fetched[operation.id] = await shown_on_screen(self._account, operation.id)
         except OperationError:
             return False
-        self._shown.add(operation.id)
         return True
 
-    def is_shown(self, operation_id: str) -> bool:
-        return operation_id in self._shown
+    def withdraw(self, operation_id: str) -> None:
+        self.fetched.pop(operation_id, None)
+
+    def hurry(self) -> None:
+        """Let who waits for an answer look again, as if something had changed: no test waits as long as a person."""
+        for operation in list(self.fetched.values()):
+            self._account.changes.of(moves.begun(operation))
 
 
 class Hosted(Generic[T]):
@@ -159,6 +172,7 @@ class World:
     """What was heard that must not be."""
     journal: Journal = field(init=False)
     accounts: dict[str, Account] = field(default_factory=dict)
+    pages: dict[str, UnansweredPage] = field(default_factory=dict)
     _hosted: dict[str, Hosted[Any]] = field(default_factory=dict)
     _left_open: list[asyncio.Task[Any]] = field(default_factory=list)
     _requests_seen: int = 0
@@ -201,8 +215,9 @@ class World:
 
     @asynccontextmanager
     async def _served(self, place: str, settings: Settings) -> AsyncIterator[None]:
-        async with open_runtime(settings, transport=transport(self.sim), journal=self.journal) as runtime:
-            runtime.screen = UnansweredPage(runtime.account, self.page_opens)
+        page = self.pages[place] = UnansweredPage(self.page_opens)
+        way = transport(self.sim)
+        async with open_runtime(settings, transport=way, journal=self.journal, open_screen=page.open) as runtime:
             self.accounts[place] = runtime.account
 
             @asynccontextmanager
@@ -238,7 +253,9 @@ class World:
         session.asked = asyncio.Event()
         begun = asyncio.create_task(self._sent(session, method, params))
         asked = asyncio.create_task(session.asked.wait())
-        await asyncio.wait({begun, asked}, return_when=asyncio.FIRST_COMPLETED)
+        while not (await asyncio.wait({begun, asked}, timeout=0.005, return_when=asyncio.FIRST_COMPLETED))[0]:
+            for page in self.pages.values():
+                page.hurry()
         asked.cancel()
         if begun.done():
             begun.result()

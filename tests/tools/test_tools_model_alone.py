@@ -30,9 +30,9 @@ from tests.support.person import CANCEL, DECLINE, EMPTY, ERROR, Reply
 
 WALKS, STEPS = 2, 60
 SOAK_STEPS = 100
-OTHERS = {"prompt": "approver", "approver": "prompt", "person": "browser", "browser": "person"}
+OTHERS = {"auto": "auto", "prompt": "approver", "approver": "prompt", "person": "browser", "browser": "person"}
 """The ways of saying yes that no model has, and what the second server has beside each."""
-ONLY_PEOPLE = tuple(Confirmation(mode) for mode in OTHERS)
+ONLY_PEOPLE = tuple(Confirmation(mode) for mode in OTHERS if mode != "auto")
 GUARDED = {"buy_phone_number": "buy", "release_phone_number": "release", "configure_phone_number": "change"}
 SCHEMAS = {tool.name: tool.parameters["properties"] for tool in build_tools()}
 
@@ -287,7 +287,7 @@ class Walk(RuleBasedStateMachine):
     def start_with_other_settings(self, data: st.DataObject) -> None:
         world = self.world
         place = data.draw(st.sampled_from(["own", "other"]))
-        modes = [world.mode] if world.mode.takes_codes else ONLY_PEOPLE
+        modes = [world.mode] if world.mode is Confirmation.CONVERSATION else [world.mode, *ONLY_PEOPLE]
         mode, above = data.draw(st.sampled_from(modes)), data.draw(st.sampled_from([None, 0]))
         world.story.append(f"the {place} server starts with KROS_CONFIRMATION={mode}, approval above {above}")
         self.run(world.start(place, mode, approval_above_cents=above))
