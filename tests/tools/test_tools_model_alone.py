@@ -320,7 +320,11 @@ class Walk(RuleBasedStateMachine):
         spelled = [code for one in right for code in (one.lower(), one.replace("-", ""), f" {one} ", _look_alike(one))]
         states = [question.state for question in self.world.questions[-1:]]
         others += [*self.operation_ids[:3], *names, *states]
-        return [*right[:1] * 6, *right, *spelled, *self.world.codes[-3:]], [*others, *LIKE_A_YES, *ODD]
+        return [*right[:1] * 6, *right, *spelled, *self.world.codes[-3:], *(one.id for one in own[:1])], [
+            *others,
+            *LIKE_A_YES,
+            *ODD,
+        ]
 
     def call(self, data: st.DataObject, tool: str, arguments: dict[str, Any]) -> None:
         session = data.draw(st.sampled_from(sorted(self.world.sessions)))
