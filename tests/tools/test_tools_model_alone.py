@@ -29,7 +29,7 @@ from tests.support.lone_model import OpenJournal, Question, World
 from tests.support.person import CANCEL, DECLINE, EMPTY, ERROR, Reply
 
 WALKS, STEPS = 2, 60
-SOAK_STEPS = 100
+SOAK_STEPS = 10_000
 OTHERS = {"auto": "auto", "prompt": "approver", "approver": "prompt", "person": "browser", "browser": "person"}
 """The ways of saying yes that no model has, and what the second server has beside each."""
 ONLY_PEOPLE = tuple(Confirmation(mode) for mode in OTHERS if mode != "auto")
@@ -424,8 +424,9 @@ def test_a_model_alone_spends_and_releases_nothing(mode: str) -> None:
 @pytest.mark.promise(2)
 @pytest.mark.parametrize("mode", OTHERS)
 def test_a_model_alone_spends_and_releases_nothing_however_long_it_tries(mode: str) -> None:
-    walks = 10_000 // SOAK_STEPS // len(OTHERS)
-    assert walk(in_memory, mode, walks=walks, steps=SOAK_STEPS).steps >= walks * SOAK_STEPS
+    wanted = SOAK_STEPS // len(OTHERS)
+    # A walk whose choices become too many for Hypothesis is given up before its end.
+    assert walk(in_memory, mode, walks=3 * wanted // (2 * STEPS)).steps >= wanted
 
 
 def test_walks_buy_where_a_model_holds_the_code() -> None:
@@ -435,7 +436,7 @@ def test_walks_buy_where_a_model_holds_the_code() -> None:
 
 @pytest.mark.soak
 def test_long_walks_release_as_well_where_a_model_holds_the_code() -> None:
-    walked = walk(in_memory, "conversation", walks=10, steps=SOAK_STEPS, is_guarded=False)
+    walked = walk(in_memory, "conversation", walks=25, is_guarded=False)
     assert walked.charges > 0
     assert walked.releases > 0
 
