@@ -452,7 +452,7 @@ def test_the_server_itself_takes_shapes() -> None:
 
     async def listed() -> Any:
         settings = load_settings(simulator=True)
-        async with Client(stdio_server.build_stdio_server(settings, file, [])) as client:
+        async with Client(stdio_server.build_stdio_server(settings, file)) as client:
             return (await client.call_tool("list_phone_numbers", {})).structured_content
 
     assert anyio.run(listed)["numbers"][0]["status"] == "in_service"
