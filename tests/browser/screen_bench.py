@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -175,11 +176,12 @@ async def open_screen_bench(
 
     monkeypatch.setenv("DISPLAY", ":0")
     async with anyio.create_task_group() as browsers:
-        async with (
-            open_runtime(settings, transport=transport(sim), journal=journal) as runtime,
-            open_browser_screen(runtime.account, runtime.runner, clock=clock or ticking) as screen,
-        ):
-            bench = ScreenBench(sim, runtime, screen, ticking, client)
+        open_screen = partial(open_browser_screen, clock=clock or ticking)
+        async with open_runtime(
+            settings, transport=transport(sim), journal=journal, open_screen=open_screen
+        ) as runtime:
+            assert isinstance(runtime.screen, BrowserScreen)
+            bench = ScreenBench(sim, runtime, runtime.screen, ticking, client)
 
             def start(address: str) -> Launched:
                 bench.launched.append(address)
