@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import anyio
 import pytest
 from screen_bench import open_screen_bench
 
-from kros_mcp.browser import launch
+from kros_mcp.browser import launch, peer
 from kros_mcp.browser.peer import is_another_users
 from kros_mcp.operations.model import State
 from tests.support import hand
@@ -108,15 +109,34 @@ def test_elsewhere_webbrowser_hands_the_address_to_the_system(monkeypatch: pytes
     assert all("open location" in one or one in {"http://127.0.0.1:1/open/x", "osascript"} for one in handed)
 
 
-def test_the_kernels_table_tells_another_users_connection(tmp_path: Path) -> None:
-    table = tmp_path / "tcp"
-    row = "   1: 0100007F:C350 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  {}        0 4242 1 0 20\n"
+def test_the_kernels_tables_tell_another_users_connection(tmp_path: Path) -> None:
+    """A socket of IPv6 can connect to IPv4, and stands in the other table then."""
+    four, six = tmp_path / "tcp", tmp_path / "tcp6"
+    row = (
+        "   1: {0}0100007F:C350 {0}0100007F:1F90 01 00000000:00000000 00:00000000 00000000  {1}        0 4242 1 0 20\n"
+    )
     client, server = ("127.0.0.1", 50_000), ("127.0.0.1", 8080)
-    for uid, another in ((os.getuid(), False), (0, False), (4242, True)):
-        table.write_text("  sl  local_address rem_address   st\n" + row.format(uid))
-        assert is_another_users(client, server, table) is another
-    assert not is_another_users(("127.0.0.1", 1), server, table)
-    assert not is_another_users(client, server, tmp_path / "none")
+    for table, mapped in ((four, ""), (six, "0000000000000000FFFF0000")):
+        for uid, another in ((os.getuid(), False), (0, False), (4242, True)):
+            table.write_text("  sl  local_address rem_address   st\n" + row.format(mapped, uid))
+            assert is_another_users(client, server, (four, six)) is another
+        assert not is_another_users(("127.0.0.1", 1), server, (four, six))
+        table.unlink()
+    assert not is_another_users(client, server, (four, six))
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")])
+def test_the_kernel_tells_whose_connection_it_is_however_it_was_made(
+    monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, address: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(family) as visitor:
+        visitor.connect((address, listener.getsockname()[1]))
+        accepted, client = listener.accept()
+        with accepted:
+            assert not is_another_users(client, listener.getsockname())
+            monkeypatch.setattr(os, "getuid", lambda: 4242)
+            monkeypatch.setattr(peer, "_ROOT", -1)
+            assert is_another_users(client, listener.getsockname())
 
 
 @pytest.mark.parametrize(
