@@ -16,17 +16,19 @@ DEAD_SECONDS = 1.0
 REFRESH_SECONDS = 2
 """How often a tab asks how things stand."""
 ALIVE_SECONDS = 3.0 * REFRESH_SECONDS
+ASKING = "/question/"
+"""What the address of each question begins with."""
 
 
 @dataclass
 class Question:
     """One operation on the page.
 
-    Its address `/number` holds no secret. Whoever opens one of its paths first receives a cookie for that address, and
-    every form on it holds a token. The next path that is opened makes both anew, so that one tab alone can answer.
+    Whoever opens one of its paths first receives a cookie for its address, and every form on it holds a token. The next
+    path that is opened makes both anew, so that one tab alone can answer. The address lets nobody in; it is random,
+    since browsers send a cookie to every port of a machine, but only to the path that it is for.
     """
 
-    number: int
     operation: Operation
     client: str = ""
     """What the program that asks calls itself; unchecked."""
@@ -54,14 +56,11 @@ class Question:
     """Set once a browser has fetched it; made anew when it is opened again."""
     opening: anyio.Lock = field(default_factory=anyio.Lock)
     answering: anyio.Lock = field(default_factory=anyio.Lock)
+    address: str = field(default_factory=lambda: f"{ASKING}{secrets.token_urlsafe(16)}")
+    """Where it stands once it is opened."""
     _paths: dict[str, bool] = field(default_factory=dict)
     """The one-use paths, each with whether it was used."""
     _next_path: str = ""
-
-    @property
-    def address(self) -> str:
-        """Where it stands once it is opened."""
-        return f"/{self.number}"
 
     @property
     def waits(self) -> bool:
@@ -97,9 +96,9 @@ class Question:
         self.cookie, self.form_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         return True
 
-    def is_open_to(self, cookie: str) -> bool:
-        """Whether a cookie is that of the tab that opened it last."""
-        return bool(self.cookie) and hmac.compare_digest(cookie.encode(), self.cookie.encode())
+    def is_open_to(self, cookies: list[str]) -> bool:
+        """Whether one of these cookies is that of the tab that opened it last."""
+        return bool(self.cookie) and any(hmac.compare_digest(one.encode(), self.cookie.encode()) for one in cookies)
 
     def _new_path(self) -> str:
         path = secrets.token_urlsafe(32)
@@ -112,7 +111,6 @@ class Questions:
 
     def __init__(self) -> None:
         self._by_operation: dict[str, Question] = {}
-        self._numbers = 0
 
     def __iter__(self) -> Iterator[Question]:
         return iter(list(self._by_operation.values()))
@@ -132,8 +130,7 @@ class Questions:
         """
         question = self._by_operation.get(operation.id)
         if question is None:
-            self._numbers += 1
-            question = self._by_operation[operation.id] = Question(self._numbers, operation)
+            question = self._by_operation[operation.id] = Question(operation)
         if question.gone == "twice":
             return None
         question.operation, question.client, question.gone = operation, client, ""
@@ -143,9 +140,9 @@ class Questions:
         """Forget a question and all that opens it."""
         self._by_operation.pop(question.operation.id, None)
 
-    def numbered(self, number: int) -> Question | None:
+    def at(self, address: str) -> Question | None:
         """Return the question at an address."""
-        return next((question for question in self if question.number == number), None)
+        return next((question for question in self if question.address == address), None)
 
     def with_path(self, path: str) -> Question | None:
         """Return the question that a path opens, or did once."""

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from kros_mcp.browser.question import ALIVE_SECONDS, DEAD_SECONDS, REFRESH_SECONDS, Question, Questions
+from kros_mcp.browser.question import ALIVE_SECONDS, ASKING, DEAD_SECONDS, REFRESH_SECONDS, Question, Questions
 from kros_mcp.browser.visitor import OF_PAGES, OPENING, POLICY, is_opened_by_person, not_opened, refusal_of
 from kros_mcp.errors import KrosError, OperationError
 from kros_mcp.krosai import clean
@@ -36,7 +36,7 @@ from kros_mcp.times import span
 logger = logging.getLogger(__name__)
 
 COOKIE = "kros-question"
-_STATE = re.compile(r"/\d+/state")
+_STATE = re.compile(rf"{ASKING}[^/]+/state")
 _PACKAGE = "kros_mcp.browser"
 _MOST_FORM_BYTES = 4096
 _MOST_FIELDS = 10
@@ -104,12 +104,12 @@ class QuestionApp:
             routes=[
                 Route("/style.css", _style, methods=["GET"]),
                 Route(OPENING + "{path}", self._open, methods=["GET"]),
-                Route("/{number:int}", self._show, methods=["GET"]),
-                Route("/{number:int}", self._answer, methods=["POST"]),
+                Route(ASKING + "{key}", self._show, methods=["GET"]),
+                Route(ASKING + "{key}", self._answer, methods=["POST"]),
                 Route("/{rest:path}", _nothing, methods=["GET"]),
             ],
         )
-        states = Router(redirect_slashes=False, routes=[Route("/{number:int}/state", self._state, methods=["GET"])])
+        states = Router(redirect_slashes=False, routes=[Route(ASKING + "{key}/state", self._state, methods=["GET"])])
         self._pages = SecurityHeadersMiddleware(pages, OF_PAGES)
         self._states = SecurityHeadersMiddleware(states, _OF_STATES)
 
@@ -134,9 +134,7 @@ class QuestionApp:
             await self._end_opened_twice(question)
             return page("gone", question, status=410)
         response = RedirectResponse(question.address, _SEE_OTHER)
-        response.set_cookie(
-            self._cookie(question), question.cookie, path=question.address, httponly=True, samesite="strict"
-        )
+        response.set_cookie(self._cookie, question.cookie, path=question.address, httponly=True, samesite="strict")
         return response
 
     async def _show(self, request: Request) -> Response:
@@ -163,9 +161,10 @@ class QuestionApp:
 
     async def _answer(self, request: Request) -> Response:
         """Take a yes or a no, each from the newest form of the tab that opened the question."""
-        question, form = self._opened(request), await _form(request)
-        if question is None or not is_same_origin(request, None):
+        question = self._opened(request)
+        if question is None or not is_same_origin(request, None):  # whose body is not waited for
             return page("nothing", status=403, notice=_FOREIGN)
+        form = await _form(request)
         given = form.get("form_token", "").encode()
         if not hmac.compare_digest(given, question.form_token.encode()):
             return await self._page(question, status=403, notice=_STALE)
@@ -322,14 +321,18 @@ class QuestionApp:
 
     def _opened(self, request: Request) -> Question | None:
         """Return the question of an address if the request comes from the tab that opened it."""
-        question = self._questions.numbered(request.path_params["number"])
-        if question is None or not question.is_open_to(request.cookies.get(self._cookie(question), "")):
-            return None
-        return question
+        question = self._questions.at(ASKING + request.path_params["key"])
+        return question if question and question.is_open_to(self._cookies(request)) else None
 
-    def _cookie(self, question: Question) -> str:
-        """Return the name of a question's cookie; browsers share cookies between all ports of a machine."""
-        return f"{COOKIE}-{self.port}-{question.number}"
+    def _cookies(self, request: Request) -> list[str]:
+        """Return all cookies of the page's name: another port of this machine may have set some for each path."""
+        pairs = (pair.strip().partition("=") for sent in request.headers.getlist("cookie") for pair in sent.split(";"))
+        return [value for name, _, value in pairs if name == self._cookie]
+
+    @property
+    def _cookie(self) -> str:
+        """The name of the cookies; browsers share them between all ports of a machine."""
+        return f"{COOKIE}-{self.port}"
 
 
 def page(name: str, question: Question | None = None, *, status: int = 200, **shown: object) -> HTMLResponse:

@@ -170,7 +170,7 @@ ATTACKS = """
 <form id="form" method="post" action="{page}" target="framed"><input name="decision" value="yes"></form>
 <link rel="prefetch" href="{path}">
 <script type="speculationrules">{{"prerender": [{{"source": "list", "urls": ["{path}"]}}]}}</script>
-<a href="{path}">a link</a><img src="{path}"><object data="{path}"></object>
+<img src="/question/"><img src="/1"><a href="{path}">a link</a><img src="{path}"><object data="{path}"></object>
 <script>
   document.getElementById("form").submit();
   const tries = [];
@@ -192,13 +192,17 @@ ATTACKS = """
 async def test_pages_of_others_press_nothing_read_nothing_and_use_no_path_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser_screen, "FETCH_SECONDS", 0.1)
     monkeypatch.setattr(browser_screen, "TOLD_SECONDS", 0.0)
-    aim = {"page": "", "path": ""}
+    aim, cookie, sent = {"page": "", "path": ""}, {"name": ""}, list[str]()
 
-    async def attack(_: Request) -> HTMLResponse:
-        return HTMLResponse(ATTACKS.format(**aim))
+    async def attack(request: Request) -> HTMLResponse:
+        """Attack; a page of the same machine is sent the cookies of all ports, and can set some."""
+        sent.append(request.headers.get("cookie", ""))
+        response = HTMLResponse(ATTACKS.format(**aim))
+        response.set_cookie(cookie["name"], "another")
+        return response
 
     async with (
-        open_listening(Starlette(routes=[Route("/", attack)])) as elsewhere,
+        open_listening(Starlette(routes=[Route("/{rest:path}", attack)])) as elsewhere,
         open_desk(monkeypatch) as (bench, browser),
     ):
         window = await new_window(browser, scripts=True)
@@ -206,12 +210,14 @@ async def test_pages_of_others_press_nothing_read_nothing_and_use_no_path_up(mon
         shown, unopened = await bench.purchase(), await bench.purchase(1)
         monkeypatch.setattr(browser_screen, "FETCH_SECONDS", 5.0)
         page = await person.is_shown(shown)
-        origin = page.url.rpartition("/")[0]
+        origin = page.url.partition("/question")[0]
         # Nobody but the browser's command line shows the path; but a link to it may stand in a window of chat.
         question = bench.screen._questions.ask(unopened, "")  # noqa: SLF001 - as a browser that has not come yet
         assert question is not None
         path = f"{origin}/open/{question.path_to_launch()}"
         aim |= {"page": page.url, "path": path}
+        cookies = {one.get("value", ""): one.get("name", "") for one in await window.cookies(page.url)}
+        [(value, cookie["name"])] = cookies.items()
 
         for host in (ATTACKER, "127.0.0.1"):
             other = await window.new_page()
@@ -223,6 +229,8 @@ async def test_pages_of_others_press_nothing_read_nothing_and_use_no_path_up(mon
             await other.get_by_role("link").click()
             await expect(other.get_by_text("opened by itself, never from within another")).to_be_visible()
             await other.close()
+        assert "another" in " ".join(sent)
+        assert value not in " ".join(sent)
         rebound = await window.new_page()
         await rebound.goto(page.url.replace("127.0.0.1", ATTACKER))
         await expect(rebound.get_by_text("Nothing is served under this name.")).to_be_visible()

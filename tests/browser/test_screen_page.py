@@ -6,9 +6,10 @@ from pathlib import Path
 
 import anyio
 import pytest
-from screen_bench import ScreenBench, hidden, open_screen_bench, text_of
+from screen_bench import AGENT, ScreenBench, hidden, open_screen_bench, text_of
 
 from kros_mcp.browser import browser_screen
+from kros_mcp.browser.loopback import MOST_CONNECTIONS
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.numbering import last_four
 from kros_mcp.operations.model import ANSWER_SECONDS, Channel, Operation, State, new_operation_id
@@ -129,7 +130,7 @@ async def test_a_page_whose_outcome_is_not_known_yet_tells_it_by_itself(monkeypa
         after = await tab.press("yes")
 
         assert "Under way" in text_of(after)
-        assert re.search(r'http-equiv="refresh" content="2; url=/1"', after.text)
+        assert re.search(r'http-equiv="refresh" content="2; url=/question/[\w-]{22}"', after.text)
         assert not bench.sim.charges
         bench.sim.faults.let_go()
         with anyio.fail_after(10):
@@ -244,19 +245,19 @@ async def test_every_answer_bears_the_headers_and_no_page_names_another(monkeypa
     async with open_screen_bench(monkeypatch) as bench:
         operation = await bench.purchase()
         tab = await bench.shown(operation)
-        stranger = bench.tab()
+        stranger, own = bench.tab(), tab.seen.url.path
         seen = [tab.seen, await tab.state(), await tab.press("no")]
-        for path in ("/", "/1", "/2", "/1/state", "/open/x", "/style.css", "/favicon.ico"):
+        for path in ("/", "/1", "/question/x", f"{own}/state", own, "/open/x", "/style.css", "/favicon.ico"):
             seen.append(await stranger.open(tab.origin + path))
             assert operation.e164 not in seen[-1].text
             assert operation.id not in seen[-1].text
-        seen.append(await stranger.http.post(f"{tab.origin}/1", data={"decision": "yes"}))
-        seen.append(await stranger.http.options(f"{tab.origin}/1"))
+        seen.append(await stranger.http.post(f"{tab.origin}{own}", data={"decision": "yes"}))
+        seen.append(await stranger.http.options(f"{tab.origin}{own}"))
         for answer in seen:
             policy = answer.headers["content-security-policy"]
             assert "default-src 'none'" in policy
-            own = "'self'" if answer.url.path.endswith("/state") else "'none'"
-            assert policy.endswith(f"frame-ancestors {own}")
+            frames = "'self'" if answer.url.path.endswith("/state") else "'none'"
+            assert policy.endswith(f"frame-ancestors {frames}")
             assert answer.headers["cache-control"] == "no-store"
             assert answer.headers["referrer-policy"] == "same-origin"
             assert answer.headers["connection"] == "close"
@@ -268,7 +269,7 @@ async def test_the_cookie_is_of_one_question_and_out_of_reach(monkeypatch: pytes
     async with open_screen_bench(monkeypatch) as bench:
         tab = await bench.shown(await bench.purchase())
         [cookie] = tab.seen.history[0].headers.get_list("set-cookie")
-        assert re.fullmatch(r"kros-question-\d+-1=[\w-]{43}; HttpOnly; Path=/1; SameSite=strict", cookie)
+        assert re.fullmatch(r"kros-question-\d+=[\w-]{43}; HttpOnly; Path=/question/[\w-]{22}; SameSite=strict", cookie)
 
 
 async def test_a_closed_tab_is_opened_anew_once_a_minute_and_the_older_page_answers_nothing(
@@ -446,7 +447,9 @@ async def test_what_a_program_sends_slowly_or_a_thousand_times_leaves_room_for_t
         idle: list[anyio.abc.SocketStream] = []
         try:
             idle.extend([await anyio.connect_tcp("127.0.0.1", port) for _ in range(1000)])
-            await idle[-1].send(b"POST /1 HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100\r\n\r\nslow")
+            slow = f"{tab.seen.url.path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nuser-agent: {AGENT}"
+            for one in idle[-MOST_CONNECTIONS:]:
+                await one.send(f"POST {slow}\r\ncontent-length: 100\r\n\r\nslow".encode())
             await tab.press("yes")
         finally:
             for one in idle:
