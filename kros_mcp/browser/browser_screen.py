@@ -125,7 +125,7 @@ class BrowserScreen:
         process = await anyio.to_thread.run_sync(launch, address)
         if process is None:
             return False
-        self._launched = [*(one for one in self._launched if one.poll() is None), process]
+        self._launched.append(process)
         return True
 
     async def _served(self) -> "_Serving | None":
@@ -152,6 +152,7 @@ class BrowserScreen:
                 self._tasks.start_soon(self._read_rate, views)
                 while not self._closing.is_set():
                     await self._drop_what_is_over()
+                    self._launched = [one for one in self._launched if one.poll() is None]  # which ends a zombie
                     if not self._questions:
                         break
                     with anyio.move_on_after(WATCH_SECONDS):

@@ -44,7 +44,11 @@ class Ticking:
 class Launched:
     """What `launch` returns; a browser that has taken the address and ended."""
 
+    def __init__(self) -> None:
+        self.reaped = anyio.Event()
+
     def poll(self) -> int:
+        self.reaped.set()
         return 0
 
     def wait(self) -> int:
@@ -111,6 +115,7 @@ class ScreenBench:
     clock: Ticking
     http: Callable[[], httpx.AsyncClient]
     launched: list[str] = field(default_factory=list)
+    processes: list[Launched] = field(default_factory=list)
     come: Callable[[str], Any] | None = None
     """What a browser that is started does; None if it never fetches anything."""
 
@@ -187,7 +192,8 @@ async def open_screen_bench(
                 bench.launched.append(address)
                 if bench.come is not None:
                     anyio.from_thread.run_sync(browsers.start_soon, bench.come, address)
-                return Launched()
+                bench.processes.append(Launched())
+                return bench.processes[-1]
 
             monkeypatch.setattr(launch, "launch", start)
             monkeypatch.setattr(launch, "forget", lambda _: None)

@@ -419,6 +419,8 @@ async def test_the_server_is_gone_once_nothing_waits_to_be_seen(monkeypatch: pyt
     monkeypatch.setattr(browser_screen, "WATCH_SECONDS", 0.01)
     async with open_screen_bench(monkeypatch) as bench:
         tab = await bench.shown(await bench.purchase())
+        with anyio.fail_after(5):
+            await bench.processes[0].reaped.wait()  # what started the browser is no zombie while the page waits
         await tab.press("no")
         bench.clock.now += browser_screen.LINGER_SECONDS
         with anyio.fail_after(5):
