@@ -32,6 +32,7 @@ async def test_a_yes_on_the_page_buys_what_it_showed(monkeypatch: pytest.MonkeyP
         for said in ("+234 201 555 0100", "+2342015550100", "5.00 USD", "Test key", "outbound calls off", "“Claude”"):
             assert said in page
         assert "7.00 USD before, 12.00 USD after" in page
+        assert "minutes" not in page  # it stands as it was served; its frame tells the time
         assert "195.00 USD of 200.00 USD would be left" in page
         assert (await bench.stored(operation)).shown_at is not None
         assert wrote(bench.sim) == []
