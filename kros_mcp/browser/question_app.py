@@ -44,7 +44,7 @@ _RATE_SECONDS = 0.3
 """How long a page waits for what all numbers cost a month; it is read before the page is opened."""
 _OUTCOME_SECONDS = 2.0
 """How long the answer to a yes waits for its outcome, before a page says that it is under way."""
-MOST_NAMED = 5
+MOST_NAMED = 2
 """How many of the questions that wait a page names; it counts all."""
 _LONGEST_CLIENT = 60
 _SEE_OTHER = 303

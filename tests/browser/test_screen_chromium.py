@@ -97,6 +97,20 @@ async def test_two_questions_are_answered_in_one_tab(monkeypatch: pytest.MonkeyP
             "One more question waits, and follows here: Buy +234 201 555 0101."
         )
         await keep(page, "with-another-waiting")
+        many = [replace(second, id=new_operation_id(), e164=f"+234803556{number:04}") for number in range(7)]
+        for one in many:
+            await bench.runtime.account.journal.propose(one)
+        async with anyio.create_task_group() as tasks:
+            for one in many:
+                tasks.start_soon(bench.screen.show, one)
+        await page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        await expect(page.frame_locator("iframe").get_by_role("status")).to_contain_text("8 more questions wait")
+        height, room = await page.frames[1].evaluate(
+            "[document.documentElement.scrollHeight, document.documentElement.clientHeight]"
+        )
+        assert height <= room
+        for one in many:
+            await bench.runtime.account.change(one.id, lambda current, _: replace(current, state=State.CANCELLED))
         await press(page, "No, do not buy")
         await heading(page, "You said no").to_be_visible()
         await heading(page, "Buy +234 201 555 0101?").to_be_visible()  # nobody touches the page

@@ -352,7 +352,7 @@ async def test_however_many_are_asked_at_once_one_window_opens_and_each_counts_a
         assert all([(await bench.stored(one)).shown_at is not None for one in others])
         state = text_of(await tab.state())
         assert "12 more questions wait, and follow here:" in state
-        assert "and 7 more." in state
+        assert "and 10 more." in state
 
 
 async def test_a_browser_that_never_comes_is_told_and_one_that_comes_late_is_not_asked(
