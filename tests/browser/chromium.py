@@ -15,7 +15,7 @@ from screen_bench import ScreenBench
 from kros_mcp.operations.model import Operation
 
 PICTURES = Path(__file__).parent.parent.parent / "pictures"
-PHONE, DESKTOP = (390, 844), (1280, 900)
+NARROW, PHONE, DESKTOP = (320, 640), (390, 844), (1280, 900)
 Scheme = Literal["light", "dark"]
 ATTACKER = "attacker.example"
 _ARGUMENTS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from chromium import ATTACKER, DESKTOP, PHONE, PICTURES, Person, keep, new_window, open_chromium
+from chromium import ATTACKER, DESKTOP, NARROW, PHONE, PICTURES, Person, keep, new_window, open_chromium
 from playwright.async_api import Browser, Page, expect
 from screen_bench import ScreenBench, open_screen_bench
 from starlette.applications import Starlette
@@ -289,6 +289,10 @@ async def test_every_page_fits_its_screen(monkeypatch: pytest.MonkeyPatch) -> No
             for name, operation in cases.items():
                 page = await person.is_shown(operation)
                 await page.wait_for_timeout(1100 if name == "purchase" else 50)  # in which a yes wakes, or does not
+                if size == PHONE:
+                    await page.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+                    await fits(page)
+                    await page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
                 await fits(page)
                 await keep(page, f"{screen}-{scheme}-{name}")
                 await page.close()
@@ -330,8 +334,11 @@ ENDS: dict[str, Move] = {
 
 
 async def fits(page: Page) -> None:
-    """See that nothing has to be scrolled sideways, and that there is one heading and one main part."""
+    """See that nothing has to be scrolled sideways or is cut, and that there is one heading and one main part."""
     width, room = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert width <= room, page.url
+    assert await page.evaluate(
+        "[...document.querySelectorAll('h1, dl')].every((one) => one.scrollWidth <= one.clientWidth)"
+    )
     await expect(page.get_by_role("heading", level=1)).to_have_count(1)
     await expect(page.get_by_role("main")).to_have_count(1)
