@@ -140,7 +140,8 @@ class Wording(ABC):
             case State.FAILED:
                 words = (self.failed(operation), operation.next_step or "Ask the person whether to try again.")
             case _:
-                ended = f"{doing} {number} was {operation.state}; nothing was charged or changed."
+                how = "has" if operation.state is State.EXPIRED else "was"
+                ended = f"{doing} {number} {how} {operation.state}; nothing was charged or changed."
                 next_step = operation.next_step or "Do not ask again unless the person brings it up."
                 words = (f"{ended} {operation.message}".strip(), next_step)
         return words

@@ -392,7 +392,7 @@ async def test_a_question_that_ended_elsewhere_says_so_and_takes_no_yes(
 
         told = {
             "cancelled": "was cancelled; nothing was charged",
-            "expired": "Nobody confirmed it in time",
+            "expired": "has expired; nothing was charged or changed. Nobody confirmed it in time",
             "withdrawn": "taken back from this page",
             "put to the chat": "It is asked in the chat",
         }
