@@ -12,7 +12,8 @@ from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import in_country, spoken
 from kros_mcp.operations.notices import NoticeType
 
-_NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@|://")
+_NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@")
+_BEGINS_A_LINK: Final = re.compile(r":+(?=/)")
 _LONGEST_NAME: Final = 60
 _ACTS: Final = {"buy": "Buying", "release": "Releasing", "configure": "Changing"}
 _ENVIRONMENTS: Final = {"test": "[test key] ", "simulator": "[simulator, no real money] "}
@@ -96,7 +97,8 @@ def _charged(data: dict[str, Any], currency: str) -> str:
 
 def _asker(data: dict[str, Any]) -> str:
     issuer, _, named = data["principal"].partition("|")
-    name = clean(_NOT_PLAIN.sub("", named or issuer), _LONGEST_NAME)
+    plain = _BEGINS_A_LINK.sub("", _NOT_PLAIN.sub("", named or issuer))  # what was left out may have stood between
+    name = clean(plain, _LONGEST_NAME)
     return f" Asked for by {name}." if name else ""
 
 

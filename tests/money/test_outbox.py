@@ -481,6 +481,8 @@ def test_the_line_for_people_says_what_to_do_in_plain_characters(stored_data: di
     assert not set("<>*[]()!\u202e") & set(said.partition("Asked for by")[2].removesuffix(" (op_1)"))
     assert "@everyone" not in said
     assert "://" not in said
+    for hidden in ("https:<//evil.example", "https:\u200b//evil.example", "https::///evil.example"):
+        assert "://" not in line("operation.failed", stored_data | {"principal": f"issuer|{hidden}"}, "USD", None)
 
 
 @pytest.fixture
