@@ -6,10 +6,14 @@ the whole address.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
+import socket
+import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -43,8 +47,11 @@ class Webhook:
         parts = urlsplit(url)
         self.name = f"webhook {parts.scheme}://{parts.hostname}"
         self.address = url
+        self._host = parts.hostname or ""
         self._key = key
         self._transport: httpx.AsyncBaseTransport | None = None
+        self._goes_directly = True
+        self._one_lookup = anyio.Lock()
 
     async def warm_up(self) -> None:
         """Read proxy and certificates, which takes tens of milliseconds, in a thread."""
@@ -82,6 +89,9 @@ class Webhook:
 
         await self.warm_up()
         assert self._transport is not None  # noqa: S101 - as it was just made
+        if self._goes_directly:
+            async with self._one_lookup:
+                await _looked_up(self._host)
         body, at = encoded(message.body).encode(), int(time.time())
         headers = {
             "content-type": "application/json",
@@ -101,8 +111,27 @@ class Webhook:
 
         from kros_mcp.krosai.transport import certificates, find_proxy, network  # noqa: PLC0415 - the same
 
-        limits = httpx.Limits(max_keepalive_connections=0)
-        return network(find_proxy(self.address), certificates(), limits)
+        limits, proxy = httpx.Limits(max_keepalive_connections=0), find_proxy(self.address)
+        self._goes_directly = proxy is None
+        return network(proxy, certificates(), limits)
+
+
+async def _looked_up(host: str) -> None:
+    """Wait until the system has looked a host up, whatever it has found, in a thread that nothing else needs.
+
+    Where nobody answers that takes half a minute, and a client of the loop does it in one of a few threads, in which
+    KrosAI's name is looked up as well: a purchase would wait for them.
+    """
+    ended, loop = anyio.Event(), asyncio.get_running_loop()
+
+    def look() -> None:
+        with suppress(Exception):  # what is wrong with it is told by the connection
+            socket.getaddrinfo(host, None)
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=look, name="kros-mcp lookup", daemon=True).start()
+    await ended.wait()
 
 
 def signature(key: bytes, message_id: str, at: int, body: bytes) -> str:
