@@ -668,7 +668,7 @@ class StoredJournal(ABC):
             yield from completeness.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
         yield from self._kept.require(current.account, current.e164)
-        yield from self._outbox.require()
+        yield from self._outbox.require(current.account, self._listeners.get(current.account, ()), now)
         if current.state is not State.EXPIRED:
             if (yield from self._in_flight(current)):
                 error = busy(current.e164)
