@@ -248,18 +248,18 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
-    async def expire(self, account: str) -> int:
-        """Write down what has waited too long, and give how many operations that has ended."""
-        late = f"account = ? AND {_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
+    async def expire(self) -> int:
+        """Write down what has waited too long, of every account, and give how many operations that has ended."""
+        late = f"{_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
 
         def look() -> Work[bool]:
             now = yield from self._time()
             table = f"{self._table}{self._by('one_open')}"
-            return bool((yield f"SELECT 1 FROM {table} WHERE {late} LIMIT 1", (account, now)))
+            return bool((yield f"SELECT 1 FROM {table} WHERE {late} LIMIT 1", (now,)))
 
         def work() -> Work[int]:
             now = yield from self._time()
-            found = yield from self._select(f"{late}{self._for_update}", account, now, index="one_open")
+            found = yield from self._select(f"{late}{self._for_update}", now, index="one_open")
             for operation in found:
                 yield from self._stored(operation, moves.expire(operation, now), now, SERVER)
             return len(found)
