@@ -102,13 +102,19 @@ class OutboxTables:
         return taken
 
     def note(self, delivered: Collection[Taken], failed: Collection[Taken], now: float) -> Work[None]:
-        """Write down what was delivered, and when to try again what was not."""
+        """Write down what was delivered, and when to try again what was not.
+
+        Where something came through, what waits for its next try is due: only what somebody may be delivering is not.
+        """
         for each in delivered:
             key = (each.notice.id, each.destination)
             yield f"UPDATE {self.rows} SET delivered_at = ? WHERE id = ? AND destination = ?", (now, *key)
         for destination, account in sorted({(each.destination, each.notice.account) for each in delivered}):
             last = f"UPDATE {self.listeners} SET delivered_at = ? WHERE destination = ? AND account = ?"
             yield last, (now, destination, account)
+        for destination in sorted({each.destination for each in delivered}):
+            waits = "destination = ? AND delivered_at IS NULL AND next_at > ?"
+            yield f"UPDATE {self.rows} SET next_at = at WHERE {waits}", (destination, now + notices.LEASE_SECONDS)
         for each in failed:
             again = now + notices.pause_after(each.tries + 1)
             yield (
@@ -122,12 +128,21 @@ class OutboxTables:
         yield f"DELETE FROM {self.rows} WHERE delivered_at < ?", (now - notices.KEPT_DELIVERED_SECONDS,)
         yield f"DELETE FROM {self.rows} WHERE at < ?", (now - notices.KEPT_SECONDS,)
         yield f"DELETE FROM {self.listeners} WHERE seen_at < ?", (now - 2 * notices.LISTENING_SECONDS,)
-        for (destination,) in (yield f"SELECT DISTINCT destination FROM {self.rows}", ()):
+        most = f"GROUP BY destination HAVING count(*) > {notices.MOST_KEPT}"
+        for (destination,) in (yield f"SELECT destination FROM {self.rows} {most}", ()):
             newest = f"SELECT id FROM {self.rows} WHERE destination = ? ORDER BY at DESC LIMIT {notices.MOST_KEPT}"
             yield (
                 f"DELETE FROM {self.rows} WHERE destination = ? AND id NOT IN ({newest})",
                 (destination, destination),
             )
+
+    def hand_over(self, former: str, account: str) -> Work[None]:
+        """Let what waits of one account, and whoever is told of it, be another's."""
+        yield f"UPDATE {self.rows} SET account = ? WHERE account = ?", (account, former)
+        kept, names = "destination, organization, seen_at, delivered_at", "destination, account"
+        both = f"SELECT {kept}, ? FROM {self.listeners} WHERE account = ? ON CONFLICT ({names}) DO NOTHING"
+        yield f"INSERT INTO {self.listeners} ({kept}, account) {both}", (account, former)
+        yield f"DELETE FROM {self.listeners} WHERE account = ?", (former,)
 
     def counts(self, now: float, *, account: str | None, destination: str | None) -> Work[OutboxCounts]:
         """Count what waits and what could not be delivered, and tell when the last was."""

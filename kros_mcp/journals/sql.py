@@ -379,6 +379,7 @@ class StoredJournal(ABC):
             if not count:
                 raise adoption.nothing_to_adopt()
             yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
+            yield from self._outbox.hand_over(former, account)
             for each in (former, account):  # what they own is read again, under the name that stays
                 yield from self._kept.forget(each)
             return count
