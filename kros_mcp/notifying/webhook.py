@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import socket
+import ssl
 import threading
 import time
 from contextlib import suppress
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 SEND_SECONDS: Final = 10.0
 _AT_ONCE: Final = 8
 _GOOD: Final = range(200, 300)
+_TO_DO: Final = {
+    **dict.fromkeys(
+        (301, 302, 303, 307, 308), "No redirect is followed: set KROS_WEBHOOK_URL to the address that answers itself."
+    ),
+    **dict.fromkeys((401, 403), "See that the receiver has the secret of KROS_WEBHOOK_SECRET, and its clock is right."),
+    **dict.fromkeys((404, 405, 410), "Correct KROS_WEBHOOK_URL: nothing takes a POST there."),
+}
+"""What to do about an answer, where it tells."""
 
 
 class Webhook:
@@ -64,20 +73,20 @@ class Webhook:
         Raises:
             NotDeliveredError: It did not come through, as far as can be told.
         """
-        status = 0
+        status, next_step = 0, None
         try:
             with anyio.fail_after(SEND_SECONDS):
                 status = await self._post(message)
         except TimeoutError:
             problem = f"did not answer within {SEND_SECONDS:g} seconds"
         except SettingsError as exc:  # proxy and certificates are read when the first message is sent
-            problem = f"cannot be reached: {exc.message.rstrip('.')}"
+            problem, next_step = f"cannot be reached: {exc.message.rstrip('.')}", exc.next_step
         except Exception as exc:  # noqa: BLE001 - httpx, httpcore, ssl and sockets fail in many ways
-            problem = f"could not be reached ({type(exc).__name__})"
+            problem, next_step = _obstacle(exc)
         else:
-            problem = "" if status in _GOOD else f"answered {status}"
-        if problem:
-            raise NotDeliveredError(f"The {self.name} {problem}.")
+            problem, next_step = f"answered {status}", _TO_DO.get(status)
+        if status not in _GOOD:
+            raise NotDeliveredError(f"The {self.name} {problem}.", next_step=next_step)
 
     async def aclose(self) -> None:
         """Close what is open."""
@@ -114,6 +123,24 @@ class Webhook:
         limits, proxy = httpx.Limits(max_keepalive_connections=0), find_proxy(self.address)
         self._goes_directly = proxy is None
         return network(proxy, certificates(), limits)
+
+
+def _obstacle(failure: BaseException) -> tuple[str, str | None]:
+    """Tell what was in the way, and what to do where that is known; never in the words of a library."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            to_do = (
+                "Renew it; if a company's authority has issued it, name that in SSL_CERT_FILE where this server runs."
+            )
+            return "shows a certificate that is not accepted here", to_do
+        if isinstance(cause, socket.gaierror):
+            return (
+                "has a host that is not found",
+                "Correct the host in KROS_WEBHOOK_URL, or look at this machine's DNS.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return f"could not be reached ({type(failure).__name__})", None
 
 
 async def _looked_up(host: str) -> None:

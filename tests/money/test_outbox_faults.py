@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sqlite3
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
-from bench import OTHER_MOBILES, Bench, open_bench, simulator
+from bench import KEY, OTHER_MOBILES, Bench, open_bench, simulator
 from test_outbox import asked, bought, ids, listening, serving
 
 from kros_mcp.errors import JournalError
 from kros_mcp.notifying import messenger as messengers
-from kros_mcp.notifying.message import Message
+from kros_mcp.notifying.message import Message, NotDeliveredError
 from kros_mcp.notifying.messenger import Messenger
 from kros_mcp.notifying.webhook import Webhook
 from kros_mcp.operations import moves
@@ -134,16 +136,15 @@ async def test_the_end_of_a_server_waits_for_no_receiver_that_hangs(
 async def test_once_a_receiver_is_back_what_waits_for_its_next_try_is_due(bench: Bench) -> None:
     journal = bench.account.journal
     await listening(journal, bench.account.id, "d1", "d2")
-    long_ago = [(await asked(bench, e164)).id for e164 in OTHER_MOBILES[:2]]
-    for _ in range(7):
-        await journal.note_delivery((), await journal.take_notices("d1", 8))
+    long_ago = {(await asked(bench, e164)).id for e164 in OTHER_MOBILES[:2]}
+    for _ in range(5):
         bench.clock.now += 2_000
-    await journal.note_delivery((), await journal.take_notices("d1", 8))
+        await journal.note_delivery((), await journal.take_notices("d1", 8))
     under_way, new = [await asked(bench, e164) for e164 in OTHER_MOBILES[2:4]]
-    first = await journal.take_notices("d1", 8)
-    assert [operation_id for operation_id, _ in ids(first)] == [under_way.id, new.id]
-    await journal.note_delivery([first[1]], ())
-    assert [operation_id for operation_id, _ in ids(await journal.take_notices("d1", 8))] == long_ago
+    first = {each.notice.operation_id: each for each in await journal.take_notices("d1", 8)}
+    assert first.keys() == {under_way.id, new.id}
+    await journal.note_delivery([first[new.id]], ())
+    assert {operation_id for operation_id, _ in ids(await journal.take_notices("d1", 8))} == long_ago
     bench.clock.now += LEASE_SECONDS
     assert under_way.id in {operation_id for operation_id, _ in ids(await journal.take_notices("d1", 8))}
 
@@ -181,3 +182,30 @@ async def test_what_waits_and_who_is_told_go_with_an_account_that_is_handed_over
     await journal.change(waiting.id, ended)
     for destination in ("d1", "d2"):
         assert ids(await journal.take_notices(destination, 8)) == [(waiting.id, "operation.failed")]
+
+
+@pytest.mark.parametrize(
+    ("failure", "says"),
+    [
+        (ssl.SSLCertVerificationError(), ("certificate that is not accepted", "SSL_CERT_FILE")),
+        (socket.gaierror(), ("host that is not found", "KROS_WEBHOOK_URL")),
+        (OSError(f"no way to {KEY}"), ("could not be reached (ConnectError)", "Look at the receiver")),
+        (302, ("answered 302", "No redirect is followed")),
+        (401, ("answered 401", "KROS_WEBHOOK_SECRET")),
+        (404, ("answered 404", "KROS_WEBHOOK_URL")),
+        (500, ("answered 500", "Look at the receiver")),
+    ],
+)
+async def test_what_does_not_come_through_says_what_to_do(failure: OSError | int, says: tuple[str, str]) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if isinstance(failure, OSError):
+            raise httpx.ConnectError(f"{request.url}") from failure
+        return httpx.Response(failure, headers={"location": "http://169.254.169.254/"})
+
+    webhook = Webhook(f"http://127.0.0.1/{KEY}", b"k" * 32)
+    webhook._transport = httpx.MockTransport(answer)  # noqa: SLF001 - no receiver shows a bad certificate on loopback
+    with pytest.raises(NotDeliveredError) as caught:
+        await webhook.send(Message("evt_1", {}, "", ""))
+    assert says[0] in caught.value.message
+    assert says[1] in caught.value.next_step
+    assert KEY not in f"{caught.value.message} {caught.value.next_step}"
