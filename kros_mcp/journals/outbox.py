@@ -157,9 +157,17 @@ class OutboxTables:
         return OutboxCounts(int(waiting), int(undelivered), since, delivered_at)
 
     def acknowledge(self, now: float) -> Work[int]:
-        """Drop what could not be delivered, and give how many there were."""
+        """Drop what could not be delivered, and give how many there were; its destination too, if no server has it.
+
+        A server that has it says so every few hours: one that has not for a day runs no more, or with another address.
+        """
+        stale = now - notices.GOOD_SECONDS
         where = "delivered_at IS NULL AND at <= ?"
-        rows = yield f"DELETE FROM {self.rows} WHERE {where} RETURNING 1", (now - notices.GOOD_SECONDS,)
+        rows = yield f"DELETE FROM {self.rows} WHERE {where} RETURNING destination", (stale,)
+        for destination in sorted({destination for (destination,) in rows}):
+            yield f"DELETE FROM {self.listeners} WHERE destination = ? AND seen_at <= ?", (destination, stale)
+            if not (yield f"SELECT 1 FROM {self.listeners} WHERE destination = ? LIMIT 1", (destination,)):
+                yield f"DELETE FROM {self.rows} WHERE destination = ?", (destination,)
         return len(rows)
 
     def _due(self, destination: str, now: float) -> tuple[str, tuple[object, ...]]:

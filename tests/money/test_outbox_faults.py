@@ -25,7 +25,7 @@ from kros_mcp.notifying.webhook import Webhook
 from kros_mcp.operations import moves
 from kros_mcp.operations.events import SERVER
 from kros_mcp.operations.model import State
-from kros_mcp.operations.notices import LEASE_SECONDS
+from kros_mcp.operations.notices import GOOD_SECONDS, LEASE_SECONDS
 from kros_mcp.operations.runner import open_runner
 from tests.support.receiver import open_receiver
 
@@ -163,6 +163,21 @@ async def test_what_expires_is_told_though_nothing_of_its_account_is_open(bench:
         await runner.looked_round.wait()
     await journal.note_delivery(await journal.take_notices("d1", 8), ())
     assert ids(await journal.take_notices("d1", 8)) == [(waiting.id, "operation.expired")]
+
+
+async def test_a_destination_that_no_server_has_any_more_is_forgotten_with_what_it_could_not_be_told(
+    bench: Bench,
+) -> None:
+    journal = bench.account.journal
+    await listening(journal, bench.account.id, "former", "down")
+    await bench.buy(OTHER_MOBILES[0])
+    bench.clock.now += GOOD_SECONDS + 1
+    await listening(journal, bench.account.id, "down")
+    await bench.buy(OTHER_MOBILES[1])
+    assert await journal.acknowledge_undelivered() == 2
+    await bench.buy(OTHER_MOBILES[2])
+    assert (await journal.outbox_counts(destination="former")).waiting == 0
+    assert (await journal.outbox_counts(destination="down")).waiting == 2
 
 
 async def test_what_waits_and_who_is_told_go_with_an_account_that_is_handed_over(bench: Bench) -> None:
