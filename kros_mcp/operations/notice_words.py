@@ -64,7 +64,8 @@ def _told(kind: str, data: dict[str, Any], currency: str) -> str:
             waits = "waits for an approver" if data["waits_for"] == "approver" else "waits for a yes on the screen"
             what = f"{waits}.{_cost(data, currency)}"
         case NoticeType.DONE:
-            lacking = " Not all of its settings were applied." if data["not_applied"] else ""
+            some = "None" if data["changed"] == "no" else "Not all"
+            lacking = f" {some} of its settings were applied." if data["not_applied"] else ""
             what = f"is done.{_charged(data, currency)}{lacking}"
         case NoticeType.FAILED:
             what = "failed. Nothing was charged or changed."

@@ -476,6 +476,8 @@ def test_the_line_for_people_says_what_to_do_in_plain_characters(stored_data: di
         "[test key] Buying +234 803 555 0101 in Nigeria is done. Charged: 7.00 USD; it costs 5.00 USD every month. "
         "Asked for by support-agent. (op_1)"
     )
+    refused = stored_data | {"action": "configure", "not_applied": ["endpoint"], "changed": "no"}
+    assert "is done. None of its settings were applied." in line("operation.done", refused, "", None)
     hostile = stored_data | {"principal": "tokens|@everyone <!channel> *x* [pay](https://evil.example) a@b.c\u202e"}
     said = line("operation.failed", hostile, "USD", None)
     assert not set("<>*[]()!\u202e") & set(said.partition("Asked for by")[2].removesuffix(" (op_1)"))
@@ -500,6 +502,7 @@ def stored_data() -> dict[str, Any]:
         "currency": None,
         "principal": "tokens|support-agent",
         "charged_cents": 700,
+        "changed": "yes",
         "waits_for": None,
         "decided_by": None,
         "not_applied": [],
