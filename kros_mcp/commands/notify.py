@@ -35,7 +35,11 @@ exit codes:
 
 @click.command(help=_HELP, epilog=_EPILOG)
 @click.option("--test", "tries", is_flag=True, help="send one notice to each destination now")
-@click.option("--acknowledge", is_flag=True, help="drop the notices that could not be delivered within a day")
+@click.option(
+    "--acknowledge",
+    is_flag=True,
+    help="drop the notices that could not be delivered within a day, and destinations that no server has",
+)
 def notify(*, tries: bool, acknowledge: bool) -> int:
     """Look, try or tidy up.
 

@@ -70,11 +70,14 @@ class OutboxTables:
         sql = f"INSERT INTO {self.rows} ({columns}) {listening} WHERE account = ? AND seen_at > ?"
         yield sql, (*values, notice.account, since)
 
-    def require(self) -> Work[None]:
-        """Fail if nothing can be stored here: before an act is claimed, not after it has moved money."""
-        columns = ", ".join(_COLUMNS)
-        nothing = f"SELECT {columns} FROM {self.rows} WHERE EXISTS (SELECT 1 FROM {self.listeners}) AND 1 = 0"
-        yield f"INSERT INTO {self.rows} ({columns}) {nothing}", ()
+    def require(self, account: str, listeners: Sequence[Listener], now: float) -> Work[None]:
+        """Fail if nothing can be stored here: before an act is claimed, not after it has moved money.
+
+        Only a row that is really written shows that, so one is, and is taken out again.
+        """
+        notice = notices.trial(account, now, None)
+        yield from self.put(notice, listeners, now)
+        yield f"DELETE FROM {self.rows} WHERE id = ?", (notice.id,)
 
     def is_due(self, destination: str, now: float) -> Work[bool]:
         """Whether something is to be delivered there now."""
@@ -99,13 +102,19 @@ class OutboxTables:
         return taken
 
     def note(self, delivered: Collection[Taken], failed: Collection[Taken], now: float) -> Work[None]:
-        """Write down what was delivered, and when to try again what was not."""
+        """Write down what was delivered, and when to try again what was not.
+
+        Where something came through, what waits for its next try is due: only what somebody may be delivering is not.
+        """
         for each in delivered:
             key = (each.notice.id, each.destination)
             yield f"UPDATE {self.rows} SET delivered_at = ? WHERE id = ? AND destination = ?", (now, *key)
         for destination, account in sorted({(each.destination, each.notice.account) for each in delivered}):
             last = f"UPDATE {self.listeners} SET delivered_at = ? WHERE destination = ? AND account = ?"
             yield last, (now, destination, account)
+        for destination in sorted({each.destination for each in delivered}):
+            waits = "destination = ? AND delivered_at IS NULL AND next_at > ?"
+            yield f"UPDATE {self.rows} SET next_at = at WHERE {waits}", (destination, now + notices.LEASE_SECONDS)
         for each in failed:
             again = now + notices.pause_after(each.tries + 1)
             yield (
@@ -119,12 +128,21 @@ class OutboxTables:
         yield f"DELETE FROM {self.rows} WHERE delivered_at < ?", (now - notices.KEPT_DELIVERED_SECONDS,)
         yield f"DELETE FROM {self.rows} WHERE at < ?", (now - notices.KEPT_SECONDS,)
         yield f"DELETE FROM {self.listeners} WHERE seen_at < ?", (now - 2 * notices.LISTENING_SECONDS,)
-        for (destination,) in (yield f"SELECT DISTINCT destination FROM {self.rows}", ()):
+        most = f"GROUP BY destination HAVING count(*) > {notices.MOST_KEPT}"
+        for (destination,) in (yield f"SELECT destination FROM {self.rows} {most}", ()):
             newest = f"SELECT id FROM {self.rows} WHERE destination = ? ORDER BY at DESC LIMIT {notices.MOST_KEPT}"
             yield (
                 f"DELETE FROM {self.rows} WHERE destination = ? AND id NOT IN ({newest})",
                 (destination, destination),
             )
+
+    def hand_over(self, former: str, account: str) -> Work[None]:
+        """Let what waits of one account, and whoever is told of it, be another's."""
+        yield f"UPDATE {self.rows} SET account = ? WHERE account = ?", (account, former)
+        kept, names = "destination, organization, seen_at, delivered_at", "destination, account"
+        both = f"SELECT {kept}, ? FROM {self.listeners} WHERE account = ? ON CONFLICT ({names}) DO NOTHING"
+        yield f"INSERT INTO {self.listeners} ({kept}, account) {both}", (account, former)
+        yield f"DELETE FROM {self.listeners} WHERE account = ?", (former,)
 
     def counts(self, now: float, *, account: str | None, destination: str | None) -> Work[OutboxCounts]:
         """Count what waits and what could not be delivered, and tell when the last was."""
@@ -139,9 +157,17 @@ class OutboxTables:
         return OutboxCounts(int(waiting), int(undelivered), since, delivered_at)
 
     def acknowledge(self, now: float) -> Work[int]:
-        """Drop what could not be delivered, and give how many there were."""
+        """Drop what could not be delivered, and give how many there were; its destination too, if no server has it.
+
+        A server that has it says so every few hours: one that has not for a day runs no more, or with another address.
+        """
+        stale = now - notices.GOOD_SECONDS
         where = "delivered_at IS NULL AND at <= ?"
-        rows = yield f"DELETE FROM {self.rows} WHERE {where} RETURNING 1", (now - notices.GOOD_SECONDS,)
+        rows = yield f"DELETE FROM {self.rows} WHERE {where} RETURNING destination", (stale,)
+        for destination in sorted({destination for (destination,) in rows}):
+            yield f"DELETE FROM {self.listeners} WHERE destination = ? AND seen_at <= ?", (destination, stale)
+            if not (yield f"SELECT 1 FROM {self.listeners} WHERE destination = ? LIMIT 1", (destination,)):
+                yield f"DELETE FROM {self.rows} WHERE destination = ?", (destination,)
         return len(rows)
 
     def _due(self, destination: str, now: float) -> tuple[str, tuple[object, ...]]:

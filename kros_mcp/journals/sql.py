@@ -248,18 +248,18 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
-    async def expire(self, account: str) -> int:
-        """Write down what has waited too long, and give how many operations that has ended."""
-        late = f"account = ? AND {_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
+    async def expire(self) -> int:
+        """Write down what has waited too long, of every account, and give how many operations that has ended."""
+        late = f"{_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
 
         def look() -> Work[bool]:
             now = yield from self._time()
             table = f"{self._table}{self._by('one_open')}"
-            return bool((yield f"SELECT 1 FROM {table} WHERE {late} LIMIT 1", (account, now)))
+            return bool((yield f"SELECT 1 FROM {table} WHERE {late} LIMIT 1", (now,)))
 
         def work() -> Work[int]:
             now = yield from self._time()
-            found = yield from self._select(f"{late}{self._for_update}", account, now, index="one_open")
+            found = yield from self._select(f"{late}{self._for_update}", now, index="one_open")
             for operation in found:
                 yield from self._stored(operation, moves.expire(operation, now), now, SERVER)
             return len(found)
@@ -379,6 +379,7 @@ class StoredJournal(ABC):
             if not count:
                 raise adoption.nothing_to_adopt()
             yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
+            yield from self._outbox.hand_over(former, account)
             for each in (former, account):  # what they own is read again, under the name that stays
                 yield from self._kept.forget(each)
             return count
@@ -668,7 +669,7 @@ class StoredJournal(ABC):
             yield from completeness.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
         yield from self._kept.require(current.account, current.e164)
-        yield from self._outbox.require()
+        yield from self._outbox.require(current.account, self._listeners.get(current.account, ()), now)
         if current.state is not State.EXPIRED:
             if (yield from self._in_flight(current)):
                 error = busy(current.e164)

@@ -5,6 +5,7 @@ to this process for a while; if it dies meanwhile, another takes it then. So eac
 """
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ LISTEN_EVERY_SECONDS: Final = 6 * 3_600.0
 """How often it is written down that a server is here which delivers, and what is old is dropped."""
 FINISH_SECONDS: Final = 3.0
 """How long the end of a server waits for what has just happened to be told."""
+WRITE_SECONDS: Final = 1.0
+"""How long it then waits for the journal."""
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 """While the journal is busy; much shorter than a lease, or what was delivered would be taken for lost."""
@@ -56,6 +59,8 @@ class Messenger:
 
     def __post_init__(self) -> None:
         self._id = destination_id(self.destination, self.journal.secret)
+        self._sending = anyio.CancelScope()
+        self._until = math.inf
 
     async def run(self) -> None:
         """Look every second whether something is to be delivered; a failure only delays what comes next."""
@@ -85,12 +90,28 @@ class Messenger:
         """
         await self._write_down()
         taken = await self.journal.take_notices(self._id, self.destination.at_once)
-        async with anyio.create_task_group() as tasks:
-            for each in taken:
-                tasks.start_soon(self._deliver, each)
+        # What is on its way when the server ends is nobody else's for a while, and would be told late or never.
+        with anyio.CancelScope(shield=True, deadline=self._until) as self._sending:
+            async with anyio.create_task_group() as tasks:
+                for each in taken:
+                    tasks.start_soon(self._deliver, each)
         came_through = bool(self._delivered)
         await self._write_down()
         return came_through
+
+    async def finish(self) -> None:
+        """Deliver what is left; what does not come through another server delivers, or the next one."""
+        with anyio.CancelScope(shield=True, deadline=self._until + WRITE_SECONDS):
+            try:
+                while anyio.current_time() < self._until and await self.look():
+                    pass
+                await self._write_down()
+            except Exception as exc:  # noqa: BLE001 - a server that ends must end
+                logger.info("notices: %s", type(exc).__name__)
+
+    def hurry(self, until: float) -> None:
+        """Give up at a time, by the loop's clock, what has not come through by then."""
+        self._until = self._sending.deadline = until
 
     async def _write_down(self) -> None:
         if self._delivered or self._failed:
@@ -178,21 +199,14 @@ async def open_messenger(account: Account, *, delivers: bool) -> AsyncIterator[N
             try:
                 yield
             finally:
+                for messenger in messengers:
+                    messenger.hurry(anyio.current_time() + FINISH_SECONDS)
                 tasks.cancel_scope.cancel()
     finally:
-        with anyio.move_on_after(FINISH_SECONDS, shield=True):
+        with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as last:
                 for messenger in messengers:
-                    last.start_soon(_finish, messenger)
+                    last.start_soon(messenger.finish)
         with anyio.move_on_after(FINISH_SECONDS, shield=True):
             for each in destinations:
                 await each.aclose()
-
-
-async def _finish(messenger: Messenger) -> None:
-    """Deliver what is left; what does not come through another server delivers, or the next one."""
-    try:
-        while await messenger.look():
-            pass
-    except Exception as exc:  # noqa: BLE001 - a server that ends must end
-        logger.info("notices: %s", type(exc).__name__)

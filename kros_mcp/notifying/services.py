@@ -76,7 +76,10 @@ class Service:
         if not done:
             raise NotDeliveredError(f"The service {self.name} did not answer within {SEND_SECONDS:g} seconds.")
         if not done[0]:
-            raise NotDeliveredError(f"The service {self.name} did not take the message.")
+            raise NotDeliveredError(
+                f"The service {self.name} did not take the message.",
+                next_step="Check its address in KROS_NOTIFY_URLS: host, password or token, and who is to be told.",
+            )
 
     async def aclose(self) -> None:
         """There is nothing to let go of."""

@@ -184,8 +184,8 @@ class Journal(Protocol):
         """
         ...
 
-    async def expire(self, account: str) -> int:
-        """Write down what has waited too long, and give how many operations that has ended."""
+    async def expire(self) -> int:
+        """Write down what has waited too long, of every account, and give how many operations that has ended."""
         ...
 
     async def buyers(self, account: str, e164s: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import in_country, spoken
 from kros_mcp.operations.notices import NoticeType
 
-_NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@|://")
+_NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@")
+_BEGINS_A_LINK: Final = re.compile(r":+(?=/)")
 _LONGEST_NAME: Final = 60
 _ACTS: Final = {"buy": "Buying", "release": "Releasing", "configure": "Changing"}
 _ENVIRONMENTS: Final = {"test": "[test key] ", "simulator": "[simulator, no real money] "}
@@ -63,7 +64,8 @@ def _told(kind: str, data: dict[str, Any], currency: str) -> str:
             waits = "waits for an approver" if data["waits_for"] == "approver" else "waits for a yes on the screen"
             what = f"{waits}.{_cost(data, currency)}"
         case NoticeType.DONE:
-            lacking = " Not all of its settings were applied." if data["not_applied"] else ""
+            some = "None" if data["changed"] == "no" else "Not all"
+            lacking = f" {some} of its settings were applied." if data["not_applied"] else ""
             what = f"is done.{_charged(data, currency)}{lacking}"
         case NoticeType.FAILED:
             what = "failed. Nothing was charged or changed."
@@ -96,7 +98,8 @@ def _charged(data: dict[str, Any], currency: str) -> str:
 
 def _asker(data: dict[str, Any]) -> str:
     issuer, _, named = data["principal"].partition("|")
-    name = clean(_NOT_PLAIN.sub("", named or issuer), _LONGEST_NAME)
+    plain = _BEGINS_A_LINK.sub("", _NOT_PLAIN.sub("", named or issuer))  # what was left out may have stood between
+    name = clean(plain, _LONGEST_NAME)
     return f" Asked for by {name}." if name else ""
 
 

@@ -227,7 +227,7 @@ class Runner:
         await self._account.changes.look_round(self._account.journal)
         if not self._account.journal.only_reads and anyio.current_time() >= self._expire_at:
             self._expire_at = anyio.current_time() + EXPIRE_EVERY_SECONDS
-            await self._account.journal.expire(self._account.id)
+            await self._account.journal.expire()
         if self._gauges is not None:
             await self._gauges.look()
 

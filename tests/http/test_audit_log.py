@@ -95,7 +95,7 @@ async def test_what_expires_while_nobody_looks_is_told_by_the_background() -> No
         async with open_bench() as bench:
             waiting = await bench.purchase()
             bench.clock.now = waiting.expires_at + 1
-            assert await bench.runtime.account.journal.expire(bench.runtime.account.id) == 1
+            assert await bench.runtime.account.journal.expire() == 1
     assert [told[:4] for told in acts(lines, waiting.id)] == [("expired", "server", None, "expired")]
 
 

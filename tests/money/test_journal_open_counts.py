@@ -52,7 +52,7 @@ async def test_what_waited_too_long_is_written_down_once_and_nothing_else(journa
         now = await journal.now()
         late = await journal.propose(draft(0, now, expires_at=now - 1))
         waiting = await journal.propose(draft(1, now))
-        assert [await journal.expire(ACCOUNT) for _ in range(2)] == [1, 0]
+        assert [await journal.expire() for _ in range(2)] == [1, 0]
         assert [event.move for event in await journal.events(late.id)] == ["proposed", "expired"]
         assert [event.move for event in await journal.events(waiting.id)] == ["proposed"]
         assert (await journal.open_counts("nobody")).waiting_since is None

@@ -143,7 +143,7 @@ async def test_a_question_in_the_conversation_is_told_to_nobody(bench: Bench, re
     async with serving(bench, receiver):
         operation = await asked(bench, channel=Channel.CODE)
         bench.clock.now = operation.expires_at + 1
-        await bench.account.journal.expire(bench.account.id)
+        await bench.account.journal.expire()
         assert (await bench.stored(operation)).state is State.EXPIRED
     assert receiver.arrived == []
     assert (await bench.account.journal.outbox_counts()).waiting == 0
@@ -159,7 +159,7 @@ async def test_a_page_on_the_screen_is_told_of_once_a_browser_has_it(bench: Benc
     assert (waiting.notice.type, waiting.notice.data["waits_for"]) == ("operation.waiting", "screen")
     await journal.note_delivery([waiting], ())
     bench.clock.now = unopened.expires_at + 1
-    assert await journal.expire(bench.account.id) == 2
+    assert await journal.expire() == 2
     assert ids(await journal.take_notices("d1", 8)) == [(opened.id, "operation.expired")]
 
 
@@ -174,7 +174,7 @@ async def test_every_end_is_told_by_its_name(bench: Bench, receiver: Receiver) -
         await journal.change(corrected.id, partial(moves.correct, settlement=Settlement(State.DONE), note="Seen."))
         await receiver.until(lambda here: len(here.taken) == 5)
         bench.clock.now = expired.expires_at + 1
-        await journal.expire(bench.account.id)
+        await journal.expire()
         await receiver.until(lambda here: "operation.expired" in here.types())
     told = Counter((each.json["data"]["operation_id"], each.type) for each in receiver.taken)
     assert told == Counter(
@@ -476,11 +476,15 @@ def test_the_line_for_people_says_what_to_do_in_plain_characters(stored_data: di
         "[test key] Buying +234 803 555 0101 in Nigeria is done. Charged: 7.00 USD; it costs 5.00 USD every month. "
         "Asked for by support-agent. (op_1)"
     )
+    refused = stored_data | {"action": "configure", "not_applied": ["endpoint"], "changed": "no"}
+    assert "is done. None of its settings were applied." in line("operation.done", refused, "", None)
     hostile = stored_data | {"principal": "tokens|@everyone <!channel> *x* [pay](https://evil.example) a@b.c\u202e"}
     said = line("operation.failed", hostile, "USD", None)
     assert not set("<>*[]()!\u202e") & set(said.partition("Asked for by")[2].removesuffix(" (op_1)"))
     assert "@everyone" not in said
     assert "://" not in said
+    for hidden in ("https:<//evil.example", "https:\u200b//evil.example", "https::///evil.example"):
+        assert "://" not in line("operation.failed", stored_data | {"principal": f"issuer|{hidden}"}, "USD", None)
 
 
 @pytest.fixture
@@ -498,6 +502,7 @@ def stored_data() -> dict[str, Any]:
         "currency": None,
         "principal": "tokens|support-agent",
         "charged_cents": 700,
+        "changed": "yes",
         "waits_for": None,
         "decided_by": None,
         "not_applied": [],
