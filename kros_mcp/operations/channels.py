@@ -5,11 +5,12 @@ Which channel a question takes is decided here, and what an answer does.
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import anyio
 
-from kros_mcp.errors import ConfirmationError, KrosError, OperationError
+from kros_mcp.errors import ConfirmationError, JournalError, KrosError
 from kros_mcp.krosai import within
 from kros_mcp.operations import moves, policy
 from kros_mcp.operations.account import Account
@@ -162,6 +163,9 @@ async def choose_channel(
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE` or `SCREEN_UNAVAILABLE`: there is no way that is left.
     """
+    if operation.id in account.noes:
+        await account.heed_no(operation.id)
+        operation = await account.journal.get(operation.id) or operation
     if operation.state is not State.PROPOSED:
         return FoundOperation(operation)
     channel = _channel(account, operation, ways, answering=answering)
@@ -249,6 +253,7 @@ async def shown_on_screen(account: Account, operation_id: str) -> Operation:
         is_known = current.shown_at is not None and operation_id in account.on_screen
         return current if is_known else after
 
+    await account.heed_no(operation_id)
     operation = await account.change(operation_id, shown, by=AT_SCREEN)
     if operation.shown_at is not None:
         account.on_screen.setdefault(operation_id, operation.shown_at)
@@ -346,7 +351,9 @@ def unavailable(account: Account, mode: Confirmation, operation: Operation | Non
 
 async def _is_unread(account: Account, operation: Operation) -> bool:
     """Whether a prompt that was just turned down cannot have been read, however often it was shown before."""
-    return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
+    with suppress(JournalError):  # where the time cannot be told, it is a no
+        return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
+    return False
 
 
 async def _without_prompts(account: Account, operation: Operation, ways: Ways) -> Operation:
@@ -436,12 +443,8 @@ def _left(give_up_at: float) -> float:
 async def _turn_down(
     account: Account, operation: Operation, to: TurnedDown, reason: str, *, by: By = PERSON
 ) -> Operation:
-    try:
-        return await account.change(
-            operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by
-        )
-    except OperationError:
-        return await account.journal.get(operation.id) or operation
+    move = partial(moves.end, state=to, reason=reason)
+    return await account.turn_down(operation.id, move, by=by) or await account.journal.get(operation.id) or operation
 
 
 def _differs(shown: Request, given: Request) -> bool:
