@@ -115,6 +115,10 @@ async def test_no_call_confirms_what_the_page_asks(reference: Simulator, era: st
         assert wrote(reference) == []
         await screen.answer(operation.id, "yes")
         assert (await settled(talk, operation.id)).outcome == "done"
+        late = await talk.buy(item, confirmation_code="AAAA-AAAA")
+        if mode == "auto":  # what the person agreed to on the page is not called unspent
+            assert (late.outcome, late["charged"]) == ("NO_CODE_ISSUED", "yes")
+            assert "nothing was charged" not in late["message"]
         assert (await talk.buy(item))["operation_id"] == operation.id
     assert set(screen.opened) == {operation.id}
     assert len(reference.charges) == 1
