@@ -127,7 +127,12 @@ async def configuration_proposal(
         allow_inbound=flag(allow_inbound),
         allow_outbound=flag(allow_outbound),
     )
-    if not confirmation_code and not is_answering(ctx):
+    identity = account.identity(principal(ctx), CONFIGURATION.action)
+    if is_answering(ctx):  # a person's answer counts, whether or not KrosAI can be read now
+        asked = await account.journal.find(identity, e164=e164, number_id=opaque_id)
+        if asked is not None and asked.state is State.PROPOSED and asked.request.terms == request.terms:
+            return await _put(ctx, asked)
+    elif not confirmation_code:
         account.client.tally.require_room()
     with within(current_call.get().seconds_left):
         number = await direct_change.require_changeable(account, request, e164)
@@ -137,7 +142,6 @@ async def configuration_proposal(
             return number
         require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
         if confirmation_code:
-            identity = account.identity(principal(ctx), CONFIGURATION.action)
             with of_earlier():
                 found = await account.journal.find(identity, e164=number.e164)
                 return await confirmed_by_code(account, found, request, confirmation_code)
