@@ -6,7 +6,8 @@ import pytest
 from kros_mcp.errors import JournalError
 from kros_mcp.operations import channels
 from kros_mcp.operations.confirmation import ReleaseAnswer, code_for
-from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.events import By
+from kros_mcp.operations.journal import Journal, Move
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
@@ -415,6 +416,24 @@ async def test_a_server_that_ends_cancels_what_waits_for_its_page(reference: Sim
     assert screen.withdrawn == [operation.id]
     async with open_talk(reference, screen=ScriptedScreen("yes"), journal=journal) as talk:
         assert (await talk.buy(item)).outcome == "done"
+
+
+async def test_a_page_that_is_fetched_while_the_server_ends_waits_for_nobody(
+    reference: Simulator, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, change = ScriptedScreen(), journal.change
+    screen.held = anyio.Event()
+    async with open_talk(reference, screen=screen, journal=journal, **BRIEFLY) as talk:
+        asked = [(await talk.buy(item_of(reference, nth=nth)))["operation_id"] for nth in (0, 1)]
+
+        async def ending(operation_id: str, move: Move, *, by: By) -> Operation:
+            monkeypatch.setattr(journal, "change", change)
+            await screen.fetch(next(other for other in asked if other != operation_id))
+            return await change(operation_id, move, by=by)
+
+        monkeypatch.setattr(journal, "change", ending)
+    assert len(screen.pages) == 1
+    assert {operation.state for operation in await journal.list_operations()} == {State.CANCELLED}
 
 
 async def test_a_server_that_ends_leaves_what_another_shows(
