@@ -418,12 +418,16 @@ async def _put_on_screen(
 
 def _asking(account: Account, operation: Operation, ways: Ways) -> Conclusion:
     """Return where a call leaves an operation that waits for its answer."""
+    code = _code(account, operation)
     unopened = ways.questions is not None and ways.questions.is_unopened(operation.id)
-    return Conclusion(operation, code=_code(account, operation), unopened=unopened)
+    is_here = bool(code) or operation.channel is Channel.SCREEN  # else another server asks elsewhere by now
+    return Conclusion(operation, code=code, unopened=unopened and is_here)
 
 
 def _code(account: Account, operation: Operation) -> str:
-    return code_for(account.journal.secret, operation) if operation.channel is Channel.CODE else ""
+    """Return the code of an operation that is asked by one; none here where another server may ask so and this not."""
+    is_told = operation.channel is Channel.CODE and account.confirmation_of(operation).takes_codes
+    return code_for(account.journal.secret, operation) if is_told else ""
 
 
 async def _ended(runner: Runner, operation: Operation, give_up_at: float, tell: Tell | None) -> Operation:

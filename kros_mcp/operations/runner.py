@@ -211,7 +211,8 @@ class Runner:
 
     async def _look_round(self) -> None:
         for operation_id in list(self._account.noes):
-            await self._account.heed_no(operation_id)
+            with suppress(KrosError):
+                await self._account.heed_no(operation_id)
         # Where nothing can be written, what is left is another server's to look after.
         due = () if self._account.journal.only_reads else await recovery.recover(self._account)
         self._has_due = bool(due)

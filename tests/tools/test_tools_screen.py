@@ -394,6 +394,29 @@ async def test_what_another_server_asks_in_the_conversation_is_not_shown_any_mor
 
 
 @pytest.mark.promise(2)
+@pytest.mark.parametrize("mode", ["person", "browser"])
+async def test_where_only_a_person_counts_no_code_is_told_that_another_server_gave_out(
+    reference: Simulator, journal: Journal, mode: str
+) -> None:
+    item, screen = item_of(reference), ScriptedScreen(fetches=False)
+    screen.held = anyio.Event()
+    async with (
+        open_talk(reference, screen=screen, journal=journal, confirmation=mode) as strict,
+        open_talk(reference, journal=journal, confirmation="conversation") as lax,
+    ):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(strict.buy, item)
+            await screen.asked.wait()
+            asked = await lax.buy(item)
+            screen.held.set()
+        [told] = strict.results
+    assert asked["confirmation_code"]
+    assert (told["operation_id"], told["confirmation_code"]) == (asked["operation_id"], None)
+    assert asked["confirmation_code"] not in told.text
+    assert told["summary"].startswith("Buying ")
+
+
+@pytest.mark.promise(2)
 async def test_a_code_given_before_is_worth_nothing_once_a_page_has_asked(
     reference: Simulator, journal: Journal
 ) -> None:
