@@ -103,7 +103,7 @@ def require_channel(account: Account, principal: str, ways: Ways, *, code: str) 
             next_step="Call again without confirmation_code.",
         )
     if ways.first(mode) is None:
-        raise unavailable(account, mode)
+        raise unavailable(account, mode, ways)
 
 
 async def confirmed_by_code(
@@ -231,7 +231,7 @@ async def conclude(
             takes_codes = account.confirmation_of(operation).takes_codes
             operation = await _put_on_screen(account, operation, ways, seconds, takes_codes=takes_codes)
             if operation.error_code == moves.NOT_SHOWN:
-                raise unavailable(account, account.confirmation_of(operation), operation)
+                raise unavailable(account, account.confirmation_of(operation), ways, operation)
             if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
                 return replace(_asking(account, operation, ways), unread=unread)
         else:
@@ -316,12 +316,15 @@ async def requote(
     return Conclusion(await _ended(runner, operation, give_up_at, tell), ended=ended)
 
 
-def unavailable(account: Account, mode: Confirmation, operation: Operation | None = None) -> ConfirmationError:
+def unavailable(
+    account: Account, mode: Confirmation, ways: Ways, operation: Operation | None = None
+) -> ConfirmationError:
     """Return the error that no person can be asked.
 
     Args:
         account: The account's resources.
         mode: How a person says yes.
+        ways: By which ways the call could ask.
         operation: What cannot be asked; None where nothing has been proposed.
     """
     operation_id = operation.id if operation else None
@@ -334,17 +337,20 @@ def unavailable(account: Account, mode: Confirmation, operation: Operation | Non
             "another way of confirming.",
             operation_id=operation_id,
         )
-    where, needed = "on a page in the person's own browser", "a browser that opens where this server runs"
+    where, needed = (
+        "on a page in the person's own browser",
+        "a browser that opens where this server runs (kros-mcp doctor tries it)",
+    )
     if mode is not Confirmation.BROWSER:
-        where, needed = f"{where} or in a prompt of the client", f"a client that shows prompts, or {needed}"
+        where, prompts = f"{where} or in a prompt of the client", "a client that shows prompts"
+        needed = prompts if ways.questions is None else f"{prompts}, or {needed}"
     unopened = operation is not None and operation.error_code == moves.NOT_SHOWN
     lacking = "no browser opened the page" if unopened else "that cannot be had here"
     return ConfirmationError(
         f"This server acts only after a yes {where} ({_rule(account, mode)}), and {lacking}; nothing was charged or "
         "changed.",
         code="SCREEN_UNAVAILABLE",
-        next_step=f"Tell the person that they need {needed} (kros-mcp doctor tries it), or the operator to choose "
-        "another way of confirming.",
+        next_step=f"Tell the person that they need {needed}, or the operator to choose another way of confirming.",
         operation_id=operation_id,
     )
 
@@ -401,7 +407,7 @@ def _channel(account: Account, operation: Operation, ways: Ways, *, answering: b
         return Channel.CODE
     if prompts:
         return Channel.PROMPT
-    raise unavailable(account, mode, operation)
+    raise unavailable(account, mode, ways, operation)
 
 
 async def _put_on_screen(
