@@ -220,7 +220,7 @@ async def conclude(
     give_up_at = anyio.current_time() + seconds
     operation, unread = found.operation, False
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
-        if isinstance(answer, State) and await _is_unread(account, operation):
+        if isinstance(answer, State) and await is_unread(account, operation):
             operation, answer, unread = await _without_prompts(account, operation, ways), None, True
         if isinstance(answer, State):
             return Conclusion(await _turn_down(account, operation, answer, "The person turned the prompt down."))
@@ -355,8 +355,8 @@ def unavailable(
     )
 
 
-async def _is_unread(account: Account, operation: Operation) -> bool:
-    """Whether a prompt that was just turned down cannot have been read, however often it was shown before."""
+async def is_unread(account: Account, operation: Operation) -> bool:
+    """Whether a prompt cannot have been read yet, however often it was shown before."""
     with suppress(JournalError):  # where the time cannot be told, it is a no
         return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
     return False

@@ -21,6 +21,7 @@ from kros_mcp.operations.channels import (
     choose_channel,
     confirmed_by_code,
     count_repeat,
+    is_unread,
     require_channel,
 )
 from kros_mcp.operations.confirmation import (
@@ -31,7 +32,7 @@ from kros_mcp.operations.confirmation import (
     ReleaseAnswer,
 )
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.tools.call import (
     Call,
     ToolContext,
@@ -202,7 +203,11 @@ async def _put(ctx: ToolContext, operation: Operation) -> FoundOperation:
             call.take_prompt_back("stopping")
         if (stream := current_stream.get()) is not None:
             stream.when_over(lambda: call.take_prompt_back("left"))
-    return await choose_channel(here.account, operation, ways_of(ctx), answering=is_answering(ctx))
+    answering = is_answering(ctx)
+    if is_modern(ctx) and operation.channel is Channel.PROMPT and await is_unread(here.account, operation):
+        # Nobody tells whether it is open still: of calls side by side none is given a code, each shows it.
+        answering = True
+    return await choose_channel(here.account, operation, ways_of(ctx), answering=answering)
 
 
 def _ask(ctx: ToolContext, found: FoundOperation, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:

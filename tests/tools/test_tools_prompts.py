@@ -10,6 +10,7 @@ from mcp.client.context import ClientRequestContext
 from mcp.types import ElicitRequestParams, ElicitResult, InputRequiredResult
 
 from kros_mcp.errors import JournalError
+from kros_mcp.operations import channels
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import InventoryItem, Simulator
 from tests.support.clock import Clock
@@ -209,6 +210,27 @@ async def test_calls_side_by_side_show_one_prompt_and_buy_once(reference: Simula
     assert len(person.prompts) == 1
     assert len(reference.charges) == 1
     assert len({result["operation_id"] for result in talk.results}) == 1
+
+
+@pytest.mark.promise(2)
+async def test_a_call_beside_a_prompt_that_was_just_shown_is_given_no_code(
+    reference: Simulator, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the newest era a server does not hear whether a prompt is open, so that the call shows it, too."""
+    monkeypatch.setattr(channels, "READING_SECONDS", 2.0)
+    item, person = item_of(reference), Person(YES, YES)
+    person.thinking = anyio.Event()
+    async with open_talk(reference, era, person) as talk, anyio.create_task_group() as tasks:
+        tasks.start_soon(talk.buy, item)
+        await person.asked.wait()
+        person.asked = anyio.Event()
+        tasks.start_soon(talk.buy, item)
+        if era != "legacy":
+            with anyio.fail_after(5):
+                await person.asked.wait()
+        person.thinking.set()
+    assert [told["confirmation_code"] for told in talk.results] == [None, None]
+    assert len(reference.charges) == 1
 
 
 async def test_a_person_s_thinking_is_not_the_server_s_delay(reference: Simulator, era: str) -> None:
