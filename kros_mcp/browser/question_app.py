@@ -207,7 +207,11 @@ class QuestionApp:
     async def _settle(self, question: Question, answer: Answer | TurnedDown) -> None:
         """Do what was chosen; what stopped a yes before it began is told on the page, which asks again."""
         question.is_answered, question.trouble = True, ""
-        question.operation = await answer_on_screen(self._account, self._runner, question.operation, answer)
+        try:
+            question.operation = await answer_on_screen(self._account, self._runner, question.operation, answer)
+        except KrosError:
+            question.is_answered = False  # a no that is not written down yet, which the page then tells
+            raise
         if question.operation.state is State.PROPOSED:
             try:
                 question.operation = await self._runner.wait(question.operation.id, _OUTCOME_SECONDS)

@@ -1,10 +1,11 @@
 """What every act works with: settings, journal, KrosAI, and the account they belong to."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kros_mcp.errors import JournalError, OperationError
 from kros_mcp.krosai import Inventory, InventoryReading, KeyLimits, KrosClient, Sighting, open_client
 from kros_mcp.operations import policy
 from kros_mcp.operations.change_feed import ChangeFeed
@@ -60,6 +61,8 @@ class Account:
     endpoints: EndpointStates = field(default_factory=EndpointStates)
     on_screen: dict[str, float] = field(default_factory=dict)
     """The operations whose page a browser has fetched from this process, and when it did so first."""
+    noes: dict[str, tuple[Move, By]] = field(default_factory=dict)
+    """What was turned down here, by operation, as long as the journal has not taken it."""
 
     def identity(self, principal: str, action: Action) -> Identity:
         """Return who does what in this account."""
@@ -81,6 +84,41 @@ class Account:
         if before and before[-1] is not operation.state:
             self.kept.acts += 1
             self.changes.of(operation)
+        return operation
+
+    async def turn_down(self, operation_id: str, move: Move, *, by: By) -> Operation | None:
+        """Write a no down; one that the journal does not take now counts in this process all the same.
+
+        Returns:
+            The operation; None if it has ended another way before.
+
+        Raises:
+            JournalError: It is written down later, by `heed_no`.
+        """
+        self.noes[operation_id] = (move, by)
+        return await self.heed_no(operation_id)
+
+    async def heed_no(self, operation_id: str) -> Operation | None:
+        """Write down what was turned down and is not written down yet, so that nothing after it can be a yes.
+
+        Raises:
+            JournalError: It still cannot be written down.
+        """
+        if operation_id not in self.noes:
+            return None
+        (move, by), operation = self.noes[operation_id], None
+        try:
+            with suppress(OperationError):  # it was stored though nobody heard of it, or it ended another way
+                operation = await self.change(operation_id, move, by=by)
+        except JournalError as exc:
+            raise JournalError(
+                "The question was turned down, and the journal could not take that down yet. It counts all the same: "
+                "nothing is charged or changed.",
+                code=exc.code,
+                next_step=f"Do not ask again. {exc.next_step}",
+                operation_id=operation_id,
+            ) from exc
+        self.noes.pop(operation_id, None)
         return operation
 
     def limits_of(self, principal: str) -> Limits | None:

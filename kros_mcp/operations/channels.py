@@ -5,11 +5,12 @@ Which channel a question takes is decided here, and what an answer does.
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import anyio
 
-from kros_mcp.errors import ConfirmationError, KrosError, OperationError
+from kros_mcp.errors import ConfirmationError, JournalError, KrosError
 from kros_mcp.krosai import within
 from kros_mcp.operations import moves, policy
 from kros_mcp.operations.account import Account
@@ -102,7 +103,7 @@ def require_channel(account: Account, principal: str, ways: Ways, *, code: str) 
             next_step="Call again without confirmation_code.",
         )
     if ways.first(mode) is None:
-        raise unavailable(account, mode)
+        raise unavailable(account, mode, ways)
 
 
 async def confirmed_by_code(
@@ -162,6 +163,9 @@ async def choose_channel(
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE` or `SCREEN_UNAVAILABLE`: there is no way that is left.
     """
+    if operation.id in account.noes:
+        await account.heed_no(operation.id)
+        operation = await account.journal.get(operation.id) or operation
     if operation.state is not State.PROPOSED:
         return FoundOperation(operation)
     channel = _channel(account, operation, ways, answering=answering)
@@ -216,7 +220,7 @@ async def conclude(
     give_up_at = anyio.current_time() + seconds
     operation, unread = found.operation, False
     if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
-        if isinstance(answer, State) and await _is_unread(account, operation):
+        if isinstance(answer, State) and await is_unread(account, operation):
             operation, answer, unread = await _without_prompts(account, operation, ways), None, True
         if isinstance(answer, State):
             return Conclusion(await _turn_down(account, operation, answer, "The person turned the prompt down."))
@@ -227,7 +231,7 @@ async def conclude(
             takes_codes = account.confirmation_of(operation).takes_codes
             operation = await _put_on_screen(account, operation, ways, seconds, takes_codes=takes_codes)
             if operation.error_code == moves.NOT_SHOWN:
-                raise unavailable(account, account.confirmation_of(operation), operation)
+                raise unavailable(account, account.confirmation_of(operation), ways, operation)
             if operation.state is State.PROPOSED and not runner.is_under_way(operation.id):
                 return replace(_asking(account, operation, ways), unread=unread)
         else:
@@ -249,6 +253,7 @@ async def shown_on_screen(account: Account, operation_id: str) -> Operation:
         is_known = current.shown_at is not None and operation_id in account.on_screen
         return current if is_known else after
 
+    await account.heed_no(operation_id)
     operation = await account.change(operation_id, shown, by=AT_SCREEN)
     if operation.shown_at is not None:
         account.on_screen.setdefault(operation_id, operation.shown_at)
@@ -311,12 +316,15 @@ async def requote(
     return Conclusion(await _ended(runner, operation, give_up_at, tell), ended=ended)
 
 
-def unavailable(account: Account, mode: Confirmation, operation: Operation | None = None) -> ConfirmationError:
+def unavailable(
+    account: Account, mode: Confirmation, ways: Ways, operation: Operation | None = None
+) -> ConfirmationError:
     """Return the error that no person can be asked.
 
     Args:
         account: The account's resources.
         mode: How a person says yes.
+        ways: By which ways the call could ask.
         operation: What cannot be asked; None where nothing has been proposed.
     """
     operation_id = operation.id if operation else None
@@ -329,24 +337,29 @@ def unavailable(account: Account, mode: Confirmation, operation: Operation | Non
             "another way of confirming.",
             operation_id=operation_id,
         )
-    where, needed = "on a page in the person's own browser", "a browser that opens where this server runs"
+    where, needed = (
+        "on a page in the person's own browser",
+        "a browser that opens where this server runs (kros-mcp doctor tries it)",
+    )
     if mode is not Confirmation.BROWSER:
-        where, needed = f"{where} or in a prompt of the client", f"a client that shows prompts, or {needed}"
+        where, prompts = f"{where} or in a prompt of the client", "a client that shows prompts"
+        needed = prompts if ways.questions is None else f"{prompts}, or {needed}"
     unopened = operation is not None and operation.error_code == moves.NOT_SHOWN
     lacking = "no browser opened the page" if unopened else "that cannot be had here"
     return ConfirmationError(
         f"This server acts only after a yes {where} ({_rule(account, mode)}), and {lacking}; nothing was charged or "
         "changed.",
         code="SCREEN_UNAVAILABLE",
-        next_step=f"Tell the person that they need {needed} (kros-mcp doctor tries it), or the operator to choose "
-        "another way of confirming.",
+        next_step=f"Tell the person that they need {needed}, or the operator to choose another way of confirming.",
         operation_id=operation_id,
     )
 
 
-async def _is_unread(account: Account, operation: Operation) -> bool:
-    """Whether a prompt that was just turned down cannot have been read, however often it was shown before."""
-    return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
+async def is_unread(account: Account, operation: Operation) -> bool:
+    """Whether a prompt cannot have been read yet, however often it was shown before."""
+    with suppress(JournalError):  # where the time cannot be told, it is a no
+        return operation.asked_at is not None and await account.journal.now() - operation.asked_at < READING_SECONDS
+    return False
 
 
 async def _without_prompts(account: Account, operation: Operation, ways: Ways) -> Operation:
@@ -394,7 +407,7 @@ def _channel(account: Account, operation: Operation, ways: Ways, *, answering: b
         return Channel.CODE
     if prompts:
         return Channel.PROMPT
-    raise unavailable(account, mode, operation)
+    raise unavailable(account, mode, ways, operation)
 
 
 async def _put_on_screen(
@@ -411,12 +424,16 @@ async def _put_on_screen(
 
 def _asking(account: Account, operation: Operation, ways: Ways) -> Conclusion:
     """Return where a call leaves an operation that waits for its answer."""
+    code = _code(account, operation)
     unopened = ways.questions is not None and ways.questions.is_unopened(operation.id)
-    return Conclusion(operation, code=_code(account, operation), unopened=unopened)
+    is_here = bool(code) or operation.channel is Channel.SCREEN  # else another server asks elsewhere by now
+    return Conclusion(operation, code=code, unopened=unopened and is_here)
 
 
 def _code(account: Account, operation: Operation) -> str:
-    return code_for(account.journal.secret, operation) if operation.channel is Channel.CODE else ""
+    """Return the code of an operation that is asked by one; none here where another server may ask so and this not."""
+    is_told = operation.channel is Channel.CODE and account.confirmation_of(operation).takes_codes
+    return code_for(account.journal.secret, operation) if is_told else ""
 
 
 async def _ended(runner: Runner, operation: Operation, give_up_at: float, tell: Tell | None) -> Operation:
@@ -436,12 +453,8 @@ def _left(give_up_at: float) -> float:
 async def _turn_down(
     account: Account, operation: Operation, to: TurnedDown, reason: str, *, by: By = PERSON
 ) -> Operation:
-    try:
-        return await account.change(
-            operation.id, lambda current, now: moves.end(current, now, to, reason=reason), by=by
-        )
-    except OperationError:
-        return await account.journal.get(operation.id) or operation
+    move = partial(moves.end, state=to, reason=reason)
+    return await account.turn_down(operation.id, move, by=by) or await account.journal.get(operation.id) or operation
 
 
 def _differs(shown: Request, given: Request) -> bool:

@@ -12,7 +12,7 @@ from kros_mcp.numbering import last_four
 from kros_mcp.operations import moves
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.operations.model import WAITING, Channel, Operation, State, past
 
 MAX_TRIES = 3
 
@@ -103,7 +103,18 @@ async def check_code(journal: Journal, operation: Operation, given: str) -> None
 
 
 def no_code(operation: Operation | None) -> ConfirmationError:
-    """Return the error that no code was given out for what is being confirmed."""
+    """Return the error that no code counts for what is being confirmed: it is asked elsewhere, or agreed to already."""
+    if operation is not None and operation.state not in WAITING and operation.confirmed_at is not None:
+        so_far = past(operation)
+        error = ConfirmationError(
+            f"Operation {operation.id} is already {operation.state}, and no confirmation code counts for it; nothing "
+            "was done now.",
+            code="NO_CODE_ISSUED",
+            next_step=so_far.next_step,
+            operation_id=operation.id,
+        )
+        error.charged, error.changed = so_far.charged, so_far.changed
+        return error
     return ConfirmationError(
         "No confirmation code was given out for this, so it confirms nothing; nothing was charged or changed.",
         code="NO_CODE_ISSUED",

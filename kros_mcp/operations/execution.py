@@ -117,6 +117,7 @@ async def execute(
 
 
 async def _claim(account: Account, operation_id: str, yes: Yes | None) -> Operation:
+    await account.heed_no(operation_id)
     operation = await account.journal.get(operation_id)
     if operation is None or operation.account != account.id:
         raise missing(operation_id)

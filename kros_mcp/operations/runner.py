@@ -210,6 +210,9 @@ class Runner:
                 self._account.client.warm_up()
 
     async def _look_round(self) -> None:
+        for operation_id in list(self._account.noes):
+            with suppress(KrosError):
+                await self._account.heed_no(operation_id)
         # Where nothing can be written, what is left is another server's to look after.
         due = () if self._account.journal.only_reads else await recovery.recover(self._account)
         self._has_due = bool(due)

@@ -88,17 +88,21 @@ class ScreenQuestions:
     async def close(self) -> None:
         """End what waits for a page of this process, and open none from now on."""
         self._is_closed = True
-        waiting = {**dict.fromkeys(self._opening), **self._account.on_screen}
+        waiting = [*self._account.on_screen, *self._opening]
         for opening in self._opening.values():
             opening.waits.cancel()
         with anyio.move_on_after(CLOSE_SECONDS):  # what is left expires by itself
-            for operation_id, shown_at in waiting.items():
+            for operation_id in reversed(waiting):  # of the older ones, most have ended
                 if not self._runner.is_under_way(operation_id):
-                    await self._end(operation_id, shown_at)
+                    await self._end(operation_id)
 
-    async def _end(self, operation_id: str, shown_at: float | None) -> None:
+    async def _end(self, operation_id: str) -> None:
+        def closed(current: Operation, now: float) -> Operation:
+            # A browser may have fetched the page since the end began.
+            return moves.closed(current, now, shown_at=self._account.on_screen.get(operation_id))
+
         try:
-            await self._account.change(operation_id, partial(moves.closed, shown_at=shown_at))
+            await self._account.change(operation_id, closed)
         except KrosError as exc:
             logger.warning("operation %s: still on the screen: %s", operation_id, exc.code)
         self.withdraw(operation_id)
@@ -132,7 +136,7 @@ class ScreenQuestions:
 
     async def _fall_back(self, operation: Operation, *, takes_codes: bool) -> None:
         if self._is_closed:
-            await self._end(operation.id, self._account.on_screen.get(operation.id))
+            await self._end(operation.id)
             return
         asked = await self._account.change(operation.id, partial(moves.unopened, takes_codes=takes_codes))
         if asked.state is State.PROPOSED:

@@ -21,6 +21,7 @@ from kros_mcp.operations.channels import (
     choose_channel,
     confirmed_by_code,
     count_repeat,
+    is_unread,
     require_channel,
 )
 from kros_mcp.operations.confirmation import (
@@ -31,7 +32,7 @@ from kros_mcp.operations.confirmation import (
     ReleaseAnswer,
 )
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.model import Channel, Operation, Request, State
 from kros_mcp.tools.call import (
     Call,
     ToolContext,
@@ -127,7 +128,12 @@ async def configuration_proposal(
         allow_inbound=flag(allow_inbound),
         allow_outbound=flag(allow_outbound),
     )
-    if not confirmation_code and not is_answering(ctx):
+    identity = account.identity(principal(ctx), CONFIGURATION.action)
+    if is_answering(ctx):  # a person's answer counts, whether or not KrosAI can be read now
+        asked = await account.journal.find(identity, e164=e164, number_id=opaque_id)
+        if asked is not None and asked.state is State.PROPOSED and asked.request.terms == request.terms:
+            return await _put(ctx, asked)
+    elif not confirmation_code:
         account.client.tally.require_room()
     with within(current_call.get().seconds_left):
         number = await direct_change.require_changeable(account, request, e164)
@@ -137,7 +143,6 @@ async def configuration_proposal(
             return number
         require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
         if confirmation_code:
-            identity = account.identity(principal(ctx), CONFIGURATION.action)
             with of_earlier():
                 found = await account.journal.find(identity, e164=number.e164)
                 return await confirmed_by_code(account, found, request, confirmation_code)
@@ -198,7 +203,11 @@ async def _put(ctx: ToolContext, operation: Operation) -> FoundOperation:
             call.take_prompt_back("stopping")
         if (stream := current_stream.get()) is not None:
             stream.when_over(lambda: call.take_prompt_back("left"))
-    return await choose_channel(here.account, operation, ways_of(ctx), answering=is_answering(ctx))
+    answering = is_answering(ctx)
+    if is_modern(ctx) and operation.channel is Channel.PROMPT and await is_unread(here.account, operation):
+        # Nobody tells whether it is open still: of calls side by side none is given a code, each shows it.
+        answering = True
+    return await choose_channel(here.account, operation, ways_of(ctx), answering=answering)
 
 
 def _ask(ctx: ToolContext, found: FoundOperation, form: type[T], *, attempt: int = 1) -> Elicit[T] | None:

@@ -529,6 +529,24 @@ async def test_a_yes_that_cannot_be_carried_out_is_told_and_can_be_said_again(
         assert len(bench.sim.charges) == 1
 
 
+async def test_a_no_that_cannot_be_written_down_counts_and_is_not_called_a_yes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/journal.sqlite3"
+    async with open_sqlite(url) as journal, open_screen_bench(monkeypatch, journal=journal) as bench:
+        tab = await bench.shown(await bench.purchase())
+        form = tab.form()
+        with without_the_table(url, "operation_events"):
+            told = await tab.press("no", **form)
+        assert told.status_code == 503
+        assert "The question was turned down" in text_of(told)
+        assert "yes" not in text_of(told)
+
+        await tab.press("yes", **form)
+        assert "You said no" in text_of(await tab.again())
+        assert bench.sim.charges == []
+
+
 async def test_a_cap_that_was_reached_meanwhile_refuses_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_screen_bench(monkeypatch, daily_budget_cents=700) as bench:
         first, second = await bench.purchase(), await bench.purchase(1)

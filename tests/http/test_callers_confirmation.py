@@ -240,7 +240,9 @@ async def test_without_a_screen_auto_is_as_conversation_and_person_as_prompt(sim
     async with open_http(sim, tokens_file=file, confirmation="auto", tcp=True) as served:
         asked = await buys(served, AGENT, item)
         assert (asked["status"], bool(asked["confirmation_code"])) == ("confirmation_required", True)
-        assert (await buys(served, OTHER, item))["code"] == "SCREEN_UNAVAILABLE"
+        refused = await buys(served, OTHER, item)
+        assert refused["code"] == "SCREEN_UNAVAILABLE"
+        assert "a client that shows prompts, or the operator" in refused["next_step"]  # no browser on that machine
         person = Person(accept("buy"))
         assert (await buys(served, OTHER, item, person))["status"] == "done"
     assert len(person.prompts) == len(sim.charges) == 1

@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 from mcp import MCPError
-from mcp.types import ElicitResult, InputRequiredResult
+from mcp.client.context import ClientRequestContext
+from mcp.types import ElicitRequestParams, ElicitResult, InputRequiredResult
 
+from kros_mcp.errors import JournalError
+from kros_mcp.operations import channels
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import InventoryItem, Simulator
 from tests.support.clock import Clock
@@ -83,6 +86,39 @@ async def test_a_no_in_the_prompt_spends_nothing_and_never_falls_back_to_a_code(
     assert again["operation_id"] != result["operation_id"]
     assert len(person.prompts) == 2
     assert len(reference.charges) == 1
+
+
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("answer", [NO, DECLINE, CANCEL], ids=["no", "decline", "cancel"])
+async def test_a_no_that_the_journal_cannot_take_counts_all_the_same(
+    reference: Simulator, era: str, answer: ElicitResult, journal: Journal
+) -> None:
+    """Before it is written down, and after."""
+
+    async def unusable(*_: object, **__: object) -> None:
+        raise JournalError("The journal cannot be used; nothing can be spent.")
+
+    class Failing(Person):
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+            for name in ("change", "now"):
+                broken.setattr(journal, name, unusable)
+            return await super().answer(context, params)
+
+    item = item_of(reference)
+    async with open_talk(reference, era, Failing(answer), journal=journal) as talk:
+        with pytest.MonkeyPatch.context() as broken:
+            result = await talk.buy(item)
+            assert (result.outcome, result["charged"]) == ("JOURNAL_UNUSABLE", "no")
+            assert "was turned down" in result["summary"]
+            assert "Do not ask again" in result["next_step"]
+            assert (await talk.buy(item)).outcome == "JOURNAL_UNUSABLE"
+        again = await talk.buy(item)
+        assert again["operation_id"] == result["operation_id"]
+        assert again.outcome == ("cancelled" if answer is CANCEL else "declined")
+        assert again["confirmation_code"] is None
+    [operation] = await journal.list_operations()
+    assert (operation.decided_by, operation.decided_through) == ("person", "prompt")
+    assert wrote(reference) == []
 
 
 @pytest.mark.parametrize("answer", UNANSWERED.values(), ids=UNANSWERED.keys())
@@ -174,6 +210,27 @@ async def test_calls_side_by_side_show_one_prompt_and_buy_once(reference: Simula
     assert len(person.prompts) == 1
     assert len(reference.charges) == 1
     assert len({result["operation_id"] for result in talk.results}) == 1
+
+
+@pytest.mark.promise(2)
+async def test_a_call_beside_a_prompt_that_was_just_shown_is_given_no_code(
+    reference: Simulator, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the newest era a server does not hear whether a prompt is open, so that the call shows it, too."""
+    monkeypatch.setattr(channels, "READING_SECONDS", 2.0)
+    item, person = item_of(reference), Person(YES, YES)
+    person.thinking = anyio.Event()
+    async with open_talk(reference, era, person) as talk, anyio.create_task_group() as tasks:
+        tasks.start_soon(talk.buy, item)
+        await person.asked.wait()
+        person.asked = anyio.Event()
+        tasks.start_soon(talk.buy, item)
+        if era != "legacy":
+            with anyio.fail_after(5):
+                await person.asked.wait()
+        person.thinking.set()
+    assert [told["confirmation_code"] for told in talk.results] == [None, None]
+    assert len(reference.charges) == 1
 
 
 async def test_a_person_s_thinking_is_not_the_server_s_delay(reference: Simulator, era: str) -> None:

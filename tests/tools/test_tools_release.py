@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
+from mcp.client.context import ClientRequestContext
+from mcp.types import ElicitRequestParams
 
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import SimNumber, Simulator
 from tests.support.clock import Clock
-from tests.support.person import Person, accept
+from tests.support.person import DECLINE, Person, Reply, accept
 from tests.support.talk import open_talk
 from tests.support.upstream import item_of, state_of, wrote
 
@@ -230,6 +232,22 @@ async def test_a_protected_number_is_changed_only_after_a_yes(reference: Simulat
             )
     assert (result.outcome, result["changed"], result["charged"]) == ("done", "yes", "no")
     assert (result["after"]["allow_inbound"], number.allow_inbound) == (False, False)
+
+
+@pytest.mark.promise(7)
+async def test_a_no_to_the_change_of_a_protected_number_counts_while_krosai_cannot_be_read(
+    reference: Simulator, era: str
+) -> None:
+    class Late(Person):
+        async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> Reply:
+            reference.faults.switch_on("refuse", times=None)
+            return await super().answer(context, params)
+
+    number = owned(reference)
+    async with open_talk(reference, era, Late(DECLINE), protected_numbers=number.e164) as talk:
+        result = await talk.call("configure_phone_number", number_id=number.e164, allow_inbound="off")
+        assert result.outcome == "declined"
+    assert wrote(reference) == []
 
 
 async def test_a_protected_number_stays_as_it_is_after_a_no(reference: Simulator, era: str) -> None:

@@ -6,7 +6,8 @@ import pytest
 from kros_mcp.errors import JournalError
 from kros_mcp.operations import channels
 from kros_mcp.operations.confirmation import ReleaseAnswer, code_for
-from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.events import By
+from kros_mcp.operations.journal import Journal, Move
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
@@ -115,6 +116,10 @@ async def test_no_call_confirms_what_the_page_asks(reference: Simulator, era: st
         assert wrote(reference) == []
         await screen.answer(operation.id, "yes")
         assert (await settled(talk, operation.id)).outcome == "done"
+        late = await talk.buy(item, confirmation_code="AAAA-AAAA")
+        if mode == "auto":  # what the person agreed to on the page is not called unspent
+            assert (late.outcome, late["charged"]) == ("NO_CODE_ISSUED", "yes")
+            assert "nothing was charged" not in late["message"]
         assert (await talk.buy(item))["operation_id"] == operation.id
     assert set(screen.opened) == {operation.id}
     assert len(reference.charges) == 1
@@ -389,6 +394,29 @@ async def test_what_another_server_asks_in_the_conversation_is_not_shown_any_mor
 
 
 @pytest.mark.promise(2)
+@pytest.mark.parametrize("mode", ["person", "browser"])
+async def test_where_only_a_person_counts_no_code_is_told_that_another_server_gave_out(
+    reference: Simulator, journal: Journal, mode: str
+) -> None:
+    item, screen = item_of(reference), ScriptedScreen(fetches=False)
+    screen.held = anyio.Event()
+    async with (
+        open_talk(reference, screen=screen, journal=journal, confirmation=mode) as strict,
+        open_talk(reference, journal=journal, confirmation="conversation") as lax,
+    ):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(strict.buy, item)
+            await screen.asked.wait()
+            asked = await lax.buy(item)
+            screen.held.set()
+        [told] = strict.results
+    assert asked["confirmation_code"]
+    assert (told["operation_id"], told["confirmation_code"]) == (asked["operation_id"], None)
+    assert asked["confirmation_code"] not in told.text
+    assert told["summary"].startswith("Buying ")
+
+
+@pytest.mark.promise(2)
 async def test_a_code_given_before_is_worth_nothing_once_a_page_has_asked(
     reference: Simulator, journal: Journal
 ) -> None:
@@ -411,6 +439,24 @@ async def test_a_server_that_ends_cancels_what_waits_for_its_page(reference: Sim
     assert screen.withdrawn == [operation.id]
     async with open_talk(reference, screen=ScriptedScreen("yes"), journal=journal) as talk:
         assert (await talk.buy(item)).outcome == "done"
+
+
+async def test_a_page_that_is_fetched_while_the_server_ends_waits_for_nobody(
+    reference: Simulator, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, change = ScriptedScreen(), journal.change
+    screen.held = anyio.Event()
+    async with open_talk(reference, screen=screen, journal=journal, **BRIEFLY) as talk:
+        asked = [(await talk.buy(item_of(reference, nth=nth)))["operation_id"] for nth in (0, 1)]
+
+        async def ending(operation_id: str, move: Move, *, by: By) -> Operation:
+            monkeypatch.setattr(journal, "change", change)
+            await screen.fetch(next(other for other in asked if other != operation_id))
+            return await change(operation_id, move, by=by)
+
+        monkeypatch.setattr(journal, "change", ending)
+    assert len(screen.pages) == 1
+    assert {operation.state for operation in await journal.list_operations()} == {State.CANCELLED}
 
 
 async def test_a_server_that_ends_leaves_what_another_shows(
