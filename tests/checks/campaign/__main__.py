@@ -94,14 +94,14 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         "--at-least",
         default="",
         metavar="WHAT=N,…",
-        help="what must have happened: purchases, releases, configures, kills, freezes, restarts, each-fault. "
+        help="what must have happened: purchases, releases, configures, kills, freezes, restarts, by-page, each-fault. "
         "By default in proportion to the seconds (for 120: 300 purchases, 39 kills, 9 freezes, each fault 9 "
         "times), and nothing below 60 seconds",
     )
     parser.add_argument(
         "--without", default="", metavar="FAULT,…", help="faults to leave out, to find out which one a difference is of"
     )
-    parser.add_argument("--agents", type=int, default=3, help="how many agents share each of the 8 clients (default 3)")
+    parser.add_argument("--agents", type=int, default=3, help="how many agents share each client (default 3)")
     parser.add_argument(
         "--keep", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR", help="where a failed run is kept"
     )

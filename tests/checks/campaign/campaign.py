@@ -23,6 +23,7 @@ from .chaos import Chaos
 from .clients import Connection
 from .compare import compare
 from .deeds import Agent, Town
+from .desks import Desk
 from .events import Events
 from .fault_plans import FaultSchedule
 from .notices import all_delivered, be_well, compare_notices, have_moods, to_be_told
@@ -117,20 +118,26 @@ async def open_world(plan: Plan) -> AsyncIterator[World]:
             receiver = await stack.enter_async_context(open_receiver())
             book, settings = Book(events), _settings(plan, sim, base_url, receiver)
             reach = await stack.enter_async_context(plan.transport(settings, plan.folder, events))
+            people = [Person(kind.name, chance, book, events) for kind in plan.kinds]
+            desks = {
+                each.name: Desk(plan.folder / f"{each.name}.pages", each, events)
+                for kind, each in zip(plan.kinds, people, strict=True)
+                if kind.page
+            }
             connections = tuple(
                 Connection(
                     kind,
                     reach,
-                    settings,
-                    Person(kind.name, chance, book, events),
+                    {**settings, **(desks[kind.name].settings if kind.page else {})},
+                    person,
                     chance=chance,
                     events=events,
                     log=plan.folder / f"{kind.name}.stderr",
                 )
-                for kind in plan.kinds
+                for kind, person in zip(plan.kinds, people, strict=True)
             )
             accounts = _accounts(plan, sim, settings, journal)
-            yield World(plan, sim, journal, events, book, connections, receiver, accounts)
+            yield World(plan, sim, journal, events, book, connections, receiver, accounts, tuple(desks.values()))
     finally:
         events.close()
 
@@ -157,6 +164,8 @@ async def _stir(world: World, enough: Enough | None) -> None:
             for connection in world.connections:
                 for _ in range(plan.agents):
                     tasks.start_soon(Agent(towns[plan.place_of(connection.kind)], connection).live)
+            for desk in world.desks:
+                tasks.start_soon(desk.live)
             tasks.start_soon(Approver(world.journal, chance, world.book, events).live)
             await _let_loose(world, chance, tasks)
             while enough is not None:

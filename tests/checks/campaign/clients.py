@@ -30,11 +30,12 @@ _BAD_STATUS = "Server returned an error response"
 
 @dataclass(frozen=True)
 class Kind:
-    """What a client is: its protocol era, whether it shows prompts, who acts, and its server's settings."""
+    """What a client is: its protocol era, whether it shows prompts, or its server pages, who acts, and settings."""
 
     name: str
     era: Literal["legacy", "auto"]
     prompts: bool
+    page: bool
     principal: str
     settings: Mapping[str, str]
 
@@ -42,7 +43,8 @@ class Kind:
 def _kind(principal: str, era: Literal["legacy", "auto"], how: str, **settings: str) -> Kind:
     spelt = {"legacy": "legacy", "auto": "modern"}[era]
     every = {"KROS_PRINCIPAL": principal, **settings}
-    return Kind(f"{principal}-{spelt}-{how}", era, how in {"prompt", "only"}, principal, every)
+    prompts, page = how in {"prompt", "only"}, how in {"browser", "person", "auto"}
+    return Kind(f"{principal}-{spelt}-{how}", era, prompts, page, principal, every)
 
 
 KINDS = (
@@ -54,8 +56,11 @@ KINDS = (
     _kind("chidi", "legacy", "only", KROS_CONFIRMATION="prompt", KROS_ANSWER_WITHIN_SECONDS="1"),
     _kind("dayo", "legacy", "approver", KROS_CONFIRMATION="approver"),
     _kind("dayo", "auto", "approver", KROS_CONFIRMATION="approver"),
+    _kind("efua", "legacy", "browser", KROS_CONFIRMATION="browser"),
+    _kind("efua", "auto", "person", KROS_CONFIRMATION="person", KROS_ANSWER_WITHIN_SECONDS="2"),
+    _kind("efua", "legacy", "auto", KROS_CONFIRMATION="auto", KROS_ANSWER_WITHIN_SECONDS="2"),
 )
-"""Both eras, with prompts, with codes, with prompts alone, with an approver; two servers for each principal."""
+"""Both eras, with prompts, with codes, with prompts alone, with an approver, with pages; some servers a principal."""
 
 
 class Connection:
@@ -137,6 +142,9 @@ class Connection:
         if data is None:
             self._events.trouble("A tool answered without structured content.", by=self.name, tool=tool)
             return None
+        if data.get("confirmation_code") and self.person.has_read(str(data["operation_id"]), asked_at):
+            about = data["operation_id"]
+            self._events.trouble("A code was given out although its page had been read.", by=self.name, about=about)
         outcome = str(data.get("code") or data.get("status") or "read")
         told = {name: data.get(name) or "" for name in ("operation_id", "charged", "changed")}
         self._events.note(

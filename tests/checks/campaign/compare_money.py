@@ -10,6 +10,8 @@ from kros_mcp.simulator import Charge
 from .shelf import Difference, Shelf
 
 BY_HAND = "Settled by "
+WAYS = frozenset({"prompt", "screen", "code"})
+"""What the journal calls the ways of a yes, and the campaign's book as well."""
 MOST_ORDERS = 2
 """How many POSTs may leave under one key: after a 429 and a look, one more."""
 
@@ -19,6 +21,7 @@ def compare_money(shelf: Shelf) -> Iterator[Difference]:
     yield from _owned_already(shelf)
     yield from _operations(shelf)
     yield from _confirmations(shelf)
+    yield from _ways(shelf)
     yield from _writes(shelf)
     yield from _caps(shelf)
 
@@ -114,6 +117,16 @@ def _confirmations(shelf: Shelf) -> Iterator[Difference]:
         if stored != (yes.action, yes.e164, yes.cents):
             told = f"Shown were {(yes.action, yes.e164, yes.cents)}, the journal holds {stored}."
             yield Difference("another thing shown than stored", yes.operation_id, told)
+
+
+def _ways(shelf: Shelf) -> Iterator[Difference]:
+    """Where the journal says that a yes came from is where somebody gave one."""
+    for operation in shelf.books.operations:
+        given = {yes.how for yes in shelf.confirmed.get(operation.id, ())}
+        through = operation.decided_through
+        if operation.confirmed_at is not None and through in WAYS and through not in given:
+            told = f"The journal says {through}; people said yes by {sorted(given)}."
+            yield Difference("confirmed another way than told", operation.id, told)
 
 
 def _writes(shelf: Shelf) -> Iterator[Difference]:

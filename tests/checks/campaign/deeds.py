@@ -14,6 +14,10 @@ from .people import BROKEN, CANCEL, DECLINE, MALFORMED, NO, SILENT, SLIP, Book
 COUNTRIES = ("NG", "KE", "GH", "RW", "AE", "EG")
 """Where agents look; the last is not allowed by the servers' settings."""
 MOST_QUESTIONS = 4
+MOST_LOOKS = 6
+LOOK_SECONDS = 1.0
+UNASKED = frozenset({"PROMPT_UNANSWERED", "SCREEN_UNAVAILABLE"})
+"""What is worth asking again: the prompt broke, or no browser opened the page."""
 GIVEN_UP = frozenset({"done", "ALREADY_RELEASED", "NUMBER_NOT_OWNED", "NUMBER_NOT_FOUND"})
 Told = dict[str, Any] | None
 
@@ -177,9 +181,21 @@ class Agent:
                 self._known.operations.append(told["operation_id"])
             if told.get("confirmation_code"):
                 told = await self._by_code(tool, wish, told)
-            elif told["outcome"] == "PROMPT_UNANSWERED" and self._often(0.8):
+            elif told["outcome"] in UNASKED and self._often(0.8):
                 told = await self._ask(tool, wish)
+            elif told.get("waits_for") == "screen":
+                told = await (self._ask(tool, wish) if self._often(0.3) else self._await_screen(told["operation_id"]))
             else:
+                break
+        return told
+
+    async def _await_screen(self, operation_id: str) -> Told:
+        """Look until the person has answered on the page, or for as long as an agent is patient."""
+        told: Told = None
+        for _ in range(MOST_LOOKS):
+            await anyio.sleep(LOOK_SECONDS)
+            told = await self._client.call("get_operation", operation_id=operation_id) or told
+            if told is not None and told["outcome"] not in {"awaiting_approval", "pending"}:
                 break
         return told
 

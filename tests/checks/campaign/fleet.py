@@ -44,8 +44,11 @@ def _kind(kind: Kind) -> Kind:
     return replace(kind, name=name, principal=_ISSUER + kind.principal, settings={})
 
 
-HTTP_KINDS = tuple(map(_kind, KINDS))
-"""The same clients; what is dear goes to the approver for all of them, as one service has one set of settings."""
+HTTP_KINDS = tuple(_kind(kind) for kind in KINDS if not kind.page)
+"""The same clients, but for those with pages, which a service has none of.
+
+What is dear goes to the approver for all of them, as one service has one set of settings.
+"""
 
 
 def over_http(*, stateless: bool, settings: Iterable[Mapping[str, str]] = ()) -> Transport:

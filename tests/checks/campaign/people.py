@@ -1,5 +1,6 @@
 """The people of the campaign: they read what is shown, choose, and write down each yes before it is delivered."""
 
+import math
 import random
 import re
 import time
@@ -28,6 +29,11 @@ CHOICES = {YES: 80, NO: 4, DECLINE: 4, CANCEL: 3, MALFORMED: 3, BROKEN: 2, SILEN
 """What people choose, out of a hundred times. `silent` never answers; `slip` types wrong digits for a release."""
 
 SILENCE_SECONDS = 30.0
+CLOSED, IGNORED, TWICE = "closed", "ignored", "opened twice"
+PAGE_CHOICES = {YES: 80, NO: 7, CLOSED: 4, SILENT: 3, SLIP: 3, TWICE: 3}
+"""The same for a page that was opened; whether it is opened at all is chosen before."""
+OPENED_PERCENT = 95
+
 READING_SECONDS = 2.1
 """Before turning a prompt down; sooner, the server takes it that nobody has read it."""
 BROKEN_FORM = "the form could not be drawn"
@@ -39,6 +45,8 @@ _ACTIONS = {
 _HEADLINE = re.compile(rf"({'|'.join(_ACTIONS)}) .*\((\+\d+)(?:, [A-Z]{{2}})?\)\?")
 _NOW = re.compile(r"^Now, first month included: ([\d,]+)\.(\d\d) in the account currency\.$", re.MULTILINE)
 _OPERATION = re.compile(r"^Operation (op_\w+), to be answered by ", re.MULTILINE)
+_ON_PAGE = re.compile(rf"({'|'.join(_ACTIONS)}) \+[\d ]+\?.* Number (\+\d+).* Operation (op_\w+)")
+_NOW_ON_PAGE = re.compile(r"Now, first month included ([\d,]+)\.(\d\d) ")
 
 
 @dataclass
@@ -47,6 +55,8 @@ class Book:
 
     events: Events
     confirmations: list[Confirmation] = field(default_factory=list)
+    pages: dict[str, float] = field(default_factory=dict)
+    """When the page of an operation was read first."""
     on_yes: Callable[[str, str], None] = lambda _operation_id, _by: None
     """Called with the operation and the client, just before the yes is delivered."""
 
@@ -79,9 +89,25 @@ def read_prompt(message: str) -> Prompt:
     if headline is None or operation is None:
         raise ValueError(message)
     action, yes, no = _ACTIONS[headline[1]]
-    now = _NOW.search(message)
-    cents = int(now[1].replace(",", "")) * 100 + int(now[2]) if now else None
-    return Prompt(operation[1], action, headline[2], cents if action == "buy" else None, yes, no)
+    return Prompt(operation[1], action, headline[2], _cents(_NOW.search(message), action), yes, no)
+
+
+def read_page(text: str) -> Prompt:
+    """Read a page that asks, without its markup.
+
+    Raises:
+        ValueError: It does not tell number and operation where a person looks for them.
+    """
+    found = _ON_PAGE.search(text)
+    if found is None:
+        raise ValueError(text)
+    return Prompt(found[3], _ACTIONS[found[1]][0], found[2], _cents(_NOW_ON_PAGE.search(text), found[1]), YES, NO)
+
+
+def _cents(amount: re.Match[str] | None, action: str) -> int | None:
+    if amount is None or action.lower() != "buy":
+        return None
+    return int(amount[1].replace(",", "")) * 100 + int(amount[2])
 
 
 class Person:
@@ -96,6 +122,36 @@ class Person:
 
     async def think(self) -> None:
         await anyio.sleep(self._chance.choice((0.0, 0.0, 0.05, 0.3, 1.0)))
+
+    def choose_to_open(self) -> str:
+        """Choose whether the browser that a server starts opens its page."""
+        return YES if self._chance.randrange(100) < OPENED_PERCENT else IGNORED
+
+    def choose_absence(self) -> int:
+        """Choose for how often a page that is left open refreshes itself."""
+        return self._chance.randrange(1, 10)
+
+    def begin_to_read(self, question: Prompt) -> str:
+        """Choose what to do about a page that lies open now."""
+        choice = self._chance.choices(list(PAGE_CHOICES), weights=list(PAGE_CHOICES.values()))[0]
+        anew = question.operation_id in self._book.pages
+        self._book.pages.setdefault(question.operation_id, time.time())
+        self._events.note(
+            "page anew" if anew else "page", operation_id=question.operation_id, choice=choice, by=self.name
+        )
+        return choice
+
+    def decide_on_page(self, question: Prompt, choice: str) -> str:
+        """Return which button is pressed; a yes is written down first."""
+        if choice == YES:
+            self._book.confirm(
+                question.operation_id, question.action, question.e164, question.cents, how="screen", by=self.name
+            )
+        return YES if choice == YES or (choice == SLIP and question.action == "release") else NO
+
+    def has_read(self, operation_id: str, before: float) -> bool:
+        """Whether somebody had read the page about an operation by then, so that it is asked nowhere else."""
+        return self._book.pages.get(operation_id, math.inf) < before
 
     async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult | ErrorData:  # noqa: ARG002 - by name
         """Answer a prompt of the client's."""
@@ -130,6 +186,11 @@ def _reply(prompt: Prompt, choice: str) -> ElicitResult | ErrorData:
     if choice in {NO, SLIP}:
         return _accepted(prompt, prompt.no)
     return ElicitResult(action="decline" if choice == DECLINE else "cancel")
+
+
+def typed(question: Prompt, choice: str) -> str:
+    """Return the digits that a person types."""
+    return "0x0" if choice == SLIP else question.e164[-4:]
 
 
 def _accepted(prompt: Prompt, decision: str, *, digits: str = "") -> ElicitResult:

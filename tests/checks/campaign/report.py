@@ -32,7 +32,7 @@ def targets(wish: str, seconds: float, transport: str = "stdio") -> dict[str, in
             a_second = {"purchases": 1.5, "kills": 0.12, "freezes": 0.025, "each-fault": 0.05}
         return {name: int(rate * seconds) for name, rate in a_second.items()} if seconds >= LONG_ENOUGH_SECONDS else {}
     named = dict(part.partition("=")[::2] for part in wish.split(","))
-    known = {"purchases", "releases", "configures", "kills", "freezes", "restarts", "each-fault"}
+    known = {"purchases", "releases", "configures", "kills", "freezes", "restarts", "each-fault", "by-page"}
     if unknown := sorted(set(named) - known):
         raise ValueError(f"{unknown[0]!r} is not counted; there are {', '.join(sorted(known))}.")
     if without := [name for name, least in named.items() if not least.isdecimal()]:
@@ -52,6 +52,7 @@ def counts(outcome: Outcome) -> dict[str, int]:
         "kills": struck["kills"],
         "freezes": struck["freezes"],
         "restarts": struck["restarts"],
+        "by-page": sum(each.decided_through == "screen" and each.state == "done" for each in books.operations),
         "each-fault": min(faults[name] for name in KINDS if name not in outcome.world.plan.without),
     }
 
@@ -73,6 +74,12 @@ def lines(outcome: Outcome) -> Iterator[str]:
         f"  server processes {noted['replica'] or noted['start']}, answers {noted['answer']}, "
         f"calls without an answer {noted['call without an answer']}, requests to KrosAI {len(world.sim.requests)}"
     )
+    if world.desks:
+        yield (
+            f"  pages read {noted['page']}, again after a kill or a while {noted['page anew']}, left unopened "
+            f"{noted['page left unopened']}, gone with their server {noted['page gone']}, "
+            f"yes not taken {noted['yes not taken']}"
+        )
     taken = [each.id for each in world.receiver.arrived if each.status == 200]
     refused = len(world.receiver.arrived) - len(taken)
     yield f"  notices delivered {len(set(taken))}, twice or more {len(taken) - len(set(taken))}, refused {refused}"

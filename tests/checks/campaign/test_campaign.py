@@ -9,6 +9,7 @@ import pytest
 from kros_mcp.operations.model import State
 
 from .__main__ import parsed
+from .books import Confirmation
 from .campaign import run
 from .chaos import Pace
 from .clients import KINDS
@@ -53,6 +54,26 @@ async def test_a_campaign_sees_what_is_wrong(tmp_path: Path, journal_url: str) -
     assert len(rows["differences.json"]) == len(outcome.differences)
     assert all(rows[name] for name in ("confirmations.json", "charges.json", "requests.json"))
     assert (kept / "events.jsonl").stat().st_size > 0
+
+
+async def test_people_buy_on_pages_and_a_yes_that_nobody_noted_is_seen(tmp_path: Path, journal_url: str) -> None:
+    noted: list[Confirmation] = []
+
+    async def tamper(world: World) -> None:
+        bought = next(each for each in await world.journal.list_operations() if each.charged == "yes")
+        noted.extend(each for each in world.book.confirmations if each.operation_id == bought.id)
+        world.book.confirmations = [each for each in world.book.confirmations if each not in noted]
+
+    async def has_bought(world: World) -> bool:
+        return any(each.charged == "yes" for each in await world.journal.list_operations())
+
+    kinds = tuple(each for each in KINDS if each.page)[:2]
+    plan = Plan(seconds=60, seed=1, folder=tmp_path, journal_url=journal_url, kinds=kinds, pace=CALM, faults=False)
+    outcome = await run(plan, tamper, has_bought)
+    assert {each.how for each in noted} == {"screen"}
+    rules = {each.rule for each in outcome.differences if each.operation_id == noted[0].operation_id}
+    assert rules == {"charge without a confirmation", "sent without a confirmation", "confirmed another way than told"}
+    assert not outcome.world.events.troubles
 
 
 def test_targets_are_asked_for_by_name_or_by_the_length() -> None:

@@ -175,6 +175,7 @@ DIFFERENCES: list[tuple[str, Spoil]] = [
     ("confirmed and not in the journal", take("operations", 1)),
     ("another thing shown than stored", put("confirmations", 0, cents=600)),
     ("another thing shown than stored", put("confirmations", 1, e164=BOUGHT)),
+    ("confirmed another way than told", rewrite(0, confirmed_at=19.5, decided_through="screen")),
     ("sent without a confirmation", add("writes", Write("POST", "op_other", 40.0, 400))),
     ("sent twice", add("writes", Write("POST", BUY, 40.0, 400))),
     ("daily budget exceeded", limit(daily_budget_cents=699)),

@@ -15,6 +15,7 @@ from .books import Books, Limits, holdings_of, writes_of
 from .chaos import Pace
 from .clients import KINDS, Connection, Kind
 from .deeds import COUNTRIES
+from .desks import Desk
 from .events import Events
 from .people import Book
 from .reach import Transport, over_stdio
@@ -74,6 +75,7 @@ class World:
     receiver: Receiver
     accounts: Mapping[str, WatchedOrganization] = field(default_factory=dict)
     """By account in the journal, whose it is; empty where there is one organization alone."""
+    desks: tuple[Desk, ...] = ()
     struck: Counter[str] = field(default_factory=Counter)
 
     def krosai_of(self, operation: Operation) -> WatchedOrganization:
