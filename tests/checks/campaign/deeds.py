@@ -176,7 +176,10 @@ class Agent:
         told = await self._ask(tool, wish)
         for _ in range(MOST_QUESTIONS):
             if told is None:
-                return None
+                if not self._often(0.5):
+                    return None
+                told = await self._ask(tool, wish)  # its server may have died with the question, or after the yes
+                continue
             if told.get("operation_id"):
                 self._known.operations.append(told["operation_id"])
             if told.get("confirmation_code"):
