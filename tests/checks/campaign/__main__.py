@@ -101,7 +101,12 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--without", default="", metavar="FAULT,…", help="faults to leave out, to find out which one a difference is of"
     )
-    parser.add_argument("--agents", type=int, default=3, help="how many agents share each client (default 3)")
+    parser.add_argument(
+        "--agents",
+        type=int,
+        default=3,
+        help="how many agents share each client (default 3; at most 2 where a page asks)",
+    )
     parser.add_argument(
         "--keep", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR", help="where a failed run is kept"
     )

@@ -36,6 +36,8 @@ from .world import Plan, World, limits_of
 
 MOST_OPERATIONS = 1_000_000
 LOOK_EVERY_SECONDS = 0.1
+MOST_AT_A_DESK = 2
+"""How many agents share a client whose person reads one page after the other; more would only wait."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ async def _stir(world: World, enough: Enough | None) -> None:
     with anyio.move_on_after(plan.seconds):
         async with anyio.create_task_group() as tasks:
             for connection in world.connections:
-                for _ in range(plan.agents):
+                for _ in range(min(plan.agents, MOST_AT_A_DESK) if connection.kind.page else plan.agents):
                     tasks.start_soon(Agent(towns[plan.place_of(connection.kind)], connection).live)
             for desk in world.desks:
                 tasks.start_soon(desk.live)
