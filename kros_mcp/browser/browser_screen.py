@@ -68,6 +68,12 @@ class BrowserScreen:
         """Whether a browser was started, and has fetched nothing yet: a second window would be one too many."""
         self._closing = anyio.Event()
 
+    def is_there(self) -> bool:
+        """Whether there is a display, or whatever else a browser could open on."""
+        from kros_mcp.browser.launch import may_open  # noqa: PLC0415 - with the first question
+
+        return may_open(os.environ, sys.platform)
+
     async def show(self, operation: Operation, *, client: str = "") -> bool:
         """Put a question on the screen, unless it is there; whether a browser has fetched it, five seconds at most."""
         question = None if self._closing.is_set() else self._questions.ask(operation, client)
@@ -113,9 +119,9 @@ class BrowserScreen:
 
     async def _open(self, question: Question) -> bool:
         """Start a browser for a question; false where there is none, or nothing can be served."""
-        from kros_mcp.browser.launch import launch, may_open  # noqa: PLC0415 - with the first question
+        from kros_mcp.browser.launch import launch  # noqa: PLC0415 - with the first question
 
-        if not may_open(os.environ, sys.platform):
+        if not self.is_there():
             return False
         question.opened_at = self._clock()
         served = await self._served()

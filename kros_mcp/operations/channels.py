@@ -88,6 +88,11 @@ class Ways:
             return Channel.SCREEN
         return Channel.CODE if mode.takes_codes else None
 
+    def expected(self, mode: Confirmation) -> Channel | None:
+        """Return the same for a question that is asked now: no page opens where there is no display."""
+        opens = self.questions is None or self.questions.can_open
+        return (self if opens else replace(self, questions=None)).first(mode)
+
 
 def require_channel(account: Account, principal: str, ways: Ways, *, code: str) -> None:
     """Raise where no yes to what a principal asks for could come about, before anything is proposed.

@@ -12,6 +12,10 @@ from kros_mcp.operations.runner import Runner
 class Screen(Protocol):
     """Shows questions on the person's own screen; `kros_mcp/browser/` has the browser's."""
 
+    def is_there(self) -> bool:
+        """Whether a page could open at all, as far as that can be told before one is tried."""
+        ...
+
     async def show(self, operation: Operation, *, client: str = "") -> bool:
         """Put a question on the screen, unless it is there; whether it is, which may take five seconds to tell.
 

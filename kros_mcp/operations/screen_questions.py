@@ -51,6 +51,11 @@ class ScreenQuestions:
         self._unopened: set[str] = set()
         self._is_closed = False
 
+    @property
+    def can_open(self) -> bool:
+        """Whether a page could open here at all."""
+        return self._screen.is_there()
+
     async def ask(self, operation: Operation, *, client: str, seconds: float, takes_codes: bool) -> Operation:
         """Put a question on the screen, and wait for the answer at most so long.
 

@@ -30,14 +30,13 @@ _SAY_AND_WAIT: Final = (
 UNREAD: Final = "The client turned its prompt down faster than anyone can read, so it counts as one that shows none."
 UNOPENED: Final = "No browser opened here, so the question is asked in the conversation."
 UNOPENED_AGAIN: Final = "No browser opened the page this time; it was opened before, so that nothing else may ask."
-WAYS: Final[dict[Channel | None, str]] = {
+_WAYS: Final[dict[Channel | None, str]] = {
     Channel.PROMPT: "Buying and releasing need a yes in a prompt that the client shows.",
     Channel.SCREEN: "Buying and releasing need a yes on the screen, on a page in the browser.",
     Channel.CODE: "Buying and releasing need a yes in the conversation.",
     Channel.APPROVER: "Buying and releasing need an approver's yes, outside the conversation.",
     None: "Buying and releasing need a yes that cannot be given here.",
 }
-"""Where a person says yes, by what `channels.Ways` has."""
 _LOOK: Final = (
     "Do not ask in the conversation as well: no answer given there counts. Look with get_operation whether they have "
     "answered. If they see no page, call the same tool again with the same arguments: it opens the page again."
@@ -318,6 +317,18 @@ def changes(operation: Operation, *, usual: bool = True) -> str:
     if wanted.endpoint_id:
         kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
         trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
+def where_agreed(way: Channel | None, *, takes_codes: bool) -> str:
+    """Write where a person says yes.
+
+    Args:
+        way: As `channels.Ways` has it.
+        takes_codes: Whether they are asked in the conversation where no page opens.
+    """
+    if way is Channel.SCREEN and takes_codes:
+        return _WAYS[way].replace(".", "; where none opens, in the conversation.")
+    return _WAYS[way]
+
+
         parts.append(f"calls go to endpoint {quoted_id(wanted.endpoint_id)}{kind}{trouble}")
     for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
         if value is False or (value and usual):

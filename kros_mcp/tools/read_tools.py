@@ -158,13 +158,14 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     books = await account.journal.books(account.id, principal(ctx), committed_since=rate.read_at)
     rate = with_purchases(rate, books, principal(ctx))
     limits = account.limits_of(principal(ctx)) or Limits()
-    way = ways_of(ctx).first(account.confirmation_for(principal(ctx)))
+    mode = account.confirmation_for(principal(ctx))
+    way = ways_of(ctx).expected(mode)
     own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
     room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
     return results.answer(
         results.Spending(
             summary=f"{_spent(books, limits, settings)} {_monthly(rate, settings)}{_requests(account.client.tally)} "
-            f"{wording.WAYS[way]}",
+            f"{wording.where_agreed(way, takes_codes=mode.takes_codes)}",
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,
@@ -178,7 +179,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             run_rate_complete=rate.complete,
             prices_as_of=_utc(rate.prices_as_of),
             allowed_countries=_countries(settings.allowed_countries, limits.allowed_countries),
-            confirmation=account.confirmation_for(principal(ctx)),
+            confirmation=mode,
             confirmation_way=way,
             approval_above_cents=policy.approval_above_cents(settings, limits),
             own=results.OwnSpending(

@@ -84,6 +84,9 @@ class UnansweredPage:
         self._account = account
         yield self
 
+    def is_there(self) -> bool:
+        return self.opens
+
     async def show(self, operation: Operation, *, client: str = "") -> bool:
         del client
         if not self.opens:

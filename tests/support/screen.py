@@ -34,6 +34,7 @@ class ScriptedScreen:
     def __init__(self, says: Any = None, *, fetches: bool = True) -> None:
         self.says = says
         self.fetches = fetches
+        self.has_display = True
         self.held: anyio.Event | None = None
         """Set, it holds back whether a browser opens the page."""
         self.opened: list[str] = []
@@ -50,6 +51,9 @@ class ScriptedScreen:
         """Stand before a server."""
         self._account, self._runner = account, runner
         yield self
+
+    def is_there(self) -> bool:
+        return self.has_display
 
     async def show(self, operation: Operation, *, client: str = "") -> bool:
         self.opened.append(operation.id)

@@ -551,3 +551,16 @@ async def test_spending_says_how_a_person_would_be_asked(
         told = await talk.call("get_spending")
     assert (told["confirmation"], told["confirmation_way"]) == (mode, way)
     assert "Buying and releasing need " in told["summary"]
+    assert ("where none opens, in the conversation" in told["summary"]) is (mode == "auto" and way == "screen")
+
+
+@pytest.mark.parametrize(("mode", "way"), [("auto", "code"), ("person", None), ("browser", None)])
+async def test_spending_promises_no_page_where_there_is_no_display(
+    reference: Simulator, mode: str, way: str | None
+) -> None:
+    screen = ScriptedScreen(fetches=False)
+    screen.has_display = False
+    async with open_talk(reference, screen=screen, confirmation=mode) as talk:
+        told = await talk.call("get_spending")
+    assert told["confirmation_way"] == way
+    assert "on the screen" not in told["summary"]
