@@ -103,9 +103,9 @@ def require_channel(account: Account, principal: str, ways: Ways, *, code: str) 
     mode = account.confirmation_for(principal)
     if code and not mode.takes_codes:
         raise ConfirmationError(
-            f"This server takes no confirmation codes ({_rule(account, mode)}); nothing was charged or changed.",
+            "This server takes no confirmation codes; nothing was charged or changed.",
             code="CODE_NOT_USED",
-            next_step="Call again without confirmation_code.",
+            next_step=f"Call again without confirmation_code: a person says yes elsewhere ({_rule(account, mode)}).",
         )
     if ways.first(mode) is None:
         raise unavailable(account, mode, ways)
@@ -335,11 +335,11 @@ def unavailable(
     operation_id = operation.id if operation else None
     if mode is Confirmation.PROMPT:
         return ConfirmationError(
-            f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
-            "cannot show one; nothing was charged or changed.",
+            "This server acts only after a prompt that the client shows, and this client cannot show one; nothing was "
+            "charged or changed.",
             code="PROMPT_UNAVAILABLE",
             next_step="Tell the person to use a client that supports elicitation, or the operator to choose "
-            "another way of confirming.",
+            f"another way of confirming ({_rule(account, mode)} now).",
             operation_id=operation_id,
         )
     where, needed = (
@@ -352,10 +352,10 @@ def unavailable(
     unopened = operation is not None and operation.error_code == moves.NOT_SHOWN
     lacking = "no browser opened the page" if unopened else "that cannot be had here"
     return ConfirmationError(
-        f"This server acts only after a yes {where} ({_rule(account, mode)}), and {lacking}; nothing was charged or "
-        "changed.",
+        f"This server acts only after a yes {where}, and {lacking}; nothing was charged or changed.",
         code="SCREEN_UNAVAILABLE",
-        next_step=f"Tell the person that they need {needed}, or the operator to choose another way of confirming.",
+        next_step=f"Tell the person that they need {needed}, or the operator to choose another way of confirming "
+        f"({_rule(account, mode)} now).",
         operation_id=operation_id,
     )
 
@@ -378,12 +378,11 @@ async def _without_prompts(account: Account, operation: Operation, ways: Ways) -
         return (await choose_channel(account, operation, others)).operation
     await _turn_down(account, operation, State.CANCELLED, "The client turned the prompt down by itself.", by=_CLIENT)
     raise ConfirmationError(
-        f"This server acts only after a prompt that the client shows ({_rule(account, mode)}), and this client "
-        f"turned it down within {READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or "
-        "changed.",
+        "This server acts only after a prompt that the client shows, and this client turned it down within "
+        f"{READING_SECONDS:g} seconds, before anyone could read it; nothing was charged or changed.",
         code="PROMPT_UNAVAILABLE",
         next_step="Tell the person that their client answers prompts by itself: they need one that shows them, or the "
-        "operator chooses another way of confirming.",
+        f"operator chooses another way of confirming ({_rule(account, mode)} now).",
         operation_id=operation.id,
     )
 

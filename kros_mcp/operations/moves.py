@@ -36,7 +36,9 @@ _ASK_AGAIN: Final = "Ask again only if the person still wants it."
 def expire(operation: Operation, now: float) -> Operation:
     """End an operation that waited too long for its yes; others are answered unchanged."""
     if operation.state in WAITING and now >= operation.expires_at:
-        return replace(operation.to(State.EXPIRED), settled_at=now, message="Nobody confirmed it in time.")
+        agreed = operation.state is State.CONFIRMED
+        message = "It was approved, and no server began it in time." if agreed else "Nobody confirmed it in time."
+        return replace(operation.to(State.EXPIRED), settled_at=now, message=message)
     return operation
 
 
@@ -68,7 +70,8 @@ def unopened(operation: Operation, now: float, *, takes_codes: bool) -> Operatio
     if takes_codes:
         return replace(operation, channel=Channel.CODE)
     reason = "No browser opened the page that asks."
-    return end(operation, now, State.CANCELLED, reason=reason, code=NOT_SHOWN, next_step=_ASK_AGAIN)
+    next_step = f"Tell the person that they need a browser that opens here; kros-mcp doctor tries it. {_ASK_AGAIN}"
+    return end(operation, now, State.CANCELLED, reason=reason, code=NOT_SHOWN, next_step=next_step)
 
 
 def closed(operation: Operation, now: float, *, shown_at: float | None) -> Operation:

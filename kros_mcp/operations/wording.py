@@ -38,8 +38,9 @@ _WAYS: Final[dict[Channel | None, str]] = {
     None: "Buying and releasing need a yes that cannot be given here.",
 }
 _LOOK: Final = (
-    "Do not ask in the conversation as well: no answer given there counts. Look with get_operation whether they have "
-    "answered. If they see no page, call the same tool again with the same arguments: it opens the page again."
+    "Tell the person that the page waits for them, and go on once they speak: no answer given in the conversation "
+    "counts. Then look with get_operation. If they see no page, call the same tool again with the same arguments: that "
+    "opens it again, once a minute has passed since it was opened."
 )
 _OPENING: Final = (
     "Do not ask in the conversation yet. Call get_operation in a few seconds: it tells whether the page has opened. If "
@@ -153,11 +154,14 @@ class Wording(ABC):
         return message.strip()
 
     def _waiting_for_approver(self, operation: Operation, currency: str, *, told: bool, page: bool) -> tuple[str, str]:
-        asked = "An approver has been asked." if told else "It waits for an approver."
-        where = "on the page /approvals of this service" if page else "by kros-mcp approve at a terminal"
+        asked = "An approver has been asked" if told else "It waits for an approver"
+        where = (
+            "on the page /approvals of this service" if page else f"by kros-mcp approve {operation.id} at a terminal"
+        )
         unasked = "" if told else "; nobody tells the approver, so the person has to"
         next_step = f"Tell the person that an approver must agree first, {where}{unasked}. Look again later"
-        return f"{asked} {self.statement(operation, currency)}", f"{next_step} with get_operation."
+        summary = f"{asked}; nothing is charged or changed yet. {self.statement(operation, currency)}"
+        return summary, f"{next_step} with get_operation."
 
     def _waiting(self, operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
         if operation.channel is Channel.SCREEN:
@@ -176,7 +180,7 @@ class Wording(ABC):
         if operation.shown_at is None:
             told = "A page that asks is being opened on the screen, in the browser; nothing is charged or changed yet."
             return f"{told} {self.statement(operation, currency)}", _OPENING
-        told = "The question is on the screen now, in the browser; nothing is charged or changed yet."
+        told = "The question waits on the screen, on a page in the browser; nothing is charged or changed yet."
         return f"{told} {self.statement(operation, currency)}", _LOOK
 
     def _unknown(self, operation: Operation) -> str:
@@ -310,13 +314,6 @@ class ConfigurationWording(Wording):
         return f"{number} is changed: {changes(operation)}.{_note(operation)}"
 
 
-def changes(operation: Operation, *, usual: bool = True) -> str:
-    """Return the settings that an operation would bring about; `usual` is whether calls that are on are named."""
-    wanted = operation.request
-    parts = []
-    if wanted.endpoint_id:
-        kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
-        trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
 def where_agreed(way: Channel | None, *, takes_codes: bool) -> str:
     """Write where a person says yes.
 
@@ -329,6 +326,13 @@ def where_agreed(way: Channel | None, *, takes_codes: bool) -> str:
     return _WAYS[way]
 
 
+def changes(operation: Operation, *, usual: bool = True) -> str:
+    """Return the settings that an operation would bring about; `usual` is whether calls that are on are named."""
+    wanted = operation.request
+    parts = []
+    if wanted.endpoint_id:
+        kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
+        trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
         parts.append(f"calls go to endpoint {quoted_id(wanted.endpoint_id)}{kind}{trouble}")
     for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
         if value is False or (value and usual):

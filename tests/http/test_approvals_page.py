@@ -676,7 +676,7 @@ async def test_an_agent_hears_that_an_approver_was_asked_and_why_it_was_denied()
             asked = (await client.call_tool("buy_phone_number", chosen)).structured_content
             assert asked
             assert asked["status"] == "awaiting_approval"
-            assert asked["summary"].startswith("It waits for an approver. Buying")
+            assert asked["summary"].startswith("It waits for an approver; nothing is charged")
 
             await browser.sign_in()
             path = f"/approvals/{asked['operation_id']}"

@@ -112,7 +112,7 @@ async def test_one_caller_waits_for_an_approver_where_another_says_yes_in_the_co
         asked = await buys(served, OTHER, item)
         refused = await buys(served, AGENT, item, confirmation_code=asked["confirmation_code"])
         assert refused["code"] == "CODE_NOT_USED"
-        assert "this caller's own way of confirming, approver" in refused["message"]
+        assert "this caller's own way of confirming, approver" in refused["next_step"]
         told = {}
         for token in (AGENT, OTHER, "krosmcp_small"):
             async with served.talks(token, "auto") as client:

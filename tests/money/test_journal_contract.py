@@ -139,7 +139,18 @@ async def test_an_expired_operation_can_no_longer_be_claimed_or_confirmed(journa
     clock.now += 600
     assert (await claim(journal, operation)).state is State.EXPIRED
     confirmed = await journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="x"))
-    assert confirmed.state is State.EXPIRED
+    assert (confirmed.state, confirmed.message) == (State.EXPIRED, "Nobody confirmed it in time.")
+
+
+async def test_what_was_approved_and_not_begun_in_time_does_not_say_that_nobody_did(
+    journal: Journal, clock: Clock
+) -> None:
+    operation = await journal.propose(draft(clock))
+    await journal.change(operation.id, lambda current, now: moves.confirm(current, now, by="ada"))
+    clock.now += 600
+    late = await journal.get(operation.id)
+    assert late is not None
+    assert (late.state, late.message) == (State.EXPIRED, "It was approved, and no server began it in time.")
 
 
 @pytest.mark.parametrize("unknown", [True, False])

@@ -182,7 +182,8 @@ async def test_a_client_that_cannot_prompt_is_refused_and_nothing_is_stored(
             await talk.call("configure_phone_number", number_id=protected, allow_inbound="off"),
         ):
             assert result.outcome == "PROMPT_UNAVAILABLE"
-            assert "KROS_CONFIRMATION=prompt" in result["message"]
+            assert "KROS_" not in result["message"]
+            assert "KROS_CONFIRMATION=prompt now" in result["next_step"]
     assert await journal.list_operations() == ()
     assert wrote(reference) == []
 

@@ -104,8 +104,11 @@ async def test_no_call_confirms_what_the_page_asks(reference: Simulator, era: st
     async with open_talk(reference, era, screen=screen, journal=journal, **settings) as talk:
         asked = await talk.buy(item)
         assert waits_for_screen(asked)
-        assert asked["summary"].startswith("The question is on the screen now, in the browser; nothing is charged")
-        assert "Do not ask in the conversation" in asked["next_step"]
+        assert asked["summary"].startswith(
+            "The question waits on the screen, on a page in the browser; nothing is charged"
+        )
+        assert asked["next_step"].startswith("Tell the person that the page waits for them")
+        assert "opens it again, once a minute has passed" in asked["next_step"]
         operation = await only_one(journal)
         assert operation.shown_at is not None
         for code in (code_for(journal.secret, operation), *["AAAA-AAAA"] * 6):
@@ -221,6 +224,7 @@ async def test_where_no_browser_opens_and_only_a_person_counts_it_is_refused(
         looked = await talk.call("get_operation", operation_id=refused["operation_id"])
     assert (looked.outcome, looked["confirmation_code"]) == ("cancelled", None)
     assert "No browser opened the page" in looked["summary"]
+    assert looked["next_step"].startswith("Tell the person that they need a browser that opens here")
     assert wrote(reference) == []
 
 
@@ -235,7 +239,8 @@ async def test_where_there_is_no_screen_only_a_person_counts_and_nothing_is_stor
             await talk.call("release_phone_number", number_id=next(iter(reference.owned))),
         ):
             assert refused.outcome == "SCREEN_UNAVAILABLE"
-            assert f"KROS_CONFIRMATION={mode}" in refused["message"]
+            assert "KROS_" not in refused["message"]
+            assert f"KROS_CONFIRMATION={mode} now" in refused["next_step"]
     assert await journal.list_operations() == ()
 
 
@@ -426,6 +431,19 @@ async def test_a_code_given_before_is_worth_nothing_once_a_page_has_asked(
         async with open_talk(reference, screen=screen, journal=journal, confirmation="person", **BRIEFLY) as strict:
             assert waits_for_screen(await strict.buy(item))
         assert (await lax.buy(item, confirmation_code=code)).outcome == "NO_CODE_ISSUED"
+    assert wrote(reference) == []
+
+
+async def test_what_nobody_answers_in_time_is_told_as_over(
+    reference: Simulator, journal: Journal, clock: Clock
+) -> None:
+    screen = ScriptedScreen()
+    async with open_talk(reference, screen=screen, journal=journal, **BRIEFLY) as talk:
+        asked = await talk.buy(item_of(reference))
+        clock.now += 601
+        told = await talk.call("get_operation", operation_id=asked["operation_id"])
+    assert (told.outcome, told["charged"]) == ("expired", "no")
+    assert told["summary"].startswith("Buying +234 201 555 0100 has expired; nothing was charged or changed. Nobody")
     assert wrote(reference) == []
 
 
