@@ -63,6 +63,14 @@ _MODES = {
 }
 
 
+_INSTEAD = {
+    Confirmation.AUTO: "a client without prompts of its own gets a code in the chat",
+    Confirmation.PERSON: "without a prompt of the client nothing is bought or released",
+    Confirmation.BROWSER: "nothing is bought or released",
+}
+"""What follows where no page opens."""
+
+
 @click.command(help="Check settings, journal, key and reachability, and say what to do.")
 @click.option(
     "--browser/--no-browser",
@@ -337,11 +345,7 @@ async def _page(settings: Settings, opens: bool | None) -> list[Finding]:
     from kros_mcp.browser.launch import may_open  # noqa: PLC0415 - only to try it
     from kros_mcp.browser.trial_page import is_page_fetched  # noqa: PLC0415 - the same
 
-    instead = (
-        "a client without prompts of its own gets a code in the chat"
-        if settings.confirmation.takes_codes
-        else "without a prompt of the client nothing is bought, changed or released"
-    )
+    instead = _INSTEAD[settings.confirmation]
     if not may_open(os.environ, sys.platform):
         what = f"No page that asks can open: DISPLAY, WAYLAND_DISPLAY and BROWSER are not set here, so {instead}."
         return [warn(what, "Run this at the screen of the person who is to be asked.")]

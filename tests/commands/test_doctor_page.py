@@ -34,7 +34,14 @@ def test_a_page_that_was_fetched_is_told(command: Command, environment: pytest.M
     assert "A test page opened in the browser" in said(command, "--browser")
 
 
-@pytest.mark.parametrize(("mode", "instead"), [("auto", "gets a code in the chat"), ("person", "nothing is bought")])
+@pytest.mark.parametrize(
+    ("mode", "instead"),
+    [
+        ("auto", "so a client without prompts of its own gets a code in the chat."),
+        ("person", "so without a prompt of the client nothing is bought or released."),
+        ("browser", "so nothing is bought or released."),
+    ],
+)
 def test_a_page_that_was_not_fetched_is_a_warning_that_says_what_follows(
     command: Command, environment: pytest.MonkeyPatch, mode: str, instead: str
 ) -> None:
