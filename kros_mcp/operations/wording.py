@@ -29,7 +29,7 @@ _SAY_AND_WAIT: Final = (
 )
 UNREAD: Final = "The client turned its prompt down faster than anyone can read, so it counts as one that shows none."
 UNOPENED: Final = "No browser opened here, so the question is asked in the conversation."
-UNOPENED_AGAIN: Final = "No browser opened the page this time; it was opened before, so that nothing else may ask."
+UNOPENED_AGAIN: Final = "No browser opened the page this time, so only one that was opened before can be answered."
 _WAYS: Final[dict[Channel | None, str]] = {
     Channel.PROMPT: "Buying and releasing need a yes in a prompt that the client shows.",
     Channel.SCREEN: "Buying and releasing need a yes on the screen, on a page in the browser.",
