@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kros_mcp.browser.launch import may_open
 from kros_mcp.commands import desktop_config
 from kros_mcp.commands.desktop_config import SERVERS, ConfigFile, config_path
 from kros_mcp.commands.desktop_entry import (
@@ -222,6 +223,9 @@ def _print_settings(wanted: dict[str, Any], settings: Settings) -> None:
     if settings.simulator:
         print("  KrosAI is simulated in memory: no key, no money, and all is forgotten when it ends.")
     print(f"  Settings: {', '.join(shown)}; the others have their defaults." if shown else "  Settings: the defaults.")
+    if settings.confirmation.opens_pages and not may_open(env, sys.platform):
+        print("  This terminal has no display to write down, without which no page that asks opens.")
+        print("  Run this again at the screen of whoever is to be asked.")
     if logins := [variable for variable, value in env.items() if without_login(variable, value) != value]:
         print(f"  A proxy's login is in {', '.join(logins)}, and so in that file now: keep it from others.")
     if others := left_out(os.environ, env):

@@ -131,6 +131,23 @@ def test_a_display_is_handed_on_with_what_a_browser_needs_beside_it_and_a_chosen
         assert kept == {"KROS_ANSWER_WITHIN_SECONDS": "9", **display, **(beside if display else {})}
 
 
+@pytest.mark.parametrize(
+    ("way", "display", "warns"), [("auto", "", True), ("auto", ":0", False), ("conversation", "", False)]
+)
+def test_a_terminal_without_a_display_is_told_that_no_page_will_open(
+    command: Command, desktop_config: Path, environment: pytest.MonkeyPatch, way: str, display: str, warns: bool
+) -> None:
+    environment.setattr(sys, "platform", "linux")
+    environment.delenv("WAYLAND_DISPLAY", raising=False)
+    environment.setenv("DISPLAY", display)
+    environment.setenv("KROS_CONFIRMATION", way)
+
+    ran = command(*INSTALL)
+
+    assert ("no display to write down, without which no page that asks opens" in ran.out) is warns
+    assert servers(desktop_config)["kros"]["env"].get("DISPLAY", "") == display
+
+
 def test_the_journal_is_the_terminals_own_where_its_environment_moves_it(
     command: Command, desktop_config: Path, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
