@@ -143,6 +143,7 @@ class ScreenQuestions:
         if self._is_closed:
             await self._end(operation.id)
             return
+        logger.warning("operation %s: no browser opened its page; kros-mcp doctor --browser tries it", operation.id)
         asked = await self._account.change(operation.id, partial(moves.unopened, takes_codes=takes_codes))
         if asked.state is State.PROPOSED:
             self._unopened.add(operation.id)

@@ -185,7 +185,7 @@ async def test_a_journal_that_fails_after_the_yes_leaves_the_charge_unknown(
 
 
 async def test_where_no_browser_opens_auto_asks_by_code_and_says_so_once(
-    sim: Simulator, era: str, journal: Journal
+    sim: Simulator, era: str, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
     item, screen = item_of(sim), ScriptedScreen(fetches=False)
     async with open_talk(sim, era, screen=screen, journal=journal) as talk:
@@ -196,6 +196,7 @@ async def test_where_no_browser_opens_auto_asks_by_code_and_says_so_once(
             True,
         )
         assert asked["summary"].startswith("No browser opened here, so ")
+        assert caplog.text.count(f"operation {asked['operation_id']}: no browser opened its page") == 1
         again = await talk.buy(item)
         assert (again["operation_id"], again["confirmation_code"]) == (
             asked["operation_id"],
