@@ -347,8 +347,9 @@ def unavailable(
         "a browser that opens where this server runs (kros-mcp doctor tries it)",
     )
     if mode is not Confirmation.BROWSER:
-        where, prompts = f"{where} or in a prompt of the client", "a client that shows prompts"
-        needed = prompts if ways.questions is None else f"{prompts}, or {needed}"
+        where, needed = f"{where} or in a prompt of the client", f"a client that shows prompts, or {needed}"
+        if ways.questions is None:
+            where, needed = "in a prompt of the client", "a client that shows prompts"
     unopened = operation is not None and operation.error_code == moves.NOT_SHOWN
     lacking = "no browser opened the page" if unopened else "that cannot be had here"
     return ConfirmationError(

@@ -240,6 +240,7 @@ async def test_where_there_is_no_screen_only_a_person_counts_and_nothing_is_stor
             await talk.call("release_phone_number", number_id=next(iter(reference.owned))),
         ):
             assert refused.outcome == "SCREEN_UNAVAILABLE"
+            assert ("browser" in refused["message"]) is (mode == "browser")
             assert "KROS_" not in refused["message"]
             assert f"KROS_CONFIRMATION={mode} now" in refused["next_step"]
     assert await journal.list_operations() == ()
