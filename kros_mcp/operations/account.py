@@ -140,6 +140,10 @@ class Account:
         """Return how a person says yes to an operation, which may be stricter than to what is asked for now."""
         return policy.confirmation(self.settings, operation.limits, self.limits_of(operation.principal))
 
+    def approvers_decide_above(self, principal: str) -> bool:
+        """Whether purchases of a principal that cost more than some amount wait for an approver."""
+        return policy.approval_above_cents(self.settings, self.limits_of(principal)) is not None
+
     def needs_approver(self, operation: Operation) -> bool:
         """Whether only an approver's yes will do, by what held when it was proposed and by what holds now."""
         return policy.needs_approver(self.settings, operation, self.limits_of(operation.principal))

@@ -16,7 +16,7 @@ from kros_mcp.operations import moves, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
-from kros_mcp.operations.events import AT_SCREEN, PERSON, By
+from kros_mcp.operations.events import AT_SCREEN, PERSON, SERVER, By
 from kros_mcp.operations.execution import Yes
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import MOST_REPEATS, WAITING, Channel, Operation, Request, State
@@ -94,8 +94,15 @@ class Ways:
         return (self if opens else replace(self, questions=None)).first(mode)
 
 
-def require_channel(account: Account, principal: str, ways: Ways, *, code: str) -> None:
+def require_channel(account: Account, principal: str, ways: Ways, *, code: str, charges: bool = False) -> None:
     """Raise where no yes to what a principal asks for could come about, before anything is proposed.
+
+    Args:
+        account: The account's resources.
+        principal: Who asks.
+        ways: By which ways the call could ask.
+        code: What the model sent as a code; empty if nothing.
+        charges: Whether it is a purchase, of which an approver may decide; its price is known once it is proposed.
 
     Raises:
         ConfirmationError: `PROMPT_UNAVAILABLE`, `SCREEN_UNAVAILABLE` or `CODE_NOT_USED`.
@@ -107,7 +114,7 @@ def require_channel(account: Account, principal: str, ways: Ways, *, code: str) 
             code="CODE_NOT_USED",
             next_step=f"Call again without confirmation_code: a person says yes elsewhere ({_rule(account, mode)}).",
         )
-    if ways.first(mode) is None:
+    if ways.first(mode) is None and not (charges and account.approvers_decide_above(principal)):
         raise unavailable(account, mode, ways)
 
 
@@ -173,7 +180,11 @@ async def choose_channel(
         operation = await account.journal.get(operation.id) or operation
     if operation.state is not State.PROPOSED:
         return FoundOperation(operation)
-    channel = _channel(account, operation, ways, answering=answering)
+    try:
+        channel = _channel(account, operation, ways, answering=answering)
+    except ConfirmationError as exc:
+        await _turn_down(account, operation, State.CANCELLED, exc.message, by=SERVER)
+        raise
 
     def put(current: Operation, now: float) -> Operation:
         if current.state is not State.PROPOSED:

@@ -79,7 +79,7 @@ async def purchase_proposal(
         allow_outbound=allow_outbound,
         reason=agent_words.kept(reason),
     )
-    require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
+    require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code, charges=True)
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = account.identity(principal(ctx), PURCHASE.action)

@@ -145,3 +145,19 @@ async def test_what_is_put_to_somebody_else_lasts_as_long_as_theirs_do(
         assert (await talk.buy(item)).outcome == "awaiting_approval"
         clock.now += 700
         assert (await talk.buy(item)).outcome == "awaiting_approval"
+
+
+@pytest.mark.parametrize(("mode", "code"), [("prompt", "PROMPT_UNAVAILABLE"), ("person", "SCREEN_UNAVAILABLE")])
+async def test_a_client_without_prompts_may_ask_an_approver_for_what_costs_more_and_nobody_for_the_rest(
+    reference: Simulator, journal: Journal, mode: str, code: str
+) -> None:
+    item, strict = item_of(reference), {"confirmation": mode}
+    async with open_talk(reference, journal=journal, approval_above_cents=PRICE - 1, **strict) as talk:
+        waiting = await talk.buy(item)
+        assert (waiting.outcome, waiting["waits_for"]) == ("awaiting_approval", "approver")
+        await talk.call("cancel_operation", operation_id=waiting["operation_id"])
+    async with open_talk(reference, journal=journal, approval_above_cents=PRICE, **strict) as talk:
+        refused = await talk.buy(item)
+        assert (refused.outcome, refused["charged"]) == (code, "no")
+    assert [each.state for each in await journal.list_operations()] == [State.CANCELLED] * 2
+    assert wrote(reference) == []
