@@ -1,12 +1,12 @@
 """`kros-mcp http`: the service that voice agents call, in one process or several."""
 
 import gc
-import importlib.util
 import logging
 
 import click
 
 from kros_mcp.commands.group import simulator_option
+from kros_mcp.commands.http_extra import require_http_extra
 from kros_mcp.commands.http_service import (
     HttpOptions,
     access_of,
@@ -37,7 +37,6 @@ examples:
 exit codes:
   0 stopped   2 usage or settings   3 journal unusable
 """
-_EXTRA = ("uvicorn", "jwt", "jinja2")
 
 
 @click.command(help=_HELP, epilog=_EPILOG)
@@ -89,7 +88,7 @@ def _serve(options: HttpOptions, *, simulator: bool) -> int:
     settings = load_settings(simulator=simulator)
     settings.require_api_key()
     require_way_of_confirming(settings)
-    _require_the_extra()
+    require_http_extra("The HTTP service needs")
     logs.configure(options.log_level)
     from kros_mcp.http.uvicorn_server import ListenAddress, bind  # noqa: PLC0415 - after the settings, which may stop the start
 
@@ -118,13 +117,3 @@ def _serve(options: HttpOptions, *, simulator: bool) -> int:
 
 def _announce_the_end() -> None:
     logger.info("kros-mcp: stopping; what is being sent is settled first")
-
-
-def _require_the_extra() -> None:
-    """Stop the start where the extra is missing: what needs it would fail later, the approvals page for one."""
-    lacking = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise SettingsError(
-            f"The HTTP service needs the extra kros-mcp[http], which is not installed ({', '.join(lacking)} missing).",
-            next_step="Install it: uv tool install '.[http]', or uv run --extra http kros-mcp.",
-        )

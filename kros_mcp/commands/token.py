@@ -1,7 +1,6 @@
 """`kros-mcp token`: makes a token for a caller of the HTTP service and prints it once; lists and revokes tokens."""
 
 import hashlib
-import importlib.util
 import os
 import secrets
 import sys
@@ -14,6 +13,7 @@ import click
 
 from kros_mcp import numbering
 from kros_mcp.commands.console import Column, show_table
+from kros_mcp.commands.http_extra import require_http_extra
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, WAYS, Entry, parse_tokens, without_effect
 from kros_mcp.settings import load_approval, load_tokens_file, organization_named
@@ -60,7 +60,6 @@ PREFIX = "krosmcp_"
 _SEE_HELP = "See kros-mcp token --help."
 _LONGEST_QUOTED = 40
 _FAMILY = "numbers:"
-_EXTRA = ("tomlkit", "filelock")
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def token(
     Raises:
         KrosError: The file cannot be used, the name is taken or not there, or what was asked for is not allowed.
     """
-    _require_the_extra()
+    require_http_extra("Tokens need")
     from kros_mcp.commands.tokens_file import changing, read_text  # noqa: PLC0415 - it needs the extra
 
     path = _path(file)
@@ -260,15 +259,6 @@ def _revoke(path: Path, text: "TokensText", name: str) -> int:
     if len(text.entries) == 1:
         print("Nobody is named in the file now, so that a service lets nobody in by token and does not start.")
     return 0
-
-
-def _require_the_extra() -> None:
-    lacking = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
-    if lacking:
-        raise SettingsError(
-            f"Tokens need the extra kros-mcp[http], which is not installed ({', '.join(lacking)} missing).",
-            next_step="Install it: uv tool install '.[http]', or uv run --extra http kros-mcp.",
-        )
 
 
 def _path(file: str | None) -> Path:

@@ -202,7 +202,7 @@ def test_a_port_that_there_is_not_is_a_usage_error(command: Command) -> None:
 
 
 def test_the_service_does_not_start_without_its_extra(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kros_mcp.commands.http._EXTRA", ("uvicorn", "not_installed_anywhere"))
+    monkeypatch.setattr("kros_mcp.commands.http_extra._PACKAGES", ("tomlkit", "not_installed_anywhere"))
 
     ran = command("http", "--simulator", "--no-auth", "--port", "0")
 

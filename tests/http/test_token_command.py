@@ -329,7 +329,7 @@ def test_without_the_extra_it_says_so_and_changes_nothing(
     token: Callable[..., Ran], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens_file(file, OLD)
-    monkeypatch.setattr("kros_mcp.commands.token._EXTRA", ("tomlkit", "not_installed_anywhere"))
+    monkeypatch.setattr("kros_mcp.commands.http_extra._PACKAGES", ("tomlkit", "not_installed_anywhere"))
 
     code, out, err = token("night", "--scopes", "read")
 

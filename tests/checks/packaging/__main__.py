@@ -185,7 +185,7 @@ def _at_the_oldest(checks: Checks, folder: Path) -> None:
                 installed.check_demo(other)
             with checks.check(f"Python {version}: http"):
                 installed.check_http(other)
-    extras = [word for extra in ("http", "otel", "postgres", "socks") for word in ("--extra", extra)]
+    extras = [word for extra in ("http", "notify", "otel", "postgres", "socks") for word in ("--extra", extra)]
     lowest: tuple[str | Path, ...] = (
         "--resolution",
         "lowest-direct",
