@@ -26,6 +26,7 @@ License-Expression: MIT
 Classifier: Typing :: Typed
 Requires-Python: >=3.11
 Provides-Extra: http
+Provides-Extra: notify
 Provides-Extra: otel
 Provides-Extra: postgres
 Provides-Extra: socks
