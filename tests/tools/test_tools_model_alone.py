@@ -255,7 +255,8 @@ class Walk(RuleBasedStateMachine):
                 st.sampled_from([state[:-4] + "AAAA", state + "=", state[::-1], state[: len(state) // 2]])
             )
         elif how == "of another":
-            if other.operation_id == question.operation_id:
+            same_call = (other.tool, other.arguments) == (question.tool, question.arguments)
+            if other.operation_id == question.operation_id or (same_call and self.is_open(other)):
                 return
             state = other.state
         elif how == "other keys":
