@@ -1,11 +1,12 @@
 """What seals the questions that clients carry between replicas."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kros_mcp.journals.backends import open_journal
-from kros_mcp.operations.model import State
+from kros_mcp.operations.model import Operation, State
 from kros_mcp.simulator import Simulator, open_server
 from tests.support.callers import open_client
 from tests.support.person import Person, accept
@@ -32,6 +33,9 @@ async def test_without_shared_keys_a_yes_at_another_replica_spends_nothing_and_s
             assert (told.outcome, told["charged"], told["changed"]) == ("ANSWER_UNREADABLE", "no", "no")
             assert "KROS_STATE_KEYS" in told["next_step"]
             assert (sim.charges, len(person.prompts)) == ([], 1)
+            async with open_journal(url) as journal:  # a person takes longer than this test to read the prompt
+                [operation] = await journal.list_operations()
+                await journal.change(operation.id, _asked_a_minute_ago)
             async with open_client(fleet.url, PRINCIPALS[0], "auto", person.answer) as client:
                 asked = await Talk(client, sim).buy(item)  # its prompt came to nothing, so the code is given
                 told = await Talk(client, sim).buy(item, confirmation_code=asked["confirmation_code"])
@@ -39,3 +43,7 @@ async def test_without_shared_keys_a_yes_at_another_replica_spends_nothing_and_s
     async with open_journal(url) as journal:
         [operation] = await journal.list_operations()
     assert (operation.state, len(sim.charges), len(person.prompts)) == (State.DONE, 1, 1)
+
+
+def _asked_a_minute_ago(operation: Operation, now: float) -> Operation:
+    return replace(operation, asked_at=now - 60)
