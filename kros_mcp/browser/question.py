@@ -38,8 +38,6 @@ class Question:
     trouble: str = ""
     """Why a yes could not be carried out, though it can be said again."""
     tries: int = 1
-    shown_at: float | None = None
-    """The journal's time when this process showed it last."""
     cookie: str = ""
     form_token: str = ""
     opened_at: float = -math.inf

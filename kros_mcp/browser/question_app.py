@@ -25,7 +25,7 @@ from kros_mcp.numbering import spoken
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.channels import TurnedDown, answer_on_screen, shown_on_screen
-from kros_mcp.operations.confirmation import MAX_TRIES, Answer, ConfigurationAnswer, PurchaseAnswer, ReleaseAnswer
+from kros_mcp.operations.confirmation import MAX_TRIES, Answer, yes_to
 from kros_mcp.operations.model import OPEN, Action, Operation, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.pages import rendering
@@ -186,7 +186,9 @@ class QuestionApp:
                 return await self._page(question, status=409, notice=refusal)
             if decision not in {"yes", "no"}:
                 return await self._page(question, status=400, notice=_NEITHER)
-            await self._settle(question, State.DECLINED if decision == "no" else _yes(operation, form))
+            await self._settle(
+                question, State.DECLINED if decision == "no" else yes_to(operation.action, form.get("digits", ""))
+            )
         return RedirectResponse(question.address, _SEE_OTHER)
 
     def _refused(self, question: Question, operation: Operation, form: dict[str, str]) -> str:
@@ -195,7 +197,7 @@ class QuestionApp:
             return _CHANGED
         if self._clock() - question.served_at < DEAD_SECONDS:
             return _TOO_SOON
-        if not _yes(operation, form).is_slip(operation):
+        if not yes_to(operation.action, form.get("digits", "")).is_slip(operation):
             return ""
         if not form.get("digits", "").strip():
             return _NO_DIGITS
@@ -313,7 +315,6 @@ class QuestionApp:
     async def _shown(self, question: Question) -> Operation:
         """Write down that a question is fetched, and return its operation as it stands."""
         question.operation = await shown_on_screen(self._account, question.operation.id)
-        question.shown_at = question.operation.shown_at
         return question.operation
 
     async def _reread(self, question: Question) -> None:
@@ -358,16 +359,6 @@ def _heading(operation: Operation) -> str:
     if operation.state is State.DECLINED and operation.decided_through == "screen":
         return "You said no"
     return _HEADINGS[operation.state]
-
-
-def _yes(operation: Operation, form: dict[str, str]) -> Answer:
-    match operation.action:
-        case Action.BUY:
-            return PurchaseAnswer(decision="buy")
-        case Action.RELEASE:
-            return ReleaseAnswer(decision="release", last_four_digits=form.get("digits", "")[:40])
-        case Action.CONFIGURE:
-            return ConfigurationAnswer(decision="change")
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -241,8 +241,8 @@ async def conclude(
         if isinstance(answer, State):
             return Conclusion(await _turn_down(account, operation, answer, "The person turned the prompt down."))
         if answer is not None and not answer.is_yes(operation):
-            slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
-            return Conclusion(await _turn_down(account, operation, State.DECLINED, slip or "The person said no."))
+            why = _why_no(answer, operation, "The person said no.")
+            return Conclusion(await _turn_down(account, operation, State.DECLINED, why))
         if answer is None and not found.code:
             takes_codes = account.confirmation_of(operation).takes_codes
             operation = await _put_on_screen(account, operation, ways, seconds, takes_codes=takes_codes)
@@ -293,8 +293,8 @@ async def answer_on_screen(
     if isinstance(answer, State):
         return await _turn_down(account, operation, answer, _ON_SCREEN[answer], by=AT_SCREEN)
     if not answer.is_yes(operation):
-        slip = "The digits typed were not the number's last four." if answer.is_slip(operation) else ""
-        return await _turn_down(account, operation, State.DECLINED, slip or _ON_SCREEN[State.DECLINED], by=AT_SCREEN)
+        why = _why_no(answer, operation, _ON_SCREEN[State.DECLINED])
+        return await _turn_down(account, operation, State.DECLINED, why, by=AT_SCREEN)
     runner.start(operation.id, Yes(Channel.SCREEN))
     account.changes.of(moves.begun(operation))  # the call that waits for the answer need not look for it
     return operation
@@ -464,6 +464,10 @@ async def _ended(runner: Runner, operation: Operation, give_up_at: float, tell: 
 
 def _left(give_up_at: float) -> float:
     return max(0.0, give_up_at - anyio.current_time())
+
+
+def _why_no(answer: Answer, operation: Operation, otherwise: str) -> str:
+    return "The digits typed were not the number's last four." if answer.is_slip(operation) else otherwise
 
 
 async def _turn_down(

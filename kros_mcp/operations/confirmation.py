@@ -12,9 +12,10 @@ from kros_mcp.numbering import last_four
 from kros_mcp.operations import moves
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import WAITING, Channel, Operation, State, past
+from kros_mcp.operations.model import WAITING, Action, Channel, Operation, State, past
 
 MAX_TRIES = 3
+_LONGEST_DIGITS = 40
 
 
 class Choice(BaseModel):
@@ -45,7 +46,7 @@ class ReleaseAnswer(Choice):
         "",
         title="Last four digits",
         description="To release, type the number's last four digits.",
-        max_length=40,
+        max_length=_LONGEST_DIGITS,
     )
 
     def is_yes(self, operation: Operation) -> bool:
@@ -70,6 +71,17 @@ class ConfigurationAnswer(Choice):
 
 
 Answer = PurchaseAnswer | ReleaseAnswer | ConfigurationAnswer
+
+
+def yes_to(action: Action, digits: str = "") -> Answer:
+    """Return a person's yes to an act, with the digits that they typed where it asks for some."""
+    match action:
+        case Action.BUY:
+            return PurchaseAnswer(decision="buy")
+        case Action.RELEASE:
+            return ReleaseAnswer(decision="release", last_four_digits=digits[:_LONGEST_DIGITS])
+        case Action.CONFIGURE:
+            return ConfigurationAnswer(decision="change")
 
 
 def code_for(secret: bytes, operation: Operation) -> str:

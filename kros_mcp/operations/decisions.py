@@ -10,7 +10,7 @@ from dataclasses import replace
 from kros_mcp.errors import JournalError, OperationError
 from kros_mcp.krosai import clean
 from kros_mcp.operations import model, moves
-from kros_mcp.operations.events import AT_SCREEN, PERSON, By
+from kros_mcp.operations.events import PERSON, By
 from kros_mcp.operations.journal import Journal, Move
 from kros_mcp.operations.model import Channel, Operation, State
 
@@ -35,8 +35,6 @@ def decided(operation: Operation) -> By | None:
         return None
     if operation.channel is Channel.PROMPT:
         return PERSON
-    if operation.channel is Channel.SCREEN:
-        return AT_SCREEN
     if operation.channel is Channel.CODE:
         return By(operation.principal, "code")
     return next(

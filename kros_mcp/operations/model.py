@@ -362,7 +362,12 @@ def past(operation: Operation) -> OperationError:
 
 def new_operation_id() -> str:
     """An id that nobody can guess: 80 random bits."""
-    return "op_" + b32encode(secrets.token_bytes(10)).decode().lower()
+    return random_id("op_")
+
+
+def random_id(prefix: str) -> str:
+    """Return an id of 80 random bits behind what says of which kind it is."""
+    return prefix + b32encode(secrets.token_bytes(10)).decode().lower()
 
 
 def is_operation_id(text: str) -> bool:

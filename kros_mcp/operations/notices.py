@@ -5,17 +5,15 @@ A notice holds plain fields and nothing of an agent's `reason`. Its words for pe
 
 import json
 import logging
-import secrets
-from base64 import b32encode
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from kros_mcp.krosai import clean
 from kros_mcp.operations.events import Event, MoveName
-from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State, random_id
 from kros_mcp.operations.policy import DAY_SECONDS
-from kros_mcp.operations.status import status
+from kros_mcp.operations.status import status, waits_for
 from kros_mcp.settings import Environment
 from kros_mcp.times import utc
 
@@ -52,8 +50,6 @@ class NoticeType(StrEnum):
     TEST = "test"
 
 
-_ELSEWHERE: Final = {Channel.APPROVER: "approver", Channel.SCREEN: "screen"}
-"""Who is asked outside of the conversation, by the channel."""
 _OUTCOMES: Final = {State.DONE: NoticeType.DONE, State.FAILED: NoticeType.FAILED, State.UNKNOWN: NoticeType.UNKNOWN}
 
 
@@ -160,7 +156,7 @@ def pause_after(tries: int) -> float:
 
 def new_notice_id() -> str:
     """Return an id for a notice, the same at every try and destination."""
-    return "evt_" + b32encode(secrets.token_bytes(10)).decode().lower()
+    return random_id("evt_")
 
 
 def encoded(data: dict[str, Any]) -> str:
@@ -201,7 +197,7 @@ def _facts(operation: Operation) -> dict[str, Any]:
         "charged": operation.charged,
         "charged_cents": operation.charged_cents,
         "changed": operation.changed,
-        "waits_for": _ELSEWHERE.get(operation.channel) if waits and operation.channel else None,
+        "waits_for": waits_for(operation),
         "expires_at": utc(operation.expires_at) if waits else None,
         "decided_by": clean(operation.decided_by, LONGEST_NAME_SHOWN) or None,
         "code": operation.error_code or None,
