@@ -118,6 +118,11 @@ CREATE TABLE kros_mcp.listeners (
     delivered_at DOUBLE PRECISION, PRIMARY KEY (destination, account)
 )
 """
+_BATCHES = """
+ALTER TABLE kros_mcp.operations ADD COLUMN items JSONB NOT NULL DEFAULT '[]';
+ALTER TABLE kros_mcp.operations ADD COLUMN batch TEXT NOT NULL DEFAULT '';
+CREATE INDEX of_batch ON kros_mcp.operations (batch) WHERE batch <> ''
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     f"{_EVENTS_AND_LOOKS};{_PROGRESS}",
@@ -127,6 +132,7 @@ MIGRATIONS: tuple[str, ...] = (
     _SHOWN,
     _REPEATS,
     _OUTBOX,
+    _BATCHES,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 

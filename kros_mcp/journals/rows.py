@@ -20,7 +20,7 @@ _TOLD = ""
 
 COLUMNS = tuple(field.name for field in fields(Operation))
 EVENT_COLUMNS = ("at", "move", "by_whom", "channel", "words", "changes")
-_JSON = frozenset({"request", "quote", "limits", "number", "not_applied", "settings_superseded", "snapshot"})
+_JSON = frozenset({"request", "quote", "limits", "number", "not_applied", "settings_superseded", "snapshot", "items"})
 
 
 def happened(operation: Operation, event: Event) -> Statement:

@@ -165,6 +165,11 @@ class StoredJournal(ABC):
         """Read one operation, expired if its time has come."""
         return await self._first("id = ?", operation_id)
 
+    async def items(self, batch_id: str) -> tuple[Operation, ...]:
+        """Read the operations of a batch, in the order of its numbers; none before its yes."""
+        where = "batch = ? AND batch <> '' ORDER BY rowid"
+        return await self._look(lambda: self._select(where, batch_id, index="of_batch"))
+
     async def find(
         self, identity: Identity, *, e164: str = "", inventory_id: str = "", number_id: str = ""
     ) -> Operation | None:

@@ -126,6 +126,11 @@ CREATE TABLE listeners (
     delivered_at REAL, PRIMARY KEY (destination, account)
 ) STRICT
 """
+_BATCHES = """
+ALTER TABLE operations ADD COLUMN items TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE operations ADD COLUMN batch TEXT NOT NULL DEFAULT '';
+CREATE INDEX of_batch ON operations (batch) WHERE batch <> ''
+"""
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,
     _LIMITS_AND_QUICKER_BOOKS,
@@ -136,6 +141,7 @@ MIGRATIONS: tuple[str, ...] = (
     _SHOWN,
     _REPEATS,
     _OUTBOX,
+    _BATCHES,
 )
 """The first leads to version 1, and so on. An entry that journals may have run is never changed: append another."""
 HAS_PROGRESS = 3

@@ -34,7 +34,7 @@ from kros_mcp.krosai.tally import (
     first_hour,
     hour_of,
 )
-from kros_mcp.krosai.text import clean, is_id, quoted, quoted_id, shortened, unmarked
+from kros_mcp.krosai.text import clean, is_id, plain_name, quoted, quoted_id, shortened, unmarked
 from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import (
     CallEndpoint,
@@ -96,6 +96,7 @@ __all__ = [
     "is_pending",
     "open_client",
     "overheard",
+    "plain_name",
     "quoted",
     "quoted_id",
     "read_all_owned",

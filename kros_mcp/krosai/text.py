@@ -2,8 +2,8 @@
 
 - Ids: exact, 1 to 200 printable ASCII characters without blanks (`is_id`), else the record is unreadable. In results;
   in sentences and prompts quoted, a long one by its end (`quoted_id`).
-- Names of endpoints: visible characters, at most 40, the cut marked (`name`). In results, quoted in their text; never
-  in a prompt, a log or a notice.
+- Names of endpoints: visible characters, at most 40, the cut marked (`name`). In results, quoted in their text; in a
+  sentence, a prompt or a page only where they are plain (`plain_name`), quoted; never in a log or a notice.
 - Types, statuses, capabilities: lower-case letters, digits and `_`, at most 40 (`word`). Anywhere.
 - Area codes: at most 12 digits (`digits`). In results.
 - Error codes: those of the documented list (`refusals`), else the code of our own error. Anywhere.
@@ -17,6 +17,7 @@ them, or to pass for our own words.
 """
 
 import re
+import unicodedata
 from typing import Final
 
 from kros_mcp.characters import visible
@@ -26,6 +27,8 @@ _LONGEST_WORD: Final = 40
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _CUT: Final = "…"
 _FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_PLAIN: Final = re.compile(r"[^\W_](?:[^\W_]|[ \-_.&'()#+/])*")
+_LEFT_TO_RIGHT: Final = frozenset({"L", "EN", "ES", "CS", "ET", "ON", "WS"})
 _AREA: Final = re.compile(r"[0-9]{1,12}")
 _BREAK: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NOT_OF_A_WORD: Final = re.compile(r"[^a-z0-9_]")
@@ -67,6 +70,13 @@ def unmarked(text: str) -> str:
 def quoted(text: str) -> str:
     """Return a text in quotation marks, without any character that could seem to end the quotation."""
     return f'"{text.translate(_QUOTES)}"'
+
+
+def plain_name(text: str | None) -> str:
+    """Return a name that can be read aloud in a sentence: letters, digits and few signs, at most 40; else empty."""
+    if not text or len(text) > LONGEST_NAME or not _PLAIN.fullmatch(text):
+        return ""
+    return text if all(unicodedata.bidirectional(each) in _LEFT_TO_RIGHT for each in text) else ""
 
 
 def quoted_id(opaque_id: str) -> str:

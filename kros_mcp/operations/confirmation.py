@@ -75,12 +75,12 @@ Answer = PurchaseAnswer | ReleaseAnswer | ConfigurationAnswer
 
 def yes_to(action: Action, digits: str = "") -> Answer:
     """Return a person's yes to an act, with the digits that they typed where it asks for some."""
-    match action:
+    match action.one:
         case Action.BUY:
             return PurchaseAnswer(decision="buy")
         case Action.RELEASE:
             return ReleaseAnswer(decision="release", last_four_digits=digits[:_LONGEST_DIGITS])
-        case Action.CONFIGURE:
+        case _:
             return ConfigurationAnswer(decision="change")
 
 

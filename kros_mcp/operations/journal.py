@@ -158,6 +158,10 @@ class Journal(Protocol):
         """Read one operation, expired if its time has come."""
         ...
 
+    async def items(self, batch_id: str) -> tuple[Operation, ...]:
+        """Read the operations of a batch, in the order of its numbers; none before its yes."""
+        ...
+
     async def find(
         self, identity: Identity, *, e164: str = "", inventory_id: str = "", number_id: str = ""
     ) -> Operation | None:

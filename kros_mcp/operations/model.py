@@ -54,21 +54,50 @@ class State(StrEnum):
 
 
 class Action(StrEnum):
-    """What an operation does; `operations/acts/` has one act for each."""
+    """What an operation does; `operations/acts/` has one act for each.
+
+    Those of several are of a batch, which asks one question about several numbers; after the yes each of these is an
+    operation of its own.
+    """
 
     BUY = "buy"
     RELEASE = "release"
     CONFIGURE = "configure"
+    BUY_SEVERAL = "buy_several"
+    RELEASE_SEVERAL = "release_several"
+    CONFIGURE_SEVERAL = "configure_several"
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it is a batch's."""
+        return self in _SEVERAL.values()
+
+    @property
+    def several(self) -> "Action":
+        """What does this to several numbers under one yes."""
+        return _SEVERAL.get(self, self)
+
+    @property
+    def one(self) -> "Action":
+        """What is done to each number."""
+        return next((one for one, several in _SEVERAL.items() if several is self), self)
 
     @property
     def charges(self) -> bool:
         """Whether KrosAI bills the account for it."""
-        return self is Action.BUY
+        return self.one is Action.BUY
 
     @property
     def scope(self) -> str:
         """The scope without which no caller of a service may do it."""
-        return f"numbers:{self}"
+        return f"numbers:{self.one}"
+
+
+_SEVERAL: dict[Action, Action] = {
+    Action.BUY: Action.BUY_SEVERAL,
+    Action.RELEASE: Action.RELEASE_SEVERAL,
+    Action.CONFIGURE: Action.CONFIGURE_SEVERAL,
+}
 
 
 class Channel(StrEnum):
@@ -135,6 +164,8 @@ class Quote:
     monthly_cents: int | None = None
     due_now_cents: int | None = None
     endpoint_id: str = ""
+    endpoint_name: str = ""
+    """The wanted endpoint's name, where it is plain; else empty."""
     endpoint_type: str = ""
     endpoint_trouble: str = ""
     routed_to: str = ""
@@ -150,6 +181,15 @@ class Quote:
     def is_priced(self) -> bool:
         """Whether KrosAI states both what is due now and what is due every month."""
         return self.due_now_cents is not None and self.monthly_cents is not None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One number of a batch, as it is shown before the yes."""
+
+    e164: str
+    request: Request
+    quote: Quote
 
 
 @dataclass(frozen=True)
@@ -311,6 +351,10 @@ class Operation:
     """When a browser fetched the page that asks, on the person's own screen; from then on nothing else may ask."""
     asked_again: int = 0
     """How often the same was asked for while it waited, beyond the first time; no more than `MOST_REPEATS`."""
+    items: tuple[Item, ...] = field(default=())
+    """Of a batch, the numbers that the question is about, in their order; its own `e164` names them all."""
+    batch: str = ""
+    """The batch under whose yes this operation stands; empty if it stands alone."""
 
     @property
     def charged_cents(self) -> int | None:
@@ -334,7 +378,10 @@ class Operation:
     def asks_the_same(self, other: "Operation") -> bool:
         """Whether a person who says yes to this one has said yes to the other: same settings, and same price."""
         same_price = not self.action.charges or self.quote.price == other.quote.price
-        return same_price and self.request.terms == other.request.terms
+        if not same_price or self.request.terms != other.request.terms or len(self.items) != len(other.items):
+            return False
+        pairs = zip(self.items, other.items, strict=True)
+        return all(mine.e164 == theirs.e164 and _agree(self.action, mine, theirs) for mine, theirs in pairs)
 
     def to(self, state: State) -> "Operation":
         """Move to `state` if the model allows it.
@@ -345,6 +392,11 @@ class Operation:
         if state not in MOVES.get(self.state, frozenset()):
             raise past(self)
         return replace(self, state=state)
+
+
+def _agree(action: Action, one: Item, other: Item) -> bool:
+    same_price = not action.charges or one.quote.price == other.quote.price
+    return same_price and one.request.terms == other.request.terms
 
 
 def past(operation: Operation) -> OperationError:
@@ -397,6 +449,9 @@ def from_row(row: dict[str, Any]) -> Operation:
             "not_applied": tuple(row["not_applied"]),
             "number": _number(row["number"]),
             "snapshot": _snapshot(row["snapshot"]),
+            "items": tuple(
+                Item(item["e164"], Request(**item["request"]), Quote(**item["quote"])) for item in row["items"]
+            ),
         }
     )
 

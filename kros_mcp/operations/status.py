@@ -2,7 +2,7 @@
 
 A state that waits for a yes has two words, by where it is asked: `confirmation_required` is the person in the
 conversation, `awaiting_approval` the person's screen or an approver outside of it. `pending` is what was agreed to and
-has not ended.
+has not ended. A batch is `partly_done` if some of its numbers are done and others are not.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ Status = Literal[
     "awaiting_approval",
     "pending",
     "done",
+    "partly_done",
     "declined",
     "cancelled",
     "expired",

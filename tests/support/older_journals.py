@@ -22,6 +22,8 @@ SINCE_EVENTS = (
     "decided_through",
     "shown_at",
     "asked_again",
+    "items",
+    "batch",
 )
 """Columns that operations have got with their events, and later."""
 
