@@ -5,12 +5,17 @@ its tools never needs it. So are the names of countries, Unicode's (CLDR) by cou
 functions.
 """
 
+import dataclasses
 import functools
 import re
 from typing import Final
 
 _SEPARATORS: Final = re.compile(r"[\s()\-\u2010-\u2015]")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+
+# What `contains` may have between and around its digits, which counts for nothing.
+_BETWEEN_DIGITS: Final = re.compile(r"[\s()+.\-\u2010-\u2015]")
+_CONTAINS: Final = re.compile(r"(?P<before>\*?)(?P<digits>[0-9]+)(?P<after>\*?)")
 
 # ISO 3166-1 alpha-2, all officially assigned codes.
 _COUNTRIES: Final = frozenset(
@@ -73,6 +78,50 @@ def parse_e164(text: str) -> str:
     return number
 
 
+@dataclasses.dataclass(frozen=True)
+class PartOfNumber:
+    """Digits that a number is looked for by: anywhere in it, at its beginning or at its end."""
+
+    digits: str
+    first: bool = False
+    last: bool = False
+
+    def is_in(self, e164: str) -> bool:
+        """Whether a number has them, written internationally or within its country, with the trunk zero or without."""
+        return self._is_in(e164.removeprefix("+")) or any(self._is_in(form) for form in _national_forms(e164))
+
+    @property
+    def aloud(self) -> str:
+        """What a number does that has them, as in "numbers ending in 7957"."""
+        if self.first or self.last:
+            return f"{'beginning with' if self.first else 'ending in'} {self.digits}"
+        return f"containing {self.digits}"
+
+    def _is_in(self, form: str) -> bool:
+        if self.first:
+            return form.startswith(self.digits)
+        return form.endswith(self.digits) if self.last else self.digits in form
+
+
+def parse_contains(text: str) -> PartOfNumber | None:
+    """Return which digits a number shall have; None if nothing is asked for.
+
+    "777" stands anywhere, "*7957" at the end, "0803*" at the beginning. Blanks, dashes, dots, parentheses and plus
+    signs count for nothing.
+
+    Raises:
+        ValueError: A sentence that says what is allowed.
+    """
+    written = _BETWEEN_DIGITS.sub("", text)
+    if not written.strip("*"):
+        return None
+    asked = _CONTAINS.fullmatch(written)
+    if asked is None:
+        raise ValueError("'contains' is digits of a number: 777 anywhere in it, 0803* to begin with, *7957 to end in.")
+    before, after = bool(asked["before"]), bool(asked["after"])
+    return PartOfNumber(asked["digits"], first=after and not before, last=before and not after)
+
+
 def parse_country(text: str) -> str:
     """Return an ISO 3166-1 alpha-2 country code, given in either case, in capitals.
 
@@ -132,6 +181,21 @@ def spoken(e164: str) -> str:
     aloud = written.replace("-", " ")
     same = phonenumbers.is_possible_number(number) and aloud.replace(" ", "") == e164
     return aloud if same else _in_threes(e164)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _national_forms(e164: str) -> tuple[str, ...]:
+    """Return the digits of a number within its country, without and with what is dialled before it there."""
+    import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
+
+    try:
+        number = phonenumbers.parse(e164)
+    except phonenumbers.NumberParseException:
+        return ()
+    national = phonenumbers.national_significant_number(number)
+    region = phonenumbers.region_code_for_country_code(number.country_code or 0)
+    trunk = phonenumbers.ndd_prefix_for_region(region, strip_non_digits=True)
+    return (national, f"{trunk}{national}") if trunk else (national,)
 
 
 def last_four(e164: str) -> str:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kros_mcp import numbering
 from kros_mcp.numbering import (
+    PartOfNumber,
     country_name,
     country_of,
     in_country,
@@ -16,6 +17,7 @@ from kros_mcp.numbering import (
     matches_area_code,
     may_lie_in,
     own_country,
+    parse_contains,
     parse_country,
     parse_e164,
     plan_countries,
@@ -65,6 +67,69 @@ def test_a_number_outside_every_plan_is_still_read() -> None:
 )
 def test_a_number_is_grouped_to_be_said(e164: str, aloud: str) -> None:
     assert spoken(e164) == aloud
+
+
+MOBILE, NAIROBI, NEW_YORK, UNPLANNED = "+2348035550123", "+254205550100", "+12125550123", "+9997770123"
+
+
+@pytest.mark.parametrize(
+    ("text", "having", "lacking"),
+    [
+        ("555", [MOBILE, NAIROBI, NEW_YORK], [UNPLANNED]),
+        ("*0123", [MOBILE, NEW_YORK, UNPLANNED], [NAIROBI]),
+        ("0803*", [MOBILE], [NAIROBI, UNPLANNED]),
+        ("803*", [MOBILE], [NAIROBI]),
+        ("+234 803*", [MOBILE], [NAIROBI]),
+        ("0803", [MOBILE], [NAIROBI]),
+        ("803-555.0123", [MOBILE], [NAIROBI]),
+        ("(020) 555*", [NAIROBI], [MOBILE]),
+        ("\u2014555 01\u201100 ", [NAIROBI], [MOBILE]),
+        ("*555*", [MOBILE, NAIROBI], [UNPLANNED]),
+        ("999*", [UNPLANNED], [MOBILE]),
+        ("212*", [NEW_YORK], [MOBILE]),
+        ("0212*", [], [NEW_YORK]),
+        ("12348035550123", [], [MOBILE]),
+    ],
+)
+def test_digits_are_found_in_every_form_of_a_number(text: str, having: list[str], lacking: list[str]) -> None:
+    part = parse_contains(text)
+    assert part is not None
+    assert [e164 for e164 in having + lacking if part.is_in(e164)] == having
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from([MOBILE, NAIROBI, NEW_YORK, UNPLANNED]), st.data())
+def test_any_part_of_the_spoken_form_is_found_in_a_number(e164: str, data: st.DataObject) -> None:
+    said = spoken(e164)
+    start = data.draw(st.integers(0, len(said) - 1))
+    end = data.draw(st.integers(start + 1, len(said)))
+    part = parse_contains(said[start:end])
+    assert part is None or part.is_in(e164)
+
+
+@pytest.mark.parametrize("text", ["", " ", "*", "**", "+", "( ) -"])
+def test_no_digits_ask_for_nothing(text: str) -> None:
+    assert parse_contains(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["abc", "0803x", "08*77", "**7", "777?", "%777%", "\u0667\u0667", "\uff17\uff17", "7;7", "[7]", "1/2"]
+)
+def test_anything_but_digits_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^'contains' is digits of a number: .*\.$"):
+        parse_contains(text)
+
+
+@pytest.mark.parametrize(
+    ("part", "aloud"),
+    [
+        (PartOfNumber("777"), "containing 777"),
+        (PartOfNumber("0803", first=True), "beginning with 0803"),
+        (PartOfNumber("7957", last=True), "ending in 7957"),
+    ],
+)
+def test_digits_that_are_looked_for_can_be_said(part: PartOfNumber, aloud: str) -> None:
+    assert part.aloud == aloud
 
 
 # Hypothesis builds its table of characters during the first example of a fresh checkout.
