@@ -17,6 +17,7 @@ from kros_mcp.operations.model import StoredNumber
 from kros_mcp.operations.status import Status, WaitsFor
 
 _WRITTEN_BY_OTHERS = frozenset({"name"})
+_SAYS_NOTHING: tuple[object, ...] = (None, "", [], {})
 
 Waiting = Annotated[WaitsFor | None, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
 """Published without its words: an enum may hold texts alone."""
@@ -258,10 +259,15 @@ def available(number: wire.NumberForSale) -> AvailableNumber:
     )
 
 
-def answer(result: Result) -> CallToolResult:
-    """Return a result as text and as structured content."""
+def answer(result: Result, text: str | None = None) -> CallToolResult:
+    """Return a result as text and as structured content.
+
+    Args:
+        result: What the tool found or did.
+        text: The same for clients that show text alone, beginning with the summary. By default `render` writes it.
+    """
     data = result.model_dump(mode="json")
-    return CallToolResult(content=[TextContent(type="text", text=render(data))], structured_content=data)
+    return CallToolResult(content=[TextContent(type="text", text=text or render(data))], structured_content=data)
 
 
 def failure(exc: KrosError) -> CallToolResult:
@@ -284,10 +290,13 @@ def failure(exc: KrosError) -> CallToolResult:
 
 
 def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:
-    """Write a result's data as text: the spoken sentence, then one line for each field that says something."""
+    """Write a result's data as text: the spoken sentence, then one line for each field that says something.
+
+    What is null or empty is left out, here as in rows.
+    """
     lines = [data["summary"]]
     for name, value in data.items():
-        if name == "summary" or name in leave_out:
+        if name == "summary" or name in leave_out or value in _SAYS_NOTHING:
             continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{name}:")
@@ -299,12 +308,13 @@ def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:
 
 def _flat(value: object) -> str:
     if isinstance(value, dict):
-        return "; ".join(f"{name} {_flat(_shown(name, item))}" for name, item in value.items())
+        said = ((name, item) for name, item in value.items() if item not in _SAYS_NOTHING)
+        return "; ".join(f"{name} {_flat(_shown(name, item))}" for name, item in said)
     if isinstance(value, list):
-        return ", ".join(str(item) for item in value) or "none"
+        return ", ".join(str(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "null" if value is None else str(value)
+    return str(value)
 
 
 def _shown(field: str, value: object) -> object:

@@ -13,6 +13,7 @@ from mcp.client.session import MessageHandlerFnT
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult
 
+from kros_mcp.numbering import country_name, spoken
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
@@ -73,16 +74,30 @@ def told(name: str, result: CallToolResult) -> Told:
 
 
 def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
-    """Name the leaves of structured content that the text does not tell."""
+    """Name the leaves of structured content that the text does not tell, whether by name or in a sentence."""
     for name, value in leaves(data):
         # A failure's message is its summary, and is not said twice.
         if name == "summary" or (failed and name == "message" and value == data["summary"]):
             continue
-        shown = ("yes" if value else "no") if isinstance(value, bool) else "null" if value is None else str(value)
-        marks = (": ", " ", ' "')  # what others wrote is quoted
-        said = shown in text if name.endswith("[]") else any(f"{name}{mark}{shown}" in text for mark in marks)
-        if not said:
-            yield f"{name}={shown}"
+        if value not in (None, "") and not _is_said(name.removesuffix("[]"), value, text):
+            yield f"{name}={value}"
+
+
+def _is_said(name: str, value: Any, text: str) -> bool:
+    words = name.removesuffix("_cents").removeprefix("allow_").replace("_", " ")
+    if isinstance(value, bool):  # calls that are on, and what is as usual, need no word
+        return value is not _NOTEWORTHY.get(name, True) or name in text or words in text
+    if isinstance(value, int):
+        forms = [str(value), f"{value:,}", *([f"{value / 100:,.2f}"] if name.endswith("_cents") else [])]
+    elif name in {"e164", "spoken"}:  # one stands for the other
+        forms = [value, spoken(value) if name == "e164" else f"+{''.join(filter(str.isdigit, value))}"]
+    else:
+        forms = [value, value.replace("_", "-"), value.replace("_", " "), country_name(value)]
+    return any(form in text for form in forms)
+
+
+_NOTEWORTHY = {"allow_inbound": False, "allow_outbound": False, "run_rate_complete": False}
+"""Which value of a field has to be said; of all others, that they are true."""
 
 
 def leaves(data: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -92,8 +107,6 @@ def leaves(data: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(data, list):
         for value in data:
             yield from leaves(value, f"{name}[]")
-        if not data:
-            yield name, "none"
     else:
         yield name, data
 
