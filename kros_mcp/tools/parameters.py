@@ -18,6 +18,7 @@ from kros_mcp.krosai import is_id
 
 _TYPES = ("local", "mobile", "toll_free")
 _NOT_GIVEN = frozenset({"", "null", "none"})
+_BETWEEN = re.compile(r"[,;\n]+|\s+(?=\+)")
 _MOST_NAMED = 3
 """Unknown arguments that a refusal names; there may be thousands."""
 CLIENTS_OWN = frozenset({"action", "chatInput", "sessionId", "task_progress", "toolCallId"})
@@ -55,6 +56,32 @@ def _read(parse: Callable[[str], str]) -> BeforeValidator:
         return parse(text) if isinstance(text, str) and text else text
 
     return BeforeValidator(read)
+
+
+def listed(text: str, most: int, read: Callable[[str], str] = str, *, once: bool = True) -> list[str]:
+    """Return what a text names, in its order, with commas, semicolons, blanks or new lines between.
+
+    A phone number that begins with its plus sign may have blanks within.
+
+    Args:
+        text: As a model wrote it.
+        most: How many it may name.
+        read: Reads each of them.
+        once: Whether none may be named twice.
+
+    Raises:
+        ValueError: A sentence that says what is wrong with it.
+    """
+    parts = [part.strip() for part in _BETWEEN.split(text) if part.strip()]
+    named = [read(word) for part in parts for word in ([part] if part.startswith("+") else part.split())]
+    if not named:
+        raise ValueError("must name something")
+    if len(named) > most:
+        raise ValueError(f"names {len(named)}, and one call takes at most {most}; make several calls")
+    twice = next((word for place, word in enumerate(named) if once and word in named[:place]), None)
+    if twice is not None:
+        raise ValueError(f"names {twice[:60]!r} twice")
+    return named
 
 
 def _identifier(text: str) -> str:
