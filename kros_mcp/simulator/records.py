@@ -42,6 +42,10 @@ class SimNumber:
     area_code: str | None = None
 
 
+OwnedNumber = SimNumber
+"""Its name until it was renamed: desks that others wrote for this simulator still set their accounts up by it."""
+
+
 @dataclass
 class SimEndpoint:
     """Where calls are routed to; `secret` signs a webhook's calls."""
