@@ -6,7 +6,7 @@ then outward on both sides.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -67,6 +67,40 @@ class InventoryReading:
     item: NumberForSale | None
     position: int | None
     complete: bool
+
+
+class _Hunt:
+    """Looks for one item in the pages that are read."""
+
+    def __init__(self, sought: Sighting) -> None:
+        self.sought = sought
+        self.walk = Walk(sought.position)
+        self.exact: tuple[NumberForSale, int] | None = None
+        """The item itself, with KrosAI's offset of it."""
+        self._others: list[tuple[NumberForSale, int]] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether it was seen, or no page is left to read."""
+        return self.exact is not None or self.walk.over
+
+    @property
+    def best(self) -> tuple[NumberForSale, int] | None:
+        """The item, or what may be it under another id; None if nothing of the number was seen."""
+        price = self.sought.price
+        at_that_price = (other for other in self._others if price in (None, _costs(other[0])))
+        return self.exact or next(at_that_price, self._others[0] if self._others else None)
+
+    def saw(self, page: Page[NumberForSale]) -> None:
+        """Look through a page."""
+        if self.exact is not None:
+            return
+        for item, position in zip(page.items, page.positions, strict=True):
+            if self.sought.is_exactly(item):
+                self.exact = (item, position)
+                return
+            if self.sought.is_of(item):
+                self._others.append((item, position))
 
 
 class Inventory:
@@ -131,34 +165,54 @@ class Inventory:
         Ids may change from search to search. If the id is gone, the item is the first of the number at the same price,
         or else the first of the number. An error while reading a page is passed on.
         """
-        walk = Walk(sought.position)
-        others: list[tuple[NumberForSale, int]] = []
-        with anyio.move_on_after(seconds):
-            for _ in range(pages):
-                if walk.over:
-                    break
-                offset, limit = walk.next()
-                page = await self._client.list_available(
-                    country=sought.country,
-                    type=sought.type,
-                    area_code=sought.area_code,
-                    limit=limit,
-                    offset=offset,
-                )
-                for item, position in zip(page.items, page.positions, strict=True):
-                    if sought.is_exactly(item):
-                        return self._found(sought, item, position, walk)
-                    if sought.is_of(item):
-                        others.append((item, position))
-                walk.saw(page)
-        at_that_price = (other for other in others if sought.price in (None, _costs(other[0])))
-        if (best := next(at_that_price, others[0] if others else None)) is not None:
-            return self._found(sought, *best, walk)
-        return InventoryReading(None, None, walk.complete)
+        [reading] = await self.find_several([sought], pages=pages, seconds=seconds)
+        return reading
 
-    def _found(self, sought: Sighting, item: NumberForSale, position: int, walk: Walk) -> InventoryReading:
-        self._remember(sought, item, position)
-        return InventoryReading(item, position, walk.complete)
+    async def find_several(
+        self, sought: Sequence[Sighting], *, pages: int = 10, seconds: float = 2.5
+    ) -> tuple[InventoryReading, ...]:
+        """Find items as `find` does, in their order; a page that is read for one is looked through for all.
+
+        Args:
+            sought: The items.
+            pages: How many pages are read at most for one item; one page more for each further item of a search.
+            seconds: How long to read at most.
+        """
+        searches: dict[tuple[str, str, str], list[_Hunt]] = {}
+        hunts = [_Hunt(each) for each in sought]
+        for hunt in hunts:
+            place = hunt.sought
+            searches.setdefault((place.country, place.type, place.area_code), []).append(hunt)
+        with anyio.move_on_after(seconds):
+            for beside in searches.values():
+                await self._hunt(beside, pages + len(beside) - 1)
+        return tuple(self._found(hunt) for hunt in hunts)
+
+    async def _hunt(self, beside: Sequence["_Hunt"], pages: int) -> None:
+        """Read pages of one search, for each item in turn around its own place, until all are seen."""
+        while pages > 0 and (going_on := [hunt for hunt in beside if not hunt.over]):
+            for hunt in going_on:
+                if hunt.over or pages == 0:
+                    continue
+                offset, limit = hunt.walk.next()
+                place = hunt.sought
+                page = await self._client.list_available(
+                    country=place.country, type=place.type, area_code=place.area_code, limit=limit, offset=offset
+                )
+                pages -= 1
+                for each in beside:
+                    each.saw(page)
+                if hunt.exact is None:
+                    hunt.walk.saw(page)
+                if hunt.walk.complete:  # nothing else is left to read for the others
+                    return
+
+    def _found(self, hunt: "_Hunt") -> InventoryReading:
+        best, complete = hunt.best, hunt.walk.complete
+        if best is None:
+            return InventoryReading(None, None, complete)
+        self._remember(hunt.sought, *best)
+        return InventoryReading(*best, complete)
 
     def _remember(self, sought: Sighting, item: NumberForSale, position: int, *, only_by_id: bool = False) -> None:
         sighting = replace(

@@ -1,11 +1,14 @@
 """A batch as it stands: one question about several numbers, and what has become of each after the yes; pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from kros_mcp.errors import Known
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import Item, Operation, Request, State
 from kros_mcp.operations.status import Status, status
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,63 @@ class Batch:
     def changed(self) -> Known:
         """Whether the account has changed, likewise."""
         return _joint(_known(item, item.changed) for item in self.items)
+
+
+def joined(items: Sequence[Item]) -> Item:
+    """Return what the row of a batch says of its numbers together; where they differ, it says nothing.
+
+    Numbers and ids stand in it in one order, whatever the order of the items, so that the same numbers are found again.
+    Amounts are sums, null where any is, or where they are in several currencies.
+    """
+    requests, quotes = [item.request for item in items], [item.quote for item in items]
+    e164 = ",".join(sorted(item.e164 for item in items))
+    request = Request(
+        number_id=_ids(request.number_id for request in requests),
+        inventory_id=_ids(request.inventory_id for request in requests),
+        country=_common((request.country for request in requests), ""),
+        type=_common((request.type for request in requests), ""),
+        endpoint_id=_common((request.endpoint_id for request in requests), ""),
+        allow_inbound=_common((request.allow_inbound for request in requests), None),
+        allow_outbound=_common((request.allow_outbound for request in requests), None),
+        permanent=any(request.permanent for request in requests),
+        reason=requests[0].reason,
+    )
+    currencies = {quote.currency for quote in quotes}
+    can_add = len(currencies - {""}) <= 1
+    quote = replace(
+        quotes[0],
+        e164=e164,
+        country=_common((quote.country for quote in quotes), None),
+        setup_cents=_sum(quote.setup_cents for quote in quotes) if can_add else None,
+        monthly_cents=_sum(quote.monthly_cents for quote in quotes) if can_add else None,
+        due_now_cents=_sum(quote.due_now_cents for quote in quotes) if can_add else None,
+        endpoint_id=_common((quote.endpoint_id for quote in quotes), ""),
+        endpoint_name=_common((quote.endpoint_name for quote in quotes), ""),
+        endpoint_type=_common((quote.endpoint_type for quote in quotes), ""),
+        endpoint_trouble=_common((quote.endpoint_trouble for quote in quotes), ""),
+        routed_to=_common((quote.routed_to for quote in quotes), ""),
+        currency=_common(currencies, ""),
+    )
+    return Item(e164, request, quote)
+
+
+def _ids(each: Iterable[str]) -> str:
+    ids = sorted(each)
+    return ",".join(ids) if all(ids) else ""
+
+
+def _common(each: Iterable[T], otherwise: T) -> T:
+    found = set(each)
+    return found.pop() if len(found) == 1 else otherwise
+
+
+def _sum(each: Iterable[int | None]) -> int | None:
+    total = 0
+    for cents in each:
+        if cents is None:
+            return None
+        total += cents
+    return total
 
 
 def _known(item: Operation, settled: Known) -> Known:

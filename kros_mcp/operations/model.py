@@ -375,13 +375,18 @@ class Operation:
             return (quote.due_now_cents or 0) if quote.is_priced else self.reserved_cents
         return self.reserved_cents if setup is None or monthly is None else setup + monthly
 
+    @property
+    def parts(self) -> "tuple[Operation, ...]":
+        """Of a batch, the act on each number as if it was asked for alone; else the operation itself."""
+        if not self.action.is_several:
+            return (self,)
+        one = replace(self, action=self.action.one, items=())
+        return tuple(replace(one, e164=item.e164, request=item.request, quote=item.quote) for item in self.items)
+
     def asks_the_same(self, other: "Operation") -> bool:
         """Whether a person who says yes to this one has said yes to the other: same settings, and same price."""
-        same_price = not self.action.charges or self.quote.price == other.quote.price
-        if not same_price or self.request.terms != other.request.terms or len(self.items) != len(other.items):
-            return False
-        pairs = zip(self.items, other.items, strict=True)
-        return all(mine.e164 == theirs.e164 and _agree(self.action, mine, theirs) for mine, theirs in pairs)
+        mine, theirs = (sorted(each.parts, key=lambda part: part.e164) for each in (self, other))
+        return len(mine) == len(theirs) and all(map(_agree, mine, theirs))
 
     def to(self, state: State) -> "Operation":
         """Move to `state` if the model allows it.
@@ -394,9 +399,9 @@ class Operation:
         return replace(self, state=state)
 
 
-def _agree(action: Action, one: Item, other: Item) -> bool:
-    same_price = not action.charges or one.quote.price == other.quote.price
-    return same_price and one.request.terms == other.request.terms
+def _agree(one: Operation, other: Operation) -> bool:
+    same_price = not one.action.charges or one.quote.price == other.quote.price
+    return one.e164 == other.e164 and same_price and one.request.terms == other.request.terms
 
 
 def past(operation: Operation) -> OperationError:

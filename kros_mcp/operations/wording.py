@@ -7,7 +7,7 @@ below a prompt's facts alone, as its words. `currency` is the operator's label, 
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import ClassVar, Final
+from typing import Final
 
 from kros_mcp.krosai import quoted_id
 from kros_mcp.money import show_cents, show_price
@@ -59,11 +59,11 @@ class Wording(ABC):
         heading: How the question begins, as in "Buy +1 202 555 0100?".
     """
 
-    to_do: ClassVar[str]
-    doing: ClassVar[str]
-    done: ClassVar[str]
-    heading: ClassVar[str]
-    warning: ClassVar[str] = ""
+    to_do: str
+    doing: str
+    done: str
+    heading: str
+    warning: str = ""
     """What an approver is warned of, beside the statement."""
 
     @property

@@ -4,22 +4,58 @@ An operation is carried out by the act of its action; execution and recovery kno
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai import BeforeSending, OwnedReading, Written, has_ended
 from kros_mcp.operations import schedule
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import IN_FLIGHT, Action, Limits, Operation, Settlement, Snapshot, State
+from kros_mcp.operations.kept import Listing
+from kros_mcp.operations.model import (
+    IN_FLIGHT,
+    Action,
+    Item,
+    Limits,
+    Operation,
+    Request,
+    Settlement,
+    Snapshot,
+    State,
+)
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.wording import Wording
 from kros_mcp.settings import Settings
 
 PREPARE_SECONDS = 20.0
 """How long reading KrosAI again may take just before an act is sent."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of one number.
+
+    Args:
+        request: The settings wanted, and the number's id if it is named so.
+        e164: The number, if it is named so; else empty.
+    """
+
+    request: Request
+    e164: str = ""
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What will be shown of each number that is wished for, as KrosAI was read just now.
+
+    Args:
+        items: The numbers, in the order of the wishes.
+        owned: The list of owned numbers, if that was read for them.
+    """
+
+    items: tuple[Item, ...]
+    owned: Listing | None = None
 
 
 @dataclass(frozen=True)
@@ -54,8 +90,8 @@ class Look:
 class Act(ABC):
     """One kind of act on a number: what is asked, checked, sent, and what proves it done or not done."""
 
-    action: ClassVar[Action]
-    wording: ClassVar[Wording]
+    action: Action
+    wording: Wording
 
     @abstractmethod
     def check(
@@ -73,6 +109,14 @@ class Act(ABC):
         Raises:
             RefusedError: A rule of the operator forbids it; the code names the rule.
         """
+
+    async def offer(self, account: Account, wishes: Sequence[Wish]) -> Offered:
+        """Read from KrosAI what will be shown of each number, before a person is asked.
+
+        Raises:
+            KrosError: One of them may not be asked for; of several, the message names it.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     async def prepare(self, account: Account, operation: Operation) -> Prepared:

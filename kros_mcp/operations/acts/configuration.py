@@ -3,7 +3,7 @@
 Numbers that are not protected are changed without a yes, and so without an operation, by `direct_change`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 
 from kros_mcp.errors import OutcomeUnknownError
@@ -11,7 +11,7 @@ from kros_mcp.krosai import BeforeSending, PhoneNumber, Routing, Written, find_o
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, proposal, routing
-from kros_mcp.operations.acts.base import Act, Look, Prepared
+from kros_mcp.operations.acts.base import Act, Look, Offered, Prepared, Wish
 from kros_mcp.operations.model import Action, Limits, Operation, Request, Settlement, Snapshot, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.wording import ConfigurationWording
@@ -34,6 +34,11 @@ class Configuration(Act):
             number: The number as it stands now.
         """
         return await proposal.propose_for_owned(account, self, principal, request, number)
+
+    async def offer(self, account: Account, wishes: Sequence[Wish]) -> Offered:
+        """Read the numbers as they stand now."""
+        numbers = await proposal.read_owned(account, wishes)
+        return Offered(await proposal.items_for_owned(account, [wish.request for wish in wishes], numbers))
 
     def check(
         self, settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None

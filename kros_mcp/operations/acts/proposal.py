@@ -1,20 +1,24 @@
 """From a wish to a stored proposal: what every act checks, reads and writes down before a person is asked."""
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
-from kros_mcp.errors import InvalidArgumentError, NotFoundError, OperationError, RefusedError
-from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, quoted_id
+from kros_mcp.errors import InvalidArgumentError, KrosError, NotFoundError, OperationError, RefusedError
+from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, plain_name, quoted_id, read_owned_once
 from kros_mcp.operations import dangling, policy
 from kros_mcp.operations.account import Account
-from kros_mcp.operations.acts.base import Act
+from kros_mcp.operations.acts.base import Act, Offered, Wish
+from kros_mcp.operations.batch import joined
 from kros_mcp.operations.events import By
-from kros_mcp.operations.kept import Listing
+from kros_mcp.operations.kept import KeptNumber, price_of, with_price
 from kros_mcp.operations.model import (
     DONE_ANSWERED_SECONDS,
     OPEN,
     Action,
     Channel,
+    Item,
     Limits,
     Operation,
     Quote,
@@ -24,6 +28,8 @@ from kros_mcp.operations.model import (
 )
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import read_run_rate
+
+E = TypeVar("E", bound=KrosError)
 
 
 async def require_endpoint(account: Account, endpoint_id: str) -> CallEndpoint | None:
@@ -41,6 +47,15 @@ async def require_endpoint(account: Account, endpoint_id: str) -> CallEndpoint |
         code="ENDPOINT_NOT_FOUND",
         next_step="Call list_endpoints and use an id that stands there.",
     )
+
+
+async def require_endpoints(account: Account, endpoint_ids: Iterable[str]) -> dict[str, CallEndpoint | None]:
+    """Read endpoints that must exist, each once; None if none is asked for.
+
+    Raises:
+        InvalidArgumentError: KrosAI has no such endpoint.
+    """
+    return {each: await require_endpoint(account, each) for each in dict.fromkeys(endpoint_ids)}
 
 
 async def require_owned(account: Account, number_id: str, e164: str) -> PhoneNumber:
@@ -106,61 +121,95 @@ async def propose_for_owned(
         request: What is wanted.
         number: The number as it stands now.
     """
-    wanted = await require_endpoint(account, request.endpoint_id)
-    current = None
-    if number.endpoint_id:
+    items = await items_for_owned(account, [request], [number])
+    return await propose(account, act, principal, Offered(items))
+
+
+async def read_owned(account: Account, wishes: Sequence[Wish]) -> tuple[PhoneNumber, ...]:
+    """Read the owned numbers that are wished for; several from one reading of the list, as far as it has them.
+
+    Raises:
+        OperationError: As `require_owned`.
+    """
+    listed: tuple[PhoneNumber, ...] = ()
+    if len(wishes) > 1:
+        now, owned = await account.journal.now(), await read_owned_once(account.client)
+        if owned.complete:
+            account.kept.saw_list(owned, now)
+        kept = account.kept.over(await account.journal.kept(account.id)).numbers
+        listed = tuple(_priced(number, kept.get(number.id), now) for number in owned.numbers)
+    numbers = []
+    for wish in wishes:
+        try:
+            number = _listed(listed, wish)
+            numbers.append(number or await require_owned(account, wish.request.number_id, wish.e164))
+        except OperationError as exc:
+            raise of_one(exc, wish.e164 or quoted_id(wish.request.number_id), wishes) from None
+    return tuple(numbers)
+
+
+async def items_for_owned(
+    account: Account, requests: Sequence[Request], numbers: Sequence[PhoneNumber]
+) -> tuple[Item, ...]:
+    """Return what will be shown of an act on owned numbers, each as it stands now; each endpoint is read once."""
+    wanted = await require_endpoints(account, [request.endpoint_id for request in requests])
+    current: dict[str, CallEndpoint | None] = {"": None}
+    for endpoint_id in dict.fromkeys(number.endpoint_id or "" for number in numbers):
         with suppress(NotFoundError):
-            current = await account.client.get_endpoint(number.endpoint_id)
-    routed_to = f"endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "no endpoint"
-    quote = Quote(
-        e164=number.e164,
-        country=number.country,
-        environment=account.settings.environment,
-        monthly_cents=number.monthly_cents,
-        endpoint_id=request.endpoint_id,
-        endpoint_type=kind(wanted),
-        endpoint_trouble=dangling.trouble(wanted),
-        routed_to=f"{routed_to} ({kind(current)})" if kind(current) else routed_to,
-    )
-    place = replace(
-        request,
-        number_id=number.id,
-        status=number.status or "",
-        routed_endpoint_id=number.endpoint_id or "",
-    )
-    return await propose(account, act, principal, place, quote)
+            current[endpoint_id] = await account.client.get_endpoint(endpoint_id) if endpoint_id else None
+    items = []
+    for request, number in zip(requests, numbers, strict=True):
+        endpoint, now = wanted[request.endpoint_id], current.get(number.endpoint_id or "")
+        routed_to = f"endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "no endpoint"
+        quote = Quote(
+            e164=number.e164,
+            country=number.country,
+            environment=account.settings.environment,
+            monthly_cents=number.monthly_cents,
+            endpoint_id=request.endpoint_id,
+            endpoint_name=plain_name(endpoint.name if endpoint else None),
+            endpoint_type=kind(endpoint),
+            endpoint_trouble=dangling.trouble(endpoint),
+            routed_to=f"{routed_to} ({kind(now)})" if kind(now) else routed_to,
+        )
+        place = replace(
+            request,
+            number_id=number.id,
+            status=number.status or "",
+            routed_endpoint_id=number.endpoint_id or "",
+        )
+        items.append(Item(number.e164, place, quote))
+    return tuple(items)
 
 
-async def propose(
-    account: Account,
-    act: Act,
-    principal: str,
-    request: Request,
-    quote: Quote,
-    owned: Listing | None = None,
-) -> Operation:
+async def propose(account: Account, act: Act, principal: str, offered: Offered) -> Operation:
     """Store a proposal that the policy allows, or answer the open operation that is the same.
 
     Args:
         account: The account's resources.
         act: What is to be done.
         principal: Who asks.
-        request: What will be asked of KrosAI.
-        quote: What will be shown to a person.
-        owned: The list of owned numbers, if it was read just now.
+        offered: What will be shown to a person, and then asked of KrosAI; of a batch, all of its numbers.
 
     Raises:
         RefusedError: The policy forbids it.
         OperationError: `NUMBER_BUSY` or `ASKED_TOO_OFTEN`.
     """
-    draft = await _draft(account, act.action, principal, request, quote)
+    draft = await _draft(account, act.action, principal, offered.items)
     run_rate: RunRate | None = None
     if draft.action.charges and policy.needs_run_rate(account.settings, draft.limits):
-        run_rate = await read_run_rate(account, owned)
+        run_rate = await read_run_rate(account, offered.owned)
     since = (run_rate.read_at if run_rate else draft.created_at) - policy.LISTING_LAG_SECONDS
     books = await account.journal.books(account.id, draft.principal, committed_since=since)
     act.check(account.settings, draft, books, run_rate, None)
     return await account.journal.propose(draft, by=By(draft.principal, "tool"))
+
+
+def of_one(error: E, name: str, wishes: Sequence[Wish]) -> E:
+    """Name the number in what an error says, where several are asked for."""
+    if len(wishes) > 1 and name not in error.message:
+        error.message = f"{name}: {error.message}"
+    return error
 
 
 async def covers(account: Account, act: Act, earlier: Operation, request: Request) -> bool:
@@ -190,7 +239,21 @@ def kind(endpoint: CallEndpoint | None) -> str:
     return name if name and name.replace("_", "").isalnum() and name.isascii() else ""
 
 
-async def _draft(account: Account, action: Action, principal: str, request: Request, quote: Quote) -> Operation:
+def _listed(listed: Sequence[PhoneNumber], wish: Wish) -> PhoneNumber | None:
+    """Return the record that a wish is about, the living one of a number; None if the list does not show it."""
+    by_id = not wish.e164
+    records = [each for each in listed if (each.id == wish.request.number_id if by_id else each.e164 == wish.e164)]
+    return next((record for record in records if not record.has_ended), next(iter(records), None))
+
+
+def _priced(number: PhoneNumber, kept: KeptNumber | None, now: float) -> PhoneNumber:
+    """Return a listed number with the price that is kept of it, as a list leaves that out."""
+    price = price_of(number, kept, listed_at=now, now=now)
+    return with_price(number, kept.number.setup_cents if kept else None, price)
+
+
+async def _draft(account: Account, action: Action, principal: str, items: tuple[Item, ...]) -> Operation:
+    whole = joined(items) if action.is_several else items[0]
     now, limits = await account.journal.now(), account.limits_of(principal)
     if limits is None and account.own_limits is not None:
         raise RefusedError(
@@ -202,12 +265,13 @@ async def _draft(account: Account, action: Action, principal: str, request: Requ
         account=account.id,
         principal=principal,
         action=action,
-        e164=quote.e164,
-        request=request,
-        quote=quote,
+        e164=whole.e164,
+        request=whole.request,
+        quote=whole.quote,
         created_at=now,
         expires_at=now + policy.waiting_seconds(account.settings, approver=False),
         limits=limits or Limits(),
+        items=items if action.is_several else (),
     )
     if not policy.needs_approver(account.settings, draft):
         return draft

@@ -1,5 +1,6 @@
 """The purchase of a number: what is quoted, what is read again, what is sent, and what proves it done or not done."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -17,6 +18,8 @@ from kros_mcp.krosai import (
     find_owned,
     has_ended,
     is_pending,
+    plain_name,
+    quoted_id,
     read_owned_once,
     was_turned_down,
 )
@@ -25,12 +28,13 @@ from kros_mcp.numbering import own_country
 from kros_mcp.operations import dangling, moves, policy, schedule
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing, routing
-from kros_mcp.operations.acts.base import Act, Look, Prepared
+from kros_mcp.operations.acts.base import Act, Look, Offered, Prepared, Wish
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.model import (
     OTHER_NUMBER,
     Action,
+    Item,
     Limits,
     Operation,
     Quote,
@@ -74,57 +78,59 @@ class Purchase(Act):
         if earlier is not None and await proposal.covers(account, self, earlier, request):
             return earlier
         account.client.tally.require_room()
-        country = request.country or (seen.country if seen else "")
-        if not country:
-            raise InvalidArgumentError(
-                "This number was not seen in a search lately, so country is needed beside it, a two-letter code such "
-                "as NG; nothing was charged.",
-                code="NOT_SEEN",
-                next_step="Give country as well; or search again and use an inventory_id from that result.",
+        former = "" if number or earlier is None else earlier.e164
+        offered = await self._offer(account, [Wish(request, e164)], former)
+        return await proposal.propose(account, self, principal, offered)
+
+    async def offer(self, account: Account, wishes: Sequence[Wish]) -> Offered:
+        """Read the numbers among those for sale, none of which the account may own."""
+        return await self._offer(account, wishes, "")
+
+    async def _offer(self, account: Account, wishes: Sequence[Wish], former: str) -> Offered:
+        """Read the numbers for sale; `former` is the number under which the one that is wished for was seen before."""
+        sought = [_sought(account, wish, wishes) for wish in wishes]
+        endpoints = await proposal.require_endpoints(account, [wish.request.endpoint_id for wish in wishes])
+        known = [each.e164 for each in sought if each.e164]
+        listing = await _require_not_owned(account, known) if known else None
+        readings = await account.inventory.find_several(sought)
+        found: list[tuple[NumberForSale, int | None]] = []
+        for each, reading in zip(sought, readings, strict=True):
+            if reading.item is None:
+                raise proposal.of_one(
+                    await _not_for_sale(account, former), each.e164 or quoted_id(each.inventory_id), wishes
+                )
+            found.append((reading.item, reading.position))
+        rest = [item.e164 for item, _ in found if item.e164 not in known]
+        if rest:
+            listing = await _require_not_owned(account, rest, listing)
+        items = []
+        for wish, place, (item, position) in zip(wishes, sought, found, strict=True):
+            request = wish.request
+            endpoint = endpoints[request.endpoint_id]
+            quote = Quote(
+                e164=item.e164,
+                country=own_country(item.country, item.e164),
+                environment=account.settings.environment,
+                setup_cents=item.setup_cents,
+                monthly_cents=item.monthly_cents,
+                due_now_cents=item.due_now_cents,
+                currency=item.currency or "",
+                endpoint_id=endpoint.id if endpoint else "",
+                endpoint_name=plain_name(endpoint.name if endpoint else None),
+                endpoint_type=proposal.kind(endpoint),
+                endpoint_trouble=dangling.trouble(endpoint),
             )
-        endpoint = await proposal.require_endpoint(account, request.endpoint_id)
-        sought = Sighting(
-            inventory_id=request.inventory_id,
-            e164=number,
-            country=country,
-            type=request.type or (seen.type if seen else ""),
-            area_code=seen.area_code if seen else "",
-            position=seen.position if seen else None,
-            price=seen.price if seen else None,
-        )
-        listing: Listing | None = None
-        if number:
-            listing = await _require_not_owned(account, number)
-        found = await account.inventory.find(sought)
-        if found.item is None:
-            raise await _not_for_sale(account, "" if number or earlier is None else earlier.e164)
-        item = found.item
-        if listing is None:
-            listing = await _require_not_owned(account, item.e164)
-        quote = Quote(
-            e164=item.e164,
-            country=own_country(item.country, item.e164),
-            environment=account.settings.environment,
-            setup_cents=item.setup_cents,
-            monthly_cents=item.monthly_cents,
-            due_now_cents=item.due_now_cents,
-            currency=item.currency or "",
-            endpoint_id=endpoint.id if endpoint else "",
-            endpoint_type=proposal.kind(endpoint),
-            endpoint_trouble=dangling.trouble(endpoint),
-        )
-        place = Request(
-            inventory_id=item.inventory_id,
-            country=country,
-            type=sought.type,
-            area_code=sought.area_code,
-            position=found.position,
-            endpoint_id=request.endpoint_id,
-            allow_inbound=request.allow_inbound,
-            allow_outbound=request.allow_outbound,
-            reason=request.reason,
-        )
-        return await proposal.propose(account, self, principal, place, quote, listing)
+            where = replace(
+                request,
+                number_id="",
+                inventory_id=item.inventory_id,
+                country=place.country,
+                type=place.type,
+                area_code=place.area_code,
+                position=position,
+            )
+            items.append(Item(item.e164, where, quote))
+        return Offered(tuple(items), listing)
 
     def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
         """Whether the number is still owned, or named as bought by KrosAI, which may list it late."""
@@ -311,21 +317,58 @@ async def _read_owned(account: Account, operation: Operation) -> OwnedReading:
     return reading
 
 
-async def _require_not_owned(account: Account, e164: str) -> Listing:
-    """Read the list of owned numbers, and raise where the number is one of them.
+def _sought(account: Account, wish: Wish, wishes: Sequence[Wish]) -> Sighting:
+    """Return where to look for a number that is wished for.
+
+    Raises:
+        InvalidArgumentError: Its country is not known.
+    """
+    request = wish.request
+    seen = account.inventory.seen(inventory_id=request.inventory_id, e164=wish.e164)
+    country = request.country or (seen.country if seen else "")
+    if not country:
+        error = InvalidArgumentError(
+            "This number was not seen in a search lately, so country is needed beside it, a two-letter code such "
+            "as NG; nothing was charged.",
+            code="NOT_SEEN",
+            next_step="Give country as well; or search again and use an inventory_id from that result.",
+        )
+        raise proposal.of_one(error, wish.e164 or quoted_id(request.inventory_id), wishes)
+    return Sighting(
+        inventory_id=request.inventory_id,
+        e164=wish.e164 or (seen.e164 if seen else ""),
+        country=country,
+        type=request.type or (seen.type if seen else ""),
+        area_code=seen.area_code if seen else "",
+        position=seen.position if seen else None,
+        price=seen.price if seen else None,
+    )
+
+
+async def _require_not_owned(account: Account, e164s: Sequence[str], listing: Listing | None = None) -> Listing:
+    """Read the list of owned numbers, and raise where a number is one of them.
 
     What is kept may tell it sooner; it is believed only once the number was looked at by itself.
+
+    Args:
+        account: The account's resources.
+        e164s: The numbers.
+        listing: The list, if it was read just now.
     """
-    now = await account.journal.now()
-    kept = account.kept.over(await account.journal.kept(account.id))
-    if (number_id := kept.likely_owned(e164, now)) and await _is_held(account, number_id, e164):
-        raise _already_owned(e164)
-    owned = await read_owned_once(account.client)
-    if any(number.e164 == e164 and not number.has_ended for number in owned.numbers):
-        raise _already_owned(e164)
-    if owned.complete:
-        account.kept.saw_list(owned, now)
-    return Listing(owned, now)
+    was_read = listing is not None
+    if listing is None:
+        now = await account.journal.now()
+        kept = account.kept.over(await account.journal.kept(account.id))
+        for e164 in e164s:
+            if (number_id := kept.likely_owned(e164, now)) and await _is_held(account, number_id, e164):
+                raise _already_owned(e164)
+        listing = Listing(await read_owned_once(account.client), now)
+    living = {number.e164 for number in listing.owned.numbers if not number.has_ended}
+    if owned := next((e164 for e164 in e164s if e164 in living), ""):
+        raise _already_owned(owned)
+    if listing.owned.complete and not was_read:
+        account.kept.saw_list(listing.owned, listing.at)
+    return listing
 
 
 async def _is_held(account: Account, number_id: str, e164: str) -> bool:
@@ -345,7 +388,7 @@ def _already_owned(e164: str) -> OperationError:
 
 async def _not_for_sale(account: Account, e164: str) -> OperationError:
     if e164:
-        await _require_not_owned(account, e164)
+        await _require_not_owned(account, [e164])
     return OperationError(
         "This number was not seen among the numbers for sale just now; nothing was charged.",
         code="NOT_SEEN",

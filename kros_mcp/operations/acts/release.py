@@ -1,5 +1,6 @@
 """The release of a number: what a person agrees to, what must still hold, what is sent, and what proves it."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from kros_mcp.errors import KrosError, OperationError, OutcomeUnknownError
@@ -7,7 +8,7 @@ from kros_mcp.krosai import BeforeSending, OwnedReading, PhoneNumber, Written, f
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, proposal, routing
-from kros_mcp.operations.acts.base import Act, Look, Prepared
+from kros_mcp.operations.acts.base import Act, Look, Offered, Prepared, Wish
 from kros_mcp.operations.model import Action, Limits, Operation, Request, Settlement, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.wording import ReleaseWording
@@ -40,15 +41,20 @@ class Release(Act):
         if earlier is not None and await proposal.covers(account, self, earlier, request):
             return earlier
         account.client.tally.require_room()
-        number = await proposal.require_owned(account, request.number_id, e164)
-        if number.has_ended and not request.permanent:
-            raise OperationError(
-                f"{number.e164} is already released; nothing was changed.",
-                code="ALREADY_RELEASED",
-                next_step="Tell the person that it is released already.",
-            )
-        _require_ready(number)
-        return await proposal.propose_for_owned(account, self, principal, request, number)
+        return await proposal.propose(account, self, principal, await self.offer(account, [Wish(request, e164)]))
+
+    async def offer(self, account: Account, wishes: Sequence[Wish]) -> Offered:
+        """Read the numbers, which must be ready to be released."""
+        numbers = await proposal.read_owned(account, wishes)
+        for wish, number in zip(wishes, numbers, strict=True):
+            if number.has_ended and not wish.request.permanent:
+                raise OperationError(
+                    f"{number.e164} is already released; nothing was changed.",
+                    code="ALREADY_RELEASED",
+                    next_step="Tell the person that it is released already.",
+                )
+            _require_ready(number)
+        return Offered(await proposal.items_for_owned(account, [wish.request for wish in wishes], numbers))
 
     def still_stands(self, operation: Operation, reading: OwnedReading) -> bool:
         """Whether the number is certainly not owned."""
