@@ -22,12 +22,15 @@ from kros_mcp.errors import (
     TooSlowError,
 )
 from kros_mcp.krosai.exchange import too_slow
+from kros_mcp.krosai.tally import Purpose, purpose
 
 T = TypeVar("T")
 
 _TRANSIENT: Final = (RateLimitError, ServerError, TooSlowError, ConnectionLostError, NotSentError)
 _ATTEMPTS: Final = 5
-_FIRST_WAIT_SECONDS: Final = 0.1  # doubled after each attempt: 1.5 seconds in all
+_ATTEMPTS_FOR_AN_ACT: Final = 8
+"""What a person has agreed to is not given up for an outage of seconds: it would have to be asked anew."""
+_FIRST_WAIT_SECONDS: Final = 0.1  # doubled after each attempt: 1.5 seconds in all, 12.7 for an act
 _LONGEST_READ_SECONDS: Final = 30.0  # for a caller that set no limit of its own
 
 
@@ -58,6 +61,7 @@ async def retry_read(read: Callable[[], Awaitable[T]]) -> T:
 
 async def _read_repeatedly(read: Callable[[], Awaitable[T]]) -> T:
     attempts = 0
+    most = _ATTEMPTS_FOR_AN_ACT if purpose() is Purpose.ACT else _ATTEMPTS
     while True:
         try:
             return await read()
@@ -65,7 +69,7 @@ async def _read_repeatedly(read: Callable[[], Awaitable[T]]) -> T:
             attempts += 1
             asked_for = failure.retry_after_seconds if isinstance(failure, ApiError) else None
             wait = max(_FIRST_WAIT_SECONDS * 2 ** (attempts - 1), asked_for or 0.0)
-            if isinstance(failure, PathError) or attempts == _ATTEMPTS or wait >= seconds_left():
+            if isinstance(failure, PathError) or attempts == most or wait >= seconds_left():
                 raise
             telemetry.retried(failure)
         await sleep(wait)

@@ -67,6 +67,11 @@ def asked_for(purpose: Purpose, *, must: bool = False) -> Iterator[None]:
         _reason.reset(token)
 
 
+def purpose() -> Purpose:
+    """Return what the running task's requests are for."""
+    return _reason.get()[0]
+
+
 @dataclass(frozen=True)
 class HourCount:
     """Requests of one hour; `hour` counts hours since 1970, and the names may be those of another version."""

@@ -32,7 +32,7 @@ from kros_mcp.errors import (
     SettingsError,
     TooSlowError,
 )
-from kros_mcp.krosai import open_client, within
+from kros_mcp.krosai import Purpose, asked_for, open_client, within
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +85,15 @@ async def test_lasting_trouble_ends_in_the_last_failure() -> None:
         with pytest.raises(ServerError):
             await client.get_number("pn_1")
     assert len(script.requests) == 5
+
+
+@pytest.mark.usefixtures("no_waits")
+async def test_an_act_outlasts_six_failures_in_a_row() -> None:
+    script = Script(*[httpx.Response(500)] * 6, OWNED)
+    async with speaking_to(script) as client:
+        with asked_for(Purpose.ACT):
+            await client.get_number("pn_1")
+    assert len(script.requests) == 7
 
 
 @pytest.mark.parametrize(
