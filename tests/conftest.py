@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import anyio.lowlevel
 import pytest
 import uvicorn.server
 
@@ -26,6 +27,16 @@ def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/journal.sqlite3"
     return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries of reads follow each other at once."""
+
+    async def no_wait(_seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("kros_mcp.krosai.retry.sleep", no_wait)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -315,6 +315,7 @@ async def test_the_attendant_asks_for_an_unknown_outcome_when_it_is_time_and_not
                 await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.usefixtures("no_waits")
 async def test_an_order_that_ends_while_its_settings_are_pending_is_corrected(sim: Simulator) -> None:
     item = next(item for item in sim.inventory.values() if item.e164 == "+2348035550105")
     made = replace(next(iter(sim.owned.values())), id=sim.ids.make("pn"), e164=item.e164, status="pending")
