@@ -31,23 +31,24 @@ def show_cents(amount_cents: int | None, currency: str = "") -> str:
 
 
 def show_again(amount_cents: int | None, currency: str = "") -> str:
-    """Return an amount for people, for a sentence that has just mentioned the account currency."""
+    """Return an amount for people, for a sentence that mentions the account currency elsewhere."""
     return show_cents(amount_cents, currency).removesuffix(_UNNAMED)
 
 
-def show_price(due_now_cents: int | None, monthly_cents: int | None, currency: str = "") -> str:
-    """Return, for people, what a number costs now, first month included, and every month after."""
+def show_price(
+    due_now_cents: int | None, monthly_cents: int | None, currency: str = "", *, setup_cents: int | None = None
+) -> str:
+    """Return, for people, what a number costs now and every month after, with the setup fee where there is one."""
     if due_now_cents is None and monthly_cents is None:
         return "an amount that KrosAI does not state"
-    now, monthly = (_plain(amount, currency) for amount in (due_now_cents, monthly_cents))
+    now = "an unstated amount" if due_now_cents is None else show_again(due_now_cents, currency)
+    label = currency if due_now_cents is None else ""
+    monthly = "an unstated amount" if monthly_cents is None else show_again(monthly_cents, label)
     tail = "" if currency else _UNNAMED
-    return f"{now} now, first month included, then {monthly} every month{tail}"
-
-
-def _plain(amount_cents: int | None, currency: str) -> str:
-    if amount_cents is None:
-        return "an unstated amount"
-    return show_again(amount_cents, currency)
+    if setup_cents and monthly_cents is not None and due_now_cents == setup_cents + monthly_cents:
+        setup = show_again(setup_cents)
+        return f"{now} now: {setup} setup and the first month {monthly}; then {monthly} a month{tail}"
+    return f"{now} now, first month included, then {monthly} a month{tail}"
 
 
 @dataclass(frozen=True, slots=True)

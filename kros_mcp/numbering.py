@@ -168,8 +168,8 @@ def countries_like(text: str) -> list[str]:
 def spoken(e164: str) -> str:
     """Return a number in groups as it is read aloud, as in "+234 803 555 0123"; never raises.
 
-    The groups are those of its country, or of three digits if the numbering plan does not know the number or would drop
-    a digit of it.
+    The groups are those of its country, parted further where one has more than four digits; or of three digits if the
+    numbering plan does not know the number or would drop a digit of it.
     """
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
 
@@ -180,7 +180,7 @@ def spoken(e164: str) -> str:
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
     aloud = written.replace("-", " ")
     same = phonenumbers.is_possible_number(number) and aloud.replace(" ", "") == e164
-    return aloud if same else _in_threes(e164)
+    return " ".join(map(_parted, aloud.split(" "))) if same else _in_threes(e164)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -284,6 +284,12 @@ def matches_area_code(e164: str, country: str, area_code: str) -> bool:
     if not code or number.country_code != phonenumbers.country_code_for_region(country):
         return False
     return phonenumbers.national_significant_number(number).startswith((code, f"0{code}"))
+
+
+def _parted(group: str) -> str:
+    """Return a group of digits in parts of at most four, the longer ones last."""
+    parts = -(-len(group) // 4)
+    return " ".join(group[len(group) * at // parts : len(group) * (at + 1) // parts] for at in range(parts))
 
 
 def _in_threes(e164: str) -> str:

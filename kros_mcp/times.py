@@ -3,8 +3,14 @@
 import math
 import time
 from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 from kros_mcp.errors import InvalidArgumentError
+
+_MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def utc(seconds: float) -> str:
@@ -15,6 +21,12 @@ def utc(seconds: float) -> str:
 def minute(seconds: float) -> str:
     """Return a time for a table, to the minute."""
     return utc(seconds)[:16].replace("T", " ")
+
+
+def spoken_date(seconds: float) -> str:
+    """Return the day of a time as it is said, as in "3 May"."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return f"{at.day} {_MONTHS[at.month - 1]}"
 
 
 def day_of(seconds: float) -> str:

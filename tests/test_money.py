@@ -41,15 +41,17 @@ def test_what_is_due_now_is_known_only_if_nothing_contradicts_it(price: Price, d
 
 
 @pytest.mark.parametrize(
-    ("due_now", "monthly", "currency", "said"),
+    ("setup", "due_now", "monthly", "currency", "said"),
     [
-        (1_600, 1_100, "USD", "16.00 USD now, first month included, then 11.00 USD every month"),
-        (500, 500, "", "5.00 now, first month included, then 5.00 every month in the account currency"),
-        (None, 500, "", "an unstated amount now, first month included, then 5.00 every month in the account currency"),
-        (None, None, "USD", "an amount that KrosAI does not state"),
+        (1_000, 1_300, 300, "USD", "13.00 USD now: 10.00 setup and the first month 3.00; then 3.00 a month"),
+        (None, 1_600, 1_100, "USD", "16.00 USD now, first month included, then 11.00 a month"),
+        (0, 500, 500, "", "5.00 now, first month included, then 5.00 a month in the account currency"),
+        (None, None, 500, "USD", "an unstated amount now, first month included, then 5.00 USD a month"),
+        (500, 500, None, "", "5.00 now, first month included, then an unstated amount a month in the account currency"),
+        (None, None, None, "USD", "an amount that KrosAI does not state"),
     ],
 )
-def test_a_price_says_what_is_due_now_and_what_follows(
-    due_now: int | None, monthly: int | None, currency: str, said: str
+def test_a_price_names_its_currency_once_and_its_setup_fee(
+    setup: int | None, due_now: int | None, monthly: int | None, currency: str, said: str
 ) -> None:
-    assert show_price(due_now, monthly, currency) == said
+    assert show_price(due_now, monthly, currency, setup_cents=setup) == said

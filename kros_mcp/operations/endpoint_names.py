@@ -26,4 +26,9 @@ def said(name: str | None, kind: str = "") -> str:
 
 def told(endpoint_id: str, name: str | None, kind: str = "") -> str:
     """Return an endpoint so that no other is meant, as in `"Support agent" (id …8f2c)`."""
-    return f"{said(name, kind)} (id …{endpoint_id[-_END:]})"
+    return with_end(said(name, kind), endpoint_id)
+
+
+def with_end(called: str, endpoint_id: str) -> str:
+    """Return what an endpoint is called, with the end of its id."""
+    return f"{called} (id …{endpoint_id[-_END:]})"

@@ -169,8 +169,12 @@ class Quote:
     endpoint_type: str = ""
     endpoint_trouble: str = ""
     routed_to: str = ""
+    """What the endpoint is called that its calls went to then, as it is said aloud."""
     currency: str = ""
     """The currency that KrosAI's record states, such as NGN; empty where it states none."""
+    refused_code: str = ""
+    """With which code KrosAI refused the account's last purchase lately, for want of credit or of verification."""
+    refused_at: float | None = None
 
     @property
     def price(self) -> tuple[object, ...]:

@@ -1,31 +1,35 @@
 """Every sentence about an act that a person is asked or told.
 
 Each is built from the stored operation alone, so that the same operation always asks the same question and no two
-operations ask the same one. Names from upstream never stand in it, and ids are quoted. What the agent writes stands
-below a prompt's facts alone, as its words. `currency` is the operator's label, or empty.
+operations ask the same one. What is said aloud has no id in it, and an endpoint's name only where that is plain; where
+a person decides, the end of its id stands beside the name. What the agent writes stands below a prompt's facts alone,
+as its words. `currency` is the operator's label, or empty.
 """
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Final
 
-from kros_mcp.krosai import quoted_id
-from kros_mcp.money import show_cents, show_price
-from kros_mcp.numbering import last_four, spoken
-from kros_mcp.operations import agent_words
+from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.numbering import country_name, in_country, last_four, spoken
+from kros_mcp.operations import agent_words, endpoint_names
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.confirmation import MAX_TRIES
 from kros_mcp.operations.model import Channel, Operation, State
-from kros_mcp.times import utc
+from kros_mcp.times import spoken_date, spoken_duration
 
 _ENVIRONMENTS: Final = {
     "live": "This is the live account: real money.",
     "test": "This is a test key.",
     "simulator": "This is the simulator: no real money.",
 }
+_ALOUD: Final = {"live": "", "test": "Test: ", "simulator": "Simulator: "}
+"""What is said first of where an act takes place; of real money, at the end."""
+_REAL_MONEY: Final = " It is real money."
 _SAY_AND_WAIT: Final = (
-    "Say the summary to the person and wait. Only after a clear yes, call the same tool again with the same "
-    "arguments and confirmation_code. After a no, call cancel_operation. Never say the code."
+    "Say the summary and wait, {time} at most. Only a yes said after it counts: no earlier 'buy that' or 'no need to "
+    "ask me'. After a yes, call again with the same arguments and confirmation_code; after a no, cancel_operation. "
+    "Never say the code."
 )
 UNREAD: Final = "The client turned its prompt down faster than anyone can read, so it counts as one that shows none."
 UNOPENED: Final = "No browser opened here, so the question is asked in the conversation."
@@ -46,7 +50,15 @@ _OPENING: Final = (
     "Do not ask in the conversation yet. Call get_operation in a few seconds: it tells whether the page has opened. If "
     "that still says so after ten seconds, call the same tool again with the same arguments."
 )
-_LATER: Final = "Call get_operation with this operation_id in a few seconds. Do not start again."
+_LATER: Final = (
+    "Call get_operation with this operation_id in a few seconds; after two tries tell the person that it goes on. "
+    "Never start again."
+)
+_NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
+_GIVE_UP: Final = "To give the number up: release_phone_number; KrosAI states no refund."
+_ROUTE: Final = "Offer to route its calls: configure_phone_number. "
+_REFUSED: Final = {"INSUFFICIENT_BALANCE": "for lack of credit"}
+_UNVERIFIED: Final = "because the account's identity is not verified"
 
 
 class Wording(ABC):
@@ -95,7 +107,7 @@ class Wording(ABC):
             currency: The operator's label, or empty.
             attempt: 2 and 3 after wrong digits; told, so that each try is a question of its own.
         """
-        where = f", {operation.quote.country}" if operation.quote.country else ""
+        where = f", {country_name(operation.quote.country)}" if operation.quote.country else ""
         lines = [f"{self.heading} {spoken(operation.e164)} ({operation.e164}{where})?"]
         lines += self.particulars(operation, currency)
         if attempt > 1:
@@ -110,8 +122,20 @@ class Wording(ABC):
         """Write what an agent says aloud to ask a person for a yes or a no."""
         return f"{self.statement(operation, currency)} Shall I {self.to_do} it?"
 
+    def afterwards(self, operation: Operation) -> str:
+        """Write what may be done after an act that is done; empty where that is nothing."""
+        del operation
+        return ""
+
     def summary(
-        self, operation: Operation, currency: str, *, code: str = "", told: bool = False, page: bool = False
+        self,
+        operation: Operation,
+        currency: str,
+        *,
+        code: str = "",
+        told: bool = False,
+        page: bool = False,
+        now: float | None = None,
     ) -> tuple[str, str]:
         """Write where an operation stands, and what the agent is to do next.
 
@@ -121,22 +145,28 @@ class Wording(ABC):
             code: The confirmation code, only where the agent is to ask and call again.
             told: Whether approvers are told of what waits for them.
             page: Whether they have a page to decide on.
+            now: The journal's time. Defaults to when the operation was asked about.
         """
         number, doing = spoken(operation.e164), self.doing.capitalize()
         match operation.state:
-            case State.PROPOSED if operation.channel is Channel.APPROVER:
-                words = self._waiting_for_approver(operation, currency, told=told, page=page)
             case State.PROPOSED:
-                words = self._waiting(operation, currency, code=code)
+                time = spoken_duration(seconds_left(operation, now))
+                if code:
+                    return self.sentence(operation, currency), _SAY_AND_WAIT.format(time=time)
+                if operation.channel is Channel.APPROVER:
+                    summary, next_step = self._waiting_for_approver(operation, currency, told=told, page=page)
+                else:
+                    summary, next_step = self._waiting(operation, currency)
+                words = (summary, f"{next_step} It can be answered for {time}.")
             case State.CONFIRMED:
                 words = (f"{doing} {number} is approved and about to start.", _LATER)
             case State.SENDING:
                 words = (f"{doing} {number} is under way; its outcome is not known yet.", _LATER)
             case State.UNKNOWN:
-                words = (self._unknown(operation), _keep_asking(operation))
+                words = (self._unknown(operation, currency), _keep_asking(operation, now))
             case State.DONE:
-                next_step = "Tell the person what was not applied." if operation.not_applied else "Nothing more to do."
-                words = (self.ended(operation, currency), next_step)
+                lacking = "Tell the person what was not applied." if operation.not_applied else ""
+                words = (self.ended(operation, currency), f"{lacking} {self.afterwards(operation)}".strip())
             case State.FAILED:
                 words = (self.failed(operation), operation.next_step or "Ask the person whether to try again.")
             case _:
@@ -148,9 +178,9 @@ class Wording(ABC):
 
     def failed(self, operation: Operation) -> str:
         """Write why an operation failed, naming the number and saying that nothing happened to it."""
-        message = operation.message
-        if operation.e164 not in message or "nothing was" not in message.lower():
-            message = f"{message} {spoken(operation.e164)} was not {self.done}; nothing was charged or changed."
+        message, number = operation.message, spoken(operation.e164)
+        if not (number in message or operation.e164 in message) or "nothing was" not in message.lower():
+            message = f"{message} {number} was not {self.done}; nothing was charged or changed."
         return message.strip()
 
     def _waiting_for_approver(self, operation: Operation, currency: str, *, told: bool, page: bool) -> tuple[str, str]:
@@ -163,12 +193,10 @@ class Wording(ABC):
         summary = f"{asked}; nothing is charged or changed yet. {self.statement(operation, currency)}"
         return summary, f"{next_step} with get_operation."
 
-    def _waiting(self, operation: Operation, currency: str, *, code: str) -> tuple[str, str]:
+    def _waiting(self, operation: Operation, currency: str) -> tuple[str, str]:
         if operation.channel is Channel.SCREEN:
             return self._on_screen(operation, currency)
         asking = self.sentence(operation, currency)
-        if code:
-            return asking, _SAY_AND_WAIT
         if operation.channel is Channel.PROMPT:
             return (
                 f"The person is being asked in the client. {asking}",
@@ -183,13 +211,16 @@ class Wording(ABC):
         told = "The question waits on the screen, on a page in the browser; nothing is charged or changed yet."
         return f"{told} {self.statement(operation, currency)}", _LOOK
 
-    def _unknown(self, operation: Operation) -> str:
-        number = spoken(operation.e164)
+    def _unknown(self, operation: Operation, currency: str) -> str:
+        number, cents = spoken(operation.e164), operation.quote.due_now_cents
+        at_stake = ""
+        if operation.action.charges and cents is not None:
+            at_stake = f" {show_cents(cents, currency)} may have been charged."
         if operation.corrected_at is None:
             lost = f"The answer to {self.doing} {number} was lost, so it is not known yet whether it happened"
-            return f"{lost}; it will not be sent again."
+            return f"{lost}; it will not be sent again.{at_stake}"
         called = f"{number} was called {self.done} at first, and it is not known now whether it is"
-        return f"{called}; it will not be sent again. {operation.note}".strip()
+        return f"{called}; it will not be sent again.{at_stake} {operation.note}".strip()
 
 
 class PurchaseWording(Wording):
@@ -202,39 +233,44 @@ class PurchaseWording(Wording):
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
-        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
-        unusual = changes(operation, usual=False)
+        unusual = changes(operation, usual=False, aloud=True)
         then = f" Then: {unusual}." if unusual else ""
-        return f"Buying {_number_in_its_country(operation)} costs {cost}.{then} {_environment(operation)}"
+        said = f"buying {_number_in_its_country(operation)} costs {_cost(operation, currency)}.{then}"
+        return _aloud(operation, f"{said}{refused_before(operation)}")
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
-        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        cost = _cost(operation, currency)
         if operation.quote.due_now_cents is None and operation.quote.monthly_cents is None:
             cost = "amounts that KrosAI does not state, now and every month"
         unusual = changes(operation, usual=False)
         then = f" Then: {unusual}." if unusual else ""
         return (
             f"If you approve, the account is charged {cost} until the number is released.{then} If the price has "
-            f"changed by then, nothing is charged. {_environment(operation)}"
+            f"changed by then, nothing is charged.{refused_before(operation)} {_environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
-        wanted = changes(operation)
+        quote, wanted, refused = operation.quote, changes(operation), refused_before(operation)
         return [
-            f"Now, first month included: {show_cents(operation.quote.due_now_cents, currency)}.",
-            f"Then every month: {show_cents(operation.quote.monthly_cents, currency)}.",
+            f"Now, first month included: {show_cents(quote.due_now_cents, currency)}.",
+            *([f"Of that, setup: {show_again(quote.setup_cents)}."] if quote.setup_cents else []),
+            f"Then every month: {show_cents(quote.monthly_cents, currency)}.",
             _environment(operation),
             *([f"Then: {wanted}."] if wanted else []),
+            *([refused.strip()] if refused else []),
         ]
 
     def ended(self, operation: Operation, currency: str) -> str:
         """Write what an act that is done has come to."""
-        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
         unseen = " KrosAI does not list it among the owned numbers yet." if operation.look_at is not None else ""
-        number = spoken(operation.e164)
-        return f"{number} is bought; it costs {cost}.{unseen}{_note(operation)}{not_applied(operation)}"
+        said = f"{spoken(operation.e164)} is bought; it costs {_cost(operation, currency)}.{_route(operation)}{unseen}"
+        return f"{said}{_note(operation)}{not_applied(operation)}"
+
+    def afterwards(self, operation: Operation) -> str:
+        """Write how the number gets its calls, and how it is given up."""
+        return f"{_ROUTE if _goes_nowhere(operation) else ''}{_GIVE_UP}"
 
 
 class ReleaseWording(Wording):
@@ -249,24 +285,25 @@ class ReleaseWording(Wording):
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
-        return (
-            f"Releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
-            f"{routed(operation)}. {_finality(operation)} {_environment(operation)}"
+        said = (
+            f"releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
+            f"{routed(operation, aloud=True)}. {_finality(operation)} {_NO_REFUND}"
         )
+        return _aloud(operation, said)
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         return (
-            f"If you approve, calls to it stop; they now go to {routed(operation)}. {_finality(operation)} KrosAI does "
-            f"not say whether anything is refunded. {_environment(operation)}"
+            f"If you approve, calls to it stop; they now go to {routed(operation)}. {_finality(operation)} "
+            f"{_NO_REFUND} {_environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
-            f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)}",
+            f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)} {_NO_REFUND}",
             _environment(operation),
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
@@ -274,8 +311,13 @@ class ReleaseWording(Wording):
     def ended(self, operation: Operation, currency: str) -> str:
         """Write what an act that is done has come to."""
         del currency
-        number = spoken(operation.e164)
-        return f"{number} is released; calls to it no longer arrive.{_note(operation)}{not_applied(operation)}"
+        said = f"{spoken(operation.e164)} is released; calls to it no longer arrive, and it cannot be taken back."
+        return f"{said}{_note(operation)}{not_applied(operation)}"
+
+    def afterwards(self, operation: Operation) -> str:
+        """Write what is known of the money, should the person ask."""
+        del operation
+        return _NO_REFUND
 
 
 class ConfigurationWording(Wording):
@@ -289,8 +331,9 @@ class ConfigurationWording(Wording):
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
-        number = _number_in_its_country(operation)
-        return f"{number} is a protected number; the change would be: {changes(operation)}. {_environment(operation)}"
+        change, now = changes(operation, aloud=True), routed(operation, aloud=True)
+        said = f"{_number_in_its_country(operation)} is a protected number, and its calls go to {now}"
+        return _aloud(operation, f"{said}; the change would be: {change}.")
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -311,7 +354,7 @@ class ConfigurationWording(Wording):
         number = spoken(operation.e164)
         if operation.not_applied:
             return f"{number} is not changed as asked.{_note(operation)}{not_applied(operation)}"
-        return f"{number} is changed: {changes(operation)}.{_note(operation)}"
+        return f"{number} is changed: {changes(operation, aloud=True)}.{_note(operation)}"
 
 
 def where_agreed(way: Channel | None, *, takes_codes: bool) -> str:
@@ -326,23 +369,45 @@ def where_agreed(way: Channel | None, *, takes_codes: bool) -> str:
     return _WAYS[way]
 
 
-def changes(operation: Operation, *, usual: bool = True) -> str:
-    """Return the settings that an operation would bring about; `usual` is whether calls that are on are named."""
-    wanted = operation.request
+def changes(operation: Operation, *, usual: bool = True, aloud: bool = False) -> str:
+    """Return the settings that an operation would bring about.
+
+    Args:
+        operation: As it stands.
+        usual: Whether calls that are on are named.
+        aloud: Whether it is said rather than read, so that no part of an id stands in it.
+    """
+    wanted, quote = operation.request, operation.quote
     parts = []
     if wanted.endpoint_id:
-        kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
-        trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
-        parts.append(f"calls go to endpoint {quoted_id(wanted.endpoint_id)}{kind}{trouble}")
+        name, kind = quote.endpoint_name, quote.endpoint_type
+        where = endpoint_names.said(name, kind) if aloud else endpoint_names.told(wanted.endpoint_id, name, kind)
+        trouble = f", which {quote.endpoint_trouble} now" if quote.endpoint_trouble else ""
+        parts.append(f"calls go to {where}{trouble}")
     for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
         if value is False or (value and usual):
             parts.append(f"{name} calls {'on' if value else 'off'}")
     return ", ".join(parts)
 
 
-def routed(operation: Operation) -> str:
+def routed(operation: Operation, *, aloud: bool = False) -> str:
     """Return where calls to the number went when the operation was proposed."""
-    return operation.quote.routed_to or "no endpoint"
+    where, endpoint_id = operation.quote.routed_to or "no endpoint", operation.request.routed_endpoint_id
+    return where if aloud or not endpoint_id else endpoint_names.with_end(where, endpoint_id)
+
+
+def refused_before(operation: Operation) -> str:
+    """Return, as a sentence of its own, that KrosAI refused the account's last purchase; empty where it did not."""
+    code, at = operation.quote.refused_code, operation.quote.refused_at
+    if not code or at is None:
+        return ""
+    return f" KrosAI refused the last purchase, on {spoken_date(at)}, {_REFUSED.get(code, _UNVERIFIED)}."
+
+
+def seconds_left(operation: Operation, now: float | None) -> float:
+    """Return how long an operation still waits for its yes; `now` defaults to when it was asked about."""
+    since = (operation.asked_at or operation.created_at) if now is None else now
+    return max(0.0, operation.expires_at - since)
 
 
 def not_applied(operation: Operation) -> str:
@@ -353,12 +418,38 @@ def not_applied(operation: Operation) -> str:
 
 
 def _number_in_its_country(operation: Operation) -> str:
-    where = f" in {operation.quote.country}" if operation.quote.country else ""
+    where = f" {in_country(operation.quote.country)}" if operation.quote.country else ""
     return f"{spoken(operation.e164)}{where}"
+
+
+def _cost(operation: Operation, currency: str) -> str:
+    quote = operation.quote
+    return show_price(quote.due_now_cents, quote.monthly_cents, currency, setup_cents=quote.setup_cents)
 
 
 def _environment(operation: Operation) -> str:
     return _ENVIRONMENTS[operation.quote.environment]
+
+
+def _aloud(operation: Operation, sentences: str) -> str:
+    """Say where an act would take place: first that it is only a test, or last that it is real money."""
+    said = f"{_ALOUD[operation.quote.environment]}{sentences}"
+    return f"{said[0].upper()}{said[1:]}{_REAL_MONEY if operation.quote.environment == 'live' else ''}"
+
+
+def _route(operation: Operation) -> str:
+    """Return where the calls of a number that was bought go, as far as KrosAI has shown it."""
+    quote, number = operation.quote, operation.number
+    if _goes_nowhere(operation):
+        return " Its calls go nowhere until an endpoint is set."
+    if number is None or not number.endpoint_id or number.endpoint_id != operation.request.endpoint_id:
+        return ""
+    return f" Its calls go to {endpoint_names.said(quote.endpoint_name, quote.endpoint_type)}."
+
+
+def _goes_nowhere(operation: Operation) -> bool:
+    """Whether a number was bought without an endpoint, and KrosAI showed none of its own choosing."""
+    return not operation.request.endpoint_id and operation.number is not None and not operation.number.endpoint_id
 
 
 def _note(operation: Operation) -> str:
@@ -370,8 +461,8 @@ def _finality(operation: Operation) -> str:
     return f"This cannot be undone.{record}"
 
 
-def _keep_asking(operation: Operation) -> str:
-    again = (
-        f"looks at KrosAI again at {utc(operation.look_at)[11:16]} UTC" if operation.look_at else "keeps asking KrosAI"
-    )
-    return f"Call get_operation later; never start it anew. The server {again}."
+def _keep_asking(operation: Operation, now: float | None) -> str:
+    again = "keeps asking KrosAI"
+    if now is not None and operation.look_at is not None:
+        again = f"looks at KrosAI again in {spoken_duration(operation.look_at - now)}"
+    return f"Tell the person, and call get_operation later; never start it anew. The server {again}."

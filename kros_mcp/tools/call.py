@@ -1,7 +1,7 @@
 """One tool call: who asks, what is open, and how much of its time is left."""
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +11,7 @@ import anyio
 from mcp.server.mcpserver import Context
 from mcp.types.version import is_version_at_least
 
+from kros_mcp.errors import JournalError
 from kros_mcp.krosai import clean
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.channels import Ways
@@ -196,6 +197,13 @@ async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:
     if operation is None:
         raise missing(operation_id)
     return operation
+
+
+async def journal_time(ctx: ToolContext) -> float | None:
+    """Return the journal's time, to tell how long something waits; None rather than an error after an act."""
+    with suppress(JournalError):
+        return await runtime(ctx).account.journal.now()
+    return None
 
 
 def is_modern(ctx: ToolContext) -> bool:

@@ -30,6 +30,7 @@ from kros_mcp.tools import outcomes, results
 from kros_mcp.tools.call import (
     ToolContext,
     current_call,
+    journal_time,
     own_operation,
     principal,
     progress,
@@ -93,7 +94,7 @@ async def buy_phone_number(
         conclusion = await requote(
             here.account, here.runner, conclusion.operation, ways_of(ctx), seconds=seconds, tell=tell
         )
-    return results.answer(outcomes.concluded(conclusion, here.settings))
+    return results.answer(outcomes.concluded(conclusion, here.settings, now=await journal_time(ctx)))
 
 
 async def release_phone_number(
@@ -115,7 +116,7 @@ async def release_phone_number(
     last = second if slipped(found, first) else first
     last = third if slipped(found, second) else last
     conclusion = await _conclude(ctx, found, last)
-    return results.answer(outcomes.concluded(conclusion, runtime(ctx).settings))
+    return results.answer(outcomes.concluded(conclusion, runtime(ctx).settings, now=await journal_time(ctx)))
 
 
 async def configure_phone_number(
@@ -135,7 +136,8 @@ async def configure_phone_number(
     del number_id, confirmation_code
     here = runtime(ctx)
     if isinstance(found, FoundOperation):
-        return results.answer(outcomes.configured(await _conclude(ctx, found, answer), here.settings))
+        conclusion = await _conclude(ctx, found, answer)
+        return results.answer(outcomes.configured(conclusion, here.settings, now=await journal_time(ctx)))
     request = Request(
         endpoint_id=endpoint_id,
         allow_inbound=flag(allow_inbound),

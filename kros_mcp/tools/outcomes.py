@@ -14,7 +14,9 @@ from kros_mcp.times import utc
 from kros_mcp.tools import results
 
 
-def acted(operation: Operation, settings: Settings, *, code: str = "", before: str = "") -> results.Acted:
+def acted(
+    operation: Operation, settings: Settings, *, code: str = "", before: str = "", now: float | None = None
+) -> results.Acted:
     """Show an operation.
 
     Args:
@@ -22,11 +24,12 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
         settings: For the currency's label, and how approvers come to know.
         code: The confirmation code, only where the agent is to ask and call again.
         before: What to say first.
+        now: The journal's time. Defaults to when the operation was asked about.
     """
     waiting = operation.state is State.PROPOSED
     told, page = settings.tells_people, settings.public_url is not None
     wording = act_of(operation).wording
-    summary, next_step = wording.summary(operation, settings.currency, code=code, told=told, page=page)
+    summary, next_step = wording.summary(operation, settings.currency, code=code, told=told, page=page, now=now)
     return results.Acted(
         summary=f"{before} {summary}".strip(),
         status=status(operation),
@@ -43,8 +46,13 @@ def acted(operation: Operation, settings: Settings, *, code: str = "", before: s
     )
 
 
-def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
+def concluded(conclusion: Conclusion, settings: Settings, *, now: float | None = None) -> results.Acted:
     """Show where a call leaves an operation, or raise what stopped it.
+
+    Args:
+        conclusion: Where it leaves the operation.
+        settings: As in `acted`, like `now`.
+        now: The journal's time.
 
     Raises:
         KrosError: The operation failed; nothing was charged or changed.
@@ -55,12 +63,12 @@ def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
     before = [conclusion.ended.message] if conclusion.ended else [wording.UNREAD] * conclusion.unread
     if conclusion.unopened:
         before.append(wording.UNOPENED if conclusion.code else wording.UNOPENED_AGAIN)
-    return acted(operation, settings, code=conclusion.code, before=" ".join(before))
+    return acted(operation, settings, code=conclusion.code, before=" ".join(before), now=now)
 
 
-def configured(conclusion: Conclusion, settings: Settings) -> results.Configured:
+def configured(conclusion: Conclusion, settings: Settings, *, now: float | None = None) -> results.Configured:
     """Show where a call leaves the change of a protected number."""
-    shown = concluded(conclusion, settings)
+    shown = concluded(conclusion, settings, now=now)
     after = shown.number
     return results.Configured(**shown.model_dump(), before=None, after=routing(after) if after else None)
 
@@ -121,8 +129,11 @@ def quote(operation: Operation) -> results.ShownQuote:
     return results.ShownQuote(
         e164=shown.e164,
         country=shown.country,
+        setup_cents=shown.setup_cents,
         due_now_cents=shown.due_now_cents,
         monthly_cents=shown.monthly_cents,
+        endpoint_id=shown.endpoint_id or None,
+        endpoint_name=shown.endpoint_name or None,
         environment=shown.environment,
     )
 

@@ -16,6 +16,12 @@ from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import StoredNumber
 from kros_mcp.operations.status import Status, WaitsFor
 
+_SAID_IN_SENTENCES = ("expires_at",)
+_PARTS = {
+    "quote": ("e164", "due_now_cents", "monthly_cents", "endpoint_id"),
+    "number": ("number_id", "e164", "status", "endpoint_id"),
+}
+"""The fields of an act's quote and of its number that stand in the text beside the sentences."""
 _WRITTEN_BY_OTHERS = frozenset({"name"})
 _SAYS_NOTHING: tuple[object, ...] = (None, "", [], {})
 
@@ -155,8 +161,11 @@ class ShownQuote(Shape):
 
     e164: str
     country: str | None
+    setup_cents: int | None
     due_now_cents: int | None
     monthly_cents: int | None
+    endpoint_id: str | None
+    endpoint_name: str | None
     environment: Annotated[Literal["live", "test", "simulator"], WithJsonSchema({"type": "string"})]
 
 
@@ -292,18 +301,28 @@ def failure(exc: KrosError) -> CallToolResult:
 def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:
     """Write a result's data as text: the spoken sentence, then one line for each field that says something.
 
-    What is null or empty is left out, here as in rows.
+    What is null or empty is left out, here as in rows; so is what the sentences say already.
     """
+    left_out = {"summary", *leave_out, *_SAID_IN_SENTENCES, *(["quote"] if data.get("number") else [])}
     lines = [data["summary"]]
     for name, value in data.items():
-        if name == "summary" or name in leave_out or value in _SAYS_NOTHING:
+        if name in left_out or value in _SAYS_NOTHING:
             continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{name}:")
             lines.extend(f"{place}. {_flat(item)}" for place, item in enumerate(value, start=1))
         else:
-            lines.append(f"{name}: {_flat(value)}")
+            lines.append(f"{name}: {_flat(_part(name, value))}")
     return "\n".join(lines)
+
+
+def _part(field: str, value: object) -> object:
+    """Return of a number or a quote what its sentence does not tell."""
+    if not isinstance(value, dict) or field not in _PARTS:
+        return value
+    return {name: value.get(name) for name in _PARTS[field]} | {
+        name: on for name, on in value.items() if name.startswith("allow_") and on is False
+    }
 
 
 def _flat(value: object) -> str:

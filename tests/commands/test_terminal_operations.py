@@ -48,7 +48,7 @@ def test_before_deciding_the_person_sees_number_price_asker_and_deadline(command
 
     for part in (
         "+234 201 555 0100",
-        "5.00 now, first month included, then 5.00 every month",
+        "5.00 now, first month included, then 5.00 a month",
         "night shift",
         "Open until",
     ):

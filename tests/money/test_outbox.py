@@ -469,7 +469,7 @@ def test_the_line_for_people_says_what_to_do_in_plain_characters(stored_data: di
     public = "https://numbers.example.com"
     assert line("operation.waiting", waiting, "USD", public) == (
         "Buying +234 803 555 0101 in Nigeria waits for an approver. It costs 7.00 USD now, first month included, then "
-        "5.00 USD every month. Asked for by support-agent. Decide on https://numbers.example.com/approvals (op_1)"
+        "5.00 a month. Asked for by support-agent. Decide on https://numbers.example.com/approvals (op_1)"
     )
     assert line("operation.waiting", waiting, "", None).endswith("Decide at a terminal: kros-mcp approve op_1")
     assert line("operation.done", stored_data | {"environment": "test"}, "USD", None) == (

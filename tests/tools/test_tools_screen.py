@@ -202,7 +202,7 @@ async def test_where_no_browser_opens_auto_asks_by_code_and_says_so_once(
             asked["operation_id"],
             asked["confirmation_code"],
         )
-        assert again["summary"].startswith("Buying ")
+        assert again["summary"].startswith("Test: buying ")
         assert screen.withdrawn == [asked["operation_id"]]
         assert not await screen.fetch(asked["operation_id"])  # a late browser gets nothing
         done = await talk.buy(item, confirmation_code=asked["confirmation_code"])
@@ -420,7 +420,7 @@ async def test_where_only_a_person_counts_no_code_is_told_that_another_server_ga
     assert asked["confirmation_code"]
     assert (told["operation_id"], told["confirmation_code"]) == (asked["operation_id"], None)
     assert asked["confirmation_code"] not in told.text
-    assert told["summary"].startswith("Buying ")
+    assert told["summary"].startswith("Test: buying ")
 
 
 @pytest.mark.promise(2)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from kros_mcp.errors import InvalidArgumentError, KrosError, NotFoundError, OperationError, RefusedError
 from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, plain_name, quoted_id, read_owned_once
-from kros_mcp.operations import dangling, policy
+from kros_mcp.operations import dangling, endpoint_names, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import Act, Offered, Wish
 from kros_mcp.operations.batch import joined
@@ -160,7 +160,6 @@ async def items_for_owned(
     items = []
     for request, number in zip(requests, numbers, strict=True):
         endpoint, now = wanted[request.endpoint_id], current.get(number.endpoint_id or "")
-        routed_to = f"endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "no endpoint"
         quote = Quote(
             e164=number.e164,
             country=number.country,
@@ -170,7 +169,7 @@ async def items_for_owned(
             endpoint_name=plain_name(endpoint.name if endpoint else None),
             endpoint_type=kind(endpoint),
             endpoint_trouble=dangling.trouble(endpoint),
-            routed_to=f"{routed_to} ({kind(now)})" if kind(now) else routed_to,
+            routed_to=endpoint_names.said(now.name if now else None, kind(now)) if number.endpoint_id else "",
         )
         place = replace(
             request,
