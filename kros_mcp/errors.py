@@ -144,7 +144,7 @@ class KrosaiError(KrosError):
     """KrosAI, or the connection to it, failed."""
 
     code = "KROSAI"
-    next_step = "Try again in a moment."
+    next_step = "Try again in a moment; after two tries tell the person."
     exit_code = 4
 
 
@@ -152,7 +152,7 @@ class NotSentError(KrosaiError):
     """The request certainly never left; nothing was ordered."""
 
     code = "UNREACHABLE"
-    next_step = "Nothing was ordered. Try again in a moment."
+    next_step = "Try again in a moment; after two tries tell the person."
 
 
 class PathError(NotSentError):
@@ -166,7 +166,7 @@ class OutcomeUnknownError(KrosaiError):
     """The request left and no usable answer came back; money may have moved."""
 
     code = "OUTCOME_UNKNOWN"
-    next_step = "Do not try again. Call get_operation later for the outcome."
+    next_step = "Do not try again. Tell the person, and call get_operation later for the outcome."
     charged: Known = "unknown"
     changed: Known = "unknown"
 
@@ -187,7 +187,7 @@ class ProtocolError(KrosaiError):
     """An answer of KrosAI fits no known shape, so nothing follows from it."""
 
     code = "UNEXPECTED_ANSWER"
-    next_step = "Try again; if it stays so, tell the operator that KrosAI's answers have changed."
+    next_step = "Try once more; if it stays so, tell the operator that KrosAI's answers have changed."
 
 
 class OtherOrganizationError(ProtocolError):
@@ -244,7 +244,10 @@ class InsufficientBalanceError(ApiError):
     """The KrosAI account has not enough credit."""
 
     code = "INSUFFICIENT_BALANCE"
-    next_step = "Tell the person to add credit in the KrosAI dashboard, then ask again."
+    next_step = (
+        "Tell the person: credit is seen and added in the KrosAI dashboard alone, and the number is not held "
+        "meanwhile. Then ask again."
+    )
 
 
 class NumberNotAvailableError(ApiError):
@@ -272,7 +275,7 @@ class RateLimitError(ApiError):
     """KrosAI wants fewer requests; it did not act on this one."""
 
     code = "RATE_LIMIT_EXCEEDED"
-    next_step = "Wait a few seconds, then try again."
+    next_step = "Wait a few seconds, then try again; after two tries tell the person."
 
 
 class ServerError(ApiError):

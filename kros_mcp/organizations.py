@@ -42,7 +42,7 @@ class TooManyOrganizationsError(KrosError):
     """As many organizations are open as can be, and all are in use; nothing was done."""
 
     code = "TOO_MANY_ORGANIZATIONS"
-    next_step = "Try again in a minute."
+    next_step = "Try again in a minute; after two tries tell the person."
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.journals import completeness, generation, known_organizations, request_counts
+from kros_mcp.journals import completeness, generation, known_organizations, request_counts, totals
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import condition
 from kros_mcp.journals.kept_numbers import KeptTables
@@ -30,6 +30,7 @@ from kros_mcp.journals.rows import (
     marks,
 )
 from kros_mcp.krosai import Asked, Window
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import adoption, audit_log, events, moves, notices, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import (
@@ -40,6 +41,7 @@ from kros_mcp.operations.journal import (
     Move,
     NamedOrganization,
     OpenCounts,
+    Total,
     busy,
     missing,
 )
@@ -287,6 +289,21 @@ class StoredJournal(ABC):
 
         return await self._look(work)
 
+    async def refused(self, account: str, codes: Sequence[str], *, since: float) -> Operation | None:
+        """Return the newest purchase that failed with one of these codes, if none was done since."""
+        failed = "account = ? AND created_at >= ? AND action = 'buy' AND state = 'failed'"
+        newest = f"{failed} AND error_code IN ({marks(codes)}) ORDER BY created_at DESC LIMIT 1"
+        done = "account = ? AND settled_at >= ? AND action = 'buy' AND state = 'done'"
+        since_then = f"SELECT 1 FROM {self._table}{self._by('settled')} WHERE {done} LIMIT 1"
+
+        def work() -> Work[Operation | None]:
+            found = yield from self._select(newest, account, since, *codes, index="by_account")
+            if not found or (yield since_then, (account, found[0].settled_at)):
+                return None
+            return found[0]
+
+        return await self._look(work)
+
     async def sent_since(self, account: str, e164: str, since: float) -> tuple[Operation, ...]:
         """List the operations on a number that were sent after a time, on the journal's clock."""
         where = "account = ? AND e164 = ? AND sent_at > ?"
@@ -392,7 +409,13 @@ class StoredJournal(ABC):
         return await self._transact_long(work)
 
     async def list_operations(
-        self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
+        self,
+        wanted: Filter = EVERYTHING,
+        *,
+        limit: int = 50,
+        after: str = "",
+        oldest_first: bool = False,
+        offset: int = 0,
     ) -> tuple[Operation, ...]:
         """List operations as they stand now, newest first unless told otherwise."""
         beyond, order = (">", "ASC") if oldest_first else ("<", "DESC")
@@ -403,8 +426,8 @@ class StoredJournal(ABC):
             if after:
                 where += f" AND (created_at, rowid) {beyond} (SELECT created_at, rowid FROM {self._table} WHERE id = ?)"
                 values.append(after)
-            where += f" ORDER BY created_at {order}, rowid {order} LIMIT ?"
-            rows = yield from self._select(where, *values, limit)
+            where += f" ORDER BY created_at {order}, rowid {order} LIMIT ? OFFSET ?"
+            rows = yield from self._select(where, *values, limit, offset)
             return tuple(moves.expire(row, now) for row in rows)
 
         return await self._look(work)
@@ -417,6 +440,25 @@ class StoredJournal(ABC):
             where, values = condition(wanted, now)
             rows = yield f"SELECT count(*) FROM {self._table} WHERE {where}", values
             return int(rows[0][0])
+
+        return await self._look(work)
+
+    async def totals(self, wanted: Filter) -> tuple[Total, ...]:
+        """Count and sum operations, by the same filter."""
+
+        def work() -> Work[tuple[Total, ...]]:
+            now = yield from self._time()
+            return (yield from totals.of(self._table, *condition(wanted, now), now))
+
+        return await self._look(work)
+
+    async def asked(self, account: str) -> tuple[int | None, ...]:
+        """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated."""
+        due_now = self._text_in("quote", "due_now_cents")
+
+        def work() -> Work[tuple[int | None, ...]]:
+            now = yield from self._time()
+            return (yield from totals.asked(self._table, due_now, account, now))
 
         return await self._look(work)
 
@@ -629,7 +671,7 @@ class StoredJournal(ABC):
         since = now - ASKING_WINDOW_SECONDS
         if len((yield from self._select(turned_down, *identity, SUPERSEDED, since))) >= MAX_PROMPTS_TURNED_DOWN:
             raise OperationError(
-                f"The person has turned {draft.e164} down three times within ten minutes; nothing was done.",
+                f"The person has turned {spoken(draft.e164)} down three times within ten minutes; nothing was done.",
                 code="ASKED_TOO_OFTEN",
                 next_step="Do not ask again now; go on with something else.",
             )

@@ -20,7 +20,7 @@ from kros_mcp.krosai.owned import (
     read_owned_once,
 )
 from kros_mcp.krosai.paging import EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
-from kros_mcp.krosai.refusals import require_readable
+from kros_mcp.krosai.refusals import ACCOUNT_REFUSED, require_readable
 from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.tally import (
@@ -49,6 +49,7 @@ from kros_mcp.krosai.wire import (
 from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
 
 __all__ = [
+    "ACCOUNT_REFUSED",
     "FIELDS",
     "OTHER_ORGANIZATION",
     "Asked",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final, Literal
 
 from kros_mcp.errors import ProtocolError
+from kros_mcp.money import cents, show_again
 
 ListKind = Literal["owned", "available", "endpoints"]
 ObjectKind = Literal["number", "endpoint"]
@@ -53,6 +54,12 @@ _PLAIN: Final = frozenset(
 )
 """Words that say that an order was carried out, or that its number is in use."""
 _HTTP_SUCCESSES: Final = range(200, 300)
+_AMOUNTS: Final = {
+    "{} is needed": ("required_cents", "requiredCents", "needed_cents", "neededCents"),
+    "{} is there": ("balance_cents", "balanceCents", "available_cents", "availableCents"),
+    "{} is lacking": ("shortfall_cents", "shortfallCents", "missing_cents", "missingCents"),
+}
+"""What an error for lack of credit may state."""
 _ORGANIZATIONS: Final = ("organization_id", "organizationId")
 _HOLDING_RECORDS: Final = tuple(dict.fromkeys((*_LISTS, *_ORDERS, "endpoint")))
 
@@ -128,6 +135,21 @@ def find_object(body: dict[str, object], kind: ObjectKind) -> tuple[str, dict[st
         path.append(inner[0])
         record = inner[1]
     return ".".join(path), record
+
+
+def read_amounts(body: object) -> str:
+    """Return how much credit is needed and how much is there, as far as the details of an error state it in cents.
+
+    No documented answer shows these fields; only names that leave no doubt about what they mean are read.
+    """
+    places = [place for _, place in _objects(body, "error", "details", "data")]
+    places += [place for _, inner in _objects(body, "error") for _, place in _objects(inner, "details")]
+    told = []
+    for what, names in _AMOUNTS.items():
+        stated = (cents(place.get(name)) for place in places for name in names)
+        if (amount := next((each for each in stated if each is not None), None)) is not None:
+            told.append(what.format(show_again(amount)))
+    return ", ".join(told)
 
 
 def names_number(record: dict[str, object]) -> bool:

@@ -28,6 +28,7 @@ from kros_mcp.errors import (
 from kros_mcp.krosai.envelope import (
     is_error,
     names_number_anywhere,
+    read_amounts,
     read_code,
     read_object,
     read_retry_after,
@@ -96,7 +97,7 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "CONCURRENT_LIMIT_EXCEEDED": Refusal(
         RateLimitError,
         "KrosAI says that too much is going on at once on this account.",
-        "Wait until running calls have ended, then try again.",
+        "Wait until running calls have ended, then try again; after two tries tell the person.",
     ),
     "NUMBER_NOT_OWNED": Refusal(
         NotFoundError,
@@ -122,6 +123,10 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "ENDPOINT_UNREACHABLE": Refusal(InvalidRequestError, "KrosAI could not reach the endpoint.", _CALLS_ONLY),
 }
 
+ACCOUNT_REFUSED: Final = tuple(
+    code for code, refusal in REFUSALS.items() if issubclass(refusal.error, KycError | InsufficientBalanceError)
+)
+"""The codes with which KrosAI refuses whatever the account would buy."""
 _MISSPELT: Final = {"INSUFFICENT_BALANCE": "INSUFFICIENT_BALANCE"}
 
 _BY_STATUS: Final[Mapping[int, Refusal]] = {
@@ -165,8 +170,10 @@ def read_error(status: int, headers: Mapping[str, str], body: object) -> ApiErro
     sentence, next_step, wait = refusal.sentence, refusal.next_step, None
     if issubclass(refusal.error, RateLimitError | ServerError) and (wait := retry_after(headers, body)):
         alone = f"wants to be left alone for {spoken_duration(wait)}"
-        sentence, next_step = f"{sentence} It {alone}.", f"KrosAI {alone}; try again after that."
+        sentence, next_step = f"{sentence} It {alone}.", "Tell the person, and try again after that."
     # A code that is not documented could be any text, so the code of our own class is used instead.
+    if refusal.error is InsufficientBalanceError and (amounts := read_amounts(body)):
+        sentence = f"{sentence.removesuffix('.')}: {amounts}."
     error = refusal.error(sentence, status=status, code=code, next_step=next_step)
     error.retry_after_seconds = wait
     return error
@@ -224,7 +231,10 @@ def moment(date: str | None) -> float | None:
 def require_readable(reply: Reply) -> Reply:
     """Return a reply to a read if it is a success in JSON; else raise its error."""
     if 300 <= reply.status < 400:  # noqa: PLR2004  # the HTTP redirect range is clearest as numbers
-        raise ProtocolError("KrosAI pointed to another address; KROS_BASE_URL may be wrong.")
+        raise ProtocolError(
+            "KrosAI pointed to another address, so nothing was read.",
+            next_step="Tell the operator that KROS_BASE_URL may be wrong.",
+        )
     error = read_error(reply.status, reply.headers, reply.body)
     if error is not None:
         raise error

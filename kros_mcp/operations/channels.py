@@ -144,8 +144,7 @@ async def confirmed_by_code(
         )
     if operation.state in {State.EXPIRED, State.DECLINED, State.CANCELLED}:
         raise ConfirmationError(
-            f"Operation {operation.id} is {operation.state}, so its code confirms nothing; "
-            "nothing was charged or changed.",
+            f"What was asked is {operation.state}, so its code confirms nothing; nothing was charged or changed.",
             code="CODE_EXPIRED",
             operation_id=operation.id,
         )

@@ -106,7 +106,7 @@ async def check_code(journal: Journal, operation: Operation, given: str) -> None
         counted = await journal.change(operation.id, moves.wrong_code, by=By(operation.principal, "code"))
     declined = counted.state is State.DECLINED
     raise ConfirmationError(
-        f"That is not the confirmation code of operation {operation.id}"
+        "That is not the confirmation code of this operation"
         + ("; after five wrong codes it was declined. " if declined else ". ")
         + "Nothing was charged or changed by this call.",
         code="WRONG_CODE",
@@ -119,8 +119,7 @@ def no_code(operation: Operation | None) -> ConfirmationError:
     if operation is not None and operation.state not in WAITING and operation.confirmed_at is not None:
         so_far = past(operation)
         error = ConfirmationError(
-            f"Operation {operation.id} is already {operation.state}, and no confirmation code counts for it; nothing "
-            "was done now.",
+            f"That is already {operation.state}, and no confirmation code counts for it; nothing was done now.",
             code="NO_CODE_ISSUED",
             next_step=so_far.next_step,
             operation_id=operation.id,

@@ -12,6 +12,7 @@ import anyio
 
 from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnknownError, RefusedError
 from kros_mcp.krosai import within
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import model, moves, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import PREPARE_SECONDS
@@ -166,15 +167,15 @@ def _require_that_it_counts(account: Account, operation: Operation, channel: Cha
     """Raise where the yes came through a channel that does not do any more: what is asked for may be stricter now."""
     if account.needs_approver(operation):
         raise RefusedError(
-            f"An approver has to agree to {operation.e164}, and was not asked when this was shown; nothing was charged "
-            "or changed.",
+            f"An approver has to agree to {spoken(operation.e164)}, and was not asked when this was shown; nothing was "
+            "charged or changed.",
             code="APPROVAL_NEEDED",
             next_step="Call again with the same arguments, without confirmation_code, to ask an approver.",
         )
     if not policy.counts(account.confirmation_of(operation), channel):
         raise RefusedError(
-            f"How a person has to agree to {operation.e164} has become stricter since this was asked, so that yes does "
-            "not count; nothing was charged or changed.",
+            f"How a person has to agree to {spoken(operation.e164)} has become stricter since this was asked, so that "
+            "yes does not count; nothing was charged or changed.",
             code="YES_NOT_ENOUGH",
             next_step="Call again with the same arguments, without confirmation_code, to ask the person anew.",
         )

@@ -11,10 +11,11 @@ from typing import Protocol
 
 from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import Asked, Window
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import status
 from kros_mcp.operations.events import SERVER, By, Event
 from kros_mcp.operations.kept import Kept, Listing, Sight
-from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import Books
 from kros_mcp.settings import Environment
@@ -47,6 +48,18 @@ class Filter:
     since: float | None = None
     until: float | None = None
     asked: frozenset[status.Asked] = frozenset()
+
+
+@dataclass(frozen=True)
+class Total:
+    """How many operations of one action stand in one state, asked in one channel, and what they took or may have."""
+
+    state: State
+    channel: Channel | None
+    action: Action
+    count: int
+    charged_cents: int
+    unknown_cents: int
 
 
 @dataclass(frozen=True)
@@ -196,6 +209,16 @@ class Journal(Protocol):
         """Return the principal who last bought each number; one that was bought elsewhere is left out."""
         ...
 
+    async def refused(self, account: str, codes: Sequence[str], *, since: float) -> Operation | None:
+        """Return the newest purchase that failed with one of these codes; None if there is none, or one was done since.
+
+        Args:
+            account: The account.
+            codes: With which KrosAI refused it.
+            since: When it was asked for at the earliest, on the journal's clock.
+        """
+        ...
+
     async def sent_since(self, account: str, e164: str, since: float) -> tuple[Operation, ...]:
         """List the operations on a number that were sent after a time, on the journal's clock."""
         ...
@@ -273,7 +296,13 @@ class Journal(Protocol):
         ...
 
     async def list_operations(
-        self, wanted: Filter = EVERYTHING, *, limit: int = 50, after: str = "", oldest_first: bool = False
+        self,
+        wanted: Filter = EVERYTHING,
+        *,
+        limit: int = 50,
+        after: str = "",
+        oldest_first: bool = False,
+        offset: int = 0,
     ) -> tuple[Operation, ...]:
         """List operations as they stand now, newest first unless told otherwise.
 
@@ -282,7 +311,16 @@ class Journal(Protocol):
             limit: How many at most.
             after: The last operation of the page before; its id.
             oldest_first: Turn the order round.
+            offset: How many are left out first.
         """
+        ...
+
+    async def totals(self, wanted: Filter) -> tuple[Total, ...]:
+        """Count and sum operations, by the same filter."""
+        ...
+
+    async def asked(self, account: str) -> tuple[int | None, ...]:
+        """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated."""
         ...
 
     async def count(self, wanted: Filter = EVERYTHING) -> int:
@@ -388,16 +426,17 @@ def of_earlier(operation_id: str | None = None) -> Iterator[None]:
 def missing(operation_id: str) -> OperationError:
     """Return the error that there is no such operation; another principal's looks the same."""
     return OperationError(
-        f"There is no operation {operation_id[:60]!r}.",
+        "There is no operation of that id.",
         code="OPERATION_NOT_FOUND",
-        next_step="Use the operation_id that an earlier answer gave.",
+        next_step=f"Use the operation_id that an earlier answer gave; {operation_id[:60]!r} is none.",
     )
 
 
 def busy(e164: str) -> OperationError:
     """Return the error that a number is being acted on."""
     return OperationError(
-        f"Another operation on {e164} is under way or its outcome is not known yet; nothing was charged or changed.",
+        f"Another operation on {spoken(e164)} is under way or its outcome is not known yet; nothing was charged or "
+        "changed.",
         code="NUMBER_BUSY",
         next_step="Wait until that one has ended, then ask again.",
     )

@@ -411,7 +411,7 @@ def _agree(one: Operation, other: Operation) -> bool:
 def past(operation: Operation) -> OperationError:
     """Return the error that an operation is past the move asked for."""
     error = OperationError(
-        f"Operation {operation.id} is already {operation.state}; nothing was done now.",
+        f"That is already {operation.state}; nothing was done now.",
         code="TOO_LATE",
         operation_id=operation.id,
     )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kros_mcp.errors import RefusedError
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_again, show_cents
+from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Channel, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings, stricter
 from kros_mcp.times import spoken_duration
@@ -19,6 +20,8 @@ DAY_SECONDS = 86_400.0
 """Over how long the daily budget counts; texts and settings say "24 hours"."""
 LISTING_LAG_SECONDS = 3_600.0
 """How long KrosAI's list of owned numbers may take to show a purchase; until then the journal counts it."""
+
+_ROOM_COMES_BACK = "Room comes back as earlier purchases pass 24 hours."
 
 
 class Right(StrEnum):
@@ -132,7 +135,8 @@ def check_writable(settings: Settings) -> None:
         RefusedError: `READ_ONLY`.
     """
     if settings.read_only:
-        raise RefusedError("This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY")
+        message = "This server is read-only; nothing was changed."
+        raise RefusedError(message, code="READ_ONLY", next_step=_only_the_operator("KROS_READ_ONLY"))
 
 
 def check_purchase(
@@ -171,14 +175,16 @@ def check_release(settings: Settings, operation: Operation) -> None:
     check_writable(settings)
     if operation.e164 in settings.protected_numbers:
         raise RefusedError(
-            f"{operation.e164} is protected (KROS_PROTECTED_NUMBERS) and is never released; nothing was changed.",
+            f"{spoken(operation.e164)} is protected and is never released; nothing was changed.",
             code="PROTECTED_NUMBER",
+            next_step=_only_the_operator("KROS_PROTECTED_NUMBERS"),
         )
     if operation.request.permanent and not settings.allow_permanent_delete:
         raise RefusedError(
-            "Deleting a number's record for good is switched off (KROS_ALLOW_PERMANENT_DELETE); nothing was changed.",
+            "Deleting a number's record for good is switched off; nothing was changed.",
             code="PERMANENT_DELETE_OFF",
-            next_step="Offer a soft release instead: call again with permanent false.",
+            next_step="Offer a soft release instead: call again with permanent false. Only the operator can change "
+            "that (KROS_ALLOW_PERMANENT_DELETE).",
         )
 
 
@@ -239,6 +245,11 @@ def reserved_cents(settings: Settings, operation: Operation) -> int:
     return due if operation.quote.is_priced else max(settings.max_purchase_cents, due)
 
 
+def counted_cents(settings: Settings, due_now_cents: int | None) -> int:
+    """Return how much of the budget a purchase that is only asked for would take, as `reserved_cents` counts it."""
+    return settings.max_purchase_cents if due_now_cents is None else due_now_cents
+
+
 def others_committed(committed: Mapping[str, int | None], e164: str, run_rate: RunRate | None) -> dict[str, int | None]:
     """Leave out of what is committed the number itself, and those that the run rate counts already."""
     counted = {e164} | (run_rate.e164s if run_rate else frozenset())
@@ -248,7 +259,7 @@ def others_committed(committed: Mapping[str, int | None], e164: str, run_rate: R
 def _check_not_bought(operation: Operation, books: Books) -> None:
     if operation.e164 in books.bought:
         raise RefusedError(
-            f"{operation.e164} was bought for this account within the last hour; nothing was charged now.",
+            f"{spoken(operation.e164)} was bought for this account within the last hour; nothing was charged now.",
             code="ALREADY_OWNED",
             next_step="Use configure_phone_number to change how it is routed.",
         )
@@ -264,9 +275,14 @@ class _Bound:
     run_rate: RunRate | None
     own: bool = False
 
-    def rule(self, variable: str) -> str:
-        """Return the rule: a setting, or a limit that may stand elsewhere."""
-        return "this principal's own limit" if self.own else variable
+    @property
+    def whose(self) -> str:
+        """Say whose limit it is, where that is not everybody's."""
+        return " (the caller's own limit)" if self.own else ""
+
+    def next_step(self, variable: str) -> str:
+        """Return whom to tell, and who can change the limit."""
+        return _only_the_operator("the caller's own limit" if self.own else variable)
 
     def code(self, rest: str) -> str:
         return f"OVER_OWN_{rest}" if self.own else f"OVER_{rest}"
@@ -292,10 +308,10 @@ def _bounds(
 def _check_priced(settings: Settings, operation: Operation) -> None:
     if not operation.quote.is_priced and not settings.allow_unpriced:
         raise RefusedError(
-            f"KrosAI does not state what {operation.e164} costs now and every month, and this server buys no number "
-            "without both (KROS_ALLOW_UNPRICED); nothing was charged.",
+            f"KrosAI does not state what {spoken(operation.e164)} costs now and every month, and this server buys no "
+            "number without both; nothing was charged.",
             code="UNPRICED",
-            next_step="Offer a number whose price is stated.",
+            next_step="Offer a number whose price is stated. Only the operator can allow others (KROS_ALLOW_UNPRICED).",
         )
 
 
@@ -303,10 +319,10 @@ def _check_currency(settings: Settings, operation: Operation) -> None:
     stated = operation.quote.currency
     if _is_other_currency(settings, stated):
         raise RefusedError(
-            f"KrosAI states the price of {operation.e164} in {stated}, and this server's limits are in "
-            f"{settings.currency} "
-            "(KROS_CURRENCY); nothing was charged.",
+            f"KrosAI states the price of {spoken(operation.e164)} in {stated}, and this server's limits are in "
+            f"{settings.currency}; nothing was charged.",
             code="CURRENCY_DIFFERS",
+            next_step=_only_the_operator("KROS_CURRENCY"),
         )
 
 
@@ -319,9 +335,10 @@ def _check_country(bound: _Bound, operation: Operation) -> None:
     allowed, country = bound.limits.allowed_countries, operation.quote.country
     if allowed and country not in allowed:
         raise RefusedError(
-            f"Numbers may be bought only in {', '.join(allowed)} ({bound.rule('KROS_ALLOWED_COUNTRIES')}), "
-            f"not in {country or 'a country that KrosAI does not state'}; nothing was charged.",
+            f"Numbers may be bought only in {', '.join(map(country_name, allowed))}{bound.whose}, not "
+            f"{in_country(country) if country else 'in a country that KrosAI does not state'}; nothing was charged.",
             code="COUNTRY_NOT_ALLOWED",
+            next_step=bound.next_step("KROS_ALLOWED_COUNTRIES"),
         )
 
 
@@ -331,9 +348,10 @@ def _check_price(settings: Settings, bound: _Bound, operation: Operation) -> Non
     if cap is not None and wanted > cap:
         costs = "costs" if operation.quote.is_priced else "could cost"
         raise RefusedError(
-            f"{operation.e164} {costs} {_show(settings, wanted)} now, and one purchase may cost at most "
-            f"{_show(settings, cap)} ({bound.rule('KROS_MAX_PURCHASE_CENTS')}); nothing was charged.",
+            f"{spoken(operation.e164)} {costs} {_show(settings, wanted)} now, and one purchase may cost at most "
+            f"{show_again(cap, settings.currency)}{bound.whose}; nothing was charged.",
             code="OVER_PURCHASE_MAXIMUM",
+            next_step=bound.next_step("KROS_MAX_PURCHASE_CENTS"),
         )
 
 
@@ -345,11 +363,11 @@ def _check_day(settings: Settings, bound: _Bound, operation: Operation) -> None:
     wanted = reserved_cents(settings, operation)
     if wanted > room:
         raise RefusedError(
-            f"{operation.e164} would take {_show(settings, wanted)}, and of the "
-            f"{_show(settings, cap)} for 24 hours ({bound.rule('KROS_DAILY_BUDGET_CENTS')}) "
-            f"{_show(settings, max(room, 0))} is left; nothing was charged.",
+            f"{spoken(operation.e164)} would take {_show(settings, wanted)}, and of the "
+            f"{show_again(cap, settings.currency)} for 24 hours{bound.whose} "
+            f"{show_again(max(room, 0), settings.currency)} is left; nothing was charged.",
             code=bound.code("DAILY_BUDGET"),
-            next_step="Tell the person; room comes back as earlier purchases pass 24 hours.",
+            next_step=f"{bound.next_step('KROS_DAILY_BUDGET_CENTS')} {_ROOM_COMES_BACK}",
         )
 
 
@@ -362,11 +380,11 @@ def exceeds_total(settings: Settings, operation: Operation, books: Books) -> boo
 def _check_total(settings: Settings, operation: Operation, books: Books) -> None:
     if exceeds_total(settings, operation, books):
         raise RefusedError(
-            f"{operation.e164} would take more than is left of the budget for 24 hours that all organizations of this "
-            "service share (KROS_TOTAL_DAILY_BUDGET_CENTS); nothing was charged.",
+            f"{spoken(operation.e164)} would take more than is left of the budget for 24 hours that all organizations "
+            "of this service share; nothing was charged.",
             code="OVER_TOTAL_DAILY_BUDGET",
-            next_step="Tell the person; room comes back as earlier purchases pass 24 hours. How much is left is told "
-            "to nobody here, since it would tell what others spend.",
+            next_step=f"{_only_the_operator('KROS_TOTAL_DAILY_BUDGET_CENTS')} {_ROOM_COMES_BACK} How much is left is "
+            "told to nobody here, since it would tell what others spend.",
         )
 
 
@@ -387,11 +405,12 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
         raise _commitment_unknown(bound, f"KrosAI does not state the monthly price of {count}")
     total = run_rate.monthly_cents + sum(cents or 0 for cents in others.values()) + monthly
     if total > cap:
+        whose = "the caller's" if bound.own else "all"
         raise RefusedError(
-            f"With {operation.e164} {'its' if bound.own else 'all'} numbers would cost {_show(settings, total)} a "
-            f"month, more than the {_show(settings, cap)} allowed "
-            f"({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}); nothing was charged.",
+            f"With {spoken(operation.e164)} {whose} numbers would cost {_show(settings, total)} a month, more than the "
+            f"{show_again(cap, settings.currency)} allowed{bound.whose}; nothing was charged.",
             code=bound.code("MONTHLY_COMMITMENT"),
+            next_step=bound.next_step("KROS_MONTHLY_COMMITMENT_CENTS"),
         )
 
 
@@ -404,7 +423,7 @@ def _not_known(settings: Settings, run_rate: RunRate, operation: Operation, othe
     if len({operation.quote.currency, *run_rate.currencies} - {""}) > 1:
         return "prices are stated in several currencies, which cannot be added"
     if any(_is_other_currency(settings, stated) for stated in run_rate.currencies):
-        return f"the price of an owned number is stated in another currency than {settings.currency} (KROS_CURRENCY)"
+        return f"the price of an owned number is stated in another currency than {settings.currency}"
     return ""
 
 
@@ -412,7 +431,7 @@ def _prices_being_read(bound: _Bound, run_rate: RunRate) -> RefusedError:
     count, unread = len(run_rate.prices), len(run_rate.unread)
     known = f"the prices of {count - unread} of {count} owned numbers are known"
     if run_rate.readable_in_seconds is None:
-        rests = "the others are not read, as most of the day's requests to KrosAI are used up (KROS_REQUESTS_PER_DAY)"
+        rests = "the others are not read, as most of the day's requests to KrosAI are used up"
         return _commitment_unknown(bound, f"{known}; {rests}")
     when = spoken_duration(run_rate.readable_in_seconds)
     error = _commitment_unknown(bound, f"{known}; the others are being read and will be in about {when}")
@@ -422,10 +441,15 @@ def _prices_being_read(bound: _Bound, run_rate: RunRate) -> RefusedError:
 
 def _commitment_unknown(bound: _Bound, reason: str) -> RefusedError:
     return RefusedError(
-        f"A cap on monthly cost is in force ({bound.rule('KROS_MONTHLY_COMMITMENT_CENTS')}), and {reason}; nothing was "
-        "charged.",
+        f"A cap on monthly cost is in force{bound.whose}, and {reason}; nothing was charged.",
         code="COMMITMENT_UNKNOWN",
+        next_step=bound.next_step("KROS_MONTHLY_COMMITMENT_CENTS"),
     )
+
+
+def _only_the_operator(rule: str) -> str:
+    """Return whom to tell of a refusal, and who can change the rule that it comes from."""
+    return f"Tell the person; only the operator of this server can change that ({rule})."
 
 
 def _show(settings: Settings, cents: int) -> str:

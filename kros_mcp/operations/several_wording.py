@@ -3,7 +3,7 @@
 from kros_mcp.money import show_price
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import Operation, State
-from kros_mcp.operations.wording import Wording
+from kros_mcp.operations.wording import Wording, aloud, capitalized, refused_before
 
 
 class SeveralWording(Wording):
@@ -20,8 +20,9 @@ class SeveralWording(Wording):
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: how many, what each is, and what they come to."""
-        each = " ".join(self._one.statement(part, currency) for part in operation.parts)
-        return f"{self.doing.capitalize()} {_count(operation)}. {each} {_total(operation, currency)}".strip()
+        each = " ".join(capitalized(self._one.about(part, currency)) for part in operation.parts)
+        said = f"{self.doing} {_count(operation)}. {each} {_total(operation, currency)}".strip()
+        return aloud(operation, f"{said}{refused_before(operation)}")
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
@@ -52,10 +53,17 @@ class SeveralWording(Wording):
         return message.strip()
 
     def summary(
-        self, operation: Operation, currency: str, *, code: str = "", told: bool = False, page: bool = False
+        self,
+        operation: Operation,
+        currency: str,
+        *,
+        code: str = "",
+        told: bool = False,
+        page: bool = False,
+        now: float | None = None,
     ) -> tuple[str, str]:
         """Write where a batch stands, and what the agent is to do next."""
-        words, next_step = super().summary(operation, currency, code=code, told=told, page=page)
+        words, next_step = super().summary(operation, currency, code=code, told=told, page=page, now=now)
         if operation.state in {State.PROPOSED, State.DONE, State.FAILED}:
             return words, next_step
         return words.replace(spoken(operation.e164), _count(operation)), next_step

@@ -50,9 +50,14 @@ KNOWN: Final = tuple(dict.fromkeys([*State, *_ASKED, *_SEVERAL]))
 
 def status(operation: Operation) -> Status:
     """Return where an operation stands."""
-    if operation.state is State.PROPOSED:
-        return "awaiting_approval" if waits_for(operation) else "confirmation_required"
-    return _STATUS[operation.state]
+    return status_of(operation.state, operation.channel)
+
+
+def status_of(state: State, channel: Channel | None) -> Status:
+    """Return the word for a state, and the channel in which it is asked for."""
+    if state is State.PROPOSED:
+        return "awaiting_approval" if channel in _WAITS_FOR else "confirmation_required"
+    return _STATUS[state]
 
 
 def waits_for(operation: Operation) -> WaitsFor | None:

@@ -87,6 +87,10 @@ class Wording(ABC):
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
 
+    def about(self, operation: Operation, currency: str) -> str:
+        """Write the act as `statement` does, without where it takes place and what was refused before."""
+        return self.statement(operation, currency)
+
     @abstractmethod
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
@@ -233,10 +237,13 @@ class PurchaseWording(Wording):
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
+        return aloud(operation, f"{self.about(operation, currency)}{refused_before(operation)}")
+
+    def about(self, operation: Operation, currency: str) -> str:
+        """Write the act as `statement` does, without where it takes place and what was refused before."""
         unusual = changes(operation, usual=False, aloud=True)
         then = f" Then: {unusual}." if unusual else ""
-        said = f"buying {_number_in_its_country(operation)} costs {_cost(operation, currency)}.{then}"
-        return _aloud(operation, f"{said}{refused_before(operation)}")
+        return f"buying {_number_in_its_country(operation)} costs {_cost(operation, currency)}.{then}"
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -284,12 +291,15 @@ class ReleaseWording(Wording):
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
+        return aloud(operation, self.about(operation, currency))
+
+    def about(self, operation: Operation, currency: str) -> str:
+        """Write the act as `statement` does, without where it takes place."""
         del currency
-        said = (
+        return (
             f"releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
             f"{routed(operation, aloud=True)}. {_finality(operation)} {_NO_REFUND}"
         )
-        return _aloud(operation, said)
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -330,10 +340,14 @@ class ConfigurationWording(Wording):
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
+        return aloud(operation, self.about(operation, currency))
+
+    def about(self, operation: Operation, currency: str) -> str:
+        """Write the act as `statement` does, without where it takes place."""
         del currency
         change, now = changes(operation, aloud=True), routed(operation, aloud=True)
         said = f"{_number_in_its_country(operation)} is a protected number, and its calls go to {now}"
-        return _aloud(operation, f"{said}; the change would be: {change}.")
+        return f"{said}; the change would be: {change}."
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -404,6 +418,17 @@ def refused_before(operation: Operation) -> str:
     return f" KrosAI refused the last purchase, on {spoken_date(at)}, {_REFUSED.get(code, _UNVERIFIED)}."
 
 
+def aloud(operation: Operation, sentences: str) -> str:
+    """Say where an act would take place: first that it is only a test, or last that it is real money."""
+    said = capitalized(f"{_ALOUD[operation.quote.environment]}{sentences}")
+    return f"{said}{_REAL_MONEY if operation.quote.environment == 'live' else ''}"
+
+
+def capitalized(sentence: str) -> str:
+    """Return a sentence that begins with a capital letter, all else as it was."""
+    return f"{sentence[:1].upper()}{sentence[1:]}"
+
+
 def seconds_left(operation: Operation, now: float | None) -> float:
     """Return how long an operation still waits for its yes; `now` defaults to when it was asked about."""
     since = (operation.asked_at or operation.created_at) if now is None else now
@@ -429,12 +454,6 @@ def _cost(operation: Operation, currency: str) -> str:
 
 def _environment(operation: Operation) -> str:
     return _ENVIRONMENTS[operation.quote.environment]
-
-
-def _aloud(operation: Operation, sentences: str) -> str:
-    """Say where an act would take place: first that it is only a test, or last that it is real money."""
-    said = f"{_ALOUD[operation.quote.environment]}{sentences}"
-    return f"{said[0].upper()}{said[1:]}{_REAL_MONEY if operation.quote.environment == 'live' else ''}"
 
 
 def _route(operation: Operation) -> str:

@@ -82,8 +82,7 @@ async def buy_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Buy one number: charges the account now and every month. Give inventory_id, or e164 with country and type.
 
-    Nothing is bought before the person's yes: the call asks them, perhaps on their screen, or tells you what to ask.
-    Buy only what they agreed to.
+    Nothing is bought before the person's yes: the call asks them, or tells you what to ask.
     """
     # `purchase_proposal` has read them: the SDK calls it with the arguments of the same names.
     del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, reason, confirmation_code
@@ -110,7 +109,7 @@ async def release_phone_number(
 ) -> Annotated[CallToolResult, results.Acted]:
     """Release an owned number: calls to it stop, and it cannot be undone.
 
-    Nothing is released before the person's yes: the call asks them, perhaps on their screen, or tells you what to ask.
+    Nothing is released before the person's yes: the call asks them, or tells you what to ask.
     """
     del number_id, permanent, reason, confirmation_code
     last = second if slipped(found, first) else first

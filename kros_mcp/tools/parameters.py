@@ -8,6 +8,7 @@ refusal is one sentence that names what is allowed.
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -15,8 +16,11 @@ from pydantic import BeforeValidator, Field
 
 from kros_mcp import numbering
 from kros_mcp.krosai import is_id
+from kros_mcp.operations import status
 
 _TYPES = ("local", "mobile", "toll_free")
+_DAY_SECONDS = 86_400.0
+_UNITS = {"h": 3_600.0, "d": _DAY_SECONDS}
 _NOT_GIVEN = frozenset({"", "null", "none"})
 _BETWEEN = re.compile(r"[,;\n]+|\s+(?=\+)")
 _MOST_NAMED = 3
@@ -115,6 +119,42 @@ def _status(text: str) -> str:
     return name
 
 
+def _states(text: str) -> str:
+    try:
+        status.read(text.split(","))
+    except ValueError:
+        raise ValueError("must be a status such as done, unknown, pending or failed, or empty for any") from None
+    return text
+
+
+def _since(text: str) -> str:
+    word = text.lower()
+    if word != "today" and not re.fullmatch(r"[1-9][0-9]{0,3}[hd]", word):
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError("must be today, 24h, 7d, or a date or time such as 2026-05-03") from None
+    return text
+
+
+def begins(since: str, now: float) -> float | None:
+    """Return from when on operations are wanted, in Unix seconds; None for all. Days and times are those of UTC.
+
+    Args:
+        since: As `Since` reads it.
+        now: The journal's time.
+    """
+    word = since.lower()
+    if not word:
+        return None
+    if word == "today":
+        return now - now % _DAY_SECONDS
+    if word[:-1].isdigit() and word[-1] in _UNITS:
+        return now - int(word[:-1]) * _UNITS[word[-1]]
+    at = datetime.fromisoformat(since)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
 def _switch(value: object) -> object:
     if isinstance(value, bool):
         return "on" if value else "off"
@@ -133,7 +173,7 @@ def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any a
     return BeforeValidator(lambda value: default if _text(value) == "" else value)
 
 
-_COUNTRY = "ISO 3166-1 alpha-2 code, e.g. NG, KE, GB"
+_COUNTRY = "ISO code, e.g. NG, KE, GB"
 Country = Annotated[str, Field(description=_COUNTRY), _read(numbering.parse_country)]
 RequiredCountry = Annotated[str, Field(min_length=1, description=_COUNTRY), _read(numbering.parse_country)]
 E164 = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _read(numbering.parse_e164)]
@@ -144,24 +184,24 @@ OperationId = Annotated[str, Field(min_length=1, description="op_… from an ear
 NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
 Status = Annotated[str, Field(description="e.g. active or inactive; empty for any"), _read(_status)]
+States = Annotated[str, Field(description="e.g. done or unknown; empty for any"), _read(_states)]
+Since = Annotated[str, Field(description="today, 24h, 7d or a date (UTC)"), _read(_since)]
 Limit20 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(20)]
 Limit10 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(10)]
-Offset = Annotated[int, Field(ge=0, le=1_000_000, description="next_offset of the page before"), _or(0)]
+Offset = Annotated[int, Field(ge=0, le=1_000_000, description="from next_offset"), _or(0)]
 OnByDefault = Annotated[bool, _or(True)]  # noqa: FBT003 - the default
 Permanent = Annotated[
     bool,
-    Field(description="true also deletes the record; false is a soft release"),
+    Field(description="true also deletes the record"),
     _or(False),  # noqa: FBT003 - the default
 ]
 Switch = Annotated[Literal["keep", "on", "off"], BeforeValidator(_switch)]
-Reason = Annotated[
-    str, Field(description="why, in a few words; shown as yours to whoever decides"), BeforeValidator(_words)
-]
+Reason = Annotated[str, Field(description="why; shown as yours to whoever decides"), BeforeValidator(_words)]
 ConfirmationCode = Annotated[
     str,
     Field(
-        description="empty at first; then from this tool's own result, once the person said yes. "
-        "Never say it or ask the person for it: they say yes or no"
+        description="empty at first; then from this tool's result, after the person's yes. "
+        "Never say it or ask for it: they say yes or no"
     ),
     BeforeValidator(_text),
 ]

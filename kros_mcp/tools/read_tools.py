@@ -5,16 +5,16 @@ from typing import Annotated
 
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai import Tally, Unreadable, find_owned, quoted_id, within
-from kros_mcp.money import show_again, show_cents, show_price
-from kros_mcp.operations import dangling, owned_page, policy, wording
+from kros_mcp.krosai import Unreadable, find_owned, quoted_id, within
+from kros_mcp.money import show_cents, show_price
+from kros_mcp.operations import dangling, owned_page, policy, status, wording
 from kros_mcp.operations.acts.proposal import require_owned
+from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import Limits, State
-from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import with_purchases
-from kros_mcp.settings import Settings
 from kros_mcp.times import utc
-from kros_mcp.tools import outcomes, results
+from kros_mcp.tools import outcomes, own_acts, results, spending
 from kros_mcp.tools.call import ToolContext, current_call, journal_time, own_operation, principal, runtime, ways_of
 from kros_mcp.tools.parameters import (
     AreaCode,
@@ -26,7 +26,10 @@ from kros_mcp.tools.parameters import (
     Offset,
     OperationId,
     RequiredCountry,
+    Since,
+    States,
     Status,
+    begins,
     e164_or_id,
 )
 
@@ -150,21 +153,25 @@ async def list_endpoints(
 
 
 async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Spending]:
-    """Show spending limits, what was spent in 24 hours, and what owned numbers cost a month."""
+    """Show spending limits, what was spent in 24 hours and is being asked, and what owned numbers cost a month."""
     here, account = runtime(ctx), runtime(ctx).account
-    settings = account.settings
+    settings, journal = account.settings, runtime(ctx).account.journal
     read = await here.rates.now(seconds=current_call.get().seconds_left, oldest_seconds=_RATE_OLDEST_SECONDS)
-    rate = read or RunRate(prices=(), complete=False, read_at=await account.journal.now())
-    books = await account.journal.books(account.id, principal(ctx), committed_since=rate.read_at)
+    rate = read or RunRate(prices=(), complete=False, read_at=await journal.now())
+    books = await journal.books(account.id, principal(ctx), committed_since=rate.read_at)
     rate = with_purchases(rate, books, principal(ctx))
+    asked = sum(policy.counted_cents(settings, cents) for cents in await journal.asked(account.id))
+    unknown = (await journal.open_counts(account.id)).unknown
     limits = account.limits_of(principal(ctx)) or Limits()
     mode = account.confirmation_for(principal(ctx))
     way = ways_of(ctx).expected(mode)
     own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
     room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
+    is_read = bool(rate.prices) or rate.complete
     return results.answer(
         results.Spending(
-            summary=f"{_spent(books, limits, settings)} {_monthly(rate, settings)}{_requests(account.client.tally)} "
+            summary=f"{spending.spent(books, limits, settings, room, asked)}{spending.unknown(unknown)} "
+            f"{spending.monthly(rate)}{spending.requests(account.client.tally)} "
             f"{wording.where_agreed(way, takes_codes=mode.takes_codes)}",
             environment=settings.environment,
             currency=settings.currency or "account currency",
@@ -173,9 +180,11 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             daily_budget_cents=settings.daily_budget_cents,
             spent_24h_cents=books.spent_cents,
             daily_room_cents=room,
+            asked_cents=asked,
+            unknown_operations=unknown,
             monthly_commitment_cents=settings.monthly_commitment_cents,
-            monthly_run_rate_cents=rate.monthly_cents,
-            unpriced_numbers=rate.unpriced,
+            monthly_run_rate_cents=rate.monthly_cents if is_read else None,
+            unpriced_numbers=rate.unpriced if is_read else None,
             run_rate_complete=rate.complete,
             prices_as_of=_utc(rate.prices_as_of),
             allowed_countries=_countries(settings.allowed_countries, limits.allowed_countries),
@@ -186,12 +195,27 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
                 daily_budget_cents=limits.daily_budget_cents,
                 spent_24h_cents=books.own_spent_cents,
                 monthly_commitment_cents=limits.monthly_commitment_cents,
-                monthly_run_rate_cents=rate.of(principal(ctx)).monthly_cents,
+                monthly_run_rate_cents=rate.of(principal(ctx)).monthly_cents if is_read else None,
             )
             if limits != Limits()
             else None,
         )
     )
+
+
+async def list_operations(
+    ctx: ToolContext, state: States = "", since: Since = "", limit: Limit20 = 20, offset: Offset = 0
+) -> Annotated[CallToolResult, results.Operations]:
+    """List your own acts, newest first: cost, outcome, who said yes."""
+    account = runtime(ctx).account
+    now = await account.journal.now()
+    first = begins(since, now)
+    states, asked = status.read(state.split(",")) if state else ((), frozenset[status.Asked]())
+    wanted = Filter(account=account.id, principal=principal(ctx), states=states, since=first, asked=asked)
+    totals = await account.journal.totals(wanted)
+    page = await account.journal.list_operations(wanted, limit=limit, offset=offset)
+    told = own_acts.told(totals, page, first=first, word=since, offset=offset, currency=account.settings.currency)
+    return results.answer(told, own_acts.text(told, page, now, account.settings.currency))
 
 
 async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotated[CallToolResult, results.Acted]:
@@ -204,33 +228,6 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
         operation = await here.runner.wait(operation.id, seconds, known=operation)
     operation = await here.runner.ask(operation, within_seconds=call.seconds_left)
     return results.answer(outcomes.acted(operation, here.settings, now=await journal_time(ctx)))
-
-
-def _spent(books: Books, limits: Limits, settings: Settings) -> str:
-    """Return what was spent in 24 hours and what is left, of everybody's budget or of the caller's own."""
-    left = max(0, settings.daily_budget_cents - books.spent_cents)
-    spent, currency = show_cents(books.spent_cents, settings.currency), settings.currency
-    if limits.daily_budget_cents is None:
-        return f"{spent} was spent in the last 24 hours, and {show_again(left, currency)} is left."
-    own = max(0, limits.daily_budget_cents - books.own_spent_cents)
-    return (
-        f"{spent} was spent by all in the last 24 hours, {show_again(books.own_spent_cents, currency)} of it by you; "
-        f"{show_again(min(left, own), currency)} is left for you."
-    )
-
-
-def _monthly(rate: RunRate, settings: Settings) -> str:
-    if not rate.prices and not rate.complete:
-        return "What owned numbers cost a month could not be read from KrosAI just now."
-    at_least = "at least " if rate.unpriced or not rate.complete else ""
-    return f"Owned numbers cost {at_least}{show_again(rate.monthly_cents, settings.currency)} a month."
-
-
-def _requests(tally: Tally) -> str:
-    """Return what a caller meets next where few of a day's requests to KrosAI are left."""
-    if tally.refuses_reading:
-        return " The day's requests to KrosAI are nearly used up, so reading it is limited now."
-    return " Most of the day's requests to KrosAI are used up, so reading it will soon be limited." * tally.is_sparing
 
 
 def _utc(seconds: float | None) -> str | None:

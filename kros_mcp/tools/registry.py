@@ -18,6 +18,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     guarded_tools.buy_phone_number,
     guarded_tools.configure_phone_number,
     guarded_tools.release_phone_number,
+    read_tools.list_operations,
     read_tools.get_operation,
     guarded_tools.cancel_operation,
 )
@@ -87,25 +88,21 @@ def _or_null(value: dict[str, Any]) -> dict[str, Any]:
 def short(schema: dict[str, Any]) -> dict[str, Any]:
     """Flatten an output schema and keep what every result of the tool fulfils, a failure's too.
 
-    Some clients check failures against it as well, so that `summary` alone is required. What the models
-    hold beyond that needs no tokens.
+    Some clients check failures against it as well, so that `summary` alone is required. What the models hold beyond
+    that needs no tokens: objects inside are published without their fields.
     """
     flattened = flat(schema)
 
     def shorten(node: Any) -> Any:  # noqa: ANN401 - JSON
-        if isinstance(node, list):
-            return [shorten(item) for item in node]
         if not isinstance(node, dict):
             return node
-        return {
-            name: {key: shorten(one) for key, one in value.items()} if name == "properties" else shorten(value)
-            for name, value in node.items()
-            if name not in {"additionalProperties", "description", "required"}
-        }
+        return {name: shorten(value) for name, value in node.items() if name not in _NOT_PUBLISHED}
 
-    return {**shorten(flattened), "required": ["summary"]}
+    fields = {name: shorten(field) for name, field in flattened["properties"].items()}
+    return {"type": "object", "properties": fields, "required": ["summary"]}
 
 
+_NOT_PUBLISHED = frozenset({"additionalProperties", "description", "properties", "required"})
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})
 # True of all that the results hold: no text there is empty, and cents and counts are 0 or more.
 _OR_NULL: dict[str, dict[str, Any]] = {

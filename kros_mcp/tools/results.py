@@ -127,11 +127,11 @@ class OwnSpending(Shape):
     daily_budget_cents: int | None
     spent_24h_cents: int
     monthly_commitment_cents: int | None
-    monthly_run_rate_cents: int
+    monthly_run_rate_cents: int | None
 
 
 class Spending(Result):
-    """Limits in force and what is left of them.
+    """Limits in force and what is left of them; `asked_cents` is what the purchases that wait would take of it.
 
     `confirmation_way` is where this client's person would be asked now: prompt, screen, code or approver; null where
     nobody could be.
@@ -144,9 +144,11 @@ class Spending(Result):
     daily_budget_cents: int
     spent_24h_cents: int
     daily_room_cents: int
+    asked_cents: int
+    unknown_operations: int
     monthly_commitment_cents: int | None
-    monthly_run_rate_cents: int
-    unpriced_numbers: int
+    monthly_run_rate_cents: int | None
+    unpriced_numbers: int | None
     run_rate_complete: bool
     prices_as_of: str | None
     allowed_countries: list[str]
@@ -213,6 +215,34 @@ class Configured(Result):
     changed: Changed
     number: Shown
     next_step: str
+
+
+class ListedOperation(Shape):
+    """An operation in a list; `what` is buy, release or configure, `decided_through` where the yes or no came from."""
+
+    operation_id: str
+    what: str
+    e164: str
+    country: str | None
+    status: Status
+    asked_at: str
+    due_now_cents: int | None
+    monthly_cents: int | None
+    decided_by: str | None
+    decided_through: str | None
+    batch: str | None
+
+
+class Operations(Result):
+    """A page of the caller's operations; the sums and counts are of all that match, not of the page."""
+
+    operations: Annotated[list[ListedOperation], WithJsonSchema({"type": "array", "items": {"type": "object"}})]
+    total: int
+    next_offset: int | None
+    since: str | None
+    charged_cents: int
+    unknown_cents: int
+    by_status: dict[str, int]
 
 
 class Failure(Result):

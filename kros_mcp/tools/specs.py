@@ -65,6 +65,7 @@ TOOL_SPECS: Mapping[str, ToolSpec] = MappingProxyType(
         "release_phone_number": ToolSpec(
             "Release a phone number", DESTROYS, frozenset({Scope.RELEASE}), is_guarded=True
         ),
+        "list_operations": ToolSpec("List operations", READS, IN_CONVERSATION),
         "get_operation": ToolSpec("Show an operation", READS, IN_CONVERSATION),
         "cancel_operation": ToolSpec("Cancel an operation", WITHDRAWS, ACTING),
     }

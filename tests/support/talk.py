@@ -55,6 +55,11 @@ OUTPUT_SCHEMAS = {tool.name: tool.output_schema for tool in build_tools()}
 _VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in OUTPUT_SCHEMAS.items() if schema}
 
 
+UNSPEAKABLE = re.compile(r"KROS_|\bop_[a-z2-7]|[0-9a-f]{8}-[0-9a-f]{4}|UTC|\d\d:\d\d|\+\d{6}")
+"""No setting's name, operation, UUID, time of day or number without pauses stands in what is said."""
+_SPEAKS_OF_IDS = {"get_phone_number", "configure_phone_number", "list_phone_numbers"}
+
+
 def told(name: str, result: CallToolResult) -> Told:
     """Take a result apart, and check that text alone and data alone each tell everything."""
     data = result.structured_content
@@ -64,6 +69,8 @@ def told(name: str, result: CallToolResult) -> Told:
     text = block.text
     assert text.split("\n", 1)[0] == data["summary"]
     assert not SECRET.search(f"{text} {data}")
+    if name not in _SPEAKS_OF_IDS and data.get("code") not in {"INVALID_ARGUMENT", "UNKNOWN_TOOL"}:
+        assert not UNSPEAKABLE.search(data["summary"]), f"{name} cannot be said aloud: {data['summary']}"
     for missing in unsaid(data, text, failed=bool(result.is_error)):
         raise AssertionError(f"{name}: {missing} stands in the data and not in the text:\n{text}")
     if result.is_error:
@@ -94,6 +101,8 @@ def _told(key: str, value: Any) -> Any:
 def _is_said(name: str, value: Any, text: str) -> bool:
     if name == "environment":  # where somebody decides
         return "status: confirmation_required" not in text or {"live": "real money"}.get(value, value) in text.lower()
+    if name == "asked_at":
+        return re.search(r"(minutes?|hours?) ago|\d [A-Z][a-z]+", text) is not None
     if name == "expires_at":
         return re.search(r"(\d (seconds|minutes|hours|days)|an hour|a day)( at most|\.)", text) is not None
     words = name.removesuffix("_cents").removeprefix("allow_").replace("_", " ")

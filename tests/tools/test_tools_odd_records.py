@@ -173,7 +173,7 @@ async def test_how_long_krosai_wants_to_be_left_alone_is_said(sim: Simulator, re
     sim.faults.switch_on("rate_limited", on=["list_owned"], times=None, retry_after=retry_after)
     async with open_talk(sim) as talk:
         told = await talk.call("list_phone_numbers")
-    assert told["next_step"] == f"KrosAI wants to be left alone for {words}; try again after that."
+    assert told["next_step"] == "Tell the person, and try again after that."
     assert words in told["message"]
     assert len(sim.requests) == 1
 

@@ -30,6 +30,7 @@ TOOLS = {
     "buy_phone_number",
     "configure_phone_number",
     "release_phone_number",
+    "list_operations",
     "get_operation",
     "cancel_operation",
 }
@@ -79,7 +80,7 @@ def keywords(schema: Any, *, of_properties: bool = False) -> Iterator[str]:
             yield from keywords(value)
 
 
-async def test_the_ten_tools_stand_on_one_page(era: str, reference: Simulator) -> None:
+async def test_the_eleven_tools_stand_on_one_page(era: str, reference: Simulator) -> None:
     async with open_talk(reference, era) as talk:
         page = await talk.client.list_tools()
     assert page.next_cursor is None

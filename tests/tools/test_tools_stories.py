@@ -224,7 +224,7 @@ async def test_a_cap_is_told_with_its_setting(reference: Simulator, era: str) ->
         assert (await talk.buy(item_of(reference))).outcome == "done"
         refused = await talk.buy(item_of(reference, nth=1))
     assert refused.outcome == "OVER_DAILY_BUDGET"
-    assert "KROS_DAILY_BUDGET_CENTS" in refused["message"]
+    assert "(KROS_DAILY_BUDGET_CENTS)" in refused["next_step"]
     assert len(person.prompts) == len(reference.charges) == 1
 
 

@@ -216,7 +216,7 @@ async def test_another_principal_s_operation_looks_like_none_at_all(
                 invented = await bob.call(tool, operation_id=none)
                 assert real.outcome == "OPERATION_NOT_FOUND"
                 assert real.text.replace(theirs, none) == invented.text
-                assert {**real.data, "summary": "", "message": ""} == {**invented.data, "summary": "", "message": ""}
+                assert str(real.data).replace(theirs, none) == str(invented.data)
         assert (await ada.call("get_operation", operation_id=theirs)).outcome == "confirmation_required"
 
 

@@ -3,10 +3,19 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from kros_mcp.errors import InvalidArgumentError, KrosError, NotFoundError, OperationError, RefusedError
-from kros_mcp.krosai import CallEndpoint, PhoneNumber, find_owned, plain_name, quoted_id, read_owned_once
+from kros_mcp.krosai import (
+    ACCOUNT_REFUSED,
+    CallEndpoint,
+    PhoneNumber,
+    find_owned,
+    plain_name,
+    quoted_id,
+    read_owned_once,
+)
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import dangling, endpoint_names, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import Act, Offered, Wish
@@ -30,6 +39,7 @@ from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import read_run_rate
 
 E = TypeVar("E", bound=KrosError)
+_REFUSAL_REMEMBERED_SECONDS: Final = 30 * 86_400.0
 
 
 async def require_endpoint(account: Account, endpoint_id: str) -> CallEndpoint | None:
@@ -43,9 +53,9 @@ async def require_endpoint(account: Account, endpoint_id: str) -> CallEndpoint |
     with suppress(NotFoundError):
         return await account.client.get_endpoint(endpoint_id)
     raise InvalidArgumentError(
-        f"endpoint_id {endpoint_id!r} does not exist in this account.",
+        "That endpoint does not exist in this account.",
         code="ENDPOINT_NOT_FOUND",
-        next_step="Call list_endpoints and use an id that stands there.",
+        next_step=f"Call list_endpoints and use an id that stands there; endpoint_id {endpoint_id!r} is none.",
     )
 
 
@@ -69,22 +79,28 @@ async def require_owned(account: Account, number_id: str, e164: str) -> PhoneNum
         return reading.number
     if e164 and await _was_just_bought(account, e164):
         raise OperationError(
-            f"{e164} was bought through this server, and KrosAI does not list it yet; nothing was changed.",
+            f"{spoken(e164)} was bought through this server, and KrosAI does not list it yet; nothing was changed.",
             code="NOT_LISTED_YET",
-            next_step="Try again in a few minutes; list_phone_numbers shows it once KrosAI does.",
+            next_step="Look again in a few minutes, twice at most: list_phone_numbers shows it once KrosAI does.",
         )
     if not reading.complete or reading.unreadable:
         raise OperationError(
-            f"{e164 or number_id} was not found in what KrosAI shows of this account's numbers; nothing was changed.",
+            f"{_called(e164)} was not found in what KrosAI shows of this account's numbers; nothing was changed.",
             code="NUMBER_NOT_FOUND",
-            next_step="Give the number's id instead, as list_phone_numbers shows it.",
+            next_step=f"Give the number's id, as list_phone_numbers shows it, instead of {e164 or number_id}.",
         )
     plus = " If it is a phone number, write it with its plus sign and country code." if number_id.isdigit() else ""
     raise OperationError(
-        f"{e164 or number_id} is not among the numbers of this account; nothing was changed.{plus}",
+        f"{_called(e164)} is not among the numbers of this account; nothing was changed.{plus}",
         code="NUMBER_NOT_OWNED",
-        next_step="Call list_phone_numbers and use an id or an E.164 that stands there.",
+        next_step=f"Call list_phone_numbers and use an id or an E.164 that stands there, instead of "
+        f"{e164 or number_id}.",
     )
+
+
+def _called(e164: str) -> str:
+    """Return what was asked for as it can be said: an id cannot."""
+    return spoken(e164) if e164 else "That id"
 
 
 async def _was_just_bought(account: Account, e164: str) -> bool:
@@ -102,7 +118,7 @@ async def read_again(account: Account, operation: Operation) -> PhoneNumber:
     number = await account.client.get_number(operation.request.number_id)
     if (number.id, number.e164) != (operation.request.number_id, operation.e164):
         raise OperationError(
-            f"KrosAI's record is no longer {operation.e164}; nothing was changed.",
+            f"KrosAI's record is no longer {spoken(operation.e164)}; nothing was changed.",
             code="NUMBER_CHANGED",
             next_step="List the phone numbers again before going on.",
         )
@@ -206,8 +222,9 @@ async def propose(account: Account, act: Act, principal: str, offered: Offered) 
 
 def of_one(error: E, name: str, wishes: Sequence[Wish]) -> E:
     """Name the number in what an error says, where several are asked for."""
-    if len(wishes) > 1 and name not in error.message:
-        error.message = f"{name}: {error.message}"
+    called = spoken(name) if name.startswith("+") else name
+    if len(wishes) > 1 and called not in error.message:
+        error.message = f"{called}: {error.message}"
     return error
 
 
@@ -230,6 +247,14 @@ async def covers(account: Account, act: Act, earlier: Operation, request: Reques
     if await account.journal.now() - (earlier.settled_at or 0) > DONE_ANSWERED_SECONDS:
         return False
     return act.still_stands(earlier, await find_owned(account.client, e164=earlier.e164))
+
+
+async def _with_last_refusal(account: Account, quote: Quote, now: float) -> Quote:
+    """Note that KrosAI refused the account's last purchase for want of credit or verification; it may again."""
+    refused = await account.journal.refused(account.id, ACCOUNT_REFUSED, since=now - _REFUSAL_REMEMBERED_SECONDS)
+    if refused is None:
+        return quote
+    return replace(quote, refused_code=refused.error_code, refused_at=refused.settled_at)
 
 
 def kind(endpoint: CallEndpoint | None) -> str:
@@ -259,6 +284,7 @@ async def _draft(account: Account, action: Action, principal: str, items: tuple[
             "The caller is not known to this service any more, nor what it may spend; nothing was charged or changed.",
             code="NOT_PERMITTED",
         )
+    quote = await _with_last_refusal(account, whole.quote, now) if action.charges else whole.quote
     draft = Operation(
         id=new_operation_id(),
         account=account.id,
@@ -266,7 +292,7 @@ async def _draft(account: Account, action: Action, principal: str, items: tuple[
         action=action,
         e164=whole.e164,
         request=whole.request,
-        quote=whole.quote,
+        quote=quote,
         created_at=now,
         expires_at=now + policy.waiting_seconds(account.settings, approver=False),
         limits=limits or Limits(),

@@ -24,7 +24,7 @@ from kros_mcp.krosai import (
     was_turned_down,
 )
 from kros_mcp.money import show_price
-from kros_mcp.numbering import own_country
+from kros_mcp.numbering import own_country, spoken
 from kros_mcp.operations import dangling, moves, policy, schedule
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing, routing
@@ -285,17 +285,20 @@ async def _read_for_sale(account: Account, operation: Operation) -> NumberForSal
     found = await account.find_for_sale(operation, seconds=base.PREPARE_SECONDS / 2)
     if found.item is None:
         raise OperationError(
-            f"{operation.e164} was not seen among the numbers for sale just before buying; nothing was charged.",
+            f"{spoken(operation.e164)} was not seen among the numbers for sale just before buying; nothing was "
+            "charged.",
             code="NOT_SEEN",
             next_step="Search again and offer a number from the new result.",
         )
     item = found.item
     if (item.setup_cents, item.monthly_cents, item.due_now_cents, item.currency or "") != quote.price:
-        currency = account.settings.currency
+        was, now = (
+            show_price(each.due_now_cents, each.monthly_cents, account.settings.currency, setup_cents=each.setup_cents)
+            for each in (quote, item)
+        )
         raise OperationError(
-            f"The price of {operation.e164} has changed since it was shown: it was "
-            f"{show_price(quote.due_now_cents, quote.monthly_cents, currency)} and is now "
-            f"{show_price(item.due_now_cents, item.monthly_cents, currency)}. Nothing was charged.",
+            f"The price of {spoken(operation.e164)} has changed since it was shown. It was {was}; it is {now}. Nothing "
+            "was charged.",
             code="PRICE_CHANGED",
             next_step="Call again with the same arguments to ask the person at the new price.",
         )
@@ -309,8 +312,8 @@ async def _read_owned(account: Account, operation: Operation) -> OwnedReading:
         raise _already_owned(operation.e164)
     if not reading.complete:
         raise OperationError(
-            f"KrosAI's list of owned numbers could not be read whole just before buying {operation.e164}, so it may be "
-            "owned already; nothing was charged.",
+            "KrosAI's list of owned numbers could not be read whole just before buying "
+            f"{spoken(operation.e164)}, so it may be owned already; nothing was charged.",
             code="OWNED_NOT_READ",
             next_step="Ask the person whether to try again; it would be a new operation.",
         )
@@ -380,7 +383,7 @@ async def _is_held(account: Account, number_id: str, e164: str) -> bool:
 
 def _already_owned(e164: str) -> OperationError:
     return OperationError(
-        f"{e164} is already owned by this account; nothing was charged now.",
+        f"{spoken(e164)} is already owned by this account; nothing was charged now.",
         code="ALREADY_OWNED",
         next_step="Use configure_phone_number to change how it is routed.",
     )

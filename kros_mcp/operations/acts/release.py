@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from kros_mcp.errors import KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import BeforeSending, OwnedReading, PhoneNumber, Written, find_owned, has_ended, is_pending
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, proposal, routing
@@ -49,7 +50,7 @@ class Release(Act):
         for wish, number in zip(wishes, numbers, strict=True):
             if number.has_ended and not wish.request.permanent:
                 raise OperationError(
-                    f"{number.e164} is already released; nothing was changed.",
+                    f"{spoken(number.e164)} is already released; nothing was changed.",
                     code="ALREADY_RELEASED",
                     next_step="Tell the person that it is released already.",
                 )
@@ -73,13 +74,15 @@ class Release(Act):
         number = await proposal.read_again(account, operation)
         if number.has_ended != has_ended(operation.request.status):
             raise OperationError(
-                f"{operation.e164} was released or taken back by somebody else meanwhile; nothing was changed now.",
+                f"{spoken(operation.e164)} was released or taken back by somebody else meanwhile; nothing was changed "
+                "now.",
                 code="ALREADY_RELEASED" if number.has_ended else "NUMBER_CHANGED",
                 next_step="List the phone numbers again before going on.",
             )
         if (number.endpoint_id or "") != operation.request.routed_endpoint_id:
             raise OperationError(
-                f"Calls to {operation.e164} go elsewhere than when its release was asked about; nothing was changed.",
+                f"Calls to {spoken(operation.e164)} go elsewhere than when its release was asked about; nothing was "
+                "changed.",
                 code="NUMBER_CHANGED",
                 next_step="Ask the person again, with where its calls go now.",
             )
@@ -148,9 +151,10 @@ def _require_ready(number: PhoneNumber) -> None:
     """Raise where a number is still an order, which may come to nothing by itself."""
     if is_pending(number.status):
         raise OperationError(
-            f"KrosAI has not finished setting up {number.e164} yet, so it cannot be released; nothing was changed.",
+            f"KrosAI has not finished setting up {spoken(number.e164)} yet, so it cannot be released; nothing was "
+            "changed.",
             code="NUMBER_NOT_READY",
-            next_step="Try again once list_phone_numbers shows it as active.",
+            next_step="Ask again once list_phone_numbers shows it as active.",
         )
 
 

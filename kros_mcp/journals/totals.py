@@ -1,0 +1,32 @@
+"""What operations come to: how many stand where, and what was charged or may have been."""
+
+# ruff: noqa: S608 - statements are built from constants of this program; values go by marks
+
+from typing import Final
+
+from kros_mcp.journals.rows import Work
+from kros_mcp.operations.journal import Total
+from kros_mcp.operations.model import WAITING, Action, Channel, State
+
+_WAITING: Final = ", ".join(f"'{state}'" for state in sorted(WAITING))
+_BUYS: Final = ", ".join(f"'{action}'" for action in Action if action.charges)
+
+
+def of(table: str, where: str, values: list[object], now: float) -> Work[tuple[Total, ...]]:
+    """Count and sum the operations of a condition; `now` tells what has expired and no row says so yet."""
+    seen = f"CASE WHEN state IN ({_WAITING}) AND expires_at <= ? THEN 'expired' ELSE state END"
+    charged = "coalesce(sum(CASE WHEN charged = 'yes' THEN reserved_cents END), 0)"
+    unknown = "coalesce(sum(CASE WHEN charged = 'unknown' THEN reserved_cents END), 0)"
+    sql = f"SELECT {seen}, channel, action, count(*), {charged}, {unknown} FROM {table} WHERE {where} GROUP BY 1, 2, 3"
+    rows = yield sql, (now, *values)
+    return tuple(
+        Total(State(state), Channel(channel) if channel else None, Action(action), int(count), int(yes), int(maybe))
+        for state, channel, action, count, yes, maybe in rows
+    )
+
+
+def asked(table: str, due_now: str, account: str, now: float) -> Work[tuple[int | None, ...]]:
+    """Read what each purchase that waits, for a yes or its turn, would take; `due_now` is how a row tells it."""
+    wanted = f"account = ? AND state IN ({_WAITING}) AND action IN ({_BUYS}) AND expires_at > ?"
+    rows = yield f"SELECT {due_now} FROM {table} WHERE {wanted}", (account, now)
+    return tuple(None if cents is None else int(cents) for (cents,) in rows)

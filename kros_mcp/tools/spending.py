@@ -1,0 +1,47 @@
+"""What may be spent, in sentences that can be spoken; the amounts are told in cents beside them."""
+
+from kros_mcp.krosai import Tally
+from kros_mcp.money import show_again
+from kros_mcp.operations.model import Limits
+from kros_mcp.operations.policy import Books, RunRate
+from kros_mcp.settings import Settings
+
+_CREDIT = "the credit at KrosAI cannot be seen from here"
+
+
+def spent(books: Books, limits: Limits, settings: Settings, room_cents: int, asked_cents: int) -> str:
+    """Return what is left of the limit for 24 hours, everybody's or the caller's own, and what of it is asked for."""
+    left, gone = show_again(room_cents, settings.currency), show_again(books.spent_cents)
+    named = "" if settings.currency else ", in the account currency"
+    if limits.daily_budget_cents is None:
+        said = f"{left} of the 24-hour limit is left, and {gone} was spent{named}; {_CREDIT}."
+    else:
+        shares = f"{gone} was spent by all, {show_again(books.own_spent_cents)} of it by you"
+        said = f"{left} of the 24-hour limit is left for you; {shares}{named}; {_CREDIT}."
+    if asked_cents > room_cents:
+        said += " More is being asked for than is left."
+    elif asked_cents:
+        said += f" With what is being asked, {show_again(room_cents - asked_cents)} would remain."
+    return said
+
+
+def unknown(count: int) -> str:
+    """Return that outcomes are not known, whose money counts as spent; empty where there are none."""
+    if not count:
+        return ""
+    return f" {'One outcome is' if count == 1 else f'{count} outcomes are'} unknown and counted as spent until known."
+
+
+def monthly(rate: RunRate) -> str:
+    """Return what owned numbers cost a month, as far as it was read."""
+    if not rate.prices and not rate.complete:
+        return "What owned numbers cost a month could not be read from KrosAI just now."
+    at_least = "at least " if rate.unpriced or not rate.complete else ""
+    return f"Owned numbers cost {at_least}{show_again(rate.monthly_cents)} a month."
+
+
+def requests(tally: Tally) -> str:
+    """Return what a caller meets next where few of a day's requests to KrosAI are left."""
+    if tally.refuses_reading:
+        return " The day's requests to KrosAI are nearly used up, so reading it is limited now."
+    return " Most of the day's requests to KrosAI are used up, so reading it will soon be limited." * tally.is_sparing
