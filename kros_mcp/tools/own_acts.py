@@ -54,9 +54,8 @@ def text(shown: results.Operations, page: Sequence[Operation], now: float, curre
     if shown.since:
         lines.append(f"Since {shown.since}; days are those of UTC.")
     counts = ", ".join(f"{count} {name}" for name, count in shown.by_status.items())
-    if counts:
-        unknown = f", unknown_cents {shown.unknown_cents}" if shown.unknown_cents else ""
-        lines.append(f"All {shown.total}: {counts}; charged_cents {shown.charged_cents}{unknown}.")
+    sums = f"charged_cents {shown.charged_cents}, unknown_cents {shown.unknown_cents}"
+    lines.append(f"All {shown.total}{': ' * bool(counts)}{counts}; {sums}.")
     columns = [_where, _decision, _batch]
     shared = [column(page[0]) for column in columns if len(page) > 1 and len({column(each) for each in page}) == 1]
     if any(shared):
@@ -124,7 +123,6 @@ def _batch(operation: Operation) -> str:
 def _when(first: float | None, word: str) -> str:
     if first is None:
         return "In all"
-    word = word.lower()
     if word == "today":
         return "Today"
     if word[-1:] in {"h", "d"}:

@@ -20,6 +20,8 @@ from kros_mcp.operations import status
 
 _TYPES = ("local", "mobile", "toll_free")
 _DAY_SECONDS = 86_400.0
+_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d)?)?")
+_FIRST_YEAR = 2000
 _UNITS = {"h": 3_600.0, "d": _DAY_SECONDS}
 _NOT_GIVEN = frozenset({"", "null", "none"})
 _BETWEEN = re.compile(r"[,;\n]+|\s+(?=\+)")
@@ -129,11 +131,14 @@ def _states(text: str) -> str:
 
 def _since(text: str) -> str:
     word = text.lower()
-    if word != "today" and not re.fullmatch(r"[1-9][0-9]{0,3}[hd]", word):
-        try:
-            datetime.fromisoformat(text)
-        except ValueError:
-            raise ValueError("must be today, 24h, 7d, or a date or time such as 2026-05-03") from None
+    if word == "today" or re.fullmatch(r"[1-9][0-9]{0,3}[hd]", word):
+        return word
+    try:
+        usable = bool(_DATE.fullmatch(text)) and datetime.fromisoformat(text).year >= _FIRST_YEAR
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be today, 24h, 7d, or a date or time such as 2026-05-03")
     return text
 
 
@@ -144,13 +149,12 @@ def begins(since: str, now: float) -> float | None:
         since: As `Since` reads it.
         now: The journal's time.
     """
-    word = since.lower()
-    if not word:
+    if not since:
         return None
-    if word == "today":
+    if since == "today":
         return now - now % _DAY_SECONDS
-    if word[:-1].isdigit() and word[-1] in _UNITS:
-        return now - int(word[:-1]) * _UNITS[word[-1]]
+    if since[-1] in _UNITS:
+        return now - int(since[:-1]) * _UNITS[since[-1]]
     at = datetime.fromisoformat(since)
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 

@@ -524,3 +524,53 @@ async def test_how_a_person_was_to_agree_is_kept_and_an_older_row_says_nothing_o
     row = {**model.as_row(operation), "limits": older, "request": {"country": "NG"}}
     assert model.from_row(row).limits == Limits(1, 2, 3, ("NG",))
     assert model.from_row(row).request.reason == ""
+
+
+async def test_operations_are_summed_by_state_channel_and_act(journal: Journal, clock: Clock) -> None:
+    await settle(journal, await journal.propose(draft(clock, "+2348035550111")), State.DONE)
+    await settle(journal, await journal.propose(draft(clock, "+2348035550112", cents=300)), State.UNKNOWN)
+    await journal.propose(draft(clock, "+2348035550113"))
+    await settle(journal, await journal.propose(draft(clock, "+2348035550114", principal="other")), State.DONE)
+    clock.now += 600
+    await journal.propose(draft(clock, "+2348035550115"))
+
+    totals = {total.state: total for total in await journal.totals(Filter(account="a", principal="local"))}
+    assert {state: total.count for state, total in totals.items()} == dict.fromkeys(
+        (State.DONE, State.UNKNOWN, State.EXPIRED, State.PROPOSED), 1
+    )
+    assert (totals[State.DONE].charged_cents, totals[State.DONE].unknown_cents) == (700, 0)
+    assert (totals[State.UNKNOWN].charged_cents, totals[State.UNKNOWN].unknown_cents) == (0, 300)
+    assert await journal.totals(Filter(account="b")) == ()
+
+
+async def test_what_is_asked_for_is_what_waits_and_has_not_expired(journal: Journal, clock: Clock) -> None:
+    await journal.propose(draft(clock, "+2348035550111", cents=100))
+    clock.now += 600
+    await journal.propose(draft(clock, "+2348035550112", cents=300))
+    await journal.propose(draft(clock, "+2348035550113", cents=None, principal="other"))
+    await journal.propose(draft(clock, "+2348035550114", action=Action.RELEASE))
+    await settle(journal, await journal.propose(draft(clock, "+2348035550115")), State.DONE)
+    assert sorted(await journal.asked("a"), key=str) == [300, None]
+    assert await journal.asked("b") == ()
+
+
+async def test_the_newest_refusal_of_a_purchase_is_found_until_one_is_done(journal: Journal, clock: Clock) -> None:
+    async def refused() -> str | None:
+        found = await journal.refused("a", ["INSUFFICIENT_BALANCE", "KYC_PENDING"], since=clock.now - 1_000)
+        return found.error_code if found else None
+
+    assert await refused() is None
+    await settle(journal, await journal.propose(draft(clock)), State.FAILED, code="NUMBER_NOT_AVAILABLE")
+    await settle(journal, await journal.propose(draft(clock, account="b")), State.FAILED, code="KYC_PENDING")
+    assert await refused() is None
+    for code in ("KYC_PENDING", "INSUFFICIENT_BALANCE"):
+        clock.now += 1
+        await settle(journal, await journal.propose(draft(clock)), State.FAILED, code=code)
+        assert await refused() == code
+    clock.now += 1
+    await settle(journal, await journal.propose(draft(clock, "+2348035550112")), State.DONE)
+    assert await refused() is None
+    clock.now += 1
+    await settle(journal, await journal.propose(draft(clock)), State.FAILED, code="KYC_PENDING")
+    clock.now += 1_001
+    assert await refused() is None

@@ -101,6 +101,8 @@ def _told(key: str, value: Any) -> Any:
 def _is_said(name: str, value: Any, text: str) -> bool:
     if name == "environment":  # where somebody decides
         return "status: confirmation_required" not in text or {"live": "real money"}.get(value, value) in text.lower()
+    if name == "decided_by":  # a long name is cut
+        return value[:20] in text
     if name == "asked_at":
         return re.search(r"(minutes?|hours?) ago|\d [A-Z][a-z]+", text) is not None
     if name == "expires_at":
