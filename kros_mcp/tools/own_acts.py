@@ -16,6 +16,7 @@ _DONE: Final = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGU
 _NOTHING: Final = frozenset({State.FAILED, State.DECLINED, State.CANCELLED, State.EXPIRED})
 _LONGEST_NAME: Final = 24
 _DAY_SECONDS: Final = 86_400.0
+_MINUTE_SECONDS: Final = 60.0
 
 
 def told(
@@ -90,7 +91,9 @@ def _line(operation: Operation, columns: Iterable[Callable[[Operation], str]], n
     first, *others = operation.e164.split(",")
     number = f"{first} and {len(others)} more" if others else first
     age = now - operation.created_at
-    when = f"{span(age)} ago" if age < _DAY_SECONDS else spoken_date(operation.created_at)
+    when = spoken_date(operation.created_at)
+    if age < _DAY_SECONDS:
+        when = "just now" if age < _MINUTE_SECONDS else f"{span(age)} ago"
     said = f"{operation.action.one} {number}: {status(operation)}, {when}{_price(operation)}"
     return f"{said}{''.join(column(operation) for column in columns)}; {operation.id}"
 

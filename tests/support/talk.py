@@ -104,7 +104,7 @@ def _is_said(name: str, value: Any, text: str) -> bool:
     if name == "decided_by":  # a long name is cut
         return value[:20] in text
     if name == "asked_at":
-        return re.search(r"(minutes?|hours?) ago|\d [A-Z][a-z]+", text) is not None
+        return re.search(r"(minutes?|hours?) ago|just now|\d [A-Z][a-z]+", text) is not None
     if name == "expires_at":
         return re.search(r"(\d (seconds|minutes|hours|days)|an hour|a day)( at most|\.)", text) is not None
     words = name.removesuffix("_cents").removeprefix("allow_").replace("_", " ")
