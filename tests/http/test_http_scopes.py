@@ -46,7 +46,7 @@ from tests.support.web import open_session_at
 pytestmark = pytest.mark.anyio
 
 READING = {"list_phone_numbers", "get_phone_number", "search_phone_numbers", "list_endpoints", "get_spending"}
-FOLLOWING = {"get_operation", "cancel_operation"}
+FOLLOWING = {"list_operations", "get_operation", "cancel_operation"}
 
 
 def signed_with_the_public_key() -> str:
@@ -186,7 +186,7 @@ async def test_a_tool_beyond_a_tokens_scopes_is_refused_by_its_status(
 @pytest.mark.parametrize(
     ("scope", "tools"),
     [
-        ("numbers:read", READING | {"get_operation"}),
+        ("numbers:read", READING | {"list_operations", "get_operation"}),
         ("numbers:buy", FOLLOWING | {"buy_phone_number"}),
         ("numbers:configure", FOLLOWING | {"configure_phone_number"}),
         ("numbers:release", FOLLOWING | {"release_phone_number"}),
@@ -250,9 +250,9 @@ async def test_two_tokens_of_one_principal_have_each_their_own_rights_in_one_ses
     async with open_http(sim, issuer, tcp=True) as served:
         session = await served.opens_session(reads)
 
-        assert await served.tools_in(session, reads) == READING | {"get_operation"}
+        assert await served.tools_in(session, reads) == READING | {"list_operations", "get_operation"}
         assert await served.tools_in(session, buys) == FOLLOWING | {"buy_phone_number"}
-        assert await served.tools_in(session, reads) == READING | {"get_operation"}
+        assert await served.tools_in(session, reads) == READING | {"list_operations", "get_operation"}
 
 
 async def test_two_tokens_of_one_principal_have_each_their_own_rights_at_once(
@@ -266,7 +266,7 @@ async def test_two_tokens_of_one_principal_have_each_their_own_rights_at_once(
         seen = [await client.list_tools() for client in (reader, buyer, reader)]
 
     read, bought, read_again = ({tool.name for tool in listed.tools} for listed in seen)
-    assert read == read_again == READING | {"get_operation"}
+    assert read == read_again == READING | {"list_operations", "get_operation"}
     assert bought == FOLLOWING | {"buy_phone_number"}
 
 
