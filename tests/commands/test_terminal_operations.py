@@ -135,7 +135,7 @@ def test_an_operation_that_is_not_there_is_said_to_be_missing(command: Command, 
     ran = command(*words)
 
     assert ran.code == 1
-    assert "no operation 'op_none'" in ran.err
+    assert "no operation of that id" in ran.err
 
 
 @pytest.mark.parametrize(

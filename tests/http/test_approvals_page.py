@@ -583,7 +583,7 @@ async def test_why_the_guard_would_refuse_for_any_other_reason_is_said_too() -> 
     async with open_bench(allowed_countries="KE") as bench:
         [waiting] = await waiting_purchases(bench, {})
         shown = text_of(await (await bench.signed_in()).get(f"/approvals/{waiting.id}"))
-        assert "It would be refused: Numbers may be bought only in KE" in shown
+        assert "It would be refused: Numbers may be bought only in Kenya" in shown
         assert "nothing was charged" not in shown.split("It would be refused")[1]
 
 

@@ -195,7 +195,7 @@ async def test_krosai_is_left_alone_for_as_long_as_it_asks_and_the_figure_is_tol
             await client.list_owned()
     assert len(script.requests) == 1
     assert caught.value.message.endswith(" It wants to be left alone for 2 minutes.")
-    assert caught.value.next_step == "KrosAI wants to be left alone for 2 minutes; try again after that."
+    assert caught.value.next_step == "Tell the person, and try again after that."
 
 
 async def test_a_short_wait_of_an_outage_is_waited_for() -> None:
