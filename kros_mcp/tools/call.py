@@ -16,7 +16,7 @@ from kros_mcp.operations.account import Account
 from kros_mcp.operations.channels import Ways
 from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
-from kros_mcp.operations.progress import Step, Tell
+from kros_mcp.operations.progress import Reached, Step, Tell
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.runner import Runner
 from kros_mcp.operations.screen import Screen
@@ -241,7 +241,9 @@ _STEPS = {
 def progress(ctx: ToolContext) -> Tell:
     """Make what tells each step to the client; one that did not ask for progress hears nothing."""
 
-    async def tell(step: Step) -> None:
-        await ctx.report_progress(step, len(Step), _STEPS[step])
+    async def tell(reached: Reached) -> None:
+        so_far = (reached.number - 1) * len(Step) + reached.step
+        which = f"{reached.number} of {reached.of}: " if reached.of > 1 else ""
+        await ctx.report_progress(so_far, reached.of * len(Step), f"{which}{_STEPS[reached.step]}")
 
     return tell
