@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kros_mcp.errors import RefusedError
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_again, show_cents
 from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Channel, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings, stricter
 from kros_mcp.times import spoken_duration
@@ -389,8 +389,8 @@ def _check_day(settings: Settings, bound: _Bound, operation: Operation) -> None:
     if wanted > room:
         raise RefusedError(
             f"{_subject(operation)} would take {_show(settings, wanted)}{_together(operation)}, and of the "
-            f"{_show(settings, cap)} for 24 hours ({bound.rule('KROS_DAILY_BUDGET_CENTS')}) "
-            f"{_show(settings, max(room, 0))} is left; nothing was charged.",
+            f"{show_again(cap, settings.currency)} for 24 hours ({bound.rule('KROS_DAILY_BUDGET_CENTS')}) "
+            f"{show_again(max(room, 0), settings.currency)} is left; nothing was charged.",
             code=bound.code("DAILY_BUDGET"),
             next_step="Tell the person; room comes back as earlier purchases pass 24 hours.",
         )
