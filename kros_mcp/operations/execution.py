@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import anyio
 
+from kros_mcp import telemetry
 from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnknownError, RefusedError
 from kros_mcp.krosai import within
 from kros_mcp.operations import model, moves, policy
@@ -126,6 +127,7 @@ async def _carry_out_each(
             if lease.is_lost:  # another process has found it not begun
                 continue
             steps.turn_to(at + 1)
+            telemetry.current_operation.set(item.id)
             try:
                 done = await _carry_out(account, item, lease, steps)
             except KrosError as exc:

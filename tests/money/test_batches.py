@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -17,7 +18,8 @@ from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, S
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.journal import Filter
-from kros_mcp.operations.model import LEASE_SECONDS, Action, Operation, Request, State
+from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Request, State
+from kros_mcp.operations.policy import Books
 from kros_mcp.simulator import SimNumber, Simulator
 from tests.support.upstream import Send, wrote
 
@@ -355,3 +357,39 @@ async def test_two_batches_that_share_a_number_charge_it_once(bench: Bench) -> N
     stored = [await bench.stored(each) for each in (batch, other)]
     agreed: Sequence[Operation] = [each for each in stored if each.state is State.DONE]
     assert {item.e164 for each in agreed for item in each.items} >= set(charged(bench.sim))
+
+
+async def test_a_claim_that_fails_in_the_middle_stores_nothing_of_it(bench: Bench) -> None:
+    batch = await propose(bench)
+
+    def claim(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
+        del books
+        agreed, numbers = moves.agree(current, now, reserved_cents=[700] * 3)
+        return agreed, (*numbers, numbers[0])  # which no journal takes
+
+    with pytest.raises(KrosError):
+        await bench.account.journal.claim_several(batch.id, claim, committed_since=0)
+    assert (await bench.stored(batch), await items(bench, batch)) == (batch, ())
+
+
+async def test_three_noes_to_a_number_count_whether_it_was_asked_about_alone_or_not(bench: Bench) -> None:
+    for e164s in ([THREE[0]], THREE[:2], [THREE[2], THREE[0]]):
+        asked = await (propose(bench, e164s) if len(e164s) > 1 else bench.propose(e164s[0]))
+        await bench.account.change(asked.id, lambda current, _: replace(current, channel=Channel.PROMPT))
+        no = partial(moves.end, state=State.DECLINED, reason="The person said no.")
+        await bench.account.change(asked.id, no, by=events.PERSON)
+    await refused(propose(bench), "ASKED_TOO_OFTEN", THREE[0])
+    await refused(bench.propose(THREE[0]), "ASKED_TOO_OFTEN", THREE[0])
+    await propose(bench, THREE[1:])
+
+
+async def test_it_is_handed_over_and_put_back_like_every_operation(sim: Simulator) -> None:
+    async with open_bench(sim, way=on_nth(sim, "POST", 2, lose)) as bench:
+        journal = bench.account.journal
+        batch, waiting = await propose(bench), await propose(bench, OTHER_MOBILES[5:7])
+        await bench.execute(batch)
+        assert await journal.adopt(bench.account.id, "new", environment="test", by=events.SERVER, words="") == 5
+        assert {row.account for row in (await bench.stored(batch), *await items(bench, batch))} == {"new"}
+        await journal.mark_restored()
+        assert (await bench.stored(waiting)).state is State.EXPIRED
+        assert [state for state, _ in await ended(bench, batch)] == ["done", "unknown", "failed"]

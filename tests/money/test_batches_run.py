@@ -15,6 +15,7 @@ from kros_mcp.errors import JournalError
 from kros_mcp.operations import execution, moves, notice_words, recovery
 from kros_mcp.operations import runner as runners
 from kros_mcp.operations.batch import Batch
+from kros_mcp.operations.change_feed import Change, ChangeFeed
 from kros_mcp.operations.events import By
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.journal import Journal
@@ -183,6 +184,22 @@ async def test_those_that_wait_keep_their_lease_while_one_takes_long(
             await recovery.recover(bench.account)
         bench.sim.faults.let_go()
     assert await ended(bench, batch) == [("done", "")] * 3
+
+
+async def test_whoever_watches_a_batch_hears_of_each_of_its_numbers(bench: Bench) -> None:
+    heard: list[Change] = []
+    batch = await propose(bench)
+    changes = bench.account.changes
+    with changes.heard_by(heard.append), changes.watching([batch]):
+        await bench.execute(batch)
+        of_batch = [change for change in heard if change.operation_id == batch.id]
+        assert len(of_batch) == 1 + 3 * len(THREE)  # the yes; then each number as claimed, as done, and as read back
+        other_process = ChangeFeed()
+        with other_process.heard_by(heard.append), other_process.watching([await bench.stored(batch)]):
+            del heard[:]
+            await other_process.look_round(bench.account.journal)
+            await other_process.look_round(bench.account.journal)
+            assert [change.operation_id for change in heard] == [batch.id] * len(THREE)
 
 
 async def listening(journal: Journal, account: str) -> None:
