@@ -111,6 +111,7 @@ async def test_a_budget_spent_meanwhile_refuses_all_at_the_yes(sim: Simulator) -
         assert books.spent_cents == 700
 
 
+@pytest.mark.promise(5)
 async def test_two_batches_at_once_against_a_budget_for_one_charge_one(sim: Simulator) -> None:
     async with open_bench(sim, daily_budget_cents=2_100) as bench:
         batches = [await propose(bench, OTHER_MOBILES[at : at + 2]) for at in (0, 2)]
@@ -121,6 +122,7 @@ async def test_two_batches_at_once_against_a_budget_for_one_charge_one(sim: Simu
     assert (codes, len(charged(sim))) == (["", "OVER_DAILY_BUDGET"], 2)
 
 
+@pytest.mark.promise(5)
 async def test_what_waits_for_its_turn_counts_in_every_sum(sim: Simulator) -> None:
     async with open_bench(sim, daily_budget_cents=2_100) as bench:
         batch = await propose(bench)

@@ -65,6 +65,18 @@ async def test_ten_numbers_of_one_page_cost_no_more_than_one(bench: Bench) -> No
     assert len(bench.sim.requests) - asked - alone <= alone
 
 
+async def test_ids_that_change_with_each_search_are_bought_by_their_numbers(bench: Bench) -> None:
+    bench.sim.faults.switch_on("changing_ids", times=None)
+    page = await bench.account.inventory.search(country="NG", type="mobile", limit=3)
+    wishes = [Wish(Request(inventory_id=item.inventory_id)) for item in page.items]
+    asked = len(bench.sim.requests)
+    batch = await SEVERAL_PURCHASE.propose(bench.account, "local", wishes)
+    assert len(bench.sim.requests) - asked <= 15
+    await bench.execute(batch)
+    assert charged(bench.sim) == [item.e164 for item in page.items]
+
+
+@pytest.mark.promise(1)
 async def test_one_yes_charges_each_number_once(bench: Bench) -> None:
     batch = await propose(bench, allow_outbound=False)
     assert (await bench.execute(batch)).state is State.DONE
@@ -78,6 +90,7 @@ async def test_one_yes_charges_each_number_once(bench: Bench) -> None:
     assert keys == [item.id for item in found]
 
 
+@pytest.mark.promise(4)
 async def test_a_yes_that_is_replayed_or_given_twice_at_once_changes_nothing(bench: Bench) -> None:
     batch = await propose(bench)
     outcomes: list[str] = []
@@ -212,6 +225,7 @@ async def test_one_whose_price_has_moved_or_that_is_taken_is_passed_over(sim: Si
         assert Batch(await bench.stored(batch), await items(bench, batch)).status == "partly_done"
 
 
+@pytest.mark.promise(12)
 async def test_after_a_lost_answer_the_rest_is_left_and_nothing_is_charged_twice(sim: Simulator) -> None:
     async with open_bench(sim, way=on_nth(sim, "POST", 2, lose)) as bench:
         batch = await propose(bench, OTHER_MOBILES[:4])
@@ -241,6 +255,7 @@ async def test_a_429_in_the_middle_is_repeated_once_and_the_rest_follows(sim: Si
         assert charged(sim) == THREE
 
 
+@pytest.mark.promise(10)
 async def test_a_server_that_only_reads_begins_none(bench: Bench) -> None:
     batch = await propose(bench)
     settings = bench.account.settings.model_copy(update={"read_only": True})
@@ -298,6 +313,7 @@ async def test_several_are_released_under_one_yes(sim: Simulator, permanent: boo
         assert (await SEVERAL_RELEASE.propose(bench.account, "local", wishes)).id == batch.id
 
 
+@pytest.mark.promise(9)
 async def test_a_protected_number_keeps_all_of_a_batch_from_being_released(sim: Simulator) -> None:
     async with open_bench(sim, protected_numbers=(OTHER_MOBILES[7],)) as bench:
         first, second = await two_owned(bench)

@@ -50,11 +50,14 @@ class Several(Act):
             wishes: Two or more, each of another number.
 
         Raises:
+            ValueError: There is only one, which is no batch.
             InvalidArgumentError: They are too many, or one number is named twice.
             OperationError: One of them may not be asked for; the message names it.
             RefusedError: The policy forbids it, or a day's requests are used up.
             KrosaiError: KrosAI could not be read.
         """
+        if not wishes[1:]:
+            raise ValueError("A batch is of two numbers or more.")
         policy.check_writable(account.settings)
         if len(wishes) > self.most:
             raise InvalidArgumentError(
