@@ -44,6 +44,7 @@ from kros_mcp.operations.model import (
     MOST_REPEATS,
     Action,
     Channel,
+    Item,
     Limits,
     Operation,
     Quote,
@@ -421,8 +422,17 @@ async def test_text_of_others_is_shown_as_text() -> None:
     async with open_bench() as bench:
         quote = replace(an_operation(bench).quote, routed_to=hostile, country="<i>", endpoint_type=hostile)
         for action in Action:
+            request = Request(endpoint_id=hostile)
+            items = (Item("+2348035550101", request, quote), Item("+2348035550102", request, quote))
             waiting = await bench.runtime.account.journal.propose(
-                an_operation(bench, principal=hostile, action=action, quote=quote, request=Request(endpoint_id=hostile))
+                an_operation(
+                    bench,
+                    principal=hostile,
+                    action=action,
+                    quote=quote,
+                    request=request,
+                    items=items if action.is_several else (),
+                )
             )
             browser = await bench.signed_in()
             pages = [await browser.get(), await browser.get(f"/approvals/{waiting.id}")]
