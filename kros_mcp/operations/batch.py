@@ -1,10 +1,11 @@
-"""A batch as it stands: one question about several numbers, and what has become of each after the yes; pure."""
+"""A batch as it stands: one question about several numbers, and what has become of each after the yes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kros_mcp.errors import Known
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Item, Operation, Request, State
 from kros_mcp.operations.status import Status, status
 
@@ -32,12 +33,22 @@ class Batch:
     @property
     def charged(self) -> Known:
         """Whether money moved: not known if that is so of any number, else yes if any was charged."""
-        return _joint(_known(item, item.charged) for item in self.items if item.action.charges)
+        return _joint(_known(each, each.charged) for each in self._told if each.action.charges)
 
     @property
     def changed(self) -> Known:
         """Whether the account has changed, likewise."""
-        return _joint(_known(item, item.changed) for item in self.items)
+        return _joint(_known(each, each.changed) for each in self._told)
+
+    @property
+    def _told(self) -> tuple[Operation, ...]:
+        """What tells: its numbers, and before they are written down the batch itself, which may be under way."""
+        return self.items or (self.operation,)
+
+
+async def read_batch(journal: Journal, operation: Operation) -> Batch:
+    """Read what has become of the numbers of a batch."""
+    return Batch(operation, await journal.items(operation.id))
 
 
 def joined(items: Sequence[Item]) -> Item:

@@ -13,6 +13,7 @@ from mcp.types.version import is_version_at_least
 
 from kros_mcp.krosai import clean
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.batch import Batch, read_batch
 from kros_mcp.operations.channels import Ways
 from kros_mcp.operations.journal import missing, of_earlier
 from kros_mcp.operations.model import Operation
@@ -196,6 +197,11 @@ async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:
     if operation is None:
         raise missing(operation_id)
     return operation
+
+
+async def batch_of(here: Runtime, operation: Operation) -> Batch | None:
+    """Read what has become of the numbers of a batch; None for an operation on one number."""
+    return await read_batch(here.account.journal, operation) if operation.action.is_several else None
 
 
 def is_modern(ctx: ToolContext) -> bool:
