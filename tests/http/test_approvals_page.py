@@ -44,6 +44,7 @@ from kros_mcp.operations.model import (
     MOST_REPEATS,
     Action,
     Channel,
+    Item,
     Limits,
     Operation,
     Quote,
@@ -421,8 +422,10 @@ async def test_text_of_others_is_shown_as_text() -> None:
     async with open_bench() as bench:
         quote = replace(an_operation(bench).quote, routed_to=hostile, country="<i>", endpoint_type=hostile)
         for action in Action:
+            request, numbers = Request(endpoint_id=hostile), [f"+23420155501{at:02}" for at in range(2)]
+            items = [Item(e164, request, replace(quote, e164=e164)) for e164 in numbers] if action.is_several else []
             waiting = await bench.runtime.account.journal.propose(
-                an_operation(bench, principal=hostile, action=action, quote=quote, request=Request(endpoint_id=hostile))
+                an_operation(bench, principal=hostile, action=action, quote=quote, request=request, items=tuple(items))
             )
             browser = await bench.signed_in()
             pages = [await browser.get(), await browser.get(f"/approvals/{waiting.id}")]
@@ -547,7 +550,7 @@ async def test_who_asks_is_said_with_what_they_came_through(principal: str, told
 
 def test_a_sum_that_is_not_known_is_said_to_be_unknown() -> None:
     settings = settings_for(Simulator(), monthly_commitment_cents=9_000)
-    unsure = Joint(2, 1_400, 20_000, None, RefusedError("Not known.", code="COMMITMENT_UNKNOWN"))
+    unsure = Joint(2, 1_400, 20_000, None, RefusedError("Not known.", code="COMMITMENT_UNKNOWN"), 2)
 
     assert totals.words(unsure, settings, left_out=0) == (
         "Whether both purchases would go through together is not known now: what all numbers cost a month is not."

@@ -23,7 +23,7 @@ MOST_DECIDED = 20
 _PACKAGE = "kros_mcp.http.approvals"
 _LOOKED_THROUGH = 300
 _TOGETHER = 2
-"""How many numbers have a sum worth telling beside what each card tells."""
+"""How many purchases have a sum worth telling beside what each card tells."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class ApprovalViews:
             and self._views.refusal(operation, books[operation.principal], rate) is None
         ]
         joint = outlook.joint(account.settings, possible, books, rate, account.limits_of, approved)
-        if joint.numbers < _TOGETHER:
+        if joint.yeses < _TOGETHER:
             return ""
         return totals.words(joint, account.settings, left_out=len(purchases) - len(possible))
 
