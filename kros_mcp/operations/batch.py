@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from kros_mcp.errors import Known
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Item, Operation, Request, State
+from kros_mcp.operations.model import Item, Operation, Request, State, effects
 from kros_mcp.operations.status import Status, status
 
 T = TypeVar("T")
@@ -24,6 +24,8 @@ class Batch:
         """Where it stands, by its numbers: it goes on while one of them does, and one that is unknown leaves all so."""
         if self.operation.state is not State.DONE:
             return status(self.operation)
+        if self._is_unread:
+            return "unknown"
         found = {status(item) for item in self.items}
         for first in ("pending", "unknown"):
             if first in found:
@@ -33,12 +35,21 @@ class Batch:
     @property
     def charged(self) -> Known:
         """Whether money moved: not known if that is so of any number, else yes if any was charged."""
+        if self._is_unread:
+            return effects(self.operation, "unknown")[0]
         return _joint(_known(each, each.charged) for each in self._told if each.action.charges)
 
     @property
     def changed(self) -> Known:
         """Whether the account has changed, likewise."""
+        if self._is_unread:
+            return "unknown"
         return _joint(_known(each, each.changed) for each in self._told)
+
+    @property
+    def _is_unread(self) -> bool:
+        """Whether it was agreed to, and what became of its numbers is not at hand."""
+        return self.operation.state is State.DONE and not self.items
 
     @property
     def _told(self) -> tuple[Operation, ...]:

@@ -5,13 +5,14 @@ A sentence that asks names every number, and the prompt has a line for each; non
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.confirmation import picked
-from kros_mcp.operations.model import Operation, State, StoredNumber
+from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
 from kros_mcp.operations.wording import (
     LATER,
     ConfigurationWording,
@@ -129,7 +130,7 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
-        cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
+        cost = _cost(operation.quote, currency)
         wanted = _wanted(operation, usual=False)
         then = f" Then: {wanted}." if wanted else ""
         return f"Buying {_which(operation)} costs {cost}.{then} {environment(operation)}"
@@ -137,7 +138,7 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         quote, count = operation.quote, len(operation.items)
-        cost = show_price(quote.due_now_cents, quote.monthly_cents, currency)
+        cost = _cost(quote, currency)
         if quote.due_now_cents is None and quote.monthly_cents is None:
             cost = "amounts that KrosAI does not state, now and every month"
         wanted = _wanted(operation, usual=False)
@@ -155,6 +156,7 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
         return [
             *self.rows(operation, currency),
             f"{every(count).capitalize()} now, first month included: {show_cents(quote.due_now_cents, currency)}.",
+            *([f"Of that, setup: {show_again(quote.setup_cents, currency)}."] if quote.setup_cents else []),
             f"Then every month: {show_again(quote.monthly_cents, currency)}.",
             environment(operation),
             *([f"Then: {wanted}."] if wanted else []),
@@ -167,10 +169,14 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what those that are bought have cost, and cost a month."""
-        now = _sum(item.charged_cents for item in items)
-        monthly = _sum(_monthly_cents(item) for item in items)
+        quote = replace(
+            items[0].quote,
+            due_now_cents=_sum(item.charged_cents for item in items),
+            monthly_cents=_sum(_monthly_cents(item) for item in items),
+            setup_cents=_sum(item.quote.setup_cents for item in items),
+        )
         nowhere = "" if any(item.request.endpoint_id for item in items) else "; their calls go nowhere yet"
-        return f" for {show_price(now, monthly, currency)}{nowhere}"
+        return f" for {_cost(quote, currency)}{nowhere}"
 
 
 class SeveralReleaseWording(SeveralWording, ReleaseWording):
@@ -243,6 +249,13 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
         """Write what is changed of one number, and where its calls go now."""
         del currency
         return f"{changes(part)}; now: {routed(part)}"
+
+
+def _cost(quote: Quote, currency: str) -> str:
+    """Return what several numbers cost now and every month; of what is due now, what is setup."""
+    cost = show_price(quote.due_now_cents, quote.monthly_cents, currency)
+    setup = f", {show_again(quote.setup_cents)} of it setup" if quote.setup_cents else ""
+    return cost.replace(" now, first month included", f" now{setup}, first month included")
 
 
 def numbers(count: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from kros_mcp.money import show_again
 from kros_mcp.numbering import country_name
 
-_PRICED = ("due_now_cents", "monthly_cents")
+_PRICES = {"due_now_cents": "now", "monthly_cents": "every month"}
 _USUAL = {"done": "yes", "failed": "no", "unknown": "unknown", "pending": "unknown"}
 """What a status means for money and account; only a charge is said beside it."""
 
@@ -33,9 +33,9 @@ def _facts(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what there is to tell of one number, by what tells it."""
     if item["country"]:
         yield "country", country_name(item["country"])
-    amounts = [show_again(item[name]) for name in _PRICED]
-    if any(item[name] is not None for name in _PRICED):
-        yield "price", f"{amounts[0]} now, {amounts[1]} every month"
+    amounts = [f"{show_again(item[name])} {when}" for name, when in _PRICES.items() if item[name] is not None]
+    if amounts:
+        yield "price", ", ".join(amounts)
     if item["operation_id"]:  # else nothing has become of it yet
         yield "status", item["status"]
         usual = _USUAL.get(item["status"])

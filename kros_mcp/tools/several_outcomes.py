@@ -1,6 +1,7 @@
 """The result of a tool that acts on several numbers, made of its batch."""
 
 from kros_mcp.errors import KrosError
+from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.acts.several import several_of
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.model import Operation, State, effects
@@ -45,10 +46,10 @@ def _item(one: Operation, stands: Status, operation_id: str | None) -> results.A
         status=stands,
         charged=charged,
         changed=changed,
-        due_now_cents=one.quote.due_now_cents if one.action.charges else None,
-        monthly_cents=one.quote.monthly_cents if one.action.charges else None,
+        due_now_cents=one.quote.due_now_cents,
+        monthly_cents=one.quote.monthly_cents,
         number_id=(one.number.id if one.number else one.request.number_id) or None,
-        not_applied=list(one.not_applied),
+        not_applied=list(one.not_applied or still_lacking(one)),
         code=(one.error_code or None) if failed and operation_id else None,
         message=(one.message or None) if failed and operation_id else None,
     )

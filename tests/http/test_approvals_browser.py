@@ -221,6 +221,8 @@ async def test_a_batch_is_shown_whole_and_decided_whole(chromium: str) -> None:
         await expect(page.get_by_role("status")).to_contain_text("All 3 numbers are bought", timeout=10_000)
         await expect(page.get_by_role("row", name="Done")).to_have_count(3)
         assert [charge.e164 for charge in bench.sim.charges] == [item.e164 for item in three.items]
+        await page.goto(url)
+        await expect(page.get_by_role("link", name="Buy 3 numbers")).to_have_count(1)
 
 
 async def test_the_page_of_what_was_approved_tells_by_itself_when_it_is_done(chromium: str) -> None:

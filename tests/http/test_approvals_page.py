@@ -39,6 +39,7 @@ from kros_mcp.http.approvals import totals
 from kros_mcp.http.rate_limit import SignInLimiter
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import (
     MOST_REPEATS,
@@ -1059,3 +1060,40 @@ async def test_a_purchase_that_krosai_has_not_shown_yet_counts_in_what_all_numbe
         shown = text_of(await browser.get())
         assert "All numbers, monthly 14.00 USD" in shown
         assert "14.00 USD before, 21.00 USD after" in shown
+
+
+# ---- several numbers under one yes
+
+
+async def test_a_batch_is_one_entry_that_shows_every_number_and_is_decided_whole() -> None:
+    async with open_bench() as bench:
+        batch = await bench.purchases(3)
+        browser = await bench.signed_in()
+        for path in ("/approvals", f"/approvals/{batch.id}"):
+            page = text_of(await browser.get(path))
+            for item in batch.items:
+                assert f"{spoken(item.e164)} Nigeria 7.00 USD 7.00 USD" in page
+            assert "All 3 21.00 USD 21.00 USD" in page
+        fewer = digest_of(replace(batch, items=batch.items[:2]))
+        stale = await browser.post(
+            f"/approvals/{batch.id}", {**await browser.form(batch), "digest": fewer, "decision": "approve"}
+        )
+        assert "is not what you were shown" in text_of(stale)
+        assert (await bench.stored(batch)).state is State.PROPOSED
+
+        await browser.decide(batch, "approve")
+
+        items = await bench.until_told(batch)
+        assert [item.state for item in items] == [State.DONE] * 3
+        assert [charge.e164 for charge in bench.sim.charges] == [item.e164 for item in batch.items]
+        assert text_of(await browser.get()).count("Buy 3 numbers") == 1
+
+
+async def test_a_batch_counts_with_all_its_numbers_in_what_yeses_come_to() -> None:
+    async with open_bench() as bench:
+        await bench.purchases(3)
+        assert await together(bench) == ""
+        await bench.purchase(at=5)
+        assert (await together(bench)).startswith(
+            "If you approve both purchases, 4 numbers in all: 172.00 USD left of 200.00 USD"
+        )

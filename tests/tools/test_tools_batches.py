@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
+from kros_mcp.errors import JournalError
+from kros_mcp.journals.sql import StoredJournal
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations.confirmation import picked, yes_to
 from kros_mcp.operations.model import Action, Item, Operation, Quote, Request, new_operation_id
@@ -292,6 +294,22 @@ async def test_a_lost_answer_leaves_the_rest_and_is_found_out_when_asked(referen
                 told = await talk.call("get_operation", operation_id=asked["operation_id"])
     bought = [charge.e164 for charge in reference.charges]
     assert bought == [item["e164"] for item in told["items"] if item["charged"] == "yes"]
+
+
+async def test_numbers_that_cannot_be_read_after_the_yes_are_never_told_as_unspent(
+    reference: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: StoredJournal, __: str) -> tuple[Operation, ...]:
+        raise JournalError("The journal is locked.")
+
+    three = offers(reference)
+    async with open_talk(reference) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        monkeypatch.setattr(StoredJournal, "items", fail)
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+    assert (told.failed, told["charged"], told["operation_id"]) == (True, "unknown", asked["operation_id"])
+    assert len(reference.charges) == 3
 
 
 async def test_texts_of_batches_are_short(reference: Simulator) -> None:

@@ -121,11 +121,16 @@ class ApprovalViews:
         return sorted(found, key=lambda operation: operation.expires_at)
 
     async def _decided(self) -> list[Operation]:
-        """Return what was put to an approver and does not wait any more, among the newest operations."""
-        past = Filter(account=self._account.id, states=tuple(ENDED))
-        newest = await self._account.journal.list_operations(past, limit=_LOOKED_THROUGH)
+        """Return what was put to an approver and does not wait any more, among the newest operations.
+
+        The numbers of a batch are one entry: that which was decided on.
+        """
+        past, journal = Filter(account=self._account.id, states=tuple(ENDED)), self._account.journal
+        newest = await journal.list_operations(past, limit=_LOOKED_THROUGH)
         found = [operation for operation in newest if is_for_approvers(operation, self._account.id)]
-        return sorted(found, key=decided_at, reverse=True)[:MOST_DECIDED]
+        batches = [await journal.get(id_) for id_ in dict.fromkeys(one.batch for one in found if one.batch)]
+        entries = [*(one for one in found if not one.batch), *(batch for batch in batches if batch is not None)]
+        return sorted(entries, key=decided_at, reverse=True)[:MOST_DECIDED]
 
 
 def page(name: str, session: ApproverSession | None, *, status: int = 200, **shown: Any) -> HTMLResponse:  # noqa: ANN401
