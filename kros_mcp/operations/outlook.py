@@ -82,6 +82,7 @@ class Joint:
         left_cents: What everybody's day has left before them.
         month: What all numbers would then cost a month; None where that is not known.
         refusal: The guard's, of the first that finds too little left; None where all would go through.
+        yeses: How many yeses it takes: one for each number, or for a batch.
     """
 
     numbers: int
@@ -89,6 +90,7 @@ class Joint:
     left_cents: int
     month: Month | None
     refusal: RefusedError | None
+    yeses: int
 
 
 def day(settings: Settings, operation: Operation, books: Books) -> Day:
@@ -162,19 +164,19 @@ def joint(
     before = next(iter(books.values()), Books())
     left_cents = max(0, settings.daily_budget_cents - before.spent_cents)
     taken = {part.e164 for operation in approved for part in operation.parts}
-    refused, numbers, wanted_cents = None, 0, 0
+    refused, numbers, yeses, wanted_cents = None, 0, 0, 0
     for operation in purchases:
         e164s = {part.e164 for part in operation.parts}
         if e164s & taken:
             continue
         taken |= e164s
-        numbers += len(e164s)
+        numbers, yeses = numbers + len(e164s), yeses + 1
         wanted_cents += policy.reserved_cents(settings, operation)
         principal = operation.principal
         refused = refused or refusal(settings, operation, books[principal], run_rate, limits_of(principal))
         books = _after(settings, books, operation)
     total = month(next(iter(books.values()), Books()), run_rate) if run_rate else None
-    return Joint(numbers, wanted_cents, left_cents, total, refused)
+    return Joint(numbers, wanted_cents, left_cents, total, refused, yeses)
 
 
 def _after(settings: Settings, books: Mapping[str, Books], operation: Operation) -> dict[str, Books]:

@@ -165,8 +165,10 @@ class Runner:
             with suppress(KrosError):
                 await self.ask(item, within_seconds=within_seconds)
 
+        with of_earlier(batch.id):
+            items = await self._account.journal.items(batch.id)
         async with open_task_group() as tasks:
-            for item in await self._account.journal.items(batch.id):
+            for item in items:
                 tasks.start_soon(ask, item)
 
     async def shelter(self, work: Callable[[], Awaitable[T]], seconds: float) -> T | None:

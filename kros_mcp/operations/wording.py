@@ -46,7 +46,7 @@ _OPENING: Final = (
     "Do not ask in the conversation yet. Call get_operation in a few seconds: it tells whether the page has opened. If "
     "that still says so after ten seconds, call the same tool again with the same arguments."
 )
-_LATER: Final = "Call get_operation with this operation_id in a few seconds. Do not start again."
+LATER: Final = "Call get_operation with this operation_id in a few seconds. Do not start again."
 
 
 class Wording(ABC):
@@ -65,6 +65,8 @@ class Wording(ABC):
     heading: str
     warning: str = ""
     """What an approver is warned of, beside the statement."""
+    slip: str = "Those were not its last four digits."
+    """What is wrong with what was typed."""
 
     @property
     def verb(self) -> str:
@@ -87,6 +89,15 @@ class Wording(ABC):
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         return self.statement(operation, currency)
 
+    def named(self, operation: Operation) -> str:
+        """Return how a sentence calls what an operation is about."""
+        return spoken(operation.e164)
+
+    def asks(self, operation: Operation) -> str:
+        """Write the first line of the prompt."""
+        where = f", {operation.quote.country}" if operation.quote.country else ""
+        return f"{self.heading} {spoken(operation.e164)} ({operation.e164}{where})?"
+
     def question(self, operation: Operation, currency: str, *, attempt: int = 1) -> str:
         """Write the prompt that a client shows to a person.
 
@@ -95,11 +106,9 @@ class Wording(ABC):
             currency: The operator's label, or empty.
             attempt: 2 and 3 after wrong digits; told, so that each try is a question of its own.
         """
-        where = f", {operation.quote.country}" if operation.quote.country else ""
-        lines = [f"{self.heading} {spoken(operation.e164)} ({operation.e164}{where})?"]
-        lines += self.particulars(operation, currency)
+        lines = [self.asks(operation), *self.particulars(operation, currency)]
         if attempt > 1:
-            lines.append(f"Those were not its last four digits. Try {attempt} of {MAX_TRIES}.")
+            lines.append(f"{self.slip} Try {attempt} of {MAX_TRIES}.")
         until = datetime.fromtimestamp(operation.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         lines.append(f"Operation {operation.id}, to be answered by {until} UTC.")
         if words := agent_words.told(operation):
@@ -122,18 +131,18 @@ class Wording(ABC):
             told: Whether approvers are told of what waits for them.
             page: Whether they have a page to decide on.
         """
-        number, doing = spoken(operation.e164), self.doing.capitalize()
+        number, doing = self.named(operation), self.doing.capitalize()
         match operation.state:
             case State.PROPOSED if operation.channel is Channel.APPROVER:
                 words = self._waiting_for_approver(operation, currency, told=told, page=page)
             case State.PROPOSED:
                 words = self._waiting(operation, currency, code=code)
             case State.CONFIRMED:
-                words = (f"{doing} {number} is approved and about to start.", _LATER)
+                words = (f"{doing} {number} is approved and about to start.", LATER)
             case State.SENDING:
-                words = (f"{doing} {number} is under way; its outcome is not known yet.", _LATER)
+                words = (f"{doing} {number} is under way; its outcome is not known yet.", LATER)
             case State.UNKNOWN:
-                words = (self._unknown(operation), _keep_asking(operation))
+                words = (self._unknown(operation), keep_asking(operation))
             case State.DONE:
                 next_step = "Tell the person what was not applied." if operation.not_applied else "Nothing more to do."
                 words = (self.ended(operation, currency), next_step)
@@ -150,7 +159,7 @@ class Wording(ABC):
         """Write why an operation failed, naming the number and saying that nothing happened to it."""
         message = operation.message
         if operation.e164 not in message or "nothing was" not in message.lower():
-            message = f"{message} {spoken(operation.e164)} was not {self.done}; nothing was charged or changed."
+            message = f"{message} {self.named(operation)} was not {self.done}; nothing was charged or changed."
         return message.strip()
 
     def _waiting_for_approver(self, operation: Operation, currency: str, *, told: bool, page: bool) -> tuple[str, str]:
@@ -184,7 +193,7 @@ class Wording(ABC):
         return f"{told} {self.statement(operation, currency)}", _LOOK
 
     def _unknown(self, operation: Operation) -> str:
-        number = spoken(operation.e164)
+        number = self.named(operation)
         if operation.corrected_at is None:
             lost = f"The answer to {self.doing} {number} was lost, so it is not known yet whether it happened"
             return f"{lost}; it will not be sent again."
@@ -205,7 +214,7 @@ class PurchaseWording(Wording):
         cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
         unusual = changes(operation, usual=False)
         then = f" Then: {unusual}." if unusual else ""
-        return f"Buying {_number_in_its_country(operation)} costs {cost}.{then} {_environment(operation)}"
+        return f"Buying {_number_in_its_country(operation)} costs {cost}.{then} {environment(operation)}"
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -216,7 +225,7 @@ class PurchaseWording(Wording):
         then = f" Then: {unusual}." if unusual else ""
         return (
             f"If you approve, the account is charged {cost} until the number is released.{then} If the price has "
-            f"changed by then, nothing is charged. {_environment(operation)}"
+            f"changed by then, nothing is charged. {environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
@@ -225,7 +234,7 @@ class PurchaseWording(Wording):
         return [
             f"Now, first month included: {show_cents(operation.quote.due_now_cents, currency)}.",
             f"Then every month: {show_cents(operation.quote.monthly_cents, currency)}.",
-            _environment(operation),
+            environment(operation),
             *([f"Then: {wanted}."] if wanted else []),
         ]
 
@@ -251,23 +260,23 @@ class ReleaseWording(Wording):
         del currency
         return (
             f"Releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
-            f"{routed(operation)}. {_finality(operation)} {_environment(operation)}"
+            f"{routed(operation)}. {finality(operation)} {environment(operation)}"
         )
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         return (
-            f"If you approve, calls to it stop; they now go to {routed(operation)}. {_finality(operation)} KrosAI does "
-            f"not say whether anything is refunded. {_environment(operation)}"
+            f"If you approve, calls to it stop; they now go to {routed(operation)}. {finality(operation)} KrosAI does "
+            f"not say whether anything is refunded. {environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
-            f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)}",
-            _environment(operation),
+            f"Calls to it will stop; they now go to {routed(operation)}. {finality(operation)}",
+            environment(operation),
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
 
@@ -290,20 +299,20 @@ class ConfigurationWording(Wording):
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
         number = _number_in_its_country(operation)
-        return f"{number} is a protected number; the change would be: {changes(operation)}. {_environment(operation)}"
+        return f"{number} is a protected number; the change would be: {changes(operation)}. {environment(operation)}"
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         return (
             f"If you approve: {changes(operation)}. Until now calls to it go to {routed(operation)}. Nothing is "
-            f"charged. {_environment(operation)}"
+            f"charged. {environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
-        return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", _environment(operation)]
+        return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", environment(operation)]
 
     def ended(self, operation: Operation, currency: str) -> str:
         """Write what an act that is done has come to."""
@@ -357,7 +366,8 @@ def _number_in_its_country(operation: Operation) -> str:
     return f"{spoken(operation.e164)}{where}"
 
 
-def _environment(operation: Operation) -> str:
+def environment(operation: Operation) -> str:
+    """Write which kind of account it is."""
     return _ENVIRONMENTS[operation.quote.environment]
 
 
@@ -365,12 +375,14 @@ def _note(operation: Operation) -> str:
     return f" {operation.note}" if operation.note else ""
 
 
-def _finality(operation: Operation) -> str:
+def finality(operation: Operation) -> str:
+    """Write that a release is for good."""
     record = " Its record is deleted too." if operation.request.permanent else ""
     return f"This cannot be undone.{record}"
 
 
-def _keep_asking(operation: Operation) -> str:
+def keep_asking(operation: Operation) -> str:
+    """Write what an agent does about an outcome that is not known."""
     again = (
         f"looks at KrosAI again at {utc(operation.look_at)[11:16]} UTC" if operation.look_at else "keeps asking KrosAI"
     )

@@ -11,14 +11,16 @@ import anyio
 from mcp.server.mcpserver import Context
 from mcp.types.version import is_version_at_least
 
+from kros_mcp.errors import OutcomeUnknownError
 from kros_mcp.krosai import clean
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.batch import Batch, read_batch
 from kros_mcp.operations.channels import Ways
 from kros_mcp.operations.journal import missing, of_earlier
-from kros_mcp.operations.model import Operation
+from kros_mcp.operations.model import Operation, State
 from kros_mcp.operations.progress import Reached, Step, Tell
 from kros_mcp.operations.run_rate import RunRates
-from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.runner import READ_SECONDS, Runner
 from kros_mcp.operations.screen import Screen
 from kros_mcp.operations.screen_questions import ScreenQuestions
 from kros_mcp.settings import Settings
@@ -196,6 +198,25 @@ async def own_operation(ctx: ToolContext, operation_id: str) -> Operation:
     if operation is None:
         raise missing(operation_id)
     return operation
+
+
+async def batch_of(here: Runtime, operation: Operation) -> Batch | None:
+    """Read what has become of the numbers of a batch; None for an operation on one number.
+
+    Raises:
+        OutcomeUnknownError: It was agreed to, and the journal cannot be read in the time that is left.
+    """
+    if not operation.action.is_several:
+        return None
+    with of_earlier(operation.id):
+        with anyio.move_on_after(max(READ_SECONDS, current_call.get().seconds_left)):
+            return await read_batch(here.account.journal, operation)
+        if operation.state is State.DONE:
+            raise OutcomeUnknownError(
+                "The journal does not answer now, so what became of these numbers is not known.",
+                operation_id=operation.id,
+            )
+    return Batch(operation, ())
 
 
 def is_modern(ctx: ToolContext) -> bool:

@@ -5,45 +5,55 @@ from kros_mcp.krosai import quoted_id
 from kros_mcp.operations import wording
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.routing import still_lacking
+from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.channels import Conclusion
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.operations.status import status, waits_for
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
-from kros_mcp.tools import results
+from kros_mcp.tools import results, several_outcomes
 
 
-def acted(operation: Operation, settings: Settings, *, code: str = "", before: str = "") -> results.Acted:
+def acted(
+    operation: Operation, settings: Settings, batch: Batch | None = None, *, code: str = "", before: str = ""
+) -> results.Acted:
     """Show an operation.
 
     Args:
         operation: As it stands.
         settings: For the currency's label, and how approvers come to know.
+        batch: The same with the operations of its numbers, if it is about several.
         code: The confirmation code, only where the agent is to ask and call again.
         before: What to say first.
     """
     waiting = operation.state is State.PROPOSED
     told, page = settings.tells_people, settings.public_url is not None
-    wording = act_of(operation).wording
-    summary, next_step = wording.summary(operation, settings.currency, code=code, told=told, page=page)
+    if batch is None:
+        wording = act_of(operation).wording
+        summary, next_step = wording.summary(operation, settings.currency, code=code, told=told, page=page)
+    else:
+        summary, next_step = several_outcomes.words(batch, settings.currency, code=code, told=told, page=page)
+    if operation.batch:
+        next_step = f"{next_step} It is one of several: get_operation with {operation.batch} tells of all."
     return results.Acted(
         summary=f"{before} {summary}".strip(),
-        status=status(operation),
+        status=batch.status if batch else status(operation),
         waits_for=waits_for(operation),
         operation_id=operation.id,
         quote=quote(operation),
         expires_at=utc(operation.expires_at) if waiting else None,
         confirmation_code=code or None,
-        charged=_known(operation, operation.charged) if operation.action.charges else "no",
-        changed=_known(operation, operation.changed),
+        charged=batch.charged if batch else _known(operation, operation.charged) if operation.action.charges else "no",
+        changed=batch.changed if batch else _known(operation, operation.changed),
         number=results.stored(operation.number),
         not_applied=list(operation.not_applied or still_lacking(operation)),
+        items=several_outcomes.items(batch) if batch else None,
         next_step=next_step,
     )
 
 
-def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
+def concluded(conclusion: Conclusion, settings: Settings, batch: Batch | None = None) -> results.Acted:
     """Show where a call leaves an operation, or raise what stopped it.
 
     Raises:
@@ -55,12 +65,12 @@ def concluded(conclusion: Conclusion, settings: Settings) -> results.Acted:
     before = [conclusion.ended.message] if conclusion.ended else [wording.UNREAD] * conclusion.unread
     if conclusion.unopened:
         before.append(wording.UNOPENED if conclusion.code else wording.UNOPENED_AGAIN)
-    return acted(operation, settings, code=conclusion.code, before=" ".join(before))
+    return acted(operation, settings, batch, code=conclusion.code, before=" ".join(before))
 
 
-def configured(conclusion: Conclusion, settings: Settings) -> results.Configured:
-    """Show where a call leaves the change of a protected number."""
-    shown = concluded(conclusion, settings)
+def configured(conclusion: Conclusion, settings: Settings, batch: Batch | None = None) -> results.Configured:
+    """Show where a call leaves the change of a protected number, or of several numbers of which one is."""
+    shown = concluded(conclusion, settings, batch)
     after = shown.number
     return results.Configured(**shown.model_dump(), before=None, after=routing(after) if after else None)
 
@@ -93,6 +103,7 @@ def changed(change: DirectChange) -> results.Configured:
         charged="no",
         changed=_changed(change),
         number=after,
+        items=None,
         next_step=next_step,
     )
 
@@ -119,7 +130,7 @@ def quote(operation: Operation) -> results.ShownQuote:
     """What was shown to the person."""
     shown = operation.quote
     return results.ShownQuote(
-        e164=shown.e164,
+        e164=None if operation.items else shown.e164,
         country=shown.country,
         due_now_cents=shown.due_now_cents,
         monthly_cents=shown.monthly_cents,

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from kros_mcp import numbering
 from kros_mcp.krosai import is_id
+from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
 
 _TYPES = ("local", "mobile", "toll_free")
 _NOT_GIVEN = frozenset({"", "null", "none"})
@@ -84,6 +85,18 @@ def listed(text: str, most: int, read: Callable[[str], str] = str, *, once: bool
     return named
 
 
+def _several(read: Callable[[str], str], most: int, *, once: bool = True) -> BeforeValidator:
+    """Read a text that may name several, or be left out; a list of texts is taken for one."""
+
+    def read_all(value: object) -> object:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            value = ",".join(value)
+        text = _text(value)
+        return ",".join(listed(text, most, read, once=once)) if isinstance(text, str) and text else text
+
+    return BeforeValidator(read_all)
+
+
 def _identifier(text: str) -> str:
     if not is_id(text):
         raise ValueError("must be an id exactly as an earlier result showed it")
@@ -137,9 +150,31 @@ _COUNTRY = "ISO 3166-1 alpha-2 code, e.g. NG, KE, GB"
 Country = Annotated[str, Field(description=_COUNTRY), _read(numbering.parse_country)]
 RequiredCountry = Annotated[str, Field(min_length=1, description=_COUNTRY), _read(numbering.parse_country)]
 E164 = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _read(numbering.parse_e164)]
-InventoryId = Annotated[str, Field(description="from search_phone_numbers"), _read(_identifier)]
 NumberId = Annotated[str, Field(min_length=1, description="id or E.164 of an owned number"), _read(_number_or_id)]
+MOST_BOUGHT, MOST_RELEASED, MOST_CHANGED = (act.most for act in (SEVERAL_PURCHASE, SEVERAL_RELEASE, SEVERAL_CHANGE))
+E164s = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _several(numbering.parse_e164, MOST_BOUGHT)]
+InventoryIds = Annotated[
+    str,
+    Field(description=f"from search_phone_numbers; up to {MOST_BOUGHT} with commas, under one yes"),
+    _several(_identifier, MOST_BOUGHT),
+]
+ReleasedNumbers = Annotated[
+    str,
+    Field(min_length=1, description=f"id or E.164 of an owned number; up to {MOST_RELEASED} with commas"),
+    _several(_number_or_id, MOST_RELEASED),
+]
+ChangedNumbers = Annotated[
+    str,
+    Field(min_length=1, description=f"id or E.164 of an owned number; up to {MOST_CHANGED} with commas"),
+    _several(_number_or_id, MOST_CHANGED),
+]
+"""What names several numbers arrives as each of them, read, with a comma between."""
 EndpointId = Annotated[str, Field(description="from list_endpoints"), _read(_identifier)]
+EndpointIds = Annotated[
+    str,
+    Field(description="from list_endpoints; of several numbers one for all, or one each in their order"),
+    _several(_identifier, MOST_CHANGED, once=False),
+]
 OperationId = Annotated[str, Field(min_length=1, description="op_… from an earlier result"), _read(_identifier)]
 NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]

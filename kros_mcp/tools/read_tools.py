@@ -15,7 +15,7 @@ from kros_mcp.operations.run_rate import with_purchases
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
 from kros_mcp.tools import outcomes, results
-from kros_mcp.tools.call import ToolContext, current_call, own_operation, principal, runtime, ways_of
+from kros_mcp.tools.call import ToolContext, batch_of, current_call, own_operation, principal, runtime, ways_of
 from kros_mcp.tools.parameters import (
     AreaCode,
     Country,
@@ -203,7 +203,7 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
         seconds = min(call.seconds_left, _STILL_SENDING_SECONDS)
         operation = await here.runner.wait(operation.id, seconds, known=operation)
     operation = await here.runner.ask(operation, within_seconds=call.seconds_left)
-    return results.answer(outcomes.acted(operation, here.settings))
+    return results.answer(outcomes.acted(operation, here.settings, await batch_of(here, operation)))
 
 
 def _spent(books: Books, limits: Limits, settings: Settings) -> str:

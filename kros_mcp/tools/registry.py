@@ -79,7 +79,7 @@ def _or_null(value: dict[str, Any]) -> dict[str, Any]:
     It takes few tokens, and checkers of schemas warn of a field with no word at all, and of a list of types.
     For a boolean there is no such word; and an enum is left to texts, as Gemini refuses any other.
     """
-    if value["type"] == "array":
+    if "items" in value:
         return {"items": value["items"]}
     return _OR_NULL[value["type"]]
 
@@ -107,10 +107,11 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})
-# True of all that the results hold: no text there is empty, and cents and counts are 0 or more.
+# True of all that the results hold: no text or list of rows there is empty, and cents and counts are 0 or more.
 _OR_NULL: dict[str, dict[str, Any]] = {
     "string": {"pattern": "."},
     "integer": {"minimum": 0},
     "boolean": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
     "object": {"minProperties": 1},
+    "array": {"minItems": 1},
 }

@@ -75,7 +75,8 @@ def told(name: str, result: CallToolResult) -> Told:
 
 def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
     """Name the leaves of structured content that the text does not tell, whether by name or in a sentence."""
-    for name, value in leaves(data):
+    rows = [{name: one for name, one in row.items() if name not in _ROWS_IDS} for row in data.get("items") or ()]
+    for name, value in leaves({**data, "items": rows}):
         # A failure's message is its summary, and is not said twice.
         if name == "summary" or (failed and name == "message" and value == data["summary"]):
             continue
@@ -96,6 +97,8 @@ def _is_said(name: str, value: Any, text: str) -> bool:
     return any(form in text for form in forms)
 
 
+_ROWS_IDS = {"operation_id", "number_id"}
+"""What the text leaves out of the numbers of a batch: the batch has an operation, and a number its E.164."""
 _NOTEWORTHY = {"allow_inbound": False, "allow_outbound": False, "run_rate_complete": False}
 """Which value of a field has to be said; of all others, that they are true."""
 

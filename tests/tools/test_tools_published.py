@@ -171,7 +171,8 @@ def test_a_field_that_may_be_null_says_what_else_it_may_be(tool: dict[str, Any])
         assert field, name
         assert isinstance(field.get("type", ""), str), name
         kind = set(field) - {"enum"}
-        assert kind in ({"pattern"}, {"minimum"}, {"minProperties"}, {"items"}, {"anyOf"}) or "type" in kind, name
+        limits = ({"pattern"}, {"minimum"}, {"minProperties"}, {"minItems"}, {"items"}, {"anyOf"})
+        assert kind in limits or "type" in kind, name
         assert "enum" not in field or field["type"] == "string", name  # Gemini refuses any other
         if "anyOf" in field:
             assert field == {"anyOf": [{"type": "boolean"}, {"type": "null"}]}, name

@@ -1,9 +1,9 @@
 """A batch: one question about several numbers. After the yes each number is an operation of its own act."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
-from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.errors import InvalidArgumentError, RefusedError
 from kros_mcp.krosai import BeforeSending, Written, clean, read_all_owned
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
@@ -22,7 +22,12 @@ from kros_mcp.operations.model import (
     State,
 )
 from kros_mcp.operations.policy import Books, RunRate
-from kros_mcp.operations.several_wording import SeveralWording
+from kros_mcp.operations.several_wording import (
+    SeveralConfigurationWording,
+    SeveralPurchaseWording,
+    SeveralReleaseWording,
+    SeveralWording,
+)
 from kros_mcp.settings import Settings
 
 _LONGEST_NAMED = 40
@@ -34,12 +39,14 @@ class Several(Act):
     Args:
         one: What is done to each number.
         most: How many numbers one yes may be about.
+        wording: How it is spoken of.
     """
 
-    def __init__(self, one: Act, most: int) -> None:
-        self.one, self.most = one, most
+    wording: SeveralWording
+
+    def __init__(self, one: Act, most: int, wording: SeveralWording) -> None:
+        self.one, self.most, self.wording = one, most, wording
         self.action = one.action.several
-        self.wording = SeveralWording(one.wording)
 
     async def propose(self, account: Account, principal: str, wishes: Sequence[Wish]) -> Operation:
         """Propose one act on several numbers, or answer the batch that already stands for them.
@@ -104,7 +111,13 @@ class Several(Act):
     def check(
         self, settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None
     ) -> None:
-        """Raise if any of the numbers, or all of them together, may not be done."""
+        """Raise if any of the numbers, or all of them together, may not be done; or if they cannot have been shown."""
+        if not operation.items:
+            raise RefusedError(
+                f"The numbers of {operation.id} are not known, so nobody can have agreed to them; nothing was charged "
+                "or changed.",
+                code="NUMBERS_NOT_SHOWN",
+            )
         self.one.check(settings, operation, books, run_rate, own)
 
     async def prepare(self, account: Account, operation: Operation) -> Prepared:
@@ -135,9 +148,15 @@ class Several(Act):
         _never_sent(operation)
 
 
-SEVERAL_PURCHASE = Several(PURCHASE, 20)
-SEVERAL_RELEASE = Several(RELEASE, 10)
-SEVERAL_CHANGE = Several(CONFIGURATION, 20)
+SEVERAL_PURCHASE = Several(PURCHASE, 20, SeveralPurchaseWording())
+SEVERAL_RELEASE = Several(RELEASE, 10, SeveralReleaseWording())
+SEVERAL_CHANGE = Several(CONFIGURATION, 20, SeveralConfigurationWording())
+_BY_ACTION: Final = {act.action: act for act in (SEVERAL_PURCHASE, SEVERAL_RELEASE, SEVERAL_CHANGE)}
+
+
+def several_of(batch: Operation) -> Several:
+    """Return the act of a batch."""
+    return _BY_ACTION[batch.action]
 
 
 def _about(account: Account, batch: Operation, wishes: Sequence[Wish]) -> tuple[Item, ...] | None:
