@@ -8,6 +8,7 @@ functions.
 import dataclasses
 import functools
 import re
+import unicodedata
 from typing import Final
 
 _SEPARATORS: Final = re.compile(r"[\s()\-\u2010-\u2015]")
@@ -42,6 +43,7 @@ _SPOKEN_COUNTRIES: Final = {
     "TANZANIA": "TZ", "TZA": "TZ", "UGANDA": "UG", "UGA": "UG",
     "SAUDI ARABIA": "SA", "SAU": "SA", "QATAR": "QA", "QAT": "QA",
     "USA": "US", "UNITED STATES": "US", "AMERICA": "US",
+    "EMIRATES": "AE", "TURKEY": "TR", "TÜRKIYE": "TR", "CZECH REPUBLIC": "CZ", "HONG KONG": "HK", "HOLLAND": "NL", "BURMA": "MM",
 }  # fmt: skip  # one country a line reads as the table that it is
 
 
@@ -57,7 +59,7 @@ _WITH_ARTICLE: Final = frozenset({"AE", "BS", "CF", "DO", "GB", "GM", "MV", "NL"
 
 
 # The countries that KrosAI already serves, by docs/krosai.md, section 8.
-_SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
+SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
 
 
 def parse_e164(text: str) -> str:
@@ -137,6 +139,23 @@ def parse_country(text: str) -> str:
     raise ValueError("A country must be a two-letter ISO 3166-1 code, such as NG, KE or AE.")
 
 
+def find_country(text: str) -> str:
+    """Return an ISO 3166-1 alpha-2 country code, given as such or by the country's name where that is certain.
+
+    Raises:
+        ValueError: It is no code and no name, or the name of several.
+    """
+    code = " ".join(text.split()).upper()
+    if code in _COUNTRIES:
+        return code
+    meant = _SPOKEN_COUNTRIES.get(code) or _codes_by_name().get(_plain(text))
+    if meant is None:
+        raise ValueError(
+            "A country must be a two-letter ISO 3166-1 code, such as NG, KE or AE, or the English name of one country."
+        )
+    return meant
+
+
 def country_name(code: str) -> str:
     """Return a country's usual English name; the code itself where it is no country's."""
     return _country_names().get(code, code)
@@ -155,12 +174,27 @@ def _country_names() -> dict[str, str]:
     return dict(countries_for_language("en"))
 
 
+@functools.cache
+def _codes_by_name() -> dict[str, str]:
+    """Return the codes of countries by their names in plain capitals."""
+    return {_plain(name): code for code, name in _country_names().items() if code in _COUNTRIES} | {
+        _plain(name): code for name, code in _SPOKEN_COUNTRIES.items()
+    }
+
+
+def _plain(name: str) -> str:
+    """Return a name in capitals without accents, signs and a leading article, "&" and "St." written out."""
+    letters = unicodedata.normalize("NFKD", name.upper().replace("&", " AND "))
+    words = re.sub(r"[^A-Z]+", " ", "".join(each for each in letters if not unicodedata.combining(each)))
+    return re.sub(r"\bST\b", "SAINT", words.strip()).removeprefix("THE ")
+
+
 def countries_like(text: str) -> list[str]:
     """Return the countries whose code or usual name begins with a text, those that KrosAI serves first."""
     begun = " ".join(text.split()).upper()
     by_name = [code for name, code in _SPOKEN_COUNTRIES.items() if name.startswith(begun)]
     by_code = sorted(code for code in _COUNTRIES if code.startswith(begun))
-    served = [code for code in _SERVED if code in by_name or code in by_code]
+    served = [code for code in SERVED if code in by_name or code in by_code]
     return list(dict.fromkeys([*served, *by_name, *by_code]))
 
 
