@@ -14,6 +14,8 @@ from typing import Final
 _SEPARATORS: Final = re.compile(r"[\s()\-\u2010-\u2015]")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 
+_LONGEST_GROUP: Final = 5  # digits that can be said in one breath
+
 # What `contains` may have between and around its digits, which counts for nothing.
 _BETWEEN_DIGITS: Final = re.compile(r"[\s()+.\-\u2010-\u2015]")
 _CONTAINS: Final = re.compile(r"(?P<before>\*?)(?P<digits>[0-9]+)(?P<after>\*?)")
@@ -43,7 +45,8 @@ _SPOKEN_COUNTRIES: Final = {
     "TANZANIA": "TZ", "TZA": "TZ", "UGANDA": "UG", "UGA": "UG",
     "SAUDI ARABIA": "SA", "SAU": "SA", "QATAR": "QA", "QAT": "QA",
     "USA": "US", "UNITED STATES": "US", "AMERICA": "US",
-    "EMIRATES": "AE", "TURKEY": "TR", "TÜRKIYE": "TR", "CZECH REPUBLIC": "CZ", "HONG KONG": "HK", "HOLLAND": "NL", "BURMA": "MM",
+    "EMIRATES": "AE", "TURKEY": "TR", "TÜRKIYE": "TR", "CZECH REPUBLIC": "CZ", "HONG KONG": "HK", "HOLLAND": "NL",
+    "BURMA": "MM",
 }  # fmt: skip  # one country a line reads as the table that it is
 
 
@@ -112,14 +115,14 @@ def parse_contains(text: str) -> PartOfNumber | None:
     signs count for nothing.
 
     Raises:
-        ValueError: A sentence that says what is allowed.
+        ValueError: The rest of a sentence that says what is allowed.
     """
     written = _BETWEEN_DIGITS.sub("", text)
     if not written.strip("*"):
         return None
     asked = _CONTAINS.fullmatch(written)
     if asked is None:
-        raise ValueError("'contains' is digits of a number: 777 anywhere in it, 0803* to begin with, *7957 to end in.")
+        raise ValueError("must be digits of a number: 777 anywhere in it, 0803* to begin with, *7957 to end in")
     before, after = bool(asked["before"]), bool(asked["after"])
     return PartOfNumber(asked["digits"], first=after and not before, last=before and not after)
 
@@ -202,8 +205,8 @@ def countries_like(text: str) -> list[str]:
 def spoken(e164: str) -> str:
     """Return a number in groups as it is read aloud, as in "+234 803 555 0123"; never raises.
 
-    The groups are those of its country, or of three digits if the numbering plan does not know the number or would drop
-    a digit of it.
+    The groups are those of its country, the long ones parted before their last four digits; or of three digits if the
+    numbering plan does not know the number or would drop a digit of it.
     """
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
 
@@ -212,7 +215,7 @@ def spoken(e164: str) -> str:
     except phonenumbers.NumberParseException:
         return _in_threes(e164)
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
-    aloud = written.replace("-", " ")
+    aloud = " ".join(_short(group) for group in written.replace("-", " ").split(" "))
     same = phonenumbers.is_possible_number(number) and aloud.replace(" ", "") == e164
     return aloud if same else _in_threes(e164)
 
@@ -318,6 +321,11 @@ def matches_area_code(e164: str, country: str, area_code: str) -> bool:
     if not code or number.country_code != phonenumbers.country_code_for_region(country):
         return False
     return phonenumbers.national_significant_number(number).startswith((code, f"0{code}"))
+
+
+def _short(group: str) -> str:
+    """Return a group of digits, parted before its last four if it has more than five."""
+    return group if len(group) <= _LONGEST_GROUP else f"{_short(group[:-4])} {group[-4:]}"
 
 
 def _in_threes(e164: str) -> str:

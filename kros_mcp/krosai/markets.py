@@ -1,7 +1,7 @@
 """What is for sale in each country, by one page of its list: which types, and the lowest price among them.
 
 KrosAI lists no countries (docs/krosai.md, section 8), so each is asked for. What was read serves all callers of this
-process for an hour.
+process for an hour. A caller waits for it, so it is read at the pace of the smallest plan, not at the background's.
 """
 
 from collections import defaultdict
@@ -14,6 +14,7 @@ import anyio
 from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.cheapest import is_last
 from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.pace import FREE_PLAN_PER_SECOND
 from kros_mcp.krosai.paging import LARGEST_PAGE
 from kros_mcp.krosai.wire import NumberForSale
 
@@ -54,6 +55,7 @@ class Markets:
         self._client = client
         self._now = now
         self._kept: dict[tuple[str, str], tuple[float, Market]] = {}
+        self._next_turn = 0.0
         self._reading: defaultdict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
 
     async def look(self, countries: Sequence[str], kind: str = "", *, seconds: float) -> dict[str, Market | None]:
@@ -99,7 +101,9 @@ class Markets:
         """Read a country's first page, unless it is known."""
         if self._recalled(country, kind) is not None:
             return
-        await self._client.pace.turn()
+        turn = max(self._next_turn, anyio.current_time())
+        self._next_turn = turn + 1 / FREE_PLAN_PER_SECOND
+        await anyio.sleep_until(turn)
         try:
             page = await self._client.list_available(country=country, type=kind, limit=LARGEST_PAGE)
         except NotFoundError:  # KrosAI serves no such country
