@@ -79,6 +79,9 @@ def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
         # A failure's message is its summary, and is not said twice.
         if name == "summary" or (failed and name == "message" and value == data["summary"]):
             continue
+        # A search says "10 shown, 70 more read" instead, and by what price now follows from the others.
+        if "area_codes" in data and (name in _COUNTED or (name == "due_now_cents" and _BY_PARTS in text)):
+            continue
         if value not in (None, "") and not _is_said(name.removesuffix("[]"), value, text):
             yield f"{name}={value}"
 
@@ -96,6 +99,8 @@ def _is_said(name: str, value: Any, text: str) -> bool:
     return any(form in text for form in forms)
 
 
+_COUNTED = {"total", "read", "complete", "allowed"}
+_BY_PARTS = "now: setup and the first month"
 _NOTEWORTHY = {"allow_inbound": False, "allow_outbound": False, "run_rate_complete": False}
 """Which value of a field has to be said; of all others, that they are true."""
 
