@@ -1,6 +1,6 @@
 """What a search says: sentences that can be spoken, then short lines; what all rows share stands once above them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kros_mcp.krosai import LARGEST_PAGE, CheapestFirst
@@ -77,10 +77,7 @@ def page_text(result: AvailableNumbers, page: CheapestFirst, looked: Looked, *, 
         lines.append(f"area codes, and how many: {', '.join(named[:_MOST_AREAS])}{more}")
     if numbers:
         lines.append("numbers, each with its inventory_id:")
-    differing = [column for column in columns if len(set(column)) > 1]
-    for place, number in enumerate(numbers):
-        cells = [number.e164, number.inventory_id, *(column[place] for column in differing if column[place])]
-        lines.append(f"{place + 1}. {'; '.join(cells)}")
+    lines += _rows(numbers, [column for column in columns if len(set(column)) > 1])
     if result.next_offset is not None:
         lines.append(f"next_offset: {result.next_offset}")
     return "\n".join(filter(None, lines))
@@ -188,6 +185,18 @@ def _counted(page: CheapestFirst, looked: Looked) -> str:
     told = f"{shown} shown, {left:,} more read" if left else f"{shown} shown"
     is_full = page.received >= LARGEST_PAGE and page.next_offset is not None
     return f"{told}; more may be for sale." if is_full else f"{told}."
+
+
+def _rows(numbers: Sequence[AvailableNumber], differing: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Write a row for each number; what differs stands above those that share it, or in the rows if few do."""
+    said = ["; ".join(filter(None, cells)) for cells in zip(*differing, strict=True)] or [""] * len(numbers)
+    begins = [place == 0 or said[place] != said[place - 1] for place in range(len(numbers))]
+    above = 1 < sum(begins) <= len(numbers) / 2
+    for place, number in enumerate(numbers):
+        if above and begins[place]:
+            yield f"{said[place] or 'without more'}:"
+        cells = [number.e164, number.inventory_id, "" if above else said[place]]
+        yield f"{place + 1}. {'; '.join(filter(None, cells))}"
 
 
 def _columns(numbers: Sequence[AvailableNumber]) -> list[list[str]]:

@@ -25,7 +25,8 @@ from kros_mcp.tools.parameters import (
     PlaceInSearch,
 )
 
-_FOR_SHAPING_SECONDS = 0.2
+_FOR_READING = 0.95
+"""The part of a call's time in which KrosAI is read."""
 _MOST_COUNTRIES = 12
 _MOST_AREAS = 50
 
@@ -73,7 +74,7 @@ async def _search_one(ctx: ToolContext, looked: Looked, limit: int, offset: int)
         fits=fits if looked.chooses else None,
         limit=limit,
         offset=offset,
-        seconds=current_call.get().seconds_left - _FOR_SHAPING_SECONDS,
+        seconds=current_call.get().seconds_left * _FOR_READING,
     )
     summary = offers_text.first_sentences(
         looked,
@@ -89,7 +90,7 @@ async def _search_one(ctx: ToolContext, looked: Looked, limit: int, offset: int)
         next_offset=page.next_offset,
         read=page.received,
         complete=page.complete,
-        area_codes=_areas(page.fitting),
+        area_codes=_areas(page.fitting, looked.country),
         countries=[],
     )
     return results.answer(result, offers_text.page_text(result, page, looked, unpriced=len(unpriced)))
@@ -101,7 +102,7 @@ async def _search_all(ctx: ToolContext, looked: Looked) -> CallToolResult:
     allowed = _allowed(ctx)
     countries = numbering.SERVED if allowed is None else allowed
     countries = tuple(sorted(countries, key=lambda country: country not in numbering.SERVED))[:_MOST_COUNTRIES]
-    seconds = current_call.get().seconds_left - _FOR_SHAPING_SECONDS
+    seconds = current_call.get().seconds_left * _FOR_READING
     markets = await account.inventory.markets.look(countries, looked.type, seconds=seconds) if countries else {}
     shown = sorted(
         (_country(country, market) for country, market in markets.items()),
@@ -143,14 +144,16 @@ def _total(page: CheapestFirst, looked: Looked) -> int | None:
     return None if looked.chooses else page.total
 
 
-def _areas(numbers: Iterable[NumberForSale]) -> list[results.AreaOnSale]:
-    """Count the area codes that numbers state, most first."""
+def _areas(numbers: Iterable[NumberForSale], country: str) -> list[results.AreaOnSale]:
+    """Count the area codes that numbers state, most first; a city is named where the number has that code, too."""
     cities: dict[str, str | None] = {}
     counts: Counter[str] = Counter()
     for number in numbers:
         if number.area_code is not None:
             counts[number.area_code] += 1
-            cities.setdefault(number.area_code, city_of(number.e164))
+            if number.area_code not in cities:
+                agrees = numbering.matches_area_code(number.e164, country, number.area_code)
+                cities[number.area_code] = city_of(number.e164) if agrees else None
     return [
         results.AreaOnSale(area_code=code, city=cities[code], count=count)
         for code, count in counts.most_common(_MOST_AREAS)

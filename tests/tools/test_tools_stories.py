@@ -69,7 +69,7 @@ DIALECTS: dict[str, dict[str, set[str]]] = {
     # Its list states prices, and it does not heed `type`, so that more is read and a search begins anew further on.
     "digits": {
         "monthly_cents": {"list_phone_numbers"},
-        **dict.fromkeys(("next_offset", "read", "complete", "summary"), {"search_phone_numbers"}),
+        **{name: {"search_phone_numbers"} for name in ("next_offset", "read", "complete", "summary")},
     },
     "envelope": {},
 }
