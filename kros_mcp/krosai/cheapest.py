@@ -67,10 +67,10 @@ class CheapestFirst:
         earlier: How many items of the piece come before it.
         fitting: All items of the piece that fit, cheapest first; those of unknown price last.
         positions: KrosAI's offset of each of `fitting`.
-        start: KrosAI's offset of the piece.
-        received: How many records of KrosAI the piece holds, those that did not fit or could not be read too.
+        start: KrosAI's offset of what was read.
+        received: How many records of KrosAI were read, those that did not fit or could not be read too.
         total: How many are for sale by KrosAI's own count; None if it does not say, or does not heed what was asked.
-        complete: Whether the piece is the whole list.
+        complete: Whether this is surely the whole list.
         next_offset: Where the next page begins; None at the end.
     """
 
@@ -106,12 +106,14 @@ async def read_cheapest(
     """
     size = LARGEST_PAGE if fits is None else LARGEST_PAGE * _MOST_PAGES
     place = _Place.at(offset, size)
+    begun = place.start
     piece = _Piece(read, begins_list, place, size, fits)
     with anyio.move_on_after(seconds):
         await piece.load()
         for _ in range(_MOST_EMPTY_PIECES - 1):
             if fits is not None or piece.ended or piece.sorted[place.rank :]:
                 break
+            begun = piece.end if piece.sorted else begun
             place = _Place(piece.end)
             piece = _Piece(read, begins_list, place, size, fits)
             await piece.load()
@@ -121,7 +123,7 @@ async def read_cheapest(
         raise too_slow()
     if place.rank and not piece.whole:
         raise piece.failure or too_slow()
-    return piece.page(place, limit)
+    return piece.page(place, limit, begun)
 
 
 class _Piece:
@@ -176,7 +178,8 @@ class _Piece:
             return
         self.ended = not page.received
 
-    def page(self, place: _Place, limit: int) -> CheapestFirst:
+    def page(self, place: _Place, limit: int, begun: int) -> CheapestFirst:
+        """Return a page of it; what was read from `begun` on, before this piece, had nothing that fits."""
         ordered = self.sorted
         shown = ordered[place.rank : place.rank + limit]
         rank = place.rank + len(shown)
@@ -190,10 +193,10 @@ class _Piece:
             earlier=min(place.rank, len(ordered)),
             fitting=tuple(item for _, item in ordered),
             positions=tuple(position for position, _ in ordered),
-            start=place.start,
-            received=self.received,
-            total=self._total if self._heeded else None,
-            complete=self.ended and place.start == 0 and not self._cut_off,
+            start=begun,
+            received=self.end - begun,
+            total=self._total if self._heeded and begun == place.start else None,
+            complete=self.ended and begun == 0 and not self._cut_off,
             next_offset=None if following is None else following.offset(self._size),
         )
 

@@ -136,8 +136,8 @@ def _cheapest(looked: Looked, page: CheapestFirst, currency: str, where: str) ->
 
 
 def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: str) -> str:
-    if page.earlier:
-        return f"No more {looked.said('numbers')} for sale {where} were found; the pages before have them."
+    if page.earlier or (page.start and not page.received):
+        return f"No more {looked.said('numbers')} for sale {where} follow."
     if not page.complete and page.received:
         said = f"No {looked.said()} for sale {where} is among {_read(page)}."
         return f"{said} More follow with next_offset." if page.next_offset is not None else said

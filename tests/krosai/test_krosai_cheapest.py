@@ -157,6 +157,19 @@ async def test_what_is_chosen_here_is_looked_for_in_a_thousand_numbers_and_then_
     assert shown(await stock.walk(3, fits)) == [f"inv_{place}" for place in range(5_000) if "777" in f"{place:05}"]
 
 
+async def test_pages_on_which_nothing_fits_are_passed_over_and_counted() -> None:
+    stock = Stock([number(place) for place in range(240)])
+    read = stock.read
+
+    async def read_filtered(limit: int, offset: int) -> Page[NumberForSale]:
+        return (await read(limit, offset)).where(lambda item: item.inventory_id in {"inv_210", "inv_220"})
+
+    stock.read = read_filtered  # type: ignore[method-assign]
+    page = await stock.page(limit=1)
+    assert (shown([page]), page.received, page.total, len(stock.asked)) == (["inv_210"], 240, None, 3)
+    assert shown(await stock.walk(1)) == ["inv_210", "inv_220"]
+
+
 @pytest.mark.parametrize("fault", ["fails_after", "stalls_after"])
 async def test_what_was_read_before_a_failure_is_shown_and_the_rest_is_reached_later(fault: str) -> None:
     stock = Stock([number(place, 900 - place) for place in range(800)], **{fault: 4})  # type: ignore[arg-type]

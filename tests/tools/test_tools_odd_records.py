@@ -166,7 +166,7 @@ async def test_a_search_where_krosai_sells_nothing_says_so(sim: Simulator) -> No
     async with open_talk(sim) as talk:
         told = await talk.call("search_phone_numbers", country="FR", type="toll_free")
     assert told.outcome == "NOT_SERVED"
-    assert "toll-free numbers in FR" in told["message"]
+    assert "toll-free numbers in France" in told["message"]
     assert "id" not in told["next_step"].split()
 
 

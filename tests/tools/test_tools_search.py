@@ -184,6 +184,14 @@ async def test_a_plain_search_is_one_request_and_says_what_it_is_the_cheapest_of
     assert (found["read"], found["complete"], found["total"]) == (100, False, None)
 
 
+async def test_behind_the_last_number_it_says_that_no_more_follow() -> None:
+    async with open_talk(Simulator("reference", stock_per_range=100)) as talk:
+        last = await search(talk, country="NG", type="local", offset=190)
+        assert last["next_offset"] == 200
+        behind = await search(talk, country="NG", type="local", offset=200)
+    assert (behind["summary"], behind["next_offset"]) == ("No more local numbers for sale in Nigeria follow.", None)
+
+
 async def test_the_area_codes_that_were_seen_are_counted_and_their_cities_named(sim: Simulator) -> None:
     async with open_talk(sim) as talk:
         nigeria = await search(talk, country="NG", limit=1)
