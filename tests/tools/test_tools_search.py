@@ -55,13 +55,12 @@ async def test_amounts_are_labelled_once(sim: Simulator) -> None:
     assert "13.00 USD now, 5.00 of it for setup, and 8.00 a month." in found["summary"]
 
 
-async def test_a_page_of_ten_is_short_and_holds_what_it_takes_to_buy_each(sim: Simulator, era: str) -> None:
-    async with open_talk(sim, era) as talk:
+async def test_a_page_of_ten_is_short_and_holds_what_it_takes_to_buy_each(sim: Simulator) -> None:
+    async with open_talk(sim) as talk:
         pages = [
-            await search(talk, country=country, offset=offset, contains=contains)
-            for country in ("NG", "GH", "KE", "RW", "EG", "AE")
-            for offset in (0, 30, 35)
-            for contains in ("", "55")
+            await search(talk, country=country, offset=offset)
+            for country in ("NG", "KE", "EG", "AE")
+            for offset in (0, 35)
         ]
         for page in pages:
             assert len(page.text) <= 1_200, page.text
@@ -140,12 +139,6 @@ def test_of_5000_for_sale_a_thousand_are_looked_through_in_time_and_that_is_said
             assert ", of 1,000 read, is +234 806 000 0777" in found["summary"]
             none = await desk.tool("search_phone_numbers", country="NG", contains="99999")
             assert none["summary"].startswith("No number containing 99999 for sale in Nigeria is among 1,000 read.")
-            seen, offset = [], 0
-            while offset is not None:
-                page = await desk.tool("search_phone_numbers", country="NG", contains="777", limit=4, offset=offset)
-                seen += [one["e164"] for one in page["numbers"]]
-                offset = page["next_offset"]
-            assert seen == [item.e164 for item in sim.inventory.values() if "777" in item.e164]
 
     leaping(story)
 
