@@ -66,7 +66,7 @@ class CheapestFirst:
         items: The page.
         earlier: How many items of the piece come before it.
         fitting: All items of the piece that fit, cheapest first; those of unknown price last.
-        positions: KrosAI's offset of each of `fitting`.
+        positions: KrosAI's offset of each item of the page.
         start: KrosAI's offset of what was read.
         received: How many records of KrosAI were read, those that did not fit or could not be read too.
         total: How many are for sale by KrosAI's own count; None if it does not say, or does not heed what was asked.
@@ -192,7 +192,7 @@ class _Piece:
             items=tuple(item for _, item in shown),
             earlier=min(place.rank, len(ordered)),
             fitting=tuple(item for _, item in ordered),
-            positions=tuple(position for position, _ in ordered),
+            positions=tuple(position for position, _ in shown),
             start=begun,
             received=self.end - begun,
             total=self._total if self._heeded and begun == place.start else None,
@@ -202,9 +202,8 @@ class _Piece:
 
     def _take(self, page: Page[NumberForSale]) -> None:
         at, received, positions = self.end, page.received, page.positions
-        if at and self._begins_list(
-            page
-        ):  # KrosAI ignores the offset: what comes further on is in this page, or nowhere
+        if at and self._begins_list(page):
+            # KrosAI ignores the offset: what comes further on is in this page, or nowhere.
             self._cut_off = received == LARGEST_PAGE
             received, positions = max(0, received - at), tuple(position - at for position in positions)
         self._heeded = self._heeded and len(page.items) + len(page.unreadable) == page.received

@@ -161,7 +161,7 @@ class Inventory:
         offset: int = 0,
         seconds: float = 30.0,
     ) -> CheapestFirst:
-        """Return a page of the numbers for sale, cheapest first, and remember where each was seen.
+        """Return a page of the numbers for sale, cheapest first, and remember where each of them was seen.
 
         Raises:
             KrosError: Nothing could be read; `offset` must be 0 or the `next_offset` of the page before.
@@ -173,7 +173,7 @@ class Inventory:
                 country=country, type=type, area_code=area_code, limit=size, offset=start
             )
             if start == 0 and page.items:
-                self._remember(sought, page.items[0], page.positions[0])
+                self._remember(sought, page.items[0], page.positions[0], only_by_id=True)
             return page
 
         def begins_list(page: Page[NumberForSale]) -> bool:
@@ -181,7 +181,7 @@ class Inventory:
             return seen is not None and seen == self._sighted(sought, page.items[0], 0)
 
         page = await read_cheapest(read, begins_list, limit=limit, offset=offset, fits=fits, seconds=seconds)
-        self._remember_all(sought, sorted(zip(page.positions, page.fitting, strict=True), key=itemgetter(0)))
+        self._remember_all(sought, sorted(zip(page.positions, page.items, strict=True), key=itemgetter(0)))
         return page
 
     def seen(self, *, inventory_id: str = "", e164: str = "") -> Sighting | None:

@@ -20,6 +20,7 @@ from kros_mcp.krosai.wire import NumberForSale
 
 _KEPT_SECONDS: Final = 3_600.0
 _AT_ONCE: Final = 3
+_MOST_TYPES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Markets:
             self._now(),
             Market(
                 country=country,
-                types=tuple(dict.fromkeys(item.type for item in page.items if item.type)),
+                types=tuple(dict.fromkeys(item.type for item in page.items if item.type))[:_MOST_TYPES],
                 cheapest=min(priced, key=lambda item: item.monthly_cents or 0, default=None),
                 read=len(page.items),
                 total=page.total if as_asked else None,

@@ -126,10 +126,10 @@ def _cheapest(looked: Looked, page: CheapestFirst, currency: str, where: str) ->
     is_priced = first.monthly_cents is not None and first.due_now_cents is not None
     if page.earlier:
         which = "next"
-    elif page.complete and len(page.fitting) == 1:
+    elif len(page.fitting) == 1:
         which = "only"
     else:
-        which = "cheapest" if is_priced and len(page.fitting) > 1 else "first"
+        which = "cheapest" if is_priced else "first"
     among = "" if page.complete or page.earlier else f", of {_read(page)},"
     price = _price(first.setup_cents, first.monthly_cents, first.due_now_cents, currency)
     return f"The {which} {looked.said()} for sale {where}{among} is {spoken(first.e164)}{price}."
@@ -140,7 +140,7 @@ def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: 
         return f"No more {looked.said('numbers')} for sale {where} follow."
     if not page.complete and page.received:
         said = f"No {looked.said()} for sale {where} is among {_read(page)}."
-        return f"{said} More follow with next_offset." if page.next_offset is not None else said
+        return f"{said} More may follow." if page.next_offset is not None else said
     said = f"KrosAI shows no {looked.said()} for sale {where}."
     if looked.chooses or looked.area_code:
         return f"{said} A wider search may find some."
@@ -179,7 +179,7 @@ def _counted(page: CheapestFirst, looked: Looked) -> str:
     shown = len(page.items)
     left = len(page.fitting) - page.earlier - shown
     if page.complete:
-        return f"{shown} shown, {left:,} more." if left or page.earlier else "No others."
+        return f"{shown} shown, {left:,} more." if left else f"{shown} shown, no more."
     if page.total is not None and not looked.chooses:
         return f"{shown} shown, {max(0, page.total - page.start - page.earlier - shown):,} more."
     told = f"{shown} shown, {left:,} more read" if left else f"{shown} shown"
@@ -246,7 +246,7 @@ def _market(one: CountryOnSale) -> str:
     price = "price not stated" if one.monthly_cents is None else f"from {show_again(one.monthly_cents)} a month"
     setup = f", setup {show_again(one.setup_cents)}" if one.setup_cents else ""
     count = f"{one.total:,} in all" if one.total is not None else f"{one.read:,}{'' if one.complete else ' read'}"
-    kinds = ", ".join(each.replace("_", "-") for each in one.types or ())
+    kinds = ", ".join(each.replace("_", "-") for each in (one.types or ())[:_MOST_NAMED])
     return "; ".join(filter(None, [kinds, price + setup, count]))
 
 

@@ -98,7 +98,7 @@ def test_every_number_is_reached_and_none_twice(
     assert sorted(shown(pages)) == sorted(wanted)
     assert all(len(page.items) <= limit for page in pages)
     for page in pages:
-        assert [item.inventory_id for item in page.fitting] == [
+        assert [item.inventory_id for item in page.items] == [
             stock.items[position].inventory_id for position in page.positions
         ]
         unpriced = [item.monthly_cents is None for item in page.fitting]
