@@ -136,6 +136,14 @@ def check_writable(settings: Settings) -> None:
         raise RefusedError("This server is read-only (KROS_READ_ONLY); nothing was changed.", code="READ_ONLY")
 
 
+def allowed_countries(settings: Settings, own: Limits) -> tuple[str, ...] | None:
+    """Return where a principal may buy, by everybody's limits and by its own; None for anywhere."""
+    everybodys = settings.allowed_countries
+    if not everybodys or not own.allowed_countries:
+        return everybodys or own.allowed_countries or None
+    return tuple(country for country in everybodys if country in own.allowed_countries)
+
+
 def check_purchase(
     settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None = None
 ) -> None:

@@ -121,6 +121,10 @@ def _area_code(text: str) -> str:
     return text
 
 
+def _contains(text: str) -> str:
+    return text if numbering.parse_contains(text) else ""
+
+
 def _status(text: str) -> str:
     name = text.lower()
     if not re.fullmatch(r"[a-z_]{1,30}", name):
@@ -147,8 +151,10 @@ def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any a
 
 
 _COUNTRY = "ISO 3166-1 alpha-2 code, e.g. NG, KE, GB"
-Country = Annotated[str, Field(description=_COUNTRY), _read(numbering.parse_country)]
-RequiredCountry = Annotated[str, Field(min_length=1, description=_COUNTRY), _read(numbering.parse_country)]
+Country = Annotated[str, Field(description=_COUNTRY), _read(numbering.find_country)]
+CountryOrAll = Annotated[
+    str, Field(description="code or name; empty: what is on sale where"), _read(numbering.find_country)
+]
 E164 = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _read(numbering.parse_e164)]
 NumberId = Annotated[str, Field(min_length=1, description="id or E.164 of an owned number"), _read(_number_or_id)]
 MOST_BOUGHT, MOST_RELEASED, MOST_CHANGED = (act.most for act in (SEVERAL_PURCHASE, SEVERAL_RELEASE, SEVERAL_CHANGE))
@@ -178,10 +184,13 @@ EndpointIds = Annotated[
 OperationId = Annotated[str, Field(min_length=1, description="op_… from an earlier result"), _read(_identifier)]
 NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
+Contains = Annotated[str, Field(description="digits: 777, 0803* at the start, *7957 at the end"), _read(_contains)]
+MostMonthly = Annotated[int, Field(ge=0, description="0 for any"), _or(0)]
 Status = Annotated[str, Field(description="e.g. active or inactive; empty for any"), _read(_status)]
 Limit20 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(20)]
 Limit10 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(10)]
 Offset = Annotated[int, Field(ge=0, le=1_000_000, description="next_offset of the page before"), _or(0)]
+PlaceInSearch = Annotated[int, Field(ge=0, le=10**15, description="next_offset of the page before"), _or(0)]
 OnByDefault = Annotated[bool, _or(True)]  # noqa: FBT003 - the default
 Permanent = Annotated[
     bool,

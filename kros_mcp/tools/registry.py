@@ -6,13 +6,13 @@ from typing import Any
 
 from mcp.server.mcpserver.tools import Tool
 
-from kros_mcp.tools import guarded_tools, read_tools
+from kros_mcp.tools import guarded_tools, read_tools, search_tool
 from kros_mcp.tools.specs import TOOL_SPECS, ToolSpec
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     read_tools.list_phone_numbers,
     read_tools.get_phone_number,
-    read_tools.search_phone_numbers,
+    search_tool.search_phone_numbers,
     read_tools.list_endpoints,
     read_tools.get_spending,
     guarded_tools.buy_phone_number,

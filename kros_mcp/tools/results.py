@@ -27,6 +27,10 @@ Changed = Annotated[Known, WithJsonSchema({"type": "string"})]
 """Published without its words, which are those of `charged` beside it."""
 
 
+_OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
+"""Published without its fields."""
+
+
 class Shape(BaseModel):
     """Frozen, and nothing beyond its fields."""
 
@@ -94,12 +98,45 @@ class OwnedNumbers(Result):
     warnings: list[str]
 
 
+class AreaOnSale(Shape):
+    """An area code among the numbers read, with how many have it; its city where the numbering plan knows it."""
+
+    area_code: str
+    city: str | None
+    count: int
+
+
+class CountryOnSale(Shape):
+    """What is for sale in a country, by the first of its numbers; null where it was not read.
+
+    `monthly_cents` is the lowest that was read, with that number's `setup_cents`.
+    """
+
+    country: str
+    name: str
+    allowed: bool
+    types: list[str] | None
+    monthly_cents: int | None
+    setup_cents: int | None
+    read: int | None
+    total: int | None
+    complete: bool
+
+
 class AvailableNumbers(Result):
-    """A page of numbers for sale."""
+    """A page of numbers for sale, cheapest first among the `read`; or `countries`, where none was named.
+
+    `complete` says whether everything that is for sale was read. `total` counts what is asked for, by KrosAI's word or
+    because all was read.
+    """
 
     numbers: list[AvailableNumber]
     total: int | None
     next_offset: int | None
+    read: int
+    complete: bool
+    area_codes: Annotated[list[AreaOnSale], _OBJECTS]
+    countries: Annotated[list[CountryOnSale], _OBJECTS]
 
 
 class NumberDetails(Result, OwnedNumber):

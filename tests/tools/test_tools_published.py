@@ -192,7 +192,10 @@ def test_what_krosai_leaves_empty_fits_what_is_published(left_empty: Any) -> Non
             "list_phone_numbers",
             results.OwnedNumbers(numbers=[owned], unreadable=0, prices_as_of=None, warnings=[], **page),
         ),
-        ("search_phone_numbers", results.AvailableNumbers(numbers=[available], **page)),
+        (
+            "search_phone_numbers",
+            results.AvailableNumbers(numbers=[available], read=1, complete=False, area_codes=[], countries=[], **page),
+        ),
         (
             "list_endpoints",
             results.Endpoints(
