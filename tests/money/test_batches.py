@@ -11,13 +11,16 @@ import pytest
 from batches import THREE, charged, ended, items, lose, on_nth, propose, wish
 from bench import OTHER_MOBILES, YES, Bench, open_bench, simulator
 
+from kros_mcp.commands.differences import AccountReading, compare
+from kros_mcp.commands.history import STATES, read_history
 from kros_mcp.errors import InvalidArgumentError, KrosError, OperationError
+from kros_mcp.krosai import read_all_owned
 from kros_mcp.operations import events, moves, recovery
 from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.execution import execute
-from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Request, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.simulator import SimNumber, Simulator
@@ -409,3 +412,21 @@ async def test_it_is_handed_over_and_put_back_like_every_operation(sim: Simulato
         await journal.mark_restored()
         assert (await bench.stored(waiting)).state is State.EXPIRED
         assert [state for state, _ in await ended(bench, batch)] == ["done", "unknown", "failed"]
+
+
+async def test_the_books_are_compared_with_kros_by_numbers_and_not_by_batches(bench: Bench) -> None:
+    agreed, refused_row = await propose(bench), await propose(bench, OTHER_MOBILES[4:6])
+    await bench.execute(agreed)
+    no_more = bench.account.settings.model_copy(update={"daily_budget_cents": 0})
+    await Bench(bench.sim, replace(bench.account, settings=no_more), bench.clock).execute(refused_row)
+    approved = await propose(bench, OTHER_MOBILES[6:8])
+    await bench.account.change(approved.id, partial(moves.confirm, by="Ann at a terminal"))
+    rows = every(bench.account.journal, Filter(states=STATES))
+    history = await read_history(rows, account=bench.account.id, environment="test")
+    assert set(history.numbers) == set(THREE)
+    assert [one.id for one in history.open] == [approved.id]
+    owned = await read_all_owned(bench.account.client)
+    found = compare(history, AccountReading(owned.numbers, complete=True, now=await bench.account.journal.now()))
+    assert {(one.kind, one.operation_id) for one in found if one.operation_id} == {
+        ("approved_not_executed", approved.id)
+    }
