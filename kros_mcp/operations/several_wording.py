@@ -32,6 +32,8 @@ _WHY: Final = {
     "ALREADY_OWNED": "owned already",
     "ALREADY_RELEASED": "released already",
     "NUMBER_CHANGED": "which has changed meanwhile",
+    "INSUFFICIENT_BALANCE": "for lack of credit",
+    "NUMBER_BUSY": "acted on by somebody else",
     "INTERRUPTED": "not begun",
     "NOT_BEGUN": "not begun",
 }
@@ -110,7 +112,7 @@ class SeveralWording(Wording):
             return ""
         by_reason: dict[str, list[str]] = defaultdict(list)
         for item in failed:
-            by_reason[_WHY.get(item.error_code, "")].append(spoken(item.e164))
+            by_reason[_why(item.error_code)].append(spoken(item.e164))
         told = (f"{joined(each)}{f', {why}' if why else ''}" for why, each in by_reason.items())
         return f" Not {self.done}: {'; '.join(told)}."
 
@@ -119,7 +121,10 @@ class SeveralWording(Wording):
             return keep_asking(unclear[0])
         failed = [item for item in batch.items if item.state is State.FAILED]
         if failed:
-            return "Tell the person which were not done. Ask again for those alone, and only if the person wants it."
+            [*steps] = {item.next_step for item in failed}
+            told = steps[0] if len(steps) == 1 else ""
+            again = "Tell the person which were not done; ask again for those alone, only if the person wants it."
+            return f"{told} {again}".strip()
         if any(item.not_applied for item in batch.items):
             return "Tell the person what was not applied."
         return "Nothing more to do."
@@ -272,6 +277,10 @@ def joined(words: Iterable[str]) -> str:
     """Return words as a sentence lists them."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def _why(code: str) -> str:
+    return "as the account's identity is not verified" if code.startswith("KYC_") else _WHY.get(code, "")
 
 
 def _place(part: Operation) -> str:

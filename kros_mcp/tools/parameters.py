@@ -5,8 +5,10 @@ are the same here. What some clients put into every call by themselves is left o
 refusal is one sentence that names what is allowed.
 """
 
+import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -86,9 +88,12 @@ def listed(text: str, most: int, read: Callable[[str], str] = str, *, once: bool
 
 
 def _several(read: Callable[[str], str], most: int, *, once: bool = True) -> BeforeValidator:
-    """Read a text that may name several, or be left out; a list of texts is taken for one."""
+    """Read a text that may name several, or be left out; a list of texts is taken for one, as JSON too."""
 
     def read_all(value: object) -> object:
+        if isinstance(value, str) and value.strip().startswith("["):
+            with suppress(ValueError):
+                value = json.loads(value)
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
             value = ",".join(value)
         text = _text(value)
