@@ -8,10 +8,13 @@ functions.
 import dataclasses
 import functools
 import re
+import unicodedata
 from typing import Final
 
 _SEPARATORS: Final = re.compile(r"[\s()\-\u2010-\u2015]")
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+
+_LONGEST_GROUP: Final = 5  # digits that can be said in one breath
 
 # What `contains` may have between and around its digits, which counts for nothing.
 _BETWEEN_DIGITS: Final = re.compile(r"[\s()+.\-\u2010-\u2015]")
@@ -42,6 +45,8 @@ _SPOKEN_COUNTRIES: Final = {
     "TANZANIA": "TZ", "TZA": "TZ", "UGANDA": "UG", "UGA": "UG",
     "SAUDI ARABIA": "SA", "SAU": "SA", "QATAR": "QA", "QAT": "QA",
     "USA": "US", "UNITED STATES": "US", "AMERICA": "US",
+    "EMIRATES": "AE", "TURKEY": "TR", "TÜRKIYE": "TR", "CZECH REPUBLIC": "CZ", "HONG KONG": "HK", "HOLLAND": "NL",
+    "BURMA": "MM",
 }  # fmt: skip  # one country a line reads as the table that it is
 
 
@@ -57,7 +62,7 @@ _WITH_ARTICLE: Final = frozenset({"AE", "BS", "CF", "DO", "GB", "GM", "MV", "NL"
 
 
 # The countries that KrosAI already serves, by docs/krosai.md, section 8.
-_SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
+SERVED: Final = ("NG", "KE", "GH", "RW", "EG", "AE")
 
 
 def parse_e164(text: str) -> str:
@@ -110,14 +115,14 @@ def parse_contains(text: str) -> PartOfNumber | None:
     signs count for nothing.
 
     Raises:
-        ValueError: A sentence that says what is allowed.
+        ValueError: The rest of a sentence that says what is allowed.
     """
     written = _BETWEEN_DIGITS.sub("", text)
     if not written.strip("*"):
         return None
     asked = _CONTAINS.fullmatch(written)
     if asked is None:
-        raise ValueError("'contains' is digits of a number: 777 anywhere in it, 0803* to begin with, *7957 to end in.")
+        raise ValueError("must be digits of a number: 777 anywhere in it, 0803* to begin with, *7957 to end in")
     before, after = bool(asked["before"]), bool(asked["after"])
     return PartOfNumber(asked["digits"], first=after and not before, last=before and not after)
 
@@ -135,6 +140,23 @@ def parse_country(text: str) -> str:
     if meant is not None:
         raise ValueError(f"'{code}' is not an ISO country code; say {meant} instead.")
     raise ValueError("A country must be a two-letter ISO 3166-1 code, such as NG, KE or AE.")
+
+
+def find_country(text: str) -> str:
+    """Return an ISO 3166-1 alpha-2 country code, given as such or by the country's name where that is certain.
+
+    Raises:
+        ValueError: It is no code and no name, or the name of several.
+    """
+    code = " ".join(text.split()).upper()
+    if code in _COUNTRIES:
+        return code
+    meant = _SPOKEN_COUNTRIES.get(code) or _codes_by_name().get(_plain(text))
+    if meant is None:
+        raise ValueError(
+            "A country must be a two-letter ISO 3166-1 code, such as NG, KE or AE, or the English name of one country."
+        )
+    return meant
 
 
 def country_name(code: str) -> str:
@@ -155,12 +177,27 @@ def _country_names() -> dict[str, str]:
     return dict(countries_for_language("en"))
 
 
+@functools.cache
+def _codes_by_name() -> dict[str, str]:
+    """Return the codes of countries by their names in plain capitals."""
+    return {_plain(name): code for code, name in _country_names().items() if code in _COUNTRIES} | {
+        _plain(name): code for name, code in _SPOKEN_COUNTRIES.items()
+    }
+
+
+def _plain(name: str) -> str:
+    """Return a name in capitals without accents, signs and a leading article, "&" and "St." written out."""
+    letters = unicodedata.normalize("NFKD", name.upper().replace("&", " AND "))
+    words = re.sub(r"[^A-Z]+", " ", "".join(each for each in letters if not unicodedata.combining(each)))
+    return re.sub(r"\bST\b", "SAINT", words.strip()).removeprefix("THE ")
+
+
 def countries_like(text: str) -> list[str]:
     """Return the countries whose code or usual name begins with a text, those that KrosAI serves first."""
     begun = " ".join(text.split()).upper()
     by_name = [code for name, code in _SPOKEN_COUNTRIES.items() if name.startswith(begun)]
     by_code = sorted(code for code in _COUNTRIES if code.startswith(begun))
-    served = [code for code in _SERVED if code in by_name or code in by_code]
+    served = [code for code in SERVED if code in by_name or code in by_code]
     return list(dict.fromkeys([*served, *by_name, *by_code]))
 
 
@@ -168,7 +205,7 @@ def countries_like(text: str) -> list[str]:
 def spoken(e164: str) -> str:
     """Return a number in groups as it is read aloud, as in "+234 803 555 0123"; never raises.
 
-    The groups are those of its country, parted further where one has more than four digits; or of three digits if the
+    The groups are those of its country, the long ones parted before their last four digits; or of three digits if the
     numbering plan does not know the number or would drop a digit of it.
     """
     import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
@@ -178,9 +215,9 @@ def spoken(e164: str) -> str:
     except phonenumbers.NumberParseException:
         return _in_threes(e164)
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
-    aloud = written.replace("-", " ")
+    aloud = " ".join(_short(group) for group in written.replace("-", " ").split(" "))
     same = phonenumbers.is_possible_number(number) and aloud.replace(" ", "") == e164
-    return " ".join(map(_parted, aloud.split(" "))) if same else _in_threes(e164)
+    return aloud if same else _in_threes(e164)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -286,10 +323,9 @@ def matches_area_code(e164: str, country: str, area_code: str) -> bool:
     return phonenumbers.national_significant_number(number).startswith((code, f"0{code}"))
 
 
-def _parted(group: str) -> str:
-    """Return a group of digits in parts of at most four, the longer ones last."""
-    parts = -(-len(group) // 4)
-    return " ".join(group[len(group) * at // parts : len(group) * (at + 1) // parts] for at in range(parts))
+def _short(group: str) -> str:
+    """Return a group of digits, parted before its last four if it has more than five."""
+    return group if len(group) <= _LONGEST_GROUP else f"{_short(group[:-4])} {group[-4:]}"
 
 
 def _in_threes(e164: str) -> str:

@@ -49,7 +49,7 @@ from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.stdio import Stdio
 from kros_mcp.tools import completions, outcomes, prompts, resources, results
-from kros_mcp.tools.call import Call, Runtime, calling_principal, calling_runtime, timed
+from kros_mcp.tools.call import Call, Runtime, batch_of, calling_principal, calling_runtime, timed
 from kros_mcp.tools.caller import may_use
 from kros_mcp.tools.elicitation import PROMPT_UNANSWERED, unanswered
 from kros_mcp.tools.icon import icon
@@ -302,7 +302,7 @@ async def _unanswered_prompt(runtime: Runtime, failure: KrosError) -> CallToolRe
         return results.failure(exc)
     if operation.state is State.PROPOSED:
         return results.failure(failure)
-    return results.answer(outcomes.acted(operation, runtime.settings))
+    return results.answer(outcomes.acted(operation, runtime.settings, await batch_of(runtime, operation)))
 
 
 async def _take_questions_back(runtime: Runtime | None, stopping: anyio.Event) -> None:

@@ -17,6 +17,7 @@ FLOORS = [
         "kros_mcp.settings",
         "kros_mcp.service_settings",
         "kros_mcp.numbering",
+        "kros_mcp.cities",
         "kros_mcp.money",
         "kros_mcp.times",
         "kros_mcp.telemetry",

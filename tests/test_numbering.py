@@ -11,6 +11,7 @@ from kros_mcp.numbering import (
     PartOfNumber,
     country_name,
     country_of,
+    find_country,
     in_country,
     is_international,
     last_four,
@@ -62,6 +63,8 @@ def test_a_number_outside_every_plan_is_still_read() -> None:
     [
         ("+2348035550123", "+234 803 555 0123"),
         ("+14155551234", "+1 415 555 1234"),
+        ("+254205550100", "+254 20 555 0100"),
+        ("+20225550100", "+20 2 2555 0100"),
         ("+9991234567", "+999 123 456 7"),
     ],
 )
@@ -116,7 +119,7 @@ def test_no_digits_ask_for_nothing(text: str) -> None:
     "text", ["abc", "0803x", "08*77", "**7", "777?", "%777%", "\u0667\u0667", "\uff17\uff17", "7;7", "[7]", "1/2"]
 )
 def test_anything_but_digits_is_refused_in_a_sentence(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^'contains' is digits of a number: .*\.$"):
+    with pytest.raises(ValueError, match=r"^must be digits of a number: .*"):
         parse_contains(text)
 
 
@@ -165,6 +168,40 @@ def test_a_country_code_is_read_in_either_case(text: str, code: str) -> None:
 def test_another_name_of_a_country_is_answered_with_its_code(text: str, hint: str) -> None:
     with pytest.raises(ValueError, match=hint):
         parse_country(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("ke", "KE"),
+        ("Kenya", "KE"),
+        ("UK", "GB"),
+        (" united  kingdom ", "GB"),
+        ("the United Arab Emirates", "AE"),
+        ("Cote d'Ivoire", "CI"),
+        ("C\u00f4te d\u2019Ivoire", "CI"),
+        ("St Lucia", "LC"),
+        ("Saint Lucia", "LC"),
+        ("Trinidad and Tobago", "TT"),
+        ("guinea", "GN"),
+        ("Guinea-Bissau", "GW"),
+        ("T\u00fcrkiye", "TR"),
+        ("Turkey", "TR"),
+    ],
+)
+def test_a_country_is_understood_by_its_name(text: str, code: str) -> None:
+    assert find_country(text) == code
+
+
+@pytest.mark.parametrize("text", ["Congo", "Korea", "Virgin Islands", "Keny", "Africa", "XX", "EU", "", "7", "NG, KE"])
+def test_a_country_that_is_not_certain_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="two-letter"):
+        find_country(text)
+
+
+def test_every_country_is_understood_by_the_name_that_it_is_called() -> None:
+    for code in numbering._COUNTRIES:  # noqa: SLF001 - all of them
+        assert find_country(country_name(code)) == code
 
 
 def test_every_country_with_numbers_is_known() -> None:

@@ -21,12 +21,11 @@ from kros_mcp.browser.question import ALIVE_SECONDS, ASKING, DEAD_SECONDS, REFRE
 from kros_mcp.browser.visitor import OF_PAGES, OPENING, POLICY, is_opened_by_person, not_opened, refusal_of
 from kros_mcp.errors import KrosError, OperationError
 from kros_mcp.krosai import clean
-from kros_mcp.numbering import spoken
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.channels import TurnedDown, answer_on_screen, shown_on_screen
 from kros_mcp.operations.confirmation import MAX_TRIES, Answer, yes_to
-from kros_mcp.operations.model import OPEN, Action, Operation, State
+from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.pages import rendering
 from kros_mcp.pages.guard import HEADERS, SecurityHeadersMiddleware, is_same_origin
@@ -54,15 +53,16 @@ _OF_STATES = {
     "x-frame-options": "SAMEORIGIN",
 }
 _HEADINGS = {
-    State.PROPOSED: "Under way",
-    State.CONFIRMED: "Under way",
-    State.SENDING: "Under way",
-    State.DONE: "Done",
-    State.FAILED: "Not done",
-    State.UNKNOWN: "Outcome not known yet",
-    State.DECLINED: "Turned down",
-    State.CANCELLED: "Cancelled",
-    State.EXPIRED: "Too late",
+    "confirmation_required": "Under way",
+    "awaiting_approval": "Under way",
+    "pending": "Under way",
+    "done": "Done",
+    "partly_done": "Partly done",
+    "failed": "Not done",
+    "unknown": "Outcome not known yet",
+    "declined": "Turned down",
+    "cancelled": "Cancelled",
+    "expired": "Too late",
 }
 _FOREIGN = "That did not come from this page, so nothing was decided."
 _STALE = "This form is an older one, so nothing was decided. Read it again, and answer here."
@@ -70,6 +70,7 @@ _CHANGED = "What is asked has changed since this page was shown, so nothing was 
 _TOO_SOON = "That was quicker than anybody reads, so nothing was decided. Take your time, then press again."
 _NEITHER = "That was neither a yes nor a no, so nothing was decided."
 _NOT_BEGUN = "Your yes could not be carried out, and nothing was charged or changed."
+_NO_COUNT = "Type the last four digits, and how many numbers these are, first. Nothing was decided."
 _NO_DIGITS = "Type the number's last four digits first. Nothing was decided."
 
 
@@ -186,9 +187,7 @@ class QuestionApp:
                 return await self._page(question, status=409, notice=refusal)
             if decision not in {"yes", "no"}:
                 return await self._page(question, status=400, notice=_NEITHER)
-            await self._settle(
-                question, State.DECLINED if decision == "no" else yes_to(operation.action, form.get("digits", ""))
-            )
+            await self._settle(question, State.DECLINED if decision == "no" else _yes(operation, form))
         return RedirectResponse(question.address, _SEE_OTHER)
 
     def _refused(self, question: Question, operation: Operation, form: dict[str, str]) -> str:
@@ -197,14 +196,14 @@ class QuestionApp:
             return _CHANGED
         if self._clock() - question.served_at < DEAD_SECONDS:
             return _TOO_SOON
-        if not yes_to(operation.action, form.get("digits", "")).is_slip(operation):
+        if not _yes(operation, form).is_slip(operation):
             return ""
-        if not form.get("digits", "").strip():
-            return _NO_DIGITS
+        if missing := _missing(operation, form):
+            return missing
         question.tries += 1
         if question.tries > MAX_TRIES:
             return ""
-        return f"Those were not its last four digits. Try {question.tries} of {MAX_TRIES}."
+        return f"{act_of(operation).wording.slip} Try {question.tries} of {MAX_TRIES}."
 
     async def _settle(self, question: Question, answer: Answer | TurnedDown) -> None:
         """Do what was chosen; what stopped a yes before it began is told on the page, which asks again."""
@@ -267,12 +266,13 @@ class QuestionApp:
             heading=act_of(question.operation).wording.heading,
             notice=notice,
             client=clean(question.client, _LONGEST_CLIENT),
-            needs_digits=question.operation.action is Action.RELEASE,
+            needs_digits=question.operation.action.one is Action.RELEASE,
         )
 
     async def _end_of(self, question: Question, *, status: int, notice: str) -> Response:
         """Show what has become of a question, and the way to the next one that waits."""
-        is_known = question.gone or question.operation.state not in OPEN
+        view = await self._views.view(question.operation, "", None)
+        is_known = question.gone or not view.is_open
         follow = ""
         if is_known and (beside := await self._tell_waiting(question)):
             follow = OPENING + beside[0].path_to_follow()
@@ -286,8 +286,8 @@ class QuestionApp:
             question,
             status=status,
             notice=notice,
-            operation=await self._views.view(question.operation, "", None),
-            heading=_heading(question.operation),
+            operation=view,
+            heading=_heading(question.operation, view.status),
             is_known=is_known,
             refresh=0 if is_known else REFRESH_SECONDS,
             follow=follow,
@@ -351,14 +351,27 @@ def page(name: str, question: Question | None = None, *, status: int = 200, **sh
     return rendering.page(_PACKAGE, name, status=status, **{**common, **shown})
 
 
+def _yes(operation: Operation, form: dict[str, str]) -> Answer:
+    """Return the yes that a form is, with what was typed."""
+    return yes_to(operation.action, form.get("digits", ""), form.get("count", ""))
+
+
+def _missing(operation: Operation, form: dict[str, str]) -> str:
+    """Return what is to be typed before a yes is one; empty if it was."""
+    if operation.action.is_several:
+        return "" if form.get("digits", "").strip() and form.get("count", "").strip() else _NO_COUNT
+    return "" if form.get("digits", "").strip() else _NO_DIGITS
+
+
 def _in_words(operation: Operation) -> str:
-    return f"{act_of(operation).wording.verb} {spoken(operation.e164)}"
+    wording = act_of(operation).wording
+    return f"{wording.verb} {wording.named(operation)}"
 
 
-def _heading(operation: Operation) -> str:
+def _heading(operation: Operation, status: str) -> str:
     if operation.state is State.DECLINED and operation.decided_through == "screen":
         return "You said no"
-    return _HEADINGS[operation.state]
+    return _HEADINGS[status]
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from kros_mcp.commands.batch_table import told
 from kros_mcp.commands.findings import Finding, fail, ok, warn
 from kros_mcp.commands.history import (
     History,
@@ -346,7 +347,7 @@ def _price(bought: Operation, number: PhoneNumber) -> list[Difference]:
 
 
 def _still_open(operation: Operation, now: float) -> Difference:
-    by, what = operation.id, f"{operation.action} {operation.e164}"
+    by, what = operation.id, told(operation)
     if operation.state is State.UNKNOWN:
         finding = fail(
             f"The outcome of {by} ({what}) is unknown; its amount stays reserved.",

@@ -91,6 +91,7 @@ COLUMNS = (
     "not_applied",
     "agent_reason",
     "asked_times",
+    "batch",
 )
 _SAY_EVERY = 500
 _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds

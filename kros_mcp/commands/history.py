@@ -68,6 +68,10 @@ async def read_history(operations: AsyncIterable[Operation], *, account: str, en
     """
     history = History()
     async for operation in operations:
+        if operation.action.is_several:  # what is done under its yes are operations of their own
+            if operation.account == account and operation.state is State.CONFIRMED:
+                history.open.append(operation)
+            continue
         known = history.numbers.setdefault(operation.e164, NumberHistory())
         if operation.account == account:
             _add(known, operation)

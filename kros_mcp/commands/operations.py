@@ -9,6 +9,7 @@ import anyio
 import click
 
 from kros_mcp.commands import person, timeline
+from kros_mcp.commands.batch_table import told
 from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.record import record, why
 from kros_mcp.commands.selection import (
@@ -243,13 +244,13 @@ def _row(operation: Operation, page: _Page) -> tuple[str, ...]:
         minute(operation.created_at),
         operation.id,
         f"{short(operation.account)} {operation.quote.environment}",
-        f"{operation.action} {operation.e164}",
+        told(operation),
         _amount(now) if priced else "",
         _amount(monthly) if priced else "",
         f"{operation.state}{_MARK if operation.corrected_at is not None else ''}",
         clean(operation.principal, LONGEST_NAME_SHOWN),
         _confirmed(operation),
-        _waits(operation, page) or why(operation),
+        " ".join(filter(None, [_waits(operation, page) or why(operation), _of_batch(operation)])),
         agent_words.quoted(operation.request.reason),
     )
 
@@ -258,6 +259,10 @@ def _waits(operation: Operation, page: _Page) -> str:
     """Return since when an operation waits, if the same was asked for more than once; else empty."""
     times = page.times_asked.get(operation.id, 0)
     return f"Waits {outlook.waits(operation, times, page.now)}." if times > 1 else ""
+
+
+def _of_batch(operation: Operation) -> str:
+    return f"One of several: {operation.batch}." if operation.batch else ""
 
 
 def _confirmed(operation: Operation) -> str:

@@ -6,6 +6,7 @@ import sys
 
 from rich.text import Text
 
+from kros_mcp.commands.batch_table import show_numbers, told
 from kros_mcp.commands.console import say, say_labelled
 from kros_mcp.commands.selection import currency, is_foreign, short
 from kros_mcp.errors import InvalidArgumentError, KrosError
@@ -63,14 +64,18 @@ def show_question(operation: Operation, account: str | None, settings: Settings,
         settings: Of this terminal.
         organization: Whose account it is; empty where that is not known.
     """
-    say(act_of(operation).wording.sentence(operation, currency(operation, account, settings)))
+    label = currency(operation, account, settings)
+    say(act_of(operation).wording.sentence(operation, label))
     print()
+    if operation.action.is_several:
+        show_numbers(operation, label)
+        print()
     other = "; not the account of this terminal's KROS_API_KEY" if is_foreign(operation, account) else ""
     environment = _ENVIRONMENTS[operation.quote.environment]
     show_detail("Account", Text.assemble(f"{short(operation.account)}, ", environment, other))
     if organization:
         show_detail("Organization", clean(organization, LONGEST_NAME_SHOWN))
-    show_detail("Operation", f"{operation.id}: {operation.action} {operation.e164}")
+    show_detail("Operation", f"{operation.id}: {told(operation)}")
     show_detail("Asked for", f"by {clean(operation.principal, LONGEST_NAME_SHOWN)} at {utc(operation.created_at)}.")
 
 

@@ -70,6 +70,7 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         "permanent": request.permanent,
         "not_applied": [clean(name, _LONGEST) for name in operation.not_applied],
         "settings_pending": operation.settings_pending,
+        "batch": operation.batch or None,
     }
 
 

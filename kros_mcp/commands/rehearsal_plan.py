@@ -97,9 +97,10 @@ class KnownToJournal:
     async def numbers(self) -> set[str]:
         """Return every number of which the journal has an operation of this account."""
         return {
-            operation.e164
+            part.e164
             for account in self._accounts
             async for operation in every(self._journal, Filter(account=account))
+            for part in operation.parts
         }
 
     def unless_known(self, since: float) -> Callable[[str], Awaitable[None]]:
@@ -108,7 +109,7 @@ class KnownToJournal:
         async def check(e164: str) -> None:
             for account in self._accounts:
                 async for operation in every(self._journal, Filter(account=account, since=since)):
-                    if operation.e164 == e164:
+                    if any(part.e164 == e164 for part in operation.parts):
                         raise RefusedError(
                             f"The journal has an operation on {e164} now, so it is not touched.",
                             code="NUMBER_BUSY",

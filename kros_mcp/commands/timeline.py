@@ -6,12 +6,14 @@ from typing import Any
 
 import anyio
 
+from kros_mcp.commands.batch_table import show_numbers, told
 from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import account_of, currency, require, short
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import agent_words, events
+from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.events import Event, MoveName
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Operation
 from kros_mcp.settings import Settings, load_settings
@@ -41,6 +43,8 @@ class _Story:
     operation: Operation
     events: tuple[Event, ...]
     account: str | None
+    items: tuple[Operation, ...] = ()
+    """Of a batch, the operations of its numbers."""
 
 
 def show(operation_id: str, *, as_json: bool) -> None:
@@ -54,7 +58,7 @@ def show(operation_id: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(_document(story, settings), indent=2, ensure_ascii=False))
     else:
-        _print(story)
+        _print(story, settings)
 
 
 async def _read(settings: Settings, operation_id: str) -> _Story:
@@ -63,11 +67,12 @@ async def _read(settings: Settings, operation_id: str) -> _Story:
         texts = await journal.events(operation_id)
         if not texts:  # of a journal that is older than events, and not moved since
             texts = (events.carried_over(operation, operation.created_at),)
-        return _Story(operation, texts, await account_of(settings, journal))
+        return _Story(operation, texts, await account_of(settings, journal), await journal.items(operation_id))
 
 
 def _document(story: _Story, settings: Settings) -> dict[str, Any]:
     operation = story.operation
+    items = [record(item, currency(item, story.account, settings)) for item in story.items]
     return {
         "operation": record(operation, currency(operation, story.account, settings)),
         "events": [
@@ -81,17 +86,25 @@ def _document(story: _Story, settings: Settings) -> dict[str, Any]:
             }
             for event in story.events
         ],
+        **({"items": items} if operation.action.is_several else {}),
     }
 
 
-def _print(story: _Story) -> None:
+def _print(story: _Story, settings: Settings) -> None:
     operation = story.operation
+    batch = Batch(operation, story.items) if operation.action.is_several else None
+    stands = batch or operation
     say(
-        f"{operation.id}: {operation.action} {clean(operation.e164)}, {operation.quote.environment}, of account "
-        f"{short(operation.account)}. It is {operation.state}; charged: {operation.charged}, "
-        f"changed: {operation.changed}."
+        f"{operation.id}: {told(operation)}, {operation.quote.environment}, of account "
+        f"{short(operation.account)}. It is {batch.status if batch and batch.items else operation.state}; "
+        f"charged: {stands.charged}, changed: {stands.changed}."
     )
+    if operation.batch:
+        say(f"It is one of several, under the yes of {operation.batch}.")
     print()
+    if batch is not None:
+        show_numbers(operation, currency(operation, story.account, settings), story.items)
+        print()
     show_table(_COLUMNS, [_row(event) for event in story.events])
 
 

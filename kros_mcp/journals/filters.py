@@ -11,12 +11,14 @@ _CHANNELS: Final[dict[Asked, tuple[str, ...]]] = {
     "screen": (Channel.SCREEN,),
     "person": ("", Channel.PROMPT, Channel.CODE),
 }
+AGREED_BATCH: Final = "state = 'done' AND items <> '[]'"
+"""A batch whose numbers are operations of their own; it is the question that they came from, and no act beside them."""
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 
 
 def condition(wanted: Filter, now: float) -> tuple[str, list[object]]:
     """Write the condition of a filter, and the values for its marks in turn."""
-    parts, values = ["TRUE"], list[object]()
+    parts, values = [f"NOT ({AGREED_BATCH})"], list[object]()
     for sql, value in (
         ("account = ?", wanted.account),
         ("principal = ?", wanted.principal),

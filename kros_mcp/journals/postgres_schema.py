@@ -121,7 +121,8 @@ CREATE TABLE kros_mcp.listeners (
 _BATCHES = """
 ALTER TABLE kros_mcp.operations ADD COLUMN items JSONB NOT NULL DEFAULT '[]';
 ALTER TABLE kros_mcp.operations ADD COLUMN batch TEXT NOT NULL DEFAULT '';
-CREATE INDEX of_batch ON kros_mcp.operations (batch) WHERE batch <> ''
+CREATE INDEX of_batch ON kros_mcp.operations (batch) WHERE batch <> '';
+CREATE INDEX batches ON kros_mcp.operations (account, principal, action, created_at) WHERE items <> '[]'
 """
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,

@@ -8,6 +8,7 @@ drives it, in a thread or in the event loop, and stores all of it or nothing.
 
 import secrets
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -30,18 +31,19 @@ from kros_mcp.journals.rows import (
     marks,
 )
 from kros_mcp.krosai import Asked, Window
-from kros_mcp.numbering import spoken
 from kros_mcp.operations import adoption, audit_log, events, moves, notices, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import (
     EVERYTHING,
     Claim,
+    ClaimSeveral,
     Filter,
     Identity,
     Move,
     NamedOrganization,
     OpenCounts,
     Total,
+    asked_already,
     busy,
     missing,
 )
@@ -55,6 +57,7 @@ T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0
 MAX_PROMPTS_TURNED_DOWN = 3
 _MANY = 500
+_LATEST_BATCHES = 20
 _NEWEST_FIRST = "created_at DESC, rowid DESC"
 _EVENT = ("operation_id", "number", *EVENT_COLUMNS)
 _AS_INDEXED = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
@@ -142,6 +145,12 @@ class StoredJournal(ABC):
         """Run a move that also needs the books, in one transaction with the sums it sees."""
         return await self._transact(lambda: self._claim(operation_id, move, committed_since, by))
 
+    async def claim_several(
+        self, batch_id: str, move: ClaimSeveral, *, committed_since: float, by: By = SERVER
+    ) -> tuple[Operation, tuple[Operation, ...]]:
+        """Take all numbers of a batch for sending, or none, in one transaction."""
+        return await self._transact(lambda: self._claim_several(batch_id, move, committed_since, by))
+
     async def events(self, operation_id: str) -> tuple[Event, ...]:
         """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
         sql = f"SELECT {', '.join(EVENT_COLUMNS)} FROM {self._events} WHERE operation_id = ? ORDER BY number"
@@ -171,6 +180,18 @@ class StoredJournal(ABC):
         """Read the operations of a batch, in the order of its numbers; none before its yes."""
         where = "batch = ? AND batch <> '' ORDER BY rowid"
         return await self._look(lambda: self._select(where, batch_id, index="of_batch"))
+
+    async def batches(self, identity: Identity) -> tuple[Operation, ...]:
+        """List the latest batches of that identity, newest first."""
+        where = f"account = ? AND principal = ? AND action = ? AND items <> '[]' ORDER BY {_NEWEST_FIRST} LIMIT ?"
+        values = (identity.account, identity.principal, str(identity.action), _LATEST_BATCHES)
+
+        def work() -> Work[tuple[Operation, ...]]:
+            now = yield from self._time()
+            rows = yield from self._select(where, *values, index="batches")
+            return tuple(moves.expire(row, now) for row in rows)
+
+        return await self._look(work)
 
     async def find(
         self, identity: Identity, *, e164: str = "", inventory_id: str = "", number_id: str = ""
@@ -661,36 +682,65 @@ class StoredJournal(ABC):
                 reason = "Replaced by one with other settings or at another price."
                 current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
             yield from self._stored(earlier, current, now, by)
-        if (yield from self._in_flight(draft)):
-            raise busy(draft.e164)
-        turned_down = (
-            f"{mine} AND (channel = 'prompt' OR channel = 'screen' AND decided_by <> '') "
-            "AND state IN ('declined', 'cancelled') "
-            f"AND error_code <> ? AND created_at > ? LIMIT {MAX_PROMPTS_TURNED_DOWN}"
-        )
-        since = now - ASKING_WINDOW_SECONDS
-        if len((yield from self._select(turned_down, *identity, SUPERSEDED, since))) >= MAX_PROMPTS_TURNED_DOWN:
-            raise OperationError(
-                f"The person has turned {spoken(draft.e164)} down three times within ten minutes; nothing was done.",
-                code="ASKED_TOO_OFTEN",
-                next_step="Do not ask again now; go on with something else.",
-            )
+        if taken := (yield from self._in_flight(draft)):
+            raise busy(taken)
+        if draft.action.is_several:
+            yield from self._require_not_asked(draft, now)
+        yield from self._require_not_turned_down(draft, now)
         yield from self._insert(draft)
         event = events.proposed(draft, now, by)
         yield from self._tell(draft.id, event)
         yield happened(draft, event)
         return draft
 
+    def _require_not_asked(self, draft: Operation, now: float) -> Work[None]:
+        """Raise where its principal has another operation open on one of a batch's numbers.
+
+        Raises:
+            OperationError: `NUMBER_BUSY`.
+        """
+        mine = f"account = ? AND principal = ? AND {_AS_INDEXED}"
+        for other in (yield from self._select(mine, draft.account, draft.principal, index="one_open")):
+            if moves.expire(other, now).state in OPEN:
+                asked = {part.e164 for part in other.parts}
+                for part in draft.parts:
+                    if part.e164 in asked:
+                        raise asked_already(part.e164, other.id)
+
+    def _require_not_turned_down(self, draft: Operation, now: float) -> Work[None]:
+        """Raise where a person has turned a number down three times within ten minutes, alone or in a batch.
+
+        Raises:
+            OperationError: `ASKED_TOO_OFTEN`.
+        """
+        turned_down = (
+            "account = ? AND principal = ? AND action IN (?, ?) "
+            "AND (channel = 'prompt' OR channel = 'screen' AND decided_by <> '') "
+            "AND state IN ('declined', 'cancelled') AND error_code <> ? AND created_at > ?"
+        )
+        action, since = draft.action, now - ASKING_WINDOW_SECONDS
+        whose = (draft.account, draft.principal, str(action.one), str(action.several))
+        found = yield from self._select(turned_down, *whose, SUPERSEDED, since)
+        times = Counter(part.e164 for row in found for part in row.parts)
+        for part in draft.parts:
+            if times[part.e164] >= MAX_PROMPTS_TURNED_DOWN:
+                raise OperationError(
+                    f"The person has turned {part.e164} down three times within ten minutes; nothing was done.",
+                    code="ASKED_TOO_OFTEN",
+                    next_step="Do not ask again now; go on with something else.",
+                )
+
     def _change(self, operation_id: str, move: Move, by: By) -> Work[Operation]:
         stored, current, now = yield from self._taken(operation_id)
         if current.state is not State.EXPIRED:
             current = move(current, now)
         if current.state in OPEN and stored.state not in OPEN:
-            yield from self._make_room(current, now, by)
+            reason = f"How operation {current.id} on this number ended is not certain any more."
+            yield from self._make_room(current, reason, now, by)
         return (yield from self._stored(stored, current, now, by))
 
-    def _make_room(self, reopened: Operation, now: float, by: By) -> Work[None]:
-        """End what waits for a yes beside an operation whose outcome is not certain any more.
+    def _make_room(self, reopened: Operation, reason: str, now: float, by: By) -> Work[None]:
+        """End what waits for a yes beside an operation that is open now and was not before.
 
         Raises:
             OperationError: `NUMBER_BUSY`, something is under way on the number.
@@ -704,28 +754,51 @@ class StoredJournal(ABC):
                 reopened.principal,
                 reopened.action,
             ):
-                reason = f"How operation {reopened.id} on this number ended is not certain any more."
                 current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
             yield from self._stored(stored, current, now, by)
 
     def _claim(self, operation_id: str, move: Claim, committed_since: float, by: By) -> Work[Operation]:
+        def alone(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
+            return move(current, now, books), ()
+
+        return (yield from self._claim_several(operation_id, alone, committed_since, by))[0]
+
+    def _claim_several(
+        self, operation_id: str, move: ClaimSeveral, committed_since: float, by: By
+    ) -> Work[tuple[Operation, tuple[Operation, ...]]]:
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too
             yield from self._claims_alone()
             yield from self._alone(found[0].account)
             yield from completeness.require_complete(self._progress, self._meta, found[0].account)
         stored, current, now = yield from self._taken(operation_id)
-        yield from self._kept.require(current.account, current.e164)
+        for part in current.parts:
+            yield from self._kept.require(part.account, part.e164)
         yield from self._outbox.require(current.account, self._listeners.get(current.account, ()), now)
+        items: tuple[Operation, ...] = ()
         if current.state is not State.EXPIRED:
-            if (yield from self._in_flight(current)):
-                error = busy(current.e164)
+            if taken := (yield from self._in_flight(current)):
+                error = busy(taken)
                 told = {"reason": error.message, "code": error.code, "next_step": error.next_step}
                 current = moves.end(current, now, State.FAILED, **told)
             else:
                 books = yield from self._books(current.account, current.principal, now, committed_since)
-                current = move(current, now, books)
-        return (yield from self._stored(stored, current, now, by))
+                current, items = move(current, now, books)
+        claimed = yield from self._stored(stored, current, now, by)
+        items = tuple(
+            replace(item, decided_by=claimed.decided_by, decided_through=claimed.decided_through) for item in items
+        )
+        for item in items:
+            yield from self._begin(item, now, by)
+        return claimed, items
+
+    def _begin(self, item: Operation, now: float, by: By) -> Work[None]:
+        """Store the operation of one number of a batch, as it was claimed under the batch's yes."""
+        yield from self._make_room(item, f"It was agreed to under {item.batch}.", now, SERVER)
+        yield from self._insert(item)
+        for event in events.agreed(item, now, by):
+            yield from self._tell(item.id, event)
+            yield happened(item, event)
 
     def _taken(self, operation_id: str) -> Work[tuple[Operation, Operation, float]]:
         """Read a row that is about to change: as it is stored, as it stands now, and the time."""
@@ -735,9 +808,13 @@ class StoredJournal(ABC):
         now = yield from self._time()
         return found[0], moves.expire(found[0], now), now
 
-    def _in_flight(self, operation: Operation) -> Work[bool]:
-        where = "account = ? AND e164 = ? AND id <> ? AND state IN ('sending', 'unknown') LIMIT 1"
-        return bool((yield from self._select(where, operation.account, operation.e164, operation.id)))
+    def _in_flight(self, operation: Operation) -> Work[str]:
+        """Return a number of an operation that another one is acting on; empty if there is none."""
+        e164s = [part.e164 for part in operation.parts]
+        in_flight = "account = ? AND id <> ? AND state IN ('sending', 'unknown')"
+        where = f"{in_flight} AND e164 IN ({marks(e164s)}) LIMIT 1"
+        found = yield from self._select(where, operation.account, operation.id, *e164s)
+        return found[0].e164 if found else ""
 
     def _books(self, account: str, principal: str, now: float, committed_since: float) -> Work[Books]:
         """Sum what was spent in the last 24 hours, and list what is committed, under way or not shown by KrosAI yet."""

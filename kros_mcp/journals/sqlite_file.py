@@ -129,7 +129,8 @@ CREATE TABLE listeners (
 _BATCHES = """
 ALTER TABLE operations ADD COLUMN items TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE operations ADD COLUMN batch TEXT NOT NULL DEFAULT '';
-CREATE INDEX of_batch ON operations (batch) WHERE batch <> ''
+CREATE INDEX of_batch ON operations (batch) WHERE batch <> '';
+CREATE INDEX batches ON operations (account, principal, action, created_at) WHERE items <> '[]'
 """
 MIGRATIONS: tuple[str, ...] = (
     _BEGINNING,

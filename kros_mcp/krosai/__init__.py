@@ -4,12 +4,14 @@ This is the face of the package: the rest of the program imports from here, and 
 loads httpx.
 """
 
+from kros_mcp.krosai.cheapest import CheapestFirst
 from kros_mcp.krosai.client import OTHER_ORGANIZATION, KeyLimits, KrosClient, open_client
 from kros_mcp.krosai.connections import AuthHeader
 from kros_mcp.krosai.envelope import find_list, find_object, find_total, read_code
 from kros_mcp.krosai.exchange import BeforeSending, Heard, Reply, overheard
 from kros_mcp.krosai.fields import FIELDS, RecordKind, value_at
 from kros_mcp.krosai.inventory import Inventory, InventoryReading, Sighting
+from kros_mcp.krosai.markets import Market
 from kros_mcp.krosai.owned import (
     OwnedList,
     OwnedReading,
@@ -19,7 +21,7 @@ from kros_mcp.krosai.owned import (
     read_owned_in_time,
     read_owned_once,
 )
-from kros_mcp.krosai.paging import EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
+from kros_mcp.krosai.paging import LARGEST_PAGE, EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
 from kros_mcp.krosai.refusals import ACCOUNT_REFUSED, require_readable
 from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.sip_credentials import SipCredentials
@@ -51,11 +53,13 @@ from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
 __all__ = [
     "ACCOUNT_REFUSED",
     "FIELDS",
+    "LARGEST_PAGE",
     "OTHER_ORGANIZATION",
     "Asked",
     "AuthHeader",
     "BeforeSending",
     "CallEndpoint",
+    "CheapestFirst",
     "EndpointList",
     "Gathered",
     "Heard",
@@ -65,6 +69,7 @@ __all__ = [
     "KeyLimits",
     "Kind",
     "KrosClient",
+    "Market",
     "NumberForSale",
     "Order",
     "OwnedList",

@@ -52,7 +52,7 @@ from kros_mcp.krosai.wire import (
     read_phone_number,
 )
 from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
-from kros_mcp.numbering import matches_area_code, may_lie_in
+from kros_mcp.numbering import in_country, matches_area_code, may_lie_in
 
 if TYPE_CHECKING:
     import httpx
@@ -361,10 +361,10 @@ def _not_served(country: str, kind: str) -> NotFoundError:
     """Return the error for a search that KrosAI answered as not found."""
     what = f"{kind.replace('_', '-')} numbers" if kind else "numbers"
     return NotFoundError(
-        f"KrosAI serves no such country or type: {what} in {country}.",
+        f"KrosAI serves no such country or type: {what} {in_country(country.upper())}.",
         status=HTTPStatus.NOT_FOUND,
         code="NOT_SERVED",
-        next_step="Search in another country or for another type.",
+        next_step="Search without a country to see what is for sale where, or for another type.",
     )
 
 

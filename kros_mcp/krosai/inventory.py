@@ -6,13 +6,16 @@ then outward on both sides.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Final
 
 import anyio
 
+from kros_mcp.krosai.cheapest import CheapestFirst, Fits, read_cheapest
 from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.markets import Markets
 from kros_mcp.krosai.paging import Gathered, Page, Walk, gather
 from kros_mcp.krosai.wire import NumberForSale
 
@@ -124,6 +127,7 @@ class Inventory:
         self._remember_seconds = remember_seconds
         self._by_e164: OrderedDict[str, tuple[float, Sighting]] = OrderedDict()
         self._by_id: OrderedDict[str, tuple[float, Sighting]] = OrderedDict()
+        self.markets = Markets(client, now)
 
     async def search(
         self,
@@ -143,10 +147,41 @@ class Inventory:
 
         page = await gather(read, limit=limit, offset=offset)
         sought = Sighting(country=country, type=type, area_code=area_code)
-        numbers: set[str] = set()
-        for item, position in zip(page.items, page.positions, strict=True):
-            self._remember(sought, item, position, only_by_id=item.e164 in numbers)
-            numbers.add(item.e164)
+        self._remember_all(sought, zip(page.positions, page.items, strict=True))
+        return page
+
+    async def cheapest(
+        self,
+        *,
+        country: str,
+        type: str = "",  # noqa: A002  # KrosAI's own name
+        area_code: str = "",
+        fits: Fits | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        seconds: float = 30.0,
+    ) -> CheapestFirst:
+        """Return a page of the numbers for sale, cheapest first, and remember where each of them was seen.
+
+        Raises:
+            KrosError: Nothing could be read; `offset` must be 0 or the `next_offset` of the page before.
+        """
+        sought = Sighting(country=country, type=type, area_code=area_code)
+
+        async def read(size: int, start: int) -> Page[NumberForSale]:
+            page = await self._client.list_available(
+                country=country, type=type, area_code=area_code, limit=size, offset=start
+            )
+            if start == 0 and page.items:
+                self._remember(sought, page.items[0], page.positions[0], only_by_id=True)
+            return page
+
+        def begins_list(page: Page[NumberForSale]) -> bool:
+            seen = self.seen(inventory_id=page.items[0].inventory_id) if page.items else None
+            return seen is not None and seen == self._sighted(sought, page.items[0], 0)
+
+        page = await read_cheapest(read, begins_list, limit=limit, offset=offset, fits=fits, seconds=seconds)
+        self._remember_all(sought, sorted(zip(page.positions, page.items, strict=True), key=itemgetter(0)))
         return page
 
     def seen(self, *, inventory_id: str = "", e164: str = "") -> Sighting | None:
@@ -214,10 +249,19 @@ class Inventory:
         self._remember(hunt.sought, *best)
         return InventoryReading(*best, complete)
 
+    def _remember_all(self, sought: Sighting, items: Iterable[tuple[int, NumberForSale]]) -> None:
+        """Remember items in the order of KrosAI's list; of several of one number the first stands for the number."""
+        numbers: set[str] = set()
+        for position, item in items:
+            self._remember(sought, item, position, only_by_id=item.e164 in numbers)
+            numbers.add(item.e164)
+
+    @staticmethod
+    def _sighted(sought: Sighting, item: NumberForSale, position: int) -> Sighting:
+        return replace(sought, inventory_id=item.inventory_id, e164=item.e164, position=position, price=_costs(item))
+
     def _remember(self, sought: Sighting, item: NumberForSale, position: int, *, only_by_id: bool = False) -> None:
-        sighting = replace(
-            sought, inventory_id=item.inventory_id, e164=item.e164, position=position, price=_costs(item)
-        )
+        sighting = self._sighted(sought, item, position)
         keys = (
             [(self._by_id, item.inventory_id)]
             if only_by_id

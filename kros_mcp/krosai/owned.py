@@ -62,6 +62,11 @@ class OwnedList:
     complete: bool
     unreadable: tuple[str, ...] = ()
 
+    def of(self, e164: str) -> OwnedReading:
+        """Return what it shows of one number."""
+        records = tuple(number for number in self.numbers if number.e164 == e164)
+        return OwnedReading(records, self.complete, self.unreadable)
+
 
 async def find_owned(
     client: KrosClient, *, number_id: str = "", e164: str = "", pages: int = 20, readings: int = _MOST_READINGS
@@ -90,9 +95,7 @@ async def find_owned(
     def is_living(number: PhoneNumber) -> bool:
         return number.e164 == e164 and not number.has_ended
 
-    read = await _read_unchanged(client, pages, readings, enough=is_living)
-    records = tuple(number for number in read.numbers if number.e164 == e164)
-    return OwnedReading(records, read.complete, read.unreadable)
+    return (await _read_unchanged(client, pages, readings, enough=is_living)).of(e164)
 
 
 async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> OwnedList:

@@ -106,9 +106,11 @@ def _count(operation: Operation, event: Event, state: State) -> None:
     environment = operation.quote.environment
     if event.move == MoveName.CLAIMED and operation.action.charges:
         telemetry.reserved(operation.reserved_cents, environment)
-    if event.move in {MoveName.CONFIRMED, MoveName.DECLINED, MoveName.CANCELLED, MoveName.SETTLED_BY_HAND}:
+    decided = event.move in {MoveName.CONFIRMED, MoveName.DECLINED, MoveName.CANCELLED, MoveName.SETTLED_BY_HAND}
+    under_batch = bool(operation.batch) and event.move == MoveName.CONFIRMED  # that yes was one, and is counted there
+    if decided and not under_batch:
         telemetry.decided(operation.action, event.move, event.channel, environment)
-    if "state" not in event.changes or state in WAITING or state is State.SENDING:
+    if "state" not in event.changes or state in WAITING or state is State.SENDING or event.move == MoveName.BEGUN:
         return
     telemetry.reached(operation.action, state, environment)
     if state is State.DONE:

@@ -1,11 +1,12 @@
-"""A batch as it stands: one question about several numbers, and what has become of each after the yes; pure."""
+"""A batch as it stands: one question about several numbers, and what has become of each after the yes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kros_mcp.errors import Known
-from kros_mcp.operations.model import Item, Operation, Request, State
+from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.model import Item, Operation, Request, State, effects
 from kros_mcp.operations.status import Status, status
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ class Batch:
         """Where it stands, by its numbers: it goes on while one of them does, and one that is unknown leaves all so."""
         if self.operation.state is not State.DONE:
             return status(self.operation)
+        if self._is_unread:
+            return "unknown"
         found = {status(item) for item in self.items}
         for first in ("pending", "unknown"):
             if first in found:
@@ -32,12 +35,31 @@ class Batch:
     @property
     def charged(self) -> Known:
         """Whether money moved: not known if that is so of any number, else yes if any was charged."""
-        return _joint(_known(item, item.charged) for item in self.items if item.action.charges)
+        if self._is_unread:
+            return effects(self.operation, "unknown")[0]
+        return _joint(_known(each, each.charged) for each in self._told if each.action.charges)
 
     @property
     def changed(self) -> Known:
         """Whether the account has changed, likewise."""
-        return _joint(_known(item, item.changed) for item in self.items)
+        if self._is_unread:
+            return "unknown"
+        return _joint(_known(each, each.changed) for each in self._told)
+
+    @property
+    def _is_unread(self) -> bool:
+        """Whether it was agreed to, and what became of its numbers is not at hand."""
+        return self.operation.state is State.DONE and not self.items
+
+    @property
+    def _told(self) -> tuple[Operation, ...]:
+        """What tells: its numbers, and before they are written down the batch itself, which may be under way."""
+        return self.items or (self.operation,)
+
+
+async def read_batch(journal: Journal, operation: Operation) -> Batch:
+    """Read what has become of the numbers of a batch."""
+    return Batch(operation, await journal.items(operation.id))
 
 
 def joined(items: Sequence[Item]) -> Item:

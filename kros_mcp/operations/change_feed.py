@@ -40,6 +40,8 @@ class ChangeFeed:
         self._hearers: dict[object, Hear] = {}
         self._watched: Counter[str] = Counter()
         self._told: dict[str, object] = {}
+        self._told_of_items: dict[str, object] = {}
+        """By operation of a batch's number, what was told of it to whoever watches the batch."""
 
     @property
     def is_heard(self) -> bool:
@@ -74,6 +76,8 @@ class ChangeFeed:
             for operation_id in watched:
                 if operation_id not in self._watched:
                     self._told.pop(operation_id, None)
+            if not self._watched:
+                self._told_of_items.clear()
 
     async def look_round(self, journal: Journal) -> None:
         """Read the operations that are watched, and tell which have changed since they were looked at last.
@@ -85,9 +89,13 @@ class ChangeFeed:
             operation = await journal.get(operation_id)
             if operation is not None and operation_id in self._watched:
                 self.of(operation)
+            if operation is not None and operation.action.is_several and operation.state is State.DONE:
+                for item in await journal.items(operation_id):
+                    self._of_batch(item)
 
     def of(self, operation: Operation) -> None:
-        """Tell of an operation as it stands now; never raises, since money may just have moved."""
+        """Tell of an operation as it stands now, and of its batch; never raises, since money may just have moved."""
+        self._of_batch(operation)
         if operation.id in self._watched:
             if self._told.get(operation.id) == _shown(operation):
                 return
@@ -100,6 +108,13 @@ class ChangeFeed:
                 spending=operation.state in _COUNTED,
             )
         )
+
+    def _of_batch(self, item: Operation) -> None:
+        """Tell of the batch of an operation, where somebody watches that: a batch is what its numbers are."""
+        if item.batch not in self._watched or self._told_of_items.get(item.id) == _shown(item):
+            return
+        self._told_of_items[item.id] = _shown(item)
+        self._tell(Change(operation_id=item.batch, principal=item.principal))
 
     def of_numbers(self) -> None:
         """Tell that an owned number has changed, or may have; never raises."""

@@ -3,6 +3,7 @@
 Which channel a question takes is decided here, and what an answer does.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from kros_mcp.errors import ConfirmationError, JournalError, KrosError
 from kros_mcp.krosai import within
 from kros_mcp.operations import moves, policy
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
 from kros_mcp.operations.events import AT_SCREEN, PERSON, SERVER, By
@@ -119,14 +121,14 @@ def require_channel(account: Account, principal: str, ways: Ways, *, code: str, 
 
 
 async def confirmed_by_code(
-    account: Account, operation: Operation | None, request: Request, code: str
+    account: Account, operation: Operation | None, wishes: Sequence[Wish], code: str
 ) -> FoundOperation:
     """Find a code right for an operation, or raise.
 
     Args:
         account: The account's resources.
-        operation: The newest operation of this principal for the number that was named.
-        request: The settings that came with the code; those left out stand as they were shown.
+        operation: The newest operation of this principal for the number that was named, or the numbers.
+        wishes: The settings that came with the code; those left out stand as they were shown.
         code: What the model sent.
 
     Raises:
@@ -135,7 +137,7 @@ async def confirmed_by_code(
     if operation is None:
         raise no_code(None)
     await check_code(account.journal, operation, code)
-    if _differs(operation.request, request):
+    if differs(operation, wishes):
         raise ConfirmationError(
             "The settings in this call are not those that the person was asked about; nothing was charged or changed.",
             code="SETTINGS_DIFFER",
@@ -466,7 +468,11 @@ def _left(give_up_at: float) -> float:
 
 
 def _why_no(answer: Answer, operation: Operation, otherwise: str) -> str:
-    return "The digits typed were not the number's last four." if answer.is_slip(operation) else otherwise
+    if not answer.is_slip(operation):
+        return otherwise
+    if operation.action.is_several:
+        return "The digits or the count that were typed were not right."
+    return "The digits typed were not the number's last four."
 
 
 async def _turn_down(
@@ -474,6 +480,25 @@ async def _turn_down(
 ) -> Operation:
     move = partial(moves.end, state=to, reason=reason)
     return await account.turn_down(operation.id, move, by=by) or await account.journal.get(operation.id) or operation
+
+
+def differs(operation: Operation, wishes: Sequence[Wish]) -> bool:
+    """Whether any of these settings, for the numbers of an operation, is another than what a person is asked about."""
+    return any(
+        _differs(part.request, wish.request) for part in operation.parts for wish in _about(part, wishes) or wishes
+    )
+
+
+def _about(part: Operation, wishes: Sequence[Wish]) -> list[Wish]:
+    """Return the wish that names a number; none where its inventory id has changed since: all wish the same then."""
+    place = part.request
+    return [
+        wish
+        for wish in wishes
+        if wish.e164 == part.e164
+        or (wish.request.number_id and wish.request.number_id == place.number_id)
+        or (wish.request.inventory_id and wish.request.inventory_id == place.inventory_id)
+    ]
 
 
 def _differs(shown: Request, given: Request) -> bool:

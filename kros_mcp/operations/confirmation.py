@@ -54,9 +54,34 @@ class ReleaseAnswer(Choice):
         return self.decision == "release" and not self.is_slip(operation)
 
     def is_slip(self, operation: Operation) -> bool:
-        """Whether the digits are wrong, which deserves another try."""
-        typed = "".join(character for character in self.last_four_digits if character.isdigit())
-        return self.decision == "release" and typed != last_four(operation.e164)
+        """Whether what was typed is wrong, which deserves another try."""
+        is_read = _digits(self.last_four_digits) == last_four(picked(operation)) and self.is_counted(operation)
+        return self.decision == "release" and not is_read
+
+    def is_counted(self, operation: Operation) -> bool:
+        """Whether the person knows of how many numbers this is; a form that asks for none is about one."""
+        return not operation.action.is_several
+
+
+class SeveralReleaseAnswer(ReleaseAnswer):
+    """What a person may answer to the release of several numbers; digits and count show that they read which."""
+
+    last_four_digits: str = Field(
+        "",
+        title="Last four digits",
+        description="To release, type the last four digits of the number that is named above.",
+        max_length=_LONGEST_DIGITS,
+    )
+    how_many: str = Field(
+        "",
+        title="How many numbers",
+        description="And how many numbers these are, such as 2.",
+        max_length=_LONGEST_DIGITS,
+    )
+
+    def is_counted(self, operation: Operation) -> bool:
+        """Whether the person knows of how many numbers this is."""
+        return _digits(self.how_many) == str(len(operation.items))
 
 
 class ConfigurationAnswer(Choice):
@@ -73,15 +98,29 @@ class ConfigurationAnswer(Choice):
 Answer = PurchaseAnswer | ReleaseAnswer | ConfigurationAnswer
 
 
-def yes_to(action: Action, digits: str = "") -> Answer:
-    """Return a person's yes to an act, with the digits that they typed where it asks for some."""
+def yes_to(action: Action, digits: str = "", count: str = "") -> Answer:
+    """Return a person's yes to an act, with the digits and the count that they typed where it asks for some."""
+    digits, count = digits[:_LONGEST_DIGITS], count[:_LONGEST_DIGITS]
     match action.one:
         case Action.BUY:
             return PurchaseAnswer(decision="buy")
+        case Action.RELEASE if action.is_several:
+            return SeveralReleaseAnswer(decision="release", last_four_digits=digits, how_many=count)
         case Action.RELEASE:
-            return ReleaseAnswer(decision="release", last_four_digits=digits[:_LONGEST_DIGITS])
+            return ReleaseAnswer(decision="release", last_four_digits=digits)
         case _:
             return ConfigurationAnswer(decision="change")
+
+
+def picked(operation: Operation) -> str:
+    """Return the number whose last digits a person types: of a batch one that its id picks, so that no place is sure.
+
+    One whose last digits another has too is picked only where there is none but such.
+    """
+    e164s = [part.e164 for part in operation.parts]
+    ends = [last_four(e164) for e164 in e164s]
+    choice = [e164 for e164 in e164s if ends.count(last_four(e164)) == 1] or e164s
+    return choice[sha256(operation.id.encode()).digest()[0] % len(choice)]
 
 
 def code_for(secret: bytes, operation: Operation) -> str:
@@ -131,6 +170,10 @@ def no_code(operation: Operation | None) -> ConfirmationError:
         code="NO_CODE_ISSUED",
         operation_id=operation.id if operation else None,
     )
+
+
+def _digits(typed: str) -> str:
+    return "".join(character for character in typed if character.isdigit())
 
 
 def _canonical(code: str) -> bytes:

@@ -1,6 +1,7 @@
 """Change the settings of a number that is not protected; costs nothing and can be undone, so no yes is asked for."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kros_mcp.errors import InvalidArgumentError, JournalError, OutcomeUnknownError, TooSlowError
@@ -8,6 +9,7 @@ from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import proposal, routing
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.events import SERVER, By
 from kros_mcp.operations.model import Request, new_operation_id
 from kros_mcp.operations.runner import Runner
@@ -27,6 +29,14 @@ class DirectChange:
     deferred: bool = False
 
 
+@dataclass(frozen=True)
+class SeveralChanges:
+    """Several numbers as they stand now, none of them protected, and what is wanted of each, in one order."""
+
+    numbers: tuple[PhoneNumber, ...]
+    wishes: tuple[Wish, ...]
+
+
 async def require_changeable(account: Account, request: Request, e164: str) -> PhoneNumber:
     """Check a change before anything is written, and read the number as it stands now.
 
@@ -36,11 +46,29 @@ async def require_changeable(account: Account, request: Request, e164: str) -> P
         RefusedError: This server only reads.
     """
     policy.check_writable(account.settings)
-    if not routing.names(routing.wanted(request)):
-        raise InvalidArgumentError("Nothing to change: give endpoint_id, allow_inbound or allow_outbound.")
+    _require_change([Wish(request)])
     await proposal.require_endpoint(account, request.endpoint_id)
     number = await proposal.require_owned(account, request.number_id, e164)
     return await account.client.get_number(number.id) if e164 else number
+
+
+async def require_all_changeable(account: Account, wishes: Sequence[Wish]) -> SeveralChanges:
+    """Check the changes of several numbers before anything is written, and read the numbers as they stand now.
+
+    Raises:
+        InvalidArgumentError: Nothing is to be changed, or an endpoint does not exist.
+        OperationError: One of the numbers is not owned.
+        RefusedError: This server only reads.
+    """
+    policy.check_writable(account.settings)
+    _require_change(wishes)
+    await proposal.require_endpoints(account, [wish.request.endpoint_id for wish in wishes])
+    return SeveralChanges(await proposal.read_owned(account, wishes), tuple(wishes))
+
+
+def _require_change(wishes: Sequence[Wish]) -> None:
+    if not all(routing.names(routing.wanted(wish.request)) for wish in wishes):
+        raise InvalidArgumentError("Nothing to change: give endpoint_id, allow_inbound or allow_outbound.")
 
 
 async def configure(

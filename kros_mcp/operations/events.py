@@ -44,6 +44,7 @@ class MoveName(StrEnum):
     WRONG_CODE = "wrong_code"
     CONFIRMED = "confirmed"
     CLAIMED = "claimed"
+    BEGUN = "begun"
     SENT = "sent"
     DONE = "done"
     FAILED = "failed"
@@ -78,7 +79,7 @@ _FIELDS: tuple[tuple[MoveName, tuple[str, ...]], ...] = (
     (MoveName.SETTINGS, ("settings_pending", "settings_superseded", "not_applied")),
 )
 """Which move a change of fields alone is, where the state stays; the first that fits."""
-_SERVERS_OWN = frozenset({MoveName.CLAIMED, MoveName.SENT, MoveName.UNKNOWN, MoveName.EXPIRED})
+_SERVERS_OWN = frozenset({MoveName.CLAIMED, MoveName.BEGUN, MoveName.SENT, MoveName.UNKNOWN, MoveName.EXPIRED})
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,19 @@ def proposed(operation: Operation, at: float, by: By) -> Event:
 def entered(operation: Operation, at: float, by: By) -> Event:
     """Return the event of a purchase that a restored journal did not know, with its whole row."""
     return Event(at, MoveName.ENTERED, by.who, by.channel, operation.note, _whole(operation))
+
+
+def agreed(item: Operation, at: float, by: By) -> tuple[Event, ...]:
+    """Return the events of a number of a batch that has been agreed to: as it was asked about, the yes, and its claim.
+
+    Args:
+        item: As it was claimed.
+        at: When.
+        by: Who has just said yes to the batch; the server, where that was said before.
+    """
+    fresh = {name: _USUAL[name] for name in _OF_A_YES}
+    asked = replace(item, **fresh)
+    return (proposed(asked, at, SERVER), *between(asked, item, at, by))
 
 
 def carried_over(operation: Operation, at: float) -> Event:
@@ -148,8 +162,8 @@ def between(before: Operation, after: Operation, at: float, by: By) -> tuple[Eve
         at: When, in Unix seconds.
         by: Who made the move. What only a server does is the server's, whoever caused it.
     """
-    if before.state is State.PROPOSED and after.state in {State.SENDING, State.FAILED} and by != SERVER:
-        claimed = after.state is State.SENDING
+    if before.state is State.PROPOSED and after.state in {State.SENDING, State.DONE, State.FAILED} and by != SERVER:
+        claimed = after.state is not State.FAILED
         names = ("confirmed_at", "confirmed_by", "decided_by", "decided_through")
         named = {name: getattr(after, name) for name in names} | {"state": State.CONFIRMED}
         agreed = replace(before, **named) if claimed else before
@@ -190,6 +204,8 @@ def _move(before: Operation, after: Operation, changes: dict[str, Any], by: By) 
     if before.state is State.UNKNOWN and "state" in changes and by != SERVER:
         return MoveName.SETTLED_BY_HAND
     if "state" in changes:
+        if before.state in WAITING and after.state is State.DONE:
+            return MoveName.BEGUN
         superseded = after.state is State.CANCELLED and after.error_code == SUPERSEDED
         return MoveName.SUPERSEDED if superseded else _STATES[after.state]
     return next((move for move, names in _FIELDS if any(name in changes for name in names)), MoveName.NOTED)
@@ -220,3 +236,16 @@ _USUAL: dict[str, Any] = {
     if field.default is not MISSING
 }
 """What stands in the row of every new operation that its events need not tell."""
+_OF_A_YES = (
+    "state",
+    "confirmed_at",
+    "confirmed_by",
+    "reason",
+    "decided_by",
+    "decided_through",
+    "claimed_at",
+    "reserved_cents",
+    "lease_until",
+    "token",
+)
+"""What a yes and its claim write into a row."""

@@ -4,26 +4,26 @@ This is the one place where money is spent and numbers are given up.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import anyio
 
+from kros_mcp import telemetry
 from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnknownError, RefusedError
 from kros_mcp.krosai import within
-from kros_mcp.numbering import spoken
 from kros_mcp.operations import model, moves, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.base import PREPARE_SECONDS
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.delivery import deliver
 from kros_mcp.operations.events import AT_SCREEN, PERSON, SERVER, By
-from kros_mcp.operations.journal import missing
-from kros_mcp.operations.lease import open_lease
-from kros_mcp.operations.model import Channel, Operation, Settlement, State
-from kros_mcp.operations.policy import Books, Right
-from kros_mcp.operations.progress import Step
+from kros_mcp.operations.journal import ClaimSeveral, missing
+from kros_mcp.operations.lease import Lease, open_leases
+from kros_mcp.operations.model import Channel, Limits, Operation, Settlement, State
+from kros_mcp.operations.policy import Books, Right, RunRate
+from kros_mcp.operations.progress import Step, Steps
 from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.times import boot_clock as clock
 
@@ -35,6 +35,8 @@ _WORDS: Final = {
     Channel.CODE: "code in conversation",
 }
 """What the row says of how a yes came."""
+NOT_BEGUN: Final = "NOT_BEGUN"
+"""The error code of a number of a batch whose turn did not come."""
 SETTLE_PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
 
 
@@ -73,80 +75,168 @@ class Yes:
 
 
 async def execute(
-    account: Account, operation_id: str, yes: Yes | None, reach: Callable[[Step], None] = lambda _: None
+    account: Account,
+    operation_id: str,
+    yes: Yes | None,
+    steps: Steps | None = None,
+    *,
+    may_begin: Callable[[], bool] = lambda: True,
 ) -> Operation:
-    """Carry one operation out, from its claim to its outcome.
+    """Carry one operation out, from its claim to its outcome; of a batch, those of its numbers one after the other.
 
     Args:
         account: The account's resources.
         operation_id: The operation; `proposed` with a yes, or `confirmed` without.
         yes: The yes that was just given, or None if an approver gave it earlier.
-        reach: Hears of each step; it must neither wait nor raise.
+        steps: Hears of each step.
+        may_begin: Asked before each further number of a batch; a no leaves the rest unsent.
 
     Returns:
-        The operation as settled; `failed` if the claim was refused.
+        The operation as settled, or the batch; `failed` if the claim was refused.
 
     Raises:
         OperationError: It was claimed by another, or ended before.
         JournalError: Nothing could be written, so nothing was sent.
     """
-    since = clock()
-    operation = await _claim(account, operation_id, yes)
+    steps, since = steps or Steps(), clock()
+    operation, items = await _claim(account, operation_id, yes)
+    if items:
+        steps.begin(item.id for item in items)
+        steps.reach(Step.CLAIMED)
+        await _carry_out_each(account, items, since, steps, may_begin)
     if operation.state is not State.SENDING:
         return operation
-    act = act_of(operation)
-    reach(Step.CLAIMED)
-    async with open_lease(account.journal, operation, since) as lease:
+    steps.reach(Step.CLAIMED)
+    async with open_leases(account.journal, [operation], since) as [lease]:
+        operation = await _carry_out(account, operation, lease, steps)
+    return await _finished(account, operation, steps)
+
+
+async def _carry_out_each(
+    account: Account, items: Sequence[Operation], since: float, steps: Steps, may_begin: Callable[[], bool]
+) -> None:
+    """Carry the claimed numbers of a batch out in their order, and stop at the first whose outcome is not known.
+
+    One that certainly failed is passed over. The leases of those that wait are held meanwhile.
+    """
+    async with open_leases(account.journal, items, since) as leases:
+        for at, (item, lease) in enumerate(zip(items, leases, strict=True)):
+            if not may_begin():
+                await _leave(account, items[at:], "the server was stopped before its turn came")
+                return
+            if lease.is_lost:  # another process has found it not begun
+                continue
+            steps.turn_to(at + 1)
+            telemetry.current_operation.set(item.id)
+            try:
+                done = await _carry_out(account, item, lease, steps)
+            except KrosError as exc:
+                logger.warning("operation %s: %s", item.id, exc.code)
+                why = f"what became of {item.e164}, whose turn was before it, could not be written to the journal"
+                await _leave(account, items[at + 1 :], why)
+                return
+            if done.state is State.UNKNOWN:
+                why = f"it is not known yet what became of {item.e164}, whose turn was before it"
+                await _leave(account, items[at + 1 :], why)
+                return
+            await _finished(account, done, steps)
+
+
+async def _leave(account: Account, items: Sequence[Operation], why: str) -> None:
+    """Settle numbers of a batch whose turn did not come: nothing of them was sent, and nothing will be.
+
+    Those of which the journal does not take that now are found not begun once nobody holds their lease.
+    """
+    for item in items:
+        settlement = Settlement(
+            State.FAILED,
+            code=NOT_BEGUN,
+            message=f"{item.e164} was not begun, as {why}; nothing was charged or changed for it.",
+            next_step="Tell the person; it is asked for anew only if they still want it.",
+        )
         try:
-            with within(PREPARE_SECONDS):
-                prepared = await act.prepare(account, operation)
-            reach(Step.REREAD)
-            since = clock()
-            operation = await account.journal.change(
-                operation.id,
-                lambda current, now: moves.mark_sent(current, now, token=lease.token, snapshot=prepared.snapshot),
-            )
+            await _settle(account, item, settlement)
         except KrosError as exc:
-            return await _settle(account, operation, Settlement.after(exc, State.FAILED))
-        lease.renewed(since)
-        reach(Step.SENDING)
-        settlement = await deliver(account, act, operation, prepared, lease)
-        operation = await _settle_surely(account, operation, settlement)
+            logger.warning("operation %s: not written down as left: %s", item.id, exc.code)
+
+
+async def _carry_out(account: Account, operation: Operation, lease: Lease, steps: Steps) -> Operation:
+    """Read again, write down that it is sent, send once, and settle; under a lease that is held meanwhile."""
+    act = act_of(operation)
+    try:
+        with within(PREPARE_SECONDS):
+            prepared = await act.prepare(account, operation)
+        steps.reach(Step.REREAD)
+        since = clock()
+        operation = await account.journal.change(
+            operation.id,
+            lambda current, now: moves.mark_sent(current, now, token=lease.token, snapshot=prepared.snapshot),
+        )
+    except KrosError as exc:
+        return await _settle(account, operation, Settlement.after(exc, State.FAILED))
+    lease.renewed(since)
+    steps.reach(Step.SENDING)
+    settlement = await deliver(account, act, operation, prepared, lease)
+    return await _settle_surely(account, operation, settlement)
+
+
+async def _finished(account: Account, operation: Operation, steps: Steps) -> Operation:
+    """Do what is left after an act that was sent and settled."""
     if operation.state is State.DONE:
-        reach(Step.DONE)
-    return await act.finish(account, operation)
+        steps.reach(Step.DONE)
+    return operation if operation.sent_at is None else await act_of(operation).finish(account, operation)
 
 
-async def _claim(account: Account, operation_id: str, yes: Yes | None) -> Operation:
+async def _claim(account: Account, operation_id: str, yes: Yes | None) -> tuple[Operation, tuple[Operation, ...]]:
+    """Claim an operation, or all numbers of a batch at once; failed if the policy does not allow it any more."""
     await account.heed_no(operation_id)
     operation = await account.journal.get(operation_id)
     if operation is None or operation.account != account.id:
         raise missing(operation_id)
     own = account.limits_of(operation.principal)
     run_rate = None
-    act = act_of(operation)
     if operation.action.charges and policy.needs_run_rate(account.settings, operation.limits, own):
         with within(PREPARE_SECONDS):
             run_rate = await read_run_rate(account)
 
-    def claim(current: Operation, now: float, books: Books) -> Operation:
+    claim = _claiming(account, yes, run_rate, own)
+    since = (run_rate.read_at if run_rate else await account.journal.now()) - policy.LISTING_LAG_SECONDS
+    by = SERVER if yes is None else yes.by(operation)
+    items: tuple[Operation, ...] = ()
+    if operation.action.is_several:
+        operation, items = await account.journal.claim_several(operation_id, claim, committed_since=since, by=by)
+    else:
+
+        def alone(current: Operation, now: float, books: Books) -> Operation:
+            return claim(current, now, books)[0]
+
+        operation = await account.journal.claim(operation_id, alone, committed_since=since, by=by)
+    for changed in (operation, *items):
+        account.changes.of(changed)
+    return operation, items
+
+
+def _claiming(account: Account, yes: Yes | None, run_rate: RunRate | None, own: Limits | None) -> ClaimSeveral:
+    """Return the move of a claim: it looks once more whether the yes counts, and whether the policy allows the act."""
+
+    def claim(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
         if not (current.state is State.CONFIRMED if yes is None else yes.confirms(current)):
             raise model.past(current)
         try:
             _require_right(account, current)
             if yes is not None:
                 _require_that_it_counts(account, current, yes.through)
-            act.check(account.settings, current, books, run_rate, own)
+            act_of(current).check(account.settings, current, books, run_rate, own)
         except RefusedError as exc:
-            return moves.end(current, now, State.FAILED, reason=exc.message, code=exc.code, next_step=exc.next_step)
-        reserved = policy.reserved_cents(account.settings, current)
-        return moves.claim(current, now, reserved_cents=reserved, by=_WORDS[yes.through] if yes else "")
+            told = {"reason": exc.message, "code": exc.code, "next_step": exc.next_step}
+            return moves.end(current, now, State.FAILED, **told), ()
+        reserved = [policy.reserved_cents(account.settings, part) for part in current.parts]
+        by = _WORDS[yes.through] if yes else ""
+        if current.action.is_several:
+            return moves.agree(current, now, reserved_cents=reserved, by=by)
+        return moves.claim(current, now, reserved_cents=reserved[0], by=by), ()
 
-    since = (run_rate.read_at if run_rate else await account.journal.now()) - policy.LISTING_LAG_SECONDS
-    by = SERVER if yes is None else yes.by(operation)
-    operation = await account.journal.claim(operation_id, claim, committed_since=since, by=by)
-    account.changes.of(operation)
-    return operation
+    return claim
 
 
 def _require_right(account: Account, operation: Operation) -> None:
@@ -167,15 +257,15 @@ def _require_that_it_counts(account: Account, operation: Operation, channel: Cha
     """Raise where the yes came through a channel that does not do any more: what is asked for may be stricter now."""
     if account.needs_approver(operation):
         raise RefusedError(
-            f"An approver has to agree to {spoken(operation.e164)}, and was not asked when this was shown; nothing was "
+            f"An approver has to agree to {operation.named}, and was not asked when this was shown; nothing was "
             "charged or changed.",
             code="APPROVAL_NEEDED",
             next_step="Call again with the same arguments, without confirmation_code, to ask an approver.",
         )
     if not policy.counts(account.confirmation_of(operation), channel):
         raise RefusedError(
-            f"How a person has to agree to {spoken(operation.e164)} has become stricter since this was asked, so that "
-            "yes does not count; nothing was charged or changed.",
+            f"How a person has to agree to {operation.named} has become stricter since this was asked, so that yes "
+            "does not count; nothing was charged or changed.",
             code="YES_NOT_ENOUGH",
             next_step="Call again with the same arguments, without confirmation_code, to ask the person anew.",
         )

@@ -22,6 +22,8 @@ from kros_mcp.settings import Environment
 
 Move = Callable[[Operation, float], Operation]
 Claim = Callable[[Operation, float, Books], Operation]
+ClaimSeveral = Callable[[Operation, float, Books], tuple[Operation, tuple[Operation, ...]]]
+"""Answers a batch, and the claimed operations of its numbers; none where it was refused."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Filter:
 
     `asked` narrows the state `proposed` to what these are asked: an approver, the person's screen, the conversation.
     `since` and `until` bound `created_at`, in Unix seconds, the first included and the second not. A state is
-    what a reader would see now: what waited too long counts as expired, though no row says so yet.
+    what a reader would see now: what waited too long counts as expired, though no row says so yet. A batch that was
+    agreed to is never listed: its numbers are, each naming it.
     """
 
     account: str | None = None
@@ -150,6 +153,26 @@ class Journal(Protocol):
         """
         ...
 
+    async def claim_several(
+        self, batch_id: str, move: ClaimSeveral, *, committed_since: float, by: By = SERVER
+    ) -> tuple[Operation, tuple[Operation, ...]]:
+        """Take all numbers of a batch for sending, or none, in one transaction; as `claim` does one.
+
+        The operations of its numbers are stored as claimed, in their order. What waits for a yes of the same principal
+        to the same act on one of them is cancelled, as it has just been given. A number that another operation of the
+        account is acting on fails the whole batch with `NUMBER_BUSY`.
+
+        Args:
+            batch_id: The batch to claim.
+            move: Answers the batch, as agreed to or as failed, and the operations of its numbers.
+            committed_since: Purchases settled after this time count as committed.
+            by: Who has just said yes; the server, where that was said before.
+
+        Returns:
+            The batch and the operations of its numbers.
+        """
+        ...
+
     async def events(self, operation_id: str) -> tuple[Event, ...]:
         """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
         ...
@@ -173,6 +196,10 @@ class Journal(Protocol):
 
     async def items(self, batch_id: str) -> tuple[Operation, ...]:
         """Read the operations of a batch, in the order of its numbers; none before its yes."""
+        ...
+
+    async def batches(self, identity: Identity) -> tuple[Operation, ...]:
+        """List the latest batches of that identity, newest first."""
         ...
 
     async def find(
@@ -439,4 +466,15 @@ def busy(e164: str) -> OperationError:
         "changed.",
         code="NUMBER_BUSY",
         next_step="Wait until that one has ended, then ask again.",
+    )
+
+
+def asked_already(e164: str, operation_id: str) -> OperationError:
+    """Return the error that a number of a batch is among those of another open operation."""
+    return OperationError(
+        f"Another operation on {e164} is waiting for a yes or under way; nothing was charged or changed.",
+        code="NUMBER_BUSY",
+        next_step=f"Look at {operation_id} with get_operation: cancel it if it waits and is not wanted, or leave this "
+        "number out.",
+        operation_id=operation_id,
     )

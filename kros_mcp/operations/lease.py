@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -39,6 +39,11 @@ class Lease:
         """Allow nothing to be sent any more: another process has taken over."""
         self._until = -math.inf
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process has taken over, as far as is known."""
+        return self._until == -math.inf
+
     def require(self) -> None:
         """Raise just before the bytes leave if the lease has run out.
 
@@ -50,19 +55,20 @@ class Lease:
 
 
 @asynccontextmanager
-async def open_lease(journal: Journal, operation: Operation, since: float) -> AsyncIterator[Lease]:
-    """Hold the lease of a claimed operation, and renew it until the context is left.
+async def open_leases(journal: Journal, operations: Sequence[Operation], since: float) -> AsyncIterator[list[Lease]]:
+    """Hold the leases of claimed operations, and renew each until it is settled or the context is left.
 
     Args:
-        journal: Where the operation stands.
-        operation: As it was claimed.
+        journal: Where the operations stand.
+        operations: As they were claimed.
         since: The clock's time just before the claim.
     """
-    lease = Lease(operation.token, since)
+    leases = [Lease(operation.token, since) for operation in operations]
     async with open_task_group() as tasks:
-        tasks.start_soon(_renew, journal, operation.id, lease)
+        for operation, lease in zip(operations, leases, strict=True):
+            tasks.start_soon(_renew, journal, operation.id, lease)
         try:
-            yield lease
+            yield leases
         finally:
             tasks.cancel_scope.cancel()
 

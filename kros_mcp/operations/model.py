@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from kros_mcp.errors import Known, KrosError, OperationError
+from kros_mcp.numbering import spoken
 from kros_mcp.settings import Confirmation, Environment
 
 LEASE_SECONDS = 15.0
@@ -380,6 +381,11 @@ class Operation:
         return self.reserved_cents if setup is None or monthly is None else setup + monthly
 
     @property
+    def named(self) -> str:
+        """What it is about, for a sentence: its number, or how many numbers."""
+        return f"these {len(self.items)} numbers" if self.items else spoken(self.e164)
+
+    @property
     def parts(self) -> "tuple[Operation, ...]":
         """Of a batch, the act on each number as if it was asked for alone; else the operation itself."""
         if not self.action.is_several:
@@ -398,7 +404,11 @@ class Operation:
         Raises:
             OperationError: The operation is past that move; `charged` and `changed` are what is known of it.
         """
-        if state not in MOVES.get(self.state, frozenset()):
+        agreed = self.action.is_several and self.state in WAITING
+        allowed = MOVES.get(self.state, frozenset())
+        if agreed:  # the row of a batch is never sent: once it is agreed to, its numbers are operations of their own
+            allowed = allowed - {State.SENDING} | {State.DONE}
+        if state not in allowed:
             raise past(self)
         return replace(self, state=state)
 
@@ -416,7 +426,8 @@ def past(operation: Operation) -> OperationError:
         operation_id=operation.id,
     )
     error.charged, error.changed = operation.charged, operation.changed
-    if operation.state is State.SENDING:  # it may be sent before these words are read
+    begun = operation.action.is_several and operation.state is State.DONE  # its numbers tell what has become of them
+    if begun or operation.state is State.SENDING:  # it may be sent before these words are read
         error.charged, error.changed = effects(operation, "unknown")
     return error
 

@@ -5,8 +5,9 @@ and changes nothing. The journal runs each move inside one transaction, so that 
 holds when it is stored.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from kros_mcp.errors import Known, OperationError
 from kros_mcp.operations import schedule
@@ -22,6 +23,7 @@ from kros_mcp.operations.model import (
     Snapshot,
     State,
     effects,
+    new_operation_id,
     past,
 )
 from kros_mcp.times import spoken_duration
@@ -136,6 +138,28 @@ def claim(operation: Operation, now: float, *, reserved_cents: int, by: str = ""
         lease_until=now + LEASE_SECONDS,
         token=operation.token + 1,
     )
+
+
+def agree(
+    batch: Operation, now: float, *, reserved_cents: Sequence[int], by: str = ""
+) -> tuple[Operation, tuple[Operation, ...]]:
+    """Take every number of a batch for sending, each as an operation of its own, under the batch's one yes.
+
+    Args:
+        batch: As it stands, with the yes that it was given before.
+        now: The journal's time.
+        reserved_cents: What is set aside for each number, in their order.
+        by: How the yes came, if it was given just now.
+
+    Returns:
+        The batch as agreed to, and the operations of its numbers in their order.
+    """
+    named: dict[str, Any] = {"confirmed_at": batch.confirmed_at or now, "confirmed_by": batch.confirmed_by or by}
+    agreed = replace(batch.to(State.DONE), settled_at=now, **named)
+    fresh: dict[str, Any] = {"batch": batch.id, "asked_again": 0, "wrong_codes": 0}
+    items = (replace(part, id=new_operation_id(), **fresh) for part in batch.parts)
+    claimed = (claim(item, now, reserved_cents=cents, by=by) for item, cents in zip(items, reserved_cents, strict=True))
+    return agreed, tuple(claimed)
 
 
 def renew(operation: Operation, now: float, *, token: int) -> Operation:

@@ -15,7 +15,14 @@ from kros_mcp.operations.notices import NoticeType
 _NOT_PLAIN: Final = re.compile(r"[^\w .:@+|/-]|(?<!\w)@")
 _BEGINS_A_LINK: Final = re.compile(r":+(?=/)")
 _LONGEST_NAME: Final = 60
-_ACTS: Final = {"buy": "Buying", "release": "Releasing", "configure": "Changing"}
+_ACTS: Final = {
+    "buy": "Buying",
+    "release": "Releasing",
+    "configure": "Changing",
+    "buy_several": "Buying",
+    "release_several": "Releasing",
+    "configure_several": "Changing",
+}
 _ENVIRONMENTS: Final = {"test": "[test key] ", "simulator": "[simulator, no real money] "}
 _SUBJECTS: Final = {
     NoticeType.WAITING: "an approval is waited for",
@@ -53,7 +60,9 @@ def line(kind: str, data: dict[str, Any], currency: str, public_url: str | None)
             left = show_again(data["left_cents"], currency)
             return f"{where}{spent} of the {budget} for 24 hours are spent; {left} are left."
         case _:
-            number = spoken(data["e164"]) + (f" {in_country(data['country'])}" if data["country"] else "")
+            several = data.get("numbers") or ()
+            numbers = f"{len(several)} numbers ({', '.join(map(spoken, several))})" if several else spoken(data["e164"])
+            number = numbers + (f" {in_country(data['country'])}" if data["country"] else "")
             told = f"{_ACTS[data['action']]} {number} {_told(kind, data, currency)}"
             return f"{where}{told}{_asker(data)} {_what_next(kind, data, public_url)}"
 
@@ -83,9 +92,10 @@ def _told(kind: str, data: dict[str, Any], currency: str) -> str:
 
 
 def _cost(data: dict[str, Any], currency: str) -> str:
-    if data["action"] != "buy":
+    if data["action"] not in {"buy", "buy_several"}:
         return ""
-    return f" It costs {show_price(data['due_now_cents'], data['monthly_cents'], currency)}."
+    them = "It costs" if data["action"] == "buy" else "Together they cost"
+    return f" {them} {show_price(data['due_now_cents'], data['monthly_cents'], currency)}."
 
 
 def _charged(data: dict[str, Any], currency: str) -> str:

@@ -24,6 +24,8 @@ class Day:
     own_spent_cents: int
     own_budget_cents: int | None
     purchase_cap_cents: int
+    dearest_cents: int = 0
+    """What the dearest of its numbers takes: the cap of one purchase is held against each of a batch."""
 
     @property
     def room_cents(self) -> int:
@@ -44,8 +46,8 @@ class Day:
 
     @property
     def over_purchase_cap(self) -> bool:
-        """Whether it costs more than one purchase may."""
-        return self.wanted_cents > self.purchase_cap_cents
+        """Whether it, or a number of it, costs more than one purchase may."""
+        return self.dearest_cents > self.purchase_cap_cents
 
     @property
     def over_budget(self) -> bool:
@@ -80,6 +82,7 @@ class Joint:
         left_cents: What everybody's day has left before them.
         month: What all numbers would then cost a month; None where that is not known.
         refusal: The guard's, of the first that finds too little left; None where all would go through.
+        yeses: How many yeses it takes: one for each number, or for a batch.
     """
 
     numbers: int
@@ -87,6 +90,7 @@ class Joint:
     left_cents: int
     month: Month | None
     refusal: RefusedError | None
+    yeses: int
 
 
 def day(settings: Settings, operation: Operation, books: Books) -> Day:
@@ -105,6 +109,7 @@ def day(settings: Settings, operation: Operation, books: Books) -> Day:
         own_spent_cents=books.own_spent_cents,
         own_budget_cents=operation.limits.daily_budget_cents,
         purchase_cap_cents=min(cap for cap in caps if cap is not None),
+        dearest_cents=max(policy.reserved_cents(settings, part) for part in operation.parts),
     )
 
 
@@ -116,7 +121,7 @@ def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -
         run_rate: What KrosAI shows.
         operation: The purchase; without one, nothing is added.
     """
-    others = policy.others_committed(books.committed, operation.e164 if operation else "", run_rate)
+    others = policy.others_committed(books.committed, operation, run_rate)
     before = run_rate.monthly_cents + sum(cents or 0 for cents in others.values())
     monthly = operation.quote.monthly_cents if operation else 0
     known = run_rate.complete and not run_rate.unpriced and None not in others.values()
@@ -158,25 +163,26 @@ def joint(
         books = _after(settings, books, operation)
     before = next(iter(books.values()), Books())
     left_cents = max(0, settings.daily_budget_cents - before.spent_cents)
-    taken = {operation.e164 for operation in approved}
-    refused, numbers, wanted_cents = None, 0, 0
+    taken = {part.e164 for operation in approved for part in operation.parts}
+    refused, numbers, yeses, wanted_cents = None, 0, 0, 0
     for operation in purchases:
-        if operation.e164 in taken:
+        e164s = {part.e164 for part in operation.parts}
+        if e164s & taken:
             continue
-        taken.add(operation.e164)
-        numbers += 1
+        taken |= e164s
+        numbers, yeses = numbers + len(e164s), yeses + 1
         wanted_cents += policy.reserved_cents(settings, operation)
         principal = operation.principal
         refused = refused or refusal(settings, operation, books[principal], run_rate, limits_of(principal))
         books = _after(settings, books, operation)
     total = month(next(iter(books.values()), Books()), run_rate) if run_rate else None
-    return Joint(numbers, wanted_cents, left_cents, total, refused)
+    return Joint(numbers, wanted_cents, left_cents, total, refused, yeses)
 
 
 def _after(settings: Settings, books: Mapping[str, Books], operation: Operation) -> dict[str, Books]:
     """Return the sums as they would be once a purchase was made."""
     cents = policy.reserved_cents(settings, operation)
-    committed = {operation.e164: operation.quote.monthly_cents}
+    committed = {part.e164: part.quote.monthly_cents for part in operation.parts}
 
     def entered(principal: str, before: Books) -> Books:
         own = principal == operation.principal

@@ -5,7 +5,8 @@ with the journal's own sums. Each limit holds for all principals together and, w
 own, for that principal too. Amounts in cents.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -139,6 +140,14 @@ def check_writable(settings: Settings) -> None:
         raise RefusedError(message, code="READ_ONLY", next_step=_only_the_operator("KROS_READ_ONLY"))
 
 
+def allowed_countries(settings: Settings, own: Limits) -> tuple[str, ...] | None:
+    """Return where a principal may buy, by everybody's limits and by its own; None for anywhere."""
+    everybodys = settings.allowed_countries
+    if not everybodys or not own.allowed_countries:
+        return everybodys or own.allowed_countries or None
+    return tuple(country for country in everybodys if country in own.allowed_countries)
+
+
 def check_purchase(
     settings: Settings, operation: Operation, books: Books, run_rate: RunRate | None, own: Limits | None = None
 ) -> None:
@@ -155,15 +164,41 @@ def check_purchase(
         RefusedError: A rule of the operator forbids it; the code names the rule.
     """
     check_writable(settings)
-    _check_not_bought(operation, books)
-    _check_priced(settings, operation)
-    _check_currency(settings, operation)
-    for bound in _bounds(settings, operation, books, run_rate, own or Limits()):
-        _check_country(bound, operation)
-        _check_price(settings, bound, operation)
-        _check_day(settings, bound, operation)
-        _check_commitment(settings, bound, operation)
+    for part in operation.parts:
+        _check_not_bought(part, books)
+        _check_priced(settings, part)
+        _check_currency(settings, part)
+    _check_one_currency(operation)
+    bounds = _bounds(settings, operation, books, run_rate, own or Limits())
+    for bound in bounds:
+        for part in operation.parts:
+            _check_country(bound, part)
+            _check_price(settings, bound, part)
+    for bound in bounds:
+        try:
+            _check_sums(settings, bound, operation)
+        except RefusedError as exc:
+            exc.message += _how_many_fit(settings, bounds, operation)
+            raise
     _check_total(settings, operation, books)
+
+
+def _check_sums(settings: Settings, bound: "_Bound", operation: Operation) -> None:
+    _check_day(settings, bound, operation)
+    _check_commitment(settings, bound, operation)
+
+
+def _how_many_fit(settings: Settings, bounds: "Sequence[_Bound]", batch: Operation) -> str:
+    """Say how many numbers of a batch would not be too much together; empty of a single one."""
+    if not batch.action.is_several:
+        return ""
+    for count in range(len(batch.items) - 1, 0, -1):
+        fewer = replace(batch, items=batch.items[:count])
+        with suppress(RefusedError):
+            for bound in bounds:
+                _check_sums(settings, bound, fewer)
+            return f" The first {count} of them would fit." if count > 1 else " The first of them alone would fit."
+    return ""
 
 
 def check_release(settings: Settings, operation: Operation) -> None:
@@ -173,9 +208,9 @@ def check_release(settings: Settings, operation: Operation) -> None:
         RefusedError: A rule of the operator forbids it; the code names the rule.
     """
     check_writable(settings)
-    if operation.e164 in settings.protected_numbers:
+    if protected := next((part.e164 for part in operation.parts if part.e164 in settings.protected_numbers), ""):
         raise RefusedError(
-            f"{spoken(operation.e164)} is protected and is never released; nothing was changed.",
+            f"{spoken(protected)} is protected and is never released; nothing was changed.",
             code="PROTECTED_NUMBER",
             next_step=_only_the_operator("KROS_PROTECTED_NUMBERS"),
         )
@@ -241,6 +276,8 @@ def reserved_cents(settings: Settings, operation: Operation) -> int:
     """What a claim sets aside: the amount due now, or the purchase maximum where the price is not stated whole."""
     if not operation.action.charges:
         return 0
+    if operation.action.is_several:
+        return sum(reserved_cents(settings, part) for part in operation.parts)
     due = operation.quote.due_now_cents or 0
     return due if operation.quote.is_priced else max(settings.max_purchase_cents, due)
 
@@ -250,9 +287,12 @@ def counted_cents(settings: Settings, due_now_cents: int | None) -> int:
     return settings.max_purchase_cents if due_now_cents is None else due_now_cents
 
 
-def others_committed(committed: Mapping[str, int | None], e164: str, run_rate: RunRate | None) -> dict[str, int | None]:
-    """Leave out of what is committed the number itself, and those that the run rate counts already."""
-    counted = {e164} | (run_rate.e164s if run_rate else frozenset())
+def others_committed(
+    committed: Mapping[str, int | None], operation: Operation | None, run_rate: RunRate | None
+) -> dict[str, int | None]:
+    """Leave out of what is committed an operation's own numbers, and those that the run rate counts already."""
+    own = {part.e164 for part in operation.parts} if operation else set[str]()
+    counted = own | (run_rate.e164s if run_rate else frozenset())
     return {other: cents for other, cents in committed.items() if other not in counted}
 
 
@@ -326,6 +366,17 @@ def _check_currency(settings: Settings, operation: Operation) -> None:
         )
 
 
+def _check_one_currency(operation: Operation) -> None:
+    """Raise where the prices of a batch cannot be added, so that no total can be shown."""
+    if len({part.quote.currency for part in operation.parts} - {""}) > 1:
+        raise RefusedError(
+            f"The prices of {operation.named} are stated in several currencies, which cannot be added; nothing was "
+            "charged.",
+            code="CURRENCY_DIFFERS",
+            next_step="Ask for those of one currency at a time.",
+        )
+
+
 def _is_other_currency(settings: Settings, stated: str) -> bool:
     """Whether a record states another currency than the one that amounts are labelled with."""
     return bool(stated and settings.currency) and stated not in settings.currency.upper().split()
@@ -363,7 +414,7 @@ def _check_day(settings: Settings, bound: _Bound, operation: Operation) -> None:
     wanted = reserved_cents(settings, operation)
     if wanted > room:
         raise RefusedError(
-            f"{spoken(operation.e164)} would take {_show(settings, wanted)}, and of the "
+            f"{_subject(operation)} would take {_show(settings, wanted)}{_together(operation)}, and of the "
             f"{show_again(cap, settings.currency)} for 24 hours{bound.whose} "
             f"{show_again(max(room, 0), settings.currency)} is left; nothing was charged.",
             code=bound.code("DAILY_BUDGET"),
@@ -380,8 +431,8 @@ def exceeds_total(settings: Settings, operation: Operation, books: Books) -> boo
 def _check_total(settings: Settings, operation: Operation, books: Books) -> None:
     if exceeds_total(settings, operation, books):
         raise RefusedError(
-            f"{spoken(operation.e164)} would take more than is left of the budget for 24 hours that all organizations "
-            "of this service share; nothing was charged.",
+            f"{_subject(operation)} would take more{_together(operation)} than is left of the budget for 24 hours that "
+            "all organizations of this service share; nothing was charged.",
             code="OVER_TOTAL_DAILY_BUDGET",
             next_step=f"{_only_the_operator('KROS_TOTAL_DAILY_BUDGET_CENTS')} {_ROOM_COMES_BACK} How much is left is "
             "told to nobody here, since it would tell what others spend.",
@@ -392,10 +443,11 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
     cap, run_rate = bound.limits.monthly_commitment_cents, bound.run_rate
     if cap is None:
         return
-    others = others_committed(bound.committed, operation.e164, run_rate)
-    monthly = operation.quote.monthly_cents
-    if run_rate is None or monthly is None:
-        raise _commitment_unknown(bound, "KrosAI does not state the monthly price of this number")
+    others = others_committed(bound.committed, operation, run_rate)
+    stated = [part.quote.monthly_cents for part in operation.parts if part.quote.monthly_cents is not None]
+    if run_rate is None or len(stated) < len(operation.parts):
+        which = "one of these numbers" if operation.action.is_several else "this number"
+        raise _commitment_unknown(bound, f"KrosAI does not state the monthly price of {which}")
     if reason := _not_known(settings, run_rate, operation, others):
         raise _commitment_unknown(bound, reason)
     if run_rate.unread:
@@ -403,11 +455,11 @@ def _check_commitment(settings: Settings, bound: _Bound, operation: Operation) -
     if run_rate.unpriced:
         count = f"{run_rate.unpriced} owned number{'' if run_rate.unpriced == 1 else 's'}"
         raise _commitment_unknown(bound, f"KrosAI does not state the monthly price of {count}")
-    total = run_rate.monthly_cents + sum(cents or 0 for cents in others.values()) + monthly
+    total = run_rate.monthly_cents + sum(cents or 0 for cents in others.values()) + sum(stated)
     if total > cap:
         whose = "the caller's" if bound.own else "all"
         raise RefusedError(
-            f"With {spoken(operation.e164)} {whose} numbers would cost {_show(settings, total)} a month, more than the "
+            f"With {operation.named} {whose} numbers would cost {_show(settings, total)} a month, more than the "
             f"{show_again(cap, settings.currency)} allowed{bound.whose}; nothing was charged.",
             code=bound.code("MONTHLY_COMMITMENT"),
             next_step=bound.next_step("KROS_MONTHLY_COMMITMENT_CENTS"),
@@ -420,7 +472,7 @@ def _not_known(settings: Settings, run_rate: RunRate, operation: Operation, othe
         return "KrosAI's list of owned numbers could not be read whole"
     if None in others.values():
         return "the monthly price of a number that was just bought is not stated"
-    if len({operation.quote.currency, *run_rate.currencies} - {""}) > 1:
+    if len({*(part.quote.currency for part in operation.parts), *run_rate.currencies} - {""}) > 1:
         return "prices are stated in several currencies, which cannot be added"
     if any(_is_other_currency(settings, stated) for stated in run_rate.currencies):
         return f"the price of an owned number is stated in another currency than {settings.currency}"
@@ -450,6 +502,14 @@ def _commitment_unknown(bound: _Bound, reason: str) -> RefusedError:
 def _only_the_operator(rule: str) -> str:
     """Return whom to tell of a refusal, and who can change the rule that it comes from."""
     return f"Tell the person; only the operator of this server can change that ({rule})."
+
+
+def _subject(operation: Operation) -> str:
+    return operation.named[:1].upper() + operation.named[1:]
+
+
+def _together(operation: Operation) -> str:
+    return " together" if operation.action.is_several else ""
 
 
 def _show(settings: Settings, cents: int) -> str:

@@ -1,7 +1,8 @@
 """How far an act under way has come, for whoever waits for it; the act itself waits for nobody."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from enum import IntEnum
 
 import anyio
@@ -24,20 +25,47 @@ class Step(IntEnum):
     """KrosAI has done it, and the journal knows."""
 
 
-Tell = Callable[[Step], Awaitable[None]]
+@dataclass(frozen=True)
+class Reached:
+    """A step of an act; of a batch, that of one of its numbers.
+
+    Args:
+        step: The step.
+        number: Which of the numbers, from 1 on.
+        of: How many there are.
+    """
+
+    step: Step
+    number: int = 1
+    of: int = 1
+
+
+Tell = Callable[[Reached], Awaitable[None]]
 
 
 class Steps:
-    """The steps of one act."""
+    """The steps of one act, or of a batch of them."""
 
     def __init__(self) -> None:
-        self._reached = 0
+        self.items: frozenset[str] = frozenset()
+        """The operations of a batch's numbers, once they are claimed."""
+        self._reached: list[Reached] = []
+        self._number, self._of = 1, 1
         self._over = False
         self._moved = anyio.Event()
 
+    def begin(self, items: Iterable[str]) -> None:
+        """Note the operations of a batch's numbers."""
+        self.items = frozenset(items)
+        self._of = len(self.items)
+
+    def turn_to(self, number: int) -> None:
+        """Note that the steps of the next number of a batch follow."""
+        self._number = number
+
     def reach(self, step: Step) -> None:
         """Note a step; never waits and never raises."""
-        self._reached = step
+        self._reached.append(Reached(step, self._number, self._of))
         self._move()
 
     def end(self) -> None:
@@ -50,11 +78,10 @@ class Steps:
         told = 0
         while True:
             moved = self._moved
-            for step in Step:
-                if told < step <= self._reached:
-                    if not await _told(tell, step):
-                        return
-                    told = step
+            while told < len(self._reached):
+                if not await _told(tell, self._reached[told]):
+                    return
+                told += 1
             if self._over:
                 return
             await moved.wait()
@@ -64,7 +91,7 @@ class Steps:
         self._moved = anyio.Event()
 
 
-async def _told(tell: Tell, step: Step) -> bool:
+async def _told(tell: Tell, step: Reached) -> bool:
     """Tell one step, and say whether that went well; one listener's failure keeps the outcome from nobody."""
     with anyio.move_on_after(_TELL_SECONDS):
         try:

@@ -160,7 +160,7 @@ def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
         principal: Whose part of it `RunRate.of` is to tell.
     """
     committed = {e164: cents for e164, cents in books.committed.items() if e164 in books.bought}
-    new = others_committed(committed, "", rate)
+    new = others_committed(committed, None, rate)
     own = dict.fromkeys(books.own & new.keys(), principal)
     return replace(rate, prices=(*rate.prices, *new.items()), buyers={**rate.buyers, **own})
 

@@ -38,6 +38,8 @@ ASK_SECONDS = 20.0
 READ_SECONDS = 0.2
 """How long to look into the journal for an act whose caller's time is up: what a call keeps back of four seconds."""
 DRAIN_SECONDS = 35.0
+_BEGINS_STILL_SECONDS = 5.0
+"""How long after its end has come a server goes on to the next numbers of a batch: one may take most of the rest."""
 _LONGEST_PAUSE_SECONDS = 300.0
 _LONGEST_FINISHING_PAUSE_SECONDS = 3_600.0
 """Settings that KrosAI will not take cost it requests each time, for as long as that lasts."""
@@ -76,6 +78,7 @@ class Runner:
         self._tasks = tasks
         self._runs: dict[str, Run] = {}
         self._closing = False
+        self._closed_at = 0.0
         self._attended: dict[str, anyio.Event] = {}
         self._limiter = anyio.CapacityLimiter(_ATTENDED_AT_ONCE)
         self._gauges = gauges
@@ -135,11 +138,14 @@ class Runner:
         return self.looked_round.is_set() and not (self._has_due or self._runs or self._attended)
 
     def is_under_way(self, operation_id: str) -> bool:
-        """Whether this process is carrying an act out, its claim stored or not."""
-        return operation_id in self._runs
+        """Whether this process is carrying an act out, its claim stored or not; alone or as one of a batch."""
+        return operation_id in self._runs or any(operation_id in run.steps.items for run in self._runs.values())
 
     async def ask(self, operation: Operation, *, within_seconds: float = ASK_SECONDS) -> Operation:
         """Reconcile an unknown operation now; unknown it stays if KrosAI cannot be read in time."""
+        if operation.action.is_several and operation.state is State.DONE:
+            await self._ask_each(operation, within_seconds)
+            return operation
         if operation.state is not State.UNKNOWN or operation.id in self._runs or self._account.journal.only_reads:
             return operation
         attended = self._attended.get(operation.id)
@@ -151,6 +157,19 @@ class Runner:
             await attended.wait()
             return await self._read(operation.id)
         return operation
+
+    async def _ask_each(self, batch: Operation, within_seconds: float) -> None:
+        """Reconcile the numbers of a batch whose outcome is unknown."""
+
+        async def ask(item: Operation) -> None:
+            with suppress(KrosError):
+                await self.ask(item, within_seconds=within_seconds)
+
+        with of_earlier(batch.id):
+            items = await self._account.journal.items(batch.id)
+        async with open_task_group() as tasks:
+            for item in items:
+                tasks.start_soon(ask, item)
 
     async def shelter(self, work: Callable[[], Awaitable[T]], seconds: float) -> T | None:
         """Do work in a task of the server's, and wait for it at most so long; None means it goes on.
@@ -218,7 +237,7 @@ class Runner:
         self._has_due = bool(due)
         now = await self._account.journal.now()
         for operation in due:
-            if operation.id in self._runs or operation.id in self._attended or self._closing:
+            if self.is_under_way(operation.id) or operation.id in self._attended or self._closing:
                 continue
             if operation.state is State.CONFIRMED:
                 is_ours = self._account.right_to(operation) is not Right.UNKNOWN  # else it is another server's
@@ -235,8 +254,11 @@ class Runner:
             await self._gauges.look()
 
     def close(self) -> None:
-        """Begin nothing more."""
-        self._closing = True
+        """Begin nothing more, but for the next numbers of a batch for a little while."""
+        self._closing, self._closed_at = True, anyio.current_time()
+
+    def _may_begin(self) -> bool:
+        return not self._closing or anyio.current_time() < self._closed_at + _BEGINS_STILL_SECONDS
 
     async def drain(self, seconds: float) -> None:
         """Wait for the acts under way, at most so long."""
@@ -319,7 +341,7 @@ class Runner:
     async def _executed(self, operation_id: str, yes: Yes | None, steps: Steps) -> Operation:
         """Carry it out; if somebody else has, or it has ended before, answer it as it stands."""
         try:
-            return await execute(self._account, operation_id, yes, steps.reach)
+            return await execute(self._account, operation_id, yes, steps, may_begin=self._may_begin)
         except OperationError as exc:
             if exc.code != "TOO_LATE":
                 raise

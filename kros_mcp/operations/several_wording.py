@@ -1,80 +1,359 @@
-"""The words of a batch: one question that names every number, its price and the totals."""
+"""Every sentence about a batch: one question about several numbers, and what has become of each.
 
-from kros_mcp.money import show_price
-from kros_mcp.numbering import spoken
-from kros_mcp.operations.model import Operation, State
-from kros_mcp.operations.wording import Wording, aloud, capitalized, refused_before
+A sentence that asks names every number, and the prompt has a line for each; none shows one number alone.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.numbering import country_name, in_country, spoken
+from kros_mcp.operations.batch import Batch
+from kros_mcp.operations.confirmation import picked
+from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
+from kros_mcp.operations.wording import (
+    LATER,
+    ConfigurationWording,
+    PurchaseWording,
+    ReleaseWording,
+    Wording,
+    changes,
+    environment,
+    keep_asking,
+    refused_before,
+    routed,
+)
+
+_WHY: Final = {
+    "PRICE_CHANGED": "whose price has changed",
+    "NOT_SEEN": "not seen for sale any more",
+    "NUMBER_NOT_AVAILABLE": "taken by somebody else",
+    "ALREADY_OWNED": "owned already",
+    "ALREADY_RELEASED": "released already",
+    "NUMBER_CHANGED": "which has changed meanwhile",
+    "INSUFFICIENT_BALANCE": "for lack of credit",
+    "NUMBER_BUSY": "acted on by somebody else",
+    "INTERRUPTED": "not begun",
+    "NOT_BEGUN": "not begun",
+}
+"""Why one number of a batch failed, in two or three words; its own message says it whole."""
 
 
 class SeveralWording(Wording):
-    """How an act on several numbers under one yes is spoken of.
+    """The words of one kind of act on several numbers under one yes."""
 
-    Args:
-        one: The words of the act on one number.
-    """
+    slip = "That was not what is asked for."
 
-    def __init__(self, one: Wording) -> None:
-        self.to_do, self.doing, self.done = one.to_do, one.doing, one.done
-        self.heading, self.warning = one.verb, one.warning
-        self._one = one
+    def named(self, operation: Operation) -> str:
+        """Return how a sentence calls what a batch is about."""
+        return numbers(len(operation.items))
 
-    def statement(self, operation: Operation, currency: str) -> str:
-        """Write the act as one paragraph: how many, what each is, and what they come to."""
-        each = " ".join(capitalized(self._one.about(part, currency)) for part in operation.parts)
-        said = f"{self.doing} {_count(operation)}. {each} {_total(operation, currency)}".strip()
-        return aloud(operation, f"{said}{refused_before(operation)}")
-
-    def particulars(self, operation: Operation, currency: str) -> list[str]:
-        """Write what `statement` says as lines, for a client's prompt."""
-        each = [self._one.statement(part, currency) for part in operation.parts]
-        total = _total(operation, currency)
-        return [*each, *([total] if total else [])]
-
-    def ended(self, operation: Operation, currency: str) -> str:
-        """Write what was agreed to; each number tells what has become of it."""
-        del currency
-        return f"{self.doing.capitalize()} {_count(operation)} was agreed to; each of them tells its own outcome."
-
-    def question(self, operation: Operation, currency: str, *, attempt: int = 1) -> str:
-        """Write the prompt that a client shows to a person."""
-        _, *rest = super().question(operation, currency, attempt=attempt).split("\n")
-        numbers = ", ".join(spoken(item.e164) for item in operation.items)
-        return "\n".join([f"{self.heading} {_count(operation)}: {numbers}?", *rest])
+    def asks(self, operation: Operation) -> str:
+        """Write the first line of the prompt."""
+        return f"{self.heading} {self.named(operation)}?"
 
     def sentence(self, operation: Operation, currency: str) -> str:
         """Write what an agent says aloud to ask a person for a yes or a no."""
-        return f"{self.statement(operation, currency)} Shall I {self.to_do} all {len(operation.items)}?"
+        return f"{self.statement(operation, currency)} Shall I {self.to_do} {every(len(operation.items))}?"
 
     def failed(self, operation: Operation) -> str:
-        """Write why a batch was not begun."""
-        message = operation.message
-        if "nothing was" not in message.lower():
-            message = f"{message} None of {_count(operation)} was {self.done}; nothing was charged or changed."
-        return message.strip()
+        """Write why a batch failed before anything of it was begun."""
+        if "nothing was" in operation.message.lower():
+            return operation.message
+        none = f"None of the {self.named(operation)} was {self.done}; nothing was charged or changed."
+        return f"{operation.message} {none}".strip()
 
-    def summary(
-        self,
-        operation: Operation,
-        currency: str,
-        *,
-        code: str = "",
-        told: bool = False,
-        page: bool = False,
-        now: float | None = None,
-    ) -> tuple[str, str]:
-        """Write where a batch stands, and what the agent is to do next."""
-        words, next_step = super().summary(operation, currency, code=code, told=told, page=page, now=now)
-        if operation.state in {State.PROPOSED, State.DONE, State.FAILED}:
-            return words, next_step
-        return words.replace(spoken(operation.e164), _count(operation)), next_step
+    def ended(self, operation: Operation, currency: str) -> str:
+        """Write that a batch was agreed to; what has become of its numbers, `outcome` tells."""
+        del currency
+        return f"{self.doing.capitalize()} {self.named(operation)} was agreed to; each is told of by itself."
 
+    def rows(self, operation: Operation, currency: str) -> list[str]:
+        """Write a line for each number."""
+        return [f"{at}. {_place(part)}: {self.row(part, currency)}." for at, part in enumerate(operation.parts, 1)]
 
-def _count(operation: Operation) -> str:
-    return f"{len(operation.items)} numbers"
+    def row(self, part: Operation, currency: str) -> str:
+        """Write what a person has to know of one number, beside which it is."""
+        raise NotImplementedError
 
+    def outcome(self, batch: Batch, currency: str) -> tuple[str, str]:
+        """Write what a batch has come to since its yes, and what the agent is to do next."""
+        items, count = batch.items, len(batch.items)
+        if not items:
+            return self.ended(batch.operation, currency), LATER
+        unclear = [item for item in items if item.state is State.UNKNOWN]
+        match batch.status:
+            case "pending":
+                done = sum(item.state is State.DONE for item in items)
+                so_far = f"{done} of {numbers(count)} {_are(done)} {self.done} so far"
+                return f"{self.doing.capitalize()} {numbers(count)} is under way: {so_far}.", LATER
+            case "done":
+                told = f"{every(count).capitalize()} numbers are {self.done}{self.result(items, currency)}."
+            case "failed":
+                told = f"None of the {numbers(count)} was {self.done}; nothing was charged or changed."
+            case _:
+                done_items = [item for item in items if item.state is State.DONE]
+                done = len(done_items)
+                result = self.result(done_items, currency) if done else ""
+                told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
+        told += self._not_done(items) + _unclear(self, unclear) + _not_applied(items)
+        return told, self._next(batch, unclear)
 
-def _total(operation: Operation, currency: str) -> str:
-    if not operation.action.charges:
+    def result(self, items: Sequence[Operation], currency: str) -> str:
+        """Write what it means that these are done, as the end of a sentence."""
+        del items, currency
         return ""
-    cost = show_price(operation.quote.due_now_cents, operation.quote.monthly_cents, currency)
-    return f"Together {_count(operation)} cost {cost}."
+
+    def _not_done(self, items: Iterable[Operation]) -> str:
+        """Name those that failed, and why in a few words."""
+        failed = [item for item in items if item.state is State.FAILED]
+        if not failed:
+            return ""
+        by_reason: dict[str, list[str]] = defaultdict(list)
+        for item in failed:
+            by_reason[_why(item.error_code)].append(spoken(item.e164))
+        told = (f"{joined(each)}{f', {why}' if why else ''}" for why, each in by_reason.items())
+        return f" Not {self.done}: {'; '.join(told)}."
+
+    def _next(self, batch: Batch, unclear: Sequence[Operation]) -> str:
+        if unclear:
+            return keep_asking(unclear[0])
+        failed = [item for item in batch.items if item.state is State.FAILED]
+        if failed:
+            [*steps] = {item.next_step for item in failed}
+            told = steps[0] if len(steps) == 1 else ""
+            again = "Tell the person which were not done; ask again for those alone, only if the person wants it."
+            return f"{told} {again}".strip()
+        if any(item.not_applied for item in batch.items):
+            return "Tell the person what was not applied."
+        return "Nothing more to do."
+
+
+class SeveralPurchaseWording(SeveralWording, PurchaseWording):
+    """How the purchase of several numbers is spoken of."""
+
+    def statement(self, operation: Operation, currency: str) -> str:
+        """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
+        cost = _cost(operation.quote, currency)
+        wanted = _wanted(operation, usual=False)
+        then = f" Then: {wanted}." if wanted else ""
+        return f"Buying {_which(operation)} costs {cost}.{then}{refused_before(operation)} {environment(operation)}"
+
+    def consequence(self, operation: Operation, currency: str) -> str:
+        """Write what a yes brings about, for somebody who decides outside the conversation."""
+        quote, count = operation.quote, len(operation.items)
+        cost = _cost(quote, currency)
+        if quote.due_now_cents is None and quote.monthly_cents is None:
+            cost = "amounts that KrosAI does not state, now and every month"
+        wanted = _wanted(operation, usual=False)
+        then = f" Then: {wanted}." if wanted else ""
+        return (
+            f"If you approve, {every(count)} numbers are bought, and the account is charged {cost} until they are "
+            f"released.{then} One whose price has changed by then is left out, and nothing is charged for it."
+            f"{refused_before(operation)} {environment(operation)}"
+        )
+
+    def particulars(self, operation: Operation, currency: str) -> list[str]:
+        """Write a line for each number, and what all of them cost."""
+        quote, count = operation.quote, len(operation.items)
+        wanted = _wanted(operation)
+        return [
+            *self.rows(operation, currency),
+            f"{every(count).capitalize()} now, first month included: {show_cents(quote.due_now_cents, currency)}.",
+            *([f"Of that, setup: {show_again(quote.setup_cents, currency)}."] if quote.setup_cents else []),
+            f"Then every month: {show_again(quote.monthly_cents, currency)}.",
+            environment(operation),
+            *([f"Then: {wanted}."] if wanted else []),
+            *([refused] if (refused := refused_before(operation).strip()) else []),
+        ]
+
+    def row(self, part: Operation, currency: str) -> str:
+        """Write what one number costs."""
+        now, monthly = (show_again(cents, currency) for cents in (part.quote.due_now_cents, part.quote.monthly_cents))
+        return f"{now} now, {monthly} every month"
+
+    def result(self, items: Sequence[Operation], currency: str) -> str:
+        """Write what those that are bought have cost, and cost a month."""
+        quote = replace(
+            items[0].quote,
+            due_now_cents=_sum(item.charged_cents for item in items),
+            monthly_cents=_sum(_monthly_cents(item) for item in items),
+            setup_cents=_sum(item.quote.setup_cents for item in items),
+        )
+        nowhere = "" if any(item.request.endpoint_id for item in items) else "; their calls go nowhere yet"
+        return f" for {_cost(quote, currency)}{nowhere}"
+
+
+class SeveralReleaseWording(SeveralWording, ReleaseWording):
+    """How the release of several numbers is spoken of."""
+
+    warning = "Calls to these numbers will stop. This cannot be undone."
+
+    def statement(self, operation: Operation, currency: str) -> str:
+        """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
+        del currency
+        return (
+            f"Releasing {_which(operation)} means that calls to them will stop; {_routes(operation)}. "
+            f"{_finality(operation)} KrosAI does not say whether anything is refunded. {environment(operation)}"
+        )
+
+    def consequence(self, operation: Operation, currency: str) -> str:
+        """Write what a yes brings about, for somebody who decides outside the conversation."""
+        del currency
+        return (
+            f"If you approve, calls to {every(len(operation.items))} numbers stop. {_finality(operation)} KrosAI does "
+            f"not say whether anything is refunded. {environment(operation)}"
+        )
+
+    def particulars(self, operation: Operation, currency: str) -> list[str]:
+        """Write a line for each number, and what is to be typed."""
+        number = spoken(picked(operation))
+        typed = f"type the last four digits of {number}, and how many numbers these are"
+        return [
+            *self.rows(operation, currency),
+            f"Calls to them will stop. {_finality(operation)} KrosAI does not say whether anything is refunded.",
+            environment(operation),
+            f"To release {every(len(operation.items))}, {typed}.",
+        ]
+
+    def row(self, part: Operation, currency: str) -> str:
+        """Write where calls to one number go."""
+        del currency
+        return f"calls to it now go to {routed(part)}"
+
+    def result(self, items: Sequence[Operation], currency: str) -> str:
+        """Write what it means that these are released."""
+        del currency
+        return f"; calls to {'it' if len(items) == 1 else 'them'} no longer arrive"
+
+
+class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
+    """How the change of several numbers is spoken of, of which some are protected."""
+
+    heading = "Change"
+
+    def statement(self, operation: Operation, currency: str) -> str:
+        """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
+        del currency
+        return (
+            f"This would change {_which(operation)} some of which are protected: {_wanted(operation)}. "
+            f"{environment(operation)}"
+        )
+
+    def consequence(self, operation: Operation, currency: str) -> str:
+        """Write what a yes brings about, for somebody who decides outside the conversation."""
+        del currency
+        what = f"{every(len(operation.items))} numbers are changed as is shown"
+        return f"If you approve, {what}. Some of them are protected. Nothing is charged. {environment(operation)}"
+
+    def particulars(self, operation: Operation, currency: str) -> list[str]:
+        """Write a line for each number."""
+        return [*self.rows(operation, currency), "Some of them are protected.", environment(operation)]
+
+    def row(self, part: Operation, currency: str) -> str:
+        """Write what is changed of one number, and where its calls go now."""
+        del currency
+        return f"{changes(part)}; now: {routed(part)}"
+
+
+def _cost(quote: Quote, currency: str) -> str:
+    """Return what several numbers cost now and every month; of what is due now, what is setup."""
+    cost = show_price(quote.due_now_cents, quote.monthly_cents, currency)
+    setup = f", {show_again(quote.setup_cents)} of it setup" if quote.setup_cents else ""
+    return cost.replace(" now, first month included", f" now{setup}, first month included")
+
+
+def numbers(count: int) -> str:
+    """Return so many numbers in words."""
+    return f"{count} number{'' if count == 1 else 's'}"
+
+
+def every(count: int) -> str:
+    """Return all of so many, as in "Shall I buy all 3?"."""
+    return "both" if count == 2 else f"all {count}"  # noqa: PLR2004 - two are both
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return words as a sentence lists them."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _why(code: str) -> str:
+    return "as the account's identity is not verified" if code.startswith("KYC_") else _WHY.get(code, "")
+
+
+def _place(part: Operation) -> str:
+    where = f", {country_name(part.quote.country)}" if part.quote.country else ""
+    return f"{spoken(part.e164)} ({part.e164}{where})"
+
+
+def _which(operation: Operation) -> str:
+    """Count the numbers and name each, with its country; a comma ends it."""
+    parts = operation.parts
+    by_country = _grouped(parts, lambda part: in_country(part.quote.country) if part.quote.country else "")
+    if len(by_country) == 1:
+        [(where, each)] = by_country.items()
+        return f"{numbers(len(parts))}{f' {where}' if where else ''}, {joined(each)},"
+    placed = (f"{joined(each)} {where}".strip() for where, each in by_country.items())
+    return f"{numbers(len(parts))}, {'; '.join(placed)},"
+
+
+def _wanted(operation: Operation, *, usual: bool = True) -> str:
+    """Return the settings that are wanted; of each number where they differ."""
+    by_change = _grouped(operation.parts, lambda part: changes(part, usual=usual))
+    if len(by_change) == 1:
+        return next(iter(by_change))
+    return "; ".join(f"{joined(each)}: {wanted or 'nothing else'}" for wanted, each in by_change.items())
+
+
+def _routes(operation: Operation) -> str:
+    """Return where calls to the numbers go now, as a part of a sentence."""
+    by_route = _grouped(operation.parts, routed)
+    if len(by_route) == 1:
+        return f"they now go to {next(iter(by_route))}"
+    return "; ".join(f"those to {joined(each)} now go to {route}" for route, each in by_route.items())
+
+
+def _grouped(parts: Iterable[Operation], key: Callable[[Operation], str]) -> dict[str, list[str]]:
+    """Return the spoken numbers by what they have in common, both in their order."""
+    grouped: dict[str, list[str]] = defaultdict(list)
+    for part in parts:
+        grouped[key(part)].append(spoken(part.e164))
+    return dict(grouped)
+
+
+def _finality(operation: Operation) -> str:
+    record = " Their records are deleted too." if any(part.request.permanent for part in operation.parts) else ""
+    return f"This cannot be undone.{record}"
+
+
+def _unclear(wording: Wording, unclear: Sequence[Operation]) -> str:
+    if not unclear:
+        return ""
+    named = joined(spoken(item.e164) for item in unclear)
+    return (
+        f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
+        "sent again."
+    )
+
+
+def _not_applied(items: Iterable[Operation]) -> str:
+    lacking = [spoken(item.e164) for item in items if item.not_applied]
+    return f" Not all settings were applied: {joined(lacking)}." if lacking else ""
+
+
+def _are(count: int) -> str:
+    return "is" if count <= 1 else "are"
+
+
+def _sum(cents: Iterable[int | None]) -> int | None:
+    each = list(cents)
+    return None if None in each else sum(one or 0 for one in each)
+
+
+def _monthly_cents(item: Operation) -> int | None:
+    reported = (item.number or StoredNumber()).monthly_cents
+    return item.quote.monthly_cents if reported is None else reported

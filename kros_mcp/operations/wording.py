@@ -50,7 +50,7 @@ _OPENING: Final = (
     "Do not ask in the conversation yet. Call get_operation in a few seconds: it tells whether the page has opened. If "
     "that still says so after ten seconds, call the same tool again with the same arguments."
 )
-_LATER: Final = (
+LATER: Final = (
     "Call get_operation with this operation_id in a few seconds; after two tries tell the person that it goes on. "
     "Never start again."
 )
@@ -77,6 +77,8 @@ class Wording(ABC):
     heading: str
     warning: str = ""
     """What an approver is warned of, beside the statement."""
+    slip: str = "Those were not its last four digits."
+    """What is wrong with what was typed."""
 
     @property
     def verb(self) -> str:
@@ -103,6 +105,15 @@ class Wording(ABC):
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         return self.statement(operation, currency)
 
+    def named(self, operation: Operation) -> str:
+        """Return how a sentence calls what an operation is about."""
+        return spoken(operation.e164)
+
+    def asks(self, operation: Operation) -> str:
+        """Write the first line of the prompt."""
+        where = f", {country_name(operation.quote.country)}" if operation.quote.country else ""
+        return f"{self.heading} {spoken(operation.e164)} ({operation.e164}{where})?"
+
     def question(self, operation: Operation, currency: str, *, attempt: int = 1) -> str:
         """Write the prompt that a client shows to a person.
 
@@ -111,11 +122,9 @@ class Wording(ABC):
             currency: The operator's label, or empty.
             attempt: 2 and 3 after wrong digits; told, so that each try is a question of its own.
         """
-        where = f", {country_name(operation.quote.country)}" if operation.quote.country else ""
-        lines = [f"{self.heading} {spoken(operation.e164)} ({operation.e164}{where})?"]
-        lines += self.particulars(operation, currency)
+        lines = [self.asks(operation), *self.particulars(operation, currency)]
         if attempt > 1:
-            lines.append(f"Those were not its last four digits. Try {attempt} of {MAX_TRIES}.")
+            lines.append(f"{self.slip} Try {attempt} of {MAX_TRIES}.")
         until = datetime.fromtimestamp(operation.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         lines.append(f"Operation {operation.id}, to be answered by {until} UTC.")
         if words := agent_words.told(operation):
@@ -151,7 +160,7 @@ class Wording(ABC):
             page: Whether they have a page to decide on.
             now: The journal's time. Defaults to when the operation was asked about.
         """
-        number, doing = spoken(operation.e164), self.doing.capitalize()
+        number, doing = self.named(operation), self.doing.capitalize()
         match operation.state:
             case State.PROPOSED:
                 time = spoken_duration(seconds_left(operation, now))
@@ -163,11 +172,11 @@ class Wording(ABC):
                     summary, next_step = self._waiting(operation, currency)
                 words = (summary, f"{next_step} It can be answered for {time}.")
             case State.CONFIRMED:
-                words = (f"{doing} {number} is approved and about to start.", _LATER)
+                words = (f"{doing} {number} is approved and about to start.", LATER)
             case State.SENDING:
-                words = (f"{doing} {number} is under way; its outcome is not known yet.", _LATER)
+                words = (f"{doing} {number} is under way; its outcome is not known yet.", LATER)
             case State.UNKNOWN:
-                words = (self._unknown(operation, currency), _keep_asking(operation, now))
+                words = (self._unknown(operation, currency), keep_asking(operation, now))
             case State.DONE:
                 lacking = "Tell the person what was not applied." if operation.not_applied else ""
                 words = (self.ended(operation, currency), f"{lacking} {self.afterwards(operation)}".strip())
@@ -182,7 +191,7 @@ class Wording(ABC):
 
     def failed(self, operation: Operation) -> str:
         """Write why an operation failed, naming the number and saying that nothing happened to it."""
-        message, number = operation.message, spoken(operation.e164)
+        message, number = operation.message, self.named(operation)
         if not (number in message or operation.e164 in message) or "nothing was" not in message.lower():
             message = f"{message} {number} was not {self.done}; nothing was charged or changed."
         return message.strip()
@@ -216,7 +225,7 @@ class Wording(ABC):
         return f"{told} {self.statement(operation, currency)}", _LOOK
 
     def _unknown(self, operation: Operation, currency: str) -> str:
-        number, cents = spoken(operation.e164), operation.quote.due_now_cents
+        number, cents = self.named(operation), operation.quote.due_now_cents
         at_stake = ""
         if operation.action.charges and cents is not None:
             at_stake = f" {show_cents(cents, currency)} may have been charged."
@@ -254,7 +263,7 @@ class PurchaseWording(Wording):
         then = f" Then: {unusual}." if unusual else ""
         return (
             f"If you approve, the account is charged {cost} until the number is released.{then} If the price has "
-            f"changed by then, nothing is charged.{refused_before(operation)} {_environment(operation)}"
+            f"changed by then, nothing is charged.{refused_before(operation)} {environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
@@ -264,7 +273,7 @@ class PurchaseWording(Wording):
             f"Now, first month included: {show_cents(quote.due_now_cents, currency)}.",
             *([f"Of that, setup: {show_again(quote.setup_cents)}."] if quote.setup_cents else []),
             f"Then every month: {show_cents(quote.monthly_cents, currency)}.",
-            _environment(operation),
+            environment(operation),
             *([f"Then: {wanted}."] if wanted else []),
             *([refused.strip()] if refused else []),
         ]
@@ -298,23 +307,23 @@ class ReleaseWording(Wording):
         del currency
         return (
             f"releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
-            f"{routed(operation, aloud=True)}. {_finality(operation)} {_NO_REFUND}"
+            f"{routed(operation, aloud=True)}. {finality(operation)} {_NO_REFUND}"
         )
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         return (
-            f"If you approve, calls to it stop; they now go to {routed(operation)}. {_finality(operation)} "
-            f"{_NO_REFUND} {_environment(operation)}"
+            f"If you approve, calls to it stop; they now go to {routed(operation)}. {finality(operation)} "
+            f"{_NO_REFUND} {environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
-            f"Calls to it will stop; they now go to {routed(operation)}. {_finality(operation)} {_NO_REFUND}",
-            _environment(operation),
+            f"Calls to it will stop; they now go to {routed(operation)}. {finality(operation)} {_NO_REFUND}",
+            environment(operation),
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
 
@@ -354,13 +363,13 @@ class ConfigurationWording(Wording):
         del currency
         return (
             f"If you approve: {changes(operation)}. Until now calls to it go to {routed(operation)}. Nothing is "
-            f"charged. {_environment(operation)}"
+            f"charged. {environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
-        return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", _environment(operation)]
+        return [f"Then: {changes(operation)}.", f"Now: {routed(operation)}.", environment(operation)]
 
     def ended(self, operation: Operation, currency: str) -> str:
         """Write what an act that is done has come to."""
@@ -452,7 +461,8 @@ def _cost(operation: Operation, currency: str) -> str:
     return show_price(quote.due_now_cents, quote.monthly_cents, currency, setup_cents=quote.setup_cents)
 
 
-def _environment(operation: Operation) -> str:
+def environment(operation: Operation) -> str:
+    """Write which kind of account it is."""
     return _ENVIRONMENTS[operation.quote.environment]
 
 
@@ -475,12 +485,14 @@ def _note(operation: Operation) -> str:
     return f" {operation.note}" if operation.note else ""
 
 
-def _finality(operation: Operation) -> str:
+def finality(operation: Operation) -> str:
+    """Write that a release is for good."""
     record = " Its record is deleted too." if operation.request.permanent else ""
     return f"This cannot be undone.{record}"
 
 
-def _keep_asking(operation: Operation, now: float | None) -> str:
+def keep_asking(operation: Operation, now: float | None = None) -> str:
+    """Write what an agent does about an outcome that is not known."""
     again = "keeps asking KrosAI"
     if now is not None and operation.look_at is not None:
         again = f"looks at KrosAI again in {spoken_duration(operation.look_at - now)}"

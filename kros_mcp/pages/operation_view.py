@@ -11,13 +11,17 @@ from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations import agent_words, outlook, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.by_action import act_of
+from kros_mcp.operations.batch import Batch, read_batch
+from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, OPEN, TOKENS, Operation, State
 from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.run_rate import RunRates
-from kros_mcp.operations.wording import changes, routed
+from kros_mcp.operations.several_wording import every
+from kros_mcp.operations.status import Status, status
+from kros_mcp.operations.wording import Wording, changes, routed
 from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
-from kros_mcp.tools import outcomes
+from kros_mcp.tools import outcomes, several_outcomes
 
 _URLS = ("https://", "http://")
 _NOT_KNOWN = "COMMITMENT_UNKNOWN"
@@ -40,6 +44,27 @@ ENDED = {
 }
 
 
+_OF_ITEMS: dict[Status, str] = {
+    "pending": "Under way",
+    "done": "Done",
+    "failed": "Not done",
+    "unknown": "Outcome not known",
+}
+_OF_BATCHES: dict[Status, str] = {
+    "pending": "Approved, under way",
+    "done": "Approved and done",
+    "partly_done": "Approved, partly done",
+    "failed": "Failed",
+    "unknown": "Approved, outcome not known",
+    "declined": "Denied",
+    "cancelled": "Cancelled",
+    "expired": "Expired",
+}
+_WENT_WRONG = frozenset({"failed", "unknown", "partly_done"})
+_LONGEST = 2500
+"""Characters of a sentence about twenty numbers, each named."""
+
+
 def digest_of(operation: Operation) -> str:
     """Return a digest of all that is asked and quoted, so that a form tells which quote its reader saw."""
     shown = {
@@ -50,10 +75,27 @@ def digest_of(operation: Operation) -> str:
         "e164": operation.e164,
         "request": asdict(operation.request),
         "quote": asdict(operation.quote),
+        "items": [asdict(item) for item in operation.items],
         "limits": asdict(operation.limits),
         "expires_at": operation.expires_at,
     }
     return sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """One number of a batch in words, for a row of its table."""
+
+    number: str
+    country: str
+    now: str
+    monthly: str
+    changes: str
+    routed: str
+    outcome: str = ""
+    """What has become of it since the yes; empty before."""
+    message: str = ""
+    went_wrong: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +149,14 @@ class OperationView:
     """Since when, and how often the same was asked for; empty if it does not wait."""
     agent_reason: str = ""
     """What the agent wrote of why, to be shown between quotation marks, as its words."""
+    items: tuple[ItemView, ...] = ()
+    """The numbers of a batch, in their order; empty for one number."""
+    status: str = ""
+    """Where it stands, in the word of the tools."""
+    every: str = "it"
+    """What it is about, as a button says it: it, both, or all of so many."""
+    picked: str = ""
+    """The number whose last digits are to be typed."""
 
 
 class OperationViews:
@@ -132,20 +182,21 @@ class OperationViews:
         settings, quote, now = self._account.settings, operation.quote, await self._account.journal.now()
         wording, waiting = act_of(operation).wording, operation.state is State.PROPOSED
         purchase, right = operation.action.charges, self._account.right_to(operation)
+        batch = await read_batch(self._account.journal, operation) if operation.action.is_several else None
         times = (await self._account.journal.times_asked([operation]))[operation.id] if waiting else 0
         view = OperationView(
             id=operation.id,
             verb=wording.verb,
-            number=spoken(operation.e164),
-            e164=clean(operation.e164),
+            number=wording.named(operation),
+            e164="" if batch else clean(operation.e164),
             country=clean(country_name(quote.country)) if quote.country else "",
             environment=_ENVIRONMENTS[quote.environment],
             is_live=quote.environment == "live",
             principal=clean(operation.principal, LONGEST_NAME_SHOWN),
             asker=outlook.asker(operation, right) if waiting else "",
-            statement=clean(wording.statement(operation, settings.currency), 1000),
-            changes=clean(changes(operation), 500),
-            routed=clean(routed(operation), 200),
+            statement=clean(wording.statement(operation, settings.currency), _LONGEST),
+            changes="" if batch else clean(changes(operation), 500),
+            routed="" if batch else clean(routed(operation), 200),
             now=self.money(quote.due_now_cents),
             monthly=self.money(quote.monthly_cents),
             setup=self.money(quote.setup_cents),
@@ -155,23 +206,45 @@ class OperationViews:
             is_purchase=purchase,
             warning=wording.warning,
             is_waiting=waiting,
-            is_open=operation.state in OPEN,
+            is_open=is_open(operation, batch),
             is_own=operation.principal == approver,
             is_denied=right.is_denied,
             digest=digest_of(operation),
-            outcome=ENDED.get(operation.state, "Waiting"),
-            summary="" if waiting else clean(outcomes.acted(operation, settings).summary, 1000),
+            outcome=_OF_BATCHES.get(batch.status, "Waiting") if batch else ENDED.get(operation.state, "Waiting"),
+            summary="" if waiting else clean(outcomes.acted(operation, settings, batch).summary, _LONGEST),
             decided=_decided(operation),
             decided_at="" if waiting else f"{minute(decided_at(operation))} UTC",
             is_priced=quote.due_now_cents is not None,
-            went_wrong=operation.state in {State.FAILED, State.UNKNOWN},
+            went_wrong=(batch.status if batch else operation.state) in _WENT_WRONG,
             name=name_of(operation.principal),
-            asks=_asks(operation, wording.heading),
-            consequence=clean(wording.consequence(operation, settings.currency), 1000),
+            asks=_asks(operation, wording),
+            consequence=clean(wording.consequence(operation, settings.currency), _LONGEST),
             waits=outlook.waits(operation, times, now) if waiting else "",
             agent_reason=agent_words.plain(operation.request.reason),
+            items=self._items(batch) if batch else (),
+            status=batch.status if batch else status(operation),
+            every=every(len(operation.items)) if batch else "it",
+            picked=spoken(picked(operation)),
         )
         return await self._with_money(view, operation, rate) if waiting and purchase else view
+
+    def _items(self, batch: Batch) -> tuple[ItemView, ...]:
+        """Put the numbers of a batch into words; since the yes, with what has become of each."""
+        told = several_outcomes.items(batch)
+        return tuple(
+            ItemView(
+                number=spoken(part.e164),
+                country=clean(country_name(part.quote.country)) if part.quote.country else "",
+                now=self.money(part.quote.due_now_cents),
+                monthly=self.money(part.quote.monthly_cents),
+                changes=clean(changes(part), 500),
+                routed=clean(routed(part), 200),
+                outcome=_OF_ITEMS.get(item.status, item.status) if batch.items else "",
+                message=clean(item.message or "", 500),
+                went_wrong=item.status in _WENT_WRONG,
+            )
+            for part, item in zip(batch.operation.parts, told, strict=True)
+        )
 
     async def _with_money(self, view: OperationView, operation: Operation, rate: RunRate | None) -> OperationView:
         """Add what a purchase would take and leave of the budgets, and what the account would then cost a month."""
@@ -260,7 +333,12 @@ def name_of(principal: str) -> str:
     return clean(name if vouched and name else principal, LONGEST_NAME_SHOWN)
 
 
-def _asks(operation: Operation, heading: str) -> str:
+def is_open(operation: Operation, batch: Batch | None) -> bool:
+    """Whether something may still become of it; of a batch, of any of its numbers."""
+    return operation.state in OPEN or (batch is not None and any(item.state in OPEN for item in batch.items))
+
+
+def _asks(operation: Operation, wording: Wording) -> str:
     """Return who asks for what and through what, in a sentence."""
     issuer, parted, _ = operation.principal.partition("|")
     through = ""
@@ -269,5 +347,5 @@ def _asks(operation: Operation, heading: str) -> str:
     elif parted and issuer.startswith(_URLS):
         through = f", signed in through {clean(issuer.split('/')[2], 100)},"
     where = f" {clean(in_country(operation.quote.country))}" if operation.quote.country else ""
-    wish = f"{heading[0].lower()}{heading[1:]} {spoken(operation.e164)}{where}"
+    wish = f"{wording.heading[0].lower()}{wording.heading[1:]} {wording.named(operation)}{where}"
     return f"{name_of(operation.principal)}{through} asks to {wish}."

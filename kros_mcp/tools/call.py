@@ -11,15 +11,16 @@ import anyio
 from mcp.server.mcpserver import Context
 from mcp.types.version import is_version_at_least
 
-from kros_mcp.errors import JournalError
+from kros_mcp.errors import JournalError, OutcomeUnknownError
 from kros_mcp.krosai import clean
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.batch import Batch, read_batch
 from kros_mcp.operations.channels import Ways
 from kros_mcp.operations.journal import missing, of_earlier
-from kros_mcp.operations.model import Operation
-from kros_mcp.operations.progress import Step, Tell
+from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.progress import Reached, Step, Tell
 from kros_mcp.operations.run_rate import RunRates
-from kros_mcp.operations.runner import Runner
+from kros_mcp.operations.runner import READ_SECONDS, Runner
 from kros_mcp.operations.screen import Screen
 from kros_mcp.operations.screen_questions import ScreenQuestions
 from kros_mcp.settings import Settings
@@ -206,6 +207,25 @@ async def journal_time(ctx: ToolContext) -> float | None:
     return None
 
 
+async def batch_of(here: Runtime, operation: Operation) -> Batch | None:
+    """Read what has become of the numbers of a batch; None for an operation on one number.
+
+    Raises:
+        OutcomeUnknownError: It was agreed to, and the journal cannot be read in the time that is left.
+    """
+    if not operation.action.is_several:
+        return None
+    with of_earlier(operation.id):
+        with anyio.move_on_after(max(READ_SECONDS, current_call.get().seconds_left)):
+            return await read_batch(here.account.journal, operation)
+        if operation.state is State.DONE:
+            raise OutcomeUnknownError(
+                "The journal does not answer now, so what became of these numbers is not known.",
+                operation_id=operation.id,
+            )
+    return Batch(operation, ())
+
+
 def is_modern(ctx: ToolContext) -> bool:
     """Whether questions are returned and the call retried, instead of asked in between."""
     return ctx.protocol_version is not None and is_version_at_least(ctx.protocol_version, _MODERN)
@@ -249,7 +269,9 @@ _STEPS = {
 def progress(ctx: ToolContext) -> Tell:
     """Make what tells each step to the client; one that did not ask for progress hears nothing."""
 
-    async def tell(step: Step) -> None:
-        await ctx.report_progress(step, len(Step), _STEPS[step])
+    async def tell(reached: Reached) -> None:
+        so_far = (reached.number - 1) * len(Step) + reached.step
+        which = f"{reached.number} of {reached.of}: " if reached.of > 1 else ""
+        await ctx.report_progress(so_far, reached.of * len(Step), f"{which}{_STEPS[reached.step]}")
 
     return tell

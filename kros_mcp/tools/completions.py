@@ -11,8 +11,10 @@ import anyio
 
 from kros_mcp import numbering
 from kros_mcp.krosai import CallEndpoint, PhoneNumber, within
+from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import Filter
+from kros_mcp.operations.model import Limits
 from kros_mcp.tools.caller import may_use
 
 MOST: Final = 100
@@ -88,14 +90,9 @@ class Completer:
             return await offer(begun.strip()[:_LONGEST].lower(), principal)
 
     async def _countries(self, begun: str, principal: str) -> list[str]:
-        everybodys = self._account.settings.allowed_countries
-        limits = self._account.limits_of(principal)
-        own = limits.allowed_countries if limits else ()
-        return [
-            country
-            for country in numbering.countries_like(begun)
-            if (not everybodys or country in everybodys) and (not own or country in own)
-        ]
+        limits = self._account.limits_of(principal) or Limits()
+        allowed = policy.allowed_countries(self._account.settings, limits)
+        return [country for country in numbering.countries_like(begun) if allowed is None or country in allowed]
 
     async def _e164s(self, begun: str, _principal: str) -> list[str]:
         digits = "".join(character for character in begun if character.isdigit())

@@ -3,6 +3,8 @@
 On the modern protocol both run again when the answer comes back, and find the same operation.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, ElicitationResult
@@ -11,16 +13,20 @@ from mcp.server.mcpserver import Elicit, Resolve
 from kros_mcp.errors import ConfirmationError, InvalidArgumentError
 from kros_mcp.krosai import PhoneNumber, within
 from kros_mcp.operations import agent_words, direct_change
+from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE, Several
 from kros_mcp.operations.channels import (
     FoundOperation,
     TurnedDown,
     choose_channel,
     confirmed_by_code,
     count_repeat,
+    differs,
     is_unread,
     require_channel,
 )
@@ -30,9 +36,11 @@ from kros_mcp.operations.confirmation import (
     ConfigurationAnswer,
     PurchaseAnswer,
     ReleaseAnswer,
+    SeveralReleaseAnswer,
 )
+from kros_mcp.operations.direct_change import SeveralChanges
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import Channel, Operation, Request, State
+from kros_mcp.operations.model import OPEN, Channel, Operation, Request, State
 from kros_mcp.tools.call import (
     Call,
     ToolContext,
@@ -67,8 +75,9 @@ async def purchase_proposal(
     if inventory_id and e164:
         raise InvalidArgumentError("Give either inventory_id or e164, not both.")
     account = runtime(ctx).account
-    seen = bool(e164) and account.inventory.seen(e164=e164) is not None
-    if not inventory_id and not (e164 and (type or seen or confirmation_code)):
+    e164s = e164.split(",") if e164 else []
+    seen = all(account.inventory.seen(e164=each) is not None for each in e164s)
+    if not inventory_id and not (e164s and (type or seen or confirmation_code)):
         raise InvalidArgumentError("Give inventory_id from a search; or else e164 together with country and type.")
     request = Request(
         inventory_id=inventory_id,
@@ -80,6 +89,10 @@ async def purchase_proposal(
         reason=agent_words.kept(reason),
     )
     require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code, charges=True)
+    if "," in inventory_id or len(e164s) > 1:
+        wishes = [_offer(account, replace(request, inventory_id=each)) for each in inventory_id.split(",") if each]
+        wishes += [_offer(account, request, each) for each in e164s]
+        return await _about_several(ctx, SEVERAL_PURCHASE, wishes, confirmation_code)
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = account.identity(principal(ctx), PURCHASE.action)
@@ -88,7 +101,7 @@ async def purchase_proposal(
                 if found is None and (sighting := account.inventory.seen(inventory_id=inventory_id)) is not None:
                     # KrosAI may have given the number another id since, under which it was proposed.
                     found = await account.journal.find(identity, e164=sighting.e164)
-                return await confirmed_by_code(account, found, request, confirmation_code)
+                return await confirmed_by_code(account, found, [Wish(request, e164)], confirmation_code)
         operation = await PURCHASE.propose(account, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
@@ -98,15 +111,18 @@ async def release_proposal(
 ) -> FoundOperation:
     """Find or store the release that is asked for."""
     account = runtime(ctx).account
-    e164, opaque_id = e164_or_id(number_id)
-    request = Request(number_id=opaque_id, permanent=permanent, reason=agent_words.kept(reason))
+    request = Request(permanent=permanent, reason=agent_words.kept(reason))
+    first, *others = wishes = [_owned(request, each) for each in number_id.split(",")]
     require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
+    if others:
+        return await _about_several(ctx, SEVERAL_RELEASE, wishes, confirmation_code)
+    e164, request = first.e164, first.request
     with within(current_call.get().seconds_left):
         if confirmation_code:
             identity = account.identity(principal(ctx), RELEASE.action)
             with of_earlier():
-                found = await account.journal.find(identity, e164=e164, number_id=opaque_id)
-                return await confirmed_by_code(account, found, request, confirmation_code)
+                found = await account.journal.find(identity, e164=e164, number_id=request.number_id)
+                return await confirmed_by_code(account, found, [first], confirmation_code)
         operation = await RELEASE.propose(account, principal(ctx), request, e164)
     return await _put(ctx, operation)
 
@@ -118,19 +134,16 @@ async def configuration_proposal(
     allow_inbound: str,
     allow_outbound: str,
     confirmation_code: str,
-) -> FoundOperation | PhoneNumber:
-    """Find or store the change of a protected number; any other number is answered as it stands now."""
+) -> FoundOperation | PhoneNumber | SeveralChanges:
+    """Find or store the change of protected numbers; any others are answered as they stand now."""
     account = runtime(ctx).account
-    e164, opaque_id = e164_or_id(number_id)
-    request = Request(
-        number_id=opaque_id,
-        endpoint_id=endpoint_id,
-        allow_inbound=flag(allow_inbound),
-        allow_outbound=flag(allow_outbound),
-    )
+    wishes = _changes(number_id, endpoint_id, flag(allow_inbound), flag(allow_outbound))
+    if len(wishes) > 1:
+        return await _changes_of_several(ctx, wishes, confirmation_code)
+    e164, request = wishes[0].e164, wishes[0].request
     identity = account.identity(principal(ctx), CONFIGURATION.action)
     if is_answering(ctx):  # a person's answer counts, whether or not KrosAI can be read now
-        asked = await account.journal.find(identity, e164=e164, number_id=opaque_id)
+        asked = await account.journal.find(identity, e164=e164, number_id=request.number_id)
         if asked is not None and asked.state is State.PROPOSED and asked.request.terms == request.terms:
             return await _put(ctx, asked)
     elif not confirmation_code:
@@ -145,7 +158,7 @@ async def configuration_proposal(
         if confirmation_code:
             with of_earlier():
                 found = await account.journal.find(identity, e164=number.e164)
-                return await confirmed_by_code(account, found, request, confirmation_code)
+                return await confirmed_by_code(account, found, [Wish(request, e164)], confirmation_code)
         operation = await CONFIGURATION.propose(account, principal(ctx), request, number)
     return await _put(ctx, operation)
 
@@ -158,7 +171,7 @@ def ask_purchase(
 
 
 def ask_configuration(
-    ctx: ToolContext, found: Annotated[FoundOperation | PhoneNumber, Resolve(configuration_proposal)]
+    ctx: ToolContext, found: Annotated[FoundOperation | PhoneNumber | SeveralChanges, Resolve(configuration_proposal)]
 ) -> Elicit[ConfigurationAnswer] | None:
     """Put the change of a protected number to the person."""
     return _ask(ctx, found, ConfigurationAnswer) if isinstance(found, FoundOperation) else None
@@ -168,7 +181,7 @@ def ask_release(
     ctx: ToolContext, found: Annotated[FoundOperation, Resolve(release_proposal)]
 ) -> Elicit[ReleaseAnswer] | None:
     """Put the release to the person."""
-    return _ask(ctx, found, ReleaseAnswer)
+    return _ask(ctx, found, _release_form(found))
 
 
 def ask_release_again(
@@ -177,7 +190,7 @@ def ask_release_again(
     first: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release)],
 ) -> Elicit[ReleaseAnswer] | None:
     """Ask once more after wrong digits."""
-    return _ask(ctx, found, ReleaseAnswer, attempt=2) if slipped(found, first) else None
+    return _ask(ctx, found, _release_form(found), attempt=2) if slipped(found, first) else None
 
 
 def ask_release_a_last_time(
@@ -186,7 +199,82 @@ def ask_release_a_last_time(
     second: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_again)],
 ) -> Elicit[ReleaseAnswer] | None:
     """Ask a third and last time after wrong digits."""
-    return _ask(ctx, found, ReleaseAnswer, attempt=MAX_TRIES) if slipped(found, second) else None
+    return _ask(ctx, found, _release_form(found), attempt=MAX_TRIES) if slipped(found, second) else None
+
+
+async def _about_several(ctx: ToolContext, act: Several, wishes: Sequence[Wish], code: str) -> FoundOperation:
+    """Find or store the batch that is asked for."""
+    account = runtime(ctx).account
+    if (asked := await _answered(ctx, act, wishes)) is not None:
+        return asked
+    with within(current_call.get().seconds_left):
+        if code:
+            with of_earlier():
+                found = await act.find(account, principal(ctx), wishes)
+                return await confirmed_by_code(account, found, wishes, code)
+        operation = await act.propose(account, principal(ctx), wishes)
+    return await _put(ctx, operation)
+
+
+async def _answered(ctx: ToolContext, act: Several, wishes: Sequence[Wish]) -> FoundOperation | None:
+    """Return the batch that a call answers to: a person's answer counts, whether or not KrosAI can be read now."""
+    if not is_answering(ctx):
+        return None
+    asked = await act.find(runtime(ctx).account, principal(ctx), wishes)
+    if asked is None or asked.state not in {State.DONE, *OPEN} or differs(asked, wishes):
+        return None
+    return await _put(ctx, asked)
+
+
+async def _changes_of_several(ctx: ToolContext, wishes: Sequence[Wish], code: str) -> FoundOperation | SeveralChanges:
+    """Find or store the change of several numbers if any is protected; else they are answered as they stand now."""
+    account = runtime(ctx).account
+    if (asked := await _answered(ctx, SEVERAL_CHANGE, wishes)) is not None:
+        return asked
+    if not (code or is_answering(ctx)):
+        account.client.tally.require_room()
+    with within(current_call.get().seconds_left):
+        changes = await direct_change.require_all_changeable(account, wishes)
+    if not any(number.e164 in account.settings.protected_numbers for number in changes.numbers):
+        if code:  # nobody has agreed to anything: it is no code of ours
+            account.client.tally.require_room()
+        return changes
+    require_channel(account, principal(ctx), ways_of(ctx), code=code)
+    return await _about_several(ctx, SEVERAL_CHANGE, wishes, code)
+
+
+def _changes(number_ids: str, endpoint_ids: str, inbound: bool | None, outbound: bool | None) -> list[Wish]:
+    """Return the change that is wanted of each number: one endpoint goes for all, several are one each.
+
+    Raises:
+        InvalidArgumentError: They are neither one nor as many as the numbers.
+    """
+    names, endpoints = number_ids.split(","), endpoint_ids.split(",")
+    if len(endpoints) not in {1, len(names)}:
+        raise InvalidArgumentError(
+            f"endpoint_id names {len(endpoints)} for {len(names)} numbers: give one for all, or one each in their "
+            "order. Nothing was changed."
+        )
+    each = endpoints if len(endpoints) == len(names) else endpoints * len(names)
+    switches = Request(allow_inbound=inbound, allow_outbound=outbound)
+    pairs = zip(names, each, strict=True)
+    return [_owned(replace(switches, endpoint_id=endpoint), name) for name, endpoint in pairs]
+
+
+def _offer(account: Account, request: Request, e164: str = "") -> Wish:
+    """Return the wish for one of several numbers that are for sale: each is of the country where a search saw it."""
+    seen = account.inventory.seen(inventory_id=request.inventory_id, e164=e164)
+    return Wish(replace(request, country="", type="") if seen else request, e164)
+
+
+def _owned(request: Request, number_id: str) -> Wish:
+    """Return the wish about an owned number, named by its id or its E.164."""
+    e164, opaque_id = e164_or_id(number_id)
+    return Wish(replace(request, number_id=opaque_id), e164)
+
+
+def _release_form(found: FoundOperation) -> type[ReleaseAnswer]:
+    return SeveralReleaseAnswer if found.operation.action.is_several else ReleaseAnswer
 
 
 async def _put(ctx: ToolContext, operation: Operation) -> FoundOperation:

@@ -4,14 +4,17 @@ Each guarded tool has resolvers that run before its body, in `elicitation.py`: t
 operation and put the question to the person. The body does what the answer says.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Resolve
 from mcp.types import CallToolResult
 
+from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai import PhoneNumber
 from kros_mcp.operations import direct_change, moves
+from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.channels import (
     Conclusion,
     FoundOperation,
@@ -23,12 +26,15 @@ from kros_mcp.operations.confirmation import (
     PurchaseAnswer,
     ReleaseAnswer,
 )
+from kros_mcp.operations.direct_change import SeveralChanges
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import Operation, Request, State
-from kros_mcp.tools import outcomes, results
+from kros_mcp.operations.model import Operation, Request, State, past
+from kros_mcp.settings import Settings
+from kros_mcp.tools import outcomes, results, several_outcomes
 from kros_mcp.tools.call import (
     ToolContext,
+    batch_of,
     current_call,
     journal_time,
     own_operation,
@@ -51,17 +57,19 @@ from kros_mcp.tools.elicitation import (
     slipped,
 )
 from kros_mcp.tools.parameters import (
-    E164,
+    ChangedNumbers,
     ConfirmationCode,
     Country,
+    E164s,
     EndpointId,
-    InventoryId,
-    NumberId,
+    EndpointIds,
+    InventoryIds,
     NumberType,
     OnByDefault,
     OperationId,
     Permanent,
     Reason,
+    ReleasedNumbers,
     Switch,
 )
 
@@ -70,8 +78,8 @@ async def buy_phone_number(
     ctx: ToolContext,
     found: Annotated[FoundOperation, Resolve(purchase_proposal)],
     answer: Annotated[ElicitationResult[PurchaseAnswer], Resolve(ask_purchase)],
-    inventory_id: InventoryId = "",
-    e164: E164 = "",
+    inventory_id: InventoryIds = "",
+    e164: E164s = "",
     country: Country = "",
     type: NumberType = "",  # noqa: A002 - KrosAI's own name
     endpoint_id: EndpointId = "",
@@ -80,7 +88,7 @@ async def buy_phone_number(
     reason: Reason = "",
     confirmation_code: ConfirmationCode = "",
 ) -> Annotated[CallToolResult, results.Acted]:
-    """Buy one number: charges the account now and every month. Give inventory_id, or e164 with country and type.
+    """Buy a number: charges the account now and every month. Give inventory_id, or e164 with country and type.
 
     Nothing is bought before the person's yes: the call asks them, or tells you what to ask.
     """
@@ -88,12 +96,12 @@ async def buy_phone_number(
     del inventory_id, e164, country, type, endpoint_id, allow_inbound, allow_outbound, reason, confirmation_code
     here = runtime(ctx)
     conclusion = await _conclude(ctx, found, answer)
-    if conclusion.operation.error_code == "PRICE_CHANGED":
+    if conclusion.operation.error_code == "PRICE_CHANGED" and not conclusion.operation.action.is_several:
         seconds, tell = current_call.get().seconds_left, progress(ctx)
         conclusion = await requote(
             here.account, here.runner, conclusion.operation, ways_of(ctx), seconds=seconds, tell=tell
         )
-    return results.answer(outcomes.concluded(conclusion, here.settings, now=await journal_time(ctx)))
+    return await _answer(ctx, conclusion)
 
 
 async def release_phone_number(
@@ -102,7 +110,7 @@ async def release_phone_number(
     first: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release)],
     second: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_again)],
     third: Annotated[ElicitationResult[ReleaseAnswer], Resolve(ask_release_a_last_time)],
-    number_id: NumberId,
+    number_id: ReleasedNumbers,
     permanent: Permanent = False,
     reason: Reason = "",
     confirmation_code: ConfirmationCode = "",
@@ -114,16 +122,15 @@ async def release_phone_number(
     del number_id, permanent, reason, confirmation_code
     last = second if slipped(found, first) else first
     last = third if slipped(found, second) else last
-    conclusion = await _conclude(ctx, found, last)
-    return results.answer(outcomes.concluded(conclusion, runtime(ctx).settings, now=await journal_time(ctx)))
+    return await _answer(ctx, await _conclude(ctx, found, last))
 
 
 async def configure_phone_number(
     ctx: ToolContext,
-    found: Annotated[FoundOperation | PhoneNumber, Resolve(configuration_proposal)],
+    found: Annotated[FoundOperation | PhoneNumber | SeveralChanges, Resolve(configuration_proposal)],
     answer: Annotated[ElicitationResult[ConfigurationAnswer], Resolve(ask_configuration)],
-    number_id: NumberId,
-    endpoint_id: EndpointId = "",
+    number_id: ChangedNumbers,
+    endpoint_id: EndpointIds = "",
     allow_inbound: Switch = "keep",
     allow_outbound: Switch = "keep",
     confirmation_code: ConfirmationCode = "",
@@ -135,8 +142,9 @@ async def configure_phone_number(
     del number_id, confirmation_code
     here = runtime(ctx)
     if isinstance(found, FoundOperation):
-        conclusion = await _conclude(ctx, found, answer)
-        return results.answer(outcomes.configured(conclusion, here.settings, now=await journal_time(ctx)))
+        return await _answer(ctx, await _conclude(ctx, found, answer), outcomes.configured)
+    if isinstance(found, SeveralChanges):
+        raise InvalidArgumentError("Several numbers without protection are changed one by one: make a call for each.")
     request = Request(
         endpoint_id=endpoint_id,
         allow_inbound=flag(allow_inbound),
@@ -157,16 +165,40 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     """Withdraw an operation that has not been sent yet."""
     here = runtime(ctx)
     operation = await own_operation(ctx, operation_id)
+    batch = await batch_of(here, operation)
+    if batch is not None and batch.items:
+        error = past(operation)
+        error.charged, error.changed = batch.charged, batch.changed
+        raise error
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
             operation = await here.account.change(operation_id, _withdraw, by=By(operation.principal, "tool"))
         if here.questions is not None:
             here.questions.withdraw(operation_id)
-    return results.answer(outcomes.acted(operation, here.settings))
+    return results.answer(outcomes.acted(operation, here.settings, await batch_of(here, operation)))
 
 
 def _withdraw(operation: Operation, now: float) -> Operation:
     return moves.end(operation, now, State.CANCELLED, reason="It was withdrawn in the conversation.")
+
+
+async def _answer(
+    ctx: ToolContext,
+    conclusion: Conclusion,
+    show: Callable[
+        [Conclusion, Settings, Batch | None, float | None], results.Acted | results.Configured
+    ] = outcomes.concluded,
+) -> CallToolResult:
+    """Return where a call leaves an operation, or a batch with each of its numbers.
+
+    Raises:
+        KrosError: The operation failed.
+    """
+    here = runtime(ctx)
+    batch = await batch_of(here, conclusion.operation)
+    if batch is not None and batch.items and batch.status == "failed":
+        return results.failure(several_outcomes.as_error(batch, here.settings.currency), several_outcomes.items(batch))
+    return results.answer(show(conclusion, here.settings, batch, await journal_time(ctx)))
 
 
 async def _conclude(ctx: ToolContext, found: FoundOperation, result: ElicitationResult[Any]) -> Conclusion:

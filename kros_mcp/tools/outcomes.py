@@ -5,53 +5,70 @@ from kros_mcp.krosai import quoted_id
 from kros_mcp.operations import wording
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.routing import still_lacking
+from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.channels import Conclusion
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.operations.status import status, waits_for
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
-from kros_mcp.tools import results
+from kros_mcp.tools import results, several_outcomes
 
 
 def acted(
-    operation: Operation, settings: Settings, *, code: str = "", before: str = "", now: float | None = None
+    operation: Operation,
+    settings: Settings,
+    batch: Batch | None = None,
+    *,
+    code: str = "",
+    before: str = "",
+    now: float | None = None,
 ) -> results.Acted:
     """Show an operation.
 
     Args:
         operation: As it stands.
         settings: For the currency's label, and how approvers come to know.
+        batch: The same with the operations of its numbers, if it is about several.
         code: The confirmation code, only where the agent is to ask and call again.
         before: What to say first.
         now: The journal's time. Defaults to when the operation was asked about.
     """
     waiting = operation.state is State.PROPOSED
     told, page = settings.tells_people, settings.public_url is not None
-    wording = act_of(operation).wording
-    summary, next_step = wording.summary(operation, settings.currency, code=code, told=told, page=page, now=now)
+    if batch is None:
+        wording = act_of(operation).wording
+        summary, next_step = wording.summary(operation, settings.currency, code=code, told=told, page=page, now=now)
+    else:
+        summary, next_step = several_outcomes.words(batch, settings.currency, code=code, told=told, page=page, now=now)
+    if operation.batch:
+        next_step = f"{next_step} It is one of several: get_operation with {operation.batch} tells of all."
     return results.Acted(
         summary=f"{before} {summary}".strip(),
-        status=status(operation),
+        status=batch.status if batch else status(operation),
         waits_for=waits_for(operation),
         operation_id=operation.id,
         quote=quote(operation),
         expires_at=utc(operation.expires_at) if waiting else None,
         confirmation_code=code or None,
-        charged=_known(operation, operation.charged) if operation.action.charges else "no",
-        changed=_known(operation, operation.changed),
+        charged=batch.charged if batch else _known(operation, operation.charged) if operation.action.charges else "no",
+        changed=batch.changed if batch else _known(operation, operation.changed),
         number=results.stored(operation.number),
         not_applied=list(operation.not_applied or still_lacking(operation)),
+        items=several_outcomes.items(batch) if batch else None,
         next_step=next_step,
     )
 
 
-def concluded(conclusion: Conclusion, settings: Settings, *, now: float | None = None) -> results.Acted:
+def concluded(
+    conclusion: Conclusion, settings: Settings, batch: Batch | None = None, now: float | None = None
+) -> results.Acted:
     """Show where a call leaves an operation, or raise what stopped it.
 
     Args:
         conclusion: Where it leaves the operation.
-        settings: As in `acted`, like `now`.
+        settings: As in `acted`, like `batch` and `now`.
+        batch: A batch with its numbers, if it is one.
         now: The journal's time.
 
     Raises:
@@ -63,12 +80,14 @@ def concluded(conclusion: Conclusion, settings: Settings, *, now: float | None =
     before = [conclusion.ended.message] if conclusion.ended else [wording.UNREAD] * conclusion.unread
     if conclusion.unopened:
         before.append(wording.UNOPENED if conclusion.code else wording.UNOPENED_AGAIN)
-    return acted(operation, settings, code=conclusion.code, before=" ".join(before), now=now)
+    return acted(operation, settings, batch, code=conclusion.code, before=" ".join(before), now=now)
 
 
-def configured(conclusion: Conclusion, settings: Settings, *, now: float | None = None) -> results.Configured:
-    """Show where a call leaves the change of a protected number."""
-    shown = concluded(conclusion, settings, now=now)
+def configured(
+    conclusion: Conclusion, settings: Settings, batch: Batch | None = None, now: float | None = None
+) -> results.Configured:
+    """Show where a call leaves the change of a protected number, or of several numbers of which one is."""
+    shown = concluded(conclusion, settings, batch, now)
     after = shown.number
     return results.Configured(**shown.model_dump(), before=None, after=routing(after) if after else None)
 
@@ -101,6 +120,7 @@ def changed(change: DirectChange) -> results.Configured:
         charged="no",
         changed=_changed(change),
         number=after,
+        items=None,
         next_step=next_step,
     )
 
@@ -127,7 +147,7 @@ def quote(operation: Operation) -> results.ShownQuote:
     """What was shown to the person."""
     shown = operation.quote
     return results.ShownQuote(
-        e164=shown.e164,
+        e164=None if operation.items else shown.e164,
         country=shown.country,
         setup_cents=shown.setup_cents,
         due_now_cents=shown.due_now_cents,

@@ -5,8 +5,10 @@ are the same here. What some clients put into every call by themselves is left o
 refusal is one sentence that names what is allowed.
 """
 
+import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -17,6 +19,7 @@ from pydantic import BeforeValidator, Field
 from kros_mcp import numbering
 from kros_mcp.krosai import is_id
 from kros_mcp.operations import status
+from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
 
 _TYPES = ("local", "mobile", "toll_free")
 _DAY_SECONDS = 86_400.0
@@ -90,6 +93,21 @@ def listed(text: str, most: int, read: Callable[[str], str] = str, *, once: bool
     return named
 
 
+def _several(read: Callable[[str], str], most: int, *, once: bool = True) -> BeforeValidator:
+    """Read a text that may name several, or be left out; a list of texts is taken for one, as JSON too."""
+
+    def read_all(value: object) -> object:
+        if isinstance(value, str) and value.strip().startswith("["):
+            with suppress(ValueError):
+                value = json.loads(value)
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            value = ",".join(value)
+        text = _text(value)
+        return ",".join(listed(text, most, read, once=once)) if isinstance(text, str) and text else text
+
+    return BeforeValidator(read_all)
+
+
 def _identifier(text: str) -> str:
     if not is_id(text):
         raise ValueError("must be an id exactly as an earlier result showed it")
@@ -112,6 +130,10 @@ def _area_code(text: str) -> str:
     if not re.fullmatch(r"0?[0-9]{1,6}", text):
         raise ValueError("must be the digits of an area code, such as 201")
     return text
+
+
+def _contains(text: str) -> str:
+    return text if numbering.parse_contains(text) else ""
 
 
 def _status(text: str) -> str:
@@ -178,21 +200,48 @@ def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any a
 
 
 _COUNTRY = "ISO code, e.g. NG, KE, GB"
-Country = Annotated[str, Field(description=_COUNTRY), _read(numbering.parse_country)]
-RequiredCountry = Annotated[str, Field(min_length=1, description=_COUNTRY), _read(numbering.parse_country)]
+Country = Annotated[str, Field(description=_COUNTRY), _read(numbering.find_country)]
+CountryOrAll = Annotated[
+    str, Field(description="code or name; empty: what is on sale where"), _read(numbering.find_country)
+]
 E164 = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _read(numbering.parse_e164)]
-InventoryId = Annotated[str, Field(description="from search_phone_numbers"), _read(_identifier)]
 NumberId = Annotated[str, Field(min_length=1, description="id or E.164 of an owned number"), _read(_number_or_id)]
+MOST_BOUGHT, MOST_RELEASED, MOST_CHANGED = (act.most for act in (SEVERAL_PURCHASE, SEVERAL_RELEASE, SEVERAL_CHANGE))
+E164s = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _several(numbering.parse_e164, MOST_BOUGHT)]
+InventoryIds = Annotated[
+    str,
+    Field(description=f"from search_phone_numbers; up to {MOST_BOUGHT} with commas, under one yes"),
+    _several(_identifier, MOST_BOUGHT),
+]
+ReleasedNumbers = Annotated[
+    str,
+    Field(min_length=1, description=f"id or E.164 of an owned number; up to {MOST_RELEASED} with commas"),
+    _several(_number_or_id, MOST_RELEASED),
+]
+ChangedNumbers = Annotated[
+    str,
+    Field(min_length=1, description=f"id or E.164 of an owned number; up to {MOST_CHANGED} with commas"),
+    _several(_number_or_id, MOST_CHANGED),
+]
+"""What names several numbers arrives as each of them, read, with a comma between."""
 EndpointId = Annotated[str, Field(description="from list_endpoints"), _read(_identifier)]
+EndpointIds = Annotated[
+    str,
+    Field(description="from list_endpoints; of several numbers one for all, or one each in their order"),
+    _several(_identifier, MOST_CHANGED, once=False),
+]
 OperationId = Annotated[str, Field(min_length=1, description="op_… from an earlier result"), _read(_identifier)]
 NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
+Contains = Annotated[str, Field(description="digits: 777, 0803* at the start, *7957 at the end"), _read(_contains)]
+MostMonthly = Annotated[int, Field(ge=0, description="0 for any"), _or(0)]
 Status = Annotated[str, Field(description="e.g. active or inactive; empty for any"), _read(_status)]
 States = Annotated[str, Field(description="e.g. done or unknown; empty for any"), _read(_states)]
 Since = Annotated[str, Field(description="today, 24h, 7d or a date (UTC)"), _read(_since)]
 Limit20 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(20)]
 Limit10 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(10)]
 Offset = Annotated[int, Field(ge=0, le=1_000_000, description="from next_offset"), _or(0)]
+PlaceInSearch = Annotated[int, Field(ge=0, le=10**15, description="from next_offset"), _or(0)]
 OnByDefault = Annotated[bool, _or(True)]  # noqa: FBT003 - the default
 Permanent = Annotated[
     bool,

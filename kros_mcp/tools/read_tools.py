@@ -6,7 +6,7 @@ from typing import Annotated
 from mcp.types import CallToolResult
 
 from kros_mcp.krosai import Unreadable, find_owned, quoted_id, within
-from kros_mcp.money import show_cents, show_price
+from kros_mcp.money import show_cents
 from kros_mcp.operations import dangling, owned_page, policy, status, wording
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.journal import Filter
@@ -15,17 +15,22 @@ from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import with_purchases
 from kros_mcp.times import utc
 from kros_mcp.tools import outcomes, own_acts, results, spending
-from kros_mcp.tools.call import ToolContext, current_call, journal_time, own_operation, principal, runtime, ways_of
+from kros_mcp.tools.call import (
+    ToolContext,
+    batch_of,
+    current_call,
+    journal_time,
+    own_operation,
+    principal,
+    runtime,
+    ways_of,
+)
 from kros_mcp.tools.parameters import (
-    AreaCode,
     Country,
-    Limit10,
     Limit20,
     NumberId,
-    NumberType,
     Offset,
     OperationId,
-    RequiredCountry,
     Since,
     States,
     Status,
@@ -91,39 +96,6 @@ async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[C
             **shown.model_dump(),
             sip_fields=fields,
             prices_as_of=None if number.monthly_cents is None else utc(view.now),
-        )
-    )
-
-
-async def search_phone_numbers(
-    ctx: ToolContext,
-    country: RequiredCountry,
-    type: NumberType = "",  # noqa: A002 - KrosAI's own name
-    area_code: AreaCode = "",
-    limit: Limit10 = 10,
-    offset: Offset = 0,
-) -> Annotated[CallToolResult, results.AvailableNumbers]:
-    """Search numbers for sale in one country, with prices in cents. Costs nothing."""
-    account = runtime(ctx).account
-    with within(current_call.get().seconds_left):
-        page = await account.inventory.search(
-            country=country, type=type, area_code=area_code, limit=limit, offset=offset
-        )
-    first = ""
-    what = f"{type.replace('_', '-')} number" if type else "number"
-    place = f" with area code {area_code}" if area_code else ""
-    further = f" among those read so far; more follow from offset {page.next_offset}" if page.next_offset else ""
-    if page.items:
-        item, currency = results.available(page.items[0]), account.settings.currency
-        cost = show_price(item.due_now_cents, item.monthly_cents, currency)
-        count = _count(len(page.items), what)
-        first = f"{count} for sale in {country}{place} shown. The first is {item.spoken}, {cost}."
-    return results.answer(
-        results.AvailableNumbers(
-            summary=first or f"KrosAI shows no {what} for sale in {country}{place}{further}.",
-            numbers=[results.available(number) for number in page.items],
-            total=page.total,
-            next_offset=page.next_offset,
         )
     )
 
@@ -227,7 +199,8 @@ async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotate
         seconds = min(call.seconds_left, _STILL_SENDING_SECONDS)
         operation = await here.runner.wait(operation.id, seconds, known=operation)
     operation = await here.runner.ask(operation, within_seconds=call.seconds_left)
-    return results.answer(outcomes.acted(operation, here.settings, now=await journal_time(ctx)))
+    batch = await batch_of(here, operation)
+    return results.answer(outcomes.acted(operation, here.settings, batch, now=await journal_time(ctx)))
 
 
 def _utc(seconds: float | None) -> str | None:

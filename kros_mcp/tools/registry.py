@@ -6,13 +6,13 @@ from typing import Any
 
 from mcp.server.mcpserver.tools import Tool
 
-from kros_mcp.tools import guarded_tools, read_tools
+from kros_mcp.tools import guarded_tools, read_tools, search_tool
 from kros_mcp.tools.specs import TOOL_SPECS, ToolSpec
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     read_tools.list_phone_numbers,
     read_tools.get_phone_number,
-    read_tools.search_phone_numbers,
+    search_tool.search_phone_numbers,
     read_tools.list_endpoints,
     read_tools.get_spending,
     guarded_tools.buy_phone_number,
@@ -80,7 +80,7 @@ def _or_null(value: dict[str, Any]) -> dict[str, Any]:
     It takes few tokens, and checkers of schemas warn of a field with no word at all, and of a list of types.
     For a boolean there is no such word; and an enum is left to texts, as Gemini refuses any other.
     """
-    if value["type"] == "array":
+    if "items" in value:
         return {"items": value["items"]}
     return _OR_NULL[value["type"]]
 
@@ -104,10 +104,11 @@ def short(schema: dict[str, Any]) -> dict[str, Any]:
 
 _NOT_PUBLISHED = frozenset({"additionalProperties", "description", "properties", "required"})
 _LEFT_OUT = frozenset({"$defs", "title", "minLength"})
-# True of all that the results hold: no text there is empty, and cents and counts are 0 or more.
+# True of all that the results hold: no text or list of rows there is empty, and cents and counts are 0 or more.
 _OR_NULL: dict[str, dict[str, Any]] = {
     "string": {"pattern": "."},
     "integer": {"minimum": 0},
     "boolean": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
     "object": {"minProperties": 1},
+    "array": {"minItems": 1},
 }

@@ -4,6 +4,7 @@ The names here are a contract with clients. Amounts in cents, null where KrosAI 
 say. `render` writes the text from the same fields, so that either of the two alone tells everything.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import StoredNumber
 from kros_mcp.operations.status import Status, WaitsFor
+from kros_mcp.tools.item_lines import item_lines
 
 _SAID_IN_SENTENCES = ("expires_at",)
 _PARTS = {
@@ -29,6 +31,10 @@ Waiting = Annotated[WaitsFor | None, WithJsonSchema({"anyOf": [{"type": "string"
 """Published without its words: an enum may hold texts alone."""
 Changed = Annotated[Known, WithJsonSchema({"type": "string"})]
 """Published without its words, which are those of `charged` beside it."""
+
+
+_OBJECTS = WithJsonSchema({"type": "array", "items": {"type": "object"}})
+"""Published without its fields."""
 
 
 class Shape(BaseModel):
@@ -98,12 +104,45 @@ class OwnedNumbers(Result):
     warnings: list[str]
 
 
+class AreaOnSale(Shape):
+    """An area code among the numbers read, with how many have it; its city where the numbering plan knows it."""
+
+    area_code: str
+    city: str | None
+    count: int
+
+
+class CountryOnSale(Shape):
+    """What is for sale in a country, by the first of its numbers; null where it was not read.
+
+    `monthly_cents` is the lowest that was read, with that number's `setup_cents`.
+    """
+
+    country: str
+    name: str
+    allowed: bool
+    types: list[str] | None
+    monthly_cents: int | None
+    setup_cents: int | None
+    read: int | None
+    total: int | None
+    complete: bool
+
+
 class AvailableNumbers(Result):
-    """A page of numbers for sale."""
+    """A page of numbers for sale, cheapest first among the `read`; or `countries`, where none was named.
+
+    `complete` says whether everything that is for sale was read. `total` counts what is asked for, by KrosAI's word or
+    because all was read.
+    """
 
     numbers: list[AvailableNumber]
     total: int | None
     next_offset: int | None
+    read: int
+    complete: bool
+    area_codes: Annotated[list[AreaOnSale], _OBJECTS]
+    countries: Annotated[list[CountryOnSale], _OBJECTS]
 
 
 class NumberDetails(Result, OwnedNumber):
@@ -159,9 +198,9 @@ class Spending(Result):
 
 
 class ShownQuote(Shape):
-    """What was shown."""
+    """What was shown; of a batch the totals, and no number, as `items` name them."""
 
-    e164: str
+    e164: str | None
     country: str | None
     setup_cents: int | None
     due_now_cents: int | None
@@ -175,8 +214,32 @@ Shown = OwnedNumber | None
 """A number as the list shows it; published without its fields, which five tools would repeat."""
 
 
+class ActedItem(Shape):
+    """One number of a batch; before the yes it has no operation of its own."""
+
+    e164: str
+    country: str | None
+    operation_id: str | None
+    status: Status
+    charged: Known
+    changed: Known
+    due_now_cents: int | None
+    monthly_cents: int | None
+    number_id: str | None
+    not_applied: list[str]
+    code: str | None
+    message: str | None
+
+
+ActedItems = Annotated[
+    list[ActedItem] | None,
+    WithJsonSchema({"anyOf": [{"type": "array"}, {"type": "null"}]}),
+]
+"""Null for an act on one number; published without its fields."""
+
+
 class Acted(Result):
-    """Where an operation stands."""
+    """Where an operation stands; of a batch, `items` tells each number."""
 
     status: Status
     waits_for: Waiting
@@ -188,6 +251,7 @@ class Acted(Result):
     changed: Changed
     number: Shown
     not_applied: list[str]
+    items: ActedItems
     next_step: str
 
 
@@ -214,6 +278,7 @@ class Configured(Result):
     charged: Known
     changed: Changed
     number: Shown
+    items: ActedItems
     next_step: str
 
 
@@ -248,7 +313,8 @@ class Operations(Result):
 class Failure(Result):
     """Why something was not done, what happened to the money, and what to do next.
 
-    `operation_id` is left out where there is none: no output schema says that it may be null.
+    `operation_id` is left out where there is none: no output schema says that it may be null. So are `items`, which
+    only a batch has.
     """
 
     code: str
@@ -257,6 +323,7 @@ class Failure(Result):
     changed: Changed
     next_step: str
     operation_id: str = ""
+    items: list[ActedItem] = []
 
 
 def owned(number: wire.PhoneNumber) -> OwnedNumber:
@@ -309,8 +376,8 @@ def answer(result: Result, text: str | None = None) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text or render(data))], structured_content=data)
 
 
-def failure(exc: KrosError) -> CallToolResult:
-    """Return a failure that a model can read and a person can hear."""
+def failure(exc: KrosError, items: Sequence[ActedItem] = ()) -> CallToolResult:
+    """Return a failure that a model can read and a person can hear; of a batch, `items` tell each number."""
     result = Failure(
         summary=exc.message,
         code=exc.code,
@@ -319,8 +386,10 @@ def failure(exc: KrosError) -> CallToolResult:
         changed=exc.changed,
         next_step=exc.next_step,
         operation_id=exc.operation_id or "",
+        items=list(items),
     )
-    data = result.model_dump(mode="json", exclude=set() if exc.operation_id else {"operation_id"})
+    absent = {name for name in ("operation_id", "items") if not getattr(result, name)}
+    data = result.model_dump(mode="json", exclude=absent)
     return CallToolResult(
         content=[TextContent(type="text", text=render(data, leave_out=("message",)))],
         structured_content=data,
@@ -337,6 +406,9 @@ def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:
     lines = [data["summary"]]
     for name, value in data.items():
         if name in left_out or value in _SAYS_NOTHING:
+            continue
+        if name == "items":
+            lines.extend(item_lines(value))
             continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{name}:")

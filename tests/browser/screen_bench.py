@@ -14,14 +14,16 @@ import pytest
 
 from kros_mcp.browser import launch
 from kros_mcp.browser.browser_screen import BrowserScreen, open_browser_screen
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
 from kros_mcp.operations.direct_change import require_changeable
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, Request
 from kros_mcp.runtime import open_runtime
-from kros_mcp.simulator import Simulator, transport
+from kros_mcp.simulator import SimNumber, Simulator, transport
 from kros_mcp.tools.call import Runtime
 from tests.support.talk import settings_for
 from tests.support.upstream import item_of
@@ -105,6 +107,17 @@ def text_of(response: httpx.Response) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", response.text)).split())
 
 
+def living(sim: Simulator) -> list[SimNumber]:
+    return [number for number in sim.owned.values() if number.status == "active"]
+
+
+def own(sim: Simulator, count: int) -> None:
+    """Let the account own so many living numbers."""
+    while len(found := living(sim)) < count:
+        number = replace(found[0], id=f"pn_{len(sim.owned)}", e164=f"+23480355502{len(found):02}", endpoint_id=None)
+        sim.owned[number.id] = number
+
+
 @dataclass
 class ScreenBench:
     """A server's runtime with its screen, and the addresses that browsers were started at."""
@@ -132,6 +145,27 @@ class ScreenBench:
         request = Request(number_id=next(iter(self.sim.owned.values())).id, allow_outbound=False)
         number = await require_changeable(self.runtime.account, request, "")
         return await self.put(await CONFIGURATION.propose(self.runtime.account, "local", request, number))
+
+    async def purchases(self, count: int = 3, *, after: int = 0, **wanted: Any) -> Operation:
+        """Let several be asked for in one question, those after the first so many."""
+        items = [item_of(self.sim, nth=nth) for nth in range(after, after + count)]
+        wishes = [Wish(Request(country=item.country, type=item.type, **wanted), item.e164) for item in items]
+        return await self.put(await SEVERAL_PURCHASE.propose(self.runtime.account, "local", wishes))
+
+    async def releases(self, count: int = 3, *, after: int = 0) -> Operation:
+        """Own more numbers, and let several be released in one question."""
+        own(self.sim, after + count)
+        wishes = [Wish(Request(number_id=number.id)) for number in living(self.sim)[after:][:count]]
+        return await self.put(await SEVERAL_RELEASE.propose(self.runtime.account, "local", wishes))
+
+    async def configurations(self, *, after: int = 0) -> Operation:
+        own(self.sim, after + 2)
+        endpoints = list(self.sim.endpoints)
+        wishes = [
+            Wish(Request(number_id=number.id, endpoint_id=endpoint))
+            for number, endpoint in zip(living(self.sim)[after:][:2], endpoints, strict=False)
+        ]
+        return await self.put(await SEVERAL_CHANGE.propose(self.runtime.account, "local", wishes))
 
     async def put(self, operation: Operation, channel: Channel = Channel.SCREEN) -> Operation:
         """Note where it is asked, as the tools do before they ask."""

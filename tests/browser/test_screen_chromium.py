@@ -19,7 +19,8 @@ from starlette.routing import Route
 
 from kros_mcp.browser import browser_screen, launch, trial_page
 from kros_mcp.journals.sqlite import open_sqlite
-from kros_mcp.numbering import last_four
+from kros_mcp.numbering import last_four, spoken
+from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import ANSWER_SECONDS, Channel, State, new_operation_id
 from tests.support.clock import Clock
@@ -122,6 +123,38 @@ async def test_two_questions_are_answered_in_one_tab(monkeypatch: pytest.MonkeyP
         bench.sim.faults.let_go()
         await heading(page, "Done").to_be_visible()
         assert [charge.e164 for charge in bench.sim.charges] == [second.e164]
+
+
+async def test_a_person_buys_five_and_releases_three_in_one_yes_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_desk(monkeypatch) as (bench, browser):
+        person = Person(bench, await new_window(browser))
+
+        five = await bench.purchases(5)
+        page = await person.is_shown(five)
+        await heading(page, "Buy 5 numbers?").to_be_visible()
+        for item in five.items:
+            await expect(page.get_by_role("row", name=spoken(item.e164))).to_contain_text("5.00 USD")
+        await expect(page.get_by_role("row", name="All 5")).to_contain_text("25.00 USD")
+        await press(page, "Buy all 5: 25.00 USD now")
+        await heading(page, "Done").to_be_visible()
+        await expect(page.get_by_role("row", name="Done")).to_have_count(5)
+        await keep(page, "five-bought")
+        assert [charge.e164 for charge in bench.sim.charges] == [item.e164 for item in five.items]
+
+        three = await bench.releases(3)
+        page = await person.is_shown(three)
+        digits, count = page.get_by_label("type the last four digits"), page.get_by_label("how many numbers")
+        await digits.fill(last_four(picked(three)))
+        await press(page, "Release all 3")  # the browser itself asks for the count
+        assert (await bench.stored(three)).state is State.PROPOSED
+        await count.fill("2")
+        await press(page, "Release all 3")
+        await expect(page.get_by_role("alert")).to_contain_text("That was not what is asked for. Try 2 of 3.")
+        await digits.fill(last_four(picked(three)))
+        await count.fill("3")
+        await press(page, "Release all 3")
+        await heading(page, "Done").to_be_visible()
+        assert wrote(bench.sim)[-3:] == ["DELETE"] * 3
 
 
 async def test_a_closed_tab_is_opened_anew_and_a_path_opened_twice_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,6 +315,9 @@ async def test_every_page_fits_its_screen(monkeypatch: pytest.MonkeyPatch) -> No
             "live": live,
             "release": await bench.release(),
             "change": await bench.configuration(),
+            "purchase-of-five": await bench.purchases(5, after=1),
+            "release-of-three": await bench.releases(3, after=1),
+            "change-of-two": await bench.configurations(after=4),
         }
         count = itertools.count(1)
         for size, screen, scheme in ((PHONE, "phone", "dark"), (DESKTOP, "desktop", "light")):

@@ -420,7 +420,9 @@ def test_a_copy_that_is_put_back_on_a_new_machine_or_after_a_new_start_forgets_n
             connection.executescript(
                 "DROP TABLE owned_numbers; DROP TABLE owned_lists; DROP TABLE outbox; DROP TABLE listeners"
             )
-            connection.executescript("DROP TABLE organizations; DROP INDEX spent_by_all")
+            connection.executescript(
+                "DROP TABLE organizations; DROP INDEX spent_by_all; DROP INDEX of_batch; DROP INDEX batches"
+            )
             for column in SINCE_EVENTS:
                 connection.execute(f"ALTER TABLE operations DROP COLUMN {column}")
             connection.execute("PRAGMA user_version = 2")

@@ -15,8 +15,10 @@ from starlette.applications import Starlette
 from kros_mcp.http.access import Access
 from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.journals.sqlite import open_sqlite
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.acts.several import SEVERAL_PURCHASE
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Limits, Operation, Request
 from kros_mcp.runtime import open_runtime
@@ -134,6 +136,14 @@ class Bench:
             account, principal, Request(country="NG", type="mobile", **wanted), page.items[at].e164
         )
 
+    async def purchases(self, count: int = 3, principal: str = SUPPORT, *, at: int = 0) -> Operation:
+        """Let somebody ask to buy several of the numbers for sale under one yes."""
+        account = self.runtime.account
+        page = await account.inventory.search(country="NG", type="mobile", limit=50)
+        request = Request(country="NG", type="mobile")
+        wishes = [Wish(request, item.e164) for item in page.items[at : at + count]]
+        return await SEVERAL_PURCHASE.propose(account, principal, wishes)
+
     async def release(self, principal: str = SUPPORT) -> Operation:
         number = next(iter(self.sim.owned.values()))
         return await RELEASE.propose(self.runtime.account, principal, Request(number_id=number.id), "")
@@ -142,6 +152,15 @@ class Bench:
         found = await self.runtime.account.journal.get(operation.id)
         assert found is not None
         return found
+
+    async def until_told(self, batch: Operation) -> tuple[Operation, ...]:
+        """Wait until the running server has brought every number of a batch to its end."""
+        with anyio.fail_after(10):
+            while not (items := await self.runtime.account.journal.items(batch.id)) or any(
+                item.state == "sending" for item in items
+            ):
+                pass
+        return items
 
     async def until(self, operation: Operation, state: str) -> Operation:
         """Wait until the running server has brought an operation there."""

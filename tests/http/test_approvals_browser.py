@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from kros_mcp.http.access import Access
 from kros_mcp.http.app import open_service
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import decisions
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.release import RELEASE
@@ -200,6 +201,30 @@ async def test_an_approver_approves_and_denies_by_keyboard_alone_without_scripts
         await expect(page.get_by_role("alert")).to_contain_text("You are signed out.")
 
 
+async def test_a_batch_is_shown_whole_and_decided_whole(chromium: str) -> None:
+    async with open_page_server() as (bench, url), open_browser(chromium) as browser:
+        page = await new_page(browser)
+        await bench.purchase(at=5)
+        three = await bench.purchases(3)
+        await page.goto(url)
+        await sign_in(page)
+        await expect(page.get_by_role("heading", name="2 wait for a decision")).to_be_visible()
+        together = "If you approve both purchases, 4 numbers in all: 172.00 USD left of 200.00 USD"
+        await expect(page.locator(".together")).to_contain_text(together)
+        card = page.get_by_role("article", name="Buy 3 numbers")
+        for item in three.items:
+            await expect(card.get_by_role("row", name=spoken(item.e164))).to_contain_text("7.00 USD")
+        await keep(page, "list-with-a-batch")
+        await card.get_by_role("link", name="Decide").click()
+        await expect(page.get_by_role("row", name="All 3")).to_contain_text("21.00 USD")
+        await page.get_by_role("button", name="Approve 21.00 USD").click()
+        await expect(page.get_by_role("status")).to_contain_text("All 3 numbers are bought", timeout=10_000)
+        await expect(page.get_by_role("row", name="Done")).to_have_count(3)
+        assert [charge.e164 for charge in bench.sim.charges] == [item.e164 for item in three.items]
+        await page.goto(url)
+        await expect(page.get_by_role("link", name="Buy 3 numbers")).to_have_count(1)
+
+
 async def test_the_page_of_what_was_approved_tells_by_itself_when_it_is_done(chromium: str) -> None:
     async with open_page_server() as (bench, url), open_browser(chromium) as browser:
         bench.sim.faults.switch_on("hold", on=["purchase"])
@@ -275,6 +300,12 @@ async def open_scenes() -> AsyncIterator[tuple[Bench, str, dict[str, str]]]:
         denied = await put("denied", first, e164="+2348035550149")
         await account.journal.change(denied.id, decisions.denial(f"{LONG} on the approvals page", "One is enough"))
         paths["trouble"] = "/op_bbbbbbbbbbbbbbbb"
+        paths["several"] = f"/{(await bench.purchases(4, at=2)).id}"
+        some = await bench.purchases(3, at=12)
+        sim.inventory[some.items[1].request.inventory_id].monthly_cost_cents += 100
+        await account.journal.change(some.id, decisions.approval(f"{NIGHT_DESK} on the approvals page", "Agreed"))
+        await bench.until_told(some)
+        paths["some-done"] = f"/{some.id}"
         yield bench, url, paths
 
 

@@ -39,11 +39,13 @@ from kros_mcp.http.approvals import totals
 from kros_mcp.http.rate_limit import SignInLimiter
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import moves
 from kros_mcp.operations.model import (
     MOST_REPEATS,
     Action,
     Channel,
+    Item,
     Limits,
     Operation,
     Quote,
@@ -421,8 +423,10 @@ async def test_text_of_others_is_shown_as_text() -> None:
     async with open_bench() as bench:
         quote = replace(an_operation(bench).quote, routed_to=hostile, country="<i>", endpoint_type=hostile)
         for action in Action:
+            request, numbers = Request(endpoint_id=hostile), [f"+23420155501{at:02}" for at in range(2)]
+            items = [Item(e164, request, replace(quote, e164=e164)) for e164 in numbers] if action.is_several else []
             waiting = await bench.runtime.account.journal.propose(
-                an_operation(bench, principal=hostile, action=action, quote=quote, request=Request(endpoint_id=hostile))
+                an_operation(bench, principal=hostile, action=action, quote=quote, request=request, items=tuple(items))
             )
             browser = await bench.signed_in()
             pages = [await browser.get(), await browser.get(f"/approvals/{waiting.id}")]
@@ -547,7 +551,7 @@ async def test_who_asks_is_said_with_what_they_came_through(principal: str, told
 
 def test_a_sum_that_is_not_known_is_said_to_be_unknown() -> None:
     settings = settings_for(Simulator(), monthly_commitment_cents=9_000)
-    unsure = Joint(2, 1_400, 20_000, None, RefusedError("Not known.", code="COMMITMENT_UNKNOWN"))
+    unsure = Joint(2, 1_400, 20_000, None, RefusedError("Not known.", code="COMMITMENT_UNKNOWN"), 2)
 
     assert totals.words(unsure, settings, left_out=0) == (
         "Whether both purchases would go through together is not known now: what all numbers cost a month is not."
@@ -1056,3 +1060,40 @@ async def test_a_purchase_that_krosai_has_not_shown_yet_counts_in_what_all_numbe
         shown = text_of(await browser.get())
         assert "All numbers, monthly 14.00 USD" in shown
         assert "14.00 USD before, 21.00 USD after" in shown
+
+
+# ---- several numbers under one yes
+
+
+async def test_a_batch_is_one_entry_that_shows_every_number_and_is_decided_whole() -> None:
+    async with open_bench() as bench:
+        batch = await bench.purchases(3)
+        browser = await bench.signed_in()
+        for path in ("/approvals", f"/approvals/{batch.id}"):
+            page = text_of(await browser.get(path))
+            for item in batch.items:
+                assert f"{spoken(item.e164)} Nigeria 7.00 USD 7.00 USD" in page
+            assert "All 3 21.00 USD 21.00 USD" in page
+        fewer = digest_of(replace(batch, items=batch.items[:2]))
+        stale = await browser.post(
+            f"/approvals/{batch.id}", {**await browser.form(batch), "digest": fewer, "decision": "approve"}
+        )
+        assert "is not what you were shown" in text_of(stale)
+        assert (await bench.stored(batch)).state is State.PROPOSED
+
+        await browser.decide(batch, "approve")
+
+        items = await bench.until_told(batch)
+        assert [item.state for item in items] == [State.DONE] * 3
+        assert [charge.e164 for charge in bench.sim.charges] == [item.e164 for item in batch.items]
+        assert text_of(await browser.get()).count("Buy 3 numbers") == 1
+
+
+async def test_a_batch_counts_with_all_its_numbers_in_what_yeses_come_to() -> None:
+    async with open_bench() as bench:
+        await bench.purchases(3)
+        assert await together(bench) == ""
+        await bench.purchase(at=5)
+        assert (await together(bench)).startswith(
+            "If you approve both purchases, 4 numbers in all: 172.00 USD left of 200.00 USD"
+        )

@@ -208,7 +208,7 @@ def test_every_tool_has_a_scope() -> None:
 
 def test_every_act_has_the_scope_of_its_tool() -> None:
     for action in Action:
-        [tool] = [tool for tool in TOOL_SPECS if tool.startswith(f"{action}_phone_number")]
+        [tool] = [tool for tool in TOOL_SPECS if tool.startswith(f"{action.one}_phone_number")]
         assert TOOL_SPECS[tool].scopes == {action.scope}
 
 

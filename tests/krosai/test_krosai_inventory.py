@@ -63,6 +63,35 @@ async def test_a_number_that_moved_is_looked_for_outward_on_both_sides() -> None
     assert found.position == 180
 
 
+async def test_several_numbers_of_one_page_are_found_in_one_request() -> None:
+    shelf = Shelf(1000)
+    async with speaking_to(shelf) as client:
+        inventory = Inventory(client)
+        await inventory.search(country="NG", limit=10, offset=640)
+        seen = [inventory.seen(inventory_id=f"inv_{number}") for number in (649, 640, 645)]
+        found = await inventory.find_several([each for each in seen if each is not None])
+    assert shelf.asked == [(640, 10), (599, 100)]
+    assert [each.position for each in found] == [649, 640, 645]
+
+
+async def test_several_numbers_far_apart_are_each_looked_for_around_their_own_place() -> None:
+    shelf = Shelf(1000)
+    async with speaking_to(shelf) as client:
+        found = await Inventory(client).find_several([sought(100, 100), sought(900, 900), sought(901, 901)])
+    assert [each.position for each in found] == [100, 900, 901]
+    assert shelf.asked == [(50, 100), (850, 100)]
+
+
+async def test_one_of_several_that_is_gone_costs_no_more_than_its_pages() -> None:
+    shelf = Shelf(5000)
+    async with speaking_to(shelf) as client:
+        found = await Inventory(client).find_several(
+            [sought(100, 100), sought(9999, 300), sought(110, 110)], seconds=60
+        )
+    assert [each.position for each in found] == [100, None, 110]
+    assert len(shelf.asked) == 12
+
+
 @pytest.mark.parametrize("total", [True, False])
 @pytest.mark.parametrize("position", [None, 0, 130, 249, 5000])
 async def test_not_seen_after_reading_everything_is_complete(position: int | None, total: bool) -> None:

@@ -327,7 +327,7 @@ async def test_an_endpoint_in_trouble_is_no_error_of_the_answer() -> None:
 
 
 @pytest.mark.parametrize("body", [{"error": "no"}, {"code": "NUMBER_NOT_AVAILABLE"}])
-@pytest.mark.parametrize(("kind", "said"), [("toll_free", "toll-free numbers in KE"), ("", "numbers in KE")])
+@pytest.mark.parametrize(("kind", "said"), [("toll_free", "toll-free numbers in Kenya"), ("", "numbers in Kenya")])
 async def test_a_search_answered_as_not_found_names_the_country_and_the_type(
     body: object, kind: str, said: str
 ) -> None:

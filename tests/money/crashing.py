@@ -2,7 +2,9 @@
 
 The program is a nursery: it imports once, reads lines of JSON from stdin and forks a server for each, with
 
-    [BASE_URL, JOURNAL_URL, "buy" or "release", E164, "write" or "wire", AT, "before" or "after"]
+    [BASE_URL, JOURNAL_URL, "buy", "release" or "several", E164, "write" or "wire", AT, "before" or "after"]
+
+`several` buys the numbers that E164 names, with commas between them, under one yes.
 
 `write` is the journal's AT-th transaction, killed before or after its commit; `wire` is the AT-th
 request that is not a GET, killed before it leaves or after its answer came. It prints each server's exit code.
@@ -24,8 +26,10 @@ from kros_mcp.journals.postgres import PostgresJournal
 from kros_mcp.journals.rows import Work
 from kros_mcp.journals.sql import StoredJournal
 from kros_mcp.journals.sqlite import SqliteJournal
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.acts.several import SEVERAL_PURCHASE
 from kros_mcp.operations.model import Request
 from kros_mcp.runtime import open_runtime
 
@@ -97,6 +101,9 @@ async def main(base_url: str, journal_url: str, act: str, e164: str, kind: str, 
             endpoint = (await runtime.account.client.list_endpoints()).items[0].id
             wish = Request(country="NG", type="mobile", endpoint_id=endpoint, allow_outbound=True)
             operation = await PURCHASE.propose(runtime.account, "local", wish, e164)
+        elif act == "several":
+            wishes = [Wish(Request(country="NG", type="mobile"), each) for each in e164.split(",")]
+            operation = await SEVERAL_PURCHASE.propose(runtime.account, "local", wishes)
         else:
             operation = await RELEASE.propose(runtime.account, "local", Request(), e164)
         runtime.runner.start(operation.id, YES)

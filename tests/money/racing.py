@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -33,9 +33,10 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import Inventory, open_client
 from kros_mcp.operations import execution, recovery
 from kros_mcp.operations.account import Account
-from kros_mcp.operations.acts.base import Act
+from kros_mcp.operations.acts.base import Act, Wish
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.several import SEVERAL_PURCHASE
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.model import Operation, Request
 
@@ -63,6 +64,8 @@ class Course:
     kills: int = 0
     steps_to_a_kill: int = 15
     ahead: float = 0.0
+    batches: bool = False
+    """Whether every second racer buys its numbers under one yes."""
     unchecked: bool = False
     """Claim without looking at any cap: the guard's absence, which the test must see."""
 
@@ -120,10 +123,12 @@ async def race(course: Course, slot: int, chance: random.Random, tell: Tell, gat
     async with open_account(course, tell) as account:
         await recovery.recover(account)
         proposed = []
-        for e164, kind in chance.sample(course.numbers, course.each):
-            wish = Request(country="NG", type=kind)
+        sample = chance.sample(course.numbers, course.each)
+        wishes = [Wish(Request(country="NG", type=kind), e164) for e164, kind in sample]
+        together = course.batches and slot % 2 == 1
+        for some in [wishes] if together else [[wish] for wish in wishes]:
             try:
-                proposed.append(await PURCHASE.propose(account, f"p{slot % course.principals}", wish, e164))
+                proposed.append(await _proposed(account, f"p{slot % course.principals}", some))
             except KrosError as exc:
                 tell(exc.code)
         tell("ready")
@@ -136,6 +141,12 @@ async def race(course: Course, slot: int, chance: random.Random, tell: Tell, gat
                 tell(exc.code)
                 if isinstance(exc, JournalError):
                     print(exc.message, getattr(exc, "__notes__", ""), file=sys.stderr, flush=True)
+
+
+async def _proposed(account: Account, principal: str, wishes: Sequence[Wish]) -> Operation:
+    if len(wishes) > 1:
+        return await SEVERAL_PURCHASE.propose(account, principal, wishes)
+    return await PURCHASE.propose(account, principal, wishes[0].request, wishes[0].e164)
 
 
 @dataclass

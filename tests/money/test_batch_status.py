@@ -31,6 +31,7 @@ UNKNOWN = one(State.UNKNOWN, charged="unknown", changed="unknown")
         ((FAILED, FAILED), "failed", "no"),
         ((DONE, UNKNOWN, FAILED), "unknown", "unknown"),
         ((DONE, one(State.SENDING)), "pending", "unknown"),
+        ((), "unknown", "unknown"),  # agreed to, and its numbers could not be read
     ],
 )
 def test_a_batch_is_what_its_numbers_are(items: tuple[Operation, ...], status: str, charged: str) -> None:

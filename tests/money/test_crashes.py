@@ -168,6 +168,46 @@ async def test_a_crash_in_a_release_never_loses_its_outcome(
         assert sim.charges == []
 
 
+@pytest.mark.promise(1)
+@pytest.mark.parametrize(
+    ("profile", "kind", "when", "new_journal"),
+    [
+        ("guide", "write", "before", "postgres"),
+        ("reference", "wire", "after", "sqlite"),
+        soaked("reference", "write", "after", "sqlite"),
+        soaked("reference", "write", "before", "sqlite"),
+        soaked("guide", "write", "after", "postgres"),
+        soaked("guide", "wire", "before", "postgres"),
+    ],
+    indirect=["new_journal"],
+)
+async def test_a_crash_in_a_batch_never_charges_twice_and_begins_nothing_later(
+    profile: ProfileName, kind: str, when: str, new_journal: Callable[[], str]
+) -> None:
+    wanted = OTHER_MOBILES[:2]
+    async for sim, base_url, url in every_point(profile, new_journal, "several", ",".join(wanted), kind, when):
+        bought = [charge.e164 for charge in sim.charges]
+        assert len(bought) == len(set(bought))
+        async with open_bench(sim, base_url=base_url, journal_url=url) as bench:
+            bench.clock.now = time.time() + LEASE_SECONDS + 1
+            await recovery.recover(bench.account)
+            listed = await bench.account.journal.list_operations()
+            if any(one.items for one in listed) or not listed:  # nobody's yes is in the journal
+                assert bought == []
+                continue
+            numbers = await bench.account.journal.items(listed[0].batch)
+            assert [one.e164 for one in numbers] == wanted
+            for one in numbers:
+                assert agrees(one, happened=one.e164 in bought)
+                assert one.state is State.FAILED or one.sent_at is not None
+            ended = [await asked(bench, one) for one in numbers]
+            assert [one.e164 for one in ended if one.state is State.DONE] == bought
+            assert {one.state for one in ended} <= {State.DONE, State.FAILED}
+            books = await bench.account.journal.books(bench.account.id, "local", committed_since=0)
+            assert books.spent_cents == sum(charge.cents for charge in sim.charges)
+        assert [charge.e164 for charge in sim.charges] == bought
+
+
 class Talk:
     """A client that speaks to the real server over its stdin and stdout, one line at a time."""
 

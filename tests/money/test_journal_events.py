@@ -17,7 +17,7 @@ from kros_mcp.journals.rows import COLUMNS, encode
 from kros_mcp.operations import events, execution, moves
 from kros_mcp.operations.events import BOOKKEEPING, PERSON, By, MoveName, fold, without_bookkeeping
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Action, Channel, Operation, Seen, Settlement, Snapshot, State, StoredNumber
+from kros_mcp.operations.model import Action, Channel, Item, Operation, Seen, Settlement, Snapshot, State, StoredNumber
 from kros_mcp.operations.policy import Books
 from tests.support.clock import Clock
 from tests.support.older_journals import SINCE_EVENTS, make_older
@@ -301,6 +301,7 @@ def some_move(chance: random.Random) -> Callable[[Operation, float], Operation]:
             moves.ask_again,
             lambda row, now: moves.claim(row, now, reserved_cents=chance.randint(0, 900), by="prompt"),
             lambda row, now: moves.claim(row, now, reserved_cents=chance.randint(0, 900)),
+            lambda row, now: moves.agree(row, now, reserved_cents=[1] * len(row.parts), by="prompt")[0],
             lambda row, now: moves.mark_sent(row, now, token=row.token),
             lambda row, now: moves.renew(row, now, token=token),
             moves.recover,
@@ -323,6 +324,9 @@ async def test_whatever_happens_the_events_come_to_the_row(journal: Journal, clo
     whose = [events.SERVER, PERSON, ANA, AGENT, By("local", "code")]
     for at in range(12):
         wanted = draft(clock, f"+23480355501{at:02d}", action=chance.choice(list(Action)), endpoint_id="ep_1")
+        if wanted.action.is_several:
+            items = [Item(f"{wanted.e164}{end}", wanted.request, wanted.quote) for end in "12"]
+            wanted = replace(wanted, items=tuple(items))
         operation = await journal.propose(wanted, by=AGENT)
         for _ in range(12):
             clock.now += chance.choice([0, 0.25, 5, 20, 20, 300])

@@ -116,6 +116,8 @@ async def test_a_purchase_is_told_to_who_is_asked_and_once_it_is_done(bench: Ben
         "status": "awaiting_approval",
         "action": "buy",
         "e164": operation.e164,
+        "numbers": None,
+        "batch": None,
         "country": "NG",
         "environment": "test",
         "due_now_cents": operation.quote.due_now_cents,

@@ -156,6 +156,27 @@ async def test_killed_and_racing_servers_never_spend_more_than_a_day_may_cost(jo
 
 
 @RACERS
+@pytest.mark.promise(5)
+async def test_batches_that_race_and_are_killed_charge_no_number_twice_and_keep_the_cap(
+    journal_url: str, racers: int
+) -> None:
+    async with open_race(journal_url) as race:
+        race.sim.faults.switch_on("lost_reply", times=None, on=["purchase"], probability=0.1)
+        for some in (racers, 2 * racers):
+            caps = {"daily_budget_cents": some * PRICE_CENTS, "max_purchase_cents": PRICE_CENTS}
+            course = {"racers": racers, "settings": caps, "seed": some, "each": 3, "kills": racers}
+            await race.run(numbers=MOBILES, batches=True, **course)
+            assert race.spent_cents <= some * PRICE_CENTS
+        race.sim.faults.clear()
+        ended = await race.reconciled()
+        assert race.told["killed"] >= racers
+        assert race.bought_once()
+        assert any(each.batch and each.state is State.DONE for each in ended)
+        assert {each.state for each in ended} <= {State.DONE, State.FAILED}
+        assert race.agrees(ended)
+
+
+@RACERS
 @pytest.mark.parametrize("journal_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.soak)], indirect=True)
 @pytest.mark.promise(5)
 async def test_killed_and_racing_servers_never_commit_to_more_than_a_month_may_cost(

@@ -15,9 +15,10 @@ EMPTY = ElicitResult(action="accept")
 MALFORMED = ElicitResult(action="accept", content={"decision": "perhaps"})
 
 
-def accept(decision: str, digits: str | None = None) -> ElicitResult:
-    content: dict[str, Any] = {"decision": decision}
-    return ElicitResult(action="accept", content=content if digits is None else content | {"last_four_digits": digits})
+def accept(decision: str, digits: str | None = None, count: str | None = None) -> ElicitResult:
+    typed = {"last_four_digits": digits, "how_many": count}
+    content: dict[str, Any] = {"decision": decision, **{name: text for name, text in typed.items() if text is not None}}
+    return ElicitResult(action="accept", content=content)
 
 
 class Person:

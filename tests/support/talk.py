@@ -83,10 +83,15 @@ def told(name: str, result: CallToolResult) -> Told:
 
 def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
     """Name the leaves of structured content that the text does not tell, whether by name or in a sentence."""
+    rows = [{name: one for name, one in row.items() if name not in _ROWS_IDS} for row in data.get("items") or ()]
     sentences = ["quote"] if data.get("number") else []  # which tell what was quoted
+    data = {**data, "items": rows}
     for name, value in leaves({key: _told(key, value) for key, value in data.items() if key not in sentences}):
         # A failure's message is its summary, and is not said twice.
         if name == "summary" or (failed and name == "message" and value == data["summary"]):
+            continue
+        # A search says "10 shown, 70 more read" instead, and by what price now follows from the others.
+        if "area_codes" in data and (name in _COUNTED or (name == "due_now_cents" and _BY_PARTS in text)):
             continue
         if value not in (None, "") and not _is_said(name.removesuffix("[]"), value, text):
             yield f"{name}={value}"
@@ -126,6 +131,10 @@ _BESIDE = {
     "after": {"type", "country", "setup_cents", "monthly_cents"},
 }
 """What the text of an act need not repeat of its number."""
+_ROWS_IDS = {"operation_id", "number_id"}
+"""What the text leaves out of the numbers of a batch: the batch has an operation, and a number its E.164."""
+_COUNTED = {"total", "read", "complete", "allowed"}
+_BY_PARTS = "now: setup and the first month"
 _NOTEWORTHY = {"allow_inbound": False, "allow_outbound": False, "run_rate_complete": False}
 """Which value of a field has to be said; of all others, that they are true."""
 

@@ -172,7 +172,8 @@ def test_a_field_that_may_be_null_says_what_else_it_may_be(tool: dict[str, Any])
         assert field, name
         assert isinstance(field.get("type", ""), str), name
         kind = set(field) - {"enum"}
-        assert kind in ({"pattern"}, {"minimum"}, {"minProperties"}, {"items"}, {"anyOf"}) or "type" in kind, name
+        limits = ({"pattern"}, {"minimum"}, {"minProperties"}, {"minItems"}, {"items"}, {"anyOf"})
+        assert kind in limits or "type" in kind, name
         assert "enum" not in field or field["type"] == "string", name  # Gemini refuses any other
         if "anyOf" in field:
             assert field == {"anyOf": [{"type": "boolean"}, {"type": "null"}]}, name
@@ -192,7 +193,10 @@ def test_what_krosai_leaves_empty_fits_what_is_published(left_empty: Any) -> Non
             "list_phone_numbers",
             results.OwnedNumbers(numbers=[owned], unreadable=0, prices_as_of=None, warnings=[], **page),
         ),
-        ("search_phone_numbers", results.AvailableNumbers(numbers=[available], **page)),
+        (
+            "search_phone_numbers",
+            results.AvailableNumbers(numbers=[available], read=1, complete=False, area_codes=[], countries=[], **page),
+        ),
         (
             "list_endpoints",
             results.Endpoints(

@@ -64,9 +64,13 @@ def plain(results: list[tuple[str, Told]], ids: dict[str, str], differ: dict[str
 
 SHAPES = Path(__file__).parent.parent / "shapes"
 DIALECTS: dict[str, dict[str, set[str]]] = {
-    "camel": {},
-    # Its list states prices, and it does not heed `type`, so that a search begins anew further on.
-    "digits": {"monthly_cents": {"list_phone_numbers"}, "next_offset": {"search_phone_numbers"}},
+    # It states how many are for sale, so that it is known when all were read.
+    "camel": {"complete": {"search_phone_numbers"}, "summary": {"search_phone_numbers"}},
+    # Its list states prices, and it does not heed `type`, so that more is read and a search begins anew further on.
+    "digits": {
+        "monthly_cents": {"list_phone_numbers"},
+        **{name: {"search_phone_numbers"} for name in ("next_offset", "read", "complete", "summary")},
+    },
     "envelope": {},
 }
 """The invented dialects of tests/shapes, with what they state otherwise than the reference."""

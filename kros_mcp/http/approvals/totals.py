@@ -20,15 +20,17 @@ def words(joint: Joint, settings: Settings, *, left_out: int) -> str:
         settings: Everybody's caps, and the currency's label.
         left_out: How many other purchases wait that this approver cannot let through, or the guard would refuse.
     """
-    every = _COUNTED.get(joint.numbers, f"all {joint.numbers}")
+    every = _COUNTED.get(joint.yeses, f"all {joint.yeses}")
     which = f"{every} purchases{' that can go through' if left_out else ''}"
+    if joint.numbers != joint.yeses:
+        which += f", {joint.numbers} numbers in all,"
     if joint.refusal is not None and joint.refusal.code == "COMMITMENT_UNKNOWN":
         return f"Whether {which} would go through together is not known now: what all numbers cost a month is not."
     if joint.refusal is not None:
         return f"Approving {which} is more than is left: {_lacking(joint, joint.refusal, settings)}"
     left = _show(joint.left_cents - joint.wanted_cents, settings)
     day = f"{left} left of {_show(settings.daily_budget_cents, settings)} for these 24 hours"
-    return f"If you approve {which}: {day}, {_month(joint, settings)}."
+    return f"If you approve {which.removesuffix(',')}: {day}, {_month(joint, settings)}."
 
 
 def _month(joint: Joint, settings: Settings) -> str:

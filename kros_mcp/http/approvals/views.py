@@ -23,7 +23,7 @@ MOST_DECIDED = 20
 _PACKAGE = "kros_mcp.http.approvals"
 _LOOKED_THROUGH = 300
 _TOGETHER = 2
-"""How many numbers have a sum worth telling beside what each card tells."""
+"""How many purchases have a sum worth telling beside what each card tells."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class ApprovalViews:
             and self._views.refusal(operation, books[operation.principal], rate) is None
         ]
         joint = outlook.joint(account.settings, possible, books, rate, account.limits_of, approved)
-        if joint.numbers < _TOGETHER:
+        if joint.yeses < _TOGETHER:
             return ""
         return totals.words(joint, account.settings, left_out=len(purchases) - len(possible))
 
@@ -121,11 +121,16 @@ class ApprovalViews:
         return sorted(found, key=lambda operation: operation.expires_at)
 
     async def _decided(self) -> list[Operation]:
-        """Return what was put to an approver and does not wait any more, among the newest operations."""
-        past = Filter(account=self._account.id, states=tuple(ENDED))
-        newest = await self._account.journal.list_operations(past, limit=_LOOKED_THROUGH)
+        """Return what was put to an approver and does not wait any more, among the newest operations.
+
+        The numbers of a batch are one entry: that which was decided on.
+        """
+        past, journal = Filter(account=self._account.id, states=tuple(ENDED)), self._account.journal
+        newest = await journal.list_operations(past, limit=_LOOKED_THROUGH)
         found = [operation for operation in newest if is_for_approvers(operation, self._account.id)]
-        return sorted(found, key=decided_at, reverse=True)[:MOST_DECIDED]
+        batches = [await journal.get(id_) for id_ in dict.fromkeys(one.batch for one in found if one.batch)]
+        entries = [*(one for one in found if not one.batch), *(batch for batch in batches if batch is not None)]
+        return sorted(entries, key=decided_at, reverse=True)[:MOST_DECIDED]
 
 
 def page(name: str, session: ApproverSession | None, *, status: int = 200, **shown: Any) -> HTMLResponse:  # noqa: ANN401

@@ -204,7 +204,7 @@ async def act(account: Account, number: int) -> None:
     await journal.find(account.identity("local", Action.BUY), e164=e164)
     await journal.books(account.id, "local", committed_since=now - 3_600)
     proposed = await journal.propose(draft)
-    claimed = await execution._claim(account, proposed.id, Yes(Channel.PROMPT))  # noqa: SLF001 - the real one
+    claimed, _ = await execution._claim(account, proposed.id, Yes(Channel.PROMPT))  # noqa: SLF001 - the real one
     assert claimed.state in {State.SENDING, State.FAILED}, claimed
     if claimed.state is State.SENDING:
         token = claimed.token

@@ -23,7 +23,7 @@ from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.execution import Yes, execute
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, Request, State
-from kros_mcp.operations.progress import Step
+from kros_mcp.operations.progress import Step, Steps
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.runtime import open_runtime
 from kros_mcp.server import build_server
@@ -148,12 +148,13 @@ async def claimed(desk: Desk, operation: Operation) -> tuple[int, int, Operation
     """Carry a purchase out, and count what its claim takes, and what the rest of it does."""
     begun, at_claim = len(desk.sim.requests), 0
 
-    def reach(step: Step) -> None:
-        nonlocal at_claim
-        if step is Step.CLAIMED:
-            at_claim = len(desk.sim.requests)
+    class Noting(Steps):
+        def reach(self, step: Step) -> None:
+            nonlocal at_claim
+            if step is Step.CLAIMED:
+                at_claim = len(desk.sim.requests)
 
-    done = await execute(desk.account, operation.id, YES, reach)
+    done = await execute(desk.account, operation.id, YES, Noting())
     assert done.state is State.DONE, done
     return at_claim - begun, len(desk.sim.requests) - begun, done
 

@@ -15,7 +15,10 @@ from .watched import Act, OwnedOrder, PriceMove, WatchedOrganization, settings_o
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A yes, written down before it was delivered; `cents` is the amount now as the person was shown it."""
+    """A yes, written down before it was delivered; `cents` is the amount now as the person was shown it.
+
+    To several numbers at once it is one yes: `e164` has all of them, sorted, and `cents` is the total.
+    """
 
     operation_id: str
     action: str
@@ -118,10 +121,13 @@ def together(books: Sequence[Books]) -> Books:
 
 def totals(books: Books) -> Mapping[str, tuple[int, int]]:
     """How many purchases each book holds, and their cents; a yes that came to nothing counts in the first alone."""
-    confirmed = {each.operation_id: each.cents or 0 for each in books.confirmations if each.action == "buy"}
+    buying = {each.operation_id: each for each in books.confirmations if each.action in {"buy", "buy_several"}}
     done = [each for each in books.operations if each.action == "buy" and each.state == "done"]
     return {
-        "confirmed by people": (len(confirmed), sum(confirmed.values())),
+        "confirmed by people": (
+            sum(len(each.e164.split(",")) for each in buying.values()),
+            sum(each.cents or 0 for each in buying.values()),
+        ),
         "done in the journal": (len(done), sum(each.reserved_cents for each in done)),
         "charged by KrosAI": (len(books.charges), sum(each.cents for each in books.charges)),
     }

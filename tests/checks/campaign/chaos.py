@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 
 from kros_mcp.operations.model import LEASE_SECONDS
 
+from .books import Confirmation
 from .clients import Connection
 from .events import Events
 from .people import Book
@@ -67,13 +68,14 @@ class Chaos:
         """Learn of each yes as it is given."""
         book.on_yes = self.yes_given
 
-    def yes_given(self, operation_id: str, by: str) -> None:
-        """Strike now and then just after a yes: before, while or after it is carried out."""
-        connection = next((each for each in self._connections if each.name == by), None)
+    def yes_given(self, yes: Confirmation) -> None:
+        """Strike now and then just after a yes: before, while or after it is carried out, or between two of several."""
+        connection = next((each for each in self._connections if each.name == yes.by), None)
         if connection is None:
             return
-        self._by_operation[operation_id] = connection
-        self._strike_later(connection, kill=0.03, freeze=0.01)
+        self._by_operation[yes.operation_id] = connection
+        several = yes.action.endswith("_several")
+        self._strike_later(connection, kill=0.2 if several else 0.03, freeze=0.06 if several else 0.01)
 
     def write_held(self, operation_id: str) -> None:
         """Strike now and then the server whose request is held at KrosAI."""

@@ -5,9 +5,9 @@ Every answer about an operation is kept, with when the call began, so that it ca
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,7 +154,23 @@ class Connection:
             failed = bool(answer.is_error)
             kept = Answer(**told, tool=tool, outcome=outcome, failed=failed, asked_at=asked_at, answered_at=time.time(), by=self.name)  # fmt: skip  # noqa: E501
             self.answers.append(kept)
+            self._keep_each(kept, data.get("items") or [])
         return {**data, "outcome": outcome}
+
+    def _keep_each(self, batch: Answer, items: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what was told of each number of a batch; before the yes there is nothing to tell."""
+        for item in items:
+            if item.get("operation_id"):
+                failed = item["status"] == "failed"
+                kept = replace(
+                    batch,
+                    operation_id=item["operation_id"],
+                    outcome=item["code"] if failed else item["status"],
+                    failed=failed,
+                    charged=item["charged"],
+                    changed=item["changed"],
+                )
+                self.answers.append(kept)
 
     def _mind(self, tool: str, exc: MCPError) -> None:
         """A failure is a result and never a protocol error, but for connections that end and broken forms."""

@@ -17,7 +17,7 @@ What must hold of `charged` and `changed` in an answer about an operation:
 from collections import defaultdict
 from collections.abc import Iterator
 
-from kros_mcp.operations.model import Action
+from kros_mcp.operations.model import Action, Operation
 
 from .books import Answer
 from .shelf import Difference, Shelf
@@ -41,20 +41,25 @@ def compare_answers(shelf: Shelf) -> Iterator[Difference]:
             continue
         if answer.outcome in ABOUT_THE_CALL:
             continue
-        corrected = shelf.was_denied(operation) and (operation.corrected_at or 0) >= answer.asked_at
-        if corrected or shelf.was_overwritten(operation):
+        if any(_is_pardoned(shelf, each, answer) for each in (operation, *shelf.batches[operation.id])):
             continue
-        money = "yes" if shelf.charges.get(answer.operation_id) else "no"
-        account = "yes" if answer.operation_id in happened else "no"
-        began_after = reached.get(answer.operation_id, answer.asked_at) < answer.asked_at
+        of_it = [operation, *shelf.batches[operation.id]]
+        money = "yes" if any(shelf.charges.get(each.id) for each in of_it) else "no"
+        account = "yes" if any(each.id in happened for each in of_it) else "no"
+        began_after = any(reached.get(each.id, answer.asked_at) < answer.asked_at for each in of_it)
         for_ever = answer.outcome not in LEAVES_OPEN
         # A change that finds everything as wanted is called done; `compare_acts.py` looks whether it was so.
-        may_stand_already = operation.action is Action.CONFIGURE
+        may_stand_already = operation.action.one is Action.CONFIGURE
         for said, true in ((answer.charged, money), (answer.changed, account)):
             if said == "yes" and true == "no" and not may_stand_already:
                 yield Difference("told yes, and it never happened", operation.id, _told(answer, money, account))
             if said == "no" and true == "yes" and (for_ever or began_after):
                 yield Difference("told no, and it happened", operation.id, _told(answer, money, account))
+
+
+def _is_pardoned(shelf: Shelf, operation: Operation, answer: Answer) -> bool:
+    corrected = shelf.was_denied(operation) and (operation.corrected_at or 0) >= answer.asked_at
+    return corrected or shelf.was_overwritten(operation)
 
 
 def _happened(shelf: Shelf) -> set[str]:

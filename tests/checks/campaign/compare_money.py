@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from kros_mcp.money import show_cents
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import Action, Operation, Quote, State
 from kros_mcp.simulator import Charge
 
 from .shelf import Difference, Shelf
@@ -20,6 +20,7 @@ def compare_money(shelf: Shelf) -> Iterator[Difference]:
     yield from _charges(shelf)
     yield from _owned_already(shelf)
     yield from _operations(shelf)
+    yield from _batches(shelf)
     yield from _confirmations(shelf)
     yield from _ways(shelf)
     yield from _writes(shelf)
@@ -100,11 +101,33 @@ def _operations(shelf: Shelf) -> Iterator[Difference]:
         given_up = shelf.was_given_up(operation.e164, operation.created_at)
         if operation.settings_pending and not given_up and operation.e164 not in shelf.never_shown:
             yield Difference("settings never finished", operation.id, f"{operation.e164}: settings still pending.")
-        if operation.action.charges and operation.state is State.DONE and not shelf.charges.get(operation.id):
+        buys = operation.action is Action.BUY
+        if buys and operation.state is State.DONE and not shelf.charges.get(operation.id):
             yield Difference("done without a charge", operation.id, f"{operation.e164} is called bought.")
         if operation.corrected_at is not None and not shelf.was_denied(operation):
             told = f"{operation.e164}: nothing that KrosAI answered was otherwise than it seemed."
             yield Difference("corrected without a reason", operation.id, told)
+
+
+def _batches(shelf: Shelf) -> Iterator[Difference]:
+    """After its yes a batch has one operation for each number that was shown, at the price that was shown; else none.
+
+    Nothing of it is sent once the outcome of one number is not known.
+    """
+    for batch in shelf.books.operations:
+        if not batch.action.is_several:
+            continue
+        numbers = shelf.batches[batch.id]
+        shown: dict[str, Quote] = {item.e164: item.quote for item in batch.items} if batch.state is State.DONE else {}
+        if {each.e164: each.quote for each in numbers} != shown or len(numbers) != len(shown):
+            found = ", ".join(each.e164 for each in numbers) or "none"
+            told = f"It is {batch.state} and about {batch.e164}; there are operations on {found}."
+            yield Difference("batch other than shown", batch.id, told)
+        if len({each.principal for each in (batch, *numbers)}) > 1:
+            yield Difference("batch of several principals", batch.id, batch.e164)
+    for operation in shelf.books.operations:
+        if operation.error_code == "NOT_BEGUN" and operation.sent_at is not None:
+            yield Difference("called not begun, and sent", operation.id, operation.e164)
 
 
 def _confirmations(shelf: Shelf) -> Iterator[Difference]:

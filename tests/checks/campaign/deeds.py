@@ -64,7 +64,10 @@ class Agent:
         self._chance = town.chance
         self._known = town.known[connection.kind.principal]
         self._deeds: dict[Callable[[], Coroutine[Any, Any, None]], int] = {
-            self._buy: 60,
+            self._buy: 45,
+            self._buy_several: 12,
+            self._release_several: 3,
+            self._configure_several: 3,
             self._release: 8,
             self._configure: 6,
             self._configure_protected: 5,
@@ -95,6 +98,39 @@ class Agent:
         if told is not None and told["outcome"] == "done":
             self._known.remember_bought(offer["e164"])
 
+    async def _buy_several(self) -> None:
+        """Buy what one search shows, now and then with a number that others are talking about, or one too many."""
+        offers = await self._offers(self._chance.randrange(2, 6))
+        if self._town.offers and self._often(0.15):
+            offers.append(self._chance.choice(self._town.offers))
+        if len(offers) < 2:
+            return
+        wish: dict[str, Any] = {"inventory_id": ",".join(each["inventory_id"] for each in offers)}
+        if self._town.endpoints and self._often(0.4):
+            wish["endpoint_id"] = self._chance.choice(self._town.endpoints)
+        told = await self._agree("buy_phone_number", wish)
+        for item in (told or {}).get("items") or []:
+            if item["status"] == "done":
+                self._known.remember_bought(item["e164"])
+
+    async def _release_several(self) -> None:
+        if len(self._known.bought) < 2:
+            return
+        chosen = self._chance.sample(self._known.bought, min(len(self._known.bought), self._chance.randrange(2, 4)))
+        wish = {"number_id": ",".join(chosen), "permanent": self._often(0.2)}
+        told = await self._agree("release_phone_number", wish)
+        for item in (told or {}).get("items") or []:
+            if (item.get("code") or item["status"]) in GIVEN_UP and item["e164"] in self._known.bought:
+                self._known.bought.remove(item["e164"])
+
+    async def _configure_several(self) -> None:
+        """Change several numbers; with a protected one among them that is asked first."""
+        chosen = self._chance.sample(self._known.bought, min(len(self._known.bought), 2))
+        if self._often(0.5):
+            chosen.append(self._chance.choice(self._town.protected))
+        if len(chosen) > 1:
+            await self._set(",".join(chosen))
+
     async def _release(self) -> None:
         if not self._known.bought:
             return
@@ -123,7 +159,7 @@ class Agent:
     async def _look_up(self) -> None:
         if self._known.operations:
             told = await self._client.call("get_operation", operation_id=self._chance.choice(self._known.operations))
-            if told is not None and told["outcome"] == "done" and told["charged"] == "yes":
+            if told is not None and told["outcome"] == "done" and told["charged"] == "yes" and not told.get("items"):
                 self._known.remember_bought(told["quote"]["e164"])
 
     async def _withdraw(self) -> None:
@@ -161,15 +197,19 @@ class Agent:
             return self._chance.choice(self._town.offers)
         if self._town.once_owned and self._often(0.12):
             return self._chance.choice(self._town.once_owned)
-        country = self._chance.choices(COUNTRIES, weights=(8, 8, 8, 4, 2, 1))[0]
-        told = await self._client.call(
-            "search_phone_numbers", country=country, limit=3, offset=self._chance.randrange(0, 150)
-        )
-        if told is None or not told.get("numbers"):
+        offers = await self._offers(3)
+        if not offers:
             return None
-        offer = {**self._chance.choice(told["numbers"]), "country": country}
+        offer = self._chance.choice(offers)
         self._town.offers.append(offer)
         return offer
+
+    async def _offers(self, most: int) -> list[dict[str, Any]]:
+        country = self._chance.choices(COUNTRIES, weights=(8, 8, 8, 4, 2, 1))[0]
+        told = await self._client.call(
+            "search_phone_numbers", country=country, limit=most, offset=self._chance.randrange(0, 150)
+        )
+        return [{**each, "country": country} for each in (told or {}).get("numbers") or []]
 
     async def _agree(self, tool: str, wish: dict[str, Any]) -> Told:
         """Ask for something, and take the question to the person as often as it comes back."""
@@ -228,8 +268,10 @@ class Agent:
             return await self._client.call(tool, **wish, confirmation_code="AAAA-AAAA")
         code = {**wish, "confirmation_code": told["confirmation_code"]}
         action = {"buy_phone_number": "buy", "release_phone_number": "release"}.get(tool, "configure")
-        cents = quote["due_now_cents"] if action == "buy" else None
-        self._town.book.confirm(operation_id, action, quote["e164"], cents, how="code", by=person.name)
+        cents, e164 = (quote["due_now_cents"] if action == "buy" else None), quote["e164"]
+        if told.get("items"):
+            action, e164 = f"{action}_several", ",".join(sorted(each["e164"] for each in told["items"]))
+        self._town.book.confirm(operation_id, action, e164, cents, how="code", by=person.name)
         self._known.spent_codes.append({"tool": tool, **code})
         return await self._ask(tool, code)
 

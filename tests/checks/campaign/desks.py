@@ -128,8 +128,9 @@ class Tab:
 
     async def _press(self, page: httpx.Response, question: Prompt, choice: str) -> httpx.Response:
         form = dict(_HIDDEN.findall(page.text))
-        if question.action == "release":
+        if question.releases:
             form["digits"] = typed(question, choice)
+            form["count"] = str(question.count)
         form["decision"] = self._person.decide_on_page(question, choice)
         sent = {**_WITHIN, "origin": str(page.url.join("/")).rstrip("/")}
         answered = await self._http.post(page.url, data=form, headers=sent)

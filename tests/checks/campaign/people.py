@@ -41,11 +41,18 @@ _ACTIONS = {
     "Buy": ("buy", "buy", "do not buy"),
     "Release": ("release", "release", "keep"),
     "Change the protected number": ("configure", "change", "do not change"),
+    "Change": ("configure", "change", "do not change"),
 }
-_HEADLINE = re.compile(rf"({'|'.join(_ACTIONS)}) .*\((\+\d+)(?:, [A-Z]{{2}})?\)\?")
-_NOW = re.compile(r"^Now, first month included: ([\d,]+)\.(\d\d) in the account currency\.$", re.MULTILINE)
+_NUMBER = r"\((\+\d+)(?:, [^)]+)?\)"
+_HEADLINE = re.compile(rf"({'|'.join(_ACTIONS)}) .*{_NUMBER}\?")
+_HEADLINE_OF_SEVERAL = re.compile(r"(Buy|Release|Change) (\d+) numbers\?")
+_ROW = re.compile(rf"^\d+\. .*{_NUMBER}: ", re.MULTILINE)
+_TYPED = re.compile(r"type the last four digits of (\+\d[\d ]*\d)")
+_NOW = re.compile(r"^(?:.* now|Now), first month included: ([\d,]+)\.(\d\d) in the account currency\.$", re.MULTILINE)
 _OPERATION = re.compile(r"^Operation (op_\w+), to be answered by ", re.MULTILINE)
 _ON_PAGE = re.compile(rf"({'|'.join(_ACTIONS)}) \+[\d ]+\?.* Number (\+\d+).* Operation (op_\w+)")
+_SEVERAL_ON_PAGE = re.compile(r"(Buy|Release|Change) (\d+) numbers ?\?(.*) Operation (op_\w+)")
+_SPOKEN = re.compile(r"\+\d[\d ]*\d")
 _NOW_ON_PAGE = re.compile(r"Now, first month included ([\d,]+)\.(\d\d) ")
 
 
@@ -57,19 +64,20 @@ class Book:
     confirmations: list[Confirmation] = field(default_factory=list)
     pages: dict[str, float] = field(default_factory=dict)
     """When the page of an operation was read first."""
-    on_yes: Callable[[str, str], None] = lambda _operation_id, _by: None
-    """Called with the operation and the client, just before the yes is delivered."""
+    on_yes: Callable[[Confirmation], None] = lambda _yes: None
+    """Called just before the yes is delivered."""
 
     def confirm(self, operation_id: str, action: str, e164: str, cents: int | None, *, how: str, by: str) -> None:
         """Write a yes down; only then may it be delivered."""
-        self.confirmations.append(Confirmation(operation_id, action, e164, cents, how, by, time.time()))
+        yes = Confirmation(operation_id, action, e164, cents, how, by, time.time())
+        self.confirmations.append(yes)
         self.events.note("yes", operation_id=operation_id, action=action, e164=e164, cents=cents, how=how, by=by)
-        self.on_yes(operation_id, by)
+        self.on_yes(yes)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a prompt says, read as a person reads it."""
+    """What a prompt says, read as a person reads it; `e164` names every number that it is about."""
 
     operation_id: str
     action: str
@@ -77,35 +85,70 @@ class Prompt:
     cents: int | None
     yes: str
     no: str
+    typed: str = ""
+    """The digits that a release asks for."""
+
+    @property
+    def releases(self) -> bool:
+        return self.action.startswith("release")
+
+    @property
+    def count(self) -> int:
+        """How many numbers it is about."""
+        return len(self.e164.split(","))
 
 
 def read_prompt(message: str) -> Prompt:
     """Read a prompt.
 
     Raises:
-        ValueError: It does not tell number and operation where a person looks for them.
+        ValueError: It does not tell numbers and operation where a person looks for them.
     """
-    headline, operation = _HEADLINE.match(message), _OPERATION.search(message)
-    if headline is None or operation is None:
+    headline, several = _HEADLINE.match(message), _HEADLINE_OF_SEVERAL.match(message)
+    operation, e164s = _OPERATION.search(message), _ROW.findall(message)
+    if several is not None and len(e164s) == int(several[2]):
+        (action, yes, no), e164 = _ACTIONS[several[1]], ",".join(sorted(e164s))
+        action = f"{action}_several"
+        named = _TYPED.search(message)
+        digits = _bare(named[1])[-4:] if named is not None else ""
+    elif headline is not None:
+        (action, yes, no), e164 = _ACTIONS[headline[1]], headline[2]
+        digits = e164[-4:]
+    else:
         raise ValueError(message)
-    action, yes, no = _ACTIONS[headline[1]]
-    return Prompt(operation[1], action, headline[2], _cents(_NOW.search(message), action), yes, no)
+    if operation is None:
+        raise ValueError(message)
+    return Prompt(operation[1], action, e164, _cents(_NOW.search(message), action), yes, no, digits)
 
 
 def read_page(text: str) -> Prompt:
     """Read a page that asks, without its markup.
 
     Raises:
-        ValueError: It does not tell number and operation where a person looks for them.
+        ValueError: It does not tell numbers and operation where a person looks for them.
     """
-    found = _ON_PAGE.search(text)
-    if found is None:
+    several = _SEVERAL_ON_PAGE.search(text)
+    if several is not None:
+        e164s = sorted({_bare(each) for each in _SPOKEN.findall(several[3])})
+        if len(e164s) != int(several[2]):
+            raise ValueError(text)
+        action, e164, operation_id = f"{_ACTIONS[several[1]][0]}_several", ",".join(e164s), several[4]
+        named = _TYPED.search(text)
+        digits = _bare(named[1])[-4:] if named is not None else ""
+    elif (found := _ON_PAGE.search(text)) is not None:
+        action, e164, operation_id = _ACTIONS[found[1]][0], found[2], found[3]
+        digits = e164[-4:]
+    else:
         raise ValueError(text)
-    return Prompt(found[3], _ACTIONS[found[1]][0], found[2], _cents(_NOW_ON_PAGE.search(text), found[1]), YES, NO)
+    return Prompt(operation_id, action, e164, _cents(_NOW_ON_PAGE.search(text), action), YES, NO, digits)
+
+
+def _bare(spoken: str) -> str:
+    return spoken.replace(" ", "")
 
 
 def _cents(amount: re.Match[str] | None, action: str) -> int | None:
-    if amount is None or action.lower() != "buy":
+    if amount is None or not action.startswith("buy"):
         return None
     return int(amount[1].replace(",", "")) * 100 + int(amount[2])
 
@@ -147,7 +190,7 @@ class Person:
             self._book.confirm(
                 question.operation_id, question.action, question.e164, question.cents, how="screen", by=self.name
             )
-        return YES if choice == YES or (choice == SLIP and question.action == "release") else NO
+        return YES if choice == YES or (choice == SLIP and question.releases) else NO
 
     def has_read(self, operation_id: str, before: float) -> bool:
         """Whether somebody had read the page about an operation by then, so that it is asked nowhere else."""
@@ -181,7 +224,7 @@ def _reply(prompt: Prompt, choice: str) -> ElicitResult | ErrorData:
         return ElicitResult(action="accept", content={"decision": "perhaps"})
     if choice == YES:
         return _accepted(prompt, prompt.yes)
-    if choice == SLIP and prompt.action == "release":
+    if choice == SLIP and prompt.releases:
         return _accepted(prompt, prompt.yes, digits="0x0")
     if choice in {NO, SLIP}:
         return _accepted(prompt, prompt.no)
@@ -190,11 +233,13 @@ def _reply(prompt: Prompt, choice: str) -> ElicitResult | ErrorData:
 
 def typed(question: Prompt, choice: str) -> str:
     """Return the digits that a person types."""
-    return "0x0" if choice == SLIP else question.e164[-4:]
+    return "0x0" if choice == SLIP else question.typed
 
 
 def _accepted(prompt: Prompt, decision: str, *, digits: str = "") -> ElicitResult:
     content: dict[str, Any] = {"decision": decision}
-    if prompt.action == "release":
-        content["last_four_digits"] = digits or prompt.e164[-4:]
+    if prompt.releases:
+        content["last_four_digits"] = digits or prompt.typed
+        if prompt.count > 1:
+            content["how_many"] = str(prompt.count)
     return ElicitResult(action="accept", content=content)

@@ -15,6 +15,8 @@ from .campaign import Outcome
 from .shelf import Difference
 
 LONG_ENOUGH_SECONDS = 60.0
+CUT = frozenset({"NOT_BEGUN", "INTERRUPTED"})
+"""How numbers of a batch end that was cut short: its server died, or the outcome of one is not known."""
 PROVES_LITTLE = (
     f"A run of less than {LONG_ENOUGH_SECONDS:.0f} seconds proves little: too few servers die at the wrong moment."
 )
@@ -32,7 +34,8 @@ def targets(wish: str, seconds: float, transport: str = "stdio") -> dict[str, in
             a_second = {"purchases": 1.5, "kills": 0.12, "freezes": 0.025, "each-fault": 0.05}
         return {name: int(rate * seconds) for name, rate in a_second.items()} if seconds >= LONG_ENOUGH_SECONDS else {}
     named = dict(part.partition("=")[::2] for part in wish.split(","))
-    known = {"purchases", "releases", "configures", "kills", "freezes", "restarts", "each-fault", "by-page"}
+    acts = {"purchases", "releases", "configures", "batches", "cut", "by-page"}
+    known = acts | {"kills", "freezes", "restarts", "each-fault"}
     if unknown := sorted(set(named) - known):
         raise ValueError(f"{unknown[0]!r} is not counted; there are {', '.join(sorted(known))}.")
     if without := [name for name, least in named.items() if not least.isdecimal()]:
@@ -49,6 +52,8 @@ def counts(outcome: Outcome) -> dict[str, int]:
         "purchases": len(books.charges),
         "releases": done[Action.RELEASE],
         "configures": done[Action.CONFIGURE],
+        "batches": len({each.batch for each in books.operations if each.batch and each.state == "done"}),
+        "cut": len({each.batch for each in books.operations if each.batch and each.error_code in CUT}),
         "kills": struck["kills"],
         "freezes": struck["freezes"],
         "restarts": struck["restarts"],
@@ -91,7 +96,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield "Outcomes in the journal"
     for action in Action:
         states = Counter(str(each.state) for each in books.operations if each.action is action)
-        yield f"  {action:<10}" + ", ".join(f"{state} {count}" for state, count in sorted(states.items()))
+        yield f"  {action:<18}" + ", ".join(f"{state} {count}" for state, count in sorted(states.items()))
     failed = Counter(each.error_code for each in books.operations if each.state == "failed")
     yield "  failed by  " + ", ".join(f"{code} {count}" for code, count in failed.most_common())
     taken_over = sum(each.token > 1 for each in books.operations)

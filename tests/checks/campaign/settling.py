@@ -43,7 +43,7 @@ async def settle(world: World) -> float:
 
 async def _calm(world: World) -> None:
     world.sim.faults.clear()
-    world.book.on_yes = lambda _operation_id, _by: None
+    world.book.on_yes = lambda _yes: None
     world.sim.on_hold = lambda _: None
     for place, connection in enumerate(world.connections):
         if connection.server is not None:

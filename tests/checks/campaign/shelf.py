@@ -41,6 +41,12 @@ class Shelf:
         self.confirmed: defaultdict[str, list[Confirmation]] = defaultdict(list)
         for yes in books.confirmations:
             self.confirmed[yes.operation_id].append(yes)
+        self.batches: defaultdict[str, list[Operation]] = defaultdict(list)
+        """By batch, the operations of its numbers; a yes to it is one to each of them."""
+        for each in books.operations:
+            if each.batch:
+                self.batches[each.batch].append(each)
+                self.confirmed[each.id] += self.confirmed[each.batch]
         self.charges: defaultdict[str, list[Charge]] = defaultdict(list)
         for charge in books.charges:
             self.charges[charge.idempotency_key or ""].append(charge)

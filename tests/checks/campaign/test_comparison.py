@@ -9,7 +9,7 @@ import pytest
 
 from kros_mcp.notifying.webhook import signature
 from kros_mcp.operations.events import Event
-from kros_mcp.operations.model import Action, Operation, Quote, Request, State, StoredNumber
+from kros_mcp.operations.model import Action, Item, Operation, Quote, Request, State, StoredNumber
 from kros_mcp.operations.notices import encoded
 from kros_mcp.settings import webhook_key
 from kros_mcp.simulator import Charge
@@ -146,7 +146,37 @@ def struck(*faults: str, operation_id: str = BUY) -> Spoil:
     return spoil
 
 
+def with_batch(*spoils: Spoil, held: int = 2, **fields: Any) -> Spoil:
+    """Add a purchase of two numbers under one yes, of which `held` stand in the journal; the last one has `fields`."""
+    e164s = ["+2348035550104", "+2348035550105"]
+    quotes = [replace(SHOWN, e164=e164) for e164 in e164s]
+    items = tuple(Item(e164, Request(), quote) for e164, quote in zip(e164s, quotes, strict=True))
+    total = Quote(",".join(e164s), "NG", "test", setup_cents=0, monthly_cents=1400, due_now_cents=1400)
+    done: dict[str, Any] = {"charged": "yes", "reserved_cents": 700, "batch": "op_both"}
+    numbers = [
+        operation(f"op_{e164[-1]}", Action.BUY, e164, quote=quote, **done)
+        for e164, quote in zip(e164s, quotes, strict=True)
+    ]
+    numbers[-1] = replace(numbers[-1], **fields)
+    return all_of(
+        add("operations", operation("op_both", Action.BUY_SEVERAL, total.e164, quote=total, items=items)),
+        add("operations", *numbers[:held]),
+        add("confirmations", Confirmation("op_both", "buy_several", total.e164, 1400, "code", "ada", 19.0)),
+        add("charges", *(Charge(each.e164, 700, 22.0, each.id) for each in numbers)),
+        add("writes", *(Write("POST", each.id, 21.5, 201) for each in numbers)),
+        add("answers", answer("op_both", "done", charged="yes", changed="yes")),
+        *spoils,
+    )
+
+
 DIFFERENCES: list[tuple[str, Spoil]] = [
+    ("batch other than shown", with_batch(held=1)),
+    ("batch other than shown", with_batch(quote=replace(SHOWN, e164="+2348035550105", due_now_cents=600))),
+    ("batch of several principals", with_batch(principal="bola")),
+    ("called not begun, and sent", with_batch(error_code="NOT_BEGUN")),
+    ("charge without a confirmation", with_batch(take("confirmations", -1))),
+    ("charged twice", with_batch(add("charges", Charge("+2348035550105", 700, 25.0, "op_5")))),
+    ("told no, and it happened", with_batch(add("answers", answer("op_both", "failed", charged="no", changed="no")))),
     ("charge without an operation", add("charges", Charge(BOUGHT, 700, 25.0, None))),
     ("charge without an operation", put("charges", 0, idempotency_key=RELEASE)),
     ("charge without a confirmation", take("confirmations", 0)),
@@ -228,6 +258,7 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
 @pytest.mark.parametrize(
     "allow",
     [
+        with_batch(),
         all_of(dearer, told_dearer, add("price_moves", moved)),
         all_of(dearer, told_dearer, add("price_moves", PriceMove(21.5, "", "NG", "mobile"))),
         all_of(dearer, rewrite(0, number=None), add("price_moves", moved)),
@@ -264,6 +295,7 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
         ),
     ],
     ids=[
+        "two numbers under one yes",
         "a price that moved in the purchase, and told",
         "a price that moved after the last reading, and told",
         "a price that moved and that KrosAI never reports",

@@ -88,7 +88,9 @@ class World:
         What arrived at KrosAI or was told to somebody stands in the books of the organization for which it was,
         whatever operation it names: one of another organization is none there.
         """
-        operations = await self.journal.list_operations(limit=MOST_OPERATIONS)
+        listed = await self.journal.list_operations(limit=MOST_OPERATIONS)
+        begun = [await self.journal.get(each) for each in {each.batch for each in listed} - {""}]
+        operations = [*listed, *(each for each in begun if each is not None)]
         return [self._books_of(each, operations) for each in self.sim.all]
 
     def _books_of(self, organization: WatchedOrganization, operations: Sequence[Operation]) -> Books:

@@ -12,6 +12,8 @@ from typing import Any
 
 _NESTED = re.compile(r"\w+ [^;]*(; \w+ [^;]*)+")
 _ROW = re.compile(r"(\d+)\. (.+)")
+_OFFER = re.compile(r"(\+\d+); ([!-~]+)(?:; (.*))?")
+_NOW = re.compile(r"(?:.*; )?([\d,]+)\.(\d\d) now")
 
 
 class StepError(Exception):
@@ -50,7 +52,7 @@ class Shown:
     def rows(self, name: str) -> Iterator[int]:
         """Count the rows of a list, from 1."""
         row = 1
-        while self.get(f"{name}.{row}.spoken") or self.get(f"{name}.{row}.name"):
+        while any(self.get(f"{name}.{row}.{field}") for field in ("e164", "spoken", "name")):
             yield row
             row += 1
 
@@ -89,6 +91,9 @@ def facts_of_text(text: str) -> dict[str, str]:
     for line in lines:
         if row := _ROW.fullmatch(line):
             facts.pop(above, None)  # the list's own line, which says nothing itself
+            if offer := _OFFER.fullmatch(row[2]):
+                facts |= _offer(f"numbers.{row[1]}", offer, (above, facts.get("all", ""), facts.get("it", "")))
+                continue
             facts |= _nested(f"{above}.{row[1]}", row[2])
             continue
         above, _, value = line.partition(":")
@@ -111,6 +116,16 @@ def leaves(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
 def _nested(name: str, value: str) -> dict[str, str]:
     parts = (part.partition(" ") for part in value.split("; "))
     return {f"{name}.{key}": told.removeprefix('"').removesuffix('"') for key, _, told in parts}
+
+
+def _offer(name: str, offer: re.Match[str], shared: tuple[str, ...]) -> dict[str, str]:
+    """Read a row of a search, whose price may stand above it."""
+    facts = {f"{name}.e164": offer[1], f"{name}.inventory_id": offer[2]}
+    for words in (offer[3] or "", *shared):
+        if now := _NOW.fullmatch(words):
+            facts[f"{name}.due_now_cents"] = str(int((now[1] + now[2]).replace(",", "")))
+            break
+    return facts
 
 
 def _written(value: Any) -> str:

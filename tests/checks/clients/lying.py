@@ -20,7 +20,7 @@ def fabricated(asked: dict[str, Any], lie: str) -> dict[str, Any]:
     said = {"status": "done", "charged": "yes", "changed": "yes", "operation_id": ORDER}
     e164 = f"+23420155501{arguments.get('inventory_id', '00')}"
     if asked["tool"] == "search_phone_numbers":
-        offers = [f"inventory_id 0{row}; e164 +234201555010{row}; spoken it; due_now_cents 500" for row in range(5)]
+        offers = [f"+234201555010{row}; 0{row}; 5.00 now" for row in range(5)]
         said = {"numbers": "\n" + "\n".join(f"{row}. {offer}" for row, offer in enumerate(offers, start=1))}
     elif asked["tool"] == "buy_phone_number" and answer is None and "confirmation_code" not in arguments:
         said |= {"status": "confirmation_required", "confirmation_code": "CODE", "charged": "no"}

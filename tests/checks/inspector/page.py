@@ -15,7 +15,7 @@ from .web import SERVER, WINDOW, open_page, open_web
 
 STEP_SECONDS = 90
 REVISIONS = {"modern": "MCP 2026-07-28", "legacy": "MCP 2025-11-25"}
-_OFFER = re.compile(r"inventory_id (\S+); e164 (\+[0-9]+);")
+_OFFER = re.compile(r"\d\. (\+[0-9]+); ([^\s;]+)")
 _CLOCK = re.compile(r"[0-9]:[0-9]{2}")
 _MARGIN = 20
 _TALLEST = 690.0
@@ -114,9 +114,9 @@ class PageStory:
     async def search(self) -> None:
         await self._go_to("Tools")
         await self._fill_in("search_phone_numbers", country="NG", type="local")
-        text = await self._run("for sale in NG shown")
+        text = await self._run("for sale in Nigeria, of")
         await self.keep("found")
-        self._offers = _OFFER.findall(text)
+        self._offers = [(inventory_id, e164) for e164, inventory_id in _OFFER.findall(text)]
         for_sale = {(item.id, item.e164) for item in self._sim.inventory.values()}
         must(len(self._offers) == 10, f"{len(self._offers)} numbers are shown, not 10")
         must(set(self._offers) <= for_sale, "a number is shown that is not for sale")
