@@ -15,10 +15,12 @@ from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
 from kros_mcp.operations.wording import (
     LATER,
+    NO_REFUND,
     ConfigurationWording,
     PurchaseWording,
     ReleaseWording,
     Wording,
+    aloud,
     changes,
     environment,
     keep_asking,
@@ -78,7 +80,7 @@ class SeveralWording(Wording):
         """Write what a person has to know of one number, beside which it is."""
         raise NotImplementedError
 
-    def outcome(self, batch: Batch, currency: str) -> tuple[str, str]:
+    def outcome(self, batch: Batch, currency: str, now: float | None = None) -> tuple[str, str]:
         """Write what a batch has come to since its yes, and what the agent is to do next."""
         items, count = batch.items, len(batch.items)
         if not items:
@@ -99,7 +101,7 @@ class SeveralWording(Wording):
                 result = self.result(done_items, currency) if done else ""
                 told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
         told += self._not_done(items) + _unclear(self, unclear) + _not_applied(items)
-        return told, self._next(batch, unclear)
+        return told, self._next(batch, unclear, now)
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what it means that these are done, as the end of a sentence."""
@@ -117,9 +119,9 @@ class SeveralWording(Wording):
         told = (f"{joined(each)}{f', {why}' if why else ''}" for why, each in by_reason.items())
         return f" Not {self.done}: {'; '.join(told)}."
 
-    def _next(self, batch: Batch, unclear: Sequence[Operation]) -> str:
+    def _next(self, batch: Batch, unclear: Sequence[Operation], now: float | None) -> str:
         if unclear:
-            return keep_asking(unclear[0])
+            return keep_asking(unclear[0], now)
         failed = [item for item in batch.items if item.state is State.FAILED]
         if failed:
             [*steps] = {item.next_step for item in failed}
@@ -128,7 +130,7 @@ class SeveralWording(Wording):
             return f"{told} {again}".strip()
         if any(item.not_applied for item in batch.items):
             return "Tell the person what was not applied."
-        return "Nothing more to do."
+        return self.afterwards(batch.operation)
 
 
 class SeveralPurchaseWording(SeveralWording, PurchaseWording):
@@ -137,9 +139,9 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         cost = _cost(operation.quote, currency)
-        wanted = _wanted(operation, usual=False)
+        wanted = _wanted(operation, usual=False, said=True)
         then = f" Then: {wanted}." if wanted else ""
-        return f"Buying {_which(operation)} costs {cost}.{then}{refused_before(operation)} {environment(operation)}"
+        return aloud(operation, f"buying {_which(operation)} costs {cost}.{then}{refused_before(operation)}")
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -185,6 +187,11 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
         nowhere = "" if any(item.request.endpoint_id for item in items) else "; their calls go nowhere yet"
         return f" for {_cost(quote, currency)}{nowhere}"
 
+    def afterwards(self, operation: Operation) -> str:
+        """Write how the numbers get their calls, and how they are given up."""
+        route = "" if operation.request.endpoint_id else "Offer to route their calls: configure_phone_number. "
+        return f"{route}To give them up: release_phone_number; KrosAI states no refund."
+
 
 class SeveralReleaseWording(SeveralWording, ReleaseWording):
     """How the release of several numbers is spoken of."""
@@ -194,17 +201,18 @@ class SeveralReleaseWording(SeveralWording, ReleaseWording):
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
-        return (
-            f"Releasing {_which(operation)} means that calls to them will stop; {_routes(operation)}. "
-            f"{_finality(operation)} KrosAI does not say whether anything is refunded. {environment(operation)}"
+        return aloud(
+            operation,
+            f"releasing {_which(operation)} means that calls to them will stop; {_routes(operation)}. "
+            f"{_finality(operation)} {NO_REFUND}",
         )
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         return (
-            f"If you approve, calls to {every(len(operation.items))} numbers stop. {_finality(operation)} KrosAI does "
-            f"not say whether anything is refunded. {environment(operation)}"
+            f"If you approve, calls to {every(len(operation.items))} numbers stop. {_finality(operation)} {NO_REFUND} "
+            f"{environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
@@ -213,7 +221,7 @@ class SeveralReleaseWording(SeveralWording, ReleaseWording):
         typed = f"type the last four digits of {number}, and how many numbers these are"
         return [
             *self.rows(operation, currency),
-            f"Calls to them will stop. {_finality(operation)} KrosAI does not say whether anything is refunded.",
+            f"Calls to them will stop. {_finality(operation)} {NO_REFUND}",
             environment(operation),
             f"To release {every(len(operation.items))}, {typed}.",
         ]
@@ -237,10 +245,8 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
-        return (
-            f"This would change {_which(operation)} some of which are protected: {_wanted(operation)}. "
-            f"{environment(operation)}"
-        )
+        which, wanted = _which(operation), _wanted(operation, said=True)
+        return aloud(operation, f"this would change {which} some of which are protected: {wanted}.")
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -260,9 +266,7 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
 
 def _cost(quote: Quote, currency: str) -> str:
     """Return what several numbers cost now and every month; of what is due now, what is setup."""
-    cost = show_price(quote.due_now_cents, quote.monthly_cents, currency)
-    setup = f", {show_again(quote.setup_cents)} of it setup" if quote.setup_cents else ""
-    return cost.replace(" now, first month included", f" now{setup}, first month included")
+    return show_price(quote.due_now_cents, quote.monthly_cents, currency, setup_cents=quote.setup_cents)
 
 
 def numbers(count: int) -> str:
@@ -301,17 +305,18 @@ def _which(operation: Operation) -> str:
     return f"{numbers(len(parts))}, {'; '.join(placed)},"
 
 
-def _wanted(operation: Operation, *, usual: bool = True) -> str:
-    """Return the settings that are wanted; of each number where they differ."""
+def _wanted(operation: Operation, *, usual: bool = True, said: bool = False) -> str:
+    """Return the settings that are wanted; of each number where they differ, be it in an id that is not said."""
     by_change = _grouped(operation.parts, lambda part: changes(part, usual=usual))
+    spoken_as = {changes(part, usual=usual): changes(part, usual=usual, aloud=said) for part in operation.parts}
     if len(by_change) == 1:
-        return next(iter(by_change))
-    return "; ".join(f"{joined(each)}: {wanted or 'nothing else'}" for wanted, each in by_change.items())
+        return next(iter(spoken_as.values()))
+    return "; ".join(f"{joined(each)}: {spoken_as[wanted] or 'nothing else'}" for wanted, each in by_change.items())
 
 
 def _routes(operation: Operation) -> str:
     """Return where calls to the numbers go now, as a part of a sentence."""
-    by_route = _grouped(operation.parts, routed)
+    by_route = _grouped(operation.parts, lambda part: routed(part, aloud=True))
     if len(by_route) == 1:
         return f"they now go to {next(iter(by_route))}"
     return "; ".join(f"those to {joined(each)} now go to {route}" for route, each in by_route.items())

@@ -54,7 +54,7 @@ LATER: Final = (
     "Call get_operation with this operation_id in a few seconds; after two tries tell the person that it goes on. "
     "Never start again."
 )
-_NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
+NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
 _GIVE_UP: Final = "To give the number up: release_phone_number; KrosAI states no refund."
 _ROUTE: Final = "Offer to route its calls: configure_phone_number. "
 _REFUSED: Final = {"INSUFFICIENT_BALANCE": "for lack of credit"}
@@ -307,7 +307,7 @@ class ReleaseWording(Wording):
         del currency
         return (
             f"releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
-            f"{routed(operation, aloud=True)}. {finality(operation)} {_NO_REFUND}"
+            f"{routed(operation, aloud=True)}. {finality(operation)} {NO_REFUND}"
         )
 
     def consequence(self, operation: Operation, currency: str) -> str:
@@ -315,14 +315,14 @@ class ReleaseWording(Wording):
         del currency
         return (
             f"If you approve, calls to it stop; they now go to {routed(operation)}. {finality(operation)} "
-            f"{_NO_REFUND} {environment(operation)}"
+            f"{NO_REFUND} {environment(operation)}"
         )
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
-            f"Calls to it will stop; they now go to {routed(operation)}. {finality(operation)} {_NO_REFUND}",
+            f"Calls to it will stop; they now go to {routed(operation)}. {finality(operation)} {NO_REFUND}",
             environment(operation),
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
@@ -336,7 +336,7 @@ class ReleaseWording(Wording):
     def afterwards(self, operation: Operation) -> str:
         """Write what is known of the money, should the person ask."""
         del operation
-        return _NO_REFUND
+        return NO_REFUND
 
 
 class ConfigurationWording(Wording):

@@ -15,7 +15,7 @@ def words(
     """Return where a batch stands in a sentence, and what the agent is to do next; as `Wording.summary` does."""
     wording = several_of(batch.operation).wording
     if batch.items:
-        return wording.outcome(batch, currency)
+        return wording.outcome(batch, currency, now)
     return wording.summary(batch.operation, currency, code=code, told=told, page=page, now=now)
 
 
