@@ -31,6 +31,7 @@ from kros_mcp.journals.rows import (
     marks,
 )
 from kros_mcp.krosai import Asked, Window
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import adoption, audit_log, events, moves, notices, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import (
@@ -725,7 +726,7 @@ class StoredJournal(ABC):
         for part in draft.parts:
             if times[part.e164] >= MAX_PROMPTS_TURNED_DOWN:
                 raise OperationError(
-                    f"The person has turned {part.e164} down three times within ten minutes; nothing was done.",
+                    f"The person has turned {spoken(part.e164)} down three times within ten minutes; nothing was done.",
                     code="ASKED_TOO_OFTEN",
                     next_step="Do not ask again now; go on with something else.",
                 )

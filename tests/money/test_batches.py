@@ -15,6 +15,7 @@ from kros_mcp.commands.differences import AccountReading, compare
 from kros_mcp.commands.history import STATES, read_history
 from kros_mcp.errors import InvalidArgumentError, KrosError, OperationError
 from kros_mcp.krosai import read_all_owned
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import events, moves, recovery
 from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
@@ -47,7 +48,7 @@ async def refused(act: Any, code: str, *words: str) -> None:
         await act
     assert (caught.value.code, caught.value.charged) == (code, "no")
     for word in words:
-        assert word in caught.value.message
+        assert (spoken(word) if word.startswith("+") else word) in caught.value.message
 
 
 async def test_the_question_names_every_number_and_the_totals(bench: Bench) -> None:
@@ -362,7 +363,7 @@ async def test_one_that_is_under_way_elsewhere_fails_the_whole_yes(sim: Simulato
         assert (await bench.execute(single)).state is State.UNKNOWN
         failed = await bench.execute(batch)
         assert (failed.state, failed.error_code, await items(bench, batch)) == (State.FAILED, "NUMBER_BUSY", ())
-        assert THREE[1] in failed.message
+        assert spoken(THREE[1]) in failed.message
         assert charged(sim) == [THREE[1]]
 
 
