@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -27,11 +28,13 @@ def as_browser() -> str:
     return f"{sys.executable} {Path(__file__).absolute()} %s"
 
 
-def press(address: str, does: str) -> str:
-    """Open a page and press a button on it; return what it showed last."""
+def press(address: str, does: str | Callable[[str], str]) -> str:
+    """Open a page and press a button on it, or the one that `does` names once it has read it; return the last page."""
     opener = build_opener(HTTPCookieProcessor(CookieJar()), ProxyHandler({}))
     with opener.open(Request(address, headers=_OPENED), timeout=10) as opened:  # noqa: S310 - a page of loopback
         page, url = str(opened.read(), "utf-8"), opened.url
+    if callable(does):
+        does = does(page)
     if does == "close":
         return page
     time.sleep(DEAD_SECONDS)
