@@ -42,6 +42,9 @@ class Books:
     charges: tuple[tuple[str, int], ...]
 
 
+NO_BOOKS = Books({}, ())
+
+
 @dataclass(frozen=True)
 class Difference:
     """What a conversation has brought about."""

@@ -15,6 +15,7 @@ from .wishes import Ask, Buy, Release, Route, Wish
 
 Setup = Callable[[Simulator], None]
 _SINCE = "2026-03-01T00:00:00Z"
+SIP_PASSWORD = "SIP-CANARY"  # noqa: S105 - made up
 KEPT = "+2348035550199"
 """The seeded number, which calls to the support agent arrive at: protected in every scenario."""
 BATCH = "buy_phone_number.inventory_id~20"
@@ -98,7 +99,7 @@ def owns(e164: str, endpoint: str = "", **more: Any) -> Setup:
                 "allow_outbound": True,
                 "monthly_cost_cents": 700,
                 "setup_cost_cents": 0,
-                "sip": {"username": "u", "password": "SIP-CANARY", "domain": "sip.example"},
+                "sip": {"username": "u", "password": SIP_PASSWORD, "domain": "sip.example"},
                 "created_at": _SINCE,
                 "updated_at": _SINCE,
                 **more,

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from .books import Books, Difference
+from .books import NO_BOOKS, Books, Difference
 
 Way = Literal["page", "code"]
 WAYS: tuple[Way, ...] = ("code", "page")
@@ -41,9 +41,8 @@ class Story:
     scenario: str
     agent: str
     way: Way
+    before: Books = NO_BOOKS
     acts: list[Act] = field(default_factory=list)
-    before: Books | None = None
-    after: Books | None = None
     difference: Difference | None = None
     changes_sent: int = 0
     """How many changes of routing KrosAI received."""
@@ -110,4 +109,4 @@ def kept(path: Path) -> Iterator[Story]:
     for told in found if isinstance(found, list) else [found]:
         if not isinstance(told, Mapping) or not {"scenario", "agent", "way", "acts"} <= set(told):
             raise ValueError(f"{path} holds no stories of this check")
-        yield Story(str(told["scenario"]), str(told["agent"]), told["way"], list(told["acts"]))
+        yield Story(str(told["scenario"]), str(told["agent"]), told["way"], acts=list(told["acts"]))
