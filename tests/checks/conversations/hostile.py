@@ -53,6 +53,9 @@ class Hostile:
             text = await self._call("search_phone_numbers", country=country, type="toll_free", limit=count)
             found += reading.inventory_ids(text)
         wanted = found[:-1]
+        if not wanted:
+            self.desk.story.worse.append("no number for sale was found, so nothing was tried")
+            return
         for code in _INVENTED[:2]:  # before anything was asked
             await self._call("buy_phone_number", inventory_id=wanted[0], confirmation_code=code)
         texts = {one: await self._call("buy_phone_number", inventory_id=one) for one in wanted}

@@ -7,6 +7,7 @@ import re
 
 ERROR = "[error] "
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_E164 = r"\+[1-9]\d{7,14}\b"
 UNDER_WAY = frozenset({"pending", "unknown", "awaiting_approval"})
 
 
@@ -17,7 +18,7 @@ def summary(text: str) -> str:
 
 def to_say(text: str) -> str:
     """Return the summary, with what is warned of or was not applied."""
-    further = [line for line in text.split("\n")[1:] if re.match(r"(warnings?|not_applied)\b", line)]
+    further = [line for line in text.split("\n")[1:] if re.search(r"^warnings?\b|not.applied|may go nowhere", line)]
     return " ".join([summary(text), *(line for line in further if not line.endswith(": none"))])
 
 
@@ -39,8 +40,15 @@ def operation_id(text: str) -> str:
 
 
 def inventory_ids(text: str) -> list[str]:
-    """Return the ids of what is for sale, in their order."""
-    return list(dict.fromkeys(re.findall(r"inventory_id:? ([^\s;,)]+)", text)))
+    """Return the ids of what is for sale, in their order: each stands on a line with its number."""
+    lines = [line for line in text.split("\n")[1:] if re.search(_E164, line)]
+    return [found[0] for line in lines if (found := re.search(_UUID, line))]
+
+
+def seconds_until_again(text: str) -> float:
+    """Return after how long a text says that the same may be asked again; 0 if it does not."""
+    found = re.search(r"again in (?:about )?(\d+) seconds?", text)
+    return float(found[1]) if found else 0.0
 
 
 def endpoint_ids(text: str) -> dict[str, str]:
@@ -56,7 +64,7 @@ def endpoint_id(text: str, name: str) -> str:
 
 def e164s(text: str) -> list[str]:
     """Return every E.164 below the summary, in their order."""
-    return list(dict.fromkeys(re.findall(r"\+[1-9]\d{7,14}\b", text.partition("\n")[2])))
+    return list(dict.fromkeys(re.findall(_E164, text.partition("\n")[2])))
 
 
 def unrouted(text: str) -> list[str]:

@@ -376,7 +376,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         name="ends_in_7957",
         opening="Is the number that ends in 7957 ours, and where does it ring?",
         replies=(Reply("Thanks."),),
-        course=(Ask("list_phone_numbers", {"contains": "*7957"}),),
+        course=(
+            Ask("list_phone_numbers", {"contains": "*7957"}, words="One moment."),
+            Ask("get_phone_number", {"number_id": "+2348099997957"}),
+        ),
         setup=(many, owns("+2348099997957", "Order line")),
         want=Want(told=(r"7957", r"Order line")),
         needs=("list_phone_numbers.contains",),

@@ -295,7 +295,7 @@ def test_the_table_tells_who_failed_and_fails_for_it() -> None:
 def test_texts_may_be_reworded_and_their_words_are_still_found() -> None:
     text = (
         "[error] Two numbers.\nstatus: confirmation_required\nconfirmation_code: 1QTN-8FY8\n"
-        "+254205550100, inventory_id 33644dc4-08aa-43b0-99a6-a6053493a7f8, 6.00\n"
+        "+254205550100, id 33644dc4-08aa-43b0-99a6-a6053493a7f8, 6.00\n"
         'endpoint_id: 22ae357c-6bfa-47ff-95ef-c0d0545f0230 is "Order line"\noperation_id: op_3mswtqdaqadsl7q2'
     )
     assert reading.summary(text) == "Two numbers."

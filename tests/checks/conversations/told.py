@@ -13,6 +13,8 @@ from .wishes import Ask, Buy, Release, Route, Wish
 _YES = re.compile(r"\b(yes|sure|go ahead)\b", re.IGNORECASE)
 _LOOKS = 4
 _BETWEEN_LOOKS_SECONDS = 2.5
+_AGAIN = 2
+"""How often the same is asked again where a text says when."""
 _SEVERAL = "configure_phone_number.number_id~20"
 
 
@@ -35,6 +37,10 @@ class Told:
             case Ask(tool, arguments, words):
                 given = {name: self.operation if value == "{operation}" else value for name, value in arguments.items()}
                 text = await self.desk.call(tool, **given)
+                for _ in range(_AGAIN):
+                    if seconds := reading.seconds_until_again(text):
+                        await anyio.sleep(seconds)
+                        text = await self.desk.call(tool, **given)
                 self.desk.say(f"{reading.to_say(text)} {words}".strip())
             case Buy():
                 await self._buy(wish)
