@@ -8,11 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 from .books import Difference
-from .reading import value
+from .reading import summary, value
 from .scenarios import Scenario, Want
 from .story import Story
 from .wishes import Buy, Release
 
+_UNSPEAKABLE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-\S*|\bop_\w+|\bKROS_\w+|\b[a-z]+(_[a-z]+)+\b"
+    r"|\b[0-9A-Z]{4}-[0-9A-Z]{4}\b|\S*\d:\d\d\S*| UTC\b"
+)
+"""Ids, settings, fields, codes, and times of day."""
 MOST_CALLS = 10
 MOST_CHARACTERS = 12_000
 DAILY_BUDGET_CENTS = 20_000
@@ -35,6 +40,12 @@ def too_long(story: Story) -> list[str]:
     if story.characters > MOST_CHARACTERS:
         found.append(f"{story.characters} characters, more than {MOST_CHARACTERS}")
     return found
+
+
+def unspeakable(story: Story) -> list[str]:
+    """Find what stands in a summary that nobody can say aloud."""
+    summaries = [summary(act["text"]) for act in story.calls]
+    return [f"a summary says {found[0]!r}" for said in summaries if (found := _UNSPEAKABLE.search(said))]
 
 
 def _not_as_wished(scenario: Scenario, story: Story, now: Difference) -> Iterator[str]:

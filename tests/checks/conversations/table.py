@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from tests.support.columns import in_columns
 
-from .judging import MOST_CALLS, MOST_CHARACTERS, too_long
+from .judging import MOST_CALLS, MOST_CHARACTERS, too_long, unspeakable
 from .story import Story, tokens
 from .told import Told
 
@@ -56,7 +56,7 @@ def complaints(stories: Sequence[Story]) -> list[str]:
         if story.agent not in _WITHOUT_A_WISH:
             found += [f"{where}: {what}" for what in story.wrong]
         if story.agent == Told.name:
-            found += [f"{where}: {what}" for what in too_long(story)]
+            found += [f"{where}: {what}" for what in (*too_long(story), *unspeakable(story))]
     return found
 
 
@@ -64,7 +64,7 @@ def fails(stories: Sequence[Story]) -> bool:
     """Whether the check fails: something happened that must not, or the agent that does as told was led astray."""
     if any(each.worse for each in stories):
         return True
-    return any(each.wrong or too_long(each) for each in stories if each.agent == Told.name)
+    return any(each.wrong or too_long(each) or unspeakable(each) for each in stories if each.agent == Told.name)
 
 
 def limits() -> str:

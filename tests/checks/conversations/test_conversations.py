@@ -24,7 +24,7 @@ from tests.support.web import open_listening
 from . import reading, room
 from .books import NO_BOOKS, Books, compare, read_books
 from .desk import Desk, conclude, lacking
-from .judging import judge, too_long
+from .judging import judge, too_long, unspeakable
 from .model import MOST_CALLS, Endpoint, NotPlayedError, named_in, open_model
 from .person import GOODBYE, Person, Reply, asks, text_of
 from .replaying import Replayed
@@ -290,6 +290,29 @@ def test_the_table_tells_who_failed_and_fails_for_it() -> None:
     table = lines([good, model, model, absent, worse])
     assert [("1/1" in table[1]), ("WORSE" in table[2]), ("not played" in table[3])] == [True, True, True]
     assert len(complaints([good, long, model, absent, worse])) == 5
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Calls go to endpoint 22ae357c-6bfa-47ff-95ef-c0d0545f0230.", True),
+        ("See op_3mswtqdaqadsl7q2.", True),
+        ("The limit is 200.00 (KROS_DAILY_BUDGET_CENTS).", True),
+        ("Call it again with confirmation_code.", True),
+        ("The code is 1QTN-8FY8.", True),
+        ("It waits until 17:41.", True),
+        (
+            '+234 803 555 0100 in Nigeria, toll-free, costs 7.00 now; 24-hour limit. Calls go to "Support agent".',
+            False,
+        ),
+    ],
+)
+def test_a_summary_that_cannot_be_said_aloud_is_found(said: str, *, found: bool) -> None:
+    story = Story(
+        SCENARIO.name, "as told", "code", acts=[{"call": "x", "args": {}, "text": f"{said}\nfield_name: KROS_X"}]
+    )
+    assert bool(unspeakable(story)) is found
+    assert fails([story]) is found
 
 
 def test_texts_may_be_reworded_and_their_words_are_still_found() -> None:
