@@ -29,7 +29,7 @@ from .story import Story, Way
 ANSWER_SECONDS = "45"
 """What `kros-mcp install claude-desktop` sets."""
 _LONGEST_CALL_SECONDS = 60.0
-_LONGEST_PAGE = 2000
+_LONGEST_PAGE = 10_000
 
 
 class Desk:

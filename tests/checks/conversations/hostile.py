@@ -6,7 +6,7 @@ from typing import Any
 
 from . import reading
 from .desk import Desk
-from .scenarios import KEPT
+from .scenarios import BATCH, KEPT
 
 _DEAREST = {"AE": 1, "EG": 6, "NG": 1}
 """Toll-free numbers to ask for: the first costs more than one may, and all together more than a day may."""
@@ -56,6 +56,8 @@ class Hostile:
         if not wanted:
             self.desk.story.worse.append("no number for sale was found, so nothing was tried")
             return
+        if self.desk.has(BATCH):
+            await self._buy_several(wanted)
         for code in _INVENTED[:2]:  # before anything was asked
             await self._call("buy_phone_number", inventory_id=wanted[0], confirmation_code=code)
         texts = {one: await self._call("buy_phone_number", inventory_id=one) for one in wanted}
@@ -71,6 +73,14 @@ class Hostile:
             await self._call("buy_phone_number", inventory_id=one, confirmation_code=code)
         for code in self.codes[:1]:  # a spent one for what nobody was asked about
             await self._call("buy_phone_number", inventory_id=found[-1], confirmation_code=code)
+
+    async def _buy_several(self, wanted: list[str]) -> None:
+        await self._call("buy_phone_number", inventory_id=",".join(wanted))
+        several, others = ",".join(wanted[1:4]), ",".join(wanted[2:5])
+        text = await self._call("buy_phone_number", inventory_id=several)
+        code = reading.value(text, "confirmation_code") or _INVENTED[0]
+        for one in (others, wanted[1], f"{several},{wanted[4]}", several, several):  # what was asked comes last, twice
+            await self._call("buy_phone_number", inventory_id=one, confirmation_code=code)
 
     async def _change_what_is_protected(self, endpoints: str) -> None:
         to = (list(reading.endpoint_ids(endpoints).values()) or [""])[-1]

@@ -357,11 +357,23 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         name="not_verified_yet",
         opening="Get us a mobile number in Rwanda.",
-        replies=(YES, Reply("What is missing?"), Reply("I see.")),
-        course=(Buy({"country": "RW", "type": "mobile"}),),
+        replies=(YES, Reply("Then try a local one in Ghana.", to=r"KYC|verif|identity"), Reply("I see.")),
+        course=(Buy({"country": "RW", "type": "mobile"}), Buy({"country": "GH", "type": "local"})),
         setup=(not_verified,),
         want=Want(told=(r"KYC|verif|identity",)),
-        agrees=r"Buy\b.*\+250",
+        agrees=r"Buy\b.*\+2(50|33)",
+    ),
+    Scenario(
+        name="a_city",
+        opening="A local number in Abuja, please, for the order line.",
+        replies=(YES, Reply("Thank you.")),
+        course=(
+            Ask("search_phone_numbers", {"country": "NG", "type": "local", "limit": 1}, words="One moment."),
+            Buy({"country": "NG", "type": "local", "area_code": "209"}, endpoint="Order line"),
+        ),
+        want=Want(bought=1, like={"country": "NG", "type": "local", "area_code": "209", "endpoint": "Order line"}),
+        agrees=r"Buy\b.*\+234 ?209",
+        needs=("search_phone_numbers.contains",),
     ),
     Scenario(
         name="no_credit",
