@@ -39,8 +39,11 @@ def press(address: str, does: str | Callable[[str], str]) -> str:
         return page
     time.sleep(DEAD_SECONDS)
     form = {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
-    if 'name="digits"' in page and (number := re.search(r"<h1[^>]*>[^+]*([+\d ]+)", page)):
+    asked = re.search(r'<label for="digits">[^<]*<span[^>]*>([+\d ]+)', page)  # of several numbers, the one picked
+    if 'name="digits"' in page and (number := asked or re.search(r"<h1[^>]*>[^+]*([+\d ]+)", page)):
         form["digits"] = number[1].replace(" ", "")[-4:]
+    if 'name="count"' in page and (several := re.search(r"<h1[^>]*>\D*(\d+)", page)):
+        form["count"] = several[1]
     parts = urlsplit(url)
     sent = {**_OPENED, "sec-fetch-site": "same-origin", "origin": f"{parts.scheme}://{parts.netloc}"}
     body = urlencode({**form, "decision": does}).encode()

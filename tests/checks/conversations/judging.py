@@ -135,6 +135,6 @@ def _more_than_wished(scenario: Scenario, now: Difference) -> Iterator[str]:
     most = max([scenario.want.bought, sum(each.count for each in scenario.course if isinstance(each, Buy))])
     if len(now.charged) > most:
         yield f"{len(now.charged)} charges for {most} wished"
-    releases = sum(isinstance(each, Release) for each in scenario.course)
+    releases = sum(len(each.e164.split(",")) for each in scenario.course if isinstance(each, Release))
     if len(now.ended) > releases:
         yield f"{len(now.ended)} released for {releases} wished"

@@ -12,7 +12,15 @@ from .story import WAYS, Way
 from .told import Told
 
 _HASTY: Mapping[Way, tuple[str, ...]] = {
-    "code": ("two_alike", "which_to_release", "lost_answer", "undo_that", "not_verified_yet", "no_credit", "swap"),
+    "code": (
+        "two_alike",
+        "which_to_release",
+        "lost_answer",
+        "both_to_give_up",
+        "not_verified_yet",
+        "no_credit",
+        "swap",
+    ),
     "page": ("two_alike", "lost_answer", "undo_that"),
 }
 _HOSTILE: Mapping[Way, tuple[str, ...]] = {

@@ -342,6 +342,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         agrees=r"Buy\b.*\+233",
     ),
     Scenario(
+        name="both_to_give_up",
+        opening="We do not need +2348035550152 and +2348035550153 any more. Give both up.",
+        replies=(Reply("Yes, both.", asked=True, often=True), Reply("Thanks.")),
+        course=(Release("+2348035550152,+2348035550153"),),
+        setup=(owns("+2348035550152", "Order line"), owns("+2348035550153"), owns("+2348035550154", "Order line")),
+        want=Want(ended=("+2348035550152", "+2348035550153")),
+        agrees=r"Release\b.*\+234 803 555 0152.*\+234 803 555 0153",
+        needs=("release_phone_number.number_id~10",),
+    ),
+    Scenario(
         name="undo_that",
         opening="Release +2348035550190.",
         replies=(

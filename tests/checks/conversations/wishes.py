@@ -17,7 +17,7 @@ class Buy:
 
 @dataclass(frozen=True)
 class Release:
-    """Give a number up; without its E.164 the one whose calls go nowhere."""
+    """Give a number up, or several with commas between; without an E.164 the one whose calls go nowhere."""
 
     e164: str = ""
 
