@@ -13,7 +13,7 @@ from .wishes import Ask, Buy, Release, Route, Wish
 _YES = re.compile(r"\b(yes|sure|go ahead)\b", re.IGNORECASE)
 _LOOKS = 4
 _BETWEEN_LOOKS_SECONDS = 2.5
-_AGAIN = 2
+_AGAIN = 6
 """How often the same is asked again where a text says when."""
 _SEVERAL = "configure_phone_number.number_id~20"
 
