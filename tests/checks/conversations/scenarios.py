@@ -169,7 +169,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             at_most_cents=1000,
             told=(amount(700),),
         ),
-        agrees=r"Buy\b.*\+234",
+        agrees=r"Buy\b.*\+234.*calls go to (endpoint .[0-9a-f]{8}|.Support agent)",
     ),
     Scenario(
         name="only_a_price",
@@ -190,7 +190,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         replies=(Reply("Yes, both.", asked=True, often=True), Reply("Thank you.")),
         course=(Buy({"country": "KE", "type": "local", "area_code": "20"}, count=2, endpoint="Order line"),),
         want=Want(bought=2, like={"country": "KE", "type": "local", "area_code": "20", "endpoint": "Order line"}),
-        agrees=r"Buy\b.*\+254 ?20",
+        agrees=r"Buy\b.*\+254 ?20.*calls go to (endpoint .[0-9a-f]{8}|.Order line)",
     ),
     Scenario(
         name="which_to_release",
@@ -319,7 +319,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         opening="How much money is left for numbers?",
         replies=(Reply("Thanks."),),
         course=(Ask("get_spending"),),
-        want=Want(told=(amount(20_000),)),
+        want=Want(told=(amount(20_000), r"credit")),
+        needs=("list_operations",),
     ),
     Scenario(
         name="bought_today",
@@ -330,7 +331,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Ask("list_operations"),
         ),
         want=Want(bought=1, like={"country": "GH", "area_code": "302", "endpoint": "Order line"}, told=(amount(600),)),
-        agrees=r"Buy\b.*\+233",
+        agrees=r"Buy\b.*\+233.*calls go to (endpoint .[0-9a-f]{8}|.Order line)",
         needs=("list_operations",),
     ),
     Scenario(
@@ -382,7 +383,7 @@ SCENARIOS: tuple[Scenario, ...] = (
             Buy({"country": "NG", "type": "local", "area_code": "209"}, endpoint="Order line"),
         ),
         want=Want(bought=1, like={"country": "NG", "type": "local", "area_code": "209", "endpoint": "Order line"}),
-        agrees=r"Buy\b.*\+234 ?209",
+        agrees=r"Buy\b.*\+234 ?209.*calls go to (endpoint .[0-9a-f]{8}|.Order line)",
         needs=("search_phone_numbers.contains",),
     ),
     Scenario(
