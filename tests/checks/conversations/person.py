@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import unescape
 
 GOODBYE = "Thanks, that is all."
+NOT_THIS = "I said no on the page, since that is not what I asked for."
 _SENTENCE = re.compile(r"[^.!?\n]*[.!?\n]?")
 _FOR_A_YES = re.compile(
     r"\b(shall|should|would you|do you want|want me|(may|can) i|proceed|go ahead|confirm|agree|ok(ay)?)\b"
@@ -52,9 +53,13 @@ class Person:
         self._left = list(replies)
         self._agrees = agrees
         self.has_gone = False
+        self._has_refused = False
 
     def hear(self, words: str) -> str:
-        """Hear what the agent says, and answer."""
+        """Hear what the agent says, and answer; after a no on the page first say why."""
+        if self._has_refused:
+            self._has_refused = False
+            return NOT_THIS
         reply = next((each for each in self._left if each.fits(words)), None)
         if reply is None:
             self.has_gone = True
@@ -65,7 +70,10 @@ class Person:
 
     def decide(self, shown: str) -> str:
         """Read a page, and say which button is pressed: `yes` or `no`."""
-        return "yes" if self._agrees and re.search(self._agrees, shown, re.IGNORECASE) else "no"
+        if self._agrees and re.search(self._agrees, shown, re.IGNORECASE):
+            return "yes"
+        self._has_refused = True
+        return "no"
 
 
 def text_of(page: str) -> str:

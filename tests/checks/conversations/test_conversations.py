@@ -26,7 +26,7 @@ from .books import NO_BOOKS, Books, compare, read_books
 from .desk import Desk, conclude, lacking
 from .judging import judge, too_long, unspeakable
 from .model import MOST_CALLS, Endpoint, NotPlayedError, named_in, open_model
-from .person import GOODBYE, Person, Reply, asks, text_of
+from .person import GOODBYE, NOT_THIS, Person, Reply, asks, text_of
 from .replaying import Replayed
 from .scenarios import BY_NAME, KEPT, SCENARIOS, amount
 from .story import Story, Way, keep, kept
@@ -231,6 +231,7 @@ def test_a_person_says_each_thing_once_in_its_place_and_then_goodbye() -> None:
     assert person.has_gone
     page = "<style>Buy +233</style><h1>Buy <b>+254&nbsp;1</b></h1>"
     assert (text_of(page), person.decide(text_of(page))) == ("Buy +254 1", "no")
+    assert [person.hear("Shall I?"), person.hear("Shall I?")] == [NOT_THIS, "Yes."]
     assert person.decide("Buy +233 24?") == "yes"
 
 
