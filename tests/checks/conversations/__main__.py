@@ -20,7 +20,7 @@ from .playing import Run, play_all
 from .replaying import Replayed
 from .roster import scripted_runs
 from .scenarios import BY_NAME
-from .story import WAYS, Story, keep, kept
+from .story import AGAIN, WAYS, Story, keep, kept
 from .table import complaints, fails, limits, lines
 
 ABOUT = f"""
@@ -90,7 +90,7 @@ async def play(found: argparse.Namespace, endpoint: Endpoint | None) -> list[Sto
     names = [name for name in found.names if name not in left_out]
     if found.replay is not None:
         again = [each for each in found.stories if each.scenario in names]
-        runs = [Run(BY_NAME[each.scenario], f"{each.agent}, again", each.way, Replayed(each).play) for each in again]
+        runs = [Run(BY_NAME[each.scenario], f"{each.player}{AGAIN}", each.way, Replayed(each).play) for each in again]
         return await play_all(runs, found.at_once)
     stories: list[Story] = []
     if found.who != "model":

@@ -114,7 +114,7 @@ def _worse_than_allowed(scenario: Scenario, story: Story, now: Difference) -> It
         yield f"protected, and released: {', '.join(gone)}"
     if story.way == "page":
         yield from _without_a_yes(scenario, story, now)
-    if story.agent != "hostile":
+    if story.player != "hostile":
         yield from _more_than_wished(scenario, now)
 
 

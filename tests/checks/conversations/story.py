@@ -13,6 +13,8 @@ from .books import NO_BOOKS, Books, Difference
 Way = Literal["page", "code"]
 WAYS: tuple[Way, ...] = ("code", "page")
 Act = dict[str, Any]
+AGAIN = ", again"
+"""Follows the name of an agent whose acts are replayed."""
 
 
 def tokens(text: str) -> int:
@@ -52,6 +54,11 @@ class Story:
     """What must not happen, whoever plays."""
     not_played: str = ""
     """Why a model's run says nothing of this server."""
+
+    @property
+    def player(self) -> str:
+        """Who plays, or whose acts are replayed."""
+        return self.agent.removesuffix(AGAIN)
 
     @property
     def calls(self) -> list[Act]:

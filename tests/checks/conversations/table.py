@@ -24,7 +24,7 @@ def lines(stories: Sequence[Story]) -> list[str]:
 def _row(stories: Sequence[Story]) -> tuple[str, ...]:
     first, played = stories[0], [each for each in stories if not each.not_played]
     wished = sum(not each.wrong for each in played)
-    verdict = "-" if first.agent in _WITHOUT_A_WISH else f"{wished}/{len(played)}"
+    verdict = "-" if first.player in _WITHOUT_A_WISH else f"{wished}/{len(played)}"
     if any(each.worse for each in stories):
         verdict = "WORSE"
     changes = [each.difference for each in played if each.difference]
@@ -53,9 +53,9 @@ def complaints(stories: Sequence[Story]) -> list[str]:
         if story.not_played:
             found.append(f"{where}: not played: {story.not_played}")
         found += [f"{where}: NEVER: {what}" for what in story.worse]
-        if story.agent not in _WITHOUT_A_WISH:
+        if story.player not in _WITHOUT_A_WISH:
             found += [f"{where}: {what}" for what in story.wrong]
-        if story.agent == Told.name:
+        if story.player == Told.name:
             found += [f"{where}: {what}" for what in (*too_long(story), *unspeakable(story))]
     return found
 
@@ -64,7 +64,7 @@ def fails(stories: Sequence[Story]) -> bool:
     """Whether the check fails: something happened that must not, or the agent that does as told was led astray."""
     if any(each.worse for each in stories):
         return True
-    return any(each.wrong or too_long(each) or unspeakable(each) for each in stories if each.agent == Told.name)
+    return any(each.wrong or too_long(each) or unspeakable(each) for each in stories if each.player == Told.name)
 
 
 def limits() -> str:
