@@ -253,6 +253,8 @@ class KeptNumbers:
         """How many acts of this process have changed a number, so that nothing read before is shown again."""
         self.asked_at: float | None = None
         """When prices were asked for last, in the event loop's seconds; None if never."""
+        self.asked_first: frozenset[str] = frozenset()
+        """The numbers whose prices somebody waits for, who asked last."""
         self.being_read: set[str] = set()
         """The numbers that a caller is reading by themselves now."""
         self._read_at: dict[str, float] = {}
@@ -308,10 +310,15 @@ class KeptNumbers:
         if self._listing is listing:
             self._listing = None
 
-    def ask(self, *, missing: bool) -> None:
-        """Note that prices are asked for; where some are missing, whoever reads in the background begins at once."""
+    def ask(self, *, missing: Iterable[str]) -> None:
+        """Note that prices are asked for; where some are missing, the background reads these first, and at once.
+
+        Args:
+            missing: The ids of the numbers whose price is missing.
+        """
         self.asked_at = anyio.current_time()
-        if missing:
+        if first := frozenset(missing):
+            self.asked_first = first
             self._want()
 
     async def asked(self) -> None:

@@ -204,8 +204,12 @@ class PriceReader:
                     self._rests[number.id] = anyio.current_time() + rest
 
         async with anyio.create_task_group() as tasks:
-            for number in numbers:
+            left = list(numbers)
+            while left:
                 await self.account.client.pace.turn()
+                # Whoever asks waits for few of what may be thousands, and may ask while they are read.
+                number = next((each for each in left if each.id in self.account.kept.asked_first), left[0])
+                left.remove(number)
                 if self.account.kept.is_read(number.id, since):
                     continue
                 if len(failures) >= _MOST_FAILURES or not await self._keep_turn():

@@ -108,7 +108,7 @@ async def read_run_rate(account: Account, listing: Listing | None = None, *, alo
         listing = Listing(await read_all_owned(account.client), at)
     priced = await _priced(account, listing)
     missing = priced.unread()
-    account.kept.ask(missing=bool(missing))
+    account.kept.ask(missing=(number.id for number in missing))
     with suppress(RateLimitError):  # the background reads what is missing then
         await _read_alone(account, priced, [*missing, *priced.doubtful()][:alone])
     return await _run_rate(account, listing, priced)
@@ -141,7 +141,7 @@ async def read_run_rate_in_time(account: Account, *, seconds: float) -> RunRate 
 async def price_in_time(account: Account, priced: Priced, *, seconds: float) -> None:
     """Read a few of the prices that are missing, as far as KrosAI tells them in that time, and ask for the others."""
     missing = priced.unread()
-    account.kept.ask(missing=bool(missing))
+    account.kept.ask(missing=(number.id for number in missing))
     with anyio.move_on_after(seconds), suppress(KrosError):
         await _read_alone(account, priced, missing[:MOST_READ_ALONE])
 

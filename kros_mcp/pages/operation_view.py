@@ -195,7 +195,7 @@ class OperationViews:
             principal=clean(operation.principal, LONGEST_NAME_SHOWN),
             asker=outlook.asker(operation, right) if waiting else "",
             statement=clean(wording.statement(operation, settings.currency), _LONGEST),
-            changes="" if batch else clean(changes(operation), 500),
+            changes="" if batch and not purchase else clean(_changes(operation), 500),
             routed="" if batch else clean(routed(operation), 200),
             now=self.money(quote.due_now_cents),
             monthly=self.money(quote.monthly_cents),
@@ -336,6 +336,11 @@ def name_of(principal: str) -> str:
 def is_open(operation: Operation, batch: Batch | None) -> bool:
     """Whether something may still become of it; of a batch, of any of its numbers."""
     return operation.state in OPEN or (batch is not None and any(item.state in OPEN for item in batch.items))
+
+
+def _changes(operation: Operation) -> str:
+    """Return the settings that it would bring about; those of a batch once if they are the same for all."""
+    return "; ".join(dict.fromkeys(map(changes, operation.parts)))
 
 
 def _asks(operation: Operation, wording: Wording) -> str:

@@ -9,6 +9,7 @@ from screen_bench import open_screen_bench, text_of
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import State
+from kros_mcp.operations.wording import changes
 from kros_mcp.pages.operation_view import digest_of
 from tests.support.upstream import wrote
 
@@ -32,6 +33,15 @@ async def test_every_number_stands_on_the_page_and_one_yes_buys_all(monkeypatch:
 
         assert text_of(tab.seen).count(" Done ") >= 3
         assert [charge.e164 for charge in bench.sim.charges] == [item.e164 for item in batch.items]
+
+
+async def test_the_settings_that_are_bought_with_the_numbers_stand_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_screen_bench(monkeypatch) as bench:
+        [first, *_] = bench.sim.endpoints
+        batch = await bench.purchases(2, endpoint_id=first, allow_inbound=True, allow_outbound=False)
+        page = text_of((await bench.shown(batch)).seen)
+        assert f"Settings with each {changes(batch.parts[0])}" in page
+        assert "outbound calls off" in page
 
 
 async def test_a_number_that_is_not_bought_is_told_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

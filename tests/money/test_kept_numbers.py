@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import anyio
 import pytest
 from bench import Bench, open_bench, open_journal, simulator
 
 from kros_mcp.errors import JournalError, KrosError, RefusedError
-from kros_mcp.krosai import OwnedList, PhoneNumber
+from kros_mcp.krosai import OwnedList, PhoneNumber, read_all_owned
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.events import SERVER
 from kros_mcp.operations.journal import Journal
@@ -331,6 +332,23 @@ async def test_where_the_background_rests_no_time_is_promised(bench: Bench) -> N
         await bench.propose()
     assert refused.value.code == "COMMITMENT_UNKNOWN"
     assert "the prices of 5 of 9 owned numbers are known; the others are not read" in refused.value.message
+
+
+async def test_the_prices_that_somebody_waits_for_are_read_first(bench: Bench) -> None:
+    owned = own(bench, 9)
+    bench.account.kept.ask(missing=[owned[-1].id])
+    bench.account.kept.saw_list(await read_all_owned(bench.account.client), bench.clock.now)
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(PriceReader(bench.account).look)
+            while read_alone(bench) < 1:
+                await anyio.lowlevel.checkpoint()
+            bench.account.kept.ask(missing=[owned[-3].id])  # while it reads
+            while read_alone(bench) < 2:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+    paths = [seen.path for seen in bench.sim.requests if "/phone-numbers/" in seen.path]
+    assert [path.rsplit("/", 1)[1] for path in paths[:2]] == [owned[-1].id, owned[-3].id]
 
 
 async def test_what_a_busy_journal_did_not_take_is_given_to_it_again(

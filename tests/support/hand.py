@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from html import unescape
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -27,17 +28,22 @@ def as_browser() -> str:
     return f"{sys.executable} {Path(__file__).absolute()} %s"
 
 
-def press(address: str, does: str) -> str:
-    """Open a page and press a button on it; return what it showed last."""
+def press(address: str, does: str | Callable[[str], str]) -> str:
+    """Open a page and press a button on it, or the one that `does` names once it has read it; return the last page."""
     opener = build_opener(HTTPCookieProcessor(CookieJar()), ProxyHandler({}))
     with opener.open(Request(address, headers=_OPENED), timeout=10) as opened:  # noqa: S310 - a page of loopback
         page, url = str(opened.read(), "utf-8"), opened.url
+    if callable(does):
+        does = does(page)
     if does == "close":
         return page
     time.sleep(DEAD_SECONDS)
     form = {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
-    if 'name="digits"' in page and (number := re.search(r"<h1[^>]*>[^+]*([+\d ]+)", page)):
+    asked = re.search(r'<label for="digits">[^<]*<span[^>]*>([+\d ]+)', page)  # of several numbers, the one picked
+    if 'name="digits"' in page and (number := asked or re.search(r"<h1[^>]*>[^+]*([+\d ]+)", page)):
         form["digits"] = number[1].replace(" ", "")[-4:]
+    if 'name="count"' in page and (several := re.search(r"<h1[^>]*>\D*(\d+)", page)):
+        form["count"] = several[1]
     parts = urlsplit(url)
     sent = {**_OPENED, "sec-fetch-site": "same-origin", "origin": f"{parts.scheme}://{parts.netloc}"}
     body = urlencode({**form, "decision": does}).encode()
