@@ -187,8 +187,9 @@ def _require_different(names: Sequence[str]) -> None:
         InvalidArgumentError: `SAME_NUMBER_TWICE`.
     """
     if twice := next((name for name in names if names.count(name) > 1), ""):
+        called = spoken(twice) if twice.startswith("+") else clean(twice, _LONGEST_NAMED)
         raise InvalidArgumentError(
-            f"{spoken(twice) if twice.startswith('+') else clean(twice, _LONGEST_NAMED)} is named twice; nothing was charged or changed.",
+            f"{called} is named twice; nothing was charged or changed.",
             code="SAME_NUMBER_TWICE",
             next_step="Call again with each number once.",
         )
