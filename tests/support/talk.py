@@ -58,6 +58,7 @@ _VALIDATORS = {name: jsonschema.Draft202012Validator(schema) for name, schema in
 UNSPEAKABLE = re.compile(r"KROS_|\bop_[a-z2-7]|[0-9a-f]{8}-[0-9a-f]{4}|UTC|\d\d:\d\d|\+\d{6}")
 """No setting's name, operation, UUID, time of day or number without pauses stands in what is said."""
 _SPEAKS_OF_IDS = {"get_phone_number", "configure_phone_number", "list_phone_numbers"}
+"""Tools whose first sentence names an endpoint or a record by its id still."""
 
 
 def told(name: str, result: CallToolResult) -> Told:

@@ -5,6 +5,7 @@ from typing import Final, NoReturn
 
 from kros_mcp.errors import InvalidArgumentError, RefusedError
 from kros_mcp.krosai import BeforeSending, Written, clean, read_all_owned
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import proposal
@@ -186,8 +187,9 @@ def _require_different(names: Sequence[str]) -> None:
         InvalidArgumentError: `SAME_NUMBER_TWICE`.
     """
     if twice := next((name for name in names if names.count(name) > 1), ""):
+        called = spoken(twice) if twice.startswith("+") else clean(twice, _LONGEST_NAMED)
         raise InvalidArgumentError(
-            f"{clean(twice, _LONGEST_NAMED)} is named twice; nothing was charged or changed.",
+            f"{called} is named twice; nothing was charged or changed.",
             code="SAME_NUMBER_TWICE",
             next_step="Call again with each number once.",
         )
