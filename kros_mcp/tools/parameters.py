@@ -89,7 +89,7 @@ def listed(text: str, most: int, read: Callable[[str], str] = str, *, once: bool
         raise ValueError(f"names {len(named)}, and one call takes at most {most}; make several calls")
     twice = next((word for place, word in enumerate(named) if once and word in named[:place]), None)
     if twice is not None:
-        raise ValueError(f"names {twice[:60]!r} twice")
+        raise ValueError(f"names {numbering.spoken(twice) if twice.startswith('+') else repr(twice[:60])} twice")
     return named
 
 
