@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Final
 
-from kros_mcp.krosai import quoted_id
+from kros_mcp.krosai import UNROUTED
 from kros_mcp.money import show_cents, show_price
 from kros_mcp.numbering import last_four, spoken
 from kros_mcp.operations import agent_words
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.confirmation import MAX_TRIES
+from kros_mcp.operations.endpoint_names import told, without_ids
 from kros_mcp.operations.model import Channel, Operation, State
 from kros_mcp.times import utc
 
@@ -335,23 +336,32 @@ def where_agreed(way: Channel | None, *, takes_codes: bool) -> str:
     return _WAYS[way]
 
 
-def changes(operation: Operation, *, usual: bool = True) -> str:
-    """Return the settings that an operation would bring about; `usual` is whether calls that are on are named."""
-    wanted = operation.request
+def changes(operation: Operation, *, usual: bool = True, aloud: bool = False) -> str:
+    """Return the settings that an operation would bring about.
+
+    Args:
+        operation: The operation.
+        usual: Whether calls that are on are named.
+        aloud: Whether it is spoken, so that an endpoint is called without its id.
+    """
+    wanted, quote = operation.request, operation.quote
     parts = []
-    if wanted.endpoint_id:
-        kind = f" ({operation.quote.endpoint_type})" if operation.quote.endpoint_type else ""
-        trouble = f", which {operation.quote.endpoint_trouble} now" if operation.quote.endpoint_trouble else ""
-        parts.append(f"calls go to endpoint {quoted_id(wanted.endpoint_id)}{kind}{trouble}")
+    if wanted.endpoint_id == UNROUTED:
+        parts.append("calls go nowhere")
+    elif wanted.endpoint_id:
+        where = told(wanted.endpoint_id, quote.endpoint_name, quote.endpoint_type)
+        trouble = f", which {quote.endpoint_trouble} now" if quote.endpoint_trouble else ""
+        parts.append(f"calls go to {without_ids(where) if aloud else where}{trouble}")
     for name, value in (("inbound", wanted.allow_inbound), ("outbound", wanted.allow_outbound)):
         if value is False or (value and usual):
             parts.append(f"{name} calls {'on' if value else 'off'}")
     return ", ".join(parts)
 
 
-def routed(operation: Operation) -> str:
-    """Return where calls to the number went when the operation was proposed."""
-    return operation.quote.routed_to or "no endpoint"
+def routed(operation: Operation, *, aloud: bool = False) -> str:
+    """Return where calls to the number went when the operation was proposed; aloud without the end of an id."""
+    where = operation.quote.routed_to or "no endpoint"
+    return without_ids(where) if aloud else where
 
 
 def not_applied(operation: Operation) -> str:
