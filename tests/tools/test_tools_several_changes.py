@@ -169,3 +169,34 @@ async def test_the_list_is_read_once_for_all(sim: Simulator, numbers: list[SimNu
     alone = sum("/phone-numbers/" in seen.path for seen in reads)
     assert lists <= 2
     assert alone == 2 * 4 - 1  # before and after each; one went to the order line already
+
+
+async def test_under_one_yes_endpoints_are_named_too(sim: Simulator, numbers: list[SimNumber]) -> None:
+    one, other, *_ = numbers
+    before = [one.endpoint_id, other.endpoint_id]
+    wish = {"number_id": f"{one.e164},{other.e164}", "endpoint_id": "order line, unrouted"}
+    async with open_talk(sim, protected_numbers=one.e164) as talk:
+        asked = await talk.call("configure_phone_number", **wish)
+        assert asked.outcome == "confirmation_required"
+        code = asked["confirmation_code"]
+        swapped = await talk.call(
+            "configure_phone_number", **{**wish, "endpoint_id": "unrouted, order line"}, confirmation_code=code
+        )
+        assert (swapped.outcome, [one.endpoint_id, other.endpoint_id]) == ("SETTINGS_DIFFER", before)
+        done = await talk.call("configure_phone_number", **wish, confirmation_code=code)
+    assert done.outcome == "done"
+    assert [one.endpoint_id, other.endpoint_id] == [before[1], None]
+
+
+async def test_several_are_bought_to_an_endpoint_by_its_name(sim: Simulator) -> None:
+    items = [item_of(sim, nth=nth) for nth in range(2)]
+    wanted = list(sim.endpoints)[1]
+    wish = {"e164": ",".join(item.e164 for item in items), "country": "NG", "type": "local"}
+    async with open_talk(sim) as talk:
+        asked = await talk.call("buy_phone_number", **wish, endpoint_id="Order line")
+        code = asked["confirmation_code"]
+        other = await talk.call("buy_phone_number", **wish, endpoint_id="unrouted", confirmation_code=code)
+        done = await talk.call("buy_phone_number", **wish, endpoint_id="Order line", confirmation_code=code)
+    assert (other.outcome, done.outcome) == ("SETTINGS_DIFFER", "done")
+    bought = [number for number in sim.owned.values() if number.e164 in {item.e164 for item in items}]
+    assert [number.endpoint_id for number in bought] == [wanted, wanted]
