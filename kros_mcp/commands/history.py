@@ -112,7 +112,7 @@ def _add(known: NumberHistory, operation: Operation) -> None:
 def _add_settings(known: NumberHistory, operation: Operation) -> None:
     target = routing.still_wanted(operation)
     for name in routing.names(target):
-        known.settings[name] = (getattr(target, name), operation)
+        known.settings[name] = (routing.once_set(target, name), operation)
 
 
 def was_corrected_recently(operation: Operation, now: float) -> bool:

@@ -17,6 +17,7 @@ from kros_mcp.commands.rehearsal_questions import QuestionAnswers
 from kros_mcp.commands.rehearsal_sender import AccountView, Sender, SkipError, StopError, Waits
 from kros_mcp.errors import KrosError, RecordError, RefusedError
 from kros_mcp.krosai import (
+    UNROUTED,
     Inventory,
     KrosClient,
     NumberForSale,
@@ -41,15 +42,6 @@ _OTHER_PRICE: Final = "not tried, since the price is another than offered"
 _NOT_TAKEN: Final = frozenset({"refused", "turned away", "not sent"})
 """Outcomes of a request on which KrosAI says that it did not act."""
 _TOO_DEAR: Final = "not tried, since --at-most-cents allows no further order"
-
-
-class _Detach(Routing):
-    """A change that sends null for the endpoint, which `Routing` leaves out."""
-
-    def body(self, spelling: Spelling = "snake") -> dict[str, object]:
-        """Return the body of the PATCH."""
-        del spelling
-        return {"endpoint_id": None}
 
 
 @dataclass
@@ -301,7 +293,7 @@ class Rehearsal:
         endpoints = self.plan.endpoints
         if endpoints:
             await self._change("endpoint", Routing(endpoint_id=endpoints[0].id), "snake")
-            await self._detach("detach_null", _Detach(), "null")
+            await self._detach("detach_null", Routing(endpoint_id=UNROUTED), "null")
             routed = self._owned.endpoint_id
             other = next((each.id for each in endpoints if each.id != routed), "")
             if other:

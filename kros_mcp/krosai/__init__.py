@@ -20,6 +20,7 @@ from kros_mcp.krosai.owned import (
     read_each,
     read_owned_in_time,
     read_owned_once,
+    read_owned_to_show,
 )
 from kros_mcp.krosai.paging import LARGEST_PAGE, EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
 from kros_mcp.krosai.refusals import ACCOUNT_REFUSED, require_readable
@@ -36,7 +37,7 @@ from kros_mcp.krosai.tally import (
     first_hour,
     hour_of,
 )
-from kros_mcp.krosai.text import clean, is_id, plain_name, quoted, quoted_id, shortened, unmarked
+from kros_mcp.krosai.text import clean, is_id, plain_name, quoted, quoted_id, same_name, shortened, unmarked
 from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import (
     CallEndpoint,
@@ -48,13 +49,14 @@ from kros_mcp.krosai.wire import (
     was_never_owned,
     was_turned_down,
 )
-from kros_mcp.krosai.writes import Order, Routing, Spelling, Written
+from kros_mcp.krosai.writes import UNROUTED, Order, Routing, Spelling, Written
 
 __all__ = [
     "ACCOUNT_REFUSED",
     "FIELDS",
     "LARGEST_PAGE",
     "OTHER_ORGANIZATION",
+    "UNROUTED",
     "Asked",
     "AuthHeader",
     "BeforeSending",
@@ -111,7 +113,9 @@ __all__ = [
     "read_endpoints",
     "read_owned_in_time",
     "read_owned_once",
+    "read_owned_to_show",
     "require_readable",
+    "same_name",
     "shortened",
     "unmarked",
     "value_at",

@@ -4,6 +4,7 @@ A list of several pages may change while it is read: if a record vanishes from a
 and is missed. So a reading counts as complete only if the list did not change.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import anyio
 
 from kros_mcp.errors import KrosError, NotFoundError
 from kros_mcp.krosai.client import KrosClient
+from kros_mcp.krosai.exchange import too_slow
 from kros_mcp.krosai.paging import LARGEST_PAGE
 from kros_mcp.krosai.wire import PhoneNumber
 
@@ -124,6 +126,25 @@ async def read_owned_in_time(client: KrosClient, *, seconds: float) -> OwnedList
     return reading.as_list()
 
 
+async def read_owned_to_show(client: KrosClient, *, seconds: float) -> OwnedList:
+    """Read the list once, as far as KrosAI tells it in that time; no further page is begun in its second half.
+
+    Raises:
+        KrosaiError: Nothing of it could be read.
+    """
+    reading = _Reading()
+    failure: KrosError = too_slow()
+    with anyio.move_on_after(seconds):
+        try:
+            begun_until = anyio.current_time() + seconds / 2
+            await reading.read(client, _MOST_PAGES, until_short=True, begun_until=begun_until)
+        except KrosError as exc:
+            failure = exc
+    if not (reading.ended or reading.ids):
+        raise failure
+    return reading.as_list()
+
+
 async def read_each(
     client: KrosClient,
     number_ids: Iterable[str],
@@ -208,20 +229,25 @@ class _Reading:
             return True
         return before is not None and len(self._totals) <= 1 and before <= self.ids
 
-    async def read(self, client: KrosClient, pages: int, *, until_short: bool = False) -> None:
+    async def read(
+        self, client: KrosClient, pages: int, *, until_short: bool = False, begun_until: float = math.inf
+    ) -> None:
         """Read until the end of the list (then `ended` is true), or so many pages.
 
         Args:
             client: KrosAI.
             pages: How many pages are read at most.
             until_short: Whether a page that is not full, after one that was, is the end.
+            begun_until: When no further page is begun any more, in the event loop's seconds.
 
         A page with nothing new means that KrosAI ignores `offset`. That is the end of the list if the page had room
         for more; but the list is cut short if a larger total is stated, or if the page has KrosAI's own page size.
         """
         offset = 0
         had_ids, was_full = True, False
-        for _ in range(pages):
+        for nth in range(pages):
+            if nth and anyio.current_time() > begun_until:
+                return
             page = await client.list_owned(limit=LARGEST_PAGE, offset=offset)
             ids = {number.id for number in page.items} | {one.id for one in page.unreadable if one.id is not None}
             repeated = ids <= self.ids and (bool(ids) or not had_ids)

@@ -4,7 +4,7 @@ KrosAI may ignore `limit`, `offset` and filters, and a list may change while it 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -232,6 +232,11 @@ class EndpointList:
 
     found: Mapping[str, CallEndpoint]
     whole: bool
+
+    def plus(self, endpoints: Iterable[CallEndpoint | None]) -> "EndpointList":
+        """Return the list with what was read of endpoints by themselves, which is newer."""
+        newer = {endpoint.id: endpoint for endpoint in endpoints if endpoint is not None}
+        return EndpointList({**self.found, **newer}, self.whole)
 
 
 async def read_endpoints(read: ListEndpoints, wanted: AbstractSet[str] = frozenset()) -> EndpointList:

@@ -56,6 +56,12 @@ def name(text: str) -> str | None:
     return shortened(text.translate(_QUOTES), LONGEST_NAME) or None
 
 
+def same_name(one: str, other: str | None) -> bool:
+    """Whether two texts are one name as it may be shown, in capitals or not."""
+    mine, theirs = name(one), name(other or "")
+    return mine is not None and theirs is not None and mine.casefold() == theirs.casefold()
+
+
 def shortened(text: str, limit: int) -> str:
     """Return a text on one line, without characters that are not seen, of at most `limit`, the cut marked."""
     seen = visible(text)

@@ -7,6 +7,8 @@ from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai.wire import PhoneNumber
 
 Spelling = Literal["snake", "camel"]
+UNROUTED: Final = "unrouted"
+"""In place of an endpoint's id: none, so that calls go nowhere. KrosAI is sent null, which no document describes."""
 
 _CAMEL: Final = {
     "endpoint_id": "endpointId",
@@ -17,7 +19,7 @@ _CAMEL: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """A number's endpoint and its two flags, as a PATCH sets them; None leaves one as it is."""
+    """A number's endpoint and its two flags, as a PATCH sets them; None leaves one as it is, `UNROUTED` detaches."""
 
     endpoint_id: str | None = None
     allow_inbound: bool | None = None
@@ -27,7 +29,9 @@ class Routing:
         """Return the body of the PATCH, spelt as in the guide, or in camelCase for a KrosAI that ignores that."""
         values = {name: getattr(self, name) for name in _CAMEL}
         return {
-            _CAMEL[name] if spelling == "camel" else name: value for name, value in values.items() if value is not None
+            _CAMEL[name] if spelling == "camel" else name: None if value == UNROUTED else value
+            for name, value in values.items()
+            if value is not None
         }
 
 

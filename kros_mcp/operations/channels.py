@@ -12,9 +12,10 @@ from typing import Literal
 import anyio
 
 from kros_mcp.errors import ConfirmationError, JournalError, KrosError
-from kros_mcp.krosai import within
+from kros_mcp.krosai import UNROUTED, within
 from kros_mcp.operations import moves, policy
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts import proposal
 from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.confirmation import Answer, check_code, code_for, no_code
@@ -137,7 +138,7 @@ async def confirmed_by_code(
     if operation is None:
         raise no_code(None)
     await check_code(account.journal, operation, code)
-    if differs(operation, wishes):
+    if differs(operation, wishes) and differs(operation, await proposal.with_ids(account, wishes)):
         raise ConfirmationError(
             "The settings in this call are not those that the person was asked about; nothing was charged or changed.",
             code="SETTINGS_DIFFER",
@@ -483,9 +484,14 @@ async def _turn_down(
 
 
 def differs(operation: Operation, wishes: Sequence[Wish]) -> bool:
-    """Whether any of these settings, for the numbers of an operation, is another than what a person is asked about."""
+    """Whether any of these settings, for the numbers of an operation, is another than what a person is asked about.
+
+    An endpoint counts as the same by the name under which it was shown.
+    """
     return any(
-        _differs(part.request, wish.request) for part in operation.parts for wish in _about(part, wishes) or wishes
+        _differs(part.request, proposal.as_asked(wish.request, part))
+        for part in operation.parts
+        for wish in _about(part, wishes) or wishes
     )
 
 
@@ -503,8 +509,10 @@ def _about(part: Operation, wishes: Sequence[Wish]) -> list[Wish]:
 
 def _differs(shown: Request, given: Request) -> bool:
     flags = ((shown.allow_inbound, given.allow_inbound), (shown.allow_outbound, given.allow_outbound))
+    # What is bought without an endpoint is unrouted; what is changed without one stays where it is.
+    endpoint_id = shown.endpoint_id or (UNROUTED if shown.inventory_id else "")
     return (
-        (given.endpoint_id not in {"", shown.endpoint_id})
+        (given.endpoint_id not in {"", endpoint_id})
         or any(new is not None and new != old for old, new in flags)
         or given.permanent != shown.permanent
     )

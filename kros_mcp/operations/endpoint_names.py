@@ -4,11 +4,15 @@ A name is upstream text: somebody may have written an order into it. So it stand
 decides, the end of its id stands beside it, since two endpoints may have one name.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
-from kros_mcp.krosai import plain_name, quoted
+from kros_mcp.krosai import UNROUTED, CallEndpoint, plain_name, quoted, same_name
 
 _END: Final = 4
+_ID: Final = re.compile(r" \(id …[!-~]{1,4}\)")
+"""What `told` adds; no plain name holds "…"."""
 
 
 def said(name: str | None, kind: str = "") -> str:
@@ -16,7 +20,7 @@ def said(name: str | None, kind: str = "") -> str:
 
     Args:
         name: Its name, as KrosAI has it.
-        kind: Its type, as `acts.proposal.kind` returns it; empty if it is not known.
+        kind: Its type, as `kind_of` returns it; empty if it is not known.
     """
     if plain := plain_name(name):
         return quoted(plain)
@@ -26,9 +30,41 @@ def said(name: str | None, kind: str = "") -> str:
 
 def told(endpoint_id: str, name: str | None, kind: str = "") -> str:
     """Return an endpoint so that no other is meant, as in `"Support agent" (id …8f2c)`."""
-    return with_end(said(name, kind), endpoint_id)
+    return f"{said(name, kind)} (id …{endpoint_id[-_END:]})"
 
 
-def with_end(called: str, endpoint_id: str) -> str:
-    """Return what an endpoint is called, with the end of its id."""
-    return f"{called} (id …{endpoint_id[-_END:]})"
+def without_ids(text: str) -> str:
+    """Return what `told` has written, or a sentence with it, without the ends of ids."""
+    return _ID.sub("", text)
+
+
+def kind_of(endpoint: CallEndpoint | None) -> str:
+    """Return the type of an endpoint where it is a plain word; else empty."""
+    return plain_kind(endpoint.type if endpoint else None)
+
+
+def plain_kind(name: str | None) -> str:
+    """Return a type where it is a plain word; else empty."""
+    return name if name and name.replace("_", "").isalnum() and name.isascii() else ""
+
+
+def of(endpoint_id: str, endpoint: CallEndpoint | None, *, spoken: bool = False) -> str:
+    """Return an endpoint as it is told, or said aloud; None for one of which nothing was read."""
+    name, kind = (endpoint.name, kind_of(endpoint)) if endpoint else (None, "")
+    return said(name, kind) if spoken else told(endpoint_id, name, kind)
+
+
+def called(text: str, endpoints: Iterable[CallEndpoint]) -> list[CallEndpoint]:
+    """Return the endpoints that have a name, in capitals or not."""
+    return [endpoint for endpoint in endpoints if same_name(text, endpoint.name)]
+
+
+def unplain(endpoint_id: str, kind: str = "") -> str:
+    """Warn of an endpoint whose name is not plain, so that it is called otherwise."""
+    what = told(endpoint_id, None, kind)
+    return f"{what[0].upper()}{what[1:]} has no name that can be read aloud; list_endpoints shows it as it is."
+
+
+def is_routed(endpoint_id: str | None) -> bool:
+    """Whether what stands for an endpoint is one."""
+    return bool(endpoint_id) and endpoint_id != UNROUTED

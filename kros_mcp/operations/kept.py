@@ -19,6 +19,8 @@ UNSTATED_GOOD_SECONDS: Final = 600.0
 """How long the latter is believed where a purchase depends on it."""
 LIST_GOOD_SECONDS: Final = 60.0
 """How long a list may be shown again."""
+LIST_COMPARED_SECONDS: Final = 1_800.0
+"""How long it counts where the page that is shown is read again, and has not changed."""
 _LIKELY_SECONDS: Final = 86_400.0
 """How recent a list is that makes it likely that a number in it is owned still."""
 _JUST_BOUGHT_SECONDS: Final = 3_600.0
@@ -68,11 +70,11 @@ class Kept:
     refreshed_at: float = 0.0
     in_flight: bool = False
 
-    def list_to_show(self, now: float) -> OwnedList | None:
-        """Return the list as it was read within the last minute; None if an act may have changed it since."""
+    def list_to_show(self, now: float, seconds: float = LIST_GOOD_SECONDS) -> OwnedList | None:
+        """Return the list as it was read within so many seconds; None if an act may have changed it since."""
         if self.listed_at is None or not self.complete or self.in_flight or self.listed_at <= self.acted_at:
             return None
-        if not self.listed_at <= now < self.listed_at + LIST_GOOD_SECONDS:
+        if not self.listed_at <= now < self.listed_at + seconds:
             return None
         return OwnedList(self.in_order(), complete=True, unreadable=self.unreadable)
 

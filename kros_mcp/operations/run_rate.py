@@ -202,12 +202,13 @@ async def _run_rate(account: Account, listing: Listing, priced: Priced) -> RunRa
         buyers=await account.journal.buyers(account.id, e164s),
         currencies=frozenset(currency for currency in currencies if currency),
         unread=tuple(unread),
-        readable_in_seconds=_readable_in(account, len(unread)),
+        readable_in_seconds=readable_in(account, len(unread)),
         prices_as_of=priced.as_of,
     )
 
 
-def _readable_in(account: Account, unread: int) -> float | None:
+def readable_in(account: Account, unread: int) -> float | None:
+    """Return in how many seconds the background will have read so many prices; None where it rests."""
     if account.client.tally.is_sparing:
         return None
     return _SURELY * account.client.pace.seconds_for(unread) + _FIRST_SECONDS

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Final
 
+from kros_mcp.krosai import UNROUTED
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, last_four, spoken
 from kros_mcp.operations import agent_words, endpoint_names
@@ -402,7 +403,9 @@ def changes(operation: Operation, *, usual: bool = True, aloud: bool = False) ->
     """
     wanted, quote = operation.request, operation.quote
     parts = []
-    if wanted.endpoint_id:
+    if wanted.endpoint_id == UNROUTED:
+        parts.append("calls go nowhere")
+    elif wanted.endpoint_id:
         name, kind = quote.endpoint_name, quote.endpoint_type
         where = endpoint_names.said(name, kind) if aloud else endpoint_names.told(wanted.endpoint_id, name, kind)
         trouble = f", which {quote.endpoint_trouble} now" if quote.endpoint_trouble else ""
@@ -414,9 +417,9 @@ def changes(operation: Operation, *, usual: bool = True, aloud: bool = False) ->
 
 
 def routed(operation: Operation, *, aloud: bool = False) -> str:
-    """Return where calls to the number went when the operation was proposed."""
-    where, endpoint_id = operation.quote.routed_to or "no endpoint", operation.request.routed_endpoint_id
-    return where if aloud or not endpoint_id else endpoint_names.with_end(where, endpoint_id)
+    """Return where calls to the number went when the operation was proposed; aloud without the end of an id."""
+    where = operation.quote.routed_to or "no endpoint"
+    return endpoint_names.without_ids(where) if aloud else where
 
 
 def refused_before(operation: Operation) -> str:

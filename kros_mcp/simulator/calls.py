@@ -93,6 +93,8 @@ def read_settings(faults: Faults, call: ApiCall, fields: Mapping[str, Any]) -> d
     if camel and faults.strikes("ignore_camel_case", call.operation):
         camel = {}
     settings = camel | snake
+    if settings.get("endpoint_id", "") is None and faults.strikes("keeps_endpoint", call.operation):
+        del settings["endpoint_id"]
     for name, value in settings.items():
         if not isinstance(value, str | None if name == "endpoint_id" else bool):
             raise RefusalError(400, f"{name} is malformed")

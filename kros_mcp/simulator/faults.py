@@ -110,6 +110,7 @@ _WRITTEN: Mapping[str, FaultKind] = {
     "ignore_snake_case": FaultKind(
         "endpoint_id, allow_inbound and allow_outbound go unheeded", frozenset({"purchase", "update"})
     ),
+    "keeps_endpoint": FaultKind("a change to no endpoint goes unheeded", frozenset({"update"})),
     "ignore_camel_case": FaultKind(
         "endpointId, allowInbound and allowOutbound go unheeded", frozenset({"purchase", "update"})
     ),

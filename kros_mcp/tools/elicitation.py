@@ -11,9 +11,10 @@ from mcp.server.elicitation import AcceptedElicitation, DeclinedElicitation, Eli
 from mcp.server.mcpserver import Elicit, Resolve
 
 from kros_mcp.errors import ConfirmationError, InvalidArgumentError
-from kros_mcp.krosai import PhoneNumber, within
+from kros_mcp.krosai import within
 from kros_mcp.operations import agent_words, direct_change
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts import proposal
 from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.configuration import CONFIGURATION
@@ -38,7 +39,7 @@ from kros_mcp.operations.confirmation import (
     ReleaseAnswer,
     SeveralReleaseAnswer,
 )
-from kros_mcp.operations.direct_change import SeveralChanges
+from kros_mcp.operations.direct_change import Plan
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import OPEN, Channel, Operation, Request, State
 from kros_mcp.tools.call import (
@@ -52,7 +53,7 @@ from kros_mcp.tools.call import (
     runtime,
     ways_of,
 )
-from kros_mcp.tools.parameters import e164_or_id
+from kros_mcp.tools.parameters import e164_or_id, one_each
 from kros_mcp.tools.stream import current_stream
 
 PROMPT_UNANSWERED = "PROMPT_UNANSWERED"
@@ -134,8 +135,8 @@ async def configuration_proposal(
     allow_inbound: str,
     allow_outbound: str,
     confirmation_code: str,
-) -> FoundOperation | PhoneNumber | SeveralChanges:
-    """Find or store the change of protected numbers; any others are answered as they stand now."""
+) -> FoundOperation | Plan:
+    """Find or store the change of protected numbers; changes of others are answered as they may be carried out."""
     account = runtime(ctx).account
     wishes = _changes(number_id, endpoint_id, flag(allow_inbound), flag(allow_outbound))
     if len(wishes) > 1:
@@ -144,22 +145,24 @@ async def configuration_proposal(
     identity = account.identity(principal(ctx), CONFIGURATION.action)
     if is_answering(ctx):  # a person's answer counts, whether or not KrosAI can be read now
         asked = await account.journal.find(identity, e164=e164, number_id=request.number_id)
-        if asked is not None and asked.state is State.PROPOSED and asked.request.terms == request.terms:
+        same = asked is not None and proposal.as_asked(request, asked).terms == asked.request.terms
+        if asked is not None and asked.state is State.PROPOSED and same:
             return await _put(ctx, asked)
     elif not confirmation_code:
         account.client.tally.require_room()
     with within(current_call.get().seconds_left):
-        number = await direct_change.require_changeable(account, request, e164)
-        if number.e164 not in account.settings.protected_numbers:
+        plan = await direct_change.plan(account, wishes)
+        [only] = plan.changes
+        if not plan.is_protected:
             if confirmation_code:  # nobody has agreed to anything: it is no code of ours
                 account.client.tally.require_room()
-            return number
+            return plan
         require_channel(account, principal(ctx), ways_of(ctx), code=confirmation_code)
         if confirmation_code:
             with of_earlier():
-                found = await account.journal.find(identity, e164=number.e164)
+                found = await account.journal.find(identity, e164=only.number.e164)
                 return await confirmed_by_code(account, found, [Wish(request, e164)], confirmation_code)
-        operation = await CONFIGURATION.propose(account, principal(ctx), request, number)
+        operation = await CONFIGURATION.propose(account, principal(ctx), only.request, only.number)
     return await _put(ctx, operation)
 
 
@@ -171,7 +174,7 @@ def ask_purchase(
 
 
 def ask_configuration(
-    ctx: ToolContext, found: Annotated[FoundOperation | PhoneNumber | SeveralChanges, Resolve(configuration_proposal)]
+    ctx: ToolContext, found: Annotated[FoundOperation | Plan, Resolve(configuration_proposal)]
 ) -> Elicit[ConfigurationAnswer] | None:
     """Put the change of a protected number to the person."""
     return _ask(ctx, found, ConfigurationAnswer) if isinstance(found, FoundOperation) else None
@@ -226,19 +229,19 @@ async def _answered(ctx: ToolContext, act: Several, wishes: Sequence[Wish]) -> F
     return await _put(ctx, asked)
 
 
-async def _changes_of_several(ctx: ToolContext, wishes: Sequence[Wish], code: str) -> FoundOperation | SeveralChanges:
-    """Find or store the change of several numbers if any is protected; else they are answered as they stand now."""
+async def _changes_of_several(ctx: ToolContext, wishes: Sequence[Wish], code: str) -> FoundOperation | Plan:
+    """Find or store the change of several numbers if any is protected; else it may be carried out."""
     account = runtime(ctx).account
     if (asked := await _answered(ctx, SEVERAL_CHANGE, wishes)) is not None:
         return asked
     if not (code or is_answering(ctx)):
         account.client.tally.require_room()
     with within(current_call.get().seconds_left):
-        changes = await direct_change.require_all_changeable(account, wishes)
-    if not any(number.e164 in account.settings.protected_numbers for number in changes.numbers):
+        plan = await direct_change.plan(account, wishes)
+    if not plan.is_protected:
         if code:  # nobody has agreed to anything: it is no code of ours
             account.client.tally.require_room()
-        return changes
+        return plan
     require_channel(account, principal(ctx), ways_of(ctx), code=code)
     return await _about_several(ctx, SEVERAL_CHANGE, wishes, code)
 
@@ -249,13 +252,8 @@ def _changes(number_ids: str, endpoint_ids: str, inbound: bool | None, outbound:
     Raises:
         InvalidArgumentError: They are neither one nor as many as the numbers.
     """
-    names, endpoints = number_ids.split(","), endpoint_ids.split(",")
-    if len(endpoints) not in {1, len(names)}:
-        raise InvalidArgumentError(
-            f"endpoint_id names {len(endpoints)} for {len(names)} numbers: give one for all, or one each in their "
-            "order. Nothing was changed."
-        )
-    each = endpoints if len(endpoints) == len(names) else endpoints * len(names)
+    names = number_ids.split(",")
+    each = one_each(endpoint_ids, len(names))
     switches = Request(allow_inbound=inbound, allow_outbound=outbound)
     pairs = zip(names, each, strict=True)
     return [_owned(replace(switches, endpoint_id=endpoint), name) for name, endpoint in pairs]

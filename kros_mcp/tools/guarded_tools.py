@@ -11,8 +11,6 @@ from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Resolve
 from mcp.types import CallToolResult
 
-from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.krosai import PhoneNumber
 from kros_mcp.operations import direct_change, moves
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.channels import (
@@ -26,12 +24,12 @@ from kros_mcp.operations.confirmation import (
     PurchaseAnswer,
     ReleaseAnswer,
 )
-from kros_mcp.operations.direct_change import SeveralChanges
+from kros_mcp.operations.direct_change import Plan
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import Operation, Request, State, past
+from kros_mcp.operations.model import Operation, State, past
 from kros_mcp.settings import Settings
-from kros_mcp.tools import outcomes, results, several_outcomes
+from kros_mcp.tools import direct_outcomes, outcomes, owned_texts, results, several_outcomes
 from kros_mcp.tools.call import (
     ToolContext,
     batch_of,
@@ -51,7 +49,6 @@ from kros_mcp.tools.elicitation import (
     ask_release_again,
     chosen,
     configuration_proposal,
-    flag,
     purchase_proposal,
     release_proposal,
     slipped,
@@ -127,7 +124,7 @@ async def release_phone_number(
 
 async def configure_phone_number(
     ctx: ToolContext,
-    found: Annotated[FoundOperation | PhoneNumber | SeveralChanges, Resolve(configuration_proposal)],
+    found: Annotated[FoundOperation | Plan, Resolve(configuration_proposal)],
     answer: Annotated[ElicitationResult[ConfigurationAnswer], Resolve(ask_configuration)],
     number_id: ChangedNumbers,
     endpoint_id: EndpointIds = "",
@@ -139,26 +136,17 @@ async def configure_phone_number(
 
     Only a protected number needs the person's yes first.
     """
-    del number_id, confirmation_code
-    here = runtime(ctx)
+    del number_id, endpoint_id, allow_inbound, allow_outbound, confirmation_code
+    here, call = runtime(ctx), current_call.get()
     if isinstance(found, FoundOperation):
         return await _answer(ctx, await _conclude(ctx, found, answer), outcomes.configured)
-    if isinstance(found, SeveralChanges):
-        raise InvalidArgumentError("Several numbers without protection are changed one by one: make a call for each.")
-    request = Request(
-        endpoint_id=endpoint_id,
-        allow_inbound=flag(allow_inbound),
-        allow_outbound=flag(allow_outbound),
+    changes = await direct_change.configure(
+        here.account, here.runner, found.changes, seconds=call.seconds_left, by=By(principal(ctx), "tool")
     )
-    change = await direct_change.configure(
-        here.account,
-        here.runner,
-        found,
-        request,
-        seconds=current_call.get().seconds_left,
-        by=By(principal(ctx), "tool"),
-    )
-    return results.answer(outcomes.changed(change))
+    wanted = direct_outcomes.endpoints_of(changes)
+    seen = await here.account.endpoints.seen(here.account.client, wanted, seconds=call.seconds_left)
+    result = direct_outcomes.changed(changes, seen.plus(planned.endpoint for planned in found.changes))
+    return results.answer(result, owned_texts.changed(result))
 
 
 async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annotated[CallToolResult, results.Acted]:

@@ -1,14 +1,12 @@
 """The result of a tool that acts, made of its operation; the sentences come from `operations/wording.py`."""
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai import quoted_id
-from kros_mcp.operations import wording
+from kros_mcp.operations import endpoint_names, wording
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.channels import Conclusion
-from kros_mcp.operations.direct_change import DirectChange
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import Operation, Quote, State
 from kros_mcp.operations.status import status, waits_for
 from kros_mcp.settings import Settings
 from kros_mcp.times import utc
@@ -53,9 +51,10 @@ def acted(
         confirmation_code=code or None,
         charged=batch.charged if batch else _known(operation, operation.charged) if operation.action.charges else "no",
         changed=batch.changed if batch else _known(operation, operation.changed),
-        number=results.stored(operation.number),
+        number=results.stored(operation.number, operation.quote),
         not_applied=list(operation.not_applied or still_lacking(operation)),
         items=several_outcomes.items(batch) if batch else None,
+        warnings=list(dict.fromkeys(each for part in operation.parts for each in warnings(part.quote))),
         next_step=next_step,
     )
 
@@ -92,52 +91,11 @@ def configured(
     return results.Configured(**shown.model_dump(), before=None, after=routing(after) if after else None)
 
 
-def changed(change: DirectChange) -> results.Configured:
-    """Show what a change of settings came to; `pending` while it is still under way."""
-    before = results.owned(change.before)
-    after = results.owned(change.after) if change.after else None
-    if after is None:
-        summary = f"Changing {before.spoken} is under way; KrosAI has not answered yet."
-        next_step = "Call get_phone_number in a few seconds to see its settings."
-    elif change.not_applied:
-        summary = f"{before.spoken} is not changed as asked: KrosAI did not apply {', '.join(change.not_applied)}."
-        next_step = "Tell the person which setting was not applied."
-    else:
-        goes = f"go to endpoint {quoted_id(after.endpoint_id)}" if after.endpoint_id else "go to no endpoint"
-        flags = f"inbound is {_on(after.allow_inbound)}, outbound is {_on(after.allow_outbound)}"
-        summary, next_step = f"{before.spoken} is changed: calls {goes}, {flags}.", "Nothing more to do."
-    return results.Configured(
-        summary=summary,
-        status="done" if after else "pending",
-        waits_for=None,
-        before=routing(before),
-        after=routing(after) if after else None,
-        not_applied=list(change.not_applied),
-        operation_id=None,
-        quote=None,
-        expires_at=None,
-        confirmation_code=None,
-        charged="no",
-        changed=_changed(change),
-        number=after,
-        items=None,
-        next_step=next_step,
-    )
-
-
-def _changed(change: DirectChange) -> Known:
-    """Whether a change took place; one that KrosAI has only accepted may still come about."""
-    if change.after is None:
-        return "unknown"
-    if routing(results.owned(change.before)) != routing(results.owned(change.after)):
-        return "yes"
-    return "unknown" if change.deferred else "no"
-
-
 def routing(number: results.OwnedNumber) -> results.ShownRouting:
     """The settings of a number."""
     return results.ShownRouting(
         endpoint_id=number.endpoint_id,
+        endpoint_name=number.endpoint_name,
         allow_inbound=number.allow_inbound,
         allow_outbound=number.allow_outbound,
     )
@@ -158,6 +116,16 @@ def quote(operation: Operation) -> results.ShownQuote:
     )
 
 
+def warnings(quote: Quote) -> list[str]:
+    """Warn of the endpoint that was asked for, as it was when that was shown."""
+    if not quote.endpoint_id:
+        return []
+    where = endpoint_names.told(quote.endpoint_id, quote.endpoint_name, quote.endpoint_type)
+    trouble = quote.endpoint_trouble
+    found = [f"Of the endpoint {where}, KrosAI says that it {trouble}: calls may go nowhere."] if trouble else []
+    return found + ([] if quote.endpoint_name else [endpoint_names.unplain(quote.endpoint_id, quote.endpoint_type)])
+
+
 def as_error(operation: Operation) -> KrosError:
     """A failed operation as the error it is, naming the number and saying that nothing happened to it."""
     message, next_step = act_of(operation).wording.summary(operation, "")
@@ -172,7 +140,3 @@ def as_error(operation: Operation) -> KrosError:
 def _known(operation: Operation, settled: Known) -> Known:
     """From the claim to the outcome nobody knows: it may be sent before these words are read."""
     return "unknown" if operation.state is State.SENDING else settled
-
-
-def _on(flag: bool | None) -> str:
-    return "not stated" if flag is None else "on" if flag else "off"

@@ -17,7 +17,8 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from pydantic import BeforeValidator, Field
 
 from kros_mcp import numbering
-from kros_mcp.krosai import is_id
+from kros_mcp.errors import InvalidArgumentError
+from kros_mcp.krosai import UNROUTED, is_id
 from kros_mcp.operations import status
 from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
 
@@ -28,6 +29,8 @@ _FIRST_YEAR = 2000
 _UNITS = {"h": 3_600.0, "d": _DAY_SECONDS}
 _NOT_GIVEN = frozenset({"", "null", "none"})
 _BETWEEN = re.compile(r"[,;\n]+|\s+(?=\+)")
+_BETWEEN_NAMES = re.compile(r"[,;\n]+")
+_LONGEST_ENDPOINT = 200
 _MOST_NAMED = 3
 """Unknown arguments that a refusal names; there may be thousands."""
 CLIENTS_OWN = frozenset({"action", "chatInput", "sessionId", "task_progress", "toolCallId"})
@@ -114,8 +117,53 @@ def _identifier(text: str) -> str:
     return text
 
 
+def _endpoint(text: str) -> str:
+    """Read an endpoint's id, its name, or the word for none; a model may have kept the quotation marks of a name."""
+    bare = text.strip('"\u201c\u201d ') or text
+    if bare.lower() == UNROUTED:
+        return UNROUTED
+    if len(bare) > _LONGEST_ENDPOINT:
+        raise ValueError("must be the id or the name of one endpoint from list_endpoints, or unrouted")
+    return bare
+
+
+def one_each(text: str, count: int) -> list[str]:
+    """Return which endpoint each of so many numbers is to have: one for all of them, or one each in their order.
+
+    Raises:
+        InvalidArgumentError: It names another number of endpoints.
+    """
+    if count == 1 or not text:
+        return [_endpoint(text) if text else ""] * count
+    parts = [_endpoint(part) for part in _BETWEEN_NAMES.split(text) if part.strip()]
+    if len(parts) not in {1, count}:
+        raise InvalidArgumentError(
+            f"endpoint_id names {len(parts)} for {count} numbers: give one for all, or one each in their order. "
+            "Nothing was changed."
+        )
+    return parts * count if len(parts) == 1 else parts
+
+
+def _endpoints(value: object) -> object:
+    """Read what names endpoints, whole: a name may hold a comma where a call is about one number."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        value = ",".join(value)
+    return _text(value)
+
+
 def _number_or_id(text: str) -> str:
     return numbering.parse_e164(text) if text.startswith("+") else _identifier(text)
+
+
+def _sought(text: str) -> str:
+    """Read a number that is only to be shown; some digits of one are asked back, or found if no other has them."""
+    try:
+        return _number_or_id(text)
+    except ValueError:
+        if text.startswith("+") or not any(each.isdigit() for each in text):
+            raise
+    numbering.parse_contains(text)
+    return text
 
 
 def _type(text: str) -> str:
@@ -205,7 +253,7 @@ CountryOrAll = Annotated[
     str, Field(description="code or name; empty: what is on sale where"), _read(numbering.find_country)
 ]
 E164 = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _read(numbering.parse_e164)]
-NumberId = Annotated[str, Field(min_length=1, description="id or E.164 of an owned number"), _read(_number_or_id)]
+SoughtNumber = Annotated[str, Field(min_length=1, description="id or E.164 of an owned number"), _read(_sought)]
 MOST_BOUGHT, MOST_RELEASED, MOST_CHANGED = (act.most for act in (SEVERAL_PURCHASE, SEVERAL_RELEASE, SEVERAL_CHANGE))
 E164s = Annotated[str, Field(description="E.164, e.g. +2342015550100"), _several(numbering.parse_e164, MOST_BOUGHT)]
 InventoryIds = Annotated[
@@ -224,18 +272,20 @@ ChangedNumbers = Annotated[
     _several(_number_or_id, MOST_CHANGED),
 ]
 """What names several numbers arrives as each of them, read, with a comma between."""
-EndpointId = Annotated[str, Field(description="from list_endpoints"), _read(_identifier)]
+ExactEndpointId = Annotated[str, _read(_identifier)]
+EndpointId = Annotated[str, Field(description="id or name of list_endpoints"), _read(_endpoint)]
 EndpointIds = Annotated[
     str,
-    Field(description="from list_endpoints; of several numbers one for all, or one each in their order"),
-    _several(_identifier, MOST_CHANGED, once=False),
+    Field(description="id, name or unrouted; one for all, or one each"),
+    BeforeValidator(_endpoints),
 ]
 OperationId = Annotated[str, Field(min_length=1, description="op_… from an earlier result"), _read(_identifier)]
 NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
 Contains = Annotated[str, Field(description="digits: 777, 0803* at the start, *7957 at the end"), _read(_contains)]
 MostMonthly = Annotated[int, Field(ge=0, description="0 for any"), _or(0)]
-Status = Annotated[str, Field(description="e.g. active or inactive; empty for any"), _read(_status)]
+Status = Annotated[str, Field(description="e.g. suspended; any: ended ones too"), _read(_status)]
+RouteFilter = Annotated[str, Field(description="id, name or unrouted"), _read(_endpoint)]
 States = Annotated[str, Field(description="e.g. done or unknown; empty for any"), _read(_states)]
 Since = Annotated[str, Field(description="today, 24h, 7d or a date (UTC)"), _read(_since)]
 Limit20 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(20)]

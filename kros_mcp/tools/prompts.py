@@ -11,9 +11,9 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS
 from pydantic import Field, ValidationError
 
-from kros_mcp.tools.parameters import E164, Country, EndpointId, refusal
+from kros_mcp.tools.parameters import E164, Country, ExactEndpointId, refusal
 
-_Endpoint = Annotated[EndpointId, Field(description="where its calls shall go, an id; empty to be asked")]
+_Endpoint = Annotated[ExactEndpointId, Field(description="where its calls shall go, an id; empty to be asked")]
 _Country = Annotated[Country, Field(description="code or name, such as NG; empty to be asked")]
 _OneCountry = Annotated[Country, Field(description="code or name, such as NG; empty for all countries")]
 _Keep = Annotated[E164, Field(description="a number to leave alone whatever it looks like; may be empty")]

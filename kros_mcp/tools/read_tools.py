@@ -1,20 +1,18 @@
 """Tools that only read."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.types import CallToolResult
 
-from kros_mcp.krosai import Unreadable, find_owned, quoted_id, within
-from kros_mcp.money import show_cents
+from kros_mcp.krosai import within
+from kros_mcp.numbering import parse_contains
 from kros_mcp.operations import dangling, owned_page, policy, status, wording
-from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import with_purchases
 from kros_mcp.times import utc
-from kros_mcp.tools import outcomes, own_acts, results, spending
+from kros_mcp.tools import outcomes, own_acts, owned_results, owned_texts, results, spending
 from kros_mcp.tools.call import (
     ToolContext,
     batch_of,
@@ -26,78 +24,69 @@ from kros_mcp.tools.call import (
     ways_of,
 )
 from kros_mcp.tools.parameters import (
+    Contains,
     Country,
     Limit20,
-    NumberId,
     Offset,
     OperationId,
+    RouteFilter,
     Since,
+    SoughtNumber,
     States,
     Status,
     begins,
-    e164_or_id,
 )
 
-_NAMED = 5
 _STILL_SENDING_SECONDS = 1.0
 _RATE_OLDEST_SECONDS = 10.0
+_FOR_LIST = 0.8
+"""The part of a call's time in which the list of owned numbers is read, if it was not within the last minute."""
 _FOR_PRICES = 0.4
 """The part of what is left of a call's time in which prices, and then endpoints, are read."""
-_KNOWN_STATUSES = frozenset({"active", "inactive", "suspended", "pending", "porting"})
 
 
 async def list_phone_numbers(
-    ctx: ToolContext, status: Status = "", country: Country = "", limit: Limit20 = 20, offset: Offset = 0
+    ctx: ToolContext,
+    status: Status = "",
+    country: Country = "",
+    contains: Contains = "",
+    endpoint_id: RouteFilter = "",
+    limit: Limit20 = 20,
+    offset: Offset = 0,
 ) -> Annotated[CallToolResult, results.OwnedNumbers]:
     """List the account's phone numbers."""
     account, call = runtime(ctx).account, current_call.get()
     with within(call.seconds_left):
         view = await owned_page.look(account)
-        page = await view.page(status=status, country=country, limit=limit, offset=offset)
-        priced = await view.priced(page, seconds=call.seconds_left * _FOR_PRICES)
-    wrong = await account.endpoints.troubles(
-        account.client, dangling.routed(page.items).keys(), seconds=call.seconds_left * _FOR_PRICES
+        filtered = bool(country or contains or endpoint_id) or status not in {"", owned_page.ANY}
+        owned, listed_at = await view.listed(seconds=call.seconds_left * _FOR_LIST, shown=None if filtered else offset)
+        wanted = owned_page.Wanted(status, country, parse_contains(contains))
+        wanted = await owned_page.going_to(account, wanted, endpoint_id, owned, seconds=call.seconds_left * _FOR_PRICES)
+        selected = await view.select(owned, listed_at, wanted, limit=limit, offset=offset)
+        priced = await view.priced(selected, seconds=call.seconds_left * _FOR_PRICES)
+    ids = dangling.routed(selected.page).keys() | (wanted.endpoint_ids or frozenset())
+    endpoints = await account.endpoints.seen(
+        account.client,
+        ids,
+        seconds=call.seconds_left * _FOR_PRICES,
+        working_seconds=dangling.IN_LISTS_SECONDS,
     )
-    warnings = dangling.warnings(page.items, wrong)
-    of = f" of {page.total}" if page.total is not None else ""
-    found = f"{_count(len(page.items), 'phone number')}{of} found.{_unreadable(page.unreadable)}"
-    return results.answer(
-        results.OwnedNumbers(
-            summary=found + " Calls to some of them may go nowhere." * bool(warnings),
-            numbers=[results.owned(priced.shown(number)) for number in page.items],
-            total=page.total,
-            next_offset=page.next_offset,
-            unreadable=len(page.unreadable),
-            prices_as_of=_utc(priced.as_of),
-            warnings=warnings,
-        )
-    )
+    page, asked = owned_results.page(account, wanted, selected, priced, endpoints)
+    return results.answer(page, owned_texts.listed(page, asked))
 
 
-async def get_phone_number(ctx: ToolContext, number_id: NumberId) -> Annotated[CallToolResult, results.NumberDetails]:
+async def get_phone_number(
+    ctx: ToolContext, number_id: SoughtNumber
+) -> Annotated[CallToolResult, results.NumberDetails]:
     """Show one owned number: routing, status, monthly price. SIP secrets are never included."""
-    account = runtime(ctx).account
-    with within(current_call.get().seconds_left):
-        e164, opaque_id = e164_or_id(number_id)
+    account, call = runtime(ctx).account, current_call.get()
+    with within(call.seconds_left):
         view = await owned_page.look(account)
-        number = await require_owned(account, opaque_id, e164)
-        alone = (await find_owned(account.client, number_id=number.id)).number if e164 else number
-        number = alone or number
-        view.saw((alone,) if alone else (), alone=True)
-    shown = results.owned(number)
-    fields = list(number.sip.fields) if number.sip else []
-    sip = " SIP credentials exist; the person can see them with kros-mcp sip at a terminal." if fields else ""
-    routed = f"goes to endpoint {quoted_id(number.endpoint_id)}" if number.endpoint_id else "goes to no endpoint"
-    monthly = show_cents(number.monthly_cents, account.settings.currency)
-    cost = "its monthly price is not stated" if number.monthly_cents is None else f"it costs {monthly} a month"
-    return results.answer(
-        results.NumberDetails(
-            summary=f"{shown.spoken} is {_said(number.status)}, {routed}, and {cost}.{sip}",
-            **shown.model_dump(),
-            sip_fields=fields,
-            prices_as_of=None if number.monthly_cents is None else utc(view.now),
-        )
-    )
+        number, taken = await owned_page.find(account, view, number_id, seconds=call.seconds_left)
+    ids = dangling.routed([number]).keys()
+    endpoints = await account.endpoints.seen(account.client, ids, seconds=call.seconds_left * _FOR_PRICES)
+    result = owned_results.details(number, endpoints, account.settings.currency, read_at=view.now, taken=taken)
+    return results.answer(result, owned_texts.details(result))
 
 
 async def list_endpoints(
@@ -111,17 +100,16 @@ async def list_endpoints(
     total = page.received if page.received > limit else page.total
     following = offset + len(items)
     more = following < total if total is not None else page.received >= limit
-    return results.answer(
-        results.Endpoints(
-            summary=f"{_count(len(items), 'endpoint')} found.",
-            endpoints=[
-                results.Endpoint(endpoint_id=item.id, name=item.name, type=item.type, status=item.status)
-                for item in items
-            ],
-            total=total,
-            next_offset=following if more and items else None,
-        )
+    endpoints = [
+        results.Endpoint(endpoint_id=item.id, name=item.name, type=item.type, status=item.status) for item in items
+    ]
+    result = results.Endpoints(
+        summary=owned_texts.endpoints_summary(endpoints, total),
+        endpoints=endpoints,
+        total=total,
+        next_offset=following if more and items else None,
     )
+    return results.answer(result, owned_texts.endpoints_listed(result))
 
 
 async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Spending]:
@@ -216,21 +204,6 @@ def _countries(everybodys: tuple[str, ...], own: tuple[str, ...]) -> list[str]:
     if not everybodys or not own:
         return list(everybodys or own) or ["any"]
     return [country for country in everybodys if country in own] or ["none"]
-
-
-def _unreadable(records: Sequence[Unreadable]) -> str:
-    """Return the records that could not be read, by their id or by their place in the list."""
-    if not records:
-        return ""
-    named = ", ".join(quoted_id(record.name) if record.id else record.name for record in records[:_NAMED])
-    more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
-    which = f"One more record, {named}," if len(records) == 1 else f"{len(records)} more records, {named}{more},"
-    return f" {which} could not be read."
-
-
-def _said(status: str | None) -> str:
-    """Say a status that is known; upstream's own words never stand in a summary."""
-    return status if status in _KNOWN_STATUSES else "of unknown status"
 
 
 def _count(number: int, noun: str) -> str:

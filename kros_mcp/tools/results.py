@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
-from kros_mcp.operations.model import StoredNumber
+from kros_mcp.operations.model import Quote, StoredNumber
 from kros_mcp.operations.status import Status, WaitsFor
 from kros_mcp.tools.item_lines import item_lines
 
@@ -24,11 +24,15 @@ _PARTS = {
     "number": ("number_id", "e164", "status", "endpoint_id"),
 }
 """The fields of an act's quote and of its number that stand in the text beside the sentences."""
-_WRITTEN_BY_OTHERS = frozenset({"name"})
+_WRITTEN_BY_OTHERS = frozenset({"name", "endpoint_name"})
 _SAYS_NOTHING: tuple[object, ...] = (None, "", [], {})
 
 Waiting = Annotated[WaitsFor | None, WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "null"}]})]
 """Published without its words: an enum may hold texts alone."""
+Rows = WithJsonSchema({"type": "array", "items": {"type": "object"}})
+"""Published without their fields, which need no tokens."""
+Sentences = Annotated[list[str], WithJsonSchema({"anyOf": [{"type": "array", "items": {}}, {"type": "null"}]})]
+"""Published as a list of anything: the words of a sentence need no tokens either."""
 Changed = Annotated[Known, WithJsonSchema({"type": "string"})]
 """Published without its words, which are those of `charged` beside it."""
 
@@ -59,6 +63,7 @@ class OwnedNumber(Shape):
     type: str | None
     status: str | None
     endpoint_id: str | None
+    endpoint_name: str | None
     allow_inbound: bool | None
     allow_outbound: bool | None
     setup_cents: int | None
@@ -90,18 +95,25 @@ class Endpoint(Shape):
 
 
 class OwnedNumbers(Result):
-    """A page of owned numbers; `unreadable` counts the records on it that state no number yet.
+    """A page of owned numbers, and what all that were asked for cost together.
 
-    `prices_as_of` is when the oldest of its prices was read, here and below in UTC, and null where there are none;
-    `warnings` name the numbers whose calls may go nowhere.
+    `complete` says whether every number of the account was read: if not, `total` is null, and the sums are of those
+    read. `monthly_total_cents` adds up what is known, and is null where nothing is; `unpriced` counts the others.
+    `unreadable` counts the records that state no number yet, `hidden` those that fit and have ended. `prices_as_of` is
+    when the oldest of the prices was read, here and below in UTC. `warnings` name the numbers whose calls may go
+    nowhere, and the endpoints whose name cannot be read aloud.
     """
 
-    numbers: list[OwnedNumber]
+    numbers: Annotated[list[OwnedNumber], Rows]
     total: int | None
     next_offset: int | None
+    complete: bool
+    monthly_total_cents: int | None
+    unpriced: int
+    hidden: int
     unreadable: int
     prices_as_of: str | None
-    warnings: list[str]
+    warnings: Sentences
 
 
 class AreaOnSale(Shape):
@@ -150,12 +162,13 @@ class NumberDetails(Result, OwnedNumber):
 
     sip_fields: list[str]
     prices_as_of: str | None
+    warnings: Sentences
 
 
 class Endpoints(Result):
     """Where calls can be routed."""
 
-    endpoints: list[Endpoint]
+    endpoints: Annotated[list[Endpoint], Rows]
     total: int | None
     next_offset: int | None
 
@@ -252,6 +265,7 @@ class Acted(Result):
     number: Shown
     not_applied: list[str]
     items: ActedItems
+    warnings: Sentences
     next_step: str
 
 
@@ -259,12 +273,35 @@ class ShownRouting(Shape):
     """How a number is routed."""
 
     endpoint_id: str | None
+    endpoint_name: str | None
     allow_inbound: bool | None
     allow_outbound: bool | None
 
 
+class ChangedItem(Shape):
+    """One of several numbers that were changed; `after` is null where that failed (`message`) or is under way."""
+
+    number_id: str
+    e164: str
+    before: ShownRouting
+    after: ShownRouting | None
+    not_applied: list[str]
+    changed: Known
+    code: str | None
+    message: str | None
+
+
+ConfiguredItems = Annotated[
+    list[ActedItem] | list[ChangedItem] | None, WithJsonSchema({"anyOf": [{"type": "array"}, {"type": "null"}]})
+]
+"""Under a yes those of its batch; null for a change of one number."""
+
+
 class Configured(Result):
-    """A change of settings; the operation's fields are null unless the number is protected."""
+    """A change of settings; the operation's fields are null unless the number is protected.
+
+    Of several numbers that are not, `items` tells each, and the fields of one number are null.
+    """
 
     status: Status
     waits_for: Waiting
@@ -278,7 +315,8 @@ class Configured(Result):
     charged: Known
     changed: Changed
     number: Shown
-    items: ActedItems
+    items: ConfiguredItems
+    warnings: Sentences
     next_step: str
 
 
@@ -326,8 +364,14 @@ class Failure(Result):
     items: list[ActedItem] = []
 
 
-def owned(number: wire.PhoneNumber) -> OwnedNumber:
-    """Show an owned number."""
+def owned(number: wire.PhoneNumber, endpoint_name: str | None = None) -> OwnedNumber:
+    """Show an owned number; one that has ended costs nothing any more, whatever its record states.
+
+    Args:
+        number: As KrosAI shows it.
+        endpoint_name: The name of its endpoint, if that was read.
+    """
+    ended = number.has_ended
     return OwnedNumber(
         number_id=number.id,
         e164=number.e164,
@@ -336,16 +380,20 @@ def owned(number: wire.PhoneNumber) -> OwnedNumber:
         type=number.type,
         status=number.status,
         endpoint_id=number.endpoint_id,
+        endpoint_name=endpoint_name,
         allow_inbound=number.allow_inbound,
         allow_outbound=number.allow_outbound,
-        setup_cents=number.setup_cents,
-        monthly_cents=number.monthly_cents,
+        setup_cents=None if ended else number.setup_cents,
+        monthly_cents=None if ended else number.monthly_cents,
     )
 
 
-def stored(number: StoredNumber | None) -> OwnedNumber | None:
-    """Show a number as the journal keeps it."""
-    return None if number is None else owned(wire.PhoneNumber(**asdict(number)))
+def stored(number: StoredNumber | None, quote: Quote) -> OwnedNumber | None:
+    """Show a number as the journal keeps it; its endpoint by the name that was shown, if it is the wanted one."""
+    if number is None:
+        return None
+    name = quote.endpoint_name if number.endpoint_id == quote.endpoint_id else ""
+    return owned(wire.PhoneNumber(**asdict(number)), name or None)
 
 
 def available(number: wire.NumberForSale) -> AvailableNumber:

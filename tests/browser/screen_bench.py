@@ -19,7 +19,7 @@ from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
-from kros_mcp.operations.direct_change import require_changeable
+from kros_mcp.operations.direct_change import plan
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Channel, Operation, Request
 from kros_mcp.runtime import open_runtime
@@ -143,8 +143,10 @@ class ScreenBench:
 
     async def configuration(self) -> Operation:
         request = Request(number_id=next(iter(self.sim.owned.values())).id, allow_outbound=False)
-        number = await require_changeable(self.runtime.account, request, "")
-        return await self.put(await CONFIGURATION.propose(self.runtime.account, "local", request, number))
+        [planned] = (await plan(self.runtime.account, [Wish(request)])).changes
+        return await self.put(
+            await CONFIGURATION.propose(self.runtime.account, "local", planned.request, planned.number)
+        )
 
     async def purchases(self, count: int = 3, *, after: int = 0, **wanted: Any) -> Operation:
         """Let several be asked for in one question, those after the first so many."""

@@ -12,7 +12,7 @@ from kros_mcp.operations import direct_change, recovery
 from kros_mcp.operations.acts.configuration import CONFIGURATION
 from kros_mcp.operations.acts.proposal import require_owned
 from kros_mcp.operations.acts.purchase_routing import finish_purchase
-from kros_mcp.operations.direct_change import DirectChange
+from kros_mcp.operations.direct_change import DirectChange, Planned
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.simulator import SimNumber, Simulator
@@ -35,7 +35,9 @@ async def read(bench: Bench, number: SimNumber) -> PhoneNumber:
 async def configure(bench: Bench, number: SimNumber, request: Request) -> DirectChange:
     async with anyio.create_task_group() as tasks:
         runner = Runner(bench.account, tasks)
-        return await direct_change.configure(bench.account, runner, await read(bench, number), request, seconds=20)
+        planned = Planned(await read(bench, number), request)
+        [change] = await direct_change.configure(bench.account, runner, [planned], seconds=20)
+        return change
     raise AssertionError
 
 

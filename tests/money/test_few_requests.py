@@ -62,6 +62,58 @@ def test_a_reading_a_proposal_and_a_purchase_cost_few_requests(profile: ProfileN
     leaping(story)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_list_of_many_with_prices_and_their_sum_costs_few_requests(profile: ProfileName) -> None:
+    async def story() -> None:
+        sim, nowhere = simulated(profile, 182), 40
+        for number in list(sim.owned.values())[::4][:nowhere]:
+            number.endpoint_id = None
+        async with open_desk(sim) as desk:
+            asked = sim.requests
+            first = await desk.tool("list_phone_numbers")
+            assert (first["total"], first["unpriced"], first["monthly_total_cents"]) == (182, 177, 5 * 300)
+            await anyio.sleep(SETTLED_SECONDS)
+            begun = len(asked)
+            told = await desk.tool("list_phone_numbers", endpoint_id="unrouted")
+            assert (told["total"], told["unpriced"], told["monthly_total_cents"]) == (nowhere, 0, nowhere * 300)
+            assert len(asked) - begun <= BESIDE_PAGES
+            begun = len(asked)
+            further = await desk.tool("list_phone_numbers", contains="0803", offset=20)
+            assert (further["unpriced"], further["monthly_total_cents"]) == (0, 182 * 300)
+            assert len(asked) - begun <= 1
+
+    leaping(story)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_long_list_is_counted_again_as_soon_as_the_page_that_is_shown_has_changed(profile: ProfileName) -> None:
+    async def story() -> None:
+        sim = simulated(profile, 182)
+        numbers = list(sim.owned.values())
+        async with open_desk(sim) as desk:
+            await warmed(desk)
+            assert (await desk.tool("list_phone_numbers"))["total"] == 182
+            await anyio.sleep(HOUR / 6)
+            begun = len(sim.requests)
+            assert (await desk.tool("list_phone_numbers"))["total"] == 182
+            assert len(sim.requests) - begun == 1
+            numbers[150].status = "released"  # in the dashboard, on a page that is not shown
+            filtered = await desk.tool("list_phone_numbers", country="NG")
+            assert (filtered["total"], filtered["hidden"]) == (181, 1)
+            await anyio.sleep(HOUR / 6)
+            numbers[3].status = "released"
+            told = await desk.tool("list_phone_numbers")
+            assert (told["total"], told["hidden"]) == (180, 2)
+            await anyio.sleep(HOUR / 6)
+            await desk.release(numbers[5].id)
+            assert (await desk.tool("list_phone_numbers"))["total"] == 179
+            await anyio.sleep(HOUR)
+            sim.owned.pop(numbers[160].id)
+            assert (await desk.tool("list_phone_numbers"))["total"] == 178
+
+    leaping(story)
+
+
 @pytest.mark.parametrize("profile", ["reference", pytest.param("guide", marks=pytest.mark.soak)])
 def test_a_day_with_many_numbers_stays_within_the_smallest_plan(profile: ProfileName) -> None:
     assert leaping(partial(a_day, profile)) < MOST_OF_A_DAY

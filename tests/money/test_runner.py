@@ -14,6 +14,7 @@ from bench import OTHER_MOBILES, YES, Bench, open_bench
 from kros_mcp.errors import InternalError, JournalError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.operations import direct_change, model, moves
 from kros_mcp.operations import runner as runners
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.model import Request, State
 from kros_mcp.operations.runner import Runner, open_runner
 from kros_mcp.runtime import open_runtime
@@ -149,18 +150,19 @@ async def test_an_error_comes_out_of_the_runtime_as_it_is(bench: Bench) -> None:
 
 
 async def configure(bench: Bench, runner: Runner, **wanted: Any) -> direct_change.DirectChange:
-    request = Request(number_id=bench.active.id, **wanted)
-    number = await direct_change.require_changeable(bench.account, request, "")
-    return await direct_change.configure(bench.account, runner, number, request, seconds=LONGEST)
+    plan = await direct_change.plan(bench.account, [Wish(Request(number_id=bench.active.id, **wanted))])
+    [change] = await direct_change.configure(bench.account, runner, plan.changes, seconds=LONGEST)
+    return change
 
 
 async def test_a_change_that_kros_accepted_and_does_not_show_is_unknown_not_undone(bench: Bench) -> None:
     async with running(bench) as runner:
         number = await bench.account.client.get_number(bench.active.id)
         bench.sim.faults.switch_on("refuse", times=None, on=["get"], status=401)
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await direct_change.configure(bench.account, runner, number, Request(allow_inbound=False), seconds=LONGEST)
-        assert (caught.value.changed, bench.active.allow_inbound) == ("unknown", False)
+        planned = direct_change.Planned(number, Request(allow_inbound=False))
+        [change] = await direct_change.configure(bench.account, runner, [planned], seconds=LONGEST)
+        assert isinstance(change.error, OutcomeUnknownError)
+        assert (change.error.changed, bench.active.allow_inbound) == ("unknown", False)
 
 
 async def test_a_change_is_sent_again_after_a_429_under_the_same_key(bench: Bench) -> None:

@@ -149,6 +149,20 @@ async def test_fields_in_one_spelling_go_unheeded(
     assert sim.faults.counts[fault] == 1
 
 
+async def test_a_number_is_detached_by_null_unless_that_goes_unheeded(
+    sim: Simulator, client: httpx.AsyncClient
+) -> None:
+    number = next(iter(sim.owned.values()))
+    before = number.endpoint_id
+    assert before is not None
+    sim.faults.switch_on("keeps_endpoint", times=2)
+    for name in ("endpoint_id", "endpointId"):
+        answer = await client.patch(f"/phone-numbers/{number.id}", json={name: None, "allow_inbound": False})
+        assert (answer.status_code, number.endpoint_id, number.allow_inbound) == (200, before, False)
+    await client.patch(f"/phone-numbers/{number.id}", json={"endpoint_id": None})
+    assert number.endpoint_id is None
+
+
 async def test_a_missing_price_is_charged_all_the_same(sim: Simulator, client: httpx.AsyncClient) -> None:
     sim.faults.switch_on("missing_prices")
     item = first_item(sim)

@@ -91,6 +91,8 @@ def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
         # A failure's message is its summary, and is not said twice.
         if name == "summary" or (failed and name == "message" and value == data["summary"]):
             continue
+        if name == "number_id" or (name in _COUNTS and value == 0):  # any tool takes an E.164 in place of the id
+            continue
         # A search says "10 shown, 70 more read" instead, and by what price now follows from the others.
         if "area_codes" in data and (name in _COUNTED or (name == "due_now_cents" and _BY_PARTS in text)):
             continue
@@ -136,7 +138,9 @@ _ROWS_IDS = {"operation_id", "number_id"}
 """What the text leaves out of the numbers of a batch: the batch has an operation, and a number its E.164."""
 _COUNTED = {"total", "read", "complete", "allowed"}
 _BY_PARTS = "now: setup and the first month"
-_NOTEWORTHY = {"allow_inbound": False, "allow_outbound": False, "run_rate_complete": False}
+_COUNTS = {"total", "unpriced", "hidden", "unreadable"}
+"""What there may be none of, which needs no word."""
+_NOTEWORTHY = {"allow_inbound": False, "allow_outbound": False, "complete": False, "run_rate_complete": False}
 """Which value of a field has to be said; of all others, that they are true."""
 
 

@@ -191,7 +191,17 @@ def test_what_krosai_leaves_empty_fits_what_is_published(left_empty: Any) -> Non
     for tool, result in (
         (
             "list_phone_numbers",
-            results.OwnedNumbers(numbers=[owned], unreadable=0, prices_as_of=None, warnings=[], **page),
+            results.OwnedNumbers(
+                numbers=[owned],
+                complete=False,
+                monthly_total_cents=None,
+                unpriced=1,
+                hidden=0,
+                unreadable=0,
+                prices_as_of=None,
+                warnings=[],
+                **page,
+            ),
         ),
         (
             "search_phone_numbers",

@@ -8,12 +8,18 @@ from typing import Final, TypeVar
 from kros_mcp.errors import InvalidArgumentError, KrosError, NotFoundError, OperationError, RefusedError
 from kros_mcp.krosai import (
     ACCOUNT_REFUSED,
+    UNROUTED,
     CallEndpoint,
+    EndpointList,
     PhoneNumber,
+    clean,
     find_owned,
+    is_id,
     plain_name,
+    quoted,
     quoted_id,
     read_owned_once,
+    same_name,
 )
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import dangling, endpoint_names, policy
@@ -40,32 +46,107 @@ from kros_mcp.operations.run_rate import read_run_rate
 
 E = TypeVar("E", bound=KrosError)
 _REFUSAL_REMEMBERED_SECONDS: Final = 30 * 86_400.0
+NOWHERE: Final = "no endpoint"
+_NAMING_SECONDS: Final = 1.0
+"""How long a proposal waits for the name of the endpoint that calls go to now."""
+_NAMED: Final = 5
 
 
-async def require_endpoint(account: Account, endpoint_id: str) -> CallEndpoint | None:
-    """Read an endpoint that must exist; None if none is asked for.
+async def require_endpoint(account: Account, wanted: str, listed: EndpointList | None = None) -> CallEndpoint | None:
+    """Read the endpoint that a call names, by its id or else by its name; None if it names none.
+
+    Args:
+        account: The account's resources.
+        wanted: As the call names it.
+        listed: The list of endpoints, if it was read just now.
 
     Raises:
-        InvalidArgumentError: KrosAI has no such endpoint.
+        InvalidArgumentError: KrosAI has no such endpoint, or several of that name.
     """
-    if not endpoint_id:
+    if wanted in {"", UNROUTED}:
         return None
-    with suppress(NotFoundError):
-        return await account.client.get_endpoint(endpoint_id)
+    if listed is None and _may_be_id(wanted):
+        with suppress(NotFoundError):
+            return await account.client.get_endpoint(wanted)
+    endpoints = listed or await account.endpoints.read(account.client)
+    if wanted in endpoints.found:
+        return endpoints.found[wanted]
+    called = endpoint_names.called(wanted, endpoints.found.values())
+    if len(called) > 1:
+        raise _several(called)
+    if called and endpoints.whole:
+        return called[0]
+    if not endpoints.whole:
+        raise InvalidArgumentError(
+            "KrosAI's list of endpoints was not read whole, so it is not certain which one is meant; nothing was "
+            "charged or changed.",
+            code="ENDPOINT_NOT_CERTAIN",
+            next_step="Give the endpoint's id, as list_endpoints shows it.",
+        )
     raise InvalidArgumentError(
         "That endpoint does not exist in this account.",
         code="ENDPOINT_NOT_FOUND",
-        next_step=f"Call list_endpoints and use an id that stands there; endpoint_id {endpoint_id!r} is none.",
+        next_step="Call list_endpoints and use an id or a name that stands there; "
+        f"endpoint_id {clean(wanted)!r} is neither.",
     )
 
 
-async def require_endpoints(account: Account, endpoint_ids: Iterable[str]) -> dict[str, CallEndpoint | None]:
+async def require_endpoints(account: Account, wanted: Iterable[str]) -> dict[str, CallEndpoint | None]:
     """Read endpoints that must exist, each once; None if none is asked for.
 
     Raises:
-        InvalidArgumentError: KrosAI has no such endpoint.
+        InvalidArgumentError: KrosAI has no such endpoint, or several of that name.
     """
-    return {each: await require_endpoint(account, each) for each in dict.fromkeys(endpoint_ids)}
+    named = dict.fromkeys(wanted)
+    by_name = [each for each in named if each not in {"", UNROUTED} and not _may_be_id(each)]
+    listed = await account.endpoints.read(account.client) if len(by_name) > 1 else None
+    return {each: await require_endpoint(account, each, listed if each in by_name else None) for each in named}
+
+
+def _may_be_id(text: str) -> bool:
+    """Whether to ask for an endpoint by this as its id; what has no digit is a name first."""
+    return is_id(text) and any(each.isdigit() for each in text)
+
+
+def _several(called: list[CallEndpoint]) -> InvalidArgumentError:
+    name = plain_name(called[0].name)
+    which = [f"{endpoint_names.kind_of(each) or 'one'} with the id {each.id}" for each in called[:_NAMED]]
+    more = f", or one of {len(called) - _NAMED} more" if len(called) > _NAMED else ""
+    have = f"have the name {quoted(name)}" if name else "have that name"
+    return InvalidArgumentError(
+        f"{len(called)} endpoints {have}, so it is not certain which one is meant; nothing was charged or changed.",
+        code="ENDPOINT_AMBIGUOUS",
+        next_step=f"Ask the person which: {', or '.join(which)}{more}. Then call again with that id.",
+    )
+
+
+def as_asked(request: Request, shown: Operation | Item) -> Request:
+    """Return a wish with the id of its endpoint, if a person was asked about it under the name that is given."""
+    if not same_name(request.endpoint_id, shown.quote.endpoint_name):
+        return request
+    return replace(request, endpoint_id=shown.request.endpoint_id)
+
+
+def as_stored(request: Request, shown: Operation | Item) -> Request:
+    """Return a wish as it would be stored, to be compared; a number that is bought unrouted is one without endpoint."""
+    if request.endpoint_id == UNROUTED and shown.request.inventory_id:
+        return replace(request, endpoint_id="")
+    return as_asked(request, shown)
+
+
+async def with_ids(account: Account, wishes: Sequence[Wish]) -> list[Wish]:
+    """Return what a call says beside a code, with the ids of the endpoints that it names, as far as there are such.
+
+    Raises:
+        KrosaiError: KrosAI could not be read.
+    """
+    found = []
+    for wish in wishes:
+        endpoint = None
+        with suppress(InvalidArgumentError):
+            endpoint = await require_endpoint(account, wish.request.endpoint_id)
+        found.append(replace(wish, request=replace(wish.request, endpoint_id=endpoint.id)) if endpoint else wish)
+    return found
 
 
 async def require_owned(account: Account, number_id: str, e164: str) -> PhoneNumber:
@@ -169,32 +250,42 @@ async def items_for_owned(
 ) -> tuple[Item, ...]:
     """Return what will be shown of an act on owned numbers, each as it stands now; each endpoint is read once."""
     wanted = await require_endpoints(account, [request.endpoint_id for request in requests])
-    current: dict[str, CallEndpoint | None] = {"": None}
-    for endpoint_id in dict.fromkeys(number.endpoint_id or "" for number in numbers):
-        with suppress(NotFoundError):
-            current[endpoint_id] = await account.client.get_endpoint(endpoint_id) if endpoint_id else None
+    routed = await _routed(account, numbers)
     items = []
     for request, number in zip(requests, numbers, strict=True):
-        endpoint, now = wanted[request.endpoint_id], current.get(number.endpoint_id or "")
+        endpoint = wanted[request.endpoint_id]
         quote = Quote(
             e164=number.e164,
             country=number.country,
             environment=account.settings.environment,
             monthly_cents=number.monthly_cents,
-            endpoint_id=request.endpoint_id,
+            endpoint_id=endpoint.id if endpoint else "",
             endpoint_name=plain_name(endpoint.name if endpoint else None),
-            endpoint_type=kind(endpoint),
+            endpoint_type=endpoint_names.kind_of(endpoint),
             endpoint_trouble=dangling.trouble(endpoint),
-            routed_to=endpoint_names.said(now.name if now else None, kind(now)) if number.endpoint_id else "",
+            routed_to=routed[number.endpoint_id or ""],
         )
         place = replace(
             request,
             number_id=number.id,
+            endpoint_id=endpoint.id if endpoint else request.endpoint_id,
             status=number.status or "",
             routed_endpoint_id=number.endpoint_id or "",
         )
         items.append(Item(number.e164, place, quote))
     return tuple(items)
+
+
+async def _routed(account: Account, numbers: Sequence[PhoneNumber]) -> dict[str, str]:
+    """Tell where calls to numbers go now, for whoever decides about them, by the endpoint's id."""
+    ids = {number.endpoint_id for number in numbers if number.endpoint_id}
+    endpoints = await account.endpoints.seen(account.client, ids, seconds=_NAMING_SECONDS)
+    wrong = dangling.troubles(endpoints, ids)
+    told = {"": NOWHERE}
+    for one in ids:
+        where = endpoint_names.of(one, endpoints.found.get(one))
+        told[one] = f"{where}, which {wrong[one]}" if one in wrong else where
+    return told
 
 
 async def propose(account: Account, act: Act, principal: str, offered: Offered) -> Operation:
@@ -255,12 +346,6 @@ async def _with_last_refusal(account: Account, quote: Quote, now: float) -> Quot
     if refused is None:
         return quote
     return replace(quote, refused_code=refused.error_code, refused_at=refused.settled_at)
-
-
-def kind(endpoint: CallEndpoint | None) -> str:
-    """Return the type of an endpoint where it is a plain word; else empty."""
-    name = endpoint.type if endpoint else None
-    return name if name and name.replace("_", "").isalnum() and name.isascii() else ""
 
 
 def _listed(listed: Sequence[PhoneNumber], wish: Wish) -> PhoneNumber | None:

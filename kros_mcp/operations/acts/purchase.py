@@ -25,7 +25,7 @@ from kros_mcp.krosai import (
 )
 from kros_mcp.money import show_price
 from kros_mcp.numbering import own_country, spoken
-from kros_mcp.operations import dangling, moves, policy, schedule
+from kros_mcp.operations import dangling, endpoint_names, moves, policy, schedule
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing, routing
 from kros_mcp.operations.acts.base import Act, Look, Offered, Prepared, Wish
@@ -75,6 +75,7 @@ class Purchase(Act):
         number = e164 or (seen.e164 if seen else "")
         identity = account.identity(principal, self.action)
         earlier = await account.journal.find(identity, e164=number, inventory_id="" if number else request.inventory_id)
+        request = proposal.as_stored(request, earlier) if earlier is not None else request
         if earlier is not None and await proposal.covers(account, self, earlier, request):
             return earlier
         account.client.tally.require_room()
@@ -117,13 +118,14 @@ class Purchase(Act):
                 currency=item.currency or "",
                 endpoint_id=endpoint.id if endpoint else "",
                 endpoint_name=plain_name(endpoint.name if endpoint else None),
-                endpoint_type=proposal.kind(endpoint),
+                endpoint_type=endpoint_names.kind_of(endpoint),
                 endpoint_trouble=dangling.trouble(endpoint),
             )
             where = replace(
                 request,
                 number_id="",
                 inventory_id=item.inventory_id,
+                endpoint_id=quote.endpoint_id,
                 country=place.country,
                 type=place.type,
                 area_code=place.area_code,

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
-from kros_mcp.krosai import BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
+from kros_mcp.krosai import UNROUTED, BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
 from kros_mcp.operations.model import Operation, Request, StoredNumber
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
@@ -45,7 +45,7 @@ def still_wanted(operation: Operation) -> Routing:
 def missing(number: PhoneNumber, target: Routing) -> Routing:
     """The part of `target` that the number does not show; what KrosAI does not say counts as not shown."""
     return Routing(
-        endpoint_id=target.endpoint_id if target.endpoint_id != number.endpoint_id else None,
+        endpoint_id=target.endpoint_id if once_set(target, "endpoint_id") != number.endpoint_id else None,
         allow_inbound=target.allow_inbound if target.allow_inbound != number.allow_inbound else None,
         allow_outbound=target.allow_outbound if target.allow_outbound != number.allow_outbound else None,
     )
@@ -56,6 +56,12 @@ def names(settings: Routing) -> tuple[str, ...]:
     return tuple(
         name for name in ("endpoint_id", "allow_inbound", "allow_outbound") if getattr(settings, name) is not None
     )
+
+
+def once_set(target: Routing, name: str) -> str | bool | None:
+    """Return what a number shows of one of the settings once it is as wanted; None for no endpoint, or if not given."""
+    value: str | bool | None = getattr(target, name)
+    return None if value == UNROUTED else value
 
 
 async def _always() -> bool:
@@ -163,7 +169,7 @@ def still_lacking(operation: Operation) -> tuple[str, ...]:
     if not operation.settings_pending:
         return ()
     target, seen = still_wanted(operation), operation.number or StoredNumber()
-    return tuple(name for name in names(target) if getattr(seen, name) != getattr(target, name))
+    return tuple(name for name in names(target) if getattr(seen, name) != once_set(target, name))
 
 
 def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:

@@ -91,7 +91,10 @@ class Several(Act):
     async def _covers(self, account: Account, earlier: Operation, wishes: Sequence[Wish]) -> bool:
         """Whether an earlier batch answers a wish: it is open or goes on, or some of it is done and still visible."""
         items = _about(account, earlier, wishes) or ()
-        same_terms = all(wish.request.terms == item.request.terms for wish, item in zip(wishes, items, strict=True))
+        same_terms = all(
+            proposal.as_stored(wish.request, item).terms == item.request.terms
+            for wish, item in zip(wishes, items, strict=True)
+        )
         if earlier.state is State.PROPOSED:
             return same_terms and all(
                 wish.request.inventory_id in {"", item.request.inventory_id}

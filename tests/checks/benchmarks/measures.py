@@ -35,7 +35,7 @@ class Reading:
 def readings(upstream: Upstream) -> list[Reading]:
     one = f"/phone-numbers/{upstream.number_id}"
     return [
-        Reading("list_phone_numbers", {}, ("/phone-numbers?action=assigned&limit=20&offset=0",)),
+        Reading("list_phone_numbers", {}, ("/phone-numbers?action=assigned&limit=100&offset=0",)),
         Reading(
             "search_phone_numbers",
             {"country": "NG"},

@@ -93,9 +93,10 @@ def _settings_of_purchases(shelf: Shelf) -> Iterator[Difference]:
 
 def _lacking(operation: Operation, settings: tuple[object, ...]) -> list[str]:
     wanted = (operation.request.endpoint_id or None, operation.request.allow_inbound, operation.request.allow_outbound)
+    shown = (settings[0] or "unrouted", *settings[1:])
     return [
         name
-        for name, want, has in zip(NAMES, wanted, settings, strict=True)
+        for name, want, has in zip(NAMES, wanted, shown, strict=True)
         if want is not None and want != has and name not in operation.not_applied
     ]
 

@@ -153,7 +153,7 @@ class Agent:
     async def _set(self, e164: str) -> None:
         wish: dict[str, Any] = {"number_id": e164, "allow_inbound": self._chance.choice(("on", "off", "keep"))}
         if self._town.endpoints and self._often(0.6):
-            wish["endpoint_id"] = self._chance.choice(self._town.endpoints)
+            wish["endpoint_id"] = self._chance.choice([*self._town.endpoints, "unrouted"])
         await self._agree("configure_phone_number", wish)
 
     async def _look_up(self) -> None:

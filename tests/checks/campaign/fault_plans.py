@@ -100,6 +100,7 @@ FAULT_PLANS: Mapping[str, FaultPlan] = {
     "refuse": FaultPlan(0.02, 0.12, (tuple(WRITES), _ORDERS), lambda chance: chance.choice(_REFUSALS)),
     "ignore_snake_case": FaultPlan(0.1, 0.5),
     "ignore_camel_case": FaultPlan(0.1, 0.9),
+    "keeps_endpoint": FaultPlan(0.3, 1.0),
     "missing_prices": FaultPlan(0.02, 0.06),
     "hostile_names": FaultPlan(0.2, 1.0),
     "malformed_body": FaultPlan(0.02, 0.05, (None, tuple(WRITES))),

@@ -17,7 +17,7 @@ from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .desk import Desk, lacking, open_desk, published
-from .scenarios import BY_NAME
+from .scenarios import BY_NAME, SCENARIOS
 from .story import Way, keep
 
 _OPENS_WITHIN_SECONDS = 60.0
@@ -42,9 +42,15 @@ def folder() -> Path:
 def open_room(name: str, way: Way) -> str:
     """Open a scenario in a process of its own; what a model is shown first, and the person's first words.
 
+    Args:
+        name: Its name, or its place from 1 on, for players whom a name would tell too much.
+        way: Where the person says yes.
+
     Raises:
         DeskError: There is no such scenario, or a desk is open here already.
     """
+    if name.isdecimal() and 1 <= int(name) <= len(SCENARIOS):
+        name = SCENARIOS[int(name) - 1].name
     if name not in BY_NAME:
         raise DeskError(f"There is no scenario {name}; there are {', '.join(BY_NAME)}.")
     here = folder()
