@@ -1,4 +1,4 @@
-"""The demo's story: seven scenes and a ledger, each claim checked against the simulator."""
+"""The demo's story: eight scenes and a ledger, each claim checked against the simulator."""
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -52,6 +52,7 @@ class Story:
         async with self._talk(prompts=False) as talk:
             first = await self._buy_in_a_chat(talk)
             await self._route(talk, first)
+            await self._buy_two(talk)
             await self._meet_a_moved_price(talk)
         async with self._talk(prompts=True) as talk:
             second = await self._buy_by_prompt(talk)
@@ -94,18 +95,46 @@ class Story:
         listed = await talk.call("list_endpoints")
         endpoint = next(one for one in listed["endpoints"] if one["name"].lower() == "support agent")
         await talk.call("configure_phone_number", number_id=e164, endpoint_id=endpoint["endpoint_id"])
-        routed = self._owned(e164).endpoint_id or ""
         await self.stage.claim(
-            f'calls to {e164} go to "{self.sim.endpoints[routed].name}" now, at no cost.',
-            holds=routed == endpoint["endpoint_id"] and len(self.sim.charges) == 1,
+            f'calls to {e164} go to "{self._goes_to(e164)}" now, at no cost.',
+            holds=self._owned(e164).endpoint_id == endpoint["endpoint_id"] and len(self.sim.charges) == 1,
+        )
+
+    async def _buy_two(self, talk: Conversation) -> None:
+        await self.stage.scene(
+            "3. Two numbers under one yes",
+            "One question with every number and the total, one yes, and then one order after the other.",
+        )
+        await self.stage.person("And two in Ghana, both for the order line.")
+        found = await talk.call("search_phone_numbers", country="GH", type="local", limit=2)
+        both, before = found["numbers"], len(self.sim.charges)
+        wish = {"inventory_id": ",".join(each["inventory_id"] for each in both), "endpoint_id": "Order line"}
+        quoted = await talk.call("buy_phone_number", **wish)
+        due_now = sum(each["due_now_cents"] for each in both)
+        await self.stage.claim(
+            f"both numbers and their total, {show_again(due_now)}, are in the question; nothing is charged yet.",
+            holds=quoted["quote"]["due_now_cents"] == due_now
+            and [each["e164"] for each in quoted["items"]] == [each["e164"] for each in both]
+            and len(self.sim.charges) == before,
+        )
+        await self.stage.person("Yes, both.")
+        bought = await talk.call("buy_phone_number", **wish, confirmation_code=quoted["confirmation_code"])
+        self.said |= {each["operation_id"]: "yes, to both at once" for each in bought["items"]}
+        charged = [charge.cents for charge in self.sim.charges[before:]]
+        await self.stage.claim(
+            f"two orders left, each for its own number: {' and '.join(show_again(cents) for cents in charged)}.",
+            holds=bought["status"] == "done"
+            and sorted(charged) == sorted(each["due_now_cents"] for each in both)
+            and all(self._goes_to(each["e164"]) == "Order line" for each in both),
         )
 
     async def _meet_a_moved_price(self, talk: Conversation) -> None:
         await self.stage.scene(
-            "3. The price moves between the quote and the yes",
+            "4. The price moves between the quote and the yes",
             "The price is read once more just before the money would leave. A yes is a yes to one amount.",
         )
         await self.stage.person("One more of those.")
+        charges = len(self.sim.charges)
         found = await talk.ask("search_phone_numbers", country="NG", type="local", limit=3)
         number = found["numbers"][0]
         quoted = await talk.call("buy_phone_number", inventory_id=number["inventory_id"])
@@ -121,7 +150,7 @@ class Story:
         old, new = show_again(number["due_now_cents"]), show_again(number["due_now_cents"] + 150)
         await self.stage.claim(
             f"nothing was charged; both prices are told, {old} and {new}, and a new question is asked.",
-            holds=len(self.sim.charges) == 1
+            holds=len(self.sim.charges) == charges
             and moved["status"] == "confirmation_required"
             and moved["operation_id"] != quoted["operation_id"]
             and old in moved["summary"]
@@ -132,12 +161,12 @@ class Story:
         await talk.call("cancel_operation", operation_id=moved["operation_id"])
         await self.stage.claim(
             f"{number['e164']} was not bought.",
-            holds=len(self.sim.charges) == 1 and self.sim.owned_by_e164(number["e164"]) is None,
+            holds=len(self.sim.charges) == charges and self.sim.owned_by_e164(number["e164"]) is None,
         )
 
     async def _buy_by_prompt(self, talk: Conversation) -> str:
         await self.stage.scene(
-            "4. A purchase by the client's own prompt",
+            "5. A purchase by the client's own prompt",
             "A second client, with its own server process on the same journal. This one shows prompts: the person "
             "answers the server itself, and no argument of the agent's counts as a yes.",
         )
@@ -152,7 +181,7 @@ class Story:
 
     async def _lose_an_answer(self, talk: Conversation) -> None:
         await self.stage.scene(
-            "5. An answer is lost, and nothing is bought twice",
+            "6. An answer is lost, and nothing is bought twice",
             "KrosAI takes the order and the money, then the connection drops. Trying again could pay twice.",
         )
         await self.stage.person("And one in Kenya.")
@@ -196,7 +225,7 @@ class Story:
         self.sim.faults.let_go()
 
     async def _look_at_spending(self, talk: Conversation) -> None:
-        await self.stage.scene("6. Spending", "The journal counts every purchase of the account, of either client.")
+        await self.stage.scene("7. Spending", "The journal counts every purchase of the account, of either client.")
         await self.stage.person("What have we spent today?")
         spending = await talk.call("get_spending")
         charged = sum(charge.cents for charge in self.sim.charges)
@@ -208,7 +237,7 @@ class Story:
 
     async def _release(self, talk: Conversation, e164: str) -> None:
         await self.stage.scene(
-            "7. A number is given up",
+            "8. A number is given up",
             "This cannot be undone, so the person types its last four digits.",
         )
         await self.stage.person("We do not need the Rwandan number after all.")
@@ -279,6 +308,9 @@ class Story:
             "KROS_JOURNAL_URL": self.journal_url,
         }
         return open_conversation(self.stage, settings, self.log, prompts=prompts)
+
+    def _goes_to(self, e164: str) -> str:
+        return self.sim.endpoints[self._owned(e164).endpoint_id or ""].name
 
     def _owned(self, e164: str) -> SimNumber:
         number = self.sim.owned_by_e164(e164)
