@@ -58,11 +58,11 @@ def test_the_story_ends_well_and_the_simulator_agrees(command: Command, monkeypa
 
     assert ran.code == 0, ran.out
     [sim] = told
-    assert [charge.cents for charge in sim.charges] == [500, 1300, 600]
-    assert sim.balance_cents == 10_000 - 2_400
+    assert [charge.cents for charge in sim.charges] == [500, 600, 600, 1300, 600]
+    assert sim.balance_cents == 10_000 - 3_600
     assert sim.faults.counts["lost_reply"] == 1
     assert sim.faults.counts["price_moves"] == 1
-    assert sum(seen.method == "POST" for seen in sim.requests) == 3
+    assert sum(seen.method == "POST" for seen in sim.requests) == 5
     assert sum(seen.method == "DELETE" for seen in sim.requests) == 1
     for part in ("search_phone_numbers(country=NG", "  prompt", "  choice", "types 0100", "PRICE_CHANGED", "held."):
         assert part in ran.out
