@@ -10,6 +10,7 @@ from typing import Final
 
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
+from kros_mcp.operations import endpoint_names
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
@@ -23,6 +24,7 @@ from kros_mcp.operations.wording import (
     aloud,
     changes,
     environment,
+    goes,
     keep_asking,
     refused_before,
     routed,
@@ -184,13 +186,12 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
             monthly_cents=_sum(_monthly_cents(item) for item in items),
             setup_cents=_sum(item.quote.setup_cents for item in items),
         )
-        nowhere = "" if any(item.request.endpoint_id for item in items) else "; their calls go nowhere yet"
-        return f" for {_cost(quote, currency)}{nowhere}"
+        return f" for {_cost(quote, currency)}{_their_calls(items)}"
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
         route = "" if operation.request.endpoint_id else "Offer to route their calls: configure_phone_number. "
-        return f"{route}To give them up: release_phone_number; KrosAI states no refund."
+        return f"{route}To give them up: release_phone_number; whether that refunds anything is not known."
 
 
 class SeveralReleaseWording(SeveralWording, ReleaseWording):
@@ -229,7 +230,7 @@ class SeveralReleaseWording(SeveralWording, ReleaseWording):
     def row(self, part: Operation, currency: str) -> str:
         """Write where calls to one number go."""
         del currency
-        return f"calls to it now go to {routed(part)}"
+        return f"calls to it now {goes(part)}"
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what it means that these are released."""
@@ -316,10 +317,19 @@ def _wanted(operation: Operation, *, usual: bool = True, said: bool = False) -> 
 
 def _routes(operation: Operation) -> str:
     """Return where calls to the numbers go now, as a part of a sentence."""
-    by_route = _grouped(operation.parts, lambda part: routed(part, aloud=True))
+    by_route = _grouped(operation.parts, lambda part: goes(part, aloud=True))
     if len(by_route) == 1:
-        return f"they now go to {next(iter(by_route))}"
-    return "; ".join(f"those to {joined(each)} now go to {route}" for route, each in by_route.items())
+        return f"they now {next(iter(by_route))}"
+    return "; ".join(f"those to {joined(each)} now {route}" for route, each in by_route.items())
+
+
+def _their_calls(items: Sequence[Operation]) -> str:
+    """Return where calls to numbers that are bought go, as the end of a sentence; empty where that is not one place."""
+    if not any(item.request.endpoint_id for item in items):
+        return "; their calls go nowhere yet"
+    where = {endpoint_names.said(item.quote.endpoint_name, item.quote.endpoint_type) for item in items}
+    shown = all(item.number is not None and item.number.endpoint_id == item.request.endpoint_id for item in items)
+    return f"; their calls go to {where.pop()}" if shown and len(where) == 1 else ""
 
 
 def _grouped(parts: Iterable[Operation], key: Callable[[Operation], str]) -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ _ENVIRONMENTS: Final = {
     "test": "This is a test key.",
     "simulator": "This is the simulator: no real money.",
 }
-_ALOUD: Final = {"live": "", "test": "Test: ", "simulator": "Simulator: "}
+_ALOUD: Final = {"live": "", "test": "With a test key, ", "simulator": "In the simulator, "}
 """What is said first of where an act takes place; of real money, at the end."""
 _REAL_MONEY: Final = " It is real money."
 _SAY_AND_WAIT: Final = (
@@ -55,8 +55,9 @@ LATER: Final = (
     "Call get_operation with this operation_id in a few seconds; after two tries tell the person that it goes on. "
     "Never start again."
 )
+NOWHERE: Final = "no endpoint"
 NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
-_GIVE_UP: Final = "To give the number up: release_phone_number; KrosAI states no refund."
+_GIVE_UP: Final = "To give the number up: release_phone_number; whether that refunds anything is not known."
 _ROUTE: Final = "Offer to route its calls: configure_phone_number. "
 _REFUSED: Final = {"INSUFFICIENT_BALANCE": "for lack of credit"}
 _UNVERIFIED: Final = "because the account's identity is not verified"
@@ -282,7 +283,8 @@ class PurchaseWording(Wording):
     def ended(self, operation: Operation, currency: str) -> str:
         """Write what an act that is done has come to."""
         unseen = " KrosAI does not list it among the owned numbers yet." if operation.look_at is not None else ""
-        said = f"{spoken(operation.e164)} is bought; it costs {_cost(operation, currency)}.{_route(operation)}{unseen}"
+        bought = f"{_ALOUD[operation.quote.environment]}{spoken(operation.e164)} is bought"
+        said = f"{bought}; it costs {_cost(operation, currency)}.{_route(operation)}{unseen}"
         return f"{said}{_note(operation)}{not_applied(operation)}"
 
     def afterwards(self, operation: Operation) -> str:
@@ -307,15 +309,15 @@ class ReleaseWording(Wording):
         """Write the act as `statement` does, without where it takes place."""
         del currency
         return (
-            f"releasing {_number_in_its_country(operation)} means that calls to it will stop; they now go to "
-            f"{routed(operation, aloud=True)}. {finality(operation)} {NO_REFUND}"
+            f"releasing {_number_in_its_country(operation)} means that calls to it will stop; they now "
+            f"{goes(operation, aloud=True)}. {finality(operation)} {NO_REFUND}"
         )
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         return (
-            f"If you approve, calls to it stop; they now go to {routed(operation)}. {finality(operation)} "
+            f"If you approve, calls to it stop; they now {goes(operation)}. {finality(operation)} "
             f"{NO_REFUND} {environment(operation)}"
         )
 
@@ -323,7 +325,7 @@ class ReleaseWording(Wording):
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
-            f"Calls to it will stop; they now go to {routed(operation)}. {finality(operation)} {NO_REFUND}",
+            f"Calls to it will stop; they now {goes(operation)}. {finality(operation)} {NO_REFUND}",
             environment(operation),
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
@@ -418,8 +420,14 @@ def changes(operation: Operation, *, usual: bool = True, aloud: bool = False) ->
 
 def routed(operation: Operation, *, aloud: bool = False) -> str:
     """Return where calls to the number went when the operation was proposed; aloud without the end of an id."""
-    where = operation.quote.routed_to or "no endpoint"
+    where = operation.quote.routed_to or NOWHERE
     return endpoint_names.without_ids(where) if aloud else where
+
+
+def goes(operation: Operation, *, aloud: bool = False) -> str:
+    """Return the same behind "calls to it": `go to "Support agent"`, or `go nowhere`."""
+    where = routed(operation, aloud=aloud)
+    return "go nowhere" if where == NOWHERE else f"go to {where}"
 
 
 def refused_before(operation: Operation) -> str:

@@ -47,6 +47,7 @@ def changed(changes: Sequence[DirectChange], endpoints: EndpointList) -> results
         charged="no",
         changed=_together([item.changed for item in items]),
         number=_shown(after, endpoints) if alone and after else None,
+        decided_through=None,
         items=None if alone else items,
         warnings=dangling.warnings(now, endpoints) + owned_texts.no_longer_owned(now),
         next_step=owned_texts.after_change(items, status),

@@ -113,7 +113,7 @@ def countries_text(result: AvailableNumbers, *, left_out: int) -> str:
     lines = [result.summary]
     lines += [f"{one.country} {one.name}: {_market(one)}" for one in result.countries if one.types is not None]
     if any(one.read for one in result.countries):
-        lines.append("Each by the first numbers of its list; search with country to see them and read on.")
+        lines.append("Prices are of the first that KrosAI lists for each; search with country to see them and read on.")
     if refused := [_named(one.country) for one in result.countries if not one.allowed]:
         lines.append(f"Buying is not allowed here in {_joined(refused)}.")
     if left_out > 0:
@@ -130,7 +130,7 @@ def _cheapest(looked: Looked, page: CheapestFirst, currency: str, where: str) ->
         which = "only"
     else:
         which = "cheapest" if is_priced else "first"
-    among = "" if page.complete or page.earlier else f", of {_read(page)},"
+    among = "" if page.complete or page.earlier else f", among the {_read(page, looked)},"
     price = _price(first.setup_cents, first.monthly_cents, first.due_now_cents, currency)
     return f"The {which} {looked.said()} for sale {where}{among} is {spoken(first.e164)}{price}."
 
@@ -139,7 +139,7 @@ def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: 
     if page.earlier or (page.start and not page.received):
         return f"No more {looked.said('numbers')} for sale {where} follow."
     if not page.complete and page.received:
-        said = f"No {looked.said()} for sale {where} is among {_read(page)}."
+        said = f"No {looked.said()} for sale {where} is among the {_read(page, looked)}."
         return f"{said} More may follow." if page.next_offset is not None else said
     said = f"KrosAI shows no {looked.said()} for sale {where}."
     if looked.chooses or looked.area_code:
@@ -149,8 +149,10 @@ def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: 
     return f"{said} A search without a country tells where there are some."
 
 
-def _read(page: CheapestFirst) -> str:
-    """Say what a page is chosen from, as in "1,000 read out of 5,000"."""
+def _read(page: CheapestFirst, looked: Looked) -> str:
+    """Say what a page is chosen from, as in "1,000 read out of 5,000"; of an area the numbers in it, if any."""
+    if looked.area_code and not looked.chooses and page.fitting:
+        return f"{len(page.fitting):,} read"
     further = f" from number {page.start + 1:,} on" if page.start else ""
     out_of = f" out of {page.total:,}" if page.total is not None and page.total > page.received else ""
     return f"{page.received:,} read{further}{out_of}"

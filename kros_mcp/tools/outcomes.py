@@ -20,6 +20,7 @@ def acted(
     *,
     code: str = "",
     before: str = "",
+    note: str = "",
     now: float | None = None,
 ) -> results.Acted:
     """Show an operation.
@@ -30,6 +31,7 @@ def acted(
         batch: The same with the operations of its numbers, if it is about several.
         code: The confirmation code, only where the agent is to ask and call again.
         before: What to say first.
+        note: What the agent is to know of how the person is asked.
         now: The journal's time. Defaults to when the operation was asked about.
     """
     waiting = operation.state is State.PROPOSED
@@ -53,9 +55,10 @@ def acted(
         changed=batch.changed if batch else _known(operation, operation.changed),
         number=results.stored(operation.number, operation.quote),
         not_applied=list(operation.not_applied or still_lacking(operation)),
+        decided_through=operation.decided_through or None,
         items=several_outcomes.items(batch) if batch else None,
         warnings=list(dict.fromkeys(each for part in operation.parts for each in warnings(part.quote))),
-        next_step=next_step,
+        next_step=f"{note} {next_step}".strip(),
     )
 
 
@@ -76,10 +79,11 @@ def concluded(
     operation = conclusion.operation
     if operation.state is State.FAILED:
         raise as_error(operation)
-    before = [conclusion.ended.message] if conclusion.ended else [wording.UNREAD] * conclusion.unread
+    before = conclusion.ended.message if conclusion.ended else ""
+    notes = [wording.UNREAD] * conclusion.unread
     if conclusion.unopened:
-        before.append(wording.UNOPENED if conclusion.code else wording.UNOPENED_AGAIN)
-    return acted(operation, settings, batch, code=conclusion.code, before=" ".join(before), now=now)
+        notes.append(wording.UNOPENED if conclusion.code else wording.UNOPENED_AGAIN)
+    return acted(operation, settings, batch, code=conclusion.code, before=before, note=" ".join(notes), now=now)
 
 
 def configured(

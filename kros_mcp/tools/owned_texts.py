@@ -326,7 +326,8 @@ def _changed_together(items: Sequence[results.ChangedItem]) -> str:
     if len(items) <= _SAID:
         each = "; ".join(f"{spoken(item.e164)} {_now(item)}" for item in items)
         return f"{told}: {each}."
-    return f"{told}."
+    alike = {_now(item) for item in items}
+    return f"{told}: {alike.pop()}." if len(fully) == len(items) and len(alike) == 1 else f"{told}."
 
 
 def _changed_alone(item: results.ChangedItem) -> str:

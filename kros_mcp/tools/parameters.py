@@ -276,14 +276,14 @@ ExactEndpointId = Annotated[str, _read(_identifier)]
 EndpointId = Annotated[str, Field(description="id or name of list_endpoints"), _read(_endpoint)]
 EndpointIds = Annotated[
     str,
-    Field(description="id, name or unrouted; one for all, or one each"),
+    Field(description="id, name or unrouted; one for all, or one each, in their order"),
     BeforeValidator(_endpoints),
 ]
 OperationId = Annotated[str, Field(min_length=1, description="op_… from an earlier result"), _read(_identifier)]
 NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
 Contains = Annotated[str, Field(description="digits: 777, 0803* at the start, *7957 at the end"), _read(_contains)]
-MostMonthly = Annotated[int, Field(ge=0, description="0 for any"), _or(0)]
+MostMonthly = Annotated[int, Field(ge=0, description="at most; 0 for any"), _or(0)]
 Status = Annotated[str, Field(description="e.g. suspended; any: ended ones too"), _read(_status)]
 RouteFilter = Annotated[str, Field(description="id, name or unrouted"), _read(_endpoint)]
 States = Annotated[str, Field(description="e.g. done or unknown; empty for any"), _read(_states)]

@@ -113,7 +113,7 @@ async def list_endpoints(
 
 
 async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Spending]:
-    """Show spending limits, what was spent in 24 hours and is being asked, and what owned numbers cost a month."""
+    """Show spending limits (for one number, for 24 hours), what was spent and is being asked, the monthly cost."""
     here, account = runtime(ctx), runtime(ctx).account
     settings, journal = account.settings, runtime(ctx).account.journal
     read = await here.rates.now(seconds=current_call.get().seconds_left, oldest_seconds=_RATE_OLDEST_SECONDS)

@@ -264,6 +264,8 @@ class Acted(Result):
     changed: Changed
     number: Shown
     not_applied: list[str]
+    decided_through: str | None
+    """Where the person, or an approver, said yes or no; null before that, and where nobody had to."""
     items: ActedItems
     warnings: Sentences
     next_step: str
@@ -315,6 +317,7 @@ class Configured(Result):
     charged: Known
     changed: Changed
     number: Shown
+    decided_through: str | None
     items: ConfiguredItems
     warnings: Sentences
     next_step: str

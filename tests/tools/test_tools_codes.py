@@ -142,7 +142,7 @@ async def test_the_sentence_says_what_is_agreed_to(reference: Simulator, era: st
     async with open_talk(reference, era, currency="USD") as talk:
         plain = await talk.buy(item)
         routed = await talk.buy(item, endpoint_id=endpoint_id, allow_outbound=False)
-    for said in ("Test: ", "+20 ", " in Egypt", "16.00 USD now: 5.00 setup", "then 11.00 a month"):
+    for said in ("With a test key, ", "+20 ", " in Egypt", "16.00 USD now: 5.00 setup", "then 11.00 a month"):
         assert said in plain["summary"]
         assert said in routed["summary"]
     assert "Then" not in plain["summary"]

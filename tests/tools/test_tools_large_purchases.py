@@ -14,6 +14,7 @@ from tests.support.talk import open_talk
 from tests.support.upstream import item_of, wrote
 
 pytestmark = pytest.mark.anyio
+WAITING = "nothing is charged or changed yet. With a test key, buying"
 PRICE = 500
 
 
@@ -29,7 +30,7 @@ async def test_a_purchase_over_the_line_waits_for_an_approver_and_is_then_carrie
     async with open_talk(reference, era, person, journal=journal, approval_above_cents=PRICE - 1) as talk:
         asked = await talk.buy(item)
         assert (asked.outcome, asked["confirmation_code"]) == ("awaiting_approval", None)
-        assert asked["summary"].startswith("It waits for an approver; nothing is charged or changed yet. Test: buying")
+        assert asked["summary"].startswith(f"It waits for an approver; {WAITING}")
         assert (person.prompts, wrote(reference)) == ([], [])
         await approve(journal, asked["operation_id"])
         with anyio.fail_after(10):
@@ -44,7 +45,7 @@ async def test_who_waits_for_an_approver_is_told_whether_that_one_knows_and_wher
     item = item_of(reference)
     async with open_talk(reference, era, journal=journal, confirmation="approver") as talk:
         asked = await talk.buy(item)
-        assert asked["summary"].startswith("It waits for an approver; nothing is charged or changed yet. Test: buying")
+        assert asked["summary"].startswith(f"It waits for an approver; {WAITING}")
         decide = f"kros-mcp approve {asked['operation_id']}"
         assert f"by {decide} at a terminal; nobody tells the approver" in asked["next_step"]
     async with open_receiver() as receiver:
@@ -52,7 +53,7 @@ async def test_who_waits_for_an_approver_is_told_whether_that_one_knows_and_wher
         async with open_talk(reference, era, journal=journal, confirmation="approver", **told) as talk:
             again = await talk.buy(item)
     assert again["operation_id"] == asked["operation_id"]
-    assert again["summary"].startswith("An approver has been asked; nothing is charged or changed yet. Test: buying")
+    assert again["summary"].startswith(f"An approver has been asked; {WAITING}")
     assert "on the page /approvals of this service. Look" in again["next_step"]
     assert receiver.url not in f"{again.data} {again.text}"
 

@@ -195,14 +195,14 @@ async def test_where_no_browser_opens_auto_asks_by_code_and_says_so_once(
             None,
             True,
         )
-        assert asked["summary"].startswith("No browser opened here, so ")
+        assert asked["next_step"].startswith("No browser opened here, so ")
         assert caplog.text.count(f"operation {asked['operation_id']}: no browser opened its page") == 1
         again = await talk.buy(item)
         assert (again["operation_id"], again["confirmation_code"]) == (
             asked["operation_id"],
             asked["confirmation_code"],
         )
-        assert again["summary"].startswith("Test: buying ")
+        assert again["summary"].startswith("With a test key, buying ")
         assert screen.withdrawn == [asked["operation_id"]]
         assert not await screen.fetch(asked["operation_id"])  # a late browser gets nothing
         done = await talk.buy(item, confirmation_code=asked["confirmation_code"])
@@ -318,7 +318,7 @@ async def test_a_call_whose_time_is_up_says_that_the_page_is_being_opened(refere
         assert (looked.outcome, looked["confirmation_code"]) == ("confirmation_required", None)
         again = await talk.buy(item)
         assert again["operation_id"] == asked["operation_id"]
-        assert again["summary"].startswith("No browser opened here, so ")
+        assert again["next_step"].startswith("No browser opened here, so ")
         assert (await talk.buy(item, confirmation_code=again["confirmation_code"])).outcome == "done"
     assert len(screen.opened) == 1
     assert len(reference.charges) == 1
@@ -420,7 +420,7 @@ async def test_where_only_a_person_counts_no_code_is_told_that_another_server_ga
     assert asked["confirmation_code"]
     assert (told["operation_id"], told["confirmation_code"]) == (asked["operation_id"], None)
     assert asked["confirmation_code"] not in told.text
-    assert told["summary"].startswith("Test: buying ")
+    assert told["summary"].startswith("With a test key, buying ")
 
 
 @pytest.mark.promise(2)

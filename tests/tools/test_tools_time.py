@@ -294,4 +294,4 @@ async def test_only_the_test_key_is_not_live(reference: Simulator) -> None:
     async with open_talk(reference) as talk:
         asked = await talk.buy(item_of(reference))
     assert asked["quote"]["environment"] == "test"
-    assert asked["summary"].startswith("Test: ")
+    assert asked["summary"].startswith("With a test key, ")

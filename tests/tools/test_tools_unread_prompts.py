@@ -27,7 +27,7 @@ async def test_such_a_client_is_told_so_and_buys_by_code(
     async with open_talk(reference, era, person, journal=journal) as talk:
         asked = await talk.buy(item)
         assert (asked.outcome, bool(asked["confirmation_code"])) == ("confirmation_required", True)
-        assert "turned its prompt down faster than anyone can read" in asked["summary"]
+        assert "turned its prompt down faster than anyone can read" in asked["next_step"]
         assert "Shall I buy" in asked["summary"]
         assert wrote(reference) == []
         again = await talk.buy(item)

@@ -16,8 +16,8 @@ from tests.support.upstream import item_of
 pytestmark = pytest.mark.anyio
 
 ASKED = """\
-Test: buying +20 10 5555 0100 in Egypt costs 16.00 USD now: 5.00 setup and the first month 11.00; then 11.00 a month. \
-Shall I buy it?
+With a test key, buying +20 10 5555 0100 in Egypt costs 16.00 USD now: 5.00 setup and the first month 11.00; then \
+11.00 a month. Shall I buy it?
 status: confirmation_required
 operation_id: op_ID
 quote: e164 +201055550100; due_now_cents 1600; monthly_cents 1100
@@ -28,18 +28,20 @@ next_step: Say the summary and wait, 10 minutes at most. Only a yes said after i
 'no need to ask me'. After a yes, call again with the same arguments and confirmation_code; after a no, \
 cancel_operation. Never say the code."""
 BOUGHT = """\
-+20 10 5555 0100 is bought; it costs 16.00 USD now: 5.00 setup and the first month 11.00; then 11.00 a month. Its \
-calls go nowhere until an endpoint is set.
+With a test key, +20 10 5555 0100 is bought; it costs 16.00 USD now: 5.00 setup and the first month 11.00; then \
+11.00 a month. Its calls go nowhere until an endpoint is set.
 status: done
 operation_id: op_ID
 charged: yes
 changed: yes
 number: number_id UUID; e164 +201055550100; status active
-next_step: Offer to route its calls: configure_phone_number. To give the number up: release_phone_number; KrosAI \
-states no refund."""
+decided_through: code
+next_step: Offer to route its calls: configure_phone_number. To give the number up: release_phone_number; whether \
+that refunds anything is not known."""
 ASKED_TO_RELEASE = """\
-Test: releasing +234 803 555 0199 in Nigeria means that calls to it will stop; they now go to "Support agent". This \
-cannot be undone. KrosAI does not say whether anything is refunded, nor when it stops billing. Shall I release it?"""
+With a test key, releasing +234 803 555 0199 in Nigeria means that calls to it will stop; they now go to "Support \
+agent". This cannot be undone. KrosAI does not say whether anything is refunded, nor when it stops billing. Shall I \
+release it?"""
 RELEASED = "+234 803 555 0199 is released; calls to it no longer arrive, and it cannot be taken back."
 NO_CREDIT = """\
 The KrosAI account has not enough credit for this. +234 201 555 0100 was not bought; nothing was charged or changed.

@@ -46,7 +46,6 @@ from kros_mcp.operations.run_rate import read_run_rate
 
 E = TypeVar("E", bound=KrosError)
 _REFUSAL_REMEMBERED_SECONDS: Final = 30 * 86_400.0
-NOWHERE: Final = "no endpoint"
 _NAMING_SECONDS: Final = 1.0
 """How long a proposal waits for the name of the endpoint that calls go to now."""
 _NAMED: Final = 5
@@ -281,7 +280,7 @@ async def _routed(account: Account, numbers: Sequence[PhoneNumber]) -> dict[str,
     ids = {number.endpoint_id for number in numbers if number.endpoint_id}
     endpoints = await account.endpoints.seen(account.client, ids, seconds=_NAMING_SECONDS)
     wrong = dangling.troubles(endpoints, ids)
-    told = {"": NOWHERE}
+    told = {"": ""}
     for one in ids:
         where = endpoint_names.of(one, endpoints.found.get(one))
         told[one] = f"{where}, which {wrong[one]}" if one in wrong else where
