@@ -100,7 +100,7 @@ class SeveralWording(Wording):
                 done = len(done_items)
                 result = self.result(done_items, currency) if done else ""
                 told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
-        told += self._not_done(items) + _unclear(self, unclear) + _not_applied(items)
+        told += self._not_done(items) + _unclear(self, unclear) + _noted(items) + _not_applied(items)
         return told, self._next(batch, unclear, now)
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
@@ -343,6 +343,12 @@ def _unclear(wording: Wording, unclear: Sequence[Operation]) -> str:
         f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
         "sent again."
     )
+
+
+def _noted(items: Iterable[Operation]) -> str:
+    """Tell what was found beside the outcome, such as another price than was shown, once for all of which it holds."""
+    noted = _grouped([item for item in items if item.note and item.state is not State.FAILED], lambda item: item.note)
+    return "".join(f" Of {joined(each)}: {note}" for note, each in noted.items())
 
 
 def _not_applied(items: Iterable[Operation]) -> str:

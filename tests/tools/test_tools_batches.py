@@ -204,6 +204,21 @@ async def test_one_that_fails_is_told_beside_those_that_are_done(reference: Simu
     assert [charge.e164 for charge in reference.charges] == [three[0].e164, three[2].e164]
 
 
+@pytest.mark.promise(3)
+async def test_a_price_that_is_another_after_all_is_told_and_the_rest_left(reference: Simulator) -> None:
+    three = offers(reference)
+    async with open_talk(reference) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        reference.faults.switch_on("price_moves", cents=1_000)
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+    assert told["summary"].startswith("1 of 3 numbers is bought for 15.00 now")
+    assert f"Of {spoken(three[0].e164)}: KrosAI now reports 15.00" in told["summary"]
+    assert "not the 5.00" in told["summary"]
+    assert "KrosAI charged more than was shown" in told["items"][1]["message"]
+    assert [charge.e164 for charge in reference.charges] == [three[0].e164]
+
+
 async def test_where_none_is_done_it_is_a_failure_that_tells_each(reference: Simulator) -> None:
     three = offers(reference)
     async with open_talk(reference) as talk:
