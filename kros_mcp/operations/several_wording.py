@@ -124,7 +124,8 @@ class SeveralWording(Wording):
             return keep_asking(unclear[0], now)
         failed = [item for item in batch.items if item.state is State.FAILED]
         if failed:
-            [*steps] = {item.next_step for item in failed}
+            # The same call again would answer this batch, so that the step of a single purchase leads nowhere here.
+            [*steps] = {item.next_step for item in failed if item.error_code != "PRICE_CHANGED"}
             told = steps[0] if len(steps) == 1 else ""
             again = "Tell the person which were not done; ask again for those alone, only if the person wants it."
             return f"{told} {again}".strip()

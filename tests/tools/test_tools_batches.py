@@ -201,6 +201,8 @@ async def test_one_that_fails_is_told_beside_those_that_are_done(reference: Simu
     moved = told["items"][1]
     assert (moved["status"], moved["charged"], moved["code"]) == ("failed", "no", "PRICE_CHANGED")
     assert re.findall(r"[56]\.00 now", moved["message"]) == ["5.00 now", "6.00 now"]
+    assert "same arguments" not in told["next_step"]
+    assert "ask again for those alone" in told["next_step"]
     assert [charge.e164 for charge in reference.charges] == [three[0].e164, three[2].e164]
 
 
