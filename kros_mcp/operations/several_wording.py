@@ -61,11 +61,13 @@ class SeveralWording(Wording):
         return f"{self.statement(operation, currency)} Shall I {self.to_do} {every(len(operation.items))}?"
 
     def failed(self, operation: Operation) -> str:
-        """Write why a batch failed before anything of it was begun."""
-        if "nothing was" in operation.message.lower():
-            return operation.message
-        none = f"None of the {self.named(operation)} was {self.done}; nothing was charged or changed."
-        return f"{operation.message} {none}".strip()
+        """Write why a batch failed before anything of it was begun; one number may be why none was."""
+        told = operation.message
+        is_said = "nothing was" in told.lower()
+        if is_said and not any(spoken(part.e164) in told for part in operation.parts):
+            return told
+        rest = "" if is_said else "; nothing was charged or changed"
+        return f"{told} None of the {self.named(operation)} was {self.done}{rest}.".strip()
 
     def ended(self, operation: Operation, currency: str) -> str:
         """Write that a batch was agreed to; what has become of its numbers, `outcome` tells."""

@@ -221,6 +221,20 @@ async def test_a_price_that_is_another_after_all_is_told_and_the_rest_left(refer
     assert [charge.e164 for charge in reference.charges] == [three[0].e164]
 
 
+async def test_where_one_number_is_why_none_was_bought_both_is_told(reference: Simulator) -> None:
+    three = offers(reference)
+    async with open_talk(reference) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        alone = await talk.buy(three[1])
+        await talk.buy(three[1], confirmation_code=alone["confirmation_code"])
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+    assert (told.outcome, told["charged"]) == ("ALREADY_OWNED", "no")
+    assert told["summary"].startswith(f"{spoken(three[1].e164)} was bought for this account")
+    assert told["summary"].endswith("None of the 3 numbers was bought.")
+    assert [charge.e164 for charge in reference.charges] == [three[1].e164]
+
+
 async def test_where_none_is_done_it_is_a_failure_that_tells_each(reference: Simulator) -> None:
     three = offers(reference)
     async with open_talk(reference) as talk:
