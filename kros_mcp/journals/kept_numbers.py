@@ -80,11 +80,11 @@ class KeptTables:
             dropped = "setup_cents = NULL, monthly_cents = NULL, priced_at = NULL, dropped_at = ?"
             yield f"UPDATE {self._numbers} SET {dropped} WHERE account = ? AND e164 = ?", (now, account, e164)
 
-    def require(self, account: str, e164: str) -> Work[None]:
+    def require(self, account: str, e164s: Sequence[str]) -> Work[None]:
         """Change nothing, as `drop` would have to: it fails where that could not settle what is to be sent."""
         yield from self._take(account)
-        unchanged = f"UPDATE {self._numbers} SET dropped_at = dropped_at WHERE account = ? AND e164 = ?"
-        yield unchanged, (account, e164)
+        unchanged = f"UPDATE {self._numbers} SET dropped_at = dropped_at WHERE account = ? AND e164 IN ({marks(e164s)})"
+        yield unchanged, (account, *e164s)
 
     def after(self, before: Operation, now_is: Operation, now: float) -> Work[None]:
         """Drop what an operation that has just changed makes untrue.

@@ -117,7 +117,8 @@ async def _carry_out_each(
 ) -> None:
     """Carry the claimed numbers of a batch out in their order, and stop at the first whose outcome is not known.
 
-    One that certainly failed is passed over. The leases of those that wait are held meanwhile.
+    So too where more was charged than shown: the yes and the caps were for less. One that certainly failed is passed
+    over. The leases of those that wait are held meanwhile.
     """
     async with open_leases(account.journal, items, since) as leases:
         for at, (item, lease) in enumerate(zip(items, leases, strict=True)):
@@ -139,7 +140,11 @@ async def _carry_out_each(
                 why = f"it is not known yet what became of {item.e164}, whose turn was before it"
                 await _leave(account, items[at + 1 :], why)
                 return
-            await _finished(account, done, steps)
+            done = await _finished(account, done, steps)
+            if done.reserved_cents > item.reserved_cents:
+                why = f"KrosAI charged more than was shown for {item.e164}, whose turn was before it"
+                await _leave(account, items[at + 1 :], why)
+                return
 
 
 async def _leave(account: Account, items: Sequence[Operation], why: str) -> None:

@@ -63,11 +63,13 @@ class SeveralWording(Wording):
         return f"{self.statement(operation, currency)} Shall I {self.to_do} {every(len(operation.items))}?"
 
     def failed(self, operation: Operation) -> str:
-        """Write why a batch failed before anything of it was begun."""
-        if "nothing was" in operation.message.lower():
-            return operation.message
-        none = f"None of the {self.named(operation)} was {self.done}; nothing was charged or changed."
-        return f"{operation.message} {none}".strip()
+        """Write why a batch failed before anything of it was begun; one number may be why none was."""
+        told = operation.message
+        is_said = "nothing was" in told.lower()
+        if is_said and not any(spoken(part.e164) in told for part in operation.parts):
+            return told
+        rest = "" if is_said else "; nothing was charged or changed"
+        return f"{told} None of the {self.named(operation)} was {self.done}{rest}.".strip()
 
     def ended(self, operation: Operation, currency: str) -> str:
         """Write that a batch was agreed to; what has become of its numbers, `outcome` tells."""
@@ -102,7 +104,7 @@ class SeveralWording(Wording):
                 done = len(done_items)
                 result = self.result(done_items, currency) if done else ""
                 told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
-        told += self._not_done(items) + _unclear(self, unclear) + _not_applied(items)
+        told += self._not_done(items) + _unclear(self, unclear) + _noted(items) + _not_applied(items)
         return told, self._next(batch, unclear, now)
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
@@ -126,7 +128,8 @@ class SeveralWording(Wording):
             return keep_asking(unclear[0], now)
         failed = [item for item in batch.items if item.state is State.FAILED]
         if failed:
-            [*steps] = {item.next_step for item in failed}
+            # The same call again would answer this batch, so that the step of a single purchase leads nowhere here.
+            [*steps] = {item.next_step for item in failed if item.error_code != "PRICE_CHANGED"}
             told = steps[0] if len(steps) == 1 else ""
             again = "Tell the person which were not done; ask again for those alone, only if the person wants it."
             return f"{told} {again}".strip()
@@ -353,6 +356,12 @@ def _unclear(wording: Wording, unclear: Sequence[Operation]) -> str:
         f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
         "sent again."
     )
+
+
+def _noted(items: Iterable[Operation]) -> str:
+    """Tell what was found beside the outcome, such as another price than was shown, once for all of which it holds."""
+    noted = _grouped([item for item in items if item.note and item.state is not State.FAILED], lambda item: item.note)
+    return "".join(f" Of {joined(each)}: {note}" for note, each in noted.items())
 
 
 def _not_applied(items: Iterable[Operation]) -> str:

@@ -146,6 +146,18 @@ async def test_what_failed_or_was_left_gives_its_money_back(sim: Simulator) -> N
         assert (books.spent_cents, charged(sim)) == (700, THREE[:1])
 
 
+@pytest.mark.promise(5)
+async def test_once_more_is_charged_than_shown_the_rest_is_left(sim: Simulator) -> None:
+    async with open_bench(sim, daily_budget_cents=2_100) as bench:
+        batch = await propose(bench)
+        sim.faults.switch_on("price_moves", times=None, cents=1_000)
+        await bench.execute(batch)
+        first, *left = await items(bench, batch)
+        assert (charged(sim), first.reserved_cents) == (THREE[:1], 1_700)
+        assert {(item.error_code, item.charged) for item in left} == {("NOT_BEGUN", "no")}
+        assert all(THREE[0] in item.message and "more than was shown" in item.message for item in left)
+
+
 async def test_above_the_line_an_approver_decides_by_the_total(sim: Simulator) -> None:
     async with open_bench(sim, approval_above_cents=2_000) as bench:
         assert bench.account.needs_approver(await propose(bench, THREE[:2])) is False

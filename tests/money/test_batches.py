@@ -1,6 +1,6 @@
 """One yes to several numbers: what is asked, what the yes sets off, and what becomes of each number."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,8 @@ from bench import OTHER_MOBILES, YES, Bench, open_bench, simulator
 from kros_mcp.commands.differences import AccountReading, compare
 from kros_mcp.commands.history import STATES, read_history
 from kros_mcp.errors import InvalidArgumentError, KrosError, OperationError
+from kros_mcp.journals.rows import Work, what_happened
+from kros_mcp.journals.sql import StoredJournal
 from kros_mcp.krosai import read_all_owned
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import events, moves, recovery
@@ -390,6 +392,37 @@ async def test_a_claim_that_fails_in_the_middle_stores_nothing_of_it(bench: Benc
     with pytest.raises(KrosError):
         await bench.account.journal.claim_several(batch.id, claim, committed_since=0)
     assert (await bench.stored(batch), await items(bench, batch)) == (batch, ())
+
+
+async def test_a_claim_of_many_takes_few_statements_as_the_database_may_be_far_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, count = bench.account.journal, len(OTHER_MOBILES)
+    batch = await propose(bench, OTHER_MOBILES)
+    assert isinstance(journal, StoredJournal)
+    transact, statements = journal._transact, 0  # noqa: SLF001 - where every statement passes
+
+    async def counted(work: Callable[[], Work[Any]]) -> Any:
+        def each() -> Work[Any]:
+            nonlocal statements
+            inner, rows = work(), None
+            while True:
+                try:
+                    statement = inner.send(rows)  # type: ignore[arg-type]  # a generator is begun with None
+                except StopIteration as end:
+                    return end.value
+                statements += what_happened(statement) is None
+                rows = yield statement
+
+        return await transact(each)
+
+    def claim(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
+        del books
+        return moves.agree(current, now, reserved_cents=[700] * count)
+
+    monkeypatch.setattr(journal, "_transact", counted)
+    await journal.claim_several(batch.id, claim, committed_since=0)
+    assert statements <= count + 25
 
 
 async def test_three_noes_to_a_number_count_whether_it_was_asked_about_alone_or_not(bench: Bench) -> None:

@@ -201,7 +201,38 @@ async def test_one_that_fails_is_told_beside_those_that_are_done(reference: Simu
     moved = told["items"][1]
     assert (moved["status"], moved["charged"], moved["code"]) == ("failed", "no", "PRICE_CHANGED")
     assert re.findall(r"[56]\.00 now", moved["message"]) == ["5.00 now", "6.00 now"]
+    assert "same arguments" not in told["next_step"]
+    assert "ask again for those alone" in told["next_step"]
     assert [charge.e164 for charge in reference.charges] == [three[0].e164, three[2].e164]
+
+
+@pytest.mark.promise(3)
+async def test_a_price_that_is_another_after_all_is_told_and_the_rest_left(reference: Simulator) -> None:
+    three = offers(reference)
+    async with open_talk(reference) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        reference.faults.switch_on("price_moves", cents=1_000)
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+    assert told["summary"].startswith("1 of 3 numbers is bought for 15.00 now")
+    assert f"Of {spoken(three[0].e164)}: KrosAI now reports 15.00" in told["summary"]
+    assert "not the 5.00" in told["summary"]
+    assert "KrosAI charged more than was shown" in told["items"][1]["message"]
+    assert [charge.e164 for charge in reference.charges] == [three[0].e164]
+
+
+async def test_where_one_number_is_why_none_was_bought_both_is_told(reference: Simulator) -> None:
+    three = offers(reference)
+    async with open_talk(reference) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        alone = await talk.buy(three[1])
+        await talk.buy(three[1], confirmation_code=alone["confirmation_code"])
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+    assert (told.outcome, told["charged"]) == ("ALREADY_OWNED", "no")
+    assert told["summary"].startswith(f"{spoken(three[1].e164)} was bought for this account")
+    assert told["summary"].endswith("None of the 3 numbers was bought.")
+    assert [charge.e164 for charge in reference.charges] == [three[1].e164]
 
 
 async def test_where_none_is_done_it_is_a_failure_that_tells_each(reference: Simulator) -> None:
