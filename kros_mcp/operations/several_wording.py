@@ -23,6 +23,8 @@ from kros_mcp.operations.wording import (
     aloud,
     changes,
     environment,
+    goes_as_asked,
+    goes_nowhere,
     keep_asking,
     refused_before,
     routed,
@@ -31,7 +33,7 @@ from kros_mcp.operations.wording import (
 _WHY: Final = {
     "PRICE_CHANGED": "whose price has changed",
     "NOT_SEEN": "not seen for sale any more",
-    "NUMBER_NOT_AVAILABLE": "taken by somebody else",
+    "NUMBER_NOT_AVAILABLE": "no longer for sale",
     "ALREADY_OWNED": "owned already",
     "ALREADY_RELEASED": "released already",
     "NUMBER_CHANGED": "which has changed meanwhile",
@@ -89,7 +91,7 @@ class SeveralWording(Wording):
         match batch.status:
             case "pending":
                 done = sum(item.state is State.DONE for item in items)
-                so_far = f"{done} of {numbers(count)} {_are(done)} {self.done} so far"
+                so_far = f"{done} of them {_are(done)} {self.done} so far" if done else "no outcome is known yet"
                 return f"{self.doing.capitalize()} {numbers(count)} is under way: {so_far}.", LATER
             case "done":
                 told = f"{every(count).capitalize()} numbers are {self.done}{self.result(items, currency)}."
@@ -98,9 +100,12 @@ class SeveralWording(Wording):
             case _:
                 done_items = [item for item in items if item.state is State.DONE]
                 done = len(done_items)
-                result = self.result(done_items, currency) if done else ""
-                told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
-        told += self._not_done(items) + _unclear(self, unclear) + _not_applied(items)
+                if done or not unclear:
+                    result = self.result(done_items, currency) if done else ""
+                    told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
+                else:  # to begin with none would deny what may have happened
+                    told = f"{self.doing.capitalize()} {numbers(count)} was stopped."
+        told += _unclear(self, unclear, currency) + self._not_done(items) + _not_applied(items)
         return told, self._next(batch, unclear, now)
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
@@ -126,8 +131,12 @@ class SeveralWording(Wording):
         if failed:
             [*steps] = {item.next_step for item in failed}
             told = steps[0] if len(steps) == 1 else ""
-            again = "Tell the person which were not done; ask again for those alone, only if the person wants it."
-            return f"{told} {again}".strip()
+            again = "ask again for those alone, only if the person wants it."
+            return (
+                f"Tell the person which were not done. {told}"
+                if told
+                else f"Tell the person which were not done; {again}"
+            )
         if any(item.not_applied for item in batch.items):
             return "Tell the person what was not applied."
         return self.afterwards(batch.operation)
@@ -184,8 +193,11 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
             monthly_cents=_sum(_monthly_cents(item) for item in items),
             setup_cents=_sum(item.quote.setup_cents for item in items),
         )
-        nowhere = "" if any(item.request.endpoint_id for item in items) else "; their calls go nowhere yet"
-        return f" for {_cost(quote, currency)}{nowhere}"
+        where = {"nowhere yet" if goes_nowhere(item) else goes_as_asked(item) for item in items}
+        told = where.pop() if len(where) == 1 else ""
+        to = "" if told == "nowhere yet" else "to "
+        its = "its" if len(items) == 1 else "their"
+        return f" for {_cost(quote, currency)}{f'; {its} calls go {to}{told}' if told else ''}"
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
@@ -335,13 +347,15 @@ def _finality(operation: Operation) -> str:
     return f"This cannot be undone.{record}"
 
 
-def _unclear(wording: Wording, unclear: Sequence[Operation]) -> str:
+def _unclear(wording: Wording, unclear: Sequence[Operation], currency: str) -> str:
     if not unclear:
         return ""
     named = joined(spoken(item.e164) for item in unclear)
+    cents = _sum(item.quote.due_now_cents for item in unclear)
+    charges = cents is not None and any(item.action.charges for item in unclear)
     return (
         f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
-        "sent again."
+        f"sent again.{f' {show_cents(cents, currency)} may have been charged.' if charges else ''}"
     )
 
 
