@@ -60,7 +60,8 @@ def text(shown: results.Operations, page: Sequence[Operation], now: float, curre
     columns = [_where, _decision, _batch]
     shared = [column(page[0]) for column in columns if len(page) > 1 and len({column(each) for each in page}) == 1]
     if any(shared):
-        lines.append(f"Each of these {len(page)}{'; '.join(filter(None, shared))}.")
+        told = "; ".join(each.strip(", ") for each in shared if each)
+        lines.append(f"Each of these {len(page)}: {told}.")
     apart = [column for column in columns if not (len(page) > 1 and len({column(each) for each in page}) == 1)]
     lines += [_line(operation, apart, now) for operation in page]
     if shown.next_offset is not None:
