@@ -45,6 +45,7 @@ class AskedFor:
         part: The digits that were asked for.
         goes: Where calls go, as a part of a sentence: "nowhere", or `to "Support agent"`; empty for anywhere.
         found: How many of the numbers that were read are asked for.
+        ended: How many of them have ended.
         read: How many were read.
         rest: How many of those that are asked for come after the page.
         currency: The operator's label, or empty.
@@ -58,6 +59,7 @@ class AskedFor:
     part: PartOfNumber | None = None
     goes: str = ""
     found: int = 0
+    ended: int = 0
     read: int = 0
     rest: int = 0
     currency: str = ""
@@ -84,11 +86,14 @@ def list_summary(page: results.OwnedNumbers, asked: AskedFor) -> str:
         goes = f" that goes {asked.goes}" if asked.goes else ""
         hidden = f"; {page.hidden} that {'has' if page.hidden == 1 else 'have'} ended" if page.hidden else ""
         what = what.replace("numbers", "number", 1)
-        return f"The account has no {what}{goes}{among}{f'{hidden} left out' if hidden else ''}."
+        other = " Ended numbers may have other statuses." if wire.has_ended(asked.status or None) else ""
+        return f"The account has no {what}{goes}{among}{f'{hidden} left out' if hidden else ''}.{other}"
     if asked.goes:
         begun = f"{found:,} {what} {'goes' if is_one else 'go'} {asked.goes}{among}"
     else:
         begun = f"The account has {found:,} {what}{among}"
+    if asked.status == "any" and asked.ended:
+        begun += f", {'' if is_one else f'{asked.ended:,} of '}which {'has' if asked.ended == 1 else 'have'} ended"
     which = f": {page.numbers[0].spoken}" if is_one and page.numbers else ""
     trouble = f" Calls to {'it' if is_one else 'some of them'} may go nowhere." if asked.in_trouble else ""
     return f"{begun}{which}{_cost(page, asked)}.{trouble}"
@@ -294,14 +299,19 @@ def _trouble(endpoint: results.Endpoint) -> str:
     return {"error": "reports an error", "inactive": "is inactive"}.get(endpoint.status or "", "")
 
 
-def changed_summary(items: Sequence[results.ChangedItem], wrong: Mapping[str, str]) -> str:
+def changed_summary(
+    items: Sequence[results.ChangedItem], wrong: Mapping[str, str], ended: Iterable[wire.PhoneNumber] = ()
+) -> str:
     """Say what changes came to.
 
     Args:
         items: Each number.
         wrong: What is wrong with endpoints, by their id.
+        ended: Those numbers that the account no longer has.
     """
     said = _changed_alone(items[0]) if len(items) == 1 else _changed_together(items)
+    if gone := [spoken(number.e164) for number in ended]:
+        said += f" But {_joined(gone)} {'has' if len(gone) == 1 else 'have'} ended, so no call arrives there."
     endpoints = {item.after.endpoint_id or "" for item in items if item.after is not None}
     troubles = dict.fromkeys(wrong[one] for one in sorted(endpoints) if one in wrong)
     if not troubles:
@@ -312,12 +322,14 @@ def changed_summary(items: Sequence[results.ChangedItem], wrong: Mapping[str, st
 
 def _changed_together(items: Sequence[results.ChangedItem]) -> str:
     done = [item for item in items if item.after is not None]
-    fully = [item for item in done if not item.not_applied]
+    fully = [item for item in done if not item.not_applied and item.changed != "no"]
+    already = [item for item in done if not item.not_applied and item.changed == "no"]
     running = [item for item in items if item.after is None and item.message is None]
     failed = [item for item in items if item.message is not None]
     partly = [item for item in done if item.not_applied]
     parts = [
-        f"{len(fully)} number{_s(fully)} {_are(fully)} changed" if fully or not running else "",
+        f"{len(fully) or 'No'} number{_s(fully)} {_are(fully)} changed" if fully or not running else "",
+        f"{len(already)} {'was' if len(already) == 1 else 'were'} so already" if already and len(items) > _SAID else "",
         f"{len(partly)} not as asked" if partly else "",
         f"{len(running)} {_are(running)} under way" if running else "",
         f"{len(failed)} could not be changed" if failed else "",
@@ -422,7 +434,7 @@ def _have_changed(items: Iterable[results.ChangedItem]) -> bool:
 def none_changed(errors: Sequence[tuple[str, KrosError]]) -> str:
     """Say that none of several numbers was changed, and why."""
     why = dict.fromkeys(error.message for _, error in errors)
-    numbers = ", ".join(e164 for e164, _ in errors[:_NAMED])
+    numbers = ", ".join(spoken(e164) for e164, _ in errors[:_NAMED])
     more = f" and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
     unknown = any(error.changed != "no" for _, error in errors)
     begun = "It is not known whether" if unknown else "None of"

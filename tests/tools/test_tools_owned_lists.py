@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from kros_mcp.numbering import spoken
 from kros_mcp.simulator import Simulator
 from kros_mcp.simulator.records import SimNumber
-from tests.support.talk import open_talk
+from tests.support.talk import UNSPEAKABLE, open_talk
 
 pytestmark = pytest.mark.anyio
 
@@ -177,7 +178,21 @@ async def test_a_number_is_found_by_digits_that_no_other_has(sim: Simulator, era
         none = await talk.call("get_phone_number", number_id="777777")
     assert (several.outcome, none.outcome) == ("PARTIAL_NUMBER", "NUMBER_NOT_OWNED")
     assert "contains 8130" in several["next_step"]
-    assert numbers[0].e164 in several["message"]
+    assert spoken(numbers[0].e164) in several["summary"]
+    assert not UNSPEAKABLE.search(several["summary"])
+
+
+async def test_ended_numbers_among_all_are_not_counted_as_numbers_of_the_account_alone(sim: Simulator) -> None:
+    numbers = owning(sim, 3)
+    numbers[0].status = "inactive"
+    async with open_talk(sim) as talk:
+        everything = await talk.call("list_phone_numbers", status="any")
+        alone = await talk.call("list_phone_numbers", status="any", contains=numbers[0].e164)
+        released = await talk.call("list_phone_numbers", status="released")
+    assert everything["summary"].startswith("The account has 3 numbers, 1 of which has ended; together they cost ")
+    assert "1 number containing" in alone["summary"]
+    assert ", which has ended: " in alone["summary"]
+    assert released["summary"] == "The account has no released number. Ended numbers may have other statuses."
 
 
 async def test_an_act_takes_no_number_by_some_of_its_digits(sim: Simulator) -> None:
