@@ -130,13 +130,10 @@ class SeveralWording(Wording):
         failed = [item for item in batch.items if item.state is State.FAILED]
         if failed:
             [*steps] = {item.next_step for item in failed}
-            told = steps[0] if len(steps) == 1 else ""
-            again = "ask again for those alone, only if the person wants it."
-            return (
-                f"Tell the person which were not done. {told}"
-                if told
-                else f"Tell the person which were not done; {again}"
-            )
+            if len(steps) > 1 or not steps[0]:
+                return "Tell the person which were not done; ask again for those alone, only if the person wants it."
+            tell = "" if steps[0].startswith("Tell the person") else "Tell the person which were not done. "
+            return f"{tell}{steps[0]}"
         if any(item.not_applied for item in batch.items):
             return "Tell the person what was not applied."
         return self.afterwards(batch.operation)

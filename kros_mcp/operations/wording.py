@@ -58,6 +58,7 @@ LATER: Final = (
 NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
 _GIVE_UP: Final = "To give the number up: release_phone_number; KrosAI states no refund."
 _ROUTE: Final = "Offer to route its calls: configure_phone_number. "
+_SETTINGS: Final = {"endpoint_id": "the endpoint", "allow_inbound": "inbound calls", "allow_outbound": "outbound calls"}
 _REFUSED: Final = {"INSUFFICIENT_BALANCE": "for lack of credit"}
 _UNVERIFIED: Final = "because the account's identity is not verified"
 
@@ -450,7 +451,7 @@ def seconds_left(operation: Operation, now: float | None) -> float:
 def not_applied(operation: Operation) -> str:
     """Return which settings KrosAI did not take, or that they are still to come; empty where all is as asked."""
     if operation.not_applied:
-        return f" KrosAI did not apply {', '.join(operation.not_applied)}."
+        return f" KrosAI did not apply {' and '.join(_SETTINGS.get(name, name) for name in operation.not_applied)}."
     return " Its settings are still being applied." if still_lacking(operation) else ""
 
 

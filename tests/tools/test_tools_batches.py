@@ -240,6 +240,7 @@ async def test_a_protected_number_among_several_has_all_of_them_asked_about(
         swapped = {**arguments, "endpoint_id": f"{endpoints[1]},{endpoints[0]},{endpoints[0]}"}
         other = await talk.call("configure_phone_number", **swapped, confirmation_code=code)
         done = await talk.call("configure_phone_number", **arguments, confirmation_code=code)
+        assert "\nquote: \n" not in asked.text
     assert other.outcome == "SETTINGS_DIFFER"
     assert (done.outcome, done["charged"]) == ("done", "no")
     assert [reference.owned[number.id].endpoint_id for number in numbers] == [endpoints[0], endpoints[1], endpoints[0]]
