@@ -325,7 +325,8 @@ def _changed_together(items: Sequence[results.ChangedItem]) -> str:
     fully = [item for item in done if not item.not_applied and item.changed != "no"]
     already = [item for item in done if not item.not_applied and item.changed == "no"]
     running = [item for item in items if item.after is None and item.message is None]
-    failed = [item for item in items if item.message is not None]
+    failed = [item for item in items if item.message is not None and item.changed != "unknown"]
+    lost = [item for item in items if item.message is not None and item.changed == "unknown"]
     partly = [item for item in done if item.not_applied]
     parts = [
         f"{len(fully) or 'No'} number{_s(fully)} {_are(fully)} changed" if fully or not running else "",
@@ -333,6 +334,7 @@ def _changed_together(items: Sequence[results.ChangedItem]) -> str:
         f"{len(partly)} not as asked" if partly else "",
         f"{len(running)} {_are(running)} under way" if running else "",
         f"{len(failed)} could not be changed" if failed else "",
+        f"{len(lost)} may have been changed" if lost else "",
     ]
     told = ", ".join(part for part in parts if part)
     if len(items) <= _SAID:
@@ -397,7 +399,8 @@ def changed(result: results.Configured) -> str:
 def _item_line(item: results.ChangedItem, together: str) -> str:
     known = "" if item.changed == together else f"; changed: {item.changed}"
     if item.message is not None:
-        return f"{item.e164} before: {_routing(item.before)}; failed, {item.code}: {item.message}{known}"
+        ended = "not known" if item.changed == "unknown" else "failed"
+        return f"{item.e164} before: {_routing(item.before)}; {ended}, {item.code}: {item.message}{known}"
     after = _routing(item.after) if item.after else "not known yet"
     lacking = f"; KrosAI did not apply {', '.join(item.not_applied)}" if item.not_applied else ""
     return f"{item.e164} before: {_routing(item.before)}; after: {after}{lacking}{known}"
@@ -420,6 +423,8 @@ def after_change(items: Sequence[results.ChangedItem], status: Status) -> str:
     """Say what is to be done after changes."""
     if status == "pending":
         return "Call get_phone_number in a few seconds to see the settings."
+    if any(item.changed == "unknown" and item.message for item in items):
+        return "Tell the person; call get_phone_number later for each that may have been changed."
     if any(item.not_applied for item in items):
         return "Tell the person which setting was not applied."
     if status == "partly_done":
@@ -434,12 +439,12 @@ def _have_changed(items: Iterable[results.ChangedItem]) -> bool:
 def none_changed(errors: Sequence[tuple[str, KrosError]]) -> str:
     """Say that none of several numbers was changed, and why."""
     why = dict.fromkeys(error.message for _, error in errors)
-    numbers = ", ".join(spoken(e164) for e164, _ in errors[:_NAMED])
-    more = f" and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+    named = [spoken(e164) for e164, _ in errors[:_NAMED]]
+    numbers = _joined([*named, f"{len(errors) - _NAMED} more"] if len(errors) > _NAMED else named)
     unknown = any(error.changed != "no" for _, error in errors)
     begun = "It is not known whether" if unknown else "None of"
     tail = " were changed" if unknown else " was changed"
-    return f"{begun} {numbers}{more}{tail}. {' '.join(why)}"
+    return f"{begun} {numbers}{tail}. {' '.join(why)}"
 
 
 def _goes(routing: results.ShownRouting) -> str:

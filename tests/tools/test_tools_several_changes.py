@@ -146,7 +146,27 @@ async def test_one_whose_answer_is_lost_is_not_called_unchanged(sim: Simulator, 
             "configure_phone_number", number_id=f"{numbers[0].e164},{numbers[1].e164}", allow_inbound="off"
         )
     assert (told.outcome, told["changed"]) == ("partly_done", "unknown")
-    assert "may have been changed" in told["summary"]
+    assert told["summary"].startswith("1 number is changed, 1 may have been changed: ")
+    assert "could not" not in told["summary"]
+    assert "not known, OUTCOME_UNKNOWN" in told.text
+    assert "get_phone_number" in told["next_step"]
+
+
+async def test_where_none_is_known_to_be_changed_the_next_step_can_be_taken(
+    sim: Simulator, numbers: list[SimNumber]
+) -> None:
+    sim.faults.switch_on("error_before", times=None, on=["update"])
+    async with open_talk(sim) as talk:
+        one = await talk.call("configure_phone_number", number_id=numbers[0].e164, allow_inbound="off")
+        two = await talk.call(
+            "configure_phone_number", number_id=f"{numbers[0].e164},{numbers[1].e164}", allow_inbound="off"
+        )
+    both = " and ".join(spoken(number.e164) for number in numbers[:2])
+    assert two["summary"].startswith(f"It is not known whether {both} were changed. ")
+    for told in (one, two):
+        assert (told.failed, told["changed"], told["operation_id"]) == (True, "unknown", None)
+        assert "get_operation" not in told["next_step"]  # a change without a yes is no operation
+        assert "get_phone_number" in told["next_step"]
 
 
 async def test_where_all_fail_it_is_a_failure(sim: Simulator, numbers: list[SimNumber]) -> None:
