@@ -263,9 +263,11 @@ def _identity(number: results.OwnedNumber, *, flags: bool) -> str:
     return f"{number.e164}, id {number.number_id}: {', '.join(facts) or 'nothing more is known'}."
 
 
-def endpoints_summary(endpoints: Sequence[results.Endpoint], total: int | None) -> str:
+def endpoints_summary(endpoints: Sequence[results.Endpoint], total: int | None, offset: int) -> str:
     """Say which endpoints there are, and which of them take no calls."""
     count = len(endpoints)
+    if not endpoints and offset:
+        return f"No more endpoints follow{'' if total is None else f'; there are {total:,} in all'}."
     if not endpoints:
         return "The account has no endpoint that calls could go to."
     of = f" of {total:,}" if total is not None and total > count else ""

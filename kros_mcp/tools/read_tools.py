@@ -104,7 +104,7 @@ async def list_endpoints(
         results.Endpoint(endpoint_id=item.id, name=item.name, type=item.type, status=item.status) for item in items
     ]
     result = results.Endpoints(
-        summary=owned_texts.endpoints_summary(endpoints, total),
+        summary=owned_texts.endpoints_summary(endpoints, total, offset),
         endpoints=endpoints,
         total=total,
         next_offset=following if more and items else None,

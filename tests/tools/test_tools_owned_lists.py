@@ -246,9 +246,11 @@ async def test_a_name_that_could_not_be_read_is_null(sim: Simulator) -> None:
 async def test_endpoints_are_named_and_their_trouble_is_told_in_words(sim: Simulator) -> None:
     async with open_talk(sim) as talk:
         told = await talk.call("list_endpoints")
+        past = await talk.call("list_endpoints", limit=1, offset=3)
         page = await talk.call("list_endpoints", limit=1)
     assert told["summary"] == '3 endpoints: "Support agent", "Order line" and "Night desk", which reports an error.'
     assert len(told.text) < 450
     assert all(endpoint.id in told.text for endpoint in sim.endpoints.values())
     assert page["next_offset"] == 1
     assert "1 shown, 2 more: offset 1." in page.text
+    assert past["summary"] == "No more endpoints follow; there are 3 in all."
