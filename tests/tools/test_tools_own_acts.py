@@ -45,6 +45,15 @@ async def test_what_was_done_today_is_told_in_a_sentence_with_its_sum(
     assert line in lines
 
 
+async def test_a_release_tells_what_the_number_costs_and_since_when_is_said_with_its_year(guide: Simulator) -> None:
+    number = next(each for each in guide.owned.values() if each.status == "active")
+    async with open_talk(guide) as talk:
+        await talk.call("release_phone_number", number_id=number.id)
+        told = await talk.call("list_operations", since="2020-01-01")
+    assert told["summary"].startswith("Since 1 January 2020 you ")
+    assert f"release {number.e164}: confirmation_required, just now, 7.00 a month" in told.text
+
+
 async def test_what_all_rows_share_is_said_once_above_them(reference: Simulator) -> None:
     async with open_talk(reference) as talk:
         for nth in range(2):
