@@ -255,13 +255,24 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
         which, wanted = _which(operation), _wanted(operation, said=True)
-        return aloud(operation, f"this would change {which} some of which are protected: {wanted}.")
+        now = f"As for calls to them, {_routes(operation)}."
+        return aloud(operation, f"this would change {which} some of which are protected: {wanted}. {now}")
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         what = f"{every(len(operation.items))} numbers are changed as is shown"
         return f"If you approve, {what}. Some of them are protected. Nothing is charged. {environment(operation)}"
+
+    def result(self, items: Sequence[Operation], currency: str) -> str:
+        """Write what those that are changed are now; of each number where they differ."""
+        del currency
+        as_asked = [item for item in items if not item.not_applied]
+        changed = _grouped(as_asked, lambda item: changes(item, aloud=True))
+        if len(changed) == 1 and len(as_asked) == len(items):
+            return f": {next(iter(changed))}"
+        told = "; ".join(f"{joined(each)}: {change}" for change, each in changed.items())
+        return f": {told}" if told else ""
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write a line for each number."""

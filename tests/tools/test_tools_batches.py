@@ -243,6 +243,11 @@ async def test_a_protected_number_among_several_has_all_of_them_asked_about(
         assert "\nquote: \n" not in asked.text
     assert other.outcome == "SETTINGS_DIFFER"
     assert (done.outcome, done["charged"]) == ("done", "no")
+    first, second, third = (spoken(number.e164) for number in numbers)
+    wanted = f'{first} and {third}: calls go to "Support agent"; {second}: calls go to "Order line".'
+    assert wanted in asked["summary"]
+    assert " As for calls to them, " in asked["summary"]
+    assert done["summary"] == f"All 3 numbers are changed: {wanted}"
     assert [reference.owned[number.id].endpoint_id for number in numbers] == [endpoints[0], endpoints[1], endpoints[0]]
 
 
