@@ -16,6 +16,7 @@ from kros_mcp.errors import (
     TooSlowError,
 )
 from kros_mcp.krosai import CallEndpoint, PhoneNumber, read_each, within
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import proposal, routing
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_CHANGE_SECONDS = 30.0
 _AT_ONCE = 3
+_LOOK = "Tell the person; call get_phone_number later to see its settings."
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ async def plan(account: Account, wishes: Sequence[Wish]) -> Plan:
         numbers = await _read_alone(account, wishes, numbers)
     twice = next((one.e164 for place, one in enumerate(numbers) if one.id in {each.id for each in numbers[:place]}), "")
     if twice:
-        raise InvalidArgumentError(f"{twice} is named twice; nothing was changed.", code="SAME_NUMBER_TWICE")
+        raise InvalidArgumentError(f"{spoken(twice)} is named twice; nothing was changed.", code="SAME_NUMBER_TWICE")
     return Plan(
         tuple(
             _planned(wish.request, number, endpoints[wish.request.endpoint_id])
@@ -108,7 +110,7 @@ async def _read_alone(
     for wish, number in zip(wishes, numbers, strict=True):
         if wish.e164 not in {"", number.e164}:
             raise OperationError(
-                f"KrosAI's record is no longer {wish.e164}; nothing was changed.",
+                f"KrosAI's record is no longer {spoken(wish.e164)}; nothing was changed.",
                 code="NUMBER_CHANGED",
                 next_step="List the phone numbers again before going on.",
             )
@@ -163,8 +165,11 @@ async def _change(account: Account, planned: Planned, by: By) -> DirectChange:
     except TooSlowError as exc:
         raise OutcomeUnknownError(
             "KrosAI did not answer in time; whether it changed the number is not known.",
-            next_step="Call get_phone_number later to see its settings.",
+            next_step=_LOOK,
         ) from exc
+    except OutcomeUnknownError as exc:
+        exc.next_step = _LOOK  # there is no operation that could be asked about
+        raise
     finally:
         account.kept.acts += 1
         account.changes.of_numbers()

@@ -137,7 +137,7 @@ async def _carry_out_each(
                 await _leave(account, items[at + 1 :], why)
                 return
             if done.state is State.UNKNOWN:
-                why = f"it is not known yet what became of {item.e164}, whose turn was before it"
+                why = f"it was not known then what had become of {item.e164}, whose turn was before it"
                 await _leave(account, items[at + 1 :], why)
                 return
             done = await _finished(account, done, steps)

@@ -420,13 +420,13 @@ def _agree(one: Operation, other: Operation) -> bool:
 
 def past(operation: Operation) -> OperationError:
     """Return the error that an operation is past the move asked for."""
+    begun = operation.action.is_several and operation.state is State.DONE  # its numbers tell what has become of them
     error = OperationError(
-        f"That is already {operation.state}; nothing was done now.",
+        f"That {'was agreed to and has begun' if begun else f'is already {operation.state}'}; nothing was done now.",
         code="TOO_LATE",
         operation_id=operation.id,
     )
     error.charged, error.changed = operation.charged, operation.changed
-    begun = operation.action.is_several and operation.state is State.DONE  # its numbers tell what has become of them
     if begun or operation.state is State.SENDING:  # it may be sent before these words are read
         error.charged, error.changed = effects(operation, "unknown")
     return error

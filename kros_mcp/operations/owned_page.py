@@ -11,7 +11,7 @@ from typing import Final
 
 from kros_mcp.errors import InvalidArgumentError, JournalError, OperationError
 from kros_mcp.krosai import LARGEST_PAGE, UNROUTED, OwnedList, Page, PhoneNumber, find_owned, gather, read_owned_to_show
-from kros_mcp.numbering import PartOfNumber, may_lie_in, parse_contains
+from kros_mcp.numbering import PartOfNumber, may_lie_in, parse_contains, spoken
 from kros_mcp.operations import endpoint_names
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.proposal import require_owned
@@ -294,7 +294,7 @@ def _asked_back(part: PartOfNumber, found: Sequence[PhoneNumber]) -> OperationEr
             code="NUMBER_NOT_OWNED",
             next_step="Ask the person for the whole number; list_phone_numbers with status any shows ended ones too.",
         )
-    named = ", ".join(number.e164 for number in found[:_NAMED])
+    named = ", ".join(spoken(number.e164) for number in found[:_NAMED])
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return OperationError(
         f"It is not certain which number {part.aloud} is meant; these are owned: {named}{more}.",

@@ -10,7 +10,6 @@ from typing import Final
 
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
-from kros_mcp.operations import endpoint_names
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
@@ -25,6 +24,8 @@ from kros_mcp.operations.wording import (
     changes,
     environment,
     goes,
+    goes_as_asked,
+    goes_nowhere,
     keep_asking,
     refused_before,
     routed,
@@ -33,7 +34,7 @@ from kros_mcp.operations.wording import (
 _WHY: Final = {
     "PRICE_CHANGED": "whose price has changed",
     "NOT_SEEN": "not seen for sale any more",
-    "NUMBER_NOT_AVAILABLE": "taken by somebody else",
+    "NUMBER_NOT_AVAILABLE": "no longer for sale",
     "ALREADY_OWNED": "owned already",
     "ALREADY_RELEASED": "released already",
     "NUMBER_CHANGED": "which has changed meanwhile",
@@ -93,7 +94,7 @@ class SeveralWording(Wording):
         match batch.status:
             case "pending":
                 done = sum(item.state is State.DONE for item in items)
-                so_far = f"{done} of {numbers(count)} {_are(done)} {self.done} so far"
+                so_far = f"{done} of them {_are(done)} {self.done} so far" if done else "no outcome is known yet"
                 return f"{self.doing.capitalize()} {numbers(count)} is under way: {so_far}.", LATER
             case "done":
                 told = f"{every(count).capitalize()} numbers are {self.done}{self.result(items, currency)}."
@@ -102,9 +103,12 @@ class SeveralWording(Wording):
             case _:
                 done_items = [item for item in items if item.state is State.DONE]
                 done = len(done_items)
-                result = self.result(done_items, currency) if done else ""
-                told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
-        told += self._not_done(items) + _unclear(self, unclear) + _noted(items) + _not_applied(items)
+                if done or not unclear:
+                    result = self.result(done_items, currency) if done else ""
+                    told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
+                else:  # to begin with none would deny what may have happened
+                    told = f"{self.doing.capitalize()} {numbers(count)} was stopped."
+        told += _unclear(self, unclear, currency) + self._not_done(items) + _noted(items) + _not_applied(items)
         return told, self._next(batch, unclear, now)
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
@@ -129,10 +133,12 @@ class SeveralWording(Wording):
         failed = [item for item in batch.items if item.state is State.FAILED]
         if failed:
             # The same call again would answer this batch, so that the step of a single purchase leads nowhere here.
-            [*steps] = {item.next_step for item in failed if item.error_code != "PRICE_CHANGED"}
-            told = steps[0] if len(steps) == 1 else ""
-            again = "Tell the person which were not done; ask again for those alone, only if the person wants it."
-            return f"{told} {again}".strip()
+            steps = {item.next_step for item in failed if item.error_code != "PRICE_CHANGED"} - {""}
+            if len(steps) != 1:
+                return "Tell the person which were not done; ask again for those alone, only if the person wants it."
+            step = steps.pop()
+            tell = "" if step.startswith("Tell the person") else "Tell the person which were not done. "
+            return f"{tell}{step}"
         if any(item.not_applied for item in batch.items):
             return "Tell the person what was not applied."
         return self.afterwards(batch.operation)
@@ -189,7 +195,11 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
             monthly_cents=_sum(_monthly_cents(item) for item in items),
             setup_cents=_sum(item.quote.setup_cents for item in items),
         )
-        return f" for {_cost(quote, currency)}{_their_calls(items)}"
+        where = {"nowhere yet" if goes_nowhere(item) else goes_as_asked(item) for item in items}
+        told = where.pop() if len(where) == 1 else ""
+        to = "" if told == "nowhere yet" else "to "
+        its = "its" if len(items) == 1 else "their"
+        return f" for {_cost(quote, currency)}{f'; {its} calls go {to}{told}' if told else ''}"
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
@@ -250,13 +260,24 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
         del currency
         which, wanted = _which(operation), _wanted(operation, said=True)
-        return aloud(operation, f"this would change {which} some of which are protected: {wanted}.")
+        now = f"As for calls to them, {_routes(operation)}."
+        return aloud(operation, f"this would change {which} some of which are protected: {wanted}. {now}")
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         what = f"{every(len(operation.items))} numbers are changed as is shown"
         return f"If you approve, {what}. Some of them are protected. Nothing is charged. {environment(operation)}"
+
+    def result(self, items: Sequence[Operation], currency: str) -> str:
+        """Write what those that are changed are now; of each number where they differ."""
+        del currency
+        as_asked = [item for item in items if not item.not_applied]
+        changed = _grouped(as_asked, lambda item: changes(item, aloud=True))
+        if len(changed) == 1 and len(as_asked) == len(items):
+            return f": {next(iter(changed))}"
+        told = "; ".join(f"{joined(each)}: {change}" for change, each in changed.items())
+        return f": {told}" if told else ""
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write a line for each number."""
@@ -326,15 +347,6 @@ def _routes(operation: Operation) -> str:
     return "; ".join(f"those to {joined(each)} now {route}" for route, each in by_route.items())
 
 
-def _their_calls(items: Sequence[Operation]) -> str:
-    """Return where calls to numbers that are bought go, as the end of a sentence; empty where that is not one place."""
-    if not any(item.request.endpoint_id for item in items):
-        return "; their calls go nowhere yet"
-    where = {endpoint_names.said(item.quote.endpoint_name, item.quote.endpoint_type) for item in items}
-    shown = all(item.number is not None and item.number.endpoint_id == item.request.endpoint_id for item in items)
-    return f"; their calls go to {where.pop()}" if shown and len(where) == 1 else ""
-
-
 def _grouped(parts: Iterable[Operation], key: Callable[[Operation], str]) -> dict[str, list[str]]:
     """Return the spoken numbers by what they have in common, both in their order."""
     grouped: dict[str, list[str]] = defaultdict(list)
@@ -348,13 +360,15 @@ def _finality(operation: Operation) -> str:
     return f"This cannot be undone.{record}"
 
 
-def _unclear(wording: Wording, unclear: Sequence[Operation]) -> str:
+def _unclear(wording: Wording, unclear: Sequence[Operation], currency: str) -> str:
     if not unclear:
         return ""
     named = joined(spoken(item.e164) for item in unclear)
+    cents = _sum(item.quote.due_now_cents for item in unclear)
+    charges = cents is not None and any(item.action.charges for item in unclear)
     return (
         f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
-        "sent again."
+        f"sent again.{f' {show_cents(cents, currency)} may have been charged.' if charges else ''}"
     )
 
 

@@ -59,6 +59,7 @@ NOWHERE: Final = "no endpoint"
 NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
 _GIVE_UP: Final = "To give the number up: release_phone_number; whether that refunds anything is not known."
 _ROUTE: Final = "Offer to route its calls: configure_phone_number. "
+_SETTINGS: Final = {"endpoint_id": "the endpoint", "allow_inbound": "inbound calls", "allow_outbound": "outbound calls"}
 _REFUSED: Final = {"INSUFFICIENT_BALANCE": "for lack of credit"}
 _UNVERIFIED: Final = "because the account's identity is not verified"
 
@@ -289,7 +290,7 @@ class PurchaseWording(Wording):
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the number gets its calls, and how it is given up."""
-        return f"{_ROUTE if _goes_nowhere(operation) else ''}{_GIVE_UP}"
+        return f"{_ROUTE if goes_nowhere(operation) else ''}{_GIVE_UP}"
 
 
 class ReleaseWording(Wording):
@@ -458,7 +459,7 @@ def seconds_left(operation: Operation, now: float | None) -> float:
 def not_applied(operation: Operation) -> str:
     """Return which settings KrosAI did not take, or that they are still to come; empty where all is as asked."""
     if operation.not_applied:
-        return f" KrosAI did not apply {', '.join(operation.not_applied)}."
+        return f" KrosAI did not apply {' and '.join(_SETTINGS.get(name, name) for name in operation.not_applied)}."
     return " Its settings are still being applied." if still_lacking(operation) else ""
 
 
@@ -479,15 +480,21 @@ def environment(operation: Operation) -> str:
 
 def _route(operation: Operation) -> str:
     """Return where the calls of a number that was bought go, as far as KrosAI has shown it."""
-    quote, number = operation.quote, operation.number
-    if _goes_nowhere(operation):
+    if goes_nowhere(operation):
         return " Its calls go nowhere until an endpoint is set."
+    where = goes_as_asked(operation)
+    return f" Its calls go to {where}." if where else ""
+
+
+def goes_as_asked(operation: Operation) -> str:
+    """Return the endpoint that was asked for, as it is said, where KrosAI shows that calls go there; else empty."""
+    quote, number = operation.quote, operation.number
     if number is None or not number.endpoint_id or number.endpoint_id != operation.request.endpoint_id:
         return ""
-    return f" Its calls go to {endpoint_names.said(quote.endpoint_name, quote.endpoint_type)}."
+    return endpoint_names.said(quote.endpoint_name, quote.endpoint_type)
 
 
-def _goes_nowhere(operation: Operation) -> bool:
+def goes_nowhere(operation: Operation) -> bool:
     """Whether a number was bought without an endpoint, and KrosAI showed none of its own choosing."""
     return not operation.request.endpoint_id and operation.number is not None and not operation.number.endpoint_id
 

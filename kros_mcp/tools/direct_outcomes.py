@@ -34,7 +34,11 @@ def changed(changes: Sequence[DirectChange], endpoints: EndpointList) -> results
     now = [change.after for change in changes if change.after is not None]
     status = _status(changes)
     return results.Configured(
-        summary=owned_texts.changed_summary(items, dangling.troubles(endpoints, endpoints_of(changes))),
+        summary=owned_texts.changed_summary(
+            items,
+            dangling.troubles(endpoints, endpoints_of(changes)),
+            [number for number in now if number.has_ended],
+        ),
         status=status,
         waits_for=None,
         before=alone.before if alone else None,

@@ -126,7 +126,7 @@ def warnings(quote: Quote) -> list[str]:
         return []
     where = endpoint_names.told(quote.endpoint_id, quote.endpoint_name, quote.endpoint_type)
     trouble = quote.endpoint_trouble
-    found = [f"Of the endpoint {where}, KrosAI says that it {trouble}: calls may go nowhere."] if trouble else []
+    found = [f"Of {where}, KrosAI says that it {trouble}: calls may go nowhere."] if trouble else []
     return found + ([] if quote.endpoint_name else [endpoint_names.unplain(quote.endpoint_id, quote.endpoint_type)])
 
 

@@ -60,7 +60,8 @@ def text(shown: results.Operations, page: Sequence[Operation], now: float, curre
     columns = [_where, _decision, _batch]
     shared = [column(page[0]) for column in columns if len(page) > 1 and len({column(each) for each in page}) == 1]
     if any(shared):
-        lines.append(f"Each of these {len(page)}{'; '.join(filter(None, shared))}.")
+        told = "; ".join(each.strip(", ") for each in shared if each)
+        lines.append(f"Each of these {len(page)}: {told}.")
     apart = [column for column in columns if not (len(page) > 1 and len({column(each) for each in page}) == 1)]
     lines += [_line(operation, apart, now) for operation in page]
     if shown.next_offset is not None:
@@ -101,7 +102,7 @@ def _line(operation: Operation, columns: Iterable[Callable[[Operation], str]], n
 def _price(operation: Operation) -> str:
     quote = operation.quote
     if not operation.action.charges:
-        return ""
+        return "" if quote.monthly_cents is None else f", {show_again(quote.monthly_cents)} a month"
     return f", {show_again(quote.due_now_cents)} now, {show_again(quote.monthly_cents)} a month"
 
 
@@ -131,7 +132,7 @@ def _when(first: float | None, word: str) -> str:
     if word[-1:] in {"h", "d"}:
         seconds = int(word[:-1]) * (3_600 if word.endswith("h") else 86_400)
         return f"In the last {spoken_duration(seconds).removeprefix('an ').removeprefix('a ')}"
-    return f"Since {spoken_date(first)}"
+    return f"Since {spoken_date(first)} {utc(first)[:4]}"
 
 
 def _summary(totals: Sequence[Total], when: str, currency: str) -> str:

@@ -33,6 +33,7 @@ def page(
         part=wanted.part,
         goes=_goes(wanted, endpoints),
         found=len(selected.found),
+        ended=sum(number.has_ended for number in selected.found),
         read=selected.read,
         rest=selected.rest,
         currency=account.settings.currency,

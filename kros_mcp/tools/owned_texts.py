@@ -45,6 +45,7 @@ class AskedFor:
         part: The digits that were asked for.
         goes: Where calls go, as a part of a sentence: "nowhere", or `to "Support agent"`; empty for anywhere.
         found: How many of the numbers that were read are asked for.
+        ended: How many of them have ended.
         read: How many were read.
         rest: How many of those that are asked for come after the page.
         currency: The operator's label, or empty.
@@ -58,6 +59,7 @@ class AskedFor:
     part: PartOfNumber | None = None
     goes: str = ""
     found: int = 0
+    ended: int = 0
     read: int = 0
     rest: int = 0
     currency: str = ""
@@ -84,11 +86,14 @@ def list_summary(page: results.OwnedNumbers, asked: AskedFor) -> str:
         goes = f" that goes {asked.goes}" if asked.goes else ""
         hidden = f"; {page.hidden} that {'has' if page.hidden == 1 else 'have'} ended" if page.hidden else ""
         what = what.replace("numbers", "number", 1)
-        return f"The account has no {what}{goes}{among}{f'{hidden} left out' if hidden else ''}."
+        other = " Ended numbers may have other statuses." if wire.has_ended(asked.status or None) else ""
+        return f"The account has no {what}{goes}{among}{f'{hidden} left out' if hidden else ''}.{other}"
     if asked.goes:
         begun = f"{found:,} {what} {'goes' if is_one else 'go'} {asked.goes}{among}"
     else:
         begun = f"The account has {found:,} {what}{among}"
+    if asked.status == "any" and asked.ended:
+        begun += f", {'' if is_one else f'{asked.ended:,} of '}which {'has' if asked.ended == 1 else 'have'} ended"
     which = f": {page.numbers[0].spoken}" if is_one and page.numbers else ""
     trouble = f" Calls to {'it' if is_one else 'some of them'} may go nowhere." if asked.in_trouble else ""
     return f"{begun}{which}{_cost(page, asked)}.{trouble}"
@@ -258,9 +263,11 @@ def _identity(number: results.OwnedNumber, *, flags: bool) -> str:
     return f"{number.e164}, id {number.number_id}: {', '.join(facts) or 'nothing more is known'}."
 
 
-def endpoints_summary(endpoints: Sequence[results.Endpoint], total: int | None) -> str:
+def endpoints_summary(endpoints: Sequence[results.Endpoint], total: int | None, offset: int) -> str:
     """Say which endpoints there are, and which of them take no calls."""
     count = len(endpoints)
+    if not endpoints and offset:
+        return f"No more endpoints follow{'' if total is None else f'; there are {total:,} in all'}."
     if not endpoints:
         return "The account has no endpoint that calls could go to."
     of = f" of {total:,}" if total is not None and total > count else ""
@@ -294,14 +301,19 @@ def _trouble(endpoint: results.Endpoint) -> str:
     return {"error": "reports an error", "inactive": "is inactive"}.get(endpoint.status or "", "")
 
 
-def changed_summary(items: Sequence[results.ChangedItem], wrong: Mapping[str, str]) -> str:
+def changed_summary(
+    items: Sequence[results.ChangedItem], wrong: Mapping[str, str], ended: Iterable[wire.PhoneNumber] = ()
+) -> str:
     """Say what changes came to.
 
     Args:
         items: Each number.
         wrong: What is wrong with endpoints, by their id.
+        ended: Those numbers that the account no longer has.
     """
     said = _changed_alone(items[0]) if len(items) == 1 else _changed_together(items)
+    if gone := [spoken(number.e164) for number in ended]:
+        said += f" But {_joined(gone)} {'has' if len(gone) == 1 else 'have'} ended, so no call arrives there."
     endpoints = {item.after.endpoint_id or "" for item in items if item.after is not None}
     troubles = dict.fromkeys(wrong[one] for one in sorted(endpoints) if one in wrong)
     if not troubles:
@@ -312,15 +324,19 @@ def changed_summary(items: Sequence[results.ChangedItem], wrong: Mapping[str, st
 
 def _changed_together(items: Sequence[results.ChangedItem]) -> str:
     done = [item for item in items if item.after is not None]
-    fully = [item for item in done if not item.not_applied]
+    fully = [item for item in done if not item.not_applied and item.changed != "no"]
+    already = [item for item in done if not item.not_applied and item.changed == "no"]
     running = [item for item in items if item.after is None and item.message is None]
-    failed = [item for item in items if item.message is not None]
+    failed = [item for item in items if item.message is not None and item.changed != "unknown"]
+    lost = [item for item in items if item.message is not None and item.changed == "unknown"]
     partly = [item for item in done if item.not_applied]
     parts = [
-        f"{len(fully)} number{_s(fully)} {_are(fully)} changed" if fully or not running else "",
+        f"{len(fully) or 'No'} number{_s(fully)} {_are(fully)} changed" if fully or not running else "",
+        f"{len(already)} {'was' if len(already) == 1 else 'were'} so already" if already and len(items) > _SAID else "",
         f"{len(partly)} not as asked" if partly else "",
         f"{len(running)} {_are(running)} under way" if running else "",
         f"{len(failed)} could not be changed" if failed else "",
+        f"{len(lost)} may have been changed" if lost else "",
     ]
     told = ", ".join(part for part in parts if part)
     if len(items) <= _SAID:
@@ -386,7 +402,8 @@ def changed(result: results.Configured) -> str:
 def _item_line(item: results.ChangedItem, together: str) -> str:
     known = "" if item.changed == together else f"; changed: {item.changed}"
     if item.message is not None:
-        return f"{item.e164} before: {_routing(item.before)}; failed, {item.code}: {item.message}{known}"
+        ended = "not known" if item.changed == "unknown" else "failed"
+        return f"{item.e164} before: {_routing(item.before)}; {ended}, {item.code}: {item.message}{known}"
     after = _routing(item.after) if item.after else "not known yet"
     lacking = f"; KrosAI did not apply {', '.join(item.not_applied)}" if item.not_applied else ""
     return f"{item.e164} before: {_routing(item.before)}; after: {after}{lacking}{known}"
@@ -409,6 +426,8 @@ def after_change(items: Sequence[results.ChangedItem], status: Status) -> str:
     """Say what is to be done after changes."""
     if status == "pending":
         return "Call get_phone_number in a few seconds to see the settings."
+    if any(item.changed == "unknown" and item.message for item in items):
+        return "Tell the person; call get_phone_number later for each that may have been changed."
     if any(item.not_applied for item in items):
         return "Tell the person which setting was not applied."
     if status == "partly_done":
@@ -423,12 +442,12 @@ def _have_changed(items: Iterable[results.ChangedItem]) -> bool:
 def none_changed(errors: Sequence[tuple[str, KrosError]]) -> str:
     """Say that none of several numbers was changed, and why."""
     why = dict.fromkeys(error.message for _, error in errors)
-    numbers = ", ".join(e164 for e164, _ in errors[:_NAMED])
-    more = f" and {len(errors) - _NAMED} more" if len(errors) > _NAMED else ""
+    named = [spoken(e164) for e164, _ in errors[:_NAMED]]
+    numbers = _joined([*named, f"{len(errors) - _NAMED} more"] if len(errors) > _NAMED else named)
     unknown = any(error.changed != "no" for _, error in errors)
     begun = "It is not known whether" if unknown else "None of"
     tail = " were changed" if unknown else " was changed"
-    return f"{begun} {numbers}{more}{tail}. {' '.join(why)}"
+    return f"{begun} {numbers}{tail}. {' '.join(why)}"
 
 
 def _goes(routing: results.ShownRouting) -> str:

@@ -96,16 +96,20 @@ def listed(text: str, most: int, read: Callable[[str], str] = str, *, once: bool
     return named
 
 
+def _unlisted(value: object) -> object:
+    """Return a list of texts, be it written as JSON, as one text with commas between; anything else as it is."""
+    found = value
+    if isinstance(value, str) and value.strip().startswith("["):
+        with suppress(ValueError, RecursionError):
+            found = json.loads(value)
+    return ",".join(found) if isinstance(found, list) and all(isinstance(one, str) for one in found) else value
+
+
 def _several(read: Callable[[str], str], most: int, *, once: bool = True) -> BeforeValidator:
     """Read a text that may name several, or be left out; a list of texts is taken for one, as JSON too."""
 
     def read_all(value: object) -> object:
-        if isinstance(value, str) and value.strip().startswith("["):
-            with suppress(ValueError):
-                value = json.loads(value)
-        if isinstance(value, list) and all(isinstance(one, str) for one in value):
-            value = ",".join(value)
-        text = _text(value)
+        text = _text(_unlisted(value))
         return ",".join(listed(text, most, read, once=once)) if isinstance(text, str) and text else text
 
     return BeforeValidator(read_all)
@@ -146,9 +150,7 @@ def one_each(text: str, count: int) -> list[str]:
 
 def _endpoints(value: object) -> object:
     """Read what names endpoints, whole: a name may hold a comma where a call is about one number."""
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        value = ",".join(value)
-    return _text(value)
+    return _text(_unlisted(value))
 
 
 def _number_or_id(text: str) -> str:
@@ -168,7 +170,9 @@ def _sought(text: str) -> str:
 
 def _type(text: str) -> str:
     name = re.sub(r"[\s-]+", "_", text.lower())
-    name = {"tollfree": "toll_free"}.get(name, name)
+    name = {"tollfree": "toll_free", "any": ""}.get(name, name)
+    if not name:
+        return name
     if name not in _TYPES:
         raise ValueError(f"must be one of {', '.join(_TYPES)}, or empty for any")
     return name
@@ -192,6 +196,8 @@ def _status(text: str) -> str:
 
 
 def _states(text: str) -> str:
+    if text.lower() == "any":
+        return ""
     try:
         status.read(text.split(","))
     except ValueError:
@@ -243,6 +249,13 @@ def _words(value: object) -> str:
     return str(_text(value))
 
 
+def _whole_cents(value: object) -> object:
+    """Refuse an amount with a decimal point, which would be read as so many cents."""
+    if isinstance(value, str) and ("." in value or "," in value):
+        raise ValueError("must be whole cents, as in 1000 for 10.00")
+    return value
+
+
 def _or(default: Any) -> BeforeValidator:  # noqa: ANN401 - the default of any argument
     return BeforeValidator(lambda value: default if _text(value) == "" else value)
 
@@ -273,7 +286,9 @@ ChangedNumbers = Annotated[
 ]
 """What names several numbers arrives as each of them, read, with a comma between."""
 ExactEndpointId = Annotated[str, _read(_identifier)]
-EndpointId = Annotated[str, Field(description="id or name of list_endpoints"), _read(_endpoint)]
+EndpointId = Annotated[
+    str, Field(description="id or name of list_endpoints"), _read(_endpoint), BeforeValidator(_unlisted)
+]
 EndpointIds = Annotated[
     str,
     Field(description="id, name or unrouted; one for all, or one each, in their order"),
@@ -283,10 +298,12 @@ OperationId = Annotated[str, Field(min_length=1, description="op_… from an ear
 NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
 Contains = Annotated[str, Field(description="digits: 777, 0803* at the start, *7957 at the end"), _read(_contains)]
-MostMonthly = Annotated[int, Field(ge=0, description="at most; 0 for any"), _or(0)]
+MostMonthly = Annotated[int, Field(ge=0, description="at most; 0 for any"), _or(0), BeforeValidator(_whole_cents)]
 Status = Annotated[str, Field(description="e.g. suspended; any: ended ones too"), _read(_status)]
-RouteFilter = Annotated[str, Field(description="id, name or unrouted"), _read(_endpoint)]
-States = Annotated[str, Field(description="e.g. done or unknown; empty for any"), _read(_states)]
+RouteFilter = Annotated[str, Field(description="id, name or unrouted"), _read(_endpoint), BeforeValidator(_unlisted)]
+States = Annotated[
+    str, Field(description="e.g. done or unknown; empty for any"), _read(_states), BeforeValidator(_unlisted)
+]
 Since = Annotated[str, Field(description="today, 24h, 7d or a date (UTC)"), _read(_since)]
 Limit20 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(20)]
 Limit10 = Annotated[int, Field(ge=1, le=100, description="1 to 100"), _or(10)]

@@ -104,7 +104,7 @@ async def list_endpoints(
         results.Endpoint(endpoint_id=item.id, name=item.name, type=item.type, status=item.status) for item in items
     ]
     result = results.Endpoints(
-        summary=owned_texts.endpoints_summary(endpoints, total),
+        summary=owned_texts.endpoints_summary(endpoints, total, offset),
         endpoints=endpoints,
         total=total,
         next_offset=following if more and items else None,
@@ -143,7 +143,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             asked_cents=asked,
             unknown_operations=unknown,
             monthly_commitment_cents=settings.monthly_commitment_cents,
-            monthly_run_rate_cents=rate.monthly_cents if is_read else None,
+            monthly_run_rate_cents=rate.monthly_cents if spending.is_known(rate) else None,
             unpriced_numbers=rate.unpriced if is_read else None,
             run_rate_complete=rate.complete,
             prices_as_of=_utc(rate.prices_as_of),

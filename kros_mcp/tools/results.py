@@ -461,11 +461,14 @@ def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:
         if name == "items":
             lines.extend(item_lines(value))
             continue
+        if name == "warnings":
+            lines.append(f"{name}: {' '.join(value)}")
+            continue
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines.append(f"{name}:")
             lines.extend(f"{place}. {_flat(item)}" for place, item in enumerate(value, start=1))
-        else:
-            lines.append(f"{name}: {_flat(_part(name, value))}")
+        elif told := _flat(_part(name, value)):
+            lines.append(f"{name}: {told}")
     return "\n".join(lines)
 
 

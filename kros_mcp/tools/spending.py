@@ -32,10 +32,17 @@ def unknown(count: int) -> str:
     return f" {'One outcome is' if count == 1 else f'{count} outcomes are'} unknown and counted as spent until known."
 
 
+def is_known(rate: RunRate) -> bool:
+    """Whether the sum of what owned numbers cost says anything: a price of one was read, or there are none."""
+    return rate.unpriced < len(rate.prices) or (rate.complete and not rate.prices)
+
+
 def monthly(rate: RunRate) -> str:
     """Return what owned numbers cost a month, as far as it was read."""
     if not rate.prices and not rate.complete:
         return "What owned numbers cost a month could not be read from KrosAI just now."
+    if not is_known(rate):
+        return "What owned numbers cost a month is not known: no price of any was read."
     at_least = "at least " if rate.unpriced or not rate.complete else ""
     return f"Owned numbers cost {at_least}{show_again(rate.monthly_cents)} a month."
 

@@ -105,6 +105,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def is_claimed(self) -> None:
         waiting = self.operation.state in WAITING
+        waiting = waiting and not self.operation.action.is_several  # its numbers are claimed, each by itself
         assert self.move(moves.claim, reserved_cents=700) is waiting
         if waiting:
             assert self.operation.token not in self.tokens

@@ -135,11 +135,20 @@ async def test_numbers_and_booleans_may_come_as_text(reference: Simulator) -> No
         assert found["next_offset"] == 5
         area = await talk.call("search_phone_numbers", country="NG", area_code=201, limit=1)
         assert area["numbers"][0]["area_code"] == "201"
+        anything = await talk.call("search_phone_numbers", country="NG", type="any", max_monthly_cents="800", limit=1)
+        assert len(anything["numbers"]) == 1
+        assert (await talk.call("list_operations", state="any"))["total"] == 0
         asked = await talk.buy(item, allow_inbound="false", allow_outbound="true")
         done = await talk.buy(
             item, allow_inbound=False, allow_outbound=True, confirmation_code=asked["confirmation_code"]
         )
     assert (done["number"]["allow_inbound"], done["number"]["allow_outbound"]) == (False, True)
+
+
+async def test_an_amount_with_a_decimal_point_is_not_taken_for_cents(reference: Simulator) -> None:
+    async with open_talk(reference) as talk:
+        told = await talk.call("search_phone_numbers", country="NG", max_monthly_cents="8.00")
+    assert told["summary"] == "max_monthly_cents is not usable: must be whole cents, as in 1000 for 10.00."
 
 
 async def test_a_number_may_be_written_with_blanks_and_dashes(reference: Simulator) -> None:

@@ -271,8 +271,14 @@ async def test_a_protected_number_among_several_has_all_of_them_asked_about(
         swapped = {**arguments, "endpoint_id": f"{endpoints[1]},{endpoints[0]},{endpoints[0]}"}
         other = await talk.call("configure_phone_number", **swapped, confirmation_code=code)
         done = await talk.call("configure_phone_number", **arguments, confirmation_code=code)
+        assert "\nquote: \n" not in asked.text
     assert other.outcome == "SETTINGS_DIFFER"
     assert (done.outcome, done["charged"]) == ("done", "no")
+    first, second, third = (spoken(number.e164) for number in numbers)
+    wanted = f'{first} and {third}: calls go to "Support agent"; {second}: calls go to "Order line".'
+    assert wanted in asked["summary"]
+    assert " As for calls to them, " in asked["summary"]
+    assert done["summary"] == f"All 3 numbers are changed: {wanted}"
     assert [reference.owned[number.id].endpoint_id for number in numbers] == [endpoints[0], endpoints[1], endpoints[0]]
 
 
@@ -309,6 +315,9 @@ async def test_a_batch_of_twenty_answers_in_time_and_is_told_whole_later(referen
         reference.faults.switch_on("hold", on={"purchase"})
         told = await buy(talk, twenty, confirmation_code=asked["confirmation_code"])
         assert (told.outcome, told["charged"], len(told["items"])) == ("pending", "unknown", 20)
+        assert told["summary"] == "Buying 20 numbers is under way: no outcome is known yet."
+        late = await talk.call("cancel_operation", operation_id=asked["operation_id"])
+        assert late["summary"] == "That was agreed to and has begun; nothing was done now."
         reference.faults.let_go()
         with anyio.fail_after(30):
             while told.outcome == "pending":
@@ -325,11 +334,40 @@ async def test_a_lost_answer_leaves_the_rest_and_is_found_out_when_asked(referen
         reference.faults.switch_on("lost_reply", on={"purchase"}, times=1)
         told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
         assert told["items"][2]["code"] in {"NOT_BEGUN", None}
+        assert "None of" not in told["summary"]  # one of them may be bought
         with anyio.fail_after(20):
             while told.outcome in {"pending", "unknown"}:
                 told = await talk.call("get_operation", operation_id=asked["operation_id"])
     bought = [charge.e164 for charge in reference.charges]
     assert bought == [item["e164"] for item in told["items"] if item["charged"] == "yes"]
+
+
+async def test_one_that_may_be_bought_is_not_among_none(reference: Simulator) -> None:
+    three = offers(reference)
+    async with open_talk(reference) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        reference.faults.switch_on("error_before", on={"purchase"}, times=1)
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+    assert (told.outcome, told["charged"]) == ("unknown", "unknown")
+    assert told["summary"].startswith(f"Buying 3 numbers was stopped. The answer to buying {spoken(three[0].e164)} was")
+    assert "5.00 in the account currency may have been charged." in told["summary"]
+    assert told["summary"].endswith(f"Not bought: {' and '.join(spoken(one.e164) for one in three[1:])}, not begun.")
+
+
+async def test_where_calls_go_is_said_of_those_that_are_bought(reference: Simulator) -> None:
+    four = offers(reference, 4)
+    async with open_talk(reference) as talk:
+        await seen(talk)
+        asked = await buy(talk, four[:2], endpoint_id="Support agent")
+        both = await buy(talk, four[:2], endpoint_id="Support agent", confirmation_code=asked["confirmation_code"])
+        asked = await buy(talk, four[2:])
+        reference.faults.switch_on("stolen_number")
+        one = await buy(talk, four[2:], confirmation_code=asked["confirmation_code"])
+    assert both["summary"].endswith('; their calls go to "Support agent".')
+    assert "; its calls go nowhere yet. Not bought: " in one["summary"]
+    assert one["summary"].endswith(", no longer for sale.")
+    assert "ask again for those" not in one["next_step"]
 
 
 async def test_numbers_that_cannot_be_read_after_the_yes_are_never_told_as_unspent(

@@ -111,6 +111,16 @@ async def test_what_is_called_otherwise_is_not_found(sim: Simulator, missing: st
     assert wrote(sim) == []
 
 
+async def test_two_warnings_are_two_sentences(reference: Simulator) -> None:
+    made = another(reference, HOSTILE_NAME)
+    made.status = "error"
+    async with open_talk(reference) as talk:
+        asked = await talk.buy(item_of(reference), endpoint_id=made.id)
+    assert len(asked["warnings"]) == 2
+    assert f"warnings: {' '.join(asked['warnings'])}\n" in asked.text
+    assert asked["warnings"][0].startswith(f"Of a livekit endpoint (id …{made.id[-4:]}), KrosAI says that it ")
+
+
 async def test_a_name_that_is_not_plain_finds_its_endpoint_and_is_warned_of(reference: Simulator, era: str) -> None:
     made = another(reference, HOSTILE_NAME)
     person = Person(accept("buy"))

@@ -40,9 +40,28 @@ async def test_what_was_done_today_is_told_in_a_sentence_with_its_sum(
     assert (row["what"], row["status"], row["due_now_cents"], row["monthly_cents"]) == ("buy", "done", 500, 500)
     assert (row["decided_by"], row["decided_through"], row["batch"]) == ("local", "code", None)
     lines = today.text.splitlines()
-    assert "Each of these 3 in Nigeria." in lines
+    assert "Each of these 3: in Nigeria." in lines
     line = f"buy {row['e164']}: done, 5 minutes ago, 5.00 now, 5.00 a month, yes by local through code; {second}"
     assert line in lines
+
+
+async def test_a_release_tells_what_the_number_costs_and_since_when_is_said_with_its_year(guide: Simulator) -> None:
+    number = next(each for each in guide.owned.values() if each.status == "active")
+    async with open_talk(guide) as talk:
+        await talk.call("release_phone_number", number_id=number.id)
+        told = await talk.call("list_operations", since="2020-01-01")
+    assert told["summary"].startswith("Since 1 January 2020 you ")
+    assert f"release {number.e164}: confirmation_required, just now, 7.00 a month" in told.text
+
+
+async def test_what_all_rows_share_is_said_once_above_them(reference: Simulator) -> None:
+    async with open_talk(reference) as talk:
+        for nth in range(2):
+            item = item_of(reference, nth=nth)
+            asked = await talk.buy(item)
+            await talk.buy(item, confirmation_code=asked["confirmation_code"])
+        told = await talk.call("list_operations")
+    assert "Each of these 2: in Nigeria; yes by local through code." in told.text.splitlines()
 
 
 async def test_who_said_yes_in_a_prompt_is_told(reference: Simulator) -> None:

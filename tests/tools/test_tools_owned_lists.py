@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from kros_mcp.numbering import spoken
 from kros_mcp.simulator import Simulator
 from kros_mcp.simulator.records import SimNumber
-from tests.support.talk import open_talk
+from tests.support.talk import UNSPEAKABLE, open_talk
 
 pytestmark = pytest.mark.anyio
 
@@ -177,7 +178,21 @@ async def test_a_number_is_found_by_digits_that_no_other_has(sim: Simulator, era
         none = await talk.call("get_phone_number", number_id="777777")
     assert (several.outcome, none.outcome) == ("PARTIAL_NUMBER", "NUMBER_NOT_OWNED")
     assert "contains 8130" in several["next_step"]
-    assert numbers[0].e164 in several["message"]
+    assert spoken(numbers[0].e164) in several["summary"]
+    assert not UNSPEAKABLE.search(several["summary"])
+
+
+async def test_ended_numbers_among_all_are_not_counted_as_numbers_of_the_account_alone(sim: Simulator) -> None:
+    numbers = owning(sim, 3)
+    numbers[0].status = "inactive"
+    async with open_talk(sim) as talk:
+        everything = await talk.call("list_phone_numbers", status="any")
+        alone = await talk.call("list_phone_numbers", status="any", contains=numbers[0].e164)
+        released = await talk.call("list_phone_numbers", status="released")
+    assert everything["summary"].startswith("The account has 3 numbers, 1 of which has ended; together they cost ")
+    assert "1 number containing" in alone["summary"]
+    assert ", which has ended: " in alone["summary"]
+    assert released["summary"] == "The account has no released number. Ended numbers may have other statuses."
 
 
 async def test_an_act_takes_no_number_by_some_of_its_digits(sim: Simulator) -> None:
@@ -231,9 +246,11 @@ async def test_a_name_that_could_not_be_read_is_null(sim: Simulator) -> None:
 async def test_endpoints_are_named_and_their_trouble_is_told_in_words(sim: Simulator) -> None:
     async with open_talk(sim) as talk:
         told = await talk.call("list_endpoints")
+        past = await talk.call("list_endpoints", limit=1, offset=3)
         page = await talk.call("list_endpoints", limit=1)
     assert told["summary"] == '3 endpoints: "Support agent", "Order line" and "Night desk", which reports an error.'
     assert len(told.text) < 450
     assert all(endpoint.id in told.text for endpoint in sim.endpoints.values())
     assert page["next_offset"] == 1
     assert "1 shown, 2 more: offset 1." in page.text
+    assert past["summary"] == "No more endpoints follow; there are 3 in all."

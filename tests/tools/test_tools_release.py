@@ -209,7 +209,8 @@ async def test_a_purchase_tells_settings_that_krosai_does_not_apply(sim: Simulat
         done = await talk.buy(item, endpoint_id=endpoint_id, confirmation_code=asked["confirmation_code"])
     assert (done.outcome, done["charged"]) == ("done", "yes")
     assert "endpoint_id" in done["not_applied"]
-    assert "endpoint_id" in done["summary"]
+    assert "KrosAI did not apply the endpoint" in done["summary"]
+    assert "endpoint_id" not in done["summary"]
     assert len(sim.charges) == 1
 
 

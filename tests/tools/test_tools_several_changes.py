@@ -4,6 +4,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from kros_mcp.numbering import spoken
 from kros_mcp.simulator import Simulator
 from kros_mcp.simulator.records import SimNumber
 from tests.support.talk import open_talk
@@ -67,6 +68,42 @@ async def test_calls_are_kept_out_and_let_in_again(sim: Simulator, numbers: list
     assert [number.endpoint_id for number in numbers] == [*list(sim.endpoints)[:2], None, None]
 
 
+async def test_what_was_so_already_is_not_counted_as_changed(sim: Simulator, numbers: list[SimNumber]) -> None:
+    named = ",".join(number.e164 for number in numbers)
+    async with open_talk(sim) as talk:
+        told = await talk.call("configure_phone_number", number_id=named, endpoint_id="Support agent")
+        two = await talk.call("configure_phone_number", number_id=named[: named.index(",", 20)], allow_outbound="on")
+    assert told["summary"] == "3 numbers are changed, 1 was so already."
+    assert [item["changed"] for item in told["items"]] == ["no", "yes", "yes", "yes"]
+    assert (two["changed"], two["summary"].partition(":")[0]) == ("no", "No numbers are changed")
+
+
+async def test_a_number_that_has_ended_is_not_said_to_take_calls(sim: Simulator, numbers: list[SimNumber]) -> None:
+    numbers[1].status = "inactive"
+    gone = f" But {spoken(numbers[1].e164)} has ended, so no call arrives there."
+    async with open_talk(sim) as talk:
+        alone = await talk.call("configure_phone_number", number_id=numbers[1].id, endpoint_id="Support agent")
+        both = await talk.call(
+            "configure_phone_number", number_id=f"{numbers[0].id},{numbers[1].id}", endpoint_id="Order line"
+        )
+    assert alone["summary"].endswith(gone)
+    assert both["summary"].endswith(gone)
+
+
+async def test_endpoints_may_be_a_list_as_json(sim: Simulator, numbers: list[SimNumber]) -> None:
+    one, other, *_ = numbers
+    before = [one.endpoint_id, other.endpoint_id]
+    async with open_talk(sim) as talk:
+        await talk.call(
+            "configure_phone_number",
+            number_id=f'["{one.e164}", "{other.e164}"]',
+            endpoint_id='["Order line", "Support agent"]',
+        )
+        assert [one.endpoint_id, other.endpoint_id] == before[::-1]
+        await talk.call("configure_phone_number", number_id=f'["{one.e164}"]', endpoint_id='["Support agent"]')
+    assert one.endpoint_id == before[0]
+
+
 @pytest.mark.parametrize(
     ("numbered", "endpoints", "code"),
     [
@@ -109,7 +146,27 @@ async def test_one_whose_answer_is_lost_is_not_called_unchanged(sim: Simulator, 
             "configure_phone_number", number_id=f"{numbers[0].e164},{numbers[1].e164}", allow_inbound="off"
         )
     assert (told.outcome, told["changed"]) == ("partly_done", "unknown")
-    assert "may have been changed" in told["summary"]
+    assert told["summary"].startswith("1 number is changed, 1 may have been changed: ")
+    assert "could not" not in told["summary"]
+    assert "not known, OUTCOME_UNKNOWN" in told.text
+    assert "get_phone_number" in told["next_step"]
+
+
+async def test_where_none_is_known_to_be_changed_the_next_step_can_be_taken(
+    sim: Simulator, numbers: list[SimNumber]
+) -> None:
+    sim.faults.switch_on("error_before", times=None, on=["update"])
+    async with open_talk(sim) as talk:
+        one = await talk.call("configure_phone_number", number_id=numbers[0].e164, allow_inbound="off")
+        two = await talk.call(
+            "configure_phone_number", number_id=f"{numbers[0].e164},{numbers[1].e164}", allow_inbound="off"
+        )
+    both = " and ".join(spoken(number.e164) for number in numbers[:2])
+    assert two["summary"].startswith(f"It is not known whether {both} were changed. ")
+    for told in (one, two):
+        assert (told.failed, told["changed"], told["operation_id"]) == (True, "unknown", None)
+        assert "get_operation" not in told["next_step"]  # a change without a yes is no operation
+        assert "get_phone_number" in told["next_step"]
 
 
 async def test_where_all_fail_it_is_a_failure(sim: Simulator, numbers: list[SimNumber]) -> None:
@@ -119,7 +176,7 @@ async def test_where_all_fail_it_is_a_failure(sim: Simulator, numbers: list[SimN
             "configure_phone_number", number_id=f"{numbers[0].e164},{numbers[1].e164}", allow_inbound="off"
         )
     assert (told.failed, told["changed"]) == (True, "no")
-    assert all(number.e164 in told["message"] for number in numbers[:2])
+    assert all(spoken(number.e164) in told["summary"] for number in numbers[:2])
 
 
 async def test_what_takes_longer_than_the_answer_may_is_pending_and_goes_on(

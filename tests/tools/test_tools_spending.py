@@ -78,6 +78,16 @@ async def test_a_purchase_just_made_is_counted_before_the_run_rate_is_read_again
     assert after["own"]["monthly_run_rate_cents"] == item.monthly_cost_cents
 
 
+async def test_where_no_price_is_stated_no_sum_is_told(sim: Simulator) -> None:
+    sim.faults.switch_on("missing_prices", times=None)
+    async with open_talk(sim) as talk:
+        told = await talk.call("get_spending")
+    assert told["monthly_run_rate_cents"] is None
+    assert told["unpriced_numbers"] > 0
+    assert "0.00 a month" not in told["summary"]
+    assert "What owned numbers cost a month is not known" in told["summary"]
+
+
 async def test_a_reading_is_done_again_when_it_is_old_and_sooner_when_it_is_not_complete(
     reference: Simulator, journal: Journal, clock: Clock
 ) -> None:

@@ -85,8 +85,8 @@ async def require_endpoint(account: Account, wanted: str, listed: EndpointList |
     raise InvalidArgumentError(
         "That endpoint does not exist in this account.",
         code="ENDPOINT_NOT_FOUND",
-        next_step="Call list_endpoints and use an id or a name that stands there; "
-        f"endpoint_id {clean(wanted)!r} is neither.",
+        next_step="Call list_endpoints and use an id or a name that stands there, or unrouted for no endpoint; "
+        f"endpoint_id {clean(wanted)!r} is none of these.",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
 from kros_mcp.krosai import PhoneNumber, Purpose, asked_for, find_owned, is_pending, within
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_again
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import evidence, routing
 from kros_mcp.operations.acts.base import later_acts
@@ -158,8 +158,8 @@ def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:
         (number.monthly_cents, quote.monthly_cents, "a month"),
     ):
         if reported is not None and reported != shown:
-            before = "where no price was stated" if shown is None else f"not the {show_cents(shown, currency)} shown"
-            told.append(f"{show_cents(reported, currency)} {what}, {before}")
+            before = "where no price was stated" if shown is None else f"not the {show_again(shown, currency)} shown"
+            told.append(f"{show_again(reported, currency)} {what}, {before}")
     return f"KrosAI now reports {', and '.join(told)}." if told else ""
 
 

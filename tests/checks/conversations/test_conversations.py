@@ -119,7 +119,7 @@ async def test_a_model_buys_as_wished_and_its_key_stands_nowhere(tmp_path: Path)
     assert set(endpoint.keys) == {f"Bearer {KEY}"}
     first = endpoint.asked[0]
     assert first["model"] == "some-model"
-    assert len(first["tools"]) == 10
+    assert len(first["tools"]) == 11
     assert first["messages"][1] == {"role": "user", "content": SCENARIO.opening}
     keep([story], tmp_path / "kept.json")
     assert KEY not in (tmp_path / "kept.json").read_text() + repr(endpoint.asked) + repr(Endpoint("u", "m", KEY))
