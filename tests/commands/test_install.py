@@ -47,7 +47,7 @@ async def test_with_the_simulator_it_needs_no_key_and_writes_none(
     environment.delenv("KROS_API_KEY")
     assert command(*INSTALL, "--simulator").code == 0
     async with Client(StdioServerParameters(**entry)) as client:
-        assert len((await client.list_tools()).tools) == 10
+        assert len((await client.list_tools()).tools) == 11
 
 
 def test_the_entry_names_the_program_of_this_environment_and_holds_only_strings(

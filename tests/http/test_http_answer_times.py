@@ -57,6 +57,7 @@ async def test_every_tool_answers_a_caller_in_time_while_krosai_does_not(sim: Si
         "search_phone_numbers": {"country": "NG"},
         "list_endpoints": {},
         "get_spending": {},
+        "list_operations": {},
         "buy_phone_number": purchase_of(item),
         "configure_phone_number": {"number_id": number.id, "allow_outbound": "on"},
         "release_phone_number": {"number_id": number.e164},

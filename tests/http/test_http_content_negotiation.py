@@ -57,7 +57,7 @@ async def test_a_client_is_answered_in_a_form_that_it_reads(era: str, accept: li
             assert read(begun)["result"]["protocolVersion"] == "2025-11-25"
             session = [(name, value) for name, value in begun.headers.items() if name == "mcp-session-id"]
             answers = [begun, await http.post("/mcp", headers=[*session, *lines], json=LISTING)]
-    assert len(read(answers[-1])["result"]["tools"]) == 10
+    assert len(read(answers[-1])["result"]["tools"]) == 11
     if form is not None:
         assert {answer.headers["content-type"].partition(";")[0] for answer in answers} == {form}
 
@@ -115,7 +115,7 @@ async def test_a_session_may_change_what_it_reads_from_request_to_request() -> N
         open_session(web) as session,
     ):
         answer = await plain.post("/mcp", headers=session.headers | {"accept": JSON}, json=LISTING)
-        assert len(answer.json()["result"]["tools"]) == 10
+        assert len(answer.json()["result"]["tools"]) == 11
         async with session.buying(item_of(sim)) as stream:
             assert (await stream.message())["method"] == "elicitation/create"
 

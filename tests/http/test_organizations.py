@@ -12,6 +12,7 @@ from mcp.types import PromptReference, ResourceTemplateReference
 from kros_mcp import organizations, telemetry
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.sqlite import open_sqlite
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import gauges, recovery
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.journal import EVERYTHING, Filter, Journal
@@ -57,7 +58,7 @@ async def each_journal(journal_url: str) -> AsyncIterator[Journal]:
 def blurred(told: Told, *names: str) -> str:
     text = f"{told.data} {told.text}"
     for name in names:
-        text = text.replace(name, "…")
+        text = text.replace(name, "…").replace(spoken(name), "…")
     return re.sub(r"op_[a-z2-7]{16}", "…", text)
 
 
@@ -311,7 +312,7 @@ async def test_what_krosai_shows_of_another_organization_is_refused_in_plain_wor
         assert {each.outcome for each in told} == {"OTHER_ORGANIZATION"}
         assert all("another organization" in each.text and each["charged"] == "no" for each in told)
         spending = await a.call("get_spending")
-        assert (spending["monthly_run_rate_cents"], spending["run_rate_complete"]) == (0, False)
+        assert (spending["monthly_run_rate_cents"], spending["run_rate_complete"]) == (None, False)
         assert not any(e164 in each.text for each in [*told, spending] for e164 in theirs)
     assert wrote(each_sim) == []
 

@@ -14,6 +14,11 @@ _NESTED = re.compile(r"\w+ [^;]*(; \w+ [^;]*)+")
 _ROW = re.compile(r"(\d+)\. (.+)")
 _OFFER = re.compile(r"(\+\d+); ([!-~]+)(?:; (.*))?")
 _NOW = re.compile(r"(?:.*; )?([\d,]+)\.(\d\d) now")
+_ENDPOINT = re.compile(r'(\d+)\. "([^"]*)": .*, id ([!-~]+)')
+_ROUTING = re.compile(r"(before|after): endpoint_id ([!-~]+)(?: .*)?")
+_OUTCOME = re.compile(r"status: (\w+); changed: (\w+); charged: (\w+)")
+_GOES_TO = re.compile(r"Endpoint: .*id ([!-~]+)\.")
+_FLAGS = re.compile(r"\+\d+, id .*\binbound (on|off) outbound (on|off)\.")
 
 
 class StepError(Exception):
@@ -89,6 +94,9 @@ def facts_of_text(text: str) -> dict[str, str]:
     first, *lines = text.split("\n")
     facts, above = {"summary": first}, ""
     for line in lines:
+        if said := _said(line):
+            facts |= said
+            continue
         if row := _ROW.fullmatch(line):
             facts.pop(above, None)  # the list's own line, which says nothing itself
             if offer := _OFFER.fullmatch(row[2]):
@@ -99,6 +107,22 @@ def facts_of_text(text: str) -> dict[str, str]:
         above, _, value = line.partition(":")
         facts |= _nested(above, value.strip()) if _NESTED.fullmatch(value.strip()) else {above: value.strip()}
     return facts
+
+
+def _said(line: str) -> dict[str, str]:
+    """Read a line that says several things of an endpoint or of an owned number; nothing of any other line."""
+    if row := _ENDPOINT.fullmatch(line):
+        return {f"endpoints.{row[1]}.name": row[2], f"endpoints.{row[1]}.endpoint_id": row[3]}
+    if routing := _ROUTING.fullmatch(line):
+        return {f"{routing[1]}.endpoint_id": routing[2]}
+    if outcome := _OUTCOME.fullmatch(line):
+        return {"status": outcome[1], "changed": outcome[2], "charged": outcome[3]}
+    if goes := _GOES_TO.fullmatch(line):
+        return {"endpoint_id": goes[1]}
+    if flags := _FLAGS.fullmatch(line):
+        on = {"on": "yes", "off": "no"}
+        return {"allow_inbound": on[flags[1]], "allow_outbound": on[flags[2]]}
+    return {}
 
 
 def leaves(data: Any, name: str = "") -> Iterator[tuple[str, str]]:
