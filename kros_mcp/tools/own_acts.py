@@ -15,6 +15,8 @@ from kros_mcp.tools import results
 _DONE: Final = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGURE: "changed"}
 _NOTHING: Final = frozenset({State.FAILED, State.DECLINED, State.CANCELLED, State.EXPIRED})
 _LONGEST_NAME: Final = 24
+_MOST_NUMBERS: Final = 3
+"""Numbers of a batch that its line names; `get_operation` names all."""
 _DAY_SECONDS: Final = 86_400.0
 _MINUTE_SECONDS: Final = 60.0
 
@@ -89,8 +91,10 @@ def _row(operation: Operation) -> results.ListedOperation:
 
 
 def _line(operation: Operation, columns: Iterable[Callable[[Operation], str]], now: float) -> str:
-    first, *others = operation.e164.split(",")
-    number = f"{first} and {len(others)} more" if others else first
+    numbers = operation.e164.split(",")
+    number = ",".join(numbers[:_MOST_NUMBERS])
+    if len(numbers) > _MOST_NUMBERS:
+        number += f" and {len(numbers) - _MOST_NUMBERS} more"
     age = now - operation.created_at
     when = spoken_date(operation.created_at)
     if age < _DAY_SECONDS:

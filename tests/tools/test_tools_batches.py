@@ -390,6 +390,9 @@ async def test_texts_of_batches_are_short(reference: Simulator) -> None:
     ten = offers(reference, 10)
     async with open_talk(reference, daily_budget_cents=1_000_000) as talk:
         await seen(talk)
+        few = await buy(talk, ten[:3])
+        assert f"buy {named(ten[:3])}: " in (await talk.call("list_operations")).text
+        await talk.call("cancel_operation", operation_id=few["operation_id"])
         asked = await buy(talk, ten)
         done = await buy(talk, ten, confirmation_code=asked["confirmation_code"])
     assert done.outcome == "done"
