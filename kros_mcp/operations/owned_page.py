@@ -235,9 +235,9 @@ async def going_to(account: Account, wanted: Wanted, endpoint: str, owned: Owned
     ids = frozenset(each.id for each in called) | ({endpoint} & endpoints.found.keys())
     if not ids and endpoints.whole:
         raise InvalidArgumentError(
-            f"No endpoint of this account has the id or the name {endpoint!r}.",
+            "That endpoint does not exist in this account.",
             code="ENDPOINT_NOT_FOUND",
-            next_step="Call list_endpoints and use an id or a name that stands there; or unrouted for no endpoint.",
+            next_step="Call list_endpoints and use an id or a name that stands there, or unrouted for no endpoint.",
         )
     return replace(wanted, endpoint_ids=ids or frozenset({endpoint}))
 

@@ -268,7 +268,7 @@ async def test_a_price_told_only_after_an_unpriced_purchase_is_told_and_counted(
         sim.faults.switch_on("missing_prices", times=None, on=["search"])
         bought = await bench.buy()
         assert bought.reserved_cents == 700
-        assert bought.note == "KrosAI now reports 7.00 in the account currency a month, where no price was stated."
+        assert bought.note == "KrosAI now reports 7.00 a month, where no price was stated."
 
 
 async def test_only_allowed_countries_are_bought_from(sim: Simulator) -> None:

@@ -12,7 +12,6 @@ from kros_mcp.krosai import (
     CallEndpoint,
     EndpointList,
     PhoneNumber,
-    clean,
     find_owned,
     is_id,
     plain_name,
@@ -85,8 +84,7 @@ async def require_endpoint(account: Account, wanted: str, listed: EndpointList |
     raise InvalidArgumentError(
         "That endpoint does not exist in this account.",
         code="ENDPOINT_NOT_FOUND",
-        next_step="Call list_endpoints and use an id or a name that stands there, or unrouted for no endpoint; "
-        f"endpoint_id {clean(wanted)!r} is none of these.",
+        next_step="Call list_endpoints and use an id or a name that stands there, or unrouted for no endpoint.",
     )
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from kros_mcp.money import show_cents
+from kros_mcp.money import show_again
 from kros_mcp.operations.model import Action, Operation, Quote, State
 from kros_mcp.simulator import Charge
 
@@ -75,7 +75,7 @@ def _cents(shelf: Shelf, operation: Operation, charge: Charge) -> Iterator[Diffe
         told = f"{charge.cents} cents were charged, {shown} shown, and the price had not moved since."
         yield Difference("other cents than shown", operation.id, told)
     reported = operation.number.monthly_cents if operation.number is not None else None
-    if reported is not None and show_cents(reported) not in operation.note:
+    if reported is not None and show_again(reported) not in operation.note:
         told = f"KrosAI charged {charge.cents} cents for {shown} shown; the note says {operation.note!r}."
         yield Difference("price difference not told", operation.id, told)
     if reported is not None and operation.reserved_cents < charge.cents:
