@@ -145,6 +145,9 @@ class Request:
     """The record's status when its release was proposed."""
     routed_endpoint_id: str = ""
     """Where its calls went then."""
+    inbound_before: bool | None = None
+    outbound_before: bool | None = None
+    """Whether it took and made calls then; None where KrosAI did not say."""
     reason: str = ""
     """Why, in the agent's own words; nothing of it is checked, and nobody agrees to it."""
 

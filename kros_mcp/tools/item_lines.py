@@ -29,6 +29,14 @@ def item_lines(items: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _routing(before: dict[str, Any]) -> str:
+    """Write settings as a call gives them, so that they can be asked for again."""
+    said = {True: "on", False: "off"}
+    parts = [f"endpoint_id {before['endpoint_id'] or 'unrouted'}"]
+    flags = ("allow_inbound", "allow_outbound")
+    return " ".join(parts + [f"{flag} {said[before[flag]]}" for flag in flags if before[flag] is not None])
+
+
 def _facts(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what there is to tell of one number, by what tells it."""
     if item["country"]:
@@ -43,6 +51,8 @@ def _facts(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "charged", f"charged {item['charged']}"
         if item["changed"] != usual:
             yield "changed", f"changed {item['changed']}"
+    if item["before"]:
+        yield "before", f"before: {_routing(item['before'])}"
     if item["not_applied"]:
         yield "not_applied", f"not applied: {', '.join(item['not_applied'])}"
     if item["code"]:

@@ -92,7 +92,8 @@ def configured(
     """Show where a call leaves the change of a protected number, or of several numbers of which one is."""
     shown = concluded(conclusion, settings, batch, now)
     after = shown.number
-    return results.Configured(**shown.model_dump(), before=None, after=routing(after) if after else None)
+    before = results.routed_before(conclusion.operation)
+    return results.Configured(**shown.model_dump(), before=before, after=routing(after) if after else None)
 
 
 def routing(number: results.OwnedNumber) -> results.ShownRouting:

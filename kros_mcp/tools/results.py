@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, WithJsonSchema
 from kros_mcp.errors import Known, KrosError
 from kros_mcp.krosai import quoted, wire
 from kros_mcp.numbering import spoken
-from kros_mcp.operations.model import Quote, StoredNumber
+from kros_mcp.operations.model import Action, Operation, Quote, StoredNumber
 from kros_mcp.operations.status import Status, WaitsFor
 from kros_mcp.tools.item_lines import item_lines
 
@@ -227,8 +227,20 @@ Shown = OwnedNumber | None
 """A number as the list shows it; published without its fields, which five tools would repeat."""
 
 
+class ShownRouting(Shape):
+    """How a number is routed."""
+
+    endpoint_id: str | None
+    endpoint_name: str | None
+    allow_inbound: bool | None
+    allow_outbound: bool | None
+
+
 class ActedItem(Shape):
-    """One number of a batch; before the yes it has no operation of its own."""
+    """One number of a batch; before the yes it has no operation of its own.
+
+    `before` is how a number that is changed was routed when that was asked for; null for other acts.
+    """
 
     e164: str
     country: str | None
@@ -239,6 +251,7 @@ class ActedItem(Shape):
     due_now_cents: int | None
     monthly_cents: int | None
     number_id: str | None
+    before: ShownRouting | None
     not_applied: list[str]
     code: str | None
     message: str | None
@@ -269,15 +282,6 @@ class Acted(Result):
     items: ActedItems
     warnings: Sentences
     next_step: str
-
-
-class ShownRouting(Shape):
-    """How a number is routed."""
-
-    endpoint_id: str | None
-    endpoint_name: str | None
-    allow_inbound: bool | None
-    allow_outbound: bool | None
 
 
 class ChangedItem(Shape):
@@ -388,6 +392,19 @@ def owned(number: wire.PhoneNumber, endpoint_name: str | None = None) -> OwnedNu
         allow_outbound=number.allow_outbound,
         setup_cents=None if ended else number.setup_cents,
         monthly_cents=None if ended else number.monthly_cents,
+    )
+
+
+def routed_before(operation: Operation) -> ShownRouting | None:
+    """How a number was routed when a change of it was asked for, so that it can be put back; None for other acts."""
+    if operation.action is not Action.CONFIGURE:
+        return None
+    asked = operation.request
+    return ShownRouting(
+        endpoint_id=asked.routed_endpoint_id or None,
+        endpoint_name=None,
+        allow_inbound=asked.inbound_before,
+        allow_outbound=asked.outbound_before,
     )
 
 

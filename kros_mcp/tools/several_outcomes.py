@@ -51,6 +51,7 @@ def _item(one: Operation, stands: Status, operation_id: str | None) -> results.A
         due_now_cents=one.quote.due_now_cents,
         monthly_cents=one.quote.monthly_cents,
         number_id=(one.number.id if one.number else one.request.number_id) or None,
+        before=results.routed_before(one),
         not_applied=list(one.not_applied or still_lacking(one)),
         code=(one.error_code or None) if failed and operation_id else None,
         message=(one.message or None) if failed and operation_id else None,

@@ -282,6 +282,29 @@ async def test_a_protected_number_among_several_has_all_of_them_asked_about(
     assert [reference.owned[number.id].endpoint_id for number in numbers] == [endpoints[0], endpoints[1], endpoints[0]]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_protected_number_can_be_put_back_from_what_its_change_tells(reference: Simulator, count: int) -> None:
+    support, order = list(reference.endpoints)[:2]
+    async with open_talk(reference) as talk:
+        numbers = await owned(talk, count)
+    async with open_talk(reference, protected_numbers=numbers[0].e164) as talk:
+
+        async def agreed(**wanted: str) -> Told:
+            arguments = {"number_id": named(numbers), **wanted}
+            asked = await talk.call("configure_phone_number", **arguments)
+            return await talk.call("configure_phone_number", **arguments, confirmation_code=asked["confirmation_code"])
+
+        await agreed(endpoint_id=support, allow_inbound="off")
+        away = await agreed(endpoint_id=order, allow_inbound="on")
+        stood = [away["before"]] if count == 1 else [item["before"] for item in away["items"]]
+        assert [(each["endpoint_id"], each["allow_inbound"]) for each in stood] == [(support, False)] * count
+        assert f"endpoint_id {support}" in away.text.split("before", 1)[1]
+        back = await agreed(endpoint_id=stood[0]["endpoint_id"], allow_inbound="off")
+    assert back.outcome == "done"
+    for number in numbers:
+        assert (reference.owned[number.id].endpoint_id, reference.owned[number.id].allow_inbound) == (support, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -268,6 +268,8 @@ async def items_for_owned(
             endpoint_id=endpoint.id if endpoint else request.endpoint_id,
             status=number.status or "",
             routed_endpoint_id=number.endpoint_id or "",
+            inbound_before=number.allow_inbound,
+            outbound_before=number.allow_outbound,
         )
         items.append(Item(number.e164, place, quote))
     return tuple(items)
