@@ -31,8 +31,6 @@ Waiting = Annotated[WaitsFor | None, WithJsonSchema({"anyOf": [{"type": "string"
 """Published without its words: an enum may hold texts alone."""
 Rows = WithJsonSchema({"type": "array", "items": {"type": "object"}})
 """Published without their fields, which need no tokens."""
-Sentences = Annotated[list[str], WithJsonSchema({"anyOf": [{"type": "array", "items": {}}, {"type": "null"}]})]
-"""Published as a list of anything: the words of a sentence need no tokens either."""
 Changed = Annotated[Known, WithJsonSchema({"type": "string"})]
 """Published without its words, which are those of `charged` beside it."""
 
@@ -113,7 +111,7 @@ class OwnedNumbers(Result):
     hidden: int
     unreadable: int
     prices_as_of: str | None
-    warnings: Sentences
+    warnings: list[str]
 
 
 class AreaOnSale(Shape):
@@ -162,7 +160,7 @@ class NumberDetails(Result, OwnedNumber):
 
     sip_fields: list[str]
     prices_as_of: str | None
-    warnings: Sentences
+    warnings: list[str]
 
 
 class Endpoints(Result):
@@ -280,7 +278,7 @@ class Acted(Result):
     decided_through: str | None
     """Where the person, or an approver, said yes or no; null before that, and where nobody had to."""
     items: ActedItems
-    warnings: Sentences
+    warnings: list[str]
     next_step: str
 
 
@@ -323,7 +321,7 @@ class Configured(Result):
     number: Shown
     decided_through: str | None
     items: ConfiguredItems
-    warnings: Sentences
+    warnings: list[str]
     next_step: str
 
 

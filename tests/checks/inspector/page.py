@@ -114,7 +114,7 @@ class PageStory:
     async def search(self) -> None:
         await self._go_to("Tools")
         await self._fill_in("search_phone_numbers", country="NG", type="local")
-        text = await self._run("for sale in Nigeria, of")
+        text = await self._run("for sale in Nigeria, among")
         await self.keep("found")
         self._offers = [(inventory_id, e164) for e164, inventory_id in _OFFER.findall(text)]
         for_sale = {(item.id, item.e164) for item in self._sim.inventory.values()}

@@ -17,6 +17,7 @@ TOOLS = [
     "buy_phone_number",
     "configure_phone_number",
     "release_phone_number",
+    "list_operations",
     "get_operation",
     "cancel_operation",
 ]
@@ -48,13 +49,14 @@ class Story:
             ("get_phone_number, a tool error", self.look_in_vain),
             ("configure_phone_number", self.route),
             ("get_operation", self.outcome),
+            ("list_operations", self.acts),
             ("cancel_operation", self.withdraw),
             ("release_phone_number", self.release),
         )
 
     async def tools(self) -> None:
         said = await self._cli.ask("tools/list", "--strict")
-        must([tool["name"] for tool in said.result["tools"]] == TOOLS, "other tools are listed than the ten")
+        must([tool["name"] for tool in said.result["tools"]] == TOOLS, "other tools are listed than the eleven")
         must(not said.findings, f"--strict finds fault with schemas: {json.dumps(said.findings)[:500]}")
 
     async def prompts(self) -> None:
@@ -76,13 +78,13 @@ class Story:
         shown = [one["uriTemplate"] for one in said.result["resourceTemplates"]]
         must(shown == TEMPLATES, f"other templates are listed: {shown}")
         numbers, spending = [await self._read(uri) for uri in RESOURCES]
-        must(len(numbers["numbers"]) == len(self._sim.owned), "kros://numbers tells of other numbers than KrosAI's")
+        must(len(numbers["numbers"]) == len(self._living()), "kros://numbers tells of other numbers than KrosAI's")
         must(spending["monthly_run_rate_cents"] == self._run_rate(), "kros://spending tells another run rate")
 
     async def owned(self) -> None:
         data = await self._cli.call("list_phone_numbers")
         shown = {number["e164"] for number in data["numbers"]}
-        must(shown == {number.e164 for number in self._sim.owned.values()}, f"other numbers are listed: {shown}")
+        must(shown == self._living(), f"other numbers are listed: {shown}")
 
     async def search(self) -> None:
         data = await self._cli.call("search_phone_numbers", country="NG", type="local", limit=2)
@@ -153,6 +155,12 @@ class Story:
         same = await self._read(f"kros://operations/{self._operation}")
         must(same == data, "the operation's resource tells something else than the tool")
 
+    async def acts(self) -> None:
+        data = await self._cli.call("list_operations", since="today")
+        shown = [(one["operation_id"], one["status"]) for one in data["operations"]]
+        must(shown == [(self._operation, "done")], f"other acts are listed: {shown}")
+        must(data["charged_cents"] == self._sim.charges[0].cents, f"{data['charged_cents']} cents are told as charged")
+
     async def withdraw(self) -> None:
         asked = await self._cli.call("buy_phone_number", **self._wish(1))
         must(asked["status"] == "confirmation_required", f"the status is {asked['status']}")
@@ -191,6 +199,9 @@ class Story:
         charged = [(charge.e164, charge.cents) for charge in self._sim.charges]
         bought = [(self._offers[0]["e164"], self._offers[0]["due_now_cents"])]
         must(charged == bought, f"KrosAI charged {charged} and not {bought}")
+
+    def _living(self) -> set[str]:
+        return {number.e164 for number in self._sim.owned.values() if number.status != "inactive"}
 
     def _run_rate(self) -> int:
         return sum(number.monthly_cost_cents for number in self._sim.owned.values() if number.status == "active")
