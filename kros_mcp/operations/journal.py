@@ -472,7 +472,7 @@ def busy(e164: str) -> OperationError:
 def asked_already(e164: str, operation_id: str) -> OperationError:
     """Return the error that a number of a batch is among those of another open operation."""
     return OperationError(
-        f"Another operation on {spoken(e164)} is waiting for a yes or under way; this call charged and changed nothing.",
+        f"Another operation on {spoken(e164)} waits for a yes or is under way; this call charged and changed nothing.",
         code="NUMBER_BUSY",
         next_step=f"Look at {operation_id} with get_operation: cancel it if it waits and is not wanted, or leave this "
         "number out.",
