@@ -8,7 +8,8 @@ from bench import Bench, open_bench
 from kros_mcp.operations import model, moves, recovery
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.acts.purchase_routing import finish_purchase
-from kros_mcp.operations.model import LEASE_SECONDS, Operation, State
+from kros_mcp.operations.acts.release import RELEASE
+from kros_mcp.operations.model import LEASE_SECONDS, Operation, Request, State
 from kros_mcp.simulator import Simulator
 from tests.support.upstream import Send, Tampered
 
@@ -165,6 +166,21 @@ async def test_a_deletion_that_did_nothing_is_not_taken_for_done_because_the_rec
     bench.clock.now += LATE
     assert (await ask(bench, unknown)).state is State.FAILED
     assert unknown.request.number_id in bench.sim.owned
+
+
+async def test_a_deletion_that_did_nothing_is_not_taken_for_done_once_another_has_done_it(bench: Bench) -> None:
+    settings = bench.account.settings.model_copy(update={"allow_permanent_delete": True})
+    bench.account = type(bench.account)(**{**vars(bench.account), "settings": settings})
+    failed = await lost_release(bench, "error_before", inactive=True, permanent=True)
+    bench.clock.now += LATE
+    failed = await ask(bench, failed)
+    assert (failed.state, failed.look_at is not None) == (State.FAILED, True)
+    request = Request(number_id=failed.request.number_id, permanent=True)
+    again = await bench.execute(await RELEASE.propose(bench.account, "other", request, ""))
+    assert again.state is State.DONE
+    bench.clock.now = max(bench.clock.now, failed.look_at or 0.0) + 1
+    watched = await recovery.watch(bench.account, await bench.stored(failed))
+    assert (watched.state, watched.changed) == (State.FAILED, "no")
 
 
 async def test_a_release_touches_no_record_that_has_another_number_by_now(bench: Bench) -> None:

@@ -219,7 +219,8 @@ async def later_acts(account: Account, operation: Operation) -> tuple[Operation,
     """Return the operations that were sent after this one, bear on the same number, and are done or may be."""
     since = await account.journal.sent_since(operation.account, operation.e164, operation.sent_at or 0.0)
     may_be_done = (each for each in since if each.id != operation.id and each.state in {State.DONE, *IN_FLIGHT})
-    return tuple(each for each in may_be_done if _bears_on_ownership(each))
+    # The deletion of a record that had ended bears on another such deletion, and on nothing else.
+    return tuple(each for each in may_be_done if _bears_on_ownership(each) or not _bears_on_ownership(operation))
 
 
 def _bears_on_ownership(operation: Operation) -> bool:
