@@ -96,7 +96,7 @@ def _release(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer
     if number.status == "pending":
         raise RefusalError(409, "The number is not active yet")
     if word := faults.strike("ended_word", call.operation):
-        account.release(number, word["status"])
+        account.release(number, word["status"] if number.status in LIVING else number.status)
         if account.profile.returns_to_pool:
             account.offer_again(number)
         return Answer(200, answers.number_body(account, number))

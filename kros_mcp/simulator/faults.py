@@ -103,7 +103,7 @@ _WRITTEN: Mapping[str, FaultKind] = {
         {"seconds": 3.0},
     ),
     "ended_word": FaultKind(
-        "a release leaves a record with this status",
+        "a release leaves a record with this status; one that had ended keeps its own",
         frozenset({"release"}),
         {"status": "released"},
     ),
