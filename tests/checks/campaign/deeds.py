@@ -119,6 +119,8 @@ class Agent:
         chosen = self._chance.sample(self._known.bought, min(len(self._known.bought), self._chance.randrange(2, 4)))
         wish = {"number_id": ",".join(chosen), "permanent": self._often(0.2)}
         told = await self._agree("release_phone_number", wish)
+        if told is not None and not told.get("items") and told["outcome"] in GIVEN_UP:  # of one of them, and of which?
+            self._known.bought[:] = [e164 for e164 in self._known.bought if e164 not in chosen]
         for item in (told or {}).get("items") or []:
             if (item.get("code") or item["status"]) in GIVEN_UP and item["e164"] in self._known.bought:
                 self._known.bought.remove(item["e164"])
