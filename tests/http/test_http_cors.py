@@ -69,7 +69,7 @@ async def test_a_page_of_an_allowed_origin_speaks_both_revisions_and_another_pag
         status, challenge = await page.evaluate(TALK, [web.url, "wrong"])
         assert (status, challenge.startswith("Bearer ")) == (401, True)
         request = modern("tools/list", authorization="Bearer agent")
-        assert await page.evaluate(NEWEST, [web.url, request]) == 10
+        assert await page.evaluate(NEWEST, [web.url, request]) == 11
         stranger = await browser.new_page()
         await stranger.goto(other)
         for script, given in ((TALK, "agent"), (NEWEST, request)):
