@@ -237,7 +237,7 @@ async def going_to(account: Account, wanted: Wanted, endpoint: str, owned: Owned
         raise InvalidArgumentError(
             "That endpoint does not exist in this account.",
             code="ENDPOINT_NOT_FOUND",
-            next_step="Call list_endpoints and use an id or a name that stands there as endpoint_id; unrouted means none.",
+            next_step="Call list_endpoints and use an id or a name from there as endpoint_id; unrouted means none.",
         )
     return replace(wanted, endpoint_ids=ids or frozenset({endpoint}))
 

@@ -84,7 +84,7 @@ async def require_endpoint(account: Account, wanted: str, listed: EndpointList |
     raise InvalidArgumentError(
         "That endpoint does not exist in this account.",
         code="ENDPOINT_NOT_FOUND",
-        next_step="Call list_endpoints and use an id or a name that stands there as endpoint_id; unrouted means none.",
+        next_step="Call list_endpoints and use an id or a name from there as endpoint_id; unrouted means none.",
     )
 
 
