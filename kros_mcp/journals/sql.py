@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.journals import completeness, generation, known_organizations, request_counts, totals
+from kros_mcp.journals import completeness, generation, known_organizations, operation_totals, request_counts
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import condition
 from kros_mcp.journals.kept_numbers import KeptTables
@@ -470,7 +470,7 @@ class StoredJournal(ABC):
 
         def work() -> Work[tuple[Total, ...]]:
             now = yield from self._time()
-            return (yield from totals.of(self._table, *condition(wanted, now), now))
+            return (yield from operation_totals.of(self._table, *condition(wanted, now), now))
 
         return await self._look(work)
 
@@ -480,7 +480,7 @@ class StoredJournal(ABC):
 
         def work() -> Work[tuple[int | None, ...]]:
             now = yield from self._time()
-            return (yield from totals.asked(self._table, due_now, account, now))
+            return (yield from operation_totals.asked(self._table, due_now, account, now))
 
         return await self._look(work)
 

@@ -37,14 +37,14 @@ class Batch:
         """Whether money moved: not known if that is so of any number, else yes if any was charged."""
         if self._is_unread:
             return effects(self.operation, "unknown")[0]
-        return _joint(_known(each, each.charged) for each in self._told if each.action.charges)
+        return joint(_known(each, each.charged) for each in self._told if each.action.charges)
 
     @property
     def changed(self) -> Known:
         """Whether the account has changed, likewise."""
         if self._is_unread:
             return "unknown"
-        return _joint(_known(each, each.changed) for each in self._told)
+        return joint(_known(each, each.changed) for each in self._told)
 
     @property
     def _is_unread(self) -> bool:
@@ -87,9 +87,9 @@ def joined(items: Sequence[Item]) -> Item:
         quotes[0],
         e164=e164,
         country=_common((quote.country for quote in quotes), None),
-        setup_cents=_sum(quote.setup_cents for quote in quotes) if can_add else None,
-        monthly_cents=_sum(quote.monthly_cents for quote in quotes) if can_add else None,
-        due_now_cents=_sum(quote.due_now_cents for quote in quotes) if can_add else None,
+        setup_cents=total(quote.setup_cents for quote in quotes) if can_add else None,
+        monthly_cents=total(quote.monthly_cents for quote in quotes) if can_add else None,
+        due_now_cents=total(quote.due_now_cents for quote in quotes) if can_add else None,
         endpoint_id=_common((quote.endpoint_id for quote in quotes), ""),
         endpoint_name=_common((quote.endpoint_name for quote in quotes), ""),
         endpoint_type=_common((quote.endpoint_type for quote in quotes), ""),
@@ -110,13 +110,10 @@ def _common(each: Iterable[T], otherwise: T) -> T:
     return found.pop() if len(found) == 1 else otherwise
 
 
-def _sum(each: Iterable[int | None]) -> int | None:
-    total = 0
-    for cents in each:
-        if cents is None:
-            return None
-        total += cents
-    return total
+def total(each: Iterable[int | None]) -> int | None:
+    """Return the sum of amounts in cents; None if any is not known."""
+    amounts = list(each)
+    return None if None in amounts else sum(cents or 0 for cents in amounts)
 
 
 def _known(item: Operation, settled: Known) -> Known:
@@ -124,6 +121,7 @@ def _known(item: Operation, settled: Known) -> Known:
     return "unknown" if item.state is State.SENDING else settled
 
 
-def _joint(each: Iterable[Known]) -> Known:
+def joint(each: Iterable[Known]) -> Known:
+    """Return what is known of several together: unknown if that is so of any, else yes if any is."""
     found = set(each)
     return "unknown" if "unknown" in found else "yes" if "yes" in found else "no"

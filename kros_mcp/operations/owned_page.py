@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from kros_mcp.errors import InvalidArgumentError, JournalError, OperationError
+from kros_mcp.errors import JournalError, OperationError
 from kros_mcp.krosai import LARGEST_PAGE, UNROUTED, OwnedList, Page, PhoneNumber, find_owned, gather, read_owned_to_show
 from kros_mcp.numbering import PartOfNumber, may_lie_in, parse_contains, spoken
 from kros_mcp.operations import endpoint_names
 from kros_mcp.operations.account import Account
-from kros_mcp.operations.acts.proposal import require_owned
+from kros_mcp.operations.acts.proposal import no_such_endpoint, require_owned
 from kros_mcp.operations.kept import LIST_COMPARED_SECONDS, Kept
 from kros_mcp.operations.run_rate import Priced, living, price_in_time
 
@@ -234,11 +234,7 @@ async def going_to(account: Account, wanted: Wanted, endpoint: str, owned: Owned
     called = endpoint_names.called(endpoint, endpoints.found.values())
     ids = frozenset(each.id for each in called) | ({endpoint} & endpoints.found.keys())
     if not ids and endpoints.whole:
-        raise InvalidArgumentError(
-            "That endpoint does not exist in this account.",
-            code="ENDPOINT_NOT_FOUND",
-            next_step="Call list_endpoints and use an id or a name from there as endpoint_id; unrouted means none.",
-        )
+        raise no_such_endpoint()
     return replace(wanted, endpoint_ids=ids or frozenset({endpoint}))
 
 

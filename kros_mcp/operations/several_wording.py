@@ -10,7 +10,7 @@ from typing import Final
 
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
-from kros_mcp.operations.batch import Batch
+from kros_mcp.operations.batch import Batch, total
 from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
 from kros_mcp.operations.wording import (
@@ -191,9 +191,9 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
         """Write what those that are bought have cost, and cost a month."""
         quote = replace(
             items[0].quote,
-            due_now_cents=_sum(item.charged_cents for item in items),
-            monthly_cents=_sum(_monthly_cents(item) for item in items),
-            setup_cents=_sum(item.quote.setup_cents for item in items),
+            due_now_cents=total(item.charged_cents for item in items),
+            monthly_cents=total(_monthly_cents(item) for item in items),
+            setup_cents=total(item.quote.setup_cents for item in items),
         )
         where = {"nowhere yet" if goes_nowhere(item) else goes_as_asked(item) for item in items}
         told = where.pop() if len(where) == 1 else ""
@@ -364,7 +364,7 @@ def _unclear(wording: Wording, unclear: Sequence[Operation], currency: str) -> s
     if not unclear:
         return ""
     named = joined(spoken(item.e164) for item in unclear)
-    cents = _sum(item.quote.due_now_cents for item in unclear)
+    cents = total(item.quote.due_now_cents for item in unclear)
     charges = cents is not None and any(item.action.charges for item in unclear)
     return (
         f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
@@ -385,11 +385,6 @@ def _not_applied(items: Iterable[Operation]) -> str:
 
 def _are(count: int) -> str:
     return "is" if count <= 1 else "are"
-
-
-def _sum(cents: Iterable[int | None]) -> int | None:
-    each = list(cents)
-    return None if None in each else sum(one or 0 for one in each)
 
 
 def _monthly_cents(item: Operation) -> int | None:

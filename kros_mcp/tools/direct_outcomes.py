@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from kros_mcp.errors import Known, KrosError, OperationError
 from kros_mcp.krosai import EndpointList, PhoneNumber
 from kros_mcp.operations import dangling
+from kros_mcp.operations.batch import joint
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.status import Status
 from kros_mcp.tools import outcomes, owned_texts, results
@@ -49,7 +50,7 @@ def changed(changes: Sequence[DirectChange], endpoints: EndpointList) -> results
         expires_at=None,
         confirmation_code=None,
         charged="no",
-        changed=_together([item.changed for item in items]),
+        changed=joint(item.changed for item in items),
         number=_shown(after, endpoints) if alone and after else None,
         decided_through=None,
         items=None if alone else items,
@@ -96,15 +97,11 @@ def _changed(change: DirectChange) -> Known:
 _SETTINGS = ("endpoint_id", "allow_inbound", "allow_outbound")
 
 
-def _together(each: Sequence[Known]) -> Known:
-    return "unknown" if "unknown" in each else "yes" if "yes" in each else "no"
-
-
 def _all_failed(changes: Sequence[DirectChange]) -> KrosError:
     errors = [(change.before.e164, change.error) for change in changes if change.error is not None]
     first = errors[0][1]
     if len(errors) == 1:
         return first
     error = OperationError(owned_texts.none_changed(errors), code=first.code, next_step=first.next_step)
-    error.changed = _together([each.changed for _, each in errors])
+    error.changed = joint(each.changed for _, each in errors)
     return error

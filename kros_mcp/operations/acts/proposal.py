@@ -81,7 +81,12 @@ async def require_endpoint(account: Account, wanted: str, listed: EndpointList |
             code="ENDPOINT_NOT_CERTAIN",
             next_step="Give the endpoint's id, as list_endpoints shows it.",
         )
-    raise InvalidArgumentError(
+    raise no_such_endpoint()
+
+
+def no_such_endpoint() -> InvalidArgumentError:
+    """Return the error that a call names an endpoint that is none of the account's; what it named is not repeated."""
+    return InvalidArgumentError(
         "That endpoint does not exist in this account.",
         code="ENDPOINT_NOT_FOUND",
         next_step="Call list_endpoints and use an id or a name from there as endpoint_id; unrouted means none.",
