@@ -6,6 +6,7 @@ such characters from a text; `EscapingStream` writes to a terminal and escapes t
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, TextIO
 
@@ -89,3 +90,9 @@ def _seen_or_escaped(found: re.Match[str]) -> str:
         return f"\\u{code:04x}"
     high, low = divmod(code - 0x10000, 0x400)
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def joined(words: Iterable[str]) -> str:
+    """Return words as a sentence lists them, as in "in Kenya, in Ghana and in Egypt"."""
+    each = list(words)
+    return " and ".join(filter(None, [", ".join(each[:-1]), *each[-1:]]))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from kros_mcp.characters import joined
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.batch import Batch, total
@@ -302,12 +303,6 @@ def numbers(count: int) -> str:
 def every(count: int) -> str:
     """Return all of so many, as in "Shall I buy all 3?"."""
     return "both" if count == 2 else f"all {count}"  # noqa: PLR2004 - two are both
-
-
-def joined(words: Iterable[str]) -> str:
-    """Return words as a sentence lists them."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _why(code: str) -> str:

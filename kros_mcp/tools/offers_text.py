@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from kros_mcp.characters import joined
 from kros_mcp.krosai import LARGEST_PAGE, CheapestFirst
 from kros_mcp.money import show_again
 from kros_mcp.numbering import PartOfNumber, in_country, spoken
@@ -97,9 +98,9 @@ def countries_sentences(looked: Looked, countries: Sequence[CountryOnSale], curr
     told = [_from(one, currency, labelled=not place) for place, one in enumerate(selling[:_MOST_NAMED])]
     if len(selling) > _MOST_NAMED:
         told.append(f"in {len(selling) - _MOST_NAMED} more countries")
-    said = f"{what[0].upper()}{what[1:]} are for sale {_joined(told)}." if told else f"No {what} were seen for sale."
+    said = f"{what[0].upper()}{what[1:]} are for sale {joined(told)}." if told else f"No {what} were seen for sale."
     if unread:
-        said += f" {_joined([_named(one.country) for one in unread])} could not be read just now."
+        said += f" {joined([_named(one.country) for one in unread])} could not be read just now."
     return said
 
 
@@ -115,7 +116,7 @@ def countries_text(result: AvailableNumbers, *, left_out: int) -> str:
     if any(one.read for one in result.countries):
         lines.append("Prices are of the first that KrosAI lists for each; search with country to see them and read on.")
     if refused := [_named(one.country) for one in result.countries if not one.allowed]:
-        lines.append(f"Buying is not allowed here in {_joined(refused)}.")
+        lines.append(f"Buying is not allowed here in {joined(refused)}.")
     if left_out > 0:
         lines.append(f"{left_out:,} more countries are allowed and were not looked at; search with country.")
     return "\n".join(lines)
@@ -145,7 +146,7 @@ def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: 
     if looked.chooses or looked.area_code:
         return f"{said} A wider search may find some."
     if elsewhere:
-        return f"{said} Some are for sale in {_joined([_named(one) for one in elsewhere[:_MOST_NAMED]])}."
+        return f"{said} Some are for sale in {joined([_named(one) for one in elsewhere[:_MOST_NAMED]])}."
     return f"{said} A search without a country tells where there are some."
 
 
@@ -255,8 +256,3 @@ def _market(one: CountryOnSale) -> str:
 def _named(country: str) -> str:
     """Name a country within a sentence, with its article."""
     return in_country(country).removeprefix("in ")
-
-
-def _joined(parts: Sequence[str]) -> str:
-    """Join parts of a sentence, as in "in Kenya, in Ghana and in Egypt"."""
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1] if parts else ""]))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from kros_mcp.characters import joined
 from kros_mcp.krosai import clean, plain_name, quoted
 from kros_mcp.money import show_again, show_cents
 from kros_mcp.numbering import in_country
@@ -154,8 +155,8 @@ def _summary(totals: Sequence[Total], when: str, currency: str) -> str:
     ):
         if count := sum(each.count for each in totals if each.state in states):
             others.append(one if count == 1 else many.format(count))
-    did = f"you {_listed(done)}" if done else "you bought, released and changed nothing"
-    return f"{when} {did}{'; ' if others else ''}{_listed(others)}."
+    did = f"you {joined(done)}" if done else "you bought, released and changed nothing"
+    return f"{when} {did}{'; ' if others else ''}{joined(others)}."
 
 
 def _for(totals: Sequence[Total], currency: str) -> str:
@@ -164,7 +165,3 @@ def _for(totals: Sequence[Total], currency: str) -> str:
 
 def _numbers(count: int) -> str:
     return "one number" if count == 1 else f"{count} numbers"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kros_mcp.characters import joined
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai import is_id, quoted, quoted_id, wire
 from kros_mcp.money import show_again, show_cents
@@ -273,7 +274,7 @@ def endpoints_summary(endpoints: Sequence[results.Endpoint], total: int | None, 
     of = f" of {total:,}" if total is not None and total > count else ""
     begun = f"{count:,}{of} endpoint{'' if count == 1 and not of else 's'}"
     if count <= _NAMED:
-        return f"{begun}: {_joined([_named_endpoint(each) for each in endpoints])}."
+        return f"{begun}: {joined([_named_endpoint(each) for each in endpoints])}."
     broken = [each for each in endpoints if _trouble(each)]
     return f"{begun}{f', {len(broken)} of which take no calls now' if broken else ''}."
 
@@ -313,13 +314,13 @@ def changed_summary(
     """
     said = _changed_alone(items[0]) if len(items) == 1 else _changed_together(items)
     if gone := [spoken(number.e164) for number in ended]:
-        said += f" But {_joined(gone)} {'has' if len(gone) == 1 else 'have'} ended, so no call arrives there."
+        said += f" But {joined(gone)} {'has' if len(gone) == 1 else 'have'} ended, so no call arrives there."
     endpoints = {item.after.endpoint_id or "" for item in items if item.after is not None}
     troubles = dict.fromkeys(wrong[one] for one in sorted(endpoints) if one in wrong)
     if not troubles:
         return said
     which = "that endpoint" if len(items) == 1 else "an endpoint among these"
-    return f"{said} But {which} {_joined(list(troubles))}, so calls may go nowhere."
+    return f"{said} But {which} {joined(list(troubles))}, so calls may go nowhere."
 
 
 def _changed_together(items: Sequence[results.ChangedItem]) -> str:
@@ -443,7 +444,7 @@ def none_changed(errors: Sequence[tuple[str, KrosError]]) -> str:
     """Say that none of several numbers was changed, and why."""
     why = dict.fromkeys(error.message for _, error in errors)
     named = [spoken(e164) for e164, _ in errors[:_NAMED]]
-    numbers = _joined([*named, f"{len(errors) - _NAMED} more"] if len(errors) > _NAMED else named)
+    numbers = joined([*named, f"{len(errors) - _NAMED} more"] if len(errors) > _NAMED else named)
     unknown = any(error.changed != "no" for _, error in errors)
     begun = "It is not known whether" if unknown else "None of"
     tail = " were changed" if unknown else " was changed"
@@ -460,17 +461,13 @@ def _to(routing: results.ShownRouting) -> str:
 
 def _settings(names: Sequence[str]) -> str:
     words = {"endpoint_id": "the endpoint", "allow_inbound": "inbound calls", "allow_outbound": "outbound calls"}
-    return _joined([words.get(name, name) for name in names])
+    return joined([words.get(name, name) for name in names])
 
 
 def _word(status: str | None) -> str:
     """Return a status as it is said: in quotation marks where it is none of those that are known."""
     word = (status or "").replace("_", " ")
     return word if status in _STATUSES else quoted(word)
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 def _on(flag: bool | None) -> str:
