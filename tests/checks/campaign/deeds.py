@@ -69,7 +69,7 @@ class Agent:
             self._release_several: 3,
             self._configure_several: 3,
             self._release: 8,
-            self._configure: 6,
+            self._configure: 8,
             self._configure_protected: 5,
             self._look_up: 6,
             self._withdraw: 2,
@@ -154,8 +154,9 @@ class Agent:
 
     async def _set(self, e164: str) -> None:
         wish: dict[str, Any] = {"number_id": e164, "allow_inbound": self._chance.choice(("on", "off", "keep"))}
-        if self._town.endpoints and self._often(0.6):
-            wish["endpoint_id"] = self._chance.choice([*self._town.endpoints, "unrouted"])
+        if self._town.endpoints and self._often(0.8):
+            named = self._chance.choice(self._town.endpoints)
+            wish["endpoint_id"] = "unrouted" if self._often(0.5) else named
         await self._agree("configure_phone_number", wish)
 
     async def _look_up(self) -> None:
