@@ -1,3 +1,3 @@
 """An MCP server for KrosAI phone numbers, with a guard on spending."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
