@@ -8,7 +8,6 @@ import anyio
 
 from kros_mcp.commands.batch_table import show_numbers, told
 from kros_mcp.commands.console import Column, say, show_table
-from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import account_of, currency, require, short
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
@@ -16,6 +15,7 @@ from kros_mcp.operations import agent_words, events
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.events import Event, MoveName
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Operation
+from kros_mcp.operations.record import record
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
