@@ -345,6 +345,7 @@ class Expenditure:
         unsettled: What is unknown now.
         cost: What owned numbers cost a month now; None where no list of them was ever read.
         caps: None where the settings are another account's.
+        lacks_since: After which time purchases may be missing, as the journal was restored from a copy; None if not.
     """
 
     account: str
@@ -359,6 +360,7 @@ class Expenditure:
     unsettled: Unsettled
     cost: OwnedCost | None = None
     caps: Caps | None = None
+    lacks_since: float | None = None
     total: Sums = field(init=False)
 
     def __post_init__(self) -> None:
@@ -382,16 +384,16 @@ class Expenditure:
         known = self.cost is not None and self.cost.is_certain
         return known and self.total.is_growth_certain and self.after.is_growth_certain
 
-    def costs(self) -> Iterator[tuple[str, int]]:
-        """Yield each day or month of `groups` with what owned numbers cost a month at its end, in cents.
+    def costs(self, groups: Iterable[SpendingGroup]) -> Iterator[tuple[SpendingGroup, int | None]]:
+        """Yield each day or month with what owned numbers cost a month at its end, in cents; None if it is not known.
 
-        Nothing where that is not known, or the groups are not of time.
+        Args:
+            groups: Those of the period, with or without those of nothing.
         """
-        now_cents = self.cost_at_beginning_cents
-        if now_cents is not None and self.grouping.is_of_time:
-            for group in self.groups:
-                now_cents += group.sums.grown_cents
-                yield group.key, now_cents
+        cents = self.cost_at_beginning_cents
+        for group in groups:
+            cents = None if cents is None else cents + group.sums.grown_cents
+            yield group, cents
 
 
 def first_of_month(now: float, months_before: int = 0) -> float:

@@ -73,6 +73,7 @@ async def read_expenditure(
         unsettled=await _unsettled(journal, replace(whose, states=(State.SENDING, State.UNKNOWN))),
         cost=None if cost is None else cost.of(wanted.principal, wanted.country),
         caps=None if settings is None else await _caps(journal, account, settings, wanted.principal, own),
+        lacks_since=await journal.lacks_since(account),
     )
 
 
