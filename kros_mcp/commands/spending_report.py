@@ -54,6 +54,7 @@ class _Report:
     """What was asked for, and what every account has spent."""
 
     selection: Selection
+    grouping: Grouping
     is_usual: bool
     """Whether no days were named."""
     now: float
@@ -99,6 +100,7 @@ async def _read(settings: Settings, typed: FilterOptions, grouping: Grouping) ->
             selection = replace(selection, wanted=wanted)
         return _Report(
             selection=selection,
+            grouping=grouping,
             is_usual=is_usual,
             now=now,
             accounts=tuple(
@@ -146,12 +148,10 @@ def _shown(read: Expenditure, report: _Report, settings: Settings) -> Shown:
 
 def _headline(report: _Report) -> tuple[str, ...]:
     """Return what is told of which days, and whose."""
-    wanted, grouping = report.selection.wanted, report.accounts[0].grouping if report.accounts else ""
+    wanted = report.selection.wanted
     last = day_of(report.now if wanted.until is None else wanted.until - 1)
     first = "the beginning" if wanted.since is None else day_of(wanted.since)
-    said = f"What was spent from {first} to {last}"
-    if grouping:
-        said += f", by {grouping}"
+    said = f"What was spent from {first} to {last}, by {report.grouping}"
     if wanted.principal is not None:
         said += f", asked for by {clean(wanted.principal, LONGEST_NAME_SHOWN)}"
     if wanted.country is not None:
@@ -168,7 +168,7 @@ def _headline(report: _Report) -> tuple[str, ...]:
 def _document(report: _Report, settings: Settings) -> dict[str, object]:
     wanted, now = report.selection.wanted, report.now
     return {
-        "by": str(report.accounts[0].grouping) if report.accounts else None,
+        "by": str(report.grouping),
         "since": None if wanted.since is None else day_of(wanted.since),
         "until": day_of(now if wanted.until is None else wanted.until - 1),
         "at": utc(now),
@@ -184,8 +184,7 @@ def _write(report: _Report, settings: Settings) -> None:
     for sentence in _headline(report):
         print(f"kros-mcp: {sentence}", file=sys.stderr)
     writer = csv.writer(standard_output())
-    grouping = report.accounts[0].grouping if report.accounts else Grouping.DAY
-    writer.writerow(expenditure_record.columns(grouping))
+    writer.writerow(expenditure_record.columns(report.grouping))
     for each in report.accounts:
         writer.writerows(expenditure_record.rows(each, _label(each, report, settings)))
     sys.stdout.flush()

@@ -12,6 +12,7 @@ from kros_mcp.money import show_again
 from kros_mcp.numbering import country_name
 from kros_mcp.operations.expenditure import (
     Caps,
+    CostPart,
     Expenditure,
     Grouping,
     OwnedCost,
@@ -21,7 +22,7 @@ from kros_mcp.operations.expenditure import (
 )
 from kros_mcp.operations.expenditure_reader import MOST_WAITING
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN
-from kros_mcp.times import minute, span
+from kros_mcp.times import day_of, minute, span
 
 _WITHOUT_A_TERMINAL: Final = 80
 _LONGEST_BAR: Final = 40
@@ -30,8 +31,10 @@ _LABELS: Final = 10
 _MOST_FILLED: Final = 62
 """How many days are shown one by one; of more, those of nothing are left out."""
 _NARROWEST_KEY: Final = 14
-_ROOMY: Final = 72
-"""Columns from which on a table tells numbers and the cost of a month, too."""
+_WIDEST_KEY: Final = 24
+_GAP: Final = 2  # as between all columns of a table
+_FAIR_BAR: Final = 16
+"""How much is left for bars where a table tells numbers and the cost of a month, too."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ def _tell(shown: Shown) -> None:
         glyphs = _glyphs()
         print()
         _show(read, rows, glyphs)
+        if read.grouping.is_of_time and len(rows) > _MOST_FILLED:
+            say(f"Of {read.grouping}s without any, none is shown.")
         if read.total.unknown:
             say(f"{glyphs.charged} charged  {glyphs.unknown} not known whether it was charged")
     print()
@@ -102,56 +107,40 @@ def _groups(read: Expenditure) -> tuple[SpendingGroup, ...]:
         owning = [SpendingGroup(part.key, Sums()) for part in _parts(read.cost, read.grouping) if part.key not in there]
         groups = (*read.groups, *(group for group in owning if group.key or read.grouping is Grouping.PRINCIPAL))
         return tuple(sorted(groups, key=lambda group: (-group.sums.at_most_cents, -group.sums.purchases, group.key)))
-    if not read.groups or read.since is None:
+    if not read.groups or read.since is None or read.begins_at is None:
         return read.groups
-    end = read.now if read.until is None else min(read.until, max(read.now, read.since + 1))
-    filled = with_gaps_filled(read.groups, read.grouping, read.since, end)
+    since = max(read.since, min(read.begins_at, read.now))
+    end = read.now if read.until is None else min(read.until, max(read.now, since + 1))
+    filled = with_gaps_filled(read.groups, read.grouping, since, end)
     return filled if len(filled) <= _MOST_FILLED else read.groups
 
 
 def _show(read: Expenditure, groups: Sequence[SpendingGroup], glyphs: _Glyphs) -> None:
-    room = terminal_width() or _WITHOUT_A_TERMINAL
-    has_unknown = bool(read.total.unknown)
-    costs = _costs(read, groups)
-    titles = {"key": str(read.grouping), "charged": "charged"}
-    if has_unknown:
-        titles["unknown"] = "not known"
-    if room >= _ROOMY or not has_unknown:
-        titles["numbers"] = "numbers"
-    if room >= _ROOMY and any(costs):
-        titles["month"] = "a month"
-    rows = [
-        {
-            "key": _named(group.key, read.grouping),
-            "charged": _amount(group.sums.charged_cents),
-            "unknown": _amount(group.sums.unknown_cents) if group.sums.unknown else "",
-            "numbers": _numbers(group.sums),
-            "month": cost,
-        }
-        for group, cost in zip(groups, costs, strict=True)
-    ]
-    sums = read.total
-    totals = {
-        "key": "total",
-        "charged": _amount(sums.charged_cents),
-        "unknown": _amount(sums.unknown_cents) if sums.unknown else "",
-        "numbers": _numbers(sums),
-        "month": "",
-    }
-    others = sum(max(len(row[name]) for row in (titles, *rows, totals)) + 2 for name in list(titles)[1:])
-    key = max(len(row["key"]) for row in (titles, *rows, totals))
-    free = room - others - 2
+    """Print the table; what is no amount charged leaves it where it is narrow."""
+    sums = [*(group.sums for group in groups), read.total]
+    keys = [*(_named(group.key, read.grouping) for group in groups), "total"]
+    key = max(len(name) for name in (str(read.grouping), *keys))
+    columns = {"charged": [_amount(each.charged_cents) for each in sums]}
+    if read.total.unknown:
+        columns["not known"] = [_amount(each.unknown_cents) if each.unknown else "" for each in sums]
+    free = (terminal_width() or _WITHOUT_A_TERMINAL) - _GAP - sum(_wide(*column) for column in columns.items())
+    for title, cells in (("numbers", [_numbers(each) for each in sums]), ("a month", [*_costs(read, groups), ""])):
+        if any(cells) and free - _wide(title, cells) - min(key, _WIDEST_KEY) >= _FAIR_BAR:
+            columns[title] = cells
+            free -= _wide(title, cells)
     key = max(min(key, free - _SHORTEST_BAR), min(key, _NARROWEST_KEY))
     bars = _bars([group.sums for group in groups], glyphs, max(_SHORTEST_BAR, min(_LONGEST_BAR, free - key)))
-    colours = {bar: "yellow" if glyphs.unknown in bar else "green" for bar in bars if bar.strip()}
-    columns = [
-        Column(title, least=_NARROWEST_KEY, colours={"total": "bold"}) if name == "key" else Column(title, right=True)
-        for name, title in titles.items()
+    shown = [
+        Column(str(read.grouping), least=_NARROWEST_KEY, colours={"total": "bold"}),
+        *(Column(title, right=True) for title in columns),
+        Column("", runs={glyphs.charged: "green", glyphs.unknown: "yellow"}),
     ]
-    table = [[row[name] for name in titles] + [bar] for row, bar in zip(rows, bars, strict=True)]
-    if len(rows) > 1:
-        table.append([*(totals[name] for name in titles), ""])
-    show_table([*columns, Column("", colours=colours)], table)
+    rows = [list(row) for row in zip(keys, *columns.values(), [*bars, ""], strict=True)]
+    show_table(shown, rows if len(groups) > 1 else rows[:-1])
+
+
+def _wide(title: str, cells: Sequence[str]) -> int:
+    return max(len(cell) for cell in (title, *cells)) + _GAP
 
 
 def _bars(groups: Sequence[Sums], glyphs: _Glyphs, longest: int) -> list[str]:
@@ -183,7 +172,7 @@ def _costs(read: Expenditure, groups: Sequence[SpendingGroup]) -> list[str]:
     return found
 
 
-def _parts(cost: OwnedCost | None, grouping: Grouping) -> tuple:  # type: ignore[type-arg]
+def _parts(cost: OwnedCost | None, grouping: Grouping) -> tuple[CostPart, ...]:
     if cost is None:
         return ()
     return cost.by_principal() if grouping is Grouping.PRINCIPAL else cost.by_country()
@@ -233,6 +222,8 @@ def _spent(read: Expenditure, currency: str) -> Iterator[str]:
         )
     if len(sums.currencies) > 1:
         yield f"Prices were stated in {_list(sums.currencies)}, which cannot be added: take no sum here for an amount."
+    if read.begins_at is not None and (read.since is None or day_of(read.since) < day_of(read.begins_at)):
+        yield f"This journal begins on {day_of(read.begins_at)}: what was spent before that stands elsewhere."
     if read.lacks_since is not None:
         yield (
             f"Purchases after {minute(read.lacks_since)} may be missing, as the journal was restored from a copy: "
@@ -252,7 +243,7 @@ def _capped(caps: Caps, cost: OwnedCost | None, currency: str) -> Iterator[str]:
         cap, left = show_again(caps.monthly_commitment_cents, currency), caps.monthly_left_cents(cost)
         known = "how much of it is left is not known" if left is None else f"{show_again(left, currency)} left"
         yield f"At most {cap} a month for all numbers: {known}."
-    yield f"At most {show_again(caps.max_purchase_cents, currency)} for one purchase."
+    yield f"At most {show_again(caps.max_purchase_cents, currency)} for one purchase, by this terminal's settings."
 
 
 def _of_a_cap(spent: int, cap: int, currency: str, words: str) -> str:

@@ -338,6 +338,8 @@ class Expenditure:
         grouping: By what `groups` are told apart.
         since: The first second of the period, in Unix seconds; None is from the beginning.
         until: The first second after it; None is until now.
+        principal: Whose acts alone are told; None is everybody's.
+        begins_at: When the account's first operation was asked for: of the time before, nothing is known. None without.
         now: The journal's time.
         groups: What was spent, in the order of time or of names; those of nothing are left out.
         after: What was bought and released between the period's end and now.
@@ -353,6 +355,8 @@ class Expenditure:
     grouping: Grouping
     since: float | None
     until: float | None
+    principal: str | None
+    begins_at: float | None
     now: float
     groups: tuple[SpendingGroup, ...]
     after: Sums
@@ -369,8 +373,15 @@ class Expenditure:
 
     @property
     def cost_at_end_cents(self) -> int | None:
-        """What owned numbers cost a month when the period ended, as far as this journal knows; None if it does not."""
-        return None if self.cost is None else self.cost.monthly_cents - self.after.grown_cents
+        """What owned numbers cost a month when the period ended, as far as this journal knows; None if it does not.
+
+        Of one principal it does not: others may have released what they bought.
+        """
+        return (
+            None
+            if self.cost is None or self.principal is not None
+            else self.cost.monthly_cents - self.after.grown_cents
+        )
 
     @property
     def cost_at_beginning_cents(self) -> int | None:

@@ -60,6 +60,7 @@ def document(read: Expenditure, currency: str) -> dict[str, Any]:
             "purchases": unsettled.purchases,
             "cents": unsettled.cents,
         },
+        "journal_begins_at": None if read.begins_at is None else utc(read.begins_at),
         "purchases_may_be_missing_since": None if read.lacks_since is None else utc(read.lacks_since),
     }
 
