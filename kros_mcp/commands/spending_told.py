@@ -94,10 +94,10 @@ def _tell(shown: Shown) -> None:
 def _glyphs() -> _Glyphs:
     """Return blocks, or signs where standard output has no blocks."""
     try:
-        "█░".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        "▇░".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return _Glyphs("#", "?")
-    return _Glyphs("█", "░")
+    return _Glyphs("▇", "░")
 
 
 def _groups(read: Expenditure) -> tuple[SpendingGroup, ...]:

@@ -10,6 +10,7 @@ import io
 import os
 import pty
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -162,7 +163,9 @@ def main() -> None:
     console = Console(record=True, width=arguments.columns, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(f"$ kros-mcp spending {' '.join(arguments.words)}\n{said}".rstrip()), soft_wrap=True)
     title = "kros-mcp spending"
-    arguments.output.write_text(console.export_svg(title=title, theme=MONOKAI), encoding="utf-8")
+    drawn = console.export_svg(title=title, theme=MONOKAI, unique_id="spending")
+    drawn = re.sub(r"@font-face \{[^}]*\}\s*", "", drawn)  # the reader's own font: nothing is fetched
+    arguments.output.write_text(drawn, encoding="utf-8")
     print(f"{arguments.output} is drawn.")
 
 

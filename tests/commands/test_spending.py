@@ -92,7 +92,7 @@ def test_days_have_their_sums_and_bars_and_what_is_not_known_stands_beside_them(
     [fifth] = [row for row in rows if row[:1] == ["2026-05-05"]]
     assert third[1:3] == ["15.00", "+3"]
     assert fifth[1:3] == ["0.00", "5.00"]
-    assert (set(third[3]), set(fifth[3])) == ({"█"}, {"░"})
+    assert (set(third[3]), set(fifth[3])) == ({"▇"}, {"░"})
     assert len(third[3]) == 3 * len(fifth[3])
     assert ["total", "15.00", "5.00", "+3"] in rows
     assert "15.00 for 3 numbers bought." in out
@@ -228,7 +228,7 @@ def test_it_fits_a_narrow_terminal_with_a_long_name(
     for by in ("day", "month", "principal", "country"):
         lines = command("spending", *MAY, "--by", by).out.splitlines()
         assert max(map(len, lines)) <= columns
-        assert any("█" in line for line in lines)
+        assert any("▇" in line for line in lines)
         assert any("░" in line for line in lines)
 
 
@@ -242,7 +242,7 @@ def test_bars_are_signs_where_standard_output_has_no_blocks(
     out = command("spending", *MAY).out
 
     assert "# charged  ? not known whether it was charged" in out
-    assert "█" not in out
+    assert "▇" not in out
 
 
 @pytest.mark.parametrize(
