@@ -7,6 +7,7 @@ import pytest
 from bench import open_journal
 from expenditure_bench import ACCOUNT, DAY, MAY_3, ended, enter, quoted, released, reported
 
+from kros_mcp.journals import sql
 from kros_mcp.krosai import OwnedList, PhoneNumber
 from kros_mcp.operations.expenditure import CostPart, Grouping, Sums, total
 from kros_mcp.operations.expenditure_reader import read_expenditure, read_owned_cost
@@ -112,6 +113,22 @@ async def test_principals_and_countries_are_told_apart_and_filtered_by(journal: 
     assert await keys(Grouping.COUNTRY, country="") == {"": 1}
     assert await journal.count(replace(OURS, country="NG", actions=(Action.BUY,))) == 2
     assert await journal.count(replace(OURS, actions=(Action.RELEASE,))) == 0
+
+
+async def test_many_rows_are_summed_some_at_a_time_and_each_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [MAY_3 + 60 * at for at in range(7)] + [MAY_3 + 600] * 5  # more at one time than are read at once
+    await enter(journal, *(ended(at, sent_at) for at, sent_at in enumerate(times)), ended(20, MAY_3 + 900, **UNKNOWN))
+    whole = await journal.spending(OURS, Grouping.DAY)
+    totals = await journal.totals(OURS)
+    monkeypatch.setattr(sql, "ROWS_AT_ONCE", 3)
+
+    assert await journal.spending(OURS, Grouping.DAY) == whole
+    assert set(await journal.totals(OURS)) == set(totals)
+    narrowed = replace(OURS, since=MAY_3 + 60, until=MAY_3 + 240)
+    assert [group.sums.purchases for group in await journal.spending(narrowed, Grouping.DAY)] == [3]
+    assert (whole[0].sums.purchases, whole[0].sums.unknown) == (12, 1)
 
 
 async def test_another_account_counts_for_nothing(journal: Journal) -> None:
