@@ -11,8 +11,8 @@ from kros_mcp.operations.expenditure import COUNTED, Sums, Tallied
 _BOUGHT: Final = f"action IN ({BUYS}) AND charged = 'yes'"
 _MAYBE: Final = f"action IN ({BUYS}) AND charged = 'unknown'"
 _RELEASED: Final = "action = 'release' AND state = 'done'"
-_MAYBE_RELEASED: Final = "action = 'release' AND state = 'unknown'"
-_COLUMNS: Final = "account, e164, action, state, charged, reserved_cents, settled_at"
+_MAYBE_RELEASED: Final = "action = 'release' AND state <> 'done' AND changed = 'unknown'"
+_COLUMNS: Final = "account, e164, action, state, charged, changed, reserved_cents, settled_at"
 
 
 def of(
