@@ -128,6 +128,7 @@ def test_days_are_bounded_on_both_sides_by_the_asking_or_by_the_sending(command:
     assert "3 operations from 2026-05-02 to 2026-05-03" in asked
     assert [operation_id in sent for operation_id in (*ids, never_sent)] == [True, True, True, False]
     assert "3 operations sent since 2026-05-03" in sent
+    assert "1 operation sent on 2026-05-03" in command("operations", "--day", "2026-05-03", "--by", "sent").out
 
 
 def test_acts_and_countries_are_filtered_by_and_that_is_said(command: Command, journal_url: str) -> None:

@@ -113,7 +113,7 @@ def main() -> None:
                 print(
                     f"{backend:9}{' '.join(words):53} {filled:5.2f} s with {arguments.rows:,}, {bare:.2f} s with none: "
                     f"{filled - bare:5.2f} s later (at most {MOST_LATER_SECONDS:.0f}); "
-                    f"{of_its_own - of_none:.2f} s of it its own processor time",
+                    f"its own processor time {of_its_own:.2f} s, {of_none:.2f} s with none",
                     flush=True,
                 )
     sys.exit(0 if worst <= MOST_LATER_SECONDS else 1)
