@@ -196,6 +196,26 @@ def test_what_owned_numbers_cost_is_not_known_before_a_list_was_read_and_never_c
     assert json.loads(command("spending", *MAY, "--json").out)["accounts"][0]["run_rate"] is None
 
 
+def test_what_makes_sums_less_than_the_truth_is_said(command: Command, journal_url: str) -> None:
+    for at, currency in enumerate(("NGN", "USD")):
+        stated = an_operation().quote
+        bought(journal_url, at, quote=replace(stated, currency=currency, country=None))
+
+    async def restored() -> None:
+        async with open_journal(journal_url) as journal:
+            await journal.mark_restored()
+
+    before = command("spending", "--since", "2020-01-01", "--by", "country").out
+    anyio.run(restored)
+    after = " ".join(command("spending", *MAY).out.split())
+
+    assert "Prices were stated in NGN and USD, which cannot be added" in before
+    assert "This journal begins on 2026-05-03" in before
+    assert "not stated" in before
+    assert "may be missing" not in before
+    assert "may be missing, as the journal was restored from a copy: kros-mcp reconcile enters them." in after
+
+
 def test_accounts_are_told_one_by_one_and_never_added(command: Command, journal_url: str) -> None:
     bought(journal_url, 0)
     bought(journal_url, 1, account="another")
