@@ -3,9 +3,9 @@
 import hmac
 from base64 import b32encode
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from kros_mcp.errors import ConfirmationError
 from kros_mcp.numbering import last_four
@@ -18,8 +18,16 @@ MAX_TRIES = 3
 _LONGEST_DIGITS = 40
 
 
+def _bare(schema: dict[str, Any]) -> None:
+    """Leave what MCP knows of a form: Codex turns one with a title or a description down, and shows it to nobody."""
+    for name in ("title", "description"):
+        schema.pop(name, None)
+
+
 class Choice(BaseModel):
     """A form with one required choice and no default."""
+
+    model_config = ConfigDict(json_schema_extra=_bare)
 
     def is_slip(self, operation: Operation) -> bool:
         """Whether this deserves another try."""
