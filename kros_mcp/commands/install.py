@@ -156,8 +156,9 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: li
         print("  That file lies in a git repository: keep it out of commits, since the key stands in it.")
 
 
-def _holds_secrets(env: dict[str, str]) -> bool:
-    return any(masked(variable, value) != value and "${input:" not in value for variable, value in env.items())
+def _holds_secrets(env: dict[str, Any]) -> bool:
+    told = {variable: value for variable, value in env.items() if isinstance(value, str) and "${input:" not in value}
+    return any(masked(variable, value) != value for variable, value in told.items())
 
 
 def _merged(there: dict[str, Any] | None, wanted: dict[str, Any], client: InstallClient) -> dict[str, Any]:

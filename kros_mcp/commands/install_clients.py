@@ -111,6 +111,7 @@ CLIENTS = {
         servers="mcpServers",
         restart="Quit Cursor, and start it again.",
         check="{name} and its tools stand in Cursor's settings, under MCP.",
+        beside={"type": "stdio"},
     ),
     "vscode": InstallClient(
         called="VS Code",

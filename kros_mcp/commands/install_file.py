@@ -96,7 +96,7 @@ def put_in(
         for one in inputs:
             edit.put_input(one)
         edit.put_server(name, entry)
-        edit.drop_needless_inputs(_asked_for(config.servers.get(name)))
+        edit.drop_needless_inputs(name, _asked_for(config.servers.get(name)))
         data = edit.data()
         config.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (keep_backup and backup.exists()):
@@ -123,7 +123,7 @@ def take_out(config: ConfigFile, name: str) -> str:
         edit.put_server(name, before.servers[name])
     else:
         edit.drop_server(name)
-    edit.drop_needless_inputs(_asked_for(config.servers[name]))
+    edit.drop_needless_inputs(name, _asked_for(config.servers[name]))
     edit.drop_empty(before)
     try:
         if edit.is_empty and not (before and before.text):
@@ -174,8 +174,10 @@ class _Edit:
         self._text = self._client.text.put(self._text, (str(self._client.inputs), wanted["id"]), wanted)
         self.content[str(self._client.inputs)] = [*listed, wanted]
 
-    def drop_needless_inputs(self, ids: set[str]) -> None:
-        needless = ids - _asked_for(self.content.get(self._client.servers))
+    def drop_needless_inputs(self, name: str, ids: set[str]) -> None:
+        """Drop those of the inputs that we made for a server and that no server asks for any more."""
+        ours = {one for one in ids if one.startswith(f"{name}-")}
+        needless = ours - _asked_for(self.content.get(self._client.servers))
         listed = self.content.get(self._client.inputs, []) if self._client.inputs else []
         for one in listed:
             if isinstance(one, dict) and one.get("id") in needless:

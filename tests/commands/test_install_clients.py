@@ -244,9 +244,15 @@ def test_vs_code_needs_no_key_and_its_question_goes_with_the_key(
     assert "VS Code asks for KROS_API_KEY itself" in ran.out
     assert json.loads(file.read_text())["inputs"][0]["id"] == "kros-api-key"
 
-    environment.setenv("KROS_JOURNAL_URL", "sqlite:////elsewhere")
+    mine = {"type": "promptString", "id": "proxy", "description": "my own"}
+    said = json.loads(file.read_text())
+    said["inputs"].append(mine)
+    said["servers"]["kros"]["env"]["HTTPS_PROXY"] = "${input:proxy}"
+    file.write_text(json.dumps(said))
     assert command("install", "vscode", "--simulator", "--config", ".vscode/mcp.json").code == 0
-    assert json.loads(file.read_text())["inputs"] == []
+    assert json.loads(file.read_text())["inputs"] == [mine]
+    assert command("install", "vscode", "--undo", "--config", ".vscode/mcp.json").code == 0
+    assert json.loads(file.read_text()) == {"inputs": [mine]}
 
 
 def test_a_key_in_a_git_repository_is_warned_of(command: Command, desktop_config: Path, tmp_path: Path) -> None:
