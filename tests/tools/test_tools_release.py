@@ -53,7 +53,7 @@ async def test_a_release_wants_the_last_four_digits(reference: Simulator, era: s
     assert number.e164 in prompt
     assert "last four digits" in prompt
     assert f'"Support agent" (id …{str(number.endpoint_id)[-4:]})' in prompt
-    assert form["properties"]["decision"]["enum"] == ["release", "keep"]
+    assert form["properties"]["decision"]["enum"] == ["keep", "release"]
     assert gone(reference, number.id)
 
 
