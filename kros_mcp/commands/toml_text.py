@@ -40,8 +40,12 @@ class TomlText:
             text: Valid.
             path: Names of tables, each in the one before. All but the last are there, or the value is a table.
             value: What shall stand there.
+
+        Raises:
+            ValueError: The text is written in a way that does not take it.
         """
         import tomlkit  # noqa: PLC0415 - one client of several needs it
+        from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415 - as above
 
         document = tomlkit.parse(text)
         inner: Any = document
@@ -57,7 +61,10 @@ class TomlText:
         if path[-1] not in inner and header is not None:
             # Not at its end, where comments may belong to the table that follows.
             return _ended_alike(text[: header.end()] + self.written({path[-1]: value}) + text[header.end() :], text)
-        inner[path[-1]] = value
+        try:
+            inner[path[-1]] = value
+        except TOMLKitError:
+            raise ValueError("it cannot be put in") from None
         return _ended_alike(document.as_string(), text)
 
     def drop(self, text: str, path: tuple[str, ...]) -> str:
