@@ -26,6 +26,8 @@ SERVER_NAME = "kros"
 _HELP = """\
 Put this server into the configuration of a client.
 
+CLIENT is claude-desktop, claude-code, cursor, vscode or codex.
+
 Writes one entry into the client's own configuration file; other servers, settings and comments stay as they are. The
 file as it was is kept beside it, and --undo puts it back. The entry holds every KROS_* setting of this terminal, so
 that a cap that is set here holds there too, and the key: from KROS_API_KEY, or typed without being shown. VS Code asks
@@ -57,7 +59,7 @@ _KEEP_APPROVAL = (
 
 
 @click.command(help=_HELP, epilog=_EPILOG)
-@click.argument("client", type=click.Choice(tuple(CLIENTS)))
+@click.argument("client", type=click.Choice(tuple(CLIENTS)), metavar="CLIENT")
 @click.option("--print", "show", is_flag=True, help="show the entry, and write nothing")
 @click.option("--undo", is_flag=True, help="take the entry out, and put back what was there before")
 @click.option("--name", default=SERVER_NAME, help="what the server is called there (kros)")
