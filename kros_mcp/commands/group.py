@@ -12,7 +12,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 SUMMARIES = {
     "demo": "watch a whole conversation against the simulator",
-    "install": "put this server into Claude Desktop's configuration",
+    "install": "put this server into the configuration of a client",
     "bundle": "write a bundle that Claude Desktop installs by a double click",
     "http": "serve over HTTP, for many callers",
     "token": "make, list or revoke tokens of callers of the HTTP service",
@@ -49,7 +49,7 @@ try it, without an account:
   kros-mcp --simulator    serve with KrosAI replaced by a simulator in memory
 
 \b
-use it in Claude Desktop:
+use it in Claude Desktop, Claude Code, Cursor, VS Code or Codex:
   kros-mcp install claude-desktop --simulator
 
 \b
