@@ -55,6 +55,8 @@ def test_every_command_can_be_typed(each: Document) -> None:
     for words, whole in [*((words, True) for words in each.typed), *((words, False) for words in each.mentioned)]:
         try:
             check(words, whole=whole)
+        except click.BadOptionUsage as exc:  # within a sentence, `--known` stands for itself
+            wrong += [exc.format_message()] if whole else []
         except click.UsageError as exc:
             wrong.append(f"{PROGRAM} {' '.join(words)}: {exc.format_message()}")
     assert not wrong

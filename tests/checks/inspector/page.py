@@ -19,8 +19,8 @@ _OFFER = re.compile(r"\d\. (\+[0-9]+); ([^\s;]+)")
 _CLOCK = re.compile(r"[0-9]:[0-9]{2}")
 _MARGIN = 20
 _TALLEST = 690.0
-# The documents' pictures do without the button that copies, for which Debian's fonts have no glyph, and without the notice
-# of progress that lies over the result for some seconds.
+# The documents' pictures do without the button that copies, for which Debian's fonts have no glyph, and without the
+# notice of progress that lies over the result for some seconds.
 _TIDY = "button[aria-label=Copy], [class*=mantine-Notification] { visibility: hidden }"
 
 
