@@ -17,7 +17,7 @@ from kros_mcp.commands.group import kros_mcp
 from kros_mcp.service_settings import LOOPBACK
 from kros_mcp.settings import PREFIX, Settings
 from kros_mcp.tools.specs import TOOL_SPECS, Scope
-from tests.support.documents import PROGRAM, ROOT, Document, all_documents, commands, document
+from tests.support.documents import PROGRAM, ROOT, Document, all_documents, at, commands, document
 
 LONGEST_SENTENCE, MOST_LINES = 30, 160
 PICTURES = ("*.png", "*.svg")
@@ -45,7 +45,7 @@ def test_every_link_resolves(each: Document) -> None:
         file, anchor = each.target(link)
         if not file.exists() or not file.is_relative_to(ROOT):
             broken.append(link)
-        elif anchor and anchor not in Document(file).anchors:
+        elif anchor and anchor not in at(file).anchors:
             broken.append(f"{link}: no such heading")
     assert not broken
 
@@ -102,6 +102,7 @@ def check(words: Sequence[str], *, whole: bool) -> None:
             [("--simulator",)],
         ),
         ("podman exec kros-mcp kros-mcp operations --json > all.json", [("operations", "--json")]),
+        ("kros-mcp http --port 8001 2> http.log &", [("http", "--port", "8001")]),
         ("uv tool install 'kros-mcp[http]'; systemctl restart kros-mcp", []),
         ('kros-mcp settle op_… done --reason "it shows"', [("settle", "op_…", "done", "--reason", "it shows")]),
     ],
@@ -187,7 +188,7 @@ def test_readme_is_short_and_its_sentences_are() -> None:
 def test_the_table_of_contents_leads_to_every_document() -> None:
     """Straight, or through the README of a folder."""
     contents = document("docs/README.md")
-    folders = [Document(file) for file in contents.shown_files if file.name == "README.md" and file.exists()]
+    folders = [at(file) for file in contents.shown_files if file.name == "README.md" and file.exists()]
     reached = {contents.path, *contents.shown_files, *(file for folder in folders for file in folder.shown_files)}
     assert [each.name for each in all_documents() if each.path not in reached] == []
 

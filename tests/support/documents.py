@@ -124,6 +124,7 @@ def _words_of(token: Token) -> str:
 
 def commands(line: str) -> Iterator[tuple[str, ...]]:
     """Yield the words after `kros-mcp` of each command in a line of a shell."""
+    line = re.sub(r"(?<=\s)\d(?=>)", "", line)  # which stream goes into a file
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split, lexer.commenters = True, "#"
     statement: list[str] = []
@@ -169,7 +170,13 @@ def _ours(words: list[str]) -> Iterator[str]:
 def all_documents() -> tuple[Document, ...]:
     """Return every document for people, in the order of their names."""
     paths = {*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")}
-    return tuple(Document(path) for path in sorted(paths))
+    return tuple(at(path) for path in sorted(paths))
+
+
+@cache
+def at(path: Path) -> Document:
+    """Return the document in a file, which is read and parsed once."""
+    return Document(path)
 
 
 def document(name: str) -> Document:
