@@ -41,7 +41,7 @@ what is tried
   the sdist         builds the same wheel again, byte by byte, and its own tests run
   the wheel         --version, --help, doctor, demo, http without and with its extra, demo in ASCII
   the types         mypy --strict on a program that uses the installed package
-  uvx               the line of README that tries the built wheel
+  uvx               the line of CONTRIBUTING that tries the built wheel
   other Pythons     those that the classifiers name, where an interpreter is at hand
   oldest versions   every dependency at the lowest version that pyproject.toml allows: demo, http, tests
 """
