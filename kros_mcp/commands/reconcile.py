@@ -165,6 +165,8 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
             *differences,
         ]
         resources = Account(settings, journal, client, Inventory(client), account)
+        if read.complete:  # kros-mcp prune goes by it
+            resources.kept.saw_list(read, found.read_at)
         try:
             with within(READING_SECONDS):
                 found.rate = await read_run_rate(resources, listing, alone=_ALL)
