@@ -134,7 +134,6 @@ async def _plan(settings: Settings, before: float) -> tuple[Plan, int]:
 async def _delete(settings: Settings, plan: Plan, before: float, say_so: Callable[[str], None]) -> _Deleted:
     deleted = changed = 0
     async with open_journal(settings.journal_url) as journal:
-        await journal.expire()  # the plan takes it for done
         run = await _run(journal, before)
         for chunk in plan.chunks():
             began = time.monotonic()

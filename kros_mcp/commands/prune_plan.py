@@ -13,10 +13,9 @@ from enum import StrEnum
 from typing import Final
 
 from kros_mcp.commands.history import effective_at
-from kros_mcp.operations import moves
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Action, Operation, State
-from kros_mcp.operations.pruning import DATES_A_COPY_SECONDS, has_ended, last_moved_at
+from kros_mcp.operations.pruning import DATES_A_COPY_SECONDS, dates_a_copy, has_ended, last_moved_at
 
 LIST_GOOD_SECONDS: Final = 86_400.0
 """How old the last list of an account's numbers may be that tells which it does not own."""
@@ -120,7 +119,7 @@ async def make_plan(
     newest = 0.0
     async for operation in operations:
         row = _old(operation, told=operation.id not in still_to_tell)
-        newest = max(newest, row.moved_at)
+        newest = max(newest, dates_a_copy(operation))
         bundles.add(row, _names(operation))
     plan = Plan(min(before, newest - DATES_A_COPY_SECONDS))
     for rows in bundles.joined():
@@ -244,9 +243,9 @@ async def owned_by(journal: Journal) -> Owned:
 
 
 async def every_row(journal: Journal) -> AsyncIterator[Operation]:
-    """Read all operations of a journal as they stand, page by page; agreed batches too."""
-    after, now = "", await journal.now()
+    """Read all operations of a journal as they are stored, page by page; agreed batches too."""
+    after = ""
     while page := await journal.rows(after=after):
         for operation in page:
-            yield moves.expire(operation, now)
+            yield operation
         after = page[-1].id

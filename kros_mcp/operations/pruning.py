@@ -94,20 +94,22 @@ def new_run() -> str:
     return random_id("prune_")
 
 
+def dates_a_copy(operation: Operation) -> float:
+    """Return what an operation tells of how far its journal had come; as `completeness.last_move` reads it."""
+    times = (operation.confirmed_at, operation.claimed_at, operation.sent_at, operation.settled_at)
+    return max((at for at in times if at is not None), default=operation.created_at)
+
+
 def last_moved_at(operation: Operation) -> float:
     """Return when anything was written of an operation last, as its row tells."""
-    times = (
+    beside = (
         operation.asked_at,
         operation.shown_at,
-        operation.confirmed_at,
-        operation.claimed_at,
-        operation.sent_at,
-        operation.settled_at,
         operation.checked_at,
         operation.seen_unsold_at,
         operation.corrected_at,
     )
-    return max((at for at in times if at is not None), default=operation.created_at)
+    return max(dates_a_copy(operation), *(at for at in beside if at is not None), operation.created_at)
 
 
 def has_ended(operation: Operation) -> bool:
