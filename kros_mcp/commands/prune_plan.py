@@ -19,7 +19,7 @@ from kros_mcp.operations.pruning import DATES_A_COPY_SECONDS, dates_a_copy, has_
 
 LIST_GOOD_SECONDS: Final = 86_400.0
 """How old the last list of an account's numbers may be that tells which it does not own."""
-AT_ONCE: Final = 200
+AT_ONCE: Final = 100
 """How many operations are deleted in one transaction: nobody else writes meanwhile."""
 
 
@@ -129,6 +129,7 @@ async def make_plan(
             plan.groups.append(sorted(rows, key=lambda row: row.took_effect_at))
         else:
             plan.stays.update(each or whole or Reason.TOGETHER for each in own)
+    plan.groups.sort(key=lambda rows: rows[0].created_at)  # what was written together lies together
     return plan
 
 
