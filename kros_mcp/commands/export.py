@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import anyio
 import click
 
+from kros_mcp.commands import pruned_note
 from kros_mcp.commands.console import working
 from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import FilterOptions, Selection, currency, filter_options, select, settings_of
@@ -158,6 +159,9 @@ async def _export(settings: Settings, typed: FilterOptions, days: _Days, by: str
         selection = await select(typed, settings, journal)
         if selection.note:
             print(f"kros-mcp: {selection.note}", file=sys.stderr)
+        pruned = pruned_note.of_account(await journal.prunings(), selection.wanted.account, since=days[0])
+        if told := pruned_note.note(pruned, settings.currency):
+            print(f"kros-mcp: {told}", file=sys.stderr)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         shown = file is sys.stdout and file.isatty()  # then the lines themselves are the progress

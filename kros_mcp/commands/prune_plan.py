@@ -19,7 +19,7 @@ from kros_mcp.operations.pruning import DATES_A_COPY_SECONDS, dates_a_copy, has_
 
 LIST_GOOD_SECONDS: Final = 86_400.0
 """How old the last list of an account's numbers may be that tells which it does not own."""
-AT_ONCE: Final = 100
+AT_ONCE: Final = 50
 """How many operations are deleted in one transaction: nobody else writes meanwhile."""
 
 
