@@ -13,56 +13,58 @@ _BOUNDED = ("OVER_", "OVER_OWN_")
 """What `policy._Bound.code` puts before the rest of a code."""
 
 
-def trees() -> list[ast.Module]:
+def modules() -> list[ast.Module]:
     paths = [path for path in sorted((ROOT / "kros_mcp").rglob("*.py")) if "simulator" not in path.parts]
     return [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def constants(modules: list[ast.Module]) -> dict[str, set[str]]:
+def constants(found: list[ast.Module]) -> dict[str, set[str]]:
     """The texts that names stand for, whichever module gives them."""
-    found: dict[str, set[str]] = {}
-    for module in modules:
+    named: dict[str, set[str]] = {}
+    for module in found:
         for statement in module.body:
-            if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Constant):
-                target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-                if isinstance(target, ast.Name) and isinstance(statement.value.value, str):
-                    found.setdefault(target.id, set()).add(statement.value.value)
-    return found
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text))):
+                    named.setdefault(name, set()).add(text)
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
+                    named.setdefault(name, set()).add(text)
+    return named
+
+
+def texts(value: ast.AST | None, named: dict[str, set[str]]) -> Iterator[str]:
+    """The texts that an expression may come to."""
+    match value:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.Name(id=name):
+            yield from named.get(name, ())
+        case ast.IfExp(body=one, orelse=other):
+            yield from (*texts(one, named), *texts(other, named))
+        case ast.BoolOp(values=values):
+            for each in values:
+                yield from texts(each, named)
+
+
+def codes(node: ast.AST, named: dict[str, set[str]]) -> Iterator[str]:
+    """The codes that a piece of the program gives: `code=…`, a class's `code`, a limit's own."""
+    match node:
+        case ast.keyword(arg="code", value=value):
+            yield from texts(value, named)
+        case (
+            ast.Assign(targets=[ast.Name(id="code")], value=value)
+            | ast.AnnAssign(target=ast.Name(id="code"), value=value)
+        ):
+            yield from texts(value, named)
+        case ast.Call(func=ast.Attribute(attr="code"), args=[value]):
+            yield from (before + rest for rest in texts(value, named) for before in _BOUNDED)
 
 
 def given() -> set[str]:
-    """Every code in the source: of `code=…`, of classes' `code`, of a limit's own, of KrosAI's table, of `/readyz`."""
-    modules = trees()
-    named = constants(modules)
-
-    def texts(value: ast.AST | None) -> Iterator[str]:
-        match value:
-            case ast.Constant(value=str(text)):
-                yield text
-            case ast.Name(id=name):
-                yield from named.get(name, ())
-            case ast.IfExp(body=one, orelse=other):
-                yield from (*texts(one), *texts(other))
-            case ast.BoolOp(values=values):
-                for each in values:
-                    yield from texts(each)
-
-    found = {*refusals.REFUSALS, health.SLOW}
-    for module in modules:
-        for node in ast.walk(module):
-            match node:
-                case ast.keyword(arg="code", value=value):
-                    found.update(texts(value))
-                case ast.Call(func=ast.Attribute(attr="code"), args=[value]):
-                    found.update(before + rest for rest in texts(value) for before in _BOUNDED)
-                case ast.ClassDef(body=body):
-                    for statement in body:
-                        match statement:
-                            case ast.Assign(targets=[ast.Name(id="code")], value=value):
-                                found.update(texts(value))
-                            case ast.AnnAssign(target=ast.Name(id="code"), value=value):
-                                found.update(texts(value))
-    return {code for code in found if re.fullmatch(r"[A-Z][A-Z0-9_]+", code)}
+    """Every code: those in the source, in KrosAI's table, and of `/readyz`."""
+    found = modules()
+    named = constants(found)
+    every = {code for module in found for node in ast.walk(module) for code in codes(node, named)}
+    return {code for code in every | {*refusals.REFUSALS, health.SLOW} if re.fullmatch(r"[A-Z][A-Z0-9_]+", code)}
 
 
 def told() -> list[str]:

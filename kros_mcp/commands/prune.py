@@ -126,15 +126,22 @@ async def _plan(settings: Settings, before: float) -> tuple[Plan, int]:
                 "still. Nothing was deleted.",
                 next_step="Name an earlier day.",
             )
-        owned = await owned_by(journal)
-        plan = await make_plan(every_row(journal), owned, before, await journal.still_to_tell())
+        plan = await _read_plan(journal, before)
         return plan, sum(1 for _ in plan.rows) + plan.stays.total()
 
 
+async def _read_plan(journal: Journal, before: float) -> Plan:
+    owned = await owned_by(journal)
+    return await make_plan(every_row(journal), owned, before, await journal.still_to_tell())
+
+
 async def _delete(settings: Settings, plan: Plan, before: float, say_so: Callable[[str], None]) -> _Deleted:
-    deleted = changed = 0
+    deleted = 0
+    approved = {row.id for row in plan.rows}
     async with open_journal(settings.journal_url) as journal:
         run = await _run(journal, before)
+        plan = await _read_plan(journal, before)  # whoever answered may have taken hours
+        plan.groups = [group for group in plan.groups if all(row.id in approved for row in group)]
         for chunk in plan.chunks():
             began = time.monotonic()
             try:
@@ -142,11 +149,11 @@ async def _delete(settings: Settings, plan: Plan, before: float, say_so: Callabl
                     [row.id for row in chunk], {row.account for row in chunk}, before=plan.before, run=run
                 )
             except JournalError as exc:
-                return _Deleted(deleted, changed, exc)
-            deleted, changed = deleted + len(gone), changed + len(chunk) - len(gone)
+                return _Deleted(deleted, failure=exc)
+            deleted += len(gone)
             say_so(f"{deleted:,} operations deleted")
             await anyio.sleep(max(_BREATH_SECONDS, time.monotonic() - began))  # as long as it held others up
-    return _Deleted(deleted, changed)
+    return _Deleted(deleted, len(approved) - deleted)
 
 
 async def _run(journal: Journal, before: float) -> Pruning:
@@ -222,7 +229,11 @@ def _give_back(settings: Settings) -> None:
             f"uses it and run: python3 -c \"import sqlite3; sqlite3.connect({str(path)!r}).execute('VACUUM')\""
         )
         return
-    given = space.give_back(path)
+    try:
+        given = space.give_back(path)
+    except JournalError:
+        say(f"The file keeps its {size}, of which {free} are free: it could not be written anew. Run this again later.")
+        return
     say(f"The file has {_megabytes(given.size)} now; {_megabytes(given.freed)} were given back to the disk.")
 
 

@@ -70,6 +70,12 @@ def ids(command: Command) -> set[str]:
     }
 
 
+def in_order(path: Path) -> list[str]:
+    """The operations in the order in which they were stored, by which those of a batch are told."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [id_ for (id_,) in connection.execute("SELECT id FROM operations ORDER BY rowid")]
+
+
 def flat(text: str) -> str:
     return " ".join(text.split())
 
@@ -167,6 +173,7 @@ def test_the_file_gets_smaller_stays_the_same_file_and_an_earlier_copy_brings_al
     command("reconcile")
     command("backup", str(copy))
 
+    order = [id_ for id_ in in_order(path) if id_ in {books["owned"].id, books["today"].id}]
     with path.open("rb"):  # as a server has it
         words = [sys.executable, "-m", "kros_mcp", "prune", "--before", day(50), "--yes"]
         beside = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -178,6 +185,7 @@ def test_the_file_gets_smaller_stays_the_same_file_and_an_earlier_copy_brings_al
     assert "were given back to the disk." in ran.out
     assert path.stat().st_size < size / 4
     assert path.stat().st_ino == inode
+    assert in_order(path) == order
     assert command("restore", str(copy), "--yes").code == 0
     assert ids(command) == {operation.id for operation in books.values()}
     assert "Pruned" not in command("operations").out
