@@ -26,6 +26,7 @@ from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.model import Operation
+from kros_mcp.operations.pruning import of_account
 from kros_mcp.settings import Settings
 from kros_mcp.times import bounds
 
@@ -159,7 +160,7 @@ async def _export(settings: Settings, typed: FilterOptions, days: _Days, by: str
         selection = await select(typed, settings, journal)
         if selection.note:
             print(f"kros-mcp: {selection.note}", file=sys.stderr)
-        pruned = pruned_note.of_account(await journal.prunings(), selection.wanted.account, since=days[0])
+        pruned = of_account(await journal.prunings(), selection.wanted.account, since=days[0])
         if told := pruned_note.note(pruned, settings.currency):
             print(f"kros-mcp: {told}", file=sys.stderr)
         writer = csv.writer(file)

@@ -29,7 +29,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.operations import agent_words, outlook
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
-from kros_mcp.operations.pruning import Pruning
+from kros_mcp.operations.pruning import Pruning, of_account
 from kros_mcp.operations.status import Asked, waits_for
 from kros_mcp.settings import Settings
 from kros_mcp.times import bounds, day_of, minute
@@ -160,9 +160,7 @@ async def _read(settings: Settings, typed: FilterOptions, day: str | None, limit
             waiting=await waiting_for_a_person(journal, selection),
             times_asked=await journal.times_asked([each for each in operations if each.state is State.PROPOSED]),
             now=await journal.now(),
-            pruned=pruned_note.of_account(
-                await journal.prunings(), selection.wanted.account, since=selection.wanted.since
-            ),
+            pruned=of_account(await journal.prunings(), selection.wanted.account, since=selection.wanted.since),
         )
 
 

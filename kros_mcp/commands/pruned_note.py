@@ -9,20 +9,11 @@ from kros_mcp.operations.pruning import Pruning
 from kros_mcp.times import day_of, utc
 
 
-def of_account(prunings: Sequence[Pruning], account: str | None, *, since: float | None = None) -> list[Pruning]:
-    """Return what was pruned of an account, or of all, that a list from a time on would have shown."""
-    return [
-        each
-        for each in prunings
-        if account in {None, each.account} and (since is None or (each.last_at is not None and since <= each.last_at))
-    ]
-
-
 def note(prunings: Sequence[Pruning], currency: str = "") -> str:
     """Return a sentence that operations were deleted: before when, by whom, how many; empty if none were.
 
     Args:
-        prunings: As `of_account` returns them.
+        prunings: As `pruning.of_account` returns them.
         currency: The label of their amounts.
     """
     if not prunings:

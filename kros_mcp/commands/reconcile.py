@@ -29,7 +29,7 @@ from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.price_reader import PriceReader
-from kros_mcp.operations.pruning import Pruning
+from kros_mcp.operations.pruning import Pruning, of_account
 from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.operations.tally_keeper import counting
 from kros_mcp.settings import Settings
@@ -264,7 +264,7 @@ def _extent(found: _Report) -> Difference:
 
 def _pruned(prunings: Sequence[Pruning], account: str, settings: Settings) -> list[Difference]:
     """Return how much of the account's past the journal has forgotten."""
-    told = pruned_note.note(pruned_note.of_account(prunings, account), settings.currency)
+    told = pruned_note.note(of_account(prunings, account), settings.currency)
     return [Difference("pruned", ok(told))] if told else []
 
 

@@ -16,7 +16,7 @@ Who reads operations that ended long ago, and what each needs of them (`docs/ope
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -87,6 +87,20 @@ class Pruning:
     def decoded(cls, stored: bytes) -> "Pruning":
         """Return what `encoded` gave."""
         return cls(**json.loads(stored))
+
+
+def of_account(prunings: Iterable[Pruning], account: str | None, *, since: float | None = None) -> list[Pruning]:
+    """Return what was deleted of an account, or of all, that a list of what was asked for since a time would have."""
+    return [
+        each
+        for each in prunings
+        if account in {None, each.account} and (since is None or (each.last_at is not None and since <= each.last_at))
+    ]
+
+
+def deleted_before(prunings: Iterable[Pruning], account: str, *, since: float | None) -> float | None:
+    """Return before when operations had ended that such a list lacks; None if it lacks none."""
+    return max((each.before for each in of_account(prunings, account, since=since)), default=None)
 
 
 def new_run() -> str:

@@ -13,7 +13,7 @@ from bench import OTHER_MOBILES, Bench, open_bench, simulator
 
 from kros_mcp.commands.differences import AccountReading, compare
 from kros_mcp.commands.history import STATES, read_history
-from kros_mcp.commands.prune_plan import Plan, Reason, every_row, make_plan, owned_by
+from kros_mcp.commands.prune_plan import Old, Plan, Reason, every_row, make_plan, owned_by
 from kros_mcp.errors import KrosError, OperationError
 from kros_mcp.krosai import read_all_owned
 from kros_mcp.operations import moves, recovery, restoration
@@ -31,13 +31,14 @@ from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.simulator import SimNumber
 from tests.support.clock import Clock
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
+pytestmark = pytest.mark.anyio
 PRINCIPALS = ("local", "other")
 DECLINED = partial(moves.end, state=State.DECLINED, reason="No.")
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
+async def bench(every_backend: None) -> AsyncIterator[Bench]:
+    del every_backend
     clock = Clock()
     sim = simulator(now=clock, balance_cents=10_000_000, stock_per_range=40)
     async with open_bench(sim, clock=clock, daily_budget_cents=10_000_000) as opened:
@@ -345,3 +346,17 @@ async def test_what_was_pruned_of_a_key_goes_with_it_to_its_successor(bench: Ben
 
     [kept] = await journal.prunings()
     assert (kept.account, kept.operations, kept.charged_cents) == ("successor", 2, 700)
+
+
+def test_what_belongs_together_is_deleted_in_one_transaction_or_its_oldest_first() -> None:
+    def group(name: str, count: int) -> list[Old]:
+        return [
+            Old(f"{name}{at:03}", "", "", Action.BUY, State.DONE, at, at, at, 0, "", ended=True, told=True)
+            for at in range(count)
+        ]
+
+    groups = [group("a", 30), group("b", 30), group("c", 120), group("d", 1)]
+    chunks = [[row.id for row in chunk] for chunk in Plan(0.0, groups).chunks()]
+
+    assert [id_ for chunk in chunks for id_ in chunk] == [row.id for each in groups for row in each]
+    assert [len(chunk) for chunk in chunks] == [30, 30, 50, 50, 21]
