@@ -17,7 +17,7 @@ Who reads operations that ended long ago, and what each needs of them (`docs/ope
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Final
 
 from kros_mcp.operations.model import OPEN, Operation, random_id
@@ -85,8 +85,9 @@ class Pruning:
 
     @classmethod
     def decoded(cls, stored: bytes) -> "Pruning":
-        """Return what `encoded` gave."""
-        return cls(**json.loads(stored))
+        """Return what `encoded` gave, here or in a later version."""
+        row = json.loads(stored)
+        return cls(**{field.name: row[field.name] for field in fields(cls) if field.name in row})
 
 
 def of_account(prunings: Iterable[Pruning], account: str | None, *, since: float | None = None) -> list[Pruning]:
