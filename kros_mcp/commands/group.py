@@ -32,6 +32,7 @@ SUMMARIES = {
     "adopt": "hand the operations of a replaced key to this one",
     "backup": "copy the journal to a new file",
     "restore": "put a copy of the journal back",
+    "prune": "delete operations that ended long ago",
 }
 """Every command and the first sentence of its help, so that `kros-mcp --help` imports none of them."""
 _MODULES = {"deny": "approve", "spending": "spending_report"}

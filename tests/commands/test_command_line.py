@@ -30,6 +30,7 @@ COMMANDS = (
     "adopt",
     "backup",
     "restore",
+    "prune",
 )
 
 
