@@ -39,7 +39,11 @@ def reply(messages: list[dict[str, Any]]) -> dict[str, Any]:
         return _to_result(text)
     if last["role"] != "user":  # the program tells how something has ended that was under way
         return _said(text.split("\n")[1] if "\n" in text else HELP)
-    words = text.lower()
+    return _to_words(text.lower(), messages)
+
+
+def _to_words(words: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Do what the caller says."""
     asked = [message for message in messages if message["role"] == "tool" and _value(_text(message), "operation_id")]
     if re.search(r"\b(yes|go ahead|please do)\b", words) and asked and _value(_text(asked[-1]), "confirmation_code"):
         name, arguments = _call_of(asked[-1], messages)
@@ -51,10 +55,8 @@ def reply(messages: list[dict[str, Any]]) -> dict[str, Any]:
         return _call("configure_phone_number", {"number_id": numbers[-1] if numbers else "", "endpoint_id": to[1]})
     if "how did it go" in words:
         return _call(*LOOK)
-    for place, wanted in PLACES.items():
-        if place in words:
-            return _call("search_phone_numbers", {**wanted, "type": "local", "limit": 1})
-    return _said(HELP)
+    wanted = next((PLACES[place] for place in PLACES if place in words), None)
+    return _call("search_phone_numbers", {**wanted, "type": "local", "limit": 1}) if wanted else _said(HELP)
 
 
 def _to_result(text: str) -> dict[str, Any]:
@@ -62,8 +64,12 @@ def _to_result(text: str) -> dict[str, Any]:
     if offer := re.search(r"^1\. \+\d+; (\S+?)(;|$)", text, re.MULTILINE):
         return _call("buy_phone_number", {"inventory_id": offer[1]})
     if _value(text, "status") == "pending":
-        return _said(f"{text.split(chr(10))[0]} I will tell you how it ends.")
-    return _said(text.split("\n")[0])
+        return _said(f"{_first(text)} I will tell you how it ends.")
+    return _said(_first(text))
+
+
+def _first(text: str) -> str:
+    return text.split("\n", maxsplit=1)[0]
 
 
 def _text(message: dict[str, Any]) -> str:
@@ -96,6 +102,7 @@ class Completions(BaseHTTPRequestHandler):
     """Answers `POST /v1/chat/completions`, as one stream of events."""
 
     def do_POST(self) -> None:
+        """Answer one request."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         message = reply(asked["messages"])
         for call in message.get("tool_calls", []):

@@ -1,4 +1,4 @@
-"""`python -m tests.checks.examples`: start the voice agents of `docs/examples` as their document says, and talk to them.
+"""`python -m tests.checks.examples`: start the voice agents of `docs/examples` as their document says; talk to them.
 
 The examples, the HTTP service, its token and the simulated KrosAI are the real ones, each in a process of its own; in
 place of a language model stands `docs/examples/scripted_model.py`. A caller asks for a number, says yes, has it bought
@@ -7,9 +7,7 @@ second one. What was said aloud and KrosAI's books tell whether it went as it mu
 """
 
 import argparse
-import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -27,9 +25,10 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from tests.support.processes import KROS_MCP, end_as_by_ctrl_c, open_group, run_group
 from tests.support.replicas import Service, open_service
 
+from .clients.environments import uv
+from .clients.roster import EXAMPLES
 from .clients.world import START_SECONDS, Krosai, environment, open_krosai
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 AGENTS = ("livekit_agent.py", "pipecat_agent.py")
 DOCUMENT = EXAMPLES / "README.md"
 
@@ -196,10 +195,7 @@ async def open_model() -> AsyncIterator[dict[str, str]]:
 @asynccontextmanager
 async def open_call(name: str, settings: dict[str, str], folder: Path) -> AsyncIterator[Call]:
     """Start an example in text mode, and wait until it listens; what it lacks is installed first."""
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        raise WrongError("uv is needed to give each example an environment of its own: pip install uv")
-    command = [uv, "run", "--quiet", "--python", sys.executable, "--script", str(EXAMPLES / name), "text"]
+    command = [uv(), "run", "--quiet", "--python", sys.executable, "--script", str(EXAMPLES / name), "text"]
     log = folder / "agent.stderr"
     with log.open("wb") as stderr:
         async with open_group(command, env={**environment(), **settings}, stdin=PIPE, stderr=stderr) as process:
