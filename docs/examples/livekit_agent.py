@@ -13,6 +13,7 @@ LIVEKIT_API_SECRET beside. docs/clients/livekit.md tells the rest.
 """
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -47,6 +48,7 @@ NO_ANSWER = (
     "The number service gave no answer. What was asked for may go on: call list_operations before anything else."
 )
 ENDED = "What was under way has ended. Tell the caller now, in your words; what follows is its result.\n"
+UNREACHABLE = "\n\nThe number service cannot be reached now: say so, and promise nothing."
 GOES_ON = "Tell the caller now, in your words:\nIt is still under way. You can ask me about it later."
 
 ANSWER_SECONDS = 5.0  # The server answers within four. For more, raise KROS_ANSWER_WITHIN_SECONDS there as well.
@@ -128,7 +130,13 @@ def _value(text: str, name: str) -> str:
 async def begin(session: AgentSession, **options: Any) -> Numbers:
     """Start the agent in a session; its tools end with `aclose`."""
     numbers = Numbers(lambda words: session.generate_reply(instructions=words))
-    await session.start(Agent(instructions=INSTRUCTIONS, tools=await numbers.tools()), **options)
+    try:
+        agent = Agent(instructions=INSTRUCTIONS, tools=await numbers.tools())
+    except Exception as exc:
+        # No traceback: it may show the token.
+        logging.getLogger(__name__).error("The number service cannot be reached: %s", type(exc).__name__)  # noqa: TRY400
+        agent = Agent(instructions=INSTRUCTIONS + UNREACHABLE)
+    await session.start(agent, **options)
     return numbers
 
 

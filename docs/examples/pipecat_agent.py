@@ -57,6 +57,7 @@ NO_ANSWER = (
     "The number service gave no answer. What was asked for may go on: call list_operations before anything else."
 )
 ENDED = "What was under way has ended. Tell the caller now, in your words; what follows is its result.\n"
+UNREACHABLE = "\n\nThe number service cannot be reached now: say so, and promise nothing."
 GOES_ON = "Tell the caller now, in your words:\nIt is still under way. You can ask me about it later."
 
 ANSWER_SECONDS = 5.0  # The server answers within four. For more, raise KROS_ANSWER_WITHIN_SECONDS there as well.
@@ -142,11 +143,16 @@ async def open_worker(ears: list[Any], voice: list[Any]) -> AsyncIterator[tuple[
         await worker.queue_frame(LLMMessagesAppendFrame([{"role": "developer", "content": words}], run_llm=True))
 
     numbers = Numbers(tell)
+    try:
+        instructions, tools = INSTRUCTIONS, await numbers.tools()
+    except Exception as exc:
+        logger.error("The number service cannot be reached: {}", type(exc).__name__)  # a traceback would show the token
+        instructions, tools = INSTRUCTIONS + UNREACHABLE, ToolsSchema(standard_tools=[])
     model = OpenAILLMService(
         api_key=os.environ["OPENAI_API_KEY"],
         base_url=os.environ.get("OPENAI_BASE_URL"),
         settings=OpenAILLMService.Settings(
-            model=os.environ.get("VOICE_MODEL", "gpt-4.1-mini"), system_instruction=INSTRUCTIONS
+            model=os.environ.get("VOICE_MODEL", "gpt-4.1-mini"), system_instruction=instructions
         ),
     )
     # While a tool runs, for five seconds at most, nobody interrupts: Pipecat would drop its answer.
@@ -155,7 +161,7 @@ async def open_worker(ears: list[Any], voice: list[Any]) -> AsyncIterator[tuple[
         from pipecat.audio.vad.silero import SileroVADAnalyzer
 
         heard.vad_analyzer = SileroVADAnalyzer()
-    pair = LLMContextAggregatorPair(LLMContext(tools=await numbers.tools()), user_params=heard)
+    pair = LLMContextAggregatorPair(LLMContext(tools=tools), user_params=heard)
     worker = PipelineWorker(Pipeline([*ears, pair.user(), model, *voice, pair.assistant()]), idle_timeout_secs=None)
     try:
         yield worker, pair.assistant()
@@ -220,7 +226,7 @@ async def text() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["text"]:
         logger.remove()
-        logger.add(sys.stderr, level="WARNING")
+        logger.add(sys.stderr, level="WARNING", diagnose=False)
         asyncio.run(text())
     else:
         from pipecat.runner.run import main

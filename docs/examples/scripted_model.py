@@ -104,7 +104,7 @@ class Completions(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer one request."""
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        message = reply(asked["messages"])
+        message = reply(asked["messages"]) if asked.get("tools") else _said("I cannot reach the number service now.")
         for call in message.get("tool_calls", []):
             call["id"] = f"call_{len(asked['messages'])}"
         why = "tool_calls" if "tool_calls" in message else "stop"
