@@ -7,7 +7,7 @@
     uv run docs/examples/livekit_agent.py text     # type instead of speaking; needs no LiveKit account
     uv run docs/examples/livekit_agent.py dev      # a real agent in LiveKit's rooms
 
-KROS_MCP_URL and KROS_MCP_TOKEN name the service and the agent's token; OPENAI_API_KEY the model's key, with
+NUMBERS_MCP_URL and NUMBERS_MCP_TOKEN name the service and the agent's token; OPENAI_API_KEY the model's key, with
 OPENAI_BASE_URL and VOICE_MODEL for another endpoint or model. `dev` wants LIVEKIT_URL, LIVEKIT_API_KEY and
 LIVEKIT_API_SECRET beside. docs/clients/livekit.md tells the rest.
 """
@@ -63,8 +63,8 @@ class Numbers:
         self.tell = tell
         self.looks: set[asyncio.Task[None]] = set()
         self.server = MCPServerHTTP(
-            os.environ["KROS_MCP_URL"],
-            headers={"Authorization": f"Bearer {os.environ['KROS_MCP_TOKEN']}"},
+            os.environ["NUMBERS_MCP_URL"],
+            headers={"Authorization": f"Bearer {os.environ['NUMBERS_MCP_TOKEN']}"},
             client_session_timeout_seconds=ANSWER_SECONDS,
             tool_result_resolver=lambda context: "\n".join(part.text for part in context.result.content),
         )

@@ -7,7 +7,7 @@
     uv run docs/examples/pipecat_agent.py text     # type instead of speaking; needs no account
     uv run --with 'pipecat-ai[mcp,runner,webrtc,deepgram]' docs/examples/pipecat_agent.py -t webrtc     # a real agent
 
-KROS_MCP_URL and KROS_MCP_TOKEN name the service and the agent's token; OPENAI_API_KEY the model's key, with
+NUMBERS_MCP_URL and NUMBERS_MCP_TOKEN name the service and the agent's token; OPENAI_API_KEY the model's key, with
 OPENAI_BASE_URL and VOICE_MODEL for another endpoint or model. A real agent wants DEEPGRAM_API_KEY, CARTESIA_API_KEY
 and CARTESIA_VOICE_ID beside. docs/clients/pipecat.md tells the rest.
 """
@@ -72,7 +72,7 @@ class Numbers:
         self.tell = tell
         self.looks: set[asyncio.Task[None]] = set()
         parameters = StreamableHttpParameters(
-            url=os.environ["KROS_MCP_URL"], headers={"Authorization": f"Bearer {os.environ['KROS_MCP_TOKEN']}"}
+            url=os.environ["NUMBERS_MCP_URL"], headers={"Authorization": f"Bearer {os.environ['NUMBERS_MCP_TOKEN']}"}
         )
         self.client = MCPClient(server_params=parameters)
         self.schemas: dict[str, FunctionSchema] = {}

@@ -171,7 +171,7 @@ async def try_example(name: str, document: str) -> None:
             line = Line(settings, folder)
             tasks.start_soon(line.run)
             await line.running.wait()
-            own = {"KROS_MCP_URL": f"http://127.0.0.1:{line.port}/mcp", "KROS_MCP_TOKEN": made.stdout.strip()}
+            own = {"NUMBERS_MCP_URL": f"http://127.0.0.1:{line.port}/mcp", "NUMBERS_MCP_TOKEN": made.stdout.strip()}
             async with open_model() as model, open_call(name, {**own, **model}, folder) as call:
                 await converse(call, krosai, line)
                 with anyio.fail_after(_ANSWER_SECONDS):
