@@ -65,7 +65,7 @@ class Numbers:
         self.server = MCPServerHTTP(
             os.environ["NUMBERS_MCP_URL"],
             headers={"Authorization": f"Bearer {os.environ['NUMBERS_MCP_TOKEN']}"},
-            client_session_timeout_seconds=ANSWER_SECONDS,
+            client_session_timeout_seconds=ANSWER_SECONDS + 1,  # `_answered` gives up first
             tool_result_resolver=lambda context: "\n".join(part.text for part in context.result.content),
         )
         self.call: dict[str, Callable[..., Awaitable[str]]] = {}

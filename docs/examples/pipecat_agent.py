@@ -109,9 +109,12 @@ class Numbers:
                 break
             if not given[-1].startswith("Error calling mcp tool"):  # Pipecat's words where nobody answered
                 return given[-1]
-            with suppress(Exception):  # it would go on with a session that the service has forgotten
-                await self.client.close()
-                await self.client.start()
+            for anew in (
+                self.client.close,
+                self.client.start,
+            ):  # else it keeps a session that the service has forgotten
+                with suppress(Exception):
+                    await anew()
         return NO_ANSWER
 
     async def _look_again(self, params: FunctionCallParams, operation_id: str) -> None:
