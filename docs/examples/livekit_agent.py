@@ -108,11 +108,13 @@ class Numbers:
     async def _look_again(self, operation_id: str) -> None:
         for _ in range(LOOKS):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            with suppress(ToolError):
+            try:
                 text = await self.call["get_operation"](raw_arguments={"operation_id": operation_id})
-                if _value(text, "status") != "pending":
-                    self.tell(ENDED + text)
-                    return
+            except ToolError as exc:  # it failed, in the service's own words, or nobody answered
+                text = str(exc)
+            if text != NO_ANSWER and _value(text, "status") != "pending":
+                self.tell(ENDED + text)
+                return
         self.tell(GOES_ON)
 
     async def aclose(self) -> None:

@@ -109,11 +109,8 @@ class Numbers:
                 break
             if not given[-1].startswith("Error calling mcp tool"):  # Pipecat's words where nobody answered
                 return given[-1]
-            for anew in (
-                self.client.close,
-                self.client.start,
-            ):  # else it keeps a session that the service has forgotten
-                with suppress(Exception):
+            for anew in (self.client.close, self.client.start):
+                with suppress(Exception):  # else it would keep a session that the service has forgotten
                     await anew()
         return NO_ANSWER
 
@@ -122,7 +119,7 @@ class Numbers:
         for _ in range(LOOKS):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             text = await self._answered(again)
-            if _value(text, "status") not in ("", "pending"):
+            if text != NO_ANSWER and _value(text, "status") != "pending":
                 await self.tell(ENDED + text)
                 return
         await self.tell(GOES_ON)

@@ -95,6 +95,16 @@ def unspeakable(spoken: Sequence[str], books: dict[str, Any]) -> list[str]:
 
 async def converse(call: Call, krosai: Krosai, line: "Line") -> None:
     """Be the caller, from the first wish to the refusal."""
+    await call.say("I need a phone number in Abuja.")
+    await call.hear("Shall I buy it?")
+    await krosai.hold_purchases()
+    await krosai.refuse_next_purchase()
+    await call.say("Yes, please.")
+    await call.hear("is under way")
+    await krosai.let_go()
+    await call.hear("nothing was charged")  # a refusal, too, is told without being asked for
+    _same("charges after a refusal", (await krosai.state())["charges"], [])
+
     await call.say("I need a phone number in Lagos.")
     await call.hear("Shall I buy it?")
     _same("charges before the yes", (await krosai.state())["charges"], [])
