@@ -2,8 +2,8 @@
 
 The examples, the HTTP service, its token and the simulated KrosAI are the real ones, each in a process of its own; in
 place of a language model stands `docs/examples/scripted_model.py`. A caller is told of a purchase that KrosAI refused
-while it was pending, asks for another number, says yes, has it bought while KrosAI is slow, has its calls sent somewhere after the service was killed and started again, and is refused a
-second one. What was said aloud and KrosAI's books tell whether it went as it must.
+while it was pending, has another one made while KrosAI is slow, has its calls sent somewhere after the service was
+killed and started again, and is refused a second one. What was said aloud and KrosAI's books tell how it went.
 """
 
 import argparse
