@@ -10,7 +10,8 @@ umask 022
 [ -s secrets/postgres-password.txt ] || openssl rand -hex 32 > secrets/postgres-password.txt
 [ -s secrets/state-keys.txt ] || openssl rand -base64 32 > secrets/state-keys.txt
 # No TLS to the database: its network has no other members, and leaves this machine nowhere.
-echo "postgresql://kros:$(cat secrets/postgres-password.txt)@postgres/kros?sslmode=disable" > secrets/journal-url.txt
+[ -s secrets/journal-url.txt ] \
+    || echo "postgresql://kros:$(cat secrets/postgres-password.txt)@postgres/kros?sslmode=disable" > secrets/journal-url.txt
 [ -e secrets/api-key.txt ] || : > secrets/api-key.txt
 [ -s secrets/api-key.txt ] || echo "still to do: put the KrosAI key into $PWD/secrets/api-key.txt"
 [ -s tokens/tokens.toml ] || echo "still to do: a token for each caller, as README.md says"

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,15 +26,15 @@ class Proxy:
     """A proxy that is to end TLS on `https://localhost:port`, with the example found to have no fault.
 
     Args:
+        port: Where it listens on localhost.
         command: What runs it, in the foreground.
         environment: Its variables, beside those of this process.
-        ready: What it says on standard error once it serves.
         authority: Whose certificate it shows, in PEM form; there once it serves.
     """
 
+    port: int
     command: list[str]
     environment: Mapping[str, str]
-    ready: bytes
     authority: Path
 
 
@@ -83,7 +84,7 @@ def nginx(folder: Path, port: int, service: int) -> Proxy:
     )
     command = [_program("nginx"), "-c", str(main)]
     subprocess.run([*command, "-t"], capture_output=True, text=True, check=True, timeout=_START_SECONDS)
-    return Proxy(command, {}, b"start worker process", authority)
+    return Proxy(port, command, {}, authority)
 
 
 def caddy(folder: Path, port: int, service: int) -> Proxy:
@@ -111,7 +112,7 @@ def caddy(folder: Path, port: int, service: int) -> Proxy:
     written = subprocess.run([command[0], "fmt", str(CADDY)], capture_output=True, text=True, check=False)
     require(written.stdout == CADDY.read_text(encoding="utf-8"), "caddy fmt would write the Caddyfile otherwise")
     authority = folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-    return Proxy(command, environment, b"certificate obtained successfully", authority)
+    return Proxy(port, command, environment, authority)
 
 
 def keep_alive_seconds() -> dict[str, float]:
@@ -133,22 +134,34 @@ async def open_proxy(proxy: Proxy) -> AsyncIterator[None]:
         open_group(proxy.command, env={**os.environ, **proxy.environment}) as process,
         anyio.create_task_group() as tasks,
     ):
-        settled, said = anyio.Event(), bytearray()
+        said = bytearray()
 
         async def read() -> None:
             assert process.stderr is not None
             async for chunk in process.stderr:
                 said.extend(chunk)
-                if proxy.ready in said:
-                    settled.set()
-            settled.set()
 
         tasks.start_soon(read)
-        with anyio.move_on_after(_START_SECONDS):
-            await settled.wait()
-        require(proxy.ready in said, f"{proxy.command[0]} does not start: {said.decode(errors='replace')}")
+        with anyio.move_on_after(_START_SECONDS) as waiting:
+            # Caddy listens before it has made its certificate.
+            while process.returncode is None and not await _shows_its_certificate(proxy):  # noqa: ASYNC110 - not ours
+                await anyio.sleep(0.05)
+        serves = process.returncode is None and not waiting.cancelled_caught
+        require(serves, f"{proxy.command[0]} does not start: {said.decode(errors='replace')}")
         yield
         tasks.cancel_scope.cancel()
+
+
+async def _shows_its_certificate(proxy: Proxy) -> bool:
+    try:
+        trusted = ssl.create_default_context(cafile=proxy.authority)
+        stream = await anyio.connect_tcp(
+            "127.0.0.1", proxy.port, ssl_context=trusted, tls_hostname="localhost", tls_standard_compatible=False
+        )
+    except (OSError, anyio.BrokenResourceError, anyio.EndOfStream):
+        return False
+    await stream.aclose()
+    return True
 
 
 def _certificate(folder: Path) -> Path:
