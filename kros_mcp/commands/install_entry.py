@@ -11,7 +11,7 @@ from kros_mcp.commands.install_secrets import API_KEY, JOURNAL, PROXIES
 from kros_mcp.commands.setting_fields import described
 from kros_mcp.errors import KrosError
 from kros_mcp.journals.sqlite_file import journal_path
-from kros_mcp.settings import MEMORY, PREFIX, default_journal_path, is_postgres, is_unset
+from kros_mcp.settings import MEMORY, PREFIX, SECRET_FILES, default_journal_path, is_postgres, is_unset
 
 REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
 _PROXY_VARIABLES = (*PROXIES, "NO_PROXY")
@@ -87,9 +87,14 @@ def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict
     picked = {
         name: given[name] for name in wanted if name in given and not (simulator and name in REPLACED_BY_THE_SIMULATOR)
     }
+    picked |= {
+        variable: _absolute(given[variable])
+        for variable, setting in SECRET_FILES.items()
+        if variable in given and setting in wanted and not (simulator and setting in REPLACED_BY_THE_SIMULATOR)
+    }
     if JOURNAL in picked:
         picked[JOURNAL] = _from_anywhere(picked[JOURNAL])
-    elif "XDG_STATE_HOME" in environment and not simulator:
+    elif f"{JOURNAL}_FILE" not in picked and "XDG_STATE_HOME" in environment and not simulator:
         # A client may not have that variable: another journal would be another budget.
         picked[JOURNAL] = _from_anywhere(f"sqlite:///{default_journal_path()}")
     picked.setdefault(_ANSWER_WITHIN, _LONGEST_ANSWER_SECONDS)

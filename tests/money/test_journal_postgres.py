@@ -214,6 +214,14 @@ async def test_who_may_only_read_can_read_the_books_and_spends_nothing(
     database.run("DROP OWNED BY auditor")
 
 
+async def test_a_database_that_knows_no_encoding_keeps_the_books_all_the_same(postgres_server: PostgresServer) -> None:
+    """It answers in bytes unless it is told otherwise, and a row that cannot be read would be a budget forgotten."""
+    with postgres_server.new_database("SQL_ASCII") as url:
+        async with open_bench(simulator(), journal_url=url) as bench:
+            proposed = await bench.propose()
+            assert await bench.account.journal.list_operations() == (proposed,)
+
+
 _FREEZING_AT_THE_START = """
 import anyio, os, signal, sys
 from kros_mcp.errors import JournalError

@@ -91,11 +91,12 @@ class PostgresServer:
         return self.url()
 
     @contextmanager
-    def new_database(self) -> Iterator[str]:
+    def new_database(self, encoding: str = "UTF8") -> Iterator[str]:
         """Create an empty database, give its URL, and drop it whoever is still connected."""
         database = f"journal_{next(self._numbers)}"
         name = sql.Identifier(database)
-        self.connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(name))
+        created = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} STRATEGY file_copy")
+        self.connection.execute(created.format(name, sql.Literal(encoding)))
         try:
             yield self.url(database)
         finally:

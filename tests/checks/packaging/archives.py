@@ -31,6 +31,8 @@ STRAYS = (
     "tests/checks/node/package-lock.json",
     "pictures/stray.png",
     "dist/stray.whl",
+    "deploy/secrets/api-key.txt",
+    "deploy/tokens/tokens.toml",
     "uv.lock",
 )
 
