@@ -17,6 +17,19 @@ _CHANGES = slice(24, 28)
 _IS_WAL = 2
 
 
+def exists(path: Path) -> bool:
+    """Whether there is a file of that name; `Path.exists` says no of one that cannot be reached, as of Python 3.14.
+
+    Raises:
+        OSError: That cannot be told.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a name with a null byte
+        return False
+    return True
+
+
 def new_beside(path: Path) -> Path:
     """Make an empty file in the folder of another one, readable by its owner alone, under a name of its own."""
     number, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -36,7 +49,7 @@ def link(made: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except (OSError, NotImplementedError):  # a file system without hard links
-        if path.exists():  # on Windows renaming would see that, too
+        if exists(path):  # on Windows renaming would see that, too
             raise FileExistsError(path) from None
         made.rename(path)
     with suppress(OSError, AttributeError):  # Windows opens no folders
