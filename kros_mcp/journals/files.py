@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -52,12 +53,13 @@ def link(made: Path, path: Path) -> None:
         if exists(path):  # on Windows renaming would see that, too
             raise FileExistsError(path) from None
         made.rename(path)
-    with suppress(OSError, AttributeError):  # Windows opens no folders
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    if sys.platform != "win32":  # which opens no folders
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
 def wal_of(path: Path) -> int:

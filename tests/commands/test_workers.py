@@ -13,7 +13,6 @@ import pytest
 from kros_mcp.commands import workers
 from kros_mcp.commands.workers import Supervisor, Worker
 
-
 _IDLE = "import signal; signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM]); signal.pause()"
 _READY = f"told.send_bytes(b'ready'); {_IDLE}"
 
