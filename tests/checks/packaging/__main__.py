@@ -185,13 +185,12 @@ def _at_the_oldest(checks: Checks, folder: Path) -> None:
                 installed.check_demo(other)
             with checks.check(f"Python {version}: http"):
                 installed.check_http(other)
-    extras = [word for extra in ("http", "notify", "otel", "postgres", "socks") for word in ("--extra", extra)]
     lowest: tuple[str | Path, ...] = (
         "--resolution",
         "lowest-direct",
         "--requirements",
         folder / "source" / "pyproject.toml",
-        *extras,
+        "--all-extras",
     )
     with _environment(checks, "oldest versions: install", folder / "oldest", sys.executable, *lowest) as oldest:
         with checks.check("oldest versions: demo"):
