@@ -28,6 +28,7 @@ from kros_mcp.operations.model import Operation, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
 from tests.support.postgres_server import PostgresServer
+from tests.support.wheels import require_wheel
 
 pytestmark = pytest.mark.anyio
 
@@ -139,8 +140,9 @@ async def test_a_database_that_may_forget_what_it_confirmed_is_refused(database:
 
 
 async def test_a_database_without_durable_files_is_refused() -> None:
-    from tests.support.postgres_server import open_postgres_server  # noqa: PLC0415 - starts a server of its own
+    from tests.support.postgres_server import WHEEL, open_postgres_server  # noqa: PLC0415 - starts a server of its own
 
+    require_wheel(WHEEL)
     with open_postgres_server(durable=False) as server, pytest.raises(JournalError, match="fsync off"):
         async with open_journal(server.url()):
             pass

@@ -15,7 +15,7 @@ SHIPPED_FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyp
 ALSO_IN_THE_WHEEL = {"docs/privacy.md": "kros_mcp/privacy.md"}
 """Files from outside the package that come along in it."""
 ADDED_BY_HATCHLING = (".gitignore", "PKG-INFO")
-EXTRAS = {"http", "notify", "otel", "postgres", "socks"}
+EXTRAS = {"all", "http", "notify", "otel", "postgres", "socks"}
 PYTHONS = ">=3.11"
 
 # Planted beside the sources before anything is built: what a working clone collects and nobody may be given.
