@@ -1,7 +1,6 @@
 """`kros-mcp export`: every operation as CSV, for accounting; streamed, so that its length does not matter.
 
-RFC 4180 in UTF-8. Cells that a spreadsheet would take for a formula begin with an apostrophe instead; the
-E.164 alone keeps its plus sign.
+RFC 4180 in UTF-8; `operations/record_cells.py` has the columns.
 """
 
 import csv
@@ -13,18 +12,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import anyio
 import click
 
 from kros_mcp.commands.console import working
-from kros_mcp.commands.record import record
 from kros_mcp.commands.selection import FilterOptions, Selection, currency, filter_options, select, settings_of
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.model import Operation
+from kros_mcp.operations.record_cells import COLUMNS, cells
 from kros_mcp.settings import Settings
 from kros_mcp.times import bounds
 
@@ -52,50 +51,8 @@ exit codes:
 """
 _Days = tuple[float | None, float | None]
 """From when on, and before when; None is without a bound."""
-COLUMNS = (
-    "operation_id",
-    "account",
-    "environment",
-    "principal",
-    "action",
-    "e164",
-    "country",
-    "asked_at",
-    "asked_through",
-    "confirmed_at",
-    "confirmed_by",
-    "confirmed_through",
-    "decided_by",
-    "decided_through",
-    "claimed_at",
-    "sent_at",
-    "settled_at",
-    "corrected_at",
-    "state",
-    "status",
-    "charged",
-    "changed",
-    "currency",
-    "setup_cents",
-    "monthly_cents",
-    "due_now_cents",
-    "reserved_cents",
-    "charged_cents",
-    "charged_amount",
-    "monthly_amount",
-    "charged_on",
-    "reason",
-    "message",
-    "note",
-    "error_code",
-    "not_applied",
-    "agent_reason",
-    "asked_times",
-    "batch",
-)
 _SAY_EVERY = 500
 _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last are full-width
 
 
 @click.command(help=_HELP, epilog=_EPILOG)
@@ -131,15 +88,6 @@ def export(
         count = anyio.run(_export, settings, typed, days, by, file)
     print(f"{count} operation{'' if count == 1 else 's'} written to {path}.", file=sys.stderr)
     return 0
-
-
-def cells(operation: Operation, currency: str) -> list[str]:
-    """Return an operation as the cells of one line."""
-    values: dict[str, Any] = record(operation, currency)
-    values["charged_amount"] = _decimal(values["charged_cents"])
-    values["monthly_amount"] = _decimal(values["monthly_cents"])
-    values["not_applied"] = " ".join(values["not_applied"])
-    return [_cell(name, values[name]) for name in COLUMNS]
 
 
 def _days(since: str | None, until: str | None) -> _Days:
@@ -187,20 +135,6 @@ async def _of_days(journal: Journal, selection: Selection, days: _Days, *, sent:
 
 def _lies_between(time: float | None, since: float | None, until: float | None) -> bool:
     return time is not None and (since is None or time >= since) and (until is None or time < until)
-
-
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = str(value)
-    guarded = isinstance(value, str) and name != "e164" and text.startswith(_FORMULA)
-    return f"'{text}" if guarded else text
-
-
-def _decimal(cents: int | None) -> str | None:
-    return None if cents is None else f"{cents // 100}.{cents % 100:02d}"
 
 
 def _standard_output() -> TextIO:

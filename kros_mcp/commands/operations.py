@@ -11,7 +11,6 @@ import click
 from kros_mcp.commands import person, timeline
 from kros_mcp.commands.batch_table import told
 from kros_mcp.commands.console import Column, say, show_table
-from kros_mcp.commands.record import record, why
 from kros_mcp.commands.selection import (
     MOST_COUNTED,
     FilterOptions,
@@ -29,6 +28,7 @@ from kros_mcp.krosai import clean
 from kros_mcp.operations import agent_words, outlook
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
+from kros_mcp.operations.record import record, why
 from kros_mcp.operations.status import Asked, waits_for
 from kros_mcp.settings import Settings
 from kros_mcp.times import bounds, day_of, minute
