@@ -13,7 +13,7 @@ from mcp.server.auth.provider import AccessToken
 from starlette.applications import Starlette
 
 from kros_mcp.http.access import Access
-from kros_mcp.http.approvals.routes import approval_routes
+from kros_mcp.http.persons_routes import persons_routes
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.purchase import PURCHASE
@@ -193,5 +193,5 @@ async def open_bench(
             own_limits=who.own_limits,
             own_scopes=who.own_scopes,
         ) as runtime:
-            routes = approval_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
+            routes = persons_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
             yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))
