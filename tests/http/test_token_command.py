@@ -138,12 +138,12 @@ def test_a_new_token_takes_the_place_of_the_old_one(token: Callable[..., Ran], f
         (
             ("night", "--scopes", ","),
             2,
-            "--scopes: name at least one of read, configure, buy, release, approve, audit.",
+            "name at least one of read, configure, buy, release, approve, audit.",
         ),
         (
             ("night", "--scopes", "raed"),
             2,
-            "--scopes: 'raed' is none of read, configure, buy, release, approve, audit.",
+            "'raed' is none of read, configure, buy, release, approve, audit.",
         ),
         (("night", "--scopes", "read,numbers:sell"), 2, "--scopes: 'sell' is none of read,"),
         (("night", "--scopes", "approve,buy"), 2, "--scopes: approve goes with no other scope"),
