@@ -1,6 +1,7 @@
 """`kros-mcp export`: every operation as CSV, for accounting; streamed, so that its length does not matter.
 
-RFC 4180 in UTF-8; `operations/record_cells.py` has the columns.
+RFC 4180 in UTF-8. Cells that a spreadsheet would take for a formula begin with an apostrophe instead; the
+E.164 alone keeps its plus sign.
 """
 
 import csv
@@ -23,7 +24,7 @@ from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.journal import Journal, every
 from kros_mcp.operations.model import Operation
-from kros_mcp.operations.record_cells import COLUMNS, cells
+from kros_mcp.operations.spreadsheet import COLUMNS, cells
 from kros_mcp.settings import Settings
 from kros_mcp.times import bounds
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from kros_mcp.journals.rows import marks
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import WAITING, Channel, State
 from kros_mcp.operations.status import Asked
@@ -13,21 +14,32 @@ _CHANNELS: Final[dict[Asked, tuple[str, ...]]] = {
 }
 AGREED_BATCH: Final = "state = 'done' AND items <> '[]'"
 """A batch whose numbers are operations of their own; it is the question that they came from, and no act beside them."""
+_LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 
 
-def condition(wanted: Filter, now: float) -> tuple[str, list[object]]:
-    """Write the condition of a filter, and the values for its marks in turn."""
+def condition(wanted: Filter, now: float, country: str) -> tuple[str, list[object]]:
+    """Write the condition of a filter, and the values for its marks in turn; `country` is how a row tells it."""
     parts, values = [f"NOT ({AGREED_BATCH})"], list[object]()
+    earliest = wanted.since
+    if wanted.by_sent:
+        parts.append("sent_at IS NOT NULL")
+        earliest = None if wanted.since is None else wanted.since - _LONGEST_WAIT_SECONDS
     for sql, value in (
         ("account = ?", wanted.account),
         ("principal = ?", wanted.principal),
-        ("created_at >= ?", wanted.since),
+        ("created_at >= ?", earliest),
         ("created_at < ?", wanted.until),
+        ("sent_at >= ?", wanted.since if wanted.by_sent else None),
+        ("sent_at < ?", wanted.until if wanted.by_sent else None),
+        (f"{country} = ?", wanted.country),
     ):
         if value is not None:
             parts.append(sql)
             values.append(value)
+    if wanted.actions:
+        parts.append(f"action IN ({marks(wanted.actions)})")
+        values.extend(map(str, wanted.actions))
     if wanted.states:
         states = [_state(state, wanted.asked) for state in wanted.states]
         parts.append(f"({' OR '.join(states)})")

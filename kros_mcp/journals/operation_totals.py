@@ -12,10 +12,18 @@ _WAITING: Final = ", ".join(f"'{state}'" for state in sorted(WAITING))
 _BUYS: Final = ", ".join(f"'{action}'" for action in Action if action.charges)
 
 
-def of(table: str, where: str, values: list[object], now: float) -> Work[tuple[Total, ...]]:
-    """Count and sum the operations of a condition; `now` tells what has expired and no row says so yet."""
+def of(table: str, where: str, values: list[object], now: float, charged_cents: str) -> Work[tuple[Total, ...]]:
+    """Count and sum the operations of a condition.
+
+    Args:
+        table: Of the operations.
+        where: The condition.
+        values: The values for its marks.
+        now: Tells what has expired and no row says so yet.
+        charged_cents: How a row tells what was charged for certain.
+    """
     seen = f"CASE WHEN state IN ({_WAITING}) AND expires_at <= ? THEN 'expired' ELSE state END"
-    charged = "coalesce(sum(CASE WHEN charged = 'yes' THEN reserved_cents END), 0)"
+    charged = f"coalesce(sum(CASE WHEN charged = 'yes' THEN {charged_cents} END), 0)"
     unknown = "coalesce(sum(CASE WHEN charged = 'unknown' THEN reserved_cents END), 0)"
     sql = f"SELECT {seen}, channel, action, count(*), {charged}, {unknown} FROM {table} WHERE {where} GROUP BY 1, 2, 3"
     rows = yield sql, (now, *values)

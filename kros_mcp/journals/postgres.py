@@ -131,6 +131,12 @@ class PostgresJournal(StoredJournal):
     def _text_in(self, column: str, name: str) -> str:
         return f"({column} ->> '{name}')"
 
+    def _cents_in(self, column: str, name: str) -> str:
+        return f"trunc(CAST({self._text_in(column, name)} AS NUMERIC))"
+
+    def _day_of(self, column: str) -> str:
+        return f"CAST(floor({column} / 86400) AS BIGINT)"
+
     async def _look(self, work: Callable[[], Work[T]]) -> T:
         with translated(), anyio.fail_after(ANSWER_SECONDS):
             async with self._pool.connection() as connection:

@@ -11,10 +11,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kros_mcp.errors import OperationError
 from kros_mcp.journals import completeness, generation, known_organizations, operation_totals, request_counts
+from kros_mcp.journals.amounts import Amounts
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import condition
 from kros_mcp.journals.kept_numbers import KeptTables
@@ -53,6 +54,9 @@ from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
 from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.settings import Environment
+
+if TYPE_CHECKING:
+    from kros_mcp.operations.expenditure import Grouping, SpendingGroup
 
 T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0
@@ -122,6 +126,21 @@ class StoredJournal(ABC):
     @abstractmethod
     def _text_in(self, column: str, name: str) -> str:
         """Write how a text is read out of a column of JSON."""
+
+    @abstractmethod
+    def _cents_in(self, column: str, name: str) -> str:
+        """Write how an integer is read out of a column of JSON."""
+
+    @abstractmethod
+    def _day_of(self, column: str) -> str:
+        """Write which day in UTC a time is of, as a number of days since 1970."""
+
+    def _country(self) -> str:
+        """Write which country a row is about; empty where KrosAI stated none."""
+        return f"upper(coalesce({self._text_in('quote', 'country')}, ''))"
+
+    def _amounts(self) -> Amounts:
+        return Amounts(self._text_in, self._cents_in)
 
     async def now(self) -> float:
         """Return the journal's time, in Unix seconds."""
@@ -444,7 +463,7 @@ class StoredJournal(ABC):
 
         def work() -> Work[tuple[Operation, ...]]:
             now = yield from self._time()
-            where, values = condition(wanted, now)
+            where, values = condition(wanted, now, self._country())
             if after:
                 where += f" AND (created_at, rowid) {beyond} (SELECT created_at, rowid FROM {self._table} WHERE id = ?)"
                 values.append(after)
@@ -459,7 +478,7 @@ class StoredJournal(ABC):
 
         def work() -> Work[int]:
             now = yield from self._time()
-            where, values = condition(wanted, now)
+            where, values = condition(wanted, now, self._country())
             rows = yield f"SELECT count(*) FROM {self._table} WHERE {where}", values
             return int(rows[0][0])
 
@@ -470,7 +489,27 @@ class StoredJournal(ABC):
 
         def work() -> Work[tuple[Total, ...]]:
             now = yield from self._time()
-            return (yield from operation_totals.of(self._table, *condition(wanted, now), now))
+            return (
+                yield from operation_totals.of(
+                    self._table, *condition(wanted, now, self._country()), now, self._amounts().charged()
+                )
+            )
+
+        return await self._look(work)
+
+    async def spending(self, wanted: Filter, grouping: "Grouping") -> "tuple[SpendingGroup, ...]":
+        """Sum what operations took and what they changed of the cost of a month, by the same filter."""
+        from kros_mcp.journals import spending_sums  # noqa: PLC0415 - no server needs it to start
+        from kros_mcp.operations.expenditure import Grouping, grouped  # noqa: PLC0415 - the same
+
+        of_time = self._day_of("sent_at" if wanted.by_sent else "created_at")
+        key = {Grouping.PRINCIPAL: "principal", Grouping.COUNTRY: self._country()}.get(grouping, of_time)
+
+        def work() -> "Work[tuple[SpendingGroup, ...]]":
+            now = yield from self._time()
+            where = condition(wanted, now, self._country())
+            rows = yield from spending_sums.of(self._table, *where, key=key, amounts=self._amounts())
+            return grouped(rows, grouping)
 
         return await self._look(work)
 

@@ -84,6 +84,12 @@ class SqliteJournal(StoredJournal):
     def _text_in(self, column: str, name: str) -> str:
         return f"json_extract({column}, '$.{name}')"
 
+    def _cents_in(self, column: str, name: str) -> str:
+        return f"CAST({self._text_in(column, name)} AS INTEGER)"
+
+    def _day_of(self, column: str) -> str:
+        return f"CAST({column} / 86400 AS INTEGER)"
+
     def _by(self, index: str) -> str:
         return f" INDEXED BY {index}"
 

@@ -37,14 +37,14 @@ class Batch:
         """Whether money moved: not known if that is so of any number, else yes if any was charged."""
         if self._is_unread:
             return effects(self.operation, "unknown")[0]
-        return joint(_known(each, each.charged) for each in self._told if each.action.charges)
+        return joint(known(each, each.charged) for each in self._told if each.action.charges)
 
     @property
     def changed(self) -> Known:
         """Whether the account has changed, likewise."""
         if self._is_unread:
             return "unknown"
-        return joint(_known(each, each.changed) for each in self._told)
+        return joint(known(each, each.changed) for each in self._told)
 
     @property
     def _is_unread(self) -> bool:
@@ -116,8 +116,8 @@ def total(each: Iterable[int | None]) -> int | None:
     return None if None in amounts else sum(cents or 0 for cents in amounts)
 
 
-def _known(item: Operation, settled: Known) -> Known:
-    """Return what is known of one, which may be sent before this is read."""
+def known(item: Operation, settled: Known) -> Known:
+    """Return whether one was charged, or changed: from its claim to its outcome nobody knows."""
     return "unknown" if item.state is State.SENDING else settled
 
 

@@ -7,7 +7,7 @@ a pure move of `moves.py` returns the next row, and that is stored; a move that 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kros_mcp.errors import JournalError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import Asked, Window
@@ -19,6 +19,9 @@ from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import Books
 from kros_mcp.settings import Environment
+
+if TYPE_CHECKING:
+    from kros_mcp.operations.expenditure import Grouping, SpendingGroup
 
 Move = Callable[[Operation, float], Operation]
 Claim = Callable[[Operation, float, Books], Operation]
@@ -40,9 +43,10 @@ class Filter:
     """Which operations to list; what is None or empty filters nothing.
 
     `asked` narrows the state `proposed` to what these are asked: an approver, the person's screen, the conversation.
-    `since` and `until` bound `created_at`, in Unix seconds, the first included and the second not. A state is
-    what a reader would see now: what waited too long counts as expired, though no row says so yet. A batch that was
-    agreed to is never listed: its numbers are, each naming it.
+    `since` and `until` bound `created_at`, in Unix seconds, the first included and the second not; with `by_sent` they
+    bound `sent_at`, and what was never sent is left out. `country` is a code in capitals; empty is what KrosAI stated
+    none of. A state is what a reader would see now: what waited too long counts as expired, though no row says so yet.
+    A batch that was agreed to is never listed: its numbers are, each naming it.
     """
 
     account: str | None = None
@@ -51,6 +55,9 @@ class Filter:
     since: float | None = None
     until: float | None = None
     asked: frozenset[status.Asked] = frozenset()
+    country: str | None = None
+    actions: tuple[Action, ...] = ()
+    by_sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -344,6 +351,14 @@ class Journal(Protocol):
 
     async def totals(self, wanted: Filter) -> tuple[Total, ...]:
         """Count and sum operations, by the same filter."""
+        ...
+
+    async def spending(self, wanted: Filter, grouping: "Grouping") -> "tuple[SpendingGroup, ...]":
+        """Sum what operations took and what they changed of the cost of a month, by the same filter.
+
+        Days and months are those of the sending where the filter is `by_sent`, else of the asking. Groups of nothing
+        are left out. Several accounts should be asked for one by one: their money may not be of one kind.
+        """
         ...
 
     async def asked(self, account: str) -> tuple[int | None, ...]:

@@ -1,10 +1,10 @@
 """The result of a tool that acts, made of its operation; the sentences come from `operations/wording.py`."""
 
-from kros_mcp.errors import Known, KrosError
+from kros_mcp.errors import KrosError
 from kros_mcp.operations import endpoint_names, wording
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.acts.routing import still_lacking
-from kros_mcp.operations.batch import Batch
+from kros_mcp.operations.batch import Batch, known
 from kros_mcp.operations.channels import Conclusion
 from kros_mcp.operations.model import Operation, Quote, State
 from kros_mcp.operations.status import status, waits_for
@@ -51,8 +51,8 @@ def acted(
         quote=quote(operation),
         expires_at=utc(operation.expires_at) if waiting else None,
         confirmation_code=code or None,
-        charged=batch.charged if batch else _known(operation, operation.charged) if operation.action.charges else "no",
-        changed=batch.changed if batch else _known(operation, operation.changed),
+        charged=batch.charged if batch else known(operation, operation.charged) if operation.action.charges else "no",
+        changed=batch.changed if batch else known(operation, operation.changed),
         number=results.stored(operation.number, operation.quote),
         not_applied=list(operation.not_applied or still_lacking(operation)),
         decided_through=operation.decided_through or None,
@@ -140,8 +140,3 @@ def as_error(operation: Operation) -> KrosError:
         next_step=next_step,
         operation_id=operation.id,
     )
-
-
-def _known(operation: Operation, settled: Known) -> Known:
-    """From the claim to the outcome nobody knows: it may be sent before these words are read."""
-    return "unknown" if operation.state is State.SENDING else settled

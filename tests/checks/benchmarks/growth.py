@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,6 +49,7 @@ YEAR_SECONDS = 365 * 86_400.0
 ACCOUNT = "acct_measured"
 ACCOUNTS = (ACCOUNT,) * 8 + ("acct_second", "acct_third")
 PRINCIPALS = ("local", "support", "sales", "night shift")
+COUNTRIES = ("NG", "NG", "NG", "GB", "US", "DE", "KE")
 NUMBERS_OF_A_YEAR = 20_000
 MIXTURE = {
     (Action.BUY, State.DONE): 45,
@@ -64,7 +65,7 @@ CLAIM = "claim"
 POSITIONS = {name: at for at, name in enumerate(COLUMNS)}
 
 
-def settled(action: Action, state: State) -> Operation:
+def settled(action: Action, state: State, country: str = "NG") -> Operation:
     """An operation as an act leaves it behind, for its size and its columns; who, what and when come later."""
     claimed, bought = state in {State.DONE, State.FAILED}, (action, state) == (Action.BUY, State.DONE)
     number = StoredNumber(id="pn_0123456789abcdef", e164="+2348030000000", status="active", monthly_cents=700)
@@ -74,8 +75,8 @@ def settled(action: Action, state: State) -> Operation:
         principal="",
         action=action,
         e164="",
-        request=Request(country="NG", type="mobile", position=7, endpoint_id="ep_0123456789abcdef"),
-        quote=Quote("+2348030000000", "NG", "live", 0, 700, 700, "ep_0123456789abcdef", "agent"),
+        request=Request(country=country, type="mobile", position=7, endpoint_id="ep_0123456789abcdef"),
+        quote=Quote("+2348030000000", country, "test", 0, 700, 700, "ep_0123456789abcdef", "agent"),
         created_at=0.0,
         expires_at=0.0,
         state=state,
@@ -90,20 +91,20 @@ def settled(action: Action, state: State) -> Operation:
     )
 
 
-def year_of(count: int, now: float) -> Iterator[tuple[object, ...]]:
-    """The rows of so many operations, evenly over the year that ends now."""
+def year_of(count: int, now: float, accounts: Sequence[str] = ACCOUNTS) -> Iterator[tuple[object, ...]]:
+    """The rows of so many operations, evenly over the year that ends now, shared among accounts."""
     chance = random.Random(count)  # noqa: S311 - must repeat
     kinds = [kind for kind, share in MIXTURE.items() for _ in range(share)]
-    templates = {kind: list(encode(settled(*kind))) for kind in kinds}
+    templates = {(kind, country): list(encode(settled(*kind, country))) for kind in MIXTURE for country in COUNTRIES}
     for at in range(count):
         kind = chance.choice(kinds)
         claimed = kind[1] in {State.DONE, State.FAILED}
         created_at = now - YEAR_SECONDS * (count - at) / count
         item = f"{chance.randrange(NUMBERS_OF_A_YEAR):07d}"
-        row = templates[kind].copy()
+        row = templates[kind, chance.choice(COUNTRIES)].copy()
         values = {
             "id": f"op_{chance.getrandbits(80):020x}",
-            "account": chance.choice(ACCOUNTS),
+            "account": chance.choice(accounts),
             "principal": chance.choice(PRINCIPALS),
             "e164": f"+234803{item}",
             "created_at": created_at,

@@ -1,6 +1,7 @@
-"""One operation as a line of CSV: the columns, and what stands in their cells.
+"""Operations and sums as the cells of CSV files, for people who open them in a spreadsheet.
 
-Cells that a spreadsheet would take for a formula begin with an apostrophe instead; the E.164 alone keeps its plus sign.
+Whoever writes them does so as RFC 4180 wants it, in UTF-8. A cell that a spreadsheet would take for a formula begins
+with an apostrophe instead; the E.164 alone keeps its plus sign.
 """
 
 from typing import Any
@@ -53,15 +54,21 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 
 def cells(operation: Operation, currency: str) -> list[str]:
-    """Return an operation as the cells of one line."""
+    """Return an operation as the cells of one line, below `COLUMNS`.
+
+    Args:
+        operation: As it stands in the journal.
+        currency: The operator's label, or empty.
+    """
     values: dict[str, Any] = record(operation, currency)
-    values["charged_amount"] = _decimal(values["charged_cents"])
-    values["monthly_amount"] = _decimal(values["monthly_cents"])
+    values["charged_amount"] = decimal(values["charged_cents"])
+    values["monthly_amount"] = decimal(values["monthly_cents"])
     values["not_applied"] = " ".join(values["not_applied"])
-    return [_cell(name, values[name]) for name in COLUMNS]
+    return [cell(name, values[name]) for name in COLUMNS]
 
 
-def _cell(name: str, value: object) -> str:
+def cell(name: str, value: object) -> str:
+    """Return a value as a cell of the column of that name; empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -71,5 +78,9 @@ def _cell(name: str, value: object) -> str:
     return f"'{text}" if guarded else text
 
 
-def _decimal(cents: int | None) -> str | None:
-    return None if cents is None else f"{cents // 100}.{cents % 100:02d}"
+def decimal(cents: int | None) -> str | None:
+    """Return an amount with two decimals, as in "5.00"; None where it is not known."""
+    if cents is None:
+        return None
+    whole, hundredths = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}{whole}.{hundredths:02d}"

@@ -1,0 +1,236 @@
+"""What was spent, as the journal sums it; in both backends."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from bench import open_journal
+from expenditure_bench import ACCOUNT, DAY, MAY_3, ended, enter, quoted, released, reported
+
+from kros_mcp.krosai import OwnedList, PhoneNumber
+from kros_mcp.operations.expenditure import CostPart, Grouping, Sums, total
+from kros_mcp.operations.expenditure_reader import read_expenditure, read_owned_cost
+from kros_mcp.operations.journal import EVERYTHING, Filter, Journal, every
+from kros_mcp.operations.kept import Listing
+from kros_mcp.operations.model import Action, Channel, Item, Operation, Request, State
+from kros_mcp.settings import Settings
+from tests.support.clock import Clock
+
+pytestmark = pytest.mark.anyio
+OURS = Filter(account=ACCOUNT, by_sent=True)
+UNKNOWN = {"state": State.UNKNOWN, "charged": "unknown", "settled_at": None}
+FAILED = {"state": State.FAILED, "charged": "no", "changed": "no"}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(MAY_3 + 10 * DAY)
+
+
+@pytest.fixture
+async def journal(journal_url: str, clock: Clock) -> AsyncIterator[Journal]:
+    async with open_journal(journal_url, clock) as opened:
+        yield opened
+
+
+def batch_of(*parts: Operation, state: State) -> Operation:
+    items = tuple(Item(part.e164, part.request, part.quote) for part in parts)
+    asked = {"action": Action.BUY_SEVERAL, "e164": ",".join(part.e164 for part in parts), "items": items}
+    return replace(parts[0], id="op_batch", state=state, sent_at=None, charged="no", **asked)
+
+
+ODD = (
+    ended(0),
+    quoted(ended(1, reserved_cents=5000), setup_cents=None, due_now_cents=None),
+    quoted(ended(2, reserved_cents=5000), monthly_cents=None),
+    reported(ended(3), setup_cents=100, monthly_cents=450),
+    reported(ended(4), monthly_cents=500),
+    reported(ended(5), number_id="", monthly_cents=1),
+    reported(quoted(ended(6, reserved_cents=5000), setup_cents=None, monthly_cents=None), monthly_cents=700),
+    reported(quoted(ended(7), setup_cents=200, due_now_cents=700), setup_cents=200),
+    quoted(ended(8), currency="NGN", country=None),
+)
+"""Purchases whose price KrosAI stated by half, or another time otherwise."""
+
+
+async def test_what_was_charged_is_what_each_operation_says_it_was_whatever_krosai_stated(journal: Journal) -> None:
+    await enter(journal, *ODD, ended(20, **FAILED), ended(21, None, charged="no", state=State.EXPIRED))
+
+    [group] = await journal.spending(OURS, Grouping.DAY)
+    totals = await journal.totals(replace(OURS, states=(State.DONE,)))
+
+    said = [operation.charged_cents async for operation in every(journal, EVERYTHING)]
+    assert group.sums.charged_cents == sum(cents or 0 for cents in said) == 500 * 4 + 5000 * 3 + 550 + 700
+    assert [each.charged_cents for each in totals] == [group.sums.charged_cents]
+    assert (group.key, group.sums.purchases, group.sums.unknown) == ("2026-05-03", len(ODD), 0)
+    assert (group.sums.added_cents, group.sums.added_unstated) == (500 * 6 + 450 + 700, 1)
+    assert group.sums.currencies == {"NGN"}
+
+
+async def test_money_of_which_it_is_not_known_whether_it_moved_is_counted_beside_what_is_known(
+    journal: Journal,
+) -> None:
+    sending = {**UNKNOWN, "state": State.SENDING}
+    await enter(journal, ended(0), ended(1, **UNKNOWN), ended(2, **sending), ended(3, None, **sending))
+
+    [group] = await journal.spending(OURS, Grouping.DAY)
+
+    assert group.sums == Sums(purchases=1, charged_cents=500, unknown=2, unknown_cents=1000, added_cents=500)
+    assert not group.sums.is_growth_certain
+
+
+async def test_days_and_months_are_those_of_the_sending_in_utc(journal: Journal) -> None:
+    late = ended(3, MAY_3 + DAY, created_at=MAY_3 - 29 * DAY)  # an approver took weeks
+    await enter(
+        journal, ended(0, MAY_3 - 1), ended(1, MAY_3), ended(2, MAY_3 + DAY - 1), late, ended(4, MAY_3 - 3 * DAY)
+    )
+    only = replace(OURS, since=MAY_3, until=MAY_3 + 2 * DAY)
+
+    days = {group.key: group.sums.purchases for group in await journal.spending(OURS, Grouping.DAY)}
+    months = {group.key: group.sums.purchases for group in await journal.spending(OURS, Grouping.MONTH)}
+    some = {group.key: group.sums.purchases for group in await journal.spending(only, Grouping.DAY)}
+    asked = await journal.spending(replace(only, by_sent=False, since=MAY_3 - 29 * DAY), Grouping.DAY)
+
+    assert days == {"2026-04-30": 1, "2026-05-02": 1, "2026-05-03": 2, "2026-05-04": 1}
+    assert months == {"2026-04": 1, "2026-05": 4}
+    assert some == {"2026-05-03": 2, "2026-05-04": 1}
+    assert asked[0].key == "2026-04-04"
+
+
+async def test_principals_and_countries_are_told_apart_and_filtered_by(journal: Journal) -> None:
+    other = ended(1, principal="tokens|night-desk")
+    await enter(journal, ended(0), other, quoted(ended(2), country="de"), quoted(ended(3), country=None))
+
+    async def keys(grouping: Grouping, **narrowed: object) -> dict[str, int]:
+        wanted = replace(OURS, **narrowed)  # type: ignore[arg-type]  # fields of Filter
+        return {group.key: group.sums.purchases for group in await journal.spending(wanted, grouping)}
+
+    assert await keys(Grouping.PRINCIPAL) == {"local": 3, "tokens|night-desk": 1}
+    assert await keys(Grouping.COUNTRY) == {"": 1, "DE": 1, "NG": 2}
+    assert await keys(Grouping.COUNTRY, principal="tokens|night-desk") == {"NG": 1}
+    assert await keys(Grouping.PRINCIPAL, country="DE") == {"local": 1}
+    assert await keys(Grouping.COUNTRY, country="") == {"": 1}
+    assert await journal.count(replace(OURS, country="NG", actions=(Action.BUY,))) == 2
+    assert await journal.count(replace(OURS, actions=(Action.RELEASE,))) == 0
+
+
+async def test_another_account_counts_for_nothing(journal: Journal) -> None:
+    await enter(journal, ended(0, account="another"))
+
+    assert await journal.spending(OURS, Grouping.DAY) == ()
+
+
+async def test_a_batch_counts_nothing_and_its_numbers_do(journal: Journal) -> None:
+    parts = (ended(0, batch="op_batch"), ended(1, batch="op_batch", **FAILED), ended(2, batch="op_batch", **UNKNOWN))
+    await enter(journal, batch_of(*parts, state=State.DONE), *parts)
+
+    [group] = await journal.spending(Filter(account=ACCOUNT), Grouping.DAY)
+
+    assert (group.sums.purchases, group.sums.charged_cents, group.sums.unknown) == (1, 500, 1)
+
+
+async def test_a_release_ends_what_the_number_cost_then_or_when_it_was_bought(journal: Journal) -> None:
+    await enter(
+        journal,
+        quoted(ended(0), monthly_cents=450, due_now_cents=450),
+        released(0, MAY_3 + DAY),
+        quoted(released(1, MAY_3 + DAY), monthly_cents=800),
+        released(2, MAY_3 + DAY),
+        released(3, MAY_3 + DAY, state=State.UNKNOWN, changed="unknown"),
+        released(0, MAY_3 + DAY + 9, request=Request(number_id="id_0", permanent=True, status="Released")),
+        quoted(released(4, MAY_3 + DAY, request=Request(permanent=True, status="active")), monthly_cents=50),
+    )
+
+    bought, gave_up = await journal.spending(OURS, Grouping.DAY)
+
+    assert bought.sums.grown_cents == 450
+    assert gave_up.sums == Sums(releases=4, ended_cents=450 + 800 + 50, ended_unstated=1, releases_unknown=1)
+
+
+def record(at: int, monthly_cents: int | None = 500, **changes: object) -> PhoneNumber:
+    shown = PhoneNumber(f"id_{at}", f"+2348035550{at:03d}", "NG", status="active", monthly_cents=monthly_cents)
+    return replace(shown, **changes)  # type: ignore[arg-type]  # fields of PhoneNumber
+
+
+async def kept_list(journal: Journal, *numbers: PhoneNumber, complete: bool = True) -> None:
+    await journal.keep(ACCOUNT, [], Listing(OwnedList(numbers, complete), await journal.now()))
+
+
+async def test_what_numbers_cost_is_the_last_list_with_what_was_bought_and_released_since(
+    journal: Journal, clock: Clock
+) -> None:
+    await enter(journal, ended(0, principal="ana"), ended(5, clock() - 600), released(5, clock() - 300))
+    late = ended(6, clock() - 60)  # KrosAI does not list it yet
+    await enter(journal, late)
+    ended_one = record(3, status="released")
+    await kept_list(journal, record(0), record(1), record(1, id="twice"), record(2, None, country="de"), ended_one)
+    assert await read_owned_cost(journal, "another") is None
+
+    before = await read_owned_cost(journal, ACCOUNT)
+    clock.now += 120
+    await enter(journal, released(1, clock() - 60), ended(7, clock() - 30, principal="ana"))
+    cost = await read_owned_cost(journal, ACCOUNT)
+
+    assert before is not None
+    assert cost is not None
+    assert (before.monthly_cents, len(before.numbers), before.unpriced) == (2000, 5, 1)
+    assert (cost.monthly_cents, len(cost.numbers), cost.is_certain) == (2000, 5, False)
+    parts = {part.key: (part.numbers, part.monthly_cents, part.unpriced) for part in cost.by_principal()}
+    assert parts == {"ana": (2, 1000, 0), "local": (1, 500, 0), "": (2, 500, 1)}
+    assert cost.by_country() == (CostPart("NG", 4, 2000, 0), CostPart("DE", 1, 0, 1))
+    assert cost.of("ana", "NG").monthly_cents == 1000
+
+
+async def test_the_cost_of_a_month_is_told_as_it_was_when_the_period_began_and_ended(
+    journal: Journal, clock: Clock
+) -> None:
+    await enter(journal, ended(0, MAY_3 - DAY), ended(1), released(0, MAY_3 + DAY), ended(2, MAY_3 + 5 * DAY))
+    clock.now += DAY
+    await kept_list(journal, record(1), record(2), record(9, 1000))
+
+    wanted = Filter(account=ACCOUNT, since=MAY_3, until=MAY_3 + 2 * DAY)
+    read = await read_expenditure(journal, wanted, Grouping.DAY)
+
+    assert read.cost is not None
+    assert (read.cost_at_beginning_cents, read.cost_at_end_cents, read.cost.monthly_cents) == (1500, 1500, 2000)
+    assert list(read.costs()) == [("2026-05-03", 2000), ("2026-05-04", 1500)]
+    assert read.is_growth_certain
+    assert read.total == total(read.groups)
+
+
+async def test_what_waits_and_what_is_unknown_now_stands_beside_a_period_that_is_over(journal: Journal) -> None:
+    waits = {"state": State.PROPOSED, "charged": "no", "expires_at": MAY_3 + 99 * DAY, "channel": Channel.APPROVER}
+    parts = [ended(at, None, **waits) for at in (4, 5)]
+    await enter(
+        journal,
+        ended(0),
+        ended(1, MAY_3 - 99 * DAY, **UNKNOWN),
+        ended(2, None, **waits),
+        quoted(ended(3, None, **{**waits, "channel": Channel.CODE}), due_now_cents=None),
+        ended(6, None, **{**waits, "expires_at": MAY_3}),
+        batch_of(*parts, state=State.PROPOSED),
+    )
+    settings = Settings(api_key="kros_test_x", daily_budget_cents=900, monthly_commitment_cents=700)
+
+    wanted = Filter(account=ACCOUNT, since=MAY_3, until=MAY_3 + DAY)
+    read = await read_expenditure(journal, wanted, Grouping.COUNTRY, settings=settings)
+
+    assert (read.total.unknown, read.unsettled.operations, read.unsettled.cents) == (0, 1, 500)
+    waiting = read.waiting
+    assert (waiting.operations, waiting.for_an_approver, waiting.cents, waiting.unpriced) == (3, 2, 1500, 1)
+    assert waiting.since == MAY_3 - 60
+    assert read.caps is not None
+    assert (read.caps.left_cents, read.caps.monthly_left_cents(read.cost)) == (900, None)
+    assert read.environment == "test"
+
+
+async def test_what_is_spent_of_a_day_is_told_with_the_caps_until_24_hours_have_passed(
+    journal: Journal, clock: Clock
+) -> None:
+    await enter(journal, ended(0, clock() - 60), ended(1, clock() - 60, **UNKNOWN), ended(2, clock() - DAY - 60))
+    settings = Settings(api_key="kros_test_x", daily_budget_cents=900, total_daily_budget_cents=2000)
+
+    read = await read_expenditure(journal, Filter(account=ACCOUNT), Grouping.DAY, settings=settings)
+
+    assert read.caps is not None
+    assert (read.caps.spent_cents, read.caps.left_cents, read.caps.total_left_cents) == (1000, 0, 1000)
