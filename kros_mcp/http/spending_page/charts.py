@@ -105,7 +105,7 @@ def ticks(highest: int) -> tuple[int, ...]:
 def _upright(
     name: str, words: Words, bars: Sequence[Bar], size: tuple[int, int], cap_cents: int | None, cap: str
 ) -> "Markup":
-    import pygal  # noqa: PLC0415 - until a chart is drawn, nothing needs it
+    import pygal  # type: ignore[import-untyped]  # noqa: PLC0415 - until a chart is drawn, nothing needs it
 
     steps = [cents for cents in ticks(max(_highest(bars), cap_cents or 0)) if not _collides(cents, cap_cents, bars)]
     chart = pygal.StackedBar(**_common(size), range=(0, max(*steps, cap_cents or 0)), truncate_label=-1)
