@@ -31,7 +31,7 @@ from tests.support.clock import Clock
 
 HERE = "http://127.0.0.1:8000"
 KEY, OTHER_KEY = "k" * 32, "o" * 32
-NIGHT, DAY, BOTH, AGENT = (f"canary{digit * 12}" for digit in "1234")
+NIGHT, DAY, BOTH, AGENT, AUDITOR = (f"canary{digit * 12}" for digit in "12345")
 AGENT_SCOPES = frozenset({Scope.READ, Scope.BUY, Scope.RELEASE, Scope.CONFIGURE})
 SUPPORT = principal_of("tokens", "support-agent")
 NIGHT_DESK, DAY_DESK = principal_of("tokens", "night-desk"), principal_of("tokens", "day-desk")
@@ -40,6 +40,7 @@ HOLDERS = {
     DAY: ("day-desk", frozenset({Scope.APPROVE})),
     BOTH: ("both", frozenset({Scope.APPROVE, Scope.READ})),
     AGENT: ("support-agent", AGENT_SCOPES),
+    AUDITOR: ("controller", frozenset({Scope.AUDIT})),
 }
 
 

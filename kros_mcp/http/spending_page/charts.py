@@ -25,8 +25,10 @@ _NAMED: Final = {_WIDE: 10, _NARROW: 5}
 """At most how many have room for a name below."""
 _LETTER: Final = {_WIDE: 7.0, _NARROW: 6.5}
 """How wide a letter of a label is, at most."""
-_LONGEST_NAME: Final = {_WIDE: 34, _NARROW: 17}
+_LONGEST_NAME: Final = {_WIDE: 34, _NARROW: 16}
 _GAP = 5
+_NEVER: Final = -1
+"""An amount that is no line's; of an empty list pygal takes every one for a major one."""
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]{2,}")
 
 
@@ -108,7 +110,7 @@ def _upright(
     import pygal  # type: ignore[import-untyped]  # noqa: PLC0415 - until a chart is drawn, nothing needs it
 
     steps = [cents for cents in ticks(max(_highest(bars), cap_cents or 0)) if not _collides(cents, cap_cents, bars)]
-    chart = pygal.StackedBar(**_common(size), range=(0, max(*steps, cap_cents or 0)), truncate_label=-1)
+    chart = pygal.StackedBar(**_common(size, 12), range=(0, max(*steps, cap_cents or 0)), truncate_label=-1)
     chart.x_labels = [bar.name for bar in bars]
     every = -(-len(bars) // _NAMED[size])
     chart.x_labels_major = [bar.name for bar in bars[::-1][::every]]
@@ -116,7 +118,7 @@ def _upright(
     chart.y_labels = [{"label": _units(cents), "value": cents} for cents in steps]
     if cap_cents is not None:
         chart.y_labels.append({"label": _units(cap_cents), "value": cap_cents})
-    chart.y_labels_major = [] if cap_cents is None else [cap_cents]
+    chart.y_labels_major = [_NEVER if cap_cents is None else cap_cents]
     chart.add("certain", [bar.certain for bar in bars])
     chart.add("uncertain", [bar.uncertain for bar in bars])
     labelled = set(range(len(bars))) if len(bars) <= _LABELLED[size] else set[int]()
@@ -129,7 +131,7 @@ def _lying(name: str, words: Words, bars: Sequence[Bar], size: tuple[int, int]) 
     longest = _LONGEST_NAME[size]
     names = [bar.name if len(bar.name) <= longest else f"{bar.name[: longest - 1]}…" for bar in bars]
     room = max(len(bar.amount) for bar in bars) * _LETTER[size] + 2 * _GAP
-    common = _common((size[0], len(bars) * _ROW))
+    common = _common((size[0], len(bars) * _ROW), 14 if size == _WIDE else 12) | {"margin_top": 0}
     chart = pygal.HorizontalStackedBar(
         **common, range=(0, max(_highest(bars), 1)), show_x_labels=False, margin_right=int(room), truncate_label=-1
     )
@@ -140,8 +142,11 @@ def _lying(name: str, words: Words, bars: Sequence[Bar], size: tuple[int, int]) 
     return _drawn(chart, partial(_finished, name, words, bars[::-1], set(range(len(bars))), ""))
 
 
-def _common(size: tuple[int, int]) -> dict[str, Any]:
+def _common(size: tuple[int, int], letters: int) -> dict[str, Any]:
+    from pygal.style import Style  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+
     return {
+        "style": Style(label_font_size=letters, major_label_font_size=letters),
         "width": size[0],
         "height": size[1],
         "js": (),
@@ -265,7 +270,7 @@ def _both(draw: Callable[[tuple[int, int]], "Markup"]) -> Chart:
 
 
 def _suffix(size: tuple[int, int]) -> str:
-    return "wide" if size == _WIDE else "narrow"
+    return "broad" if size == _WIDE else "slim"
 
 
 def _highest(bars: Iterable[Bar]) -> int:

@@ -258,13 +258,18 @@ class SpendingViews:
     def _least(self, cents: int, *, certain: bool) -> str:
         return self.money(cents) if certain else f"at least {self.money(cents)}"
 
+    def _part_cost(self, part: CostPart) -> str:
+        if part.unpriced == part.numbers:
+            return "not known"
+        return self._least(part.monthly_cents, certain=not part.unpriced)
+
     def _warnings(self, read: Expenditure) -> Iterable[str]:
         purchases = read.unsettled.purchases
         if purchases:
-            these = "one purchase is" if purchases == 1 else f"{purchases} purchases are"
+            which, cents = _counted(purchases, "purchase"), self.money(read.unsettled.cents)
             yield (
-                f"The outcome of {these} not known: {self.money(read.unsettled.cents)} may have been charged. The "
-                "server looks at KrosAI until it is known; kros-mcp settle ends it by hand."
+                f"The outcome of {which} is not known: {cents} may have been charged, and count as spent. The server "
+                "looks at KrosAI until it is known; kros-mcp settle ends it by hand."
             )
         currencies = read.total.currencies | (read.cost.currencies if read.cost else frozenset())
         if len(currencies) > 1:
@@ -301,7 +306,7 @@ class SpendingViews:
         bought = _counted(sums.purchases, "number")
         told = f"{bought} bought for {self.money(sums.charged_cents)}"
         if sums.unknown:
-            told += f"; of {_counted(sums.unknown, 'purchase')} over {self.money(sums.unknown_cents)} it is not known"
+            told += f"; whether {sums.unknown:,} more, {self.money(sums.unknown_cents)}, was charged is not known"
         return f"{told}; {_counted(sums.releases, 'number')} released."
 
     def _filled(self, read: Expenditure) -> tuple[SpendingGroup, ...]:
@@ -392,7 +397,7 @@ class SpendingViews:
         bars = []
         for part, name in zip(parts, short, strict=True):
             shown = _principal(part.key) if grouping is Grouping.PRINCIPAL and short.count(name) > 1 else name
-            amount = self._least(part.monthly_cents, certain=not part.unpriced)
+            amount = self._part_cost(part)
             bars.append(Bar(shown or _WITHOUT[grouping], part.monthly_cents, 0, amount, f"{shown}: {amount}"))
         if len(bars) <= _MOST_BARS:
             return bars
@@ -408,10 +413,10 @@ class SpendingViews:
             address=address,
             bought=sums.purchases,
             spent=self.money(sums.charged_cents) if sums.purchases else "",
-            unknown=f"{self.money(sums.unknown_cents)}?" if sums.unknown else "",
+            unknown=self.money(sums.unknown_cents) if sums.unknown else "",
             released=sums.releases,
             numbers=str(cost.numbers) if cost else "",
-            monthly=self._least(cost.monthly_cents, certain=not cost.unpriced) if cost else "",
+            monthly=self._part_cost(cost) if cost else "",
         )
 
     def _growth(self, read: Expenditure) -> str:
@@ -421,10 +426,11 @@ class SpendingViews:
             return "What numbers cost a month is not known: no list of them was read yet."
         sure = "" if read.is_growth_certain else ", as far as is known"
         ends = "Now" if read.until is None or read.until >= read.now else "At the end of the period"
+        now = self._least(after, certain=read.cost is not None and read.cost.is_certain)
         if after == before:
-            return f"{ends} {self.money(after)} a month, as at its beginning{sure}."
+            return f"{ends} {now} a month, as at its beginning{sure}."
         change = "more" if after > before else "less"
-        return f"{ends} {self.money(after)} a month, {self.money(abs(after - before))} {change} than before{sure}."
+        return f"{ends} {now} a month, {self.money(abs(after - before))} {change} than before{sure}."
 
     def _listed(self, totals: Sequence[Total], count: int, query: BooksQuery, shown: int) -> str:
         """Say how many operations these are, and what they took."""

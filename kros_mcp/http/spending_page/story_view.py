@@ -42,10 +42,7 @@ def view_story(account: Account, story: Story) -> StoryView:
     word = batch.status if batch and batch.items else status(operation)
     times = {
         "Asked for": operation.created_at,
-        "Agreed to": operation.confirmed_at,
         "Sent to KrosAI": operation.sent_at,
-        "Settled": operation.settled_at,
-        "Corrected": operation.corrected_at,
     }
     facts = [("Number", clean(operation.e164) if batch is None else f"{len(operation.items)} numbers")]
     if operation.action.charges:
