@@ -51,7 +51,8 @@ async def fill(bench: Bench) -> list[Operation]:
         made.append(next(end for most, end in ends if luck <= most))
     bought = [each for each in made if each.state is State.DONE]
     for at, each in enumerate(bought[::6]):
-        after = min((each.sent_at or 0) + 20 * DAY, now - chosen.random() * 20 * DAY)
+        sent = each.sent_at or 0
+        after = sent + (now - sent) * chosen.random()
         gone = released(500 + at, after, account=account, principal=each.principal, e164=each.e164)
         made.append(quoted(gone, monthly_cents=each.quote.monthly_cents, country=each.quote.country, e164=each.e164))
     for at, hours in ((901, 3), (902, 12 * 24)):
