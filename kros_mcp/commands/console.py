@@ -6,6 +6,7 @@ wrote it; what could command a terminal is escaped by the streams themselves (`c
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,7 @@ class Column:
         below: What to call its cells there.
         right: Whether its cells are set to the right, as amounts are.
         colours: The colour of a cell by its text.
+        runs: The colour of runs of a character, as bars are drawn of.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Column:
     below: str = ""
     right: bool = False
     colours: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
 
 
 def terminal_width() -> int | None:
@@ -115,7 +118,7 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
     lines: list[RenderableType] = []
     for row in ([column.title for column in columns], *rows):
         is_title = not lines
-        cells = [_styled(row[at], "" if is_title else columns[at].colours.get(row[at], "")) for at in beside]
+        cells = [_styled(row[at], "") if is_title else _coloured(row[at], columns[at]) for at in beside]
         if room is None:
             _pad(cells, [columns[at] for at in beside], [widths[at] for at in beside])
             lines.append(Text("  ").join(cells))
@@ -130,6 +133,13 @@ def show_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None
 def _styled(text: str, style: str) -> Text:
     """Return a text with a style, which the blanks around it do not have."""
     return Text.assemble((text, style))
+
+
+def _coloured(cell: str, column: Column) -> Text:
+    shown = _styled(cell, column.colours.get(cell, ""))
+    for character, style in column.runs.items():
+        shown.highlight_regex(f"{re.escape(character)}+", style)
+    return shown
 
 
 def _fitted(columns: Sequence[Column], widths: list[int], beside: list[int], room: int) -> tuple[list[int], list[int]]:

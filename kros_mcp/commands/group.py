@@ -22,6 +22,7 @@ SUMMARIES = {
     "rehearse": "buy a number with a test key, try everything on it, and release it",
     "sip": "show a number's SIP credentials, here and nowhere else",
     "operations": "list what was asked for, and how it ended",
+    "spending": "tell what was spent, what is left, and what numbers cost a month",
     "export": "write every operation down as CSV for accounting",
     "reconcile": "compare the journal with KrosAI; changes nothing there",
     "approve": "say yes to a waiting operation",
@@ -33,7 +34,7 @@ SUMMARIES = {
     "restore": "put a copy of the journal back",
 }
 """Every command and the first sentence of its help, so that `kros-mcp --help` imports none of them."""
-_MODULES = {"deny": "approve"}
+_MODULES = {"deny": "approve", "spending": "spending_report"}
 """The modules that are not named like their command."""
 _HELP = """\
 An MCP server that lets AI agents find, buy, configure and release KrosAI phone numbers, with a guard on spending.
@@ -59,6 +60,7 @@ run it:
 
 \b
 answer for the bill:
+  kros-mcp spending       who spent what this month, and what is left
   kros-mcp operations     who asked for what, for how much, and how it ended
   kros-mcp reconcile      does the journal agree with KrosAI
   kros-mcp export --output may.csv --since 2026-05-01 --until 2026-05-31

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import anyio
@@ -16,6 +16,7 @@ from kros_mcp.commands.selection import (
     FilterOptions,
     Selection,
     currency,
+    days,
     filter_options,
     select,
     settings_of,
@@ -25,13 +26,15 @@ from kros_mcp.commands.selection import (
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
+from kros_mcp.money import show_again
 from kros_mcp.operations import agent_words, outlook
 from kros_mcp.operations.decisions import decided
+from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
 from kros_mcp.operations.record import record, why
 from kros_mcp.operations.status import Asked, waits_for
 from kros_mcp.settings import Settings
-from kros_mcp.times import bounds, day_of, minute
+from kros_mcp.times import bounds, minute
 
 _HELP = """\
 List what was asked for, and how it ended.
@@ -42,6 +45,9 @@ what happened to it, by whom, through which channel and in which words.
 Without KROS_API_KEY no account is named, and the operations of all accounts are shown. "now" and "a month" are the
 price that was shown; the state says whether it was paid.
 
+Below the table stands what was charged for all that the filters let through, and of what that is not known; with --by
+sent, --since and --until count the days on which money moved.
+
 --state takes the words of the tools as well: awaiting_approval, confirmation_required, pending. --principal NAME finds
 tokens|NAME too, where nobody is called just that.
 """
@@ -51,6 +57,7 @@ examples:
   kros-mcp operations --state unknown --state sending
   kros-mcp operations op_abcdefghijklmnop
   kros-mcp operations --day 2026-05-03 --principal night-desk
+  kros-mcp operations --since 2026-05-01 --until 2026-05-31 --by sent
   kros-mcp operations --json --limit 1000 |
     jq '.operations[] | select(.charged == "unknown")'
 
@@ -92,6 +99,18 @@ _ACCOUNT = 2
 
 
 @dataclass(frozen=True)
+class _Charged:
+    """What was charged for the operations of one account that the filters let through; amounts in cents."""
+
+    account: str
+    purchases: int
+    charged_cents: int
+    unknown: int
+    """Of how many purchases it is not known."""
+    unknown_cents: int
+
+
+@dataclass(frozen=True)
 class _Page:
     """One page of the books, and what stands beyond it."""
 
@@ -103,6 +122,8 @@ class _Page:
     times_asked: dict[str, int]
     """How often the same as each that waits was asked for in the last 24 hours, by its id."""
     now: float
+    totals: tuple[_Charged, ...]
+    """Of all that the filters let through, not of this page alone."""
 
     @property
     def more(self) -> int:
@@ -128,12 +149,17 @@ def operations(operation_id: str | None, typed: FilterOptions, day: str | None, 
             )
         timeline.show(operation_id, as_json=as_json)
         return 0
+    if day:
+        if typed.since or typed.until:
+            raise InvalidArgumentError("--day goes without --since and --until.", next_step="")
+        bounds(day)
+        typed = replace(typed, since=day, until=day)
     settings = settings_of(typed.organization)
     if not 1 <= limit <= _MOST_SHOWN:
         raise InvalidArgumentError(
             f"--limit must be 1 or more, and at most {_MOST_SHOWN}.", next_step="kros-mcp export writes any number."
         )
-    page = anyio.run(_read, settings, typed, day, limit)
+    page = anyio.run(_read, settings, typed, limit)
     if as_json:
         print(json.dumps(_document(page, settings), indent=2, ensure_ascii=False))
     else:
@@ -141,10 +167,9 @@ def operations(operation_id: str | None, typed: FilterOptions, day: str | None, 
     return 0
 
 
-async def _read(settings: Settings, typed: FilterOptions, day: str | None, limit: int) -> _Page:
-    since, until = bounds(day) if day else (None, None)
+async def _read(settings: Settings, typed: FilterOptions, limit: int) -> _Page:
     async with open_journal(settings.journal_url) as journal:
-        selection = await select(typed, settings, journal, since=since, until=until)
+        selection = await select(typed, settings, journal)
         operations = await journal.list_operations(selection.wanted, limit=limit)
         total = await journal.count(selection.wanted)
         return _Page(
@@ -157,7 +182,27 @@ async def _read(settings: Settings, typed: FilterOptions, day: str | None, limit
             waiting=await waiting_for_a_person(journal, selection),
             times_asked=await journal.times_asked([each for each in operations if each.state is State.PROPOSED]),
             now=await journal.now(),
+            totals=await _totals(journal, selection),
         )
+
+
+async def _totals(journal: Journal, selection: Selection) -> tuple[_Charged, ...]:
+    """Add up what was charged, account by account: their money may not be of one kind."""
+    accounts = [selection.wanted.account] if selection.wanted.account else await journal.accounts()
+    found = []
+    for account in accounts:
+        totals = await journal.totals(replace(selection.wanted, account=account))
+        charging = [each for each in totals if each.action.charges]
+        found.append(
+            _Charged(
+                account=account,
+                purchases=sum(each.count for each in charging if each.state is State.DONE),
+                charged_cents=sum(each.charged_cents for each in charging),
+                unknown=sum(each.unknown for each in charging),
+                unknown_cents=sum(each.unknown_cents for each in charging),
+            )
+        )
+    return tuple(each for each in found if len(found) == 1 or each.purchases or each.unknown)
 
 
 def _document(page: _Page, settings: Settings) -> dict[str, object]:
@@ -169,6 +214,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
             record(operation, currency(operation, page.selection.account, settings)) for operation in page.operations
         ],
         "total": page.total,
+        "charged": [asdict(each) for each in page.totals],
         "more": page.more,
         "hidden_of_other_accounts": page.hidden,
         "waiting_for_a_person": page.waiting,
@@ -189,6 +235,8 @@ def _print(page: _Page, settings: Settings) -> None:
 def _below(page: _Page, settings: Settings) -> Iterator[str]:
     """Yield what was shown, what was not, and what is to be done."""
     yield _whose(page, settings)
+    for each in page.totals if page.total else ():
+        yield _charged(each, page, settings)
     if page.selection.note:
         yield page.selection.note
     if any(operation.corrected_at is not None for operation in page.operations):
@@ -203,6 +251,19 @@ def _below(page: _Page, settings: Settings) -> Iterator[str]:
         verb = "waits" if page.waiting == 1 else "wait"
         more = " or more" if page.waiting >= MOST_COUNTED else ""
         yield f"{page.waiting}{more} {verb} for a person: kros-mcp approve ID, or kros-mcp deny ID."
+
+
+def _charged(totals: _Charged, page: _Page, settings: Settings) -> str:
+    """Return what was charged; never without what is not known of it."""
+    label = settings.currency if totals.account == page.selection.account else ""
+    numbers = f"{totals.purchases} number{'' if totals.purchases == 1 else 's'}"
+    said = f"Charged: {show_again(totals.charged_cents, label)} for {numbers} bought"
+    if page.selection.all_accounts:
+        said = f"{short(totals.account)} charged{said.removeprefix('Charged')}"
+    if totals.unknown:
+        which = "1 purchase" if totals.unknown == 1 else f"{totals.unknown} purchases"
+        said += f"; of {which}, {show_again(totals.unknown_cents)} in all, it is not known whether it was charged"
+    return f"{said}."
 
 
 def _whose(page: _Page, settings: Settings) -> str:
@@ -230,10 +291,14 @@ def _narrowed(selection: Selection, count: int) -> str:
         whom = f" (put to {' or '.join(asked)})" if asked else ""
         shown = [f"{state}{whom if state is State.PROPOSED else ''}" for state in wanted.states]
         parts.append(f" that {'is' if count == 1 else 'are'} {' or '.join(shown)}")
+    if wanted.actions:
+        parts.append(f" to {wanted.actions[0]}")
     if wanted.principal is not None:
         parts.append(f" asked for by {clean(wanted.principal, LONGEST_NAME_SHOWN)}")
-    if wanted.since is not None:
-        parts.append(f" of {day_of(wanted.since)}")
+    if wanted.country is not None:
+        parts.append(f" in {wanted.country}")
+    if told_days := days(wanted.since, wanted.until):
+        parts.append(f" {'sent ' if wanted.by_sent else ''}{told_days}")
     return ",".join(parts)
 
 

@@ -1,12 +1,14 @@
-"""Which operations a command shows: whose, in which states, of which days.
+"""Which operations a command shows: whose, in which states, of which days, and what they do where.
 
 Without an option, those of the account that the environment's key names. Without a key no account is
 named, and all are shown.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import wraps
+from typing import Any
 
 import click
 
@@ -15,27 +17,57 @@ from kros_mcp.krosai import clean
 from kros_mcp.operations import status
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing
-from kros_mcp.operations.model import LONGEST_NAME_SHOWN, TOKENS, Channel, Operation, State
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN, TOKENS, Action, Channel, Operation, State
 from kros_mcp.settings import Settings, for_organization, load_settings, organization_named
+from kros_mcp.times import bounds, day_of
 
 MOST_COUNTED = 1000
 """Where counting what waits for a person ends; nobody decides on so many one by one."""
+_ACTIONS = [str(action) for action in Action if not action.is_several]
 _SEPARATOR = "|"
 _SHORT = 8  # of 32 hexadecimal characters
 
 
 @dataclass(frozen=True)
 class FilterOptions:
-    """The filters as they were typed: names of states, a principal, and of which organization or every account."""
+    """The filters as they were typed: names of states, a principal, and of which organization or every account.
+
+    `since` and `until` are days in UTC, both included; `by_sent` says whether they are those of the sending.
+    """
 
     states: tuple[str, ...] = ()
     principal: str | None = None
     all_accounts: bool = False
     organization: str | None = None
+    country: str | None = None
+    action: str | None = None
+    since: str | None = None
+    until: str | None = None
+    by_sent: bool = False
 
 
 organization_option = click.option(
     "--organization", metavar="ID", help="of this organization, not of KROS_ORGANIZATION_ID"
+)
+_WHOSE = (
+    click.option("--principal", metavar="NAME", help="only what this principal asked for"),
+    click.option("--country", metavar="CODE", help="only numbers of this country, such as NG"),
+    click.option("--since", metavar="YYYY-MM-DD", help="from this day on (UTC)"),
+    click.option("--until", metavar="YYYY-MM-DD", help="up to and including this day (UTC)"),
+    click.option(
+        "--all-accounts", is_flag=True, help="of every key that shares the journal, not of KROS_API_KEY alone"
+    ),
+    organization_option,
+)
+_WHICH = (
+    click.option("--state", "states", multiple=True, metavar="STATE", help="only these, such as unknown; repeatable"),
+    click.option("--action", type=click.Choice(_ACTIONS), help="only what was to buy, to release or to configure"),
+)
+_BY = click.option(
+    "--by",
+    type=click.Choice(("asked", "sent")),
+    default="asked",
+    help="whose day counts: when it was asked for (default), or when it was sent, which is when money moves",
 )
 
 
@@ -57,28 +89,56 @@ def settings_of(organization: str | None) -> Settings:
 
 
 def filter_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that filter operations to a command, which takes them as `typed`."""
+    """Add all options that filter operations to a command, which takes them as `typed`."""
+    return _taking(command, (*_WHICH, *_WHOSE, _BY))
 
-    @click.option("--state", "states", multiple=True, metavar="STATE", help="only these, such as unknown; repeatable")
-    @click.option("--principal", metavar="NAME", help="only what this principal asked for")
-    @click.option(
-        "--all-accounts", is_flag=True, help="of every key that shares the journal, not of KROS_API_KEY alone"
-    )
-    @organization_option
+
+def money_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add those that filter what was spent: days are those of the sending, and states say nothing."""
+    return _taking(command, _WHOSE)
+
+
+def _taking(command: Callable[..., int], options: Sequence[Callable[..., Any]]) -> Callable[..., int]:
+    names = {field.name for field in fields(FilterOptions)}
+
     @wraps(command)
-    def filtered(
-        *,
-        states: tuple[str, ...],
-        principal: str | None,
-        all_accounts: bool,
-        organization: str | None,
-        **others: object,
-    ) -> int:
-        if all_accounts and organization is not None:
+    def filtered(**given: object) -> int:
+        chosen = {name: given.pop(name) for name in names & given.keys()}
+        if _BY in options:
+            chosen["by_sent"] = given.pop("by") == "sent"
+        typed = FilterOptions(**chosen)  # type: ignore[arg-type]  # as the options above give them
+        if typed.all_accounts and typed.organization is not None:
             raise InvalidArgumentError("--organization and --all-accounts exclude each other.", next_step="")
-        return command(typed=FilterOptions(states, principal, all_accounts, organization), **others)
+        return command(typed=typed, **given)
 
+    for option in reversed(options):
+        filtered = option(filtered)
     return filtered
+
+
+def period(typed: FilterOptions) -> tuple[float | None, float | None]:
+    """Return the first second of the days that were typed, and the first one after them; None is without a bound.
+
+    Raises:
+        InvalidArgumentError: One is no day, or no day lies between them.
+    """
+    first = bounds(typed.since)[0] if typed.since else None
+    end = bounds(typed.until)[1] if typed.until else None
+    if first is not None and end is not None and first >= end:
+        raise InvalidArgumentError(
+            f"--since {typed.since} is later than --until {typed.until}: no day lies between them.", next_step=""
+        )
+    return first, end
+
+
+def days(since: float | None, until: float | None) -> str:
+    """Return the days between two times as they are told, such as "from 2026-05-01 to 2026-05-31"."""
+    last = None if until is None else day_of(until - 1)
+    if since is None:
+        return "" if last is None else f"until {last}"
+    if last is None:
+        return f"since {day_of(since)}"
+    return f"of {last}" if day_of(since) == last else f"from {day_of(since)} to {last}"
 
 
 @dataclass(frozen=True)
@@ -96,25 +156,21 @@ class Selection:
         return self.wanted.account is None
 
 
-async def select(
-    typed: FilterOptions,
-    settings: Settings,
-    journal: Journal,
-    *,
-    since: float | None = None,
-    until: float | None = None,
-) -> Selection:
+async def select(typed: FilterOptions, settings: Settings, journal: Journal) -> Selection:
     """Return the filter that was typed.
 
     Args:
         typed: What was typed.
         settings: Name the account.
         journal: Its secret goes into the account's name.
-        since: Asked for at this time or later, in Unix seconds.
-        until: Asked for before this time.
+
+    Raises:
+        InvalidArgumentError: A filter is malformed.
     """
+    since, until = period(typed)
     account = await account_of(settings, journal)
     wanted_states, asked = states(typed.states)
+    action = Action(typed.action) if typed.action else None
     wanted = Filter(
         account=None if typed.all_accounts else account,
         principal=typed.principal,
@@ -122,8 +178,23 @@ async def select(
         since=since,
         until=until,
         asked=asked,
+        country=None if typed.country is None else country_code(typed.country),
+        actions=(action, action.several) if action else (),
+        by_sent=typed.by_sent,
     )
     return await _with_principal(Selection(wanted, account), journal)
+
+
+def country_code(text: str) -> str:
+    """Read a country's code as the books have it.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    code = text.strip().upper()
+    if not re.fullmatch(r"[A-Z]{2}", code):
+        raise InvalidArgumentError(f"{text[:20]!r} is no country's code; write it as NG.", next_step="")
+    return code
 
 
 async def _with_principal(selection: Selection, journal: Journal) -> Selection:

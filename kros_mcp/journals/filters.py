@@ -4,7 +4,7 @@ from typing import Final
 
 from kros_mcp.journals.rows import marks
 from kros_mcp.operations.journal import Filter
-from kros_mcp.operations.model import WAITING, Channel, State
+from kros_mcp.operations.model import OPEN, WAITING, Channel, State
 from kros_mcp.operations.status import Asked
 
 _CHANNELS: Final[dict[Asked, tuple[str, ...]]] = {
@@ -14,8 +14,15 @@ _CHANNELS: Final[dict[Asked, tuple[str, ...]]] = {
 }
 AGREED_BATCH: Final = "state = 'done' AND items <> '[]'"
 """A batch whose numbers are operations of their own; it is the question that they came from, and no act beside them."""
+OPEN_AS_INDEXED: Final = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
+"""What the index `one_open` is for, in its very words: SQLite takes no other order of them for the same."""
 _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
+
+
+def is_of_open(wanted: Filter) -> bool:
+    """Whether a filter lets only what is open through, which is little: the index `one_open` has it."""
+    return bool(wanted.states) and OPEN.issuperset(wanted.states)
 
 
 def condition(wanted: Filter, now: float, country: str) -> tuple[str, list[object]]:
@@ -40,6 +47,8 @@ def condition(wanted: Filter, now: float, country: str) -> tuple[str, list[objec
     if wanted.actions:
         parts.append(f"action IN ({marks(wanted.actions)})")
         values.extend(map(str, wanted.actions))
+    if is_of_open(wanted):
+        parts.append(OPEN_AS_INDEXED)
     if wanted.states:
         states = [_state(state, wanted.asked) for state in wanted.states]
         parts.append(f"({' OR '.join(states)})")

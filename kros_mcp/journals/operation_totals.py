@@ -25,11 +25,13 @@ def of(table: str, where: str, values: list[object], now: float, charged_cents: 
     seen = f"CASE WHEN state IN ({_WAITING}) AND expires_at <= ? THEN 'expired' ELSE state END"
     charged = f"coalesce(sum(CASE WHEN charged = 'yes' THEN {charged_cents} END), 0)"
     unknown = "coalesce(sum(CASE WHEN charged = 'unknown' THEN reserved_cents END), 0)"
-    sql = f"SELECT {seen}, channel, action, count(*), {charged}, {unknown} FROM {table} WHERE {where} GROUP BY 1, 2, 3"
+    of_how_many = "sum(CASE WHEN charged = 'unknown' THEN 1 ELSE 0 END)"
+    shown = f"{seen}, channel, action, count(*), {charged}, {unknown}, {of_how_many}"
+    sql = f"SELECT {shown} FROM {table} WHERE {where} GROUP BY 1, 2, 3"
     rows = yield sql, (now, *values)
     return tuple(
-        Total(State(state), Channel(channel) if channel else None, Action(action), int(count), int(yes), int(maybe))
-        for state, channel, action, count, yes, maybe in rows
+        Total(State(state), Channel(channel) if channel else None, Action(action), *map(int, counted))
+        for state, channel, action, *counted in rows
     )
 
 

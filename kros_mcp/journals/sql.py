@@ -17,7 +17,7 @@ from kros_mcp.errors import OperationError
 from kros_mcp.journals import completeness, generation, known_organizations, operation_totals, request_counts
 from kros_mcp.journals.amounts import Amounts
 from kros_mcp.journals.clock import Progress, Timekeeper
-from kros_mcp.journals.filters import condition
+from kros_mcp.journals.filters import OPEN_AS_INDEXED, condition, is_of_open
 from kros_mcp.journals.kept_numbers import KeptTables
 from kros_mcp.journals.outbox import OutboxTables
 from kros_mcp.journals.rows import (
@@ -65,8 +65,6 @@ _MANY = 500
 _LATEST_BATCHES = 20
 _NEWEST_FIRST = "created_at DESC, rowid DESC"
 _EVENT = ("operation_id", "number", *EVENT_COLUMNS)
-_AS_INDEXED = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
-"""What the index `one_open` is for, in its very words: SQLite takes no other order of them for the same."""
 _DUE = "state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1"
 _TO_LOOK_AT = "look_at <= ? AND state IN ('done', 'failed') AND settings_pending = 0"
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
@@ -256,7 +254,7 @@ class StoredJournal(ABC):
         """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
         since = "coalesce(sent_at, created_at)"
         table = f"{self._table}{self._by('one_open')}"
-        sql = f"SELECT state, count(*), min({since}) FROM {table} WHERE account = ? AND {_AS_INDEXED} "
+        sql = f"SELECT state, count(*), min({since}) FROM {table} WHERE account = ? AND {OPEN_AS_INDEXED} "
 
         def work() -> Work[OpenCounts]:
             now = yield from self._time()
@@ -298,7 +296,7 @@ class StoredJournal(ABC):
 
     async def expire(self) -> int:
         """Write down what has waited too long, of every account, and give how many operations that has ended."""
-        late = f"{_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
+        late = f"{OPEN_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
 
         def look() -> Work[bool]:
             now = yield from self._time()
@@ -468,7 +466,8 @@ class StoredJournal(ABC):
                 where += f" AND (created_at, rowid) {beyond} (SELECT created_at, rowid FROM {self._table} WHERE id = ?)"
                 values.append(after)
             where += f" ORDER BY created_at {order}, rowid {order} LIMIT ? OFFSET ?"
-            rows = yield from self._select(where, *values, limit, offset)
+            index = "one_open" if is_of_open(wanted) else ""
+            rows = yield from self._select(where, *values, limit, offset, index=index)
             return tuple(moves.expire(row, now) for row in rows)
 
         return await self._look(work)
@@ -479,7 +478,7 @@ class StoredJournal(ABC):
         def work() -> Work[int]:
             now = yield from self._time()
             where, values = condition(wanted, now, self._country())
-            rows = yield f"SELECT count(*) FROM {self._table} WHERE {where}", values
+            rows = yield f"SELECT count(*) FROM {self._table_of(wanted)} WHERE {where}", values
             return int(rows[0][0])
 
         return await self._look(work)
@@ -491,7 +490,7 @@ class StoredJournal(ABC):
             now = yield from self._time()
             return (
                 yield from operation_totals.of(
-                    self._table, *condition(wanted, now, self._country()), now, self._amounts().charged()
+                    self._table_of(wanted), *condition(wanted, now, self._country()), now, self._amounts().charged()
                 )
             )
 
@@ -739,7 +738,7 @@ class StoredJournal(ABC):
         Raises:
             OperationError: `NUMBER_BUSY`.
         """
-        mine = f"account = ? AND principal = ? AND {_AS_INDEXED}"
+        mine = f"account = ? AND principal = ? AND {OPEN_AS_INDEXED}"
         for other in (yield from self._select(mine, draft.account, draft.principal, index="one_open")):
             if moves.expire(other, now).state in OPEN:
                 asked = {part.e164 for part in other.parts}
@@ -907,6 +906,10 @@ class StoredJournal(ABC):
         """Return the index to use, where the backend has to be told."""
         del index
         return ""
+
+    def _table_of(self, wanted: Filter) -> str:
+        """Return the table with the index that a filter is for, where the backend has to be told."""
+        return f"{self._table}{self._by('one_open') if is_of_open(wanted) else ''}"
 
     def _select(self, where: str, *values: object, alias: str = "one", index: str = "") -> Work[tuple[Operation, ...]]:
         table = f"{self._table} AS {alias}{self._by(index) if index else ''}"

@@ -338,6 +338,8 @@ class Expenditure:
         grouping: By what `groups` are told apart.
         since: The first second of the period, in Unix seconds; None is from the beginning.
         until: The first second after it; None is until now.
+        principal: Whose acts alone are told; None is everybody's.
+        begins_at: When the account's first operation was asked for: of the time before, nothing is known. None without.
         now: The journal's time.
         groups: What was spent, in the order of time or of names; those of nothing are left out.
         after: What was bought and released between the period's end and now.
@@ -345,6 +347,7 @@ class Expenditure:
         unsettled: What is unknown now.
         cost: What owned numbers cost a month now; None where no list of them was ever read.
         caps: None where the settings are another account's.
+        lacks_since: After which time purchases may be missing, as the journal was restored from a copy; None if not.
     """
 
     account: str
@@ -352,6 +355,8 @@ class Expenditure:
     grouping: Grouping
     since: float | None
     until: float | None
+    principal: str | None
+    begins_at: float | None
     now: float
     groups: tuple[SpendingGroup, ...]
     after: Sums
@@ -359,6 +364,7 @@ class Expenditure:
     unsettled: Unsettled
     cost: OwnedCost | None = None
     caps: Caps | None = None
+    lacks_since: float | None = None
     total: Sums = field(init=False)
 
     def __post_init__(self) -> None:
@@ -367,8 +373,15 @@ class Expenditure:
 
     @property
     def cost_at_end_cents(self) -> int | None:
-        """What owned numbers cost a month when the period ended, as far as this journal knows; None if it does not."""
-        return None if self.cost is None else self.cost.monthly_cents - self.after.grown_cents
+        """What owned numbers cost a month when the period ended, as far as this journal knows; None if it does not.
+
+        Of one principal it does not: others may have released what they bought.
+        """
+        return (
+            None
+            if self.cost is None or self.principal is not None
+            else self.cost.monthly_cents - self.after.grown_cents
+        )
 
     @property
     def cost_at_beginning_cents(self) -> int | None:
@@ -382,16 +395,16 @@ class Expenditure:
         known = self.cost is not None and self.cost.is_certain
         return known and self.total.is_growth_certain and self.after.is_growth_certain
 
-    def costs(self) -> Iterator[tuple[str, int]]:
-        """Yield each day or month of `groups` with what owned numbers cost a month at its end, in cents.
+    def costs(self, groups: Iterable[SpendingGroup]) -> Iterator[tuple[SpendingGroup, int | None]]:
+        """Yield each day or month with what owned numbers cost a month at its end, in cents; None if it is not known.
 
-        Nothing where that is not known, or the groups are not of time.
+        Args:
+            groups: Those of the period, with or without those of nothing.
         """
-        now_cents = self.cost_at_beginning_cents
-        if now_cents is not None and self.grouping.is_of_time:
-            for group in self.groups:
-                now_cents += group.sums.grown_cents
-                yield group.key, now_cents
+        cents = self.cost_at_beginning_cents
+        for group in groups:
+            cents = None if cents is None else cents + group.sums.grown_cents
+            yield group, cents
 
 
 def first_of_month(now: float, months_before: int = 0) -> float:

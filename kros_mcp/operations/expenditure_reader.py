@@ -59,13 +59,15 @@ async def read_expenditure(
     if wanted.until is not None and wanted.until < now:
         after = total(await journal.spending(replace(whose, since=wanted.until, by_sent=True), Grouping.DAY))
     cost = await read_owned_cost(journal, account)
-    newest = await journal.list_operations(Filter(account=account), limit=1)
+    oldest = await journal.list_operations(Filter(account=account), limit=1, oldest_first=True)
     return Expenditure(
         account=account,
-        environment=newest[0].quote.environment if newest else "",
+        environment=oldest[0].quote.environment if oldest else "",
         grouping=grouping,
         since=wanted.since,
         until=wanted.until,
+        principal=wanted.principal,
+        begins_at=oldest[0].created_at if oldest else None,
         now=now,
         groups=by_month(groups) if grouping is Grouping.MONTH else groups,
         after=after,
@@ -73,6 +75,7 @@ async def read_expenditure(
         unsettled=await _unsettled(journal, replace(whose, states=(State.SENDING, State.UNKNOWN))),
         cost=None if cost is None else cost.of(wanted.principal, wanted.country),
         caps=None if settings is None else await _caps(journal, account, settings, wanted.principal, own),
+        lacks_since=await journal.lacks_since(account),
     )
 
 

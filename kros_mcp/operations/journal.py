@@ -62,7 +62,10 @@ class Filter:
 
 @dataclass(frozen=True)
 class Total:
-    """How many operations of one action stand in one state, asked in one channel, and what they took or may have."""
+    """How many operations of one action stand in one state, asked in one channel, and what they took or may have.
+
+    `unknown` is of how many purchases it is not known whether they were charged.
+    """
 
     state: State
     channel: Channel | None
@@ -70,6 +73,7 @@ class Total:
     count: int
     charged_cents: int
     unknown_cents: int
+    unknown: int = 0
 
 
 @dataclass(frozen=True)

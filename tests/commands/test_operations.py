@@ -195,6 +195,15 @@ def test_the_json_document_has_stable_names_integers_and_times_in_utc(
         "hidden_of_other_accounts": 1,
         "waiting_for_a_person": 0,
         "waiting_for_a_person_or_more": False,
+        "charged": [
+            {
+                "account": bought.account,
+                "purchases": 1,
+                "charged_cents": 500,
+                "unknown": 0,
+                "unknown_cents": 0,
+            }
+        ],
     }
     [row] = told["operations"]
     assert row["operation_id"] == bought.id
