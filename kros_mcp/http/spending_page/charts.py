@@ -5,27 +5,28 @@ beside it as well. Colours are the style sheet's, and no colour tells anything a
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-_WIDE: Final = (760, 260)
-_NARROW: Final = (330, 230)
+_BROAD: Final = (760, 260)
+_SLIM: Final = (330, 230)
 _ROW: Final = 34
 _MOST_TICKS: Final = 5
 _CAP_IN_SIGHT: Final = 4
 """A cap of more than so many times the longest bar would leave the bars too short to be read."""
-_LABELLED: Final = {_WIDE: 12, _NARROW: 6}
+_LABELLED: Final = {_BROAD: 12, _SLIM: 6}
 """At most how many bars have room for an amount above each."""
-_NAMED: Final = {_WIDE: 10, _NARROW: 5}
+_NAMED: Final = {_BROAD: 10, _SLIM: 5}
 """At most how many have room for a name below."""
-_LETTER: Final = {_WIDE: 7.0, _NARROW: 6.5}
+_LETTER: Final = {_BROAD: 7.0, _SLIM: 6.5}
 """How wide a letter of a label is, at most."""
-_LONGEST_NAME: Final = {_WIDE: 34, _NARROW: 16}
+_LONGEST_NAME: Final = {_BROAD: 34, _SLIM: 16}
 _GAP = 5
 _NEVER: Final = -1
 """An amount that is no line's; of an empty list pygal takes every one for a major one."""
@@ -50,8 +51,8 @@ class Bar:
 class Chart:
     """A chart for either width, to be put into a page as it is."""
 
-    wide: "Markup"
-    narrow: "Markup"
+    broad: "Markup"
+    slim: "Markup"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def upright(name: str, words: Words, bars: Sequence[Bar], *, cap_cents: int | No
         cap: What that is called.
     """
     line = cap_cents if is_in_sight(cap_cents, bars) else None
-    return _both(lambda size: _upright(f"{name}-{_suffix(size)}", words, bars, size, line, cap))
+    return _both(lambda size: _upright(f"{name}-{_suffix(size)}", words, bars, size, line, cap if line else ""))
 
 
 def lying(name: str, words: Words, bars: Sequence[Bar]) -> Chart:
@@ -107,10 +108,8 @@ def ticks(highest: int) -> tuple[int, ...]:
 def _upright(
     name: str, words: Words, bars: Sequence[Bar], size: tuple[int, int], cap_cents: int | None, cap: str
 ) -> "Markup":
-    import pygal  # type: ignore[import-untyped]  # noqa: PLC0415 - until a chart is drawn, nothing needs it
-
     steps = [cents for cents in ticks(max(_highest(bars), cap_cents or 0)) if not _collides(cents, cap_cents, bars)]
-    chart = pygal.StackedBar(**_common(size, 12), range=(0, max(*steps, cap_cents or 0)), truncate_label=-1)
+    chart = _pygal().StackedBar(**_common(size, 12), range=(0, max(*steps, cap_cents or 0)), truncate_label=-1)
     chart.x_labels = [bar.name for bar in bars]
     every = -(-len(bars) // _NAMED[size])
     chart.x_labels_major = [bar.name for bar in bars[::-1][::every]]
@@ -126,13 +125,11 @@ def _upright(
 
 
 def _lying(name: str, words: Words, bars: Sequence[Bar], size: tuple[int, int]) -> "Markup":
-    import pygal  # noqa: PLC0415 - until a chart is drawn, nothing needs it
-
     longest = _LONGEST_NAME[size]
     names = [bar.name if len(bar.name) <= longest else f"{bar.name[: longest - 1]}…" for bar in bars]
     room = max(len(bar.amount) for bar in bars) * _LETTER[size] + 2 * _GAP
-    common = _common((size[0], len(bars) * _ROW), 14 if size == _WIDE else 12) | {"margin_top": 0}
-    chart = pygal.HorizontalStackedBar(
+    common = _common((size[0], len(bars) * _ROW), 14 if size == _BROAD else 12) | {"margin_top": 0}
+    chart = _pygal().HorizontalStackedBar(
         **common, range=(0, max(_highest(bars), 1)), show_x_labels=False, margin_right=int(room), truncate_label=-1
     )
     chart.x_labels = names[::-1]  # the first stands below
@@ -142,11 +139,18 @@ def _lying(name: str, words: Words, bars: Sequence[Bar], size: tuple[int, int]) 
     return _drawn(chart, partial(_finished, name, words, bars[::-1], set(range(len(bars))), ""))
 
 
-def _common(size: tuple[int, int], letters: int) -> dict[str, Any]:
-    from pygal.style import Style  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+@cache
+def _pygal() -> Any:  # noqa: ANN401 - it tells no types
+    import pygal  # type: ignore[import-untyped]  # noqa: PLC0415 - until a chart is drawn, nothing needs it
 
+    # It would look for maps, of which we draw none, at every later import, and warn that it is of an old kind.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != pygal.__name__]
+    return pygal
+
+
+def _common(size: tuple[int, int], letters: int) -> dict[str, Any]:
     return {
-        "style": Style(label_font_size=letters, major_label_font_size=letters),
+        "style": _pygal().style.Style(label_font_size=letters, major_label_font_size=letters),
         "width": size[0],
         "height": size[1],
         "js": (),
@@ -216,7 +220,8 @@ def _stripes(root: Any, name: str) -> Any:  # noqa: ANN401
 
 def _name_cap(root: Any, cap: str) -> None:  # noqa: ANN401
     """Write what a cap is called at the end of its line, above it."""
-    line = next((each for each in root.iter("path") if "major" in each.get("class", "").split()), None)
+    lines = (each for each in root.iter("path") if "h" in each.get("d"))  # those across
+    line = next((each for each in lines if "major" in each.get("class", "").split()), None)
     if line is not None:
         y, width = re.findall(r"M\S+ (\S+) h(\S+)", line.get("d"))[0]
         label = _made(root, "text", cap, x=width, y=str(float(y) - _GAP))
@@ -266,11 +271,11 @@ def _units(cents: int) -> str:
 
 
 def _both(draw: Callable[[tuple[int, int]], "Markup"]) -> Chart:
-    return Chart(draw(_WIDE), draw(_NARROW))
+    return Chart(draw(_BROAD), draw(_SLIM))
 
 
 def _suffix(size: tuple[int, int]) -> str:
-    return "broad" if size == _WIDE else "slim"
+    return "broad" if size == _BROAD else "slim"
 
 
 def _highest(bars: Iterable[Bar]) -> int:

@@ -129,8 +129,8 @@ class SpendingView:
     listed: str
     pages: tuple[tuple[str, str], ...]
     csv: str
-    growth: str
     priced: str
+    begins: str
 
 
 class SpendingViews:
@@ -194,8 +194,8 @@ class SpendingViews:
             listed=self._listed(totals, count, query, len(operations)),
             pages=_pages(query, last),
             csv=query.address(),
-            growth=self._growth(read),
             priced=_priced(read),
+            begins=_begins(read),
         )
 
     def money(self, cents: int | None) -> str:
@@ -275,6 +275,11 @@ class SpendingViews:
         if len(currencies) > 1:
             named = ", ".join(sorted(clean(each) for each in currencies))
             yield f"KrosAI states amounts in several currencies ({named}); sums of them mean nothing."
+        if read.lacks_since is not None:
+            yield (
+                f"Purchases after {minute(read.lacks_since)} UTC may be missing, as the journal was restored from a "
+                "copy: kros-mcp reconcile enters them."
+            )
 
     def _caps(self, read: Expenditure, query: BooksQuery) -> Iterable[CapRow]:
         caps = read.caps
@@ -310,12 +315,10 @@ class SpendingViews:
         return f"{told}; {_counted(sums.releases, 'number')} released."
 
     def _filled(self, read: Expenditure) -> tuple[SpendingGroup, ...]:
-        """Return the groups of a period, and those of nothing in between; without a beginning, from the first on."""
-        since = read.since
-        if since is None:
-            if not read.groups:
-                return ()
-            since = _first_second(read.groups[0].key)
+        """Return the groups of a period, and those of nothing in between, from where the books begin."""
+        if read.begins_at is None:
+            return ()
+        since = max(read.since or 0.0, min(read.begins_at, read.now))
         until = read.now if read.until is None else min(read.until, max(read.now, since + 1))
         return with_gaps_filled(read.groups, read.grouping, since, until)
 
@@ -354,7 +357,7 @@ class SpendingViews:
     def _monthly(self, read: Expenditure, groups: Sequence[SpendingGroup]) -> Pictured:
         each = "day" if read.grouping is Grouping.DAY else "month"
         words = Words(f"All numbers, every month, at the end of each {each}", self._growth(read))
-        costs = list(replace(read, groups=tuple(groups)).costs())
+        costs = [(group.key, cents) for group, cents in read.costs(groups) if cents is not None]
         cap = read.caps.monthly_commitment_cents if read.caps else None
         bars = [
             Bar(_short(key), max(0, cents), 0, show_again(max(0, cents)), f"{_long(key)}: {self.money(max(0, cents))}")
@@ -423,7 +426,7 @@ class SpendingViews:
         """Say by how much the cost of a month has grown in the period."""
         before, after = read.cost_at_beginning_cents, read.cost_at_end_cents
         if before is None or after is None:
-            return "What numbers cost a month is not known: no list of them was read yet."
+            return "How that grew is not known of one principal, or before a list of owned numbers was read."
         sure = "" if read.is_growth_certain else ", as far as is known"
         ends = "Now" if read.until is None or read.until >= read.now else "At the end of the period"
         now = self._least(after, certain=read.cost is not None and read.cost.is_certain)
@@ -513,6 +516,13 @@ def _priced(read: Expenditure) -> str:
         told += f"; the oldest price is of {day_of(cost.prices_as_of)}"
     lacking = "" if cost.complete else " The list was not read to its end."
     return f"{told}.{lacking}"
+
+
+def _begins(read: Expenditure) -> str:
+    """Say that the books tell nothing of a part of the period; empty if they tell all."""
+    if read.begins_at is None or (read.since is not None and day_of(read.since) >= day_of(read.begins_at)):
+        return ""
+    return f"These books begin on {_long(day_of(read.begins_at))}: what was spent before that stands elsewhere."
 
 
 def _whose(query: BooksQuery) -> str:
