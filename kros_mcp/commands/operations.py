@@ -297,8 +297,8 @@ def _narrowed(selection: Selection, count: int) -> str:
         parts.append(f" asked for by {clean(wanted.principal, LONGEST_NAME_SHOWN)}")
     if wanted.country is not None:
         parts.append(f" in {wanted.country}")
-    if told_days := days(wanted.since, wanted.until):
-        parts.append(f" {'sent ' if wanted.by_sent else ''}{told_days}")
+    if when := days(wanted.since, wanted.until):
+        parts.append(f" sent {when.replace('of', 'on')}" if wanted.by_sent else f" {when}")
     return ",".join(parts)
 
 

@@ -82,7 +82,7 @@ def _tell(shown: Shown) -> None:
         print()
         _show(read, rows, glyphs)
         if read.grouping.is_of_time and len(rows) > _MOST_FILLED:
-            say(f"Of {read.grouping}s without any, none is shown.")
+            say(f"{_capital(read.grouping)}s of nothing are left out.")
         if read.total.unknown:
             say(f"{glyphs.charged} charged  {glyphs.unknown} not known whether it was charged")
     print()
@@ -200,7 +200,7 @@ def _facts(shown: Shown) -> Iterator[tuple[str, list[str]]]:
     read, currency = shown.read, shown.currency
     yield "spent", list(_spent(read, currency))
     if read.caps is not None:
-        yield "caps", list(_capped(read.caps, read.cost, currency))
+        yield "caps", list(_capped(read.caps, read.whole_cost, currency))
     elif shown.is_keyless:
         yield "caps", ["Which caps hold is not known here: set KROS_API_KEY and the settings of its server."]
     else:
@@ -243,6 +243,8 @@ def _capped(caps: Caps, cost: OwnedCost | None, currency: str) -> Iterator[str]:
         cap, left = show_again(caps.monthly_commitment_cents, currency), caps.monthly_left_cents(cost)
         known = "how much of it is left is not known" if left is None else f"{show_again(left, currency)} left"
         yield f"At most {cap} a month for all numbers: {known}."
+    if caps.own_monthly_commitment_cents is not None:
+        yield f"At most {show_again(caps.own_monthly_commitment_cents, currency)} a month for the principal's numbers."
     yield f"At most {show_again(caps.max_purchase_cents, currency)} for one purchase, by this terminal's settings."
 
 

@@ -20,6 +20,13 @@ _LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it i
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 
 
+def asked_since(wanted: Filter) -> float | None:
+    """Return when what a filter lets through was asked for at the earliest; None is without a bound."""
+    if wanted.since is None or not wanted.by_sent:
+        return wanted.since
+    return wanted.since - _LONGEST_WAIT_SECONDS
+
+
 def is_of_open(wanted: Filter) -> bool:
     """Whether a filter lets only what is open through, which is little: the index `one_open` has it."""
     return bool(wanted.states) and OPEN.issuperset(wanted.states)
@@ -28,14 +35,12 @@ def is_of_open(wanted: Filter) -> bool:
 def condition(wanted: Filter, now: float, country: str) -> tuple[str, list[object]]:
     """Write the condition of a filter, and the values for its marks in turn; `country` is how a row tells it."""
     parts, values = [f"NOT ({AGREED_BATCH})"], list[object]()
-    earliest = wanted.since
     if wanted.by_sent:
         parts.append("sent_at IS NOT NULL")
-        earliest = None if wanted.since is None else wanted.since - _LONGEST_WAIT_SECONDS
     for sql, value in (
         ("account = ?", wanted.account),
         ("principal = ?", wanted.principal),
-        ("created_at >= ?", earliest),
+        ("created_at >= ?", asked_since(wanted)),
         ("created_at < ?", wanted.until),
         ("sent_at >= ?", wanted.since if wanted.by_sent else None),
         ("sent_at < ?", wanted.until if wanted.by_sent else None),

@@ -2,17 +2,22 @@
 
 # ruff: noqa: S608 - statements are built from constants of this program; values go by marks
 
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
 from typing import Final
 
+from kros_mcp.journals.amounts import CHARGED
 from kros_mcp.journals.rows import Work
 from kros_mcp.operations.journal import Total
 from kros_mcp.operations.model import WAITING, Action, Channel, State
 
 _WAITING: Final = ", ".join(f"'{state}'" for state in sorted(WAITING))
+_SUMS: Final = ("count", "charged_cents", "unknown_cents", "unknown")
 _BUYS: Final = ", ".join(f"'{action}'" for action in Action if action.charges)
 
 
-def of(table: str, where: str, values: list[object], now: float, charged_cents: str) -> Work[tuple[Total, ...]]:
+def of(table: str, where: str, values: list[object], now: float, amounts: str) -> Work[tuple[Total, ...]]:
     """Count and sum the operations of a condition.
 
     Args:
@@ -20,19 +25,32 @@ def of(table: str, where: str, values: list[object], now: float, charged_cents: 
         where: The condition.
         values: The values for its marks.
         now: Tells what has expired and no row says so yet.
-        charged_cents: How a row tells what was charged for certain.
+        amounts: The columns of what a row took.
     """
     seen = f"CASE WHEN state IN ({_WAITING}) AND expires_at <= ? THEN 'expired' ELSE state END"
-    charged = f"coalesce(sum(CASE WHEN charged = 'yes' THEN {charged_cents} END), 0)"
+    charged = f"coalesce(sum(CASE WHEN charged = 'yes' THEN {CHARGED} END), 0)"
     unknown = "coalesce(sum(CASE WHEN charged = 'unknown' THEN reserved_cents END), 0)"
     of_how_many = "sum(CASE WHEN charged = 'unknown' THEN 1 ELSE 0 END)"
-    shown = f"{seen}, channel, action, count(*), {charged}, {unknown}, {of_how_many}"
-    sql = f"SELECT {shown} FROM {table} WHERE {where} GROUP BY 1, 2, 3"
+    of_each = f"SELECT {seen} AS seen, channel, action, charged, reserved_cents, {amounts} FROM {table} WHERE {where}"
+    shown = f"seen, channel, action, count(*), {charged}, {unknown}, {of_how_many}"
+    sql = f"WITH each_one AS MATERIALIZED ({of_each}) SELECT {shown} FROM each_one GROUP BY 1, 2, 3"
     rows = yield sql, (now, *values)
     return tuple(
         Total(State(state), Channel(channel) if channel else None, Action(action), *map(int, counted))
         for state, channel, action, *counted in rows
     )
+
+
+def together(parts: Iterable[tuple[Total, ...]]) -> tuple[Total, ...]:
+    """Add up the totals of parts that have no operation in common."""
+    found: dict[tuple[object, ...], Total] = {}
+    for each in chain.from_iterable(parts):
+        kind = (each.state, each.channel, each.action)
+        before = found.get(kind)
+        found[kind] = (
+            each if before is None else replace(each, **{n: getattr(before, n) + getattr(each, n) for n in _SUMS})
+        )
+    return tuple(found.values())
 
 
 def asked(table: str, due_now: str, account: str, now: float) -> Work[tuple[int | None, ...]]:

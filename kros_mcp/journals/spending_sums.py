@@ -4,55 +4,72 @@
 
 from typing import Final
 
-from kros_mcp.journals.amounts import BUYS, Amounts
+from kros_mcp.journals.amounts import BUYS, CHARGED, MONTHLY
 from kros_mcp.journals.rows import Work
 from kros_mcp.operations.expenditure import COUNTED, Sums, Tallied
 
 _BOUGHT: Final = f"action IN ({BUYS}) AND charged = 'yes'"
 _MAYBE: Final = f"action IN ({BUYS}) AND charged = 'unknown'"
 _RELEASED: Final = "action = 'release' AND state = 'done'"
-_MAYBE_RELEASED: Final = "action = 'release' AND state = 'unknown'"
+_MAYBE_RELEASED: Final = "action = 'release' AND state <> 'done' AND changed = 'unknown'"
+_COLUMNS: Final = "account, e164, action, state, charged, changed, reserved_cents, settled_at"
 
 
-def of(table: str, where: str, values: list[object], *, key: str, amounts: Amounts) -> Work[tuple[Tallied, ...]]:
+def of(
+    table: str,
+    where: str,
+    values: list[object],
+    *,
+    key: str,
+    amounts: str,
+    amounts_of_bought: str,
+    currency: str,
+    former_status: str,
+) -> Work[tuple[Tallied, ...]]:
     """Sum the operations of a condition.
 
     Args:
         table: Of the operations.
         where: The condition.
         values: The values for its marks.
-        key: What a row is grouped by.
-        amounts: Writes its amounts.
+        key: How a row tells what it is grouped by.
+        amounts: The columns of its amounts.
+        amounts_of_bought: The same of the table `bought`.
+        currency: How it tells in which currency its price is stated.
+        former_status: How it tells what a record said before it was deleted; NULL where it was not.
     """
-    bought_for = (
-        f"SELECT {amounts.monthly('bought')} FROM {table} AS bought WHERE bought.account = one.account "
-        "AND bought.e164 = one.e164 AND bought.action = 'buy' AND bought.state = 'done' "
-        "AND bought.settled_at <= one.settled_at ORDER BY bought.settled_at DESC LIMIT 1"
+    last_purchase = (
+        f"SELECT {MONTHLY} FROM (SELECT {amounts_of_bought}, settled_at FROM {table} AS bought "
+        "WHERE bought.account = each_one.account AND bought.e164 = each_one.e164 AND bought.action = 'buy' "
+        "AND bought.state = 'done' AND bought.settled_at <= each_one.settled_at "
+        "ORDER BY bought.settled_at DESC LIMIT 1) AS last_one"
     )
-    row = {
-        "key": key,
-        "former_status": f"CASE WHEN {_RELEASED} AND {amounts.deletes} THEN {amounts.former_status} END",
-        "currency": f"CASE WHEN {_BOUGHT} OR {_MAYBE} THEN {amounts.currency} END",
-        "purchases": _one_if(_BOUGHT),
-        "charged_cents": f"CASE WHEN {_BOUGHT} THEN {amounts.charged()} END",
-        "unknown": _one_if(_MAYBE),
-        "unknown_cents": f"CASE WHEN {_MAYBE} THEN reserved_cents END",
-        "added_cents": f"CASE WHEN {_BOUGHT} THEN {amounts.monthly()} END",
-        "releases": _one_if(_RELEASED),
-        "ended_cents": f"CASE WHEN {_RELEASED} THEN coalesce({amounts.quoted_monthly}, ({bought_for})) END",
-        "releases_unknown": _one_if(_MAYBE_RELEASED),
-    }
-    columns = ", ".join(f"{sql} AS {name}" for name, sql in row.items())
-    relevant = f"({_BOUGHT} OR {_MAYBE} OR {_RELEASED} OR {_MAYBE_RELEASED})"
-    of_each = f"SELECT {columns} FROM {table} AS one WHERE {where} AND {relevant}"
+    added = f"CASE WHEN {_BOUGHT} THEN {MONTHLY} END"
+    ended = f"CASE WHEN {_RELEASED} THEN coalesce(quoted_monthly_cents, ({last_purchase})) END"
     sums = {
-        **{name: f"coalesce(sum({name}), 0)" for name in COUNTED if name in row},
-        "added_unstated": "sum(purchases) - count(added_cents)",
-        "ended_unstated": "sum(releases) - count(ended_cents)",
+        "purchases": _count_if(_BOUGHT),
+        "charged_cents": f"sum(CASE WHEN {_BOUGHT} THEN {CHARGED} END)",
+        "unknown": _count_if(_MAYBE),
+        "unknown_cents": f"sum(CASE WHEN {_MAYBE} THEN reserved_cents END)",
+        "added_cents": f"sum({added})",
+        "added_unstated": f"{_count_if(_BOUGHT)} - count({added})",
+        "releases": _count_if(_RELEASED),
+        "ended_cents": f"sum({ended})",
+        "ended_unstated": f"{_count_if(_RELEASED)} - count({ended})",
+        "releases_unknown": _count_if(_MAYBE_RELEASED),
     }
-    shown = ", ".join(sums[name] for name in COUNTED)
-    by = "key, coalesce(former_status, ''), coalesce(currency, '')"
-    rows = yield f"SELECT {by}, {shown} FROM ({of_each}) AS each_one GROUP BY 1, 2, 3", values
+    relevant = f"({_BOUGHT} OR {_MAYBE} OR {_RELEASED} OR {_MAYBE_RELEASED})"
+    of_each = (
+        f"SELECT {_COLUMNS}, {key} AS grouped_by, CASE WHEN {_RELEASED} THEN {former_status} END AS former_status, "
+        f"CASE WHEN {_BOUGHT} OR {_MAYBE} THEN {currency} END AS currency, {amounts} "
+        f"FROM {table} WHERE {where} AND {relevant}"
+    )
+    shown = ", ".join(f"coalesce({sums[name]}, 0)" for name in COUNTED)
+    by = "grouped_by, coalesce(former_status, ''), coalesce(currency, '')"
+    rows = yield (
+        f"WITH each_one AS MATERIALIZED ({of_each}) SELECT {by}, {shown} FROM each_one GROUP BY 1, 2, 3",
+        values,
+    )
     return tuple(
         Tallied(
             name,
@@ -66,5 +83,5 @@ def of(table: str, where: str, values: list[object], *, key: str, amounts: Amoun
     )
 
 
-def _one_if(condition: str) -> str:
-    return f"CASE WHEN {condition} THEN 1 ELSE 0 END"
+def _count_if(condition: str) -> str:
+    return f"sum(CASE WHEN {condition} THEN 1 ELSE 0 END)"

@@ -11,13 +11,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.journals import completeness, generation, known_organizations, operation_totals, request_counts
-from kros_mcp.journals.amounts import Amounts
+from kros_mcp.journals import amounts, completeness, generation, known_organizations, operation_totals, request_counts
 from kros_mcp.journals.clock import Progress, Timekeeper
-from kros_mcp.journals.filters import OPEN_AS_INDEXED, condition, is_of_open
+from kros_mcp.journals.filters import OPEN_AS_INDEXED, asked_since, condition, is_of_open
 from kros_mcp.journals.kept_numbers import KeptTables
 from kros_mcp.journals.outbox import OutboxTables
 from kros_mcp.journals.rows import (
@@ -56,11 +57,13 @@ from kros_mcp.operations.policy import DAY_SECONDS, Books
 from kros_mcp.settings import Environment
 
 if TYPE_CHECKING:
-    from kros_mcp.operations.expenditure import Grouping, SpendingGroup
+    from kros_mcp.operations.expenditure import Grouping, SpendingGroup, Tallied
 
 T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0
 MAX_PROMPTS_TURNED_DOWN = 3
+ROWS_AT_ONCE = 20_000
+"""How many rows are summed by one statement: meanwhile nobody writes to a file."""
 _MANY = 500
 _LATEST_BATCHES = 20
 _NEWEST_FIRST = "created_at DESC, rowid DESC"
@@ -137,8 +140,8 @@ class StoredJournal(ABC):
         """Write which country a row is about; empty where KrosAI stated none."""
         return f"upper(coalesce({self._text_in('quote', 'country')}, ''))"
 
-    def _amounts(self) -> Amounts:
-        return Amounts(self._text_in, self._cents_in)
+    def _amounts(self, *, of: str = "", where: str = "") -> str:
+        return amounts.columns(self._text_in, self._cents_in, of=of, where=where)
 
     async def now(self) -> float:
         """Return the journal's time, in Unix seconds."""
@@ -485,16 +488,12 @@ class StoredJournal(ABC):
 
     async def totals(self, wanted: Filter) -> tuple[Total, ...]:
         """Count and sum operations, by the same filter."""
+        columns = self._amounts(where="charged = 'yes'")
 
-        def work() -> Work[tuple[Total, ...]]:
-            now = yield from self._time()
-            return (
-                yield from operation_totals.of(
-                    self._table_of(wanted), *condition(wanted, now, self._country()), now, self._amounts().charged()
-                )
-            )
+        def work(where: str, values: list[object], now: float) -> Work[tuple[Total, ...]]:
+            return (yield from operation_totals.of(self._table_of(wanted), where, values, now, columns))
 
-        return await self._look(work)
+        return operation_totals.together(await self._in_slices(wanted, work))
 
     async def spending(self, wanted: Filter, grouping: "Grouping") -> "tuple[SpendingGroup, ...]":
         """Sum what operations took and what they changed of the cost of a month, by the same filter."""
@@ -502,15 +501,58 @@ class StoredJournal(ABC):
         from kros_mcp.operations.expenditure import Grouping, grouped  # noqa: PLC0415 - the same
 
         of_time = self._day_of("sent_at" if wanted.by_sent else "created_at")
-        key = {Grouping.PRINCIPAL: "principal", Grouping.COUNTRY: self._country()}.get(grouping, of_time)
+        deletes = f"CAST({self._text_in('request', 'permanent')} AS TEXT) IN ('1', 'true')"
+        row = {
+            "key": {Grouping.PRINCIPAL: "principal", Grouping.COUNTRY: self._country()}.get(grouping, of_time),
+            "amounts": self._amounts(),
+            "amounts_of_bought": self._amounts(of="bought"),
+            "currency": self._text_in("quote", "currency"),
+            "former_status": f"CASE WHEN {deletes} THEN {self._text_in('request', 'status')} END",
+        }
 
-        def work() -> "Work[tuple[SpendingGroup, ...]]":
+        def work(where: str, values: list[object], _now: float) -> "Work[tuple[Tallied, ...]]":
+            return (yield from spending_sums.of(self._table, where, values, **row))
+
+        return grouped(chain.from_iterable(await self._in_slices(wanted, work)), grouping)
+
+    async def _in_slices(self, wanted: Filter, work: Callable[[str, list[object], float], Work[T]]) -> list[T]:
+        """Read what may be many rows some at a time, so that nobody who writes waits for long.
+
+        Args:
+            wanted: Which rows.
+            work: Reads those of a condition, with the values for its marks, at a time.
+
+        Returns:
+            What was read of each slice; every row is in one.
+        """
+        found: list[T] = []
+        since: float | None = None
+
+        def slice_from(first: float | None) -> Work[tuple[T, float | None]]:
             now = yield from self._time()
-            where = condition(wanted, now, self._country())
-            rows = yield from spending_sums.of(self._table, *where, key=key, amounts=self._amounts())
-            return grouped(rows, grouping)
+            where, values = condition(wanted, now, self._country())
+            until = None if is_of_open(wanted) else (yield from self._slices_end(wanted, first))
+            for bound, at in (("created_at >= ?", first), ("created_at < ?", until)):
+                if at is not None:
+                    where, values = f"{where} AND {bound}", [*values, at]
+            return (yield from work(where, values, now)), until
 
-        return await self._look(work)
+        while True:
+            read, since = await self._look(partial(slice_from, since))
+            found.append(read)
+            if since is None:
+                return found
+
+    def _slices_end(self, wanted: Filter, first: float | None) -> Work[float | None]:
+        """Return the time at which a slice ends that begins at another; None if it is the last."""
+        begin = asked_since(wanted) if first is None else first
+        bounds = (("account = ?", wanted.account), ("created_at >= ?", begin), ("created_at < ?", wanted.until))
+        parts = {sql: value for sql, value in bounds if value is not None}
+        where = " AND ".join(parts) or "TRUE"
+        sql = f"SELECT created_at FROM {self._table} WHERE {where} ORDER BY created_at LIMIT 1 OFFSET {ROWS_AT_ONCE}"
+        rows = yield sql, list(parts.values())
+        end = float(rows[0][0]) if rows else None
+        return None if end == begin else end
 
     async def asked(self, account: str) -> tuple[int | None, ...]:
         """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated."""

@@ -4,7 +4,7 @@ Money moves when a request is sent, so days are those of the sending, in UTC. A 
 its numbers does. What is not known is counted beside what is: no sum takes it for zero.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -44,7 +44,7 @@ class Sums:
         releases: How many numbers were given up, for certain.
         ended_cents: What those had cost a month, as KrosAI stated it then, or when they were bought.
         ended_unstated: Of how many of them that is not known.
-        releases_unknown: Of how many releases the outcome is not known.
+        releases_unknown: Of how many releases the outcome is not known; those being sent now, too.
         currencies: What the records of the purchases state; amounts in several cannot be added.
     """
 
@@ -259,7 +259,8 @@ class Caps:
     """The limits in force by the settings of this process, and what is spent of them, in cents; None limits nothing.
 
     `spent_cents` is what purchases of the last 24 hours took or may have taken, `total_spent_cents` the same of all
-    accounts of the journal, `own_spent_cents` of one principal.
+    accounts of the journal, `own_spent_cents` of one principal. `committed` is what the purchases that are under way or
+    unknown add to the cost of a month, by number; None where that is not stated.
     """
 
     max_purchase_cents: int
@@ -271,6 +272,7 @@ class Caps:
     own_daily_budget_cents: int | None = None
     own_monthly_commitment_cents: int | None = None
     own_spent_cents: int = 0
+    committed: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def left_cents(self) -> int:
@@ -288,10 +290,19 @@ class Caps:
         return _left(self.own_daily_budget_cents, self.own_spent_cents)
 
     def monthly_left_cents(self, cost: OwnedCost | None) -> int | None:
-        """Return what the limit on the cost of a month has left; None without one, or where that is not certain."""
+        """Return what the limit on the cost of a month has left; None without one, or where that is not certain.
+
+        As the guard does, it counts what is under way and what is unknown.
+
+        Args:
+            cost: What all owned numbers cost, whoever bought them and wherever.
+        """
         if cost is None or not cost.is_certain:
             return None
-        return _left(self.monthly_commitment_cents, cost.monthly_cents)
+        owned = {number.e164 for number in cost.numbers}
+        more = [cents for e164, cents in self.committed.items() if e164 not in owned]
+        known = [cents for cents in more if cents is not None]
+        return None if len(known) < len(more) else _left(self.monthly_commitment_cents, cost.monthly_cents + sum(known))
 
 
 def _left(cap: int | None, spent: int) -> int | None:
@@ -345,7 +356,9 @@ class Expenditure:
         after: What was bought and released between the period's end and now.
         waiting: What waits now.
         unsettled: What is unknown now.
-        cost: What owned numbers cost a month now; None where no list of them was ever read.
+        cost: What owned numbers cost a month now, of the principal and the country alone that are told; None where no
+            list of them was ever read.
+        whole_cost: The same of all.
         caps: None where the settings are another account's.
         lacks_since: After which time purchases may be missing, as the journal was restored from a copy; None if not.
     """
@@ -363,6 +376,7 @@ class Expenditure:
     waiting: Waiting
     unsettled: Unsettled
     cost: OwnedCost | None = None
+    whole_cost: OwnedCost | None = None
     caps: Caps | None = None
     lacks_since: float | None = None
     total: Sums = field(init=False)

@@ -74,6 +74,7 @@ async def read_expenditure(
         waiting=await _waiting(journal, replace(whose, states=tuple(WAITING))),
         unsettled=await _unsettled(journal, replace(whose, states=(State.SENDING, State.UNKNOWN))),
         cost=None if cost is None else cost.of(wanted.principal, wanted.country),
+        whole_cost=cost,
         caps=None if settings is None else await _caps(journal, account, settings, wanted.principal, own),
         lacks_since=await journal.lacks_since(account),
     )
@@ -171,4 +172,5 @@ async def _caps(journal: Journal, account: str, settings: Settings, principal: s
         own_daily_budget_cents=limits.daily_budget_cents,
         own_monthly_commitment_cents=limits.monthly_commitment_cents,
         own_spent_cents=books.own_spent_cents,
+        committed={e164: cents for e164, cents in books.committed.items() if e164 not in books.bought},
     )

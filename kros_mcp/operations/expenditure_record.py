@@ -46,7 +46,7 @@ def document(read: Expenditure, currency: str) -> dict[str, Any]:
         ],
         "total": {**_sums(read.total), "currencies": sorted(read.total.currencies)},
         "run_rate": None if read.cost is None else _run_rate(read, read.cost),
-        "caps": None if read.caps is None else _caps(read.caps, read.cost),
+        "caps": None if read.caps is None else _caps(read.caps, read.whole_cost),
         "waiting": {
             "operations": waiting.operations,
             "or_more": waiting.or_more,
@@ -103,4 +103,5 @@ def _caps(caps: Caps, cost: OwnedCost | None) -> dict[str, Any]:
         "total_left_cents": caps.total_left_cents,
         "own_daily_budget_cents": caps.own_daily_budget_cents,
         "own_left_cents": caps.own_left_cents,
+        "own_monthly_commitment_cents": caps.own_monthly_commitment_cents,
     }

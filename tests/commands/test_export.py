@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import os
 import stat
 from collections.abc import Iterable
@@ -94,6 +95,31 @@ def test_the_charges_of_a_day_add_up_whenever_they_were_asked_for(command: Comma
     charged = [row for row in found if row["charged_on"] == "2026-05-03"]
     assert [row["operation_id"] for row in charged] == [early, inside]
     assert sum(int(row["charged_cents"]) for row in found) == 1000
+
+
+def test_the_same_filters_give_the_sum_that_spending_and_operations_tell(command: Command, journal_url: str) -> None:
+    bought = settled(State.DONE)
+    put(journal_url, an_operation(created_at=MAY_3, principal="ana"), *bought, sent_at(MAY_3 + 6))
+    put(journal_url, an_operation(created_at=MAY_3, e164=number(1)), *bought, sent_at(MAY_3 + 7))
+    put(
+        journal_url,
+        an_operation(created_at=MAY_3, e164=number(2), action=Action.RELEASE),
+        *settled(State.DONE),
+        sent_at(MAY_3 + 8),
+    )
+    german = an_operation(created_at=MAY_3, e164=number(3))
+    put(journal_url, replace(german, quote=replace(german.quote, country="DE")), *bought, sent_at(MAY_3 + 9))
+    days = ("--since", "2026-05-03", "--until", "2026-05-03", "--country", "NG")
+
+    found = rows(command("export", "--by", "sent", "--action", "buy", *days).out)
+    [spent] = json.loads(command("spending", "--json", *days).out)["accounts"]
+    [listed] = json.loads(command("operations", "--json", "--by", "sent", *days).out)["charged"]
+    of_ana = rows(command("export", "--by", "sent", "--principal", "ana", *days).out)
+
+    assert [row["action"] for row in found] == ["buy", "buy"]
+    assert sum(int(row["charged_cents"]) for row in found) == 1000
+    assert (spent["total"]["charged_cents"], listed["charged_cents"]) == (1000, 1000)
+    assert [row["principal"] for row in of_ana] == ["ana"]
 
 
 def test_what_may_have_been_charged_is_no_amount_and_what_was_not_is_zero(command: Command, journal_url: str) -> None:

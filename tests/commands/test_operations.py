@@ -9,6 +9,7 @@ import sys
 import termios
 import time
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -17,7 +18,7 @@ from commands_doubles import E164, Command, an_operation, put, run_elsewhere, se
 
 from kros_mcp.commands import operations, selection
 from kros_mcp.operations import journal, moves
-from kros_mcp.operations.model import Action, Channel, Settlement, State
+from kros_mcp.operations.model import Action, Channel, Operation, Settlement, State
 
 OTHER = "+2342015550101"
 
@@ -101,6 +102,66 @@ def test_a_day_is_one_of_utc_from_its_first_second_to_its_last(command: Command,
 
     assert [operation_id in out for operation_id in ids] == [False, True, True, False]
     assert "2 operations of 2026-05-03" in out
+
+
+def test_days_are_bounded_on_both_sides_by_the_asking_or_by_the_sending(command: Command, journal_url: str) -> None:
+    midnight = datetime(2026, 5, 3, tzinfo=UTC).timestamp()
+
+    def sent_next_day(operation: Operation, _now: float) -> Operation:
+        return replace(operation, sent_at=operation.created_at + 86_400)
+
+    ids = [
+        put(
+            journal_url,
+            an_operation(created_at=midnight + days * 86_400, e164=f"+23420155501{days + 10}"),
+            *settled(State.DONE),
+            sent_next_day,
+        ).id
+        for days in (-1, 0, 1)
+    ]
+    never_sent = put(journal_url, an_operation(created_at=midnight, expires_at=midnight + 1)).id
+
+    asked = command("operations", "--since", "2026-05-02", "--until", "2026-05-03").out
+    sent = command("operations", "--since", "2026-05-03", "--by", "sent").out
+
+    assert [operation_id in asked for operation_id in (*ids, never_sent)] == [True, True, False, True]
+    assert "3 operations from 2026-05-02 to 2026-05-03" in asked
+    assert [operation_id in sent for operation_id in (*ids, never_sent)] == [True, True, True, False]
+    assert "3 operations sent since 2026-05-03" in sent
+    assert "1 operation sent on 2026-05-03" in command("operations", "--day", "2026-05-03", "--by", "sent").out
+
+
+def test_acts_and_countries_are_filtered_by_and_that_is_said(command: Command, journal_url: str) -> None:
+    mine = put(journal_url, an_operation()).id
+    abroad = an_operation(e164=OTHER)
+    put(journal_url, replace(abroad, quote=replace(abroad.quote, country="DE")))
+    put(journal_url, an_operation(e164=OTHER, action=Action.RELEASE))
+
+    out = command("operations", "--action", "buy", "--country", "ng").out
+
+    assert mine in out
+    assert "1 operation to buy, in NG, of all accounts" in out
+
+
+def test_what_was_charged_is_told_of_all_that_is_filtered_and_not_of_the_page_alone(
+    command: Command, journal_url: str, keyed: pytest.MonkeyPatch
+) -> None:
+    keyed.setenv("KROS_CURRENCY", "USD")
+    for at, state in enumerate((State.DONE, State.DONE, State.UNKNOWN, State.FAILED)):
+        put(journal_url, an_operation(e164=f"+23420155501{at:02d}"), *settled(state), own=True)
+    put(journal_url, an_operation(), *settled(State.DONE))
+
+    page = command("operations", "--limit", "1").out
+    known = command("operations", "--state", "done").out
+    every = command("operations", "--all-accounts").out
+
+    assert (
+        "Charged: 10.00 USD for 2 numbers bought; of 1 purchase, 5.00 in all, it is not known whether it was "
+        "charged." in page
+    )
+    assert "Charged: 10.00 USD for 2 numbers bought." in known
+    assert "some acc charged: 5.00 for 1 number bought." in every
+    assert "15.00" not in every
 
 
 def test_the_first_of_all_days_is_named_in_full(command: Command) -> None:
@@ -271,6 +332,9 @@ def test_what_nobody_confirmed_yet_tells_how_the_person_is_asked(
         (("--state", "lost"), "unknown"),
         (("--day", "yesterday"), "2026-05-03"),
         (("--day", "2026-13-01"), "2026-05-03"),
+        (("--day", "2026-05-03", "--since", "2026-05-03"), "--day goes without"),
+        (("--since", "2026-05-04", "--until", "2026-05-03"), "no day lies between them"),
+        (("--country", "Nigeria"), "write it as NG"),
         (("--limit", "0"), "--limit"),
         (("--limit", "100001"), "--limit"),
         (("--limit", "99999999999999999999"), "at most 100000. kros-mcp export writes any number."),

@@ -166,6 +166,25 @@ def test_what_the_caps_leave_and_how_the_cost_of_a_month_grew_is_told(
         assert said in out
 
 
+def test_a_principals_own_caps_are_told_where_these_settings_have_them(
+    command: Command, journal_url: str, keyed: pytest.MonkeyPatch
+) -> None:
+    keyed.setenv("KROS_PRINCIPAL", "ana")
+    keyed.setenv("KROS_PRINCIPAL_DAILY_BUDGET_CENTS", "800")
+    keyed.setenv("KROS_PRINCIPAL_MONTHLY_COMMITMENT_CENTS", "900")
+    keyed.setenv("KROS_TOTAL_DAILY_BUDGET_CENTS", "9000")
+    put(journal_url, an_operation(principal="ana"), *settled(State.DONE), own=True)
+    put(journal_url, an_operation(e164="+2342015550198"), *settled(State.DONE), own=True)
+
+    out = " ".join(command("spending", "--principal", "ana").out.split())
+
+    assert "10.00 of 200.00 in the last 24 hours: 190.00 left." in out
+    assert "5.00 of 8.00 of the principal's own in the last 24 hours: 3.00 left." in out
+    assert "10.00 of 90.00 of all accounts in the last 24 hours: 80.00 left." in out
+    assert "At most 9.00 a month for the principal's numbers." in out
+    assert "the principal's own" not in command("spending").out
+
+
 def test_what_owned_numbers_cost_is_not_known_before_a_list_was_read_and_never_called_nothing(
     command: Command, journal_url: str
 ) -> None:

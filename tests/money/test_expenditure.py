@@ -7,6 +7,7 @@ import pytest
 from bench import open_journal
 from expenditure_bench import ACCOUNT, DAY, MAY_3, ended, enter, quoted, released, reported
 
+from kros_mcp.journals import sql
 from kros_mcp.krosai import OwnedList, PhoneNumber
 from kros_mcp.operations.expenditure import CostPart, Grouping, Sums, total
 from kros_mcp.operations.expenditure_reader import read_expenditure, read_owned_cost
@@ -114,6 +115,22 @@ async def test_principals_and_countries_are_told_apart_and_filtered_by(journal: 
     assert await journal.count(replace(OURS, actions=(Action.RELEASE,))) == 0
 
 
+async def test_many_rows_are_summed_some_at_a_time_and_each_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [MAY_3 + 60 * at for at in range(7)] + [MAY_3 + 600] * 5  # more at one time than are read at once
+    await enter(journal, *(ended(at, sent_at) for at, sent_at in enumerate(times)), ended(20, MAY_3 + 900, **UNKNOWN))
+    whole = await journal.spending(OURS, Grouping.DAY)
+    totals = await journal.totals(OURS)
+    monkeypatch.setattr(sql, "ROWS_AT_ONCE", 3)
+
+    assert await journal.spending(OURS, Grouping.DAY) == whole
+    assert set(await journal.totals(OURS)) == set(totals)
+    narrowed = replace(OURS, since=MAY_3 + 60, until=MAY_3 + 240)
+    assert [group.sums.purchases for group in await journal.spending(narrowed, Grouping.DAY)] == [3]
+    assert (whole[0].sums.purchases, whole[0].sums.unknown) == (12, 1)
+
+
 async def test_another_account_counts_for_nothing(journal: Journal) -> None:
     await enter(journal, ended(0, account="another"))
 
@@ -137,6 +154,8 @@ async def test_a_release_ends_what_the_number_cost_then_or_when_it_was_bought(jo
         quoted(released(1, MAY_3 + DAY), monthly_cents=800),
         released(2, MAY_3 + DAY),
         released(3, MAY_3 + DAY, state=State.UNKNOWN, changed="unknown"),
+        released(5, MAY_3 + DAY, state=State.SENDING, changed="unknown"),
+        released(6, MAY_3 + DAY, state=State.FAILED, changed="no"),
         released(0, MAY_3 + DAY + 9, request=Request(number_id="id_0", permanent=True, status="Released")),
         quoted(released(4, MAY_3 + DAY, request=Request(permanent=True, status="active")), monthly_cents=50),
     )
@@ -144,7 +163,7 @@ async def test_a_release_ends_what_the_number_cost_then_or_when_it_was_bought(jo
     bought, gave_up = await journal.spending(OURS, Grouping.DAY)
 
     assert bought.sums.grown_cents == 450
-    assert gave_up.sums == Sums(releases=4, ended_cents=450 + 800 + 50, ended_unstated=1, releases_unknown=1)
+    assert gave_up.sums == Sums(releases=4, ended_cents=450 + 800 + 50, ended_unstated=1, releases_unknown=2)
 
 
 def record(at: int, monthly_cents: int | None = 500, **changes: object) -> PhoneNumber:
@@ -225,6 +244,25 @@ async def test_what_waits_and_what_is_unknown_now_stands_beside_a_period_that_is
     assert read.caps is not None
     assert (read.caps.left_cents, read.caps.monthly_left_cents(read.cost)) == (900, None)
     assert read.environment == "test"
+
+
+async def test_what_is_left_of_a_month_counts_what_is_unknown_as_the_guard_does_and_whatever_is_filtered(
+    journal: Journal,
+) -> None:
+    settings = Settings(api_key="kros_test_x", monthly_commitment_cents=2000)
+    await enter(journal, ended(0), ended(1, **UNKNOWN))
+    await kept_list(journal, record(0), record(9, 600, country="DE"))
+
+    async def left(**narrowed: object) -> int | None:
+        wanted = Filter(account=ACCOUNT, **narrowed)  # type: ignore[arg-type]  # fields of Filter
+        read = await read_expenditure(journal, wanted, Grouping.DAY, settings=settings)
+        assert read.caps is not None
+        return read.caps.monthly_left_cents(read.whole_cost)
+
+    assert await left() == 2000 - 500 - 600 - 500
+    assert await left(country="DE") == 400
+    await enter(journal, quoted(ended(2, **UNKNOWN), monthly_cents=None))
+    assert await left() is None
 
 
 async def test_what_is_spent_of_a_day_is_told_with_the_caps_until_24_hours_have_passed(
