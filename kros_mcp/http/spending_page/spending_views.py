@@ -18,6 +18,7 @@ from kros_mcp.operations.expenditure import (
     Grouping,
     SpendingGroup,
     Sums,
+    regrouped,
     with_gaps_filled,
 )
 from kros_mcp.operations.expenditure_reader import read_expenditure
@@ -157,20 +158,21 @@ class SpendingViews:
         account, journal = self._account, self._account.journal
         wanted, grouping = query.sums(account.id), query.grouping(now)
         own = account.limits_of(query.principal) if query.principal else None
-        read = await read_expenditure(journal, wanted, grouping, settings=self._settings, own=own)
-        period = replace(wanted, by_sent=True)
-        parts = {each: await journal.spending(period, each) for each in (Grouping.PRINCIPAL, Grouping.COUNTRY)}
-        everybody = parts
-        if query.principal or query.country:
-            open_to_all = replace(period, principal=None, country=None)
-            everybody = {each: await journal.spending(open_to_all, each) for each in parts}
+        everything = await journal.spending_parts(replace(wanted, principal=None, country=None, by_sent=True))
+        chosen = [
+            part
+            for part in everything
+            if wanted.principal in {None, part.principal} and wanted.country in {None, part.country}
+        ]
+        groups = regrouped(chosen, grouping)
+        read = await read_expenditure(journal, wanted, grouping, settings=self._settings, own=own, groups=groups)
         listed = query.listed(account.id)
         totals = await journal.totals(listed)
         count = sum(each.count for each in totals)
         last = max(1, -(-count // PAGE))
         query = replace(query, page=min(query.page, last))
         operations = await journal.list_operations(listed, limit=PAGE, offset=(query.page - 1) * PAGE)
-        groups = self._filled(read)
+        filled = self._filled(read)
         return SpendingView(
             query=query,
             environment=ENVIRONMENTS[self._settings.environment],
@@ -181,15 +183,15 @@ class SpendingViews:
             caps=tuple(self._caps(read, query)),
             whose=_whose(query),
             periods=tuple((name, address, address == query.address()) for name, address in query.periods(now)),
-            principals=_choices(everybody[Grouping.PRINCIPAL], query.principal, _principal),
-            countries=_choices(everybody[Grouping.COUNTRY], query.country, _country),
+            principals=_choices((part.principal for part in everything), query.principal, _principal),
+            countries=_choices((part.country for part in everything), query.country, _country),
             states=tuple(Choice(word, word.replace("_", " ")) for word in STATES),
             actions=tuple(Choice(action, action) for action in ACTIONS),
             totals=self._totals(read.total),
-            over_time=self._over_time(read, groups, query),
-            monthly=self._monthly(read, groups),
-            by_principal=self._parts(read, Grouping.PRINCIPAL, parts[Grouping.PRINCIPAL], query),
-            by_country=self._parts(read, Grouping.COUNTRY, parts[Grouping.COUNTRY], query),
+            over_time=self._over_time(read, filled, query),
+            monthly=self._monthly(read, filled),
+            by_principal=self._parts(read, Grouping.PRINCIPAL, regrouped(chosen, Grouping.PRINCIPAL), query),
+            by_country=self._parts(read, Grouping.COUNTRY, regrouped(chosen, Grouping.COUNTRY), query),
             rows=tuple(map(self.row, operations)),
             listed=self._listed(totals, count, query, len(operations)),
             pages=_pages(query, last),
@@ -456,9 +458,9 @@ def _pages(query: BooksQuery, last: int) -> tuple[tuple[str, str], ...]:
     return tuple(links)
 
 
-def _choices(groups: Sequence[SpendingGroup], chosen: str, name: Callable[[str], str]) -> tuple[Choice, ...]:
+def _choices(found: Iterable[str], chosen: str, name: Callable[[str], str]) -> tuple[Choice, ...]:
     """Return what a field of the form offers: those of the period, and what is chosen now."""
-    keys = sorted({group.key for group in groups if group.key} | ({chosen} - {"", NO_COUNTRY}), key=name)
+    keys = sorted(({*found, chosen}) - {"", NO_COUNTRY}, key=name)
     return tuple(Choice(key, name(key)) for key in keys)
 
 
