@@ -239,7 +239,7 @@ class SpendingViews:
         count = f"{waiting.operations:,}{' or more' if waiting.or_more else ''}"
         return (
             Fact("Spent in 24 hours, by all" if narrowed else "Spent in 24 hours", self.money(caps.spent_cents), day),
-            Fact("Every month, of these" if narrowed else "All numbers, every month", self._cost(read), _numbers(read)),
+            Fact("These numbers, monthly" if narrowed else "All numbers, monthly", self._cost(read), _numbers(read)),
             Fact(
                 "Waits, of these" if narrowed else "Waits for a yes",
                 count,
@@ -295,7 +295,7 @@ class SpendingViews:
             left = None if query.principal or query.country else caps.monthly_left_cents(read.cost)
             used = "" if query.principal or query.country else self._cost(read)
             shown = "" if left is None else money(left)
-            yield CapRow("All numbers, every month", money(caps.monthly_commitment_cents), used, shown)
+            yield CapRow("All numbers, monthly", money(caps.monthly_commitment_cents), used, shown)
         yield CapRow("One number, first month included", money(caps.max_purchase_cents), "", "")
         if query.principal and caps.own_daily_budget_cents is not None:
             yield CapRow(
@@ -305,7 +305,7 @@ class SpendingViews:
                 money(caps.own_left_cents),
             )
         if query.principal and caps.own_monthly_commitment_cents is not None:
-            name = f"Its numbers, every month, {_principal(query.principal)}"
+            name = f"Its numbers, monthly, {_principal(query.principal)}"
             yield CapRow(name, money(caps.own_monthly_commitment_cents), "", "")
 
     def _totals(self, sums: Sums) -> str:
@@ -313,7 +313,8 @@ class SpendingViews:
         bought = _counted(sums.purchases, "number")
         told = f"{bought} bought for {self.money(sums.charged_cents)}"
         if sums.unknown:
-            told += f"; whether {sums.unknown:,} more, {self.money(sums.unknown_cents)}, was charged is not known"
+            verb = "was" if sums.unknown == 1 else "were"
+            told += f"; whether {sums.unknown:,} more, {self.money(sums.unknown_cents)}, {verb} charged is not known"
         return f"{told}; {_counted(sums.releases, 'number')} released."
 
     def _filled(self, read: Expenditure) -> tuple[SpendingGroup, ...]:
@@ -358,7 +359,7 @@ class SpendingViews:
 
     def _monthly(self, read: Expenditure, groups: Sequence[SpendingGroup]) -> Pictured:
         each = "day" if read.grouping is Grouping.DAY else "month"
-        words = Words(f"All numbers, every month, at the end of each {each}", self._growth(read))
+        words = Words(f"Cost of all numbers a month, at the end of each {each}", self._growth(read))
         costs = [(group.key, cents) for group, cents in read.costs(groups) if cents is not None]
         cap = read.caps.monthly_commitment_cents if read.caps else None
         bars = [
@@ -392,7 +393,7 @@ class SpendingViews:
             rows.append(self._row(name(key) or _WITHOUT[grouping], address, sums.get(key, Sums()), costs.get(key)))
         bars = self._bars([costs[key] for key in costs], grouping)
         what = "principal" if by_principal else "country"
-        words = Words(f"Every month, by {what}", _dearest(bars))
+        words = Words(f"Cost a month, by {what}", _dearest(bars))
         chart = charts.lying(f"by_{what}", words, bars) if any(bar.certain for bar in bars) else None
         return Pictured(words, chart, tuple(rows), has_unknown=False)
 
