@@ -28,6 +28,7 @@ _LETTER: Final = {_BROAD: 7.0, _SLIM: 6.5}
 """How wide a letter of a label is, at most."""
 _LONGEST_NAME: Final = {_BROAD: 34, _SLIM: 16}
 _GAP = 5
+_WIDEST_BAR: Final = 90.0
 _NEVER: Final = -1
 """An amount that is no line's; of an empty list pygal takes every one for a major one."""
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]{2,}")
@@ -189,6 +190,9 @@ def _finished(name: str, words: Words, bars: Sequence[Bar], labelled: set[int], 
         certain, uncertain = (each.findall("g/g")[at] for each in _series(root))
         certain.attrib["class"], uncertain.attrib["class"] = "bar certain", "bar uncertain"
         uncertain.find("rect").attrib["fill"] = f"url(#{name}-stripes)"
+        if not lies:
+            for piece in (certain, uncertain):
+                _narrow(piece.find("rect"))
         if at in labelled:
             certain.append(_amount(root, [certain.find("rect"), uncertain.find("rect")], bar.amount, lies=lies))
         for piece in (certain, uncertain):
@@ -202,6 +206,13 @@ def _finished(name: str, words: Words, bars: Sequence[Bar], labelled: set[int], 
         for attribute in {"x", "y", "width", "height", "d"} & each.attrib.keys():
             each.attrib[attribute] = _FLOAT.sub(lambda found: f"{float(found[0]):.1f}", each.attrib[attribute])
     return root
+
+
+def _narrow(rect: Any) -> None:  # noqa: ANN401
+    """Make an upright bar no wider than a bar looks; few of them would fill the chart."""
+    x, width = _number(rect, "x"), _number(rect, "width")
+    kept = min(width, _WIDEST_BAR)
+    rect.attrib.update({"x": str(x + (width - kept) / 2), "width": str(kept)})
 
 
 def _series(root: Any) -> list[Any]:  # noqa: ANN401

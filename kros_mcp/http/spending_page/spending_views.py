@@ -343,7 +343,7 @@ class SpendingViews:
         ]
         spent = any(bar.certain or bar.uncertain for bar in bars)
         highest = max(groups, key=lambda group: group.sums.at_most_cents, default=None)
-        sentence = f"Nothing was spent in this period, by {each}."
+        sentence = "Nothing was spent in this period."
         if spent and highest is not None:
             sentence = f"Most in a {each}: {self.money(highest.sums.at_most_cents)}, {_in_time(highest.key)}."
             if cap is not None:
