@@ -1,4 +1,7 @@
-"""`kros-mcp spending`: what people, spreadsheets and programs are told was spent; at both journals."""
+"""`kros-mcp spending`: what people, spreadsheets and programs are told was spent.
+
+`tests/money/test_expenditure.py` tries the sums themselves, on both journals.
+"""
 
 import csv
 import io
@@ -6,6 +9,7 @@ import json
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -26,11 +30,13 @@ DAY = 86_400.0
 CANARY = "night\x1b[31m-desk"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def journal_url(request: pytest.FixtureRequest, tmp_path: Any) -> str:
-    if request.param == "sqlite":
+both_journals = pytest.mark.parametrize("journal_url", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture
+def journal_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if getattr(request, "param", "sqlite") == "sqlite":
         return f"sqlite:///{tmp_path / 'journal.sqlite3'}"
-    request.getfixturevalue("monkeypatch").setenv("KROS_PRINCIPAL", "local")
     return str(request.getfixturevalue("postgres_url"))
 
 
@@ -76,6 +82,7 @@ def told(printed: str) -> list[list[str]]:
     return [line.split() for line in printed.splitlines()]
 
 
+@both_journals
 def test_days_have_their_sums_and_bars_and_what_is_not_known_stands_beside_them(
     command: Command, journal_url: str
 ) -> None:
@@ -100,6 +107,7 @@ def test_days_have_their_sums_and_bars_and_what_is_not_known_stands_beside_them(
     assert "1 outcome, for 5.00 that may have been charged" in out
 
 
+@both_journals
 def test_the_documents_say_the_same_in_whole_cents(command: Command, journal_url: str) -> None:
     bought(journal_url, 0, principal="=1+1")
     bought(journal_url, 1, principal=CANARY, state=State.UNKNOWN)
@@ -138,6 +146,7 @@ def test_without_days_this_month_is_told_and_that_others_can_be_named(command: C
     ) == 11
 
 
+@both_journals
 def test_what_the_caps_leave_and_how_the_cost_of_a_month_grew_is_told(
     command: Command, journal_url: str, keyed: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +205,28 @@ def test_what_owned_numbers_cost_is_not_known_before_a_list_was_read_and_never_c
     assert json.loads(command("spending", *MAY, "--json").out)["accounts"][0]["run_rate"] is None
 
 
+@both_journals
+def test_what_makes_sums_less_than_the_truth_is_said(command: Command, journal_url: str) -> None:
+    for at, currency in enumerate(("NGN", "USD")):
+        stated = an_operation().quote
+        bought(journal_url, at, quote=replace(stated, currency=currency, country=None))
+
+    async def restored() -> None:
+        async with open_journal(journal_url) as journal:
+            await journal.mark_restored()
+
+    before = command("spending", "--since", "2020-01-01", "--by", "country").out
+    anyio.run(restored)
+    after = " ".join(command("spending", *MAY).out.split())
+
+    assert "Prices were stated in NGN and USD, which cannot be added" in before
+    assert "This journal begins on 2026-05-03" in before
+    assert "not stated" in before
+    assert "may be missing" not in before
+    assert "may be missing, as the journal was restored from a copy: kros-mcp reconcile enters them." in after
+
+
+@both_journals
 def test_accounts_are_told_one_by_one_and_never_added(command: Command, journal_url: str) -> None:
     bought(journal_url, 0)
     bought(journal_url, 1, account="another")
