@@ -4,7 +4,7 @@ import importlib.util
 
 from kros_mcp.errors import SettingsError
 
-_PACKAGES = ("jwt", "tomlkit", "filelock")
+_PACKAGES = ("jwt", "tomlkit", "filelock", "pygal")
 """Of the extra `http`; what else it names the page of the stdio server needs as well."""
 
 
