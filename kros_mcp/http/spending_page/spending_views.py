@@ -167,8 +167,9 @@ class SpendingViews:
         groups = regrouped(chosen, grouping)
         read = await read_expenditure(journal, wanted, grouping, settings=self._settings, own=own, groups=groups)
         listed = query.listed(account.id)
-        totals = await journal.totals(listed)
-        count = sum(each.count for each in totals)
+        # Without a state or an action, the sums of the period say it, and adding up all operations takes its time.
+        totals = await journal.totals(listed) if query.state or query.action else ()
+        count = sum(each.count for each in totals) if totals else await journal.count(listed)
         last = max(1, -(-count // PAGE))
         query = replace(query, page=min(query.page, last))
         operations = await journal.list_operations(listed, limit=PAGE, offset=(query.page - 1) * PAGE)
@@ -241,7 +242,7 @@ class SpendingViews:
             Fact("Spent in 24 hours, by all" if narrowed else "Spent in 24 hours", self.money(caps.spent_cents), day),
             Fact("These numbers, monthly" if narrowed else "All numbers, monthly", self._cost(read), _numbers(read)),
             Fact(
-                "Waits, of these" if narrowed else "Waits for a yes",
+                "Waiting, of these" if narrowed else "Waiting",
                 count,
                 "; ".join(waits),
             ),
@@ -444,6 +445,8 @@ class SpendingViews:
             return "No operation was asked for that fits."
         first = (query.page - 1) * PAGE + 1
         told = f"{first:,} to {first + shown - 1:,} of {count:,}" if count > shown else _counted(count, "operation")
+        if not totals:
+            return f"{told}."
         told += f"; {self.money(sum(each.charged_cents for each in totals))} charged"
         unknown = sum(each.unknown_cents for each in totals)
         return f"{told}; {self.money(unknown)} not known." if unknown else f"{told}."
