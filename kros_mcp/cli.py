@@ -100,7 +100,7 @@ def _exit_code(run: Callable[[], int]) -> int:
 
 def _next_step(exc: KrosError) -> str:
     """Return what a person at a terminal can do; most errors speak to an agent in a conversation."""
-    if isinstance(exc, OperationError) and exc.code != "STILL_LOOKING":  # that one says when
+    if isinstance(exc, OperationError) and exc.code not in {"STILL_LOOKING", "PRUNED_MEANWHILE"}:  # these say when
         return "See kros-mcp operations."
     if isinstance(exc, JournalError | KrosaiError) and not isinstance(exc, NotFoundError):
         return "See kros-mcp doctor."

@@ -36,6 +36,8 @@ about the act that failed, never about an earlier one.
 from typing import ClassVar, Literal
 
 Known = Literal["no", "yes", "unknown"]
+GET_EXTRAS = "Install it with all extras: uv tool install '.[all]' in a clone, or uv run --all-extras kros-mcp."
+"""What to do where an extra is missing; to install with one alone would take the others away."""
 
 
 class KrosError(Exception):

@@ -34,6 +34,9 @@ _SIMULATED: dict[str, Any] = {
     "journal_url": MEMORY,
     "organization_id": None,
 }
+_SECRETS = ("api_key", "journal_url", "state_keys", "webhook_url", "webhook_secret", "notify_urls")
+SECRET_FILES = {f"{PREFIX}{field.upper()}_FILE": f"{PREFIX}{field.upper()}" for field in _SECRETS}
+"""Variables that name the file in which a secret stands, and the settings that they stand for."""
 _UNFILLED = re.compile(r"\$\{user_config\.\w+\}")
 """What Claude Desktop passes for an optional field of an extension that was left empty."""
 _VARIABLE = re.compile(r"\$\{.*\}|\{\{.*\}\}|%\w+%")
@@ -389,10 +392,12 @@ def load_settings(*, simulator: bool = False) -> Settings:
         simulator: Use a simulated KrosAI and a journal in memory; no key is needed.
 
     Raises:
-        SettingsError: A KROS_* variable is malformed or unknown. It names the variable.
+        SettingsError: A KROS_* variable is malformed or unknown, or a secret's file cannot be used. It names the
+            variable.
     """
     _refuse_unknown()
     overrides: dict[str, Any] = _SIMULATED if simulator else {}
+    overrides = {field: text for field in _SECRETS if field not in overrides and (text := _in_file(field))} | overrides
     try:
         return Settings(**overrides)
     except ValidationError as exc:
@@ -423,8 +428,34 @@ def _given(setting: str) -> str:
     return next((value for name, value in os.environ.items() if name.upper() == f"{PREFIX}{setting}"), "")
 
 
+def _in_file(field: str) -> str:
+    """Return a secret out of its file; empty if none is named.
+
+    No error shows the file's name: it may be the secret itself, put into the wrong variable.
+
+    Raises:
+        SettingsError: The secret is given twice, or the file cannot be read or is empty.
+    """
+    setting, variable = f"{PREFIX}{field.upper()}", f"{PREFIX}{field.upper()}_FILE"
+    named = _given(f"{field.upper()}_FILE")
+    if is_unset(named):
+        return ""
+    if not is_unset(_given(field.upper())):
+        raise SettingsError(f"{setting} and {variable} are both set, and only one of both can be meant; unset one.")
+    try:
+        text = Path(named).read_text(encoding="utf-8-sig").strip()
+        reason = "" if text else "it is empty"
+    except OSError as exc:
+        text, reason = "", exc.strerror or "it cannot be read"
+    except ValueError:
+        text, reason = "", "it is not in UTF-8"
+    if reason:
+        raise SettingsError(f"{variable} names a file that cannot be used: {reason}.")
+    return ",".join(text.splitlines()) if field == "state_keys" else text
+
+
 def _refuse_unknown() -> None:
-    known = {PREFIX + field.upper() for field in Settings.model_fields if field != "simulator"}
+    known = {PREFIX + field.upper() for field in Settings.model_fields if field != "simulator"} | SECRET_FILES.keys()
     for name in os.environ:
         if name.upper().startswith(PREFIX) and name.upper() not in known:
             nearest = get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.0)[0]

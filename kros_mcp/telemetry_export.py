@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import trace
 
 from kros_mcp import __version__
-from kros_mcp.errors import SettingsError
+from kros_mcp.errors import GET_EXTRAS, SettingsError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -87,8 +87,8 @@ def _begin(signals: list[str], environ: Mapping[str, str]) -> list[Callable[[], 
         from opentelemetry.sdk.resources import Resource as _Resource  # noqa: PLC0415 - heavy, and an extra
     except ImportError:
         raise SettingsError(
-            "An OTEL_* variable asks for traces or metrics, and what sends them is not installed.",
-            next_step="Install it: uv tool install '.[http,otel]'; or set OTEL_SDK_DISABLED=true.",
+            "An OTEL_* variable asks for traces or metrics, for which the extra kros-mcp[otel] is not installed.",
+            next_step=f"{GET_EXTRAS} Or set OTEL_SDK_DISABLED=true.",
         ) from None
     _replace_sdk_logs()
     name = environ.get("OTEL_SERVICE_NAME", "").strip() or "kros-mcp"

@@ -1,6 +1,7 @@
 """Times for people and models, always in UTC, from Unix seconds; and a clock that nobody can set."""
 
 import math
+import sys
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -81,6 +82,7 @@ def _counted(count: int, unit: str) -> str:
 
 def boot_clock() -> float:
     """Return seconds on a clock that runs on while the machine sleeps, and that setting the time does not move."""
-    # Time asleep is counted by CLOCK_BOOTTIME on Linux, CLOCK_MONOTONIC on macOS (not time.monotonic), any on Windows.
-    clock = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
+    if sys.platform == "win32":
+        return time.monotonic()
+    # Time asleep is counted by CLOCK_BOOTTIME on Linux, CLOCK_MONOTONIC on macOS (not time.monotonic).
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -57,3 +57,14 @@ def test_it_keeps_to_the_registrys_bounds_and_claims_nobodys_name() -> None:
     assert re.fullmatch(r"com\.example/[a-zA-Z0-9._-]+", told["name"])
     assert len(told["description"]) <= 100
     assert told["version"] == told["packages"][0]["version"] == kros_mcp.__version__
+
+
+def test_no_document_names_a_wheel_of_another_version() -> None:
+    root = FILE.parent
+    named = {
+        version
+        for document in (*root.glob("*.md"), *root.glob("docs/**/*.md"))
+        for version in re.findall(r"kros_mcp-(.+?)-py3-none-any\.whl", document.read_text(encoding="utf-8"))
+    }
+
+    assert named <= {kros_mcp.__version__}

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,6 @@ def _let_look_alike(new: Path, old: Path, mode: int) -> None:
     if old.exists():
         before, now = old.stat(), new.stat()
         mode = before.st_mode & 0o777
-        if os.name == "posix" and (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+        if sys.platform != "win32" and (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
             os.chown(new, before.st_uid, before.st_gid)
     new.chmod(mode)

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from kros_mcp.commands.console import say
-from kros_mcp.errors import InvalidArgumentError, SettingsError
+from kros_mcp.errors import GET_EXTRAS, InvalidArgumentError, SettingsError
 from kros_mcp.journals.copies import Copied, back_up
 from kros_mcp.journals.sqlite_file import journal_path
 from kros_mcp.settings import is_postgres, load_settings
@@ -78,7 +78,10 @@ def target(journal_url: str | None) -> str:
             without_password,
         )
     except ImportError as exc:
-        raise SettingsError("KROS_JOURNAL_URL names a PostgreSQL database, which needs kros-mcp[postgres].") from exc
+        raise SettingsError(
+            "KROS_JOURNAL_URL names a PostgreSQL database, for which the extra kros-mcp[postgres] is not installed.",
+            next_step=GET_EXTRAS,
+        ) from exc
     try:
         return f"--dbname={shlex.quote(without_password(journal_url or ''))}"
     except InvalidAddressError:

@@ -12,7 +12,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 SUMMARIES = {
     "demo": "watch a whole conversation against the simulator",
-    "install": "put this server into Claude Desktop's configuration",
+    "install": "put this server into the configuration of a client",
     "bundle": "write a bundle that Claude Desktop installs by a double click",
     "http": "serve over HTTP, for many callers",
     "token": "make, list or revoke tokens of callers of the HTTP service",
@@ -32,6 +32,7 @@ SUMMARIES = {
     "adopt": "hand the operations of a replaced key to this one",
     "backup": "copy the journal to a new file",
     "restore": "put a copy of the journal back",
+    "prune": "delete operations that ended long ago",
 }
 """Every command and the first sentence of its help, so that `kros-mcp --help` imports none of them."""
 _MODULES = {"deny": "approve", "spending": "spending_report"}
@@ -49,7 +50,7 @@ try it, without an account:
   kros-mcp --simulator    serve with KrosAI replaced by a simulator in memory
 
 \b
-use it in Claude Desktop:
+use it in Claude Desktop, Claude Code, Cursor, VS Code or Codex:
   kros-mcp install claude-desktop --simulator
 
 \b

@@ -2,9 +2,9 @@
 
 import importlib.util
 
-from kros_mcp.errors import SettingsError
+from kros_mcp.errors import GET_EXTRAS, SettingsError
 
-_PACKAGES = ("jwt", "tomlkit", "filelock", "pygal")
+_PACKAGES = ("jwt", "filelock", "pygal")
 """Of the extra `http`; what else it names the page of the stdio server needs as well."""
 
 
@@ -21,5 +21,5 @@ def require_http_extra(what: str) -> None:
     if lacking:
         raise SettingsError(
             f"{what} the extra kros-mcp[http], which is not installed ({', '.join(lacking)} missing).",
-            next_step="Install it: uv tool install '.[http]', or uv run --extra http kros-mcp.",
+            next_step=GET_EXTRAS,
         )

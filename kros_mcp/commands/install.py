@@ -1,7 +1,6 @@
-"""`kros-mcp install claude-desktop`: puts this server into Claude Desktop's configuration, and takes it out again."""
+"""`kros-mcp install`: puts this server into a client's configuration, and takes it out again."""
 
 import getpass
-import json
 import os
 import re
 import sys
@@ -11,41 +10,38 @@ from typing import Any
 import click
 
 from kros_mcp.browser.launch import may_open
-from kros_mcp.commands import desktop_config
-from kros_mcp.commands.desktop_config import SERVERS, ConfigFile, config_path
-from kros_mcp.commands.desktop_entry import (
-    API_KEY,
-    JOURNAL,
-    REPLACED_BY_THE_SIMULATOR,
-    entry,
-    is_ours,
-    left_out,
-    without_login,
-)
+from kros_mcp.commands import install_file
 from kros_mcp.commands.doctor import check_key
 from kros_mcp.commands.group import simulator_option
-from kros_mcp.commands.setting_fields import described
+from kros_mcp.commands.install_clients import CLIENTS, InstallClient
+from kros_mcp.commands.install_entry import REPLACED_BY_THE_SIMULATOR, entry, is_ours, left_out
+from kros_mcp.commands.install_file import ConfigFile
+from kros_mcp.commands.install_secrets import API_KEY, KEY_PLACEHOLDER, asked_for, masked, shown, without_login
 from kros_mcp.errors import InvalidArgumentError, KrosError
-from kros_mcp.journals.backends import place
 from kros_mcp.money import show_cents
-from kros_mcp.settings import PREFIX, Settings, load_settings
+from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
 
 SERVER_NAME = "kros"
-"""What the server is called in Claude Desktop, unless its person says otherwise."""
+"""What the server is called in a client, unless its person says otherwise."""
 _HELP = """\
-Put this server into Claude Desktop's configuration.
+Put this server into the configuration of a client.
 
-Writes one entry into Claude Desktop's own configuration file; other servers and settings stay as they are. The file as
-it was is kept beside it, and --undo puts it back. The entry holds every KROS_* setting of this terminal, so that a cap
-that is set here holds there too, and the key: from KROS_API_KEY, or typed without being shown.
+CLIENT is claude-desktop, claude-code, cursor, vscode or codex.
+
+Writes one entry into the client's own configuration file; other servers, settings and comments stay as they are. The
+file as it was is kept beside it, and --undo puts it back. The entry holds every KROS_* setting of this terminal, so
+that a cap that is set here holds there too, and the key: from KROS_API_KEY, or typed without being shown. VS Code asks
+for the key and other secrets itself, so its file holds none.
 """
 _EPILOG = """\
 \b
 examples:
   kros-mcp install claude-desktop --simulator      no key, no money
-  KROS_MAX_PURCHASE_CENTS=1000 kros-mcp install claude-desktop
-  kros-mcp install claude-desktop --print          shows it, without the key
-  kros-mcp install claude-desktop --undo
+  KROS_MAX_PURCHASE_CENTS=1000 kros-mcp install claude-code
+  kros-mcp install cursor --config .cursor/mcp.json    for one project
+  kros-mcp install vscode --config .vscode/mcp.json
+  kros-mcp install codex --print                   shows it, without the key
+  kros-mcp install codex --undo
 
 \b
 exit codes:
@@ -56,27 +52,20 @@ exit codes:
 """
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KEY = re.compile(r"kros_(live|test)_|eyJ")
-_PLACEHOLDER = "put your KrosAI API key here"  # the settings know it for a placeholder
-_NEXT = """\
-Next:
-  Quit Claude Desktop by its tray or menu bar (closing the window is not enough) and start it again.
-  One that runs meanwhile may write the file anew without the entry: if it is gone, quit first, then run this again.
-{try_key}  Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow".
-  To take it out again: {undo}
-"""
-_TRY_KEY = """\
-  The key was not tried: KROS_API_KEY=... kros-mcp doctor tells whether KrosAI takes it.
-"""
+_TRY_KEY = "The key was not tried: KROS_API_KEY=... kros-mcp doctor tells whether KrosAI takes it."
+_KEEP_APPROVAL = (
+    'Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow" or the like.'
+)
 
 
 @click.command(help=_HELP, epilog=_EPILOG)
-@click.argument("client", type=click.Choice(("claude-desktop",)), expose_value=False)
+@click.argument("client", type=click.Choice(tuple(CLIENTS)), metavar="CLIENT")
 @click.option("--print", "show", is_flag=True, help="show the entry, and write nothing")
 @click.option("--undo", is_flag=True, help="take the entry out, and put back what was there before")
 @click.option("--name", default=SERVER_NAME, help="what the server is called there (kros)")
 @click.option("--config", metavar="FILE", help="the configuration file, if it is not where it should be")
 @simulator_option("let it run with KrosAI replaced by a simulator in memory; needs no key")
-def install(name: str, config: str | None, *, show: bool, undo: bool, simulator: bool) -> int:
+def install(client: str, name: str, config: str | None, *, show: bool, undo: bool, simulator: bool) -> int:
     """Put the server in, show what would be put in, or take it out.
 
     Raises:
@@ -89,24 +78,31 @@ def install(name: str, config: str | None, *, show: bool, undo: bool, simulator:
             "A server's name is made of up to 32 letters, digits, hyphens and underscores.",
             next_step="Choose another --name.",
         )
-    path = Path(config) if config else config_path(sys.platform, Path.home(), os.environ)
+    chosen = CLIENTS[client]
+    path = Path(config) if config else chosen.find(sys.platform, Path.home(), os.environ)
     if undo:
-        return _undo(path, name)
-    settings = _settings(simulator=simulator, may_ask=not show)
-    wanted = entry(os.environ, simulator=simulator)
+        return _undo(chosen, path, name)
+    settings = _settings(simulator=simulator, needs_key=not show and chosen.inputs is None)
+    given = entry(os.environ, simulator=simulator)
+    wanted, questions = _formed(chosen, name, given, simulator=simulator)
     if show:
-        return _show(path, name, wanted)
-    _put_in(desktop_config.read(path), name, wanted)
-    _print_settings(wanted, settings)
-    try_key = "" if simulator else _TRY_KEY
-    print(_NEXT.format(try_key=try_key, undo=_undo_command(name, config)), end="")
+        return _show(chosen, path, name, wanted, questions)
+    _put_in(install_file.read(chosen, path), name, wanted, questions)
+    _print_settings(chosen, given, settings)
+    steps = [chosen.restart, chosen.check.format(name=name)]
+    if not simulator and chosen.inputs is None:
+        steps.append(_TRY_KEY)
+    if settings.confirmation is Confirmation.AUTO:
+        steps.append(f"It asks you before it buys or releases, {chosen.asks}.")
+    steps += [_KEEP_APPROVAL, f"To take it out again: {_undo_command(client, name, config)}"]
+    print("\n  ".join(["Next:", *steps]))
     return 0
 
 
-def _settings(*, simulator: bool, may_ask: bool) -> Settings:
-    """Return the settings, if the server would start with them; ask for the key if there is none."""
+def _settings(*, simulator: bool, needs_key: bool) -> Settings:
+    """Return the settings, if the server would start with them; ask for the key if there is none and it goes in."""
     settings = load_settings(simulator=simulator)
-    if settings.api_key is None and may_ask:
+    if settings.api_key is None and needs_key:
         if sys.stdin.isatty():
             os.environ[API_KEY] = _typed_key()  # of this process alone; so it is checked as any other
             settings = load_settings()
@@ -122,12 +118,23 @@ def _typed_key() -> str:
         raise KrosError("No key was given, so nothing was written.", next_step="") from None
 
 
-def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
+def _formed(
+    client: InstallClient, name: str, given: dict[str, Any], *, simulator: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return an entry in the client's form, and what the client asks its person for."""
+    env: dict[str, str] = given["env"]
+    questions: list[dict[str, Any]] = []
+    if client.inputs is not None:
+        env, questions = asked_for(name, env if simulator else {API_KEY: "", **env})
+    return {"command": given["command"], "args": given["args"], **client.beside, "env": env}, questions
+
+
+def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: list[dict[str, Any]]) -> None:
     there = config.servers.get(name)
     if there is not None and not is_ours(there):
         raise _not_ours(config, name)
-    wanted = _merged(there, wanted)
-    if there == wanted:
+    wanted = _merged(there, wanted, config.client)
+    if there == wanted and {one["id"] for one in questions} <= config.inputs.keys():
         print(f"{name} stands in {config.path} already, just so; nothing was written.")
         return
     if there is not None and (lost := _lost(there, wanted)):
@@ -137,17 +144,26 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any]) -> None:
             code="SETTINGS_LOST",
             next_step="Set them here too; or, to do without them, take that entry out first with --undo.",
         )
-    desktop_config.put_in(config, name, wanted, keep_backup=there is not None)
+    install_file.put_in(config, name, wanted, questions, keep_backup=there is not None)
     print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
     if there is not None:
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
     if config.text is not None:
         print(f"  As it was before: {config.backup(name)}")
-    if os.name == "posix" and API_KEY in wanted["env"] and config.path.stat().st_mode & 0o044:
+    if not _holds_secrets(wanted["env"]):
+        return
+    if os.name == "posix" and config.path.stat().st_mode & 0o044:
         print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{config.path}'")
+    if any((folder / ".git").exists() for folder in config.path.parents):
+        print("  That file lies in a git repository: keep it out of commits, since the key stands in it.")
 
 
-def _merged(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, Any]:
+def _holds_secrets(env: dict[str, Any]) -> bool:
+    told = {variable: value for variable, value in env.items() if isinstance(value, str) and "${input:" not in value}
+    return any(masked(variable, value) != value for variable, value in told.items())
+
+
+def _merged(there: dict[str, Any] | None, wanted: dict[str, Any], client: InstallClient) -> dict[str, Any]:
     """Return the new entry with what an older one holds besides and is not a setting of ours."""
     given = {name.upper() for name in wanted["env"]}  # a proxy's variable counts in either case
     others = {
@@ -155,7 +171,8 @@ def _merged(there: dict[str, Any] | None, wanted: dict[str, Any]) -> dict[str, A
         for name, value in _env(there).items()
         if not name.upper().startswith(PREFIX) and name.upper() not in given
     }
-    return {**(there or {}), **wanted, "env": {**wanted["env"], **others}}
+    kept = {name: value for name, value in (there or {}).items() if name in client.beside}  # its person's own limits
+    return {**(there or {}), **wanted, **kept, "env": {**wanted["env"], **others}}
 
 
 def _lost(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -170,15 +187,15 @@ def _env(found: dict[str, Any] | None) -> dict[str, Any]:
     return env if isinstance(env, dict) else {}
 
 
-def _undo(path: Path, name: str) -> int:
-    config = desktop_config.read(path)
+def _undo(client: InstallClient, path: Path, name: str) -> int:
+    config = install_file.read(client, path)
     if name not in config.servers:
         print(f"There is no {name} in {config.path}; nothing was changed.")
         return 0
     if not is_ours(config.servers[name]):
         raise _not_ours(config, name)
-    print(desktop_config.take_out(config, name))
-    print("Quit Claude Desktop by its tray or menu bar, and start it again.")
+    print(install_file.take_out(config, name))
+    print(client.restart)
     return 0
 
 
@@ -190,63 +207,60 @@ def _not_ours(config: ConfigFile, name: str) -> KrosError:
     )
 
 
-def _show(path: Path, name: str, wanted: dict[str, Any]) -> int:
+def _show(client: InstallClient, path: Path, name: str, wanted: dict[str, Any], questions: list[dict[str, Any]]) -> int:
     """Print what would stand in the file, with no secret in it; how to go about it goes to standard error."""
     env: dict[str, str] = wanted["env"]
-    masked = {variable: _masked(variable, value) for variable, value in env.items()}
-    if "--simulator" not in wanted["args"]:
-        masked = {API_KEY: _PLACEHOLDER, **masked}
-    print(json.dumps({SERVERS: {name: {**wanted, "env": masked}}}, indent=2, ensure_ascii=False))
+    if client.inputs is None:
+        env = {variable: masked(variable, value) for variable, value in env.items()}
+        if "--simulator" not in wanted["args"]:
+            env = {API_KEY: KEY_PLACEHOLDER, **env}
+    asked = {client.inputs: questions} if client.inputs and questions else {}
+    print(client.text.written({**asked, client.servers: {name: {**wanted, "env": env}}}).rstrip())
     print(f"This would go into {path}; nothing was written.", file=sys.stderr)
     return 0
 
 
-def _masked(variable: str, value: str) -> str:
-    if variable == API_KEY:
-        return _PLACEHOLDER
-    if _is_secret(variable):
-        return "put its value here"
-    is_database = variable == JOURNAL and not value.startswith("sqlite:")
-    shown = place(value) if is_database else without_login(variable, value)
-    return value if shown == value else f"put the address of {shown} here"
+def _print_settings(client: InstallClient, given: dict[str, Any], settings: Settings) -> None:
+    """Print the settings that the server will run with, and no secret.
 
-
-def _print_settings(wanted: dict[str, Any], settings: Settings) -> None:
-    """Print the settings that the server will run with, and no secret."""
-    env: dict[str, str] = wanted["env"]
-    shown = [f"{variable}={_shown(variable, value)}" for variable, value in env.items() if variable != API_KEY]
-    if API_KEY in env:
-        key, currency = check_key(settings), settings.currency
-        print(f"  {key.what} {key.to_do}".rstrip())
-        most, budget = (show_cents(cap, currency) for cap in (settings.max_purchase_cents, settings.daily_budget_cents))
-        print(f"  At most {most} for one number, {budget} in 24 hours.")
+    Args:
+        client: Where it runs.
+        given: The entry with its secrets.
+        settings: What the terminal has set.
+    """
+    env: dict[str, str] = given["env"]
+    told = [f"{variable}={shown(variable, value)}" for variable, value in env.items() if variable != API_KEY]
     if settings.simulator:
         print("  KrosAI is simulated in memory: no key, no money, and all is forgotten when it ends.")
-    print(f"  Settings: {', '.join(shown)}; the others have their defaults." if shown else "  Settings: the defaults.")
-    if settings.confirmation.opens_pages and not may_open(env, sys.platform):
+    else:
+        if client.inputs is None:
+            key = check_key(settings)
+            print(f"  {key.what} {key.to_do}".rstrip())
+        currency = settings.currency
+        most, budget = (show_cents(cap, currency) for cap in (settings.max_purchase_cents, settings.daily_budget_cents))
+        print(f"  At most {most} for one number, {budget} in 24 hours.")
+    print(f"  Settings: {', '.join(told)}; the others have their defaults." if told else "  Settings: the defaults.")
+    if client.inputs is not None and not settings.simulator:
+        secret = {
+            API_KEY: "",
+            **{variable: value for variable, value in env.items() if masked(variable, value) != value},
+        }
+        print(f"  {client.called} asks for {', '.join(secret)} itself, and keeps it; the file holds no secret.")
+    needs_page = settings.confirmation is Confirmation.BROWSER or not client.shows_prompts
+    if needs_page and settings.confirmation.opens_pages and not may_open(env, sys.platform):
         print("  This terminal has no display to write down, without which no page that asks opens.")
         print("  Run this again at the screen of whoever is to be asked.")
-    if logins := [variable for variable, value in env.items() if without_login(variable, value) != value]:
+    logins = [variable for variable, value in env.items() if without_login(variable, value) != value]
+    if logins and client.inputs is None:
         print(f"  A proxy's login is in {', '.join(logins)}, and so in that file now: keep it from others.")
     if others := left_out(os.environ, env):
         print(f"  Left out, since it does not read them: {', '.join(others)}.")
 
 
-def _is_secret(variable: str) -> bool:
-    """Whether a setting of ours, beside the key and the journal, is never shown."""
-    return variable != JOURNAL and any(field.secret for field in described().values() if field.variable == variable)
-
-
-def _shown(variable: str, value: str) -> str:
-    if _is_secret(variable):
-        return "***"
-    return place(value) if variable == JOURNAL else without_login(variable, value)
-
-
 def _command(found: dict[str, Any]) -> str:
     """Return a command without what its words set: as in `env KROS_API_KEY=... kros-mcp`, it may be a key."""
-    shown = (f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found))
-    return " ".join([str(found["command"]), *("..." if _KEY.match(word) else word for word in shown)])
+    words = (f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found))
+    return " ".join([str(found["command"]), *("..." if _KEY.match(word) else word for word in words)])
 
 
 def _set_by_words(found: dict[str, Any]) -> set[str]:
@@ -260,7 +274,7 @@ def _words_in_parts(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [word.partition("=") for word in words if isinstance(word, str)]
 
 
-def _undo_command(name: str, config: str | None) -> str:
+def _undo_command(client: str, name: str, config: str | None) -> str:
     options = [] if name == SERVER_NAME else ["--name", name]
     options += ["--config", f"'{config}'"] if config else []
-    return " ".join(["kros-mcp install claude-desktop --undo", *options])
+    return " ".join([f"kros-mcp install {client} --undo", *options])

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import click
 
-from kros_mcp.commands import person, timeline
+from kros_mcp.commands import person, pruned_note, timeline
 from kros_mcp.commands.batch_table import told
 from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.selection import (
@@ -31,6 +31,7 @@ from kros_mcp.operations import agent_words, outlook
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
+from kros_mcp.operations.pruning import Pruning, of_account
 from kros_mcp.operations.record import record, why
 from kros_mcp.operations.status import Asked, waits_for
 from kros_mcp.settings import Settings
@@ -124,6 +125,8 @@ class _Page:
     now: float
     totals: tuple[_Charged, ...]
     """Of all that the filters let through, not of this page alone."""
+    pruned: list[Pruning]
+    """What is not there any more of what these would show."""
 
     @property
     def more(self) -> int:
@@ -183,6 +186,7 @@ async def _read(settings: Settings, typed: FilterOptions, limit: int) -> _Page:
             times_asked=await journal.times_asked([each for each in operations if each.state is State.PROPOSED]),
             now=await journal.now(),
             totals=await _totals(journal, selection),
+            pruned=of_account(await journal.prunings(), selection.wanted.account, since=selection.wanted.since),
         )
 
 
@@ -219,6 +223,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
         "hidden_of_other_accounts": page.hidden,
         "waiting_for_a_person": page.waiting,
         "waiting_for_a_person_or_more": page.waiting >= MOST_COUNTED,
+        "pruned": pruned_note.records(page.pruned),
     }
 
 
@@ -247,6 +252,8 @@ def _below(page: _Page, settings: Settings) -> Iterator[str]:
     if page.hidden:
         verb, these = ("is", "it") if page.hidden == 1 else ("are", "them")
         yield f"{page.hidden} of other accounts {verb} hidden: --all-accounts shows {these}."
+    if page.pruned:
+        yield pruned_note.note(page.pruned, settings.currency)
     if page.waiting:
         verb = "waits" if page.waiting == 1 else "wait"
         more = " or more" if page.waiting >= MOST_COUNTED else ""

@@ -141,10 +141,10 @@ def typed_reason(question: str, *, required: bool) -> str | None:
 
 
 def _account() -> str:
-    try:
-        import pwd  # noqa: PLC0415 - not on Windows
-    except ImportError:
+    if sys.platform == "win32":
         return getpass.getuser()
+    import pwd  # noqa: PLC0415 - not on Windows
+
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # a container may run as a user without a name

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 import click
 
-from kros_mcp.commands import person
+from kros_mcp.commands import person, pruned_note
 from kros_mcp.commands.acknowledgements import acknowledge, with_acknowledgements
 from kros_mcp.commands.console import say, working
 from kros_mcp.commands.differences import AccountReading, Acknowledged, Difference, compare, differs
@@ -29,6 +29,7 @@ from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.price_reader import PriceReader
+from kros_mcp.operations.pruning import Pruning, of_account
 from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.operations.tally_keeper import counting
 from kros_mcp.settings import Settings
@@ -160,11 +161,14 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
         differences = compare(history, owned)
         found.differences += [
             _extent(found),
+            *_pruned(await journal.prunings(), account, settings),
             *_unreadable(owned),
             *_agreeing(history, owned, differences),
             *differences,
         ]
         resources = Account(settings, journal, client, Inventory(client), account)
+        if read.complete:  # kros-mcp prune goes by it
+            resources.kept.saw_list(read, found.read_at)
         try:
             with within(READING_SECONDS):
                 found.rate = await read_run_rate(resources, listing, alone=_ALL)
@@ -256,6 +260,12 @@ def _extent(found: _Report) -> Difference:
         return Difference("read", ok(f"KrosAI shows {numbers} in service{beside}."))
     what = f"KrosAI's list was not read to its end; {found.living} numbers in service were seen{beside}."
     return Difference("incomplete", fail(what, "What it does not show is not called missing. Run this again."))
+
+
+def _pruned(prunings: Sequence[Pruning], account: str, settings: Settings) -> list[Difference]:
+    """Return how much of the account's past the journal has forgotten."""
+    told = pruned_note.note(of_account(prunings, account), settings.currency)
+    return [Difference("pruned", ok(told))] if told else []
 
 
 def _unreadable(owned: AccountReading) -> list[Difference]:

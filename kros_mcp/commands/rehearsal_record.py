@@ -18,9 +18,6 @@ from typing import Any, Final, Literal
 from kros_mcp.errors import KrosError, RecordError
 from kros_mcp.settings import Settings, default_journal_path
 
-if sys.platform != "win32":
-    import fcntl
-
 Outcome = Literal["done", "unclear", "refused", "turned away", "unknown", "not sent"]
 """How KrosAI answered: plainly; by a success that has to be looked up; by a refusal or a 429; or not at all."""
 _FORMAT: Final = "kros-mcp rehearsals 1"
@@ -273,6 +270,8 @@ def _read(file: int) -> bytes:
 def _lock(file: int, path: Path) -> None:
     if sys.platform == "win32":
         return
+    import fcntl  # noqa: PLC0415 - not on Windows
+
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -53,6 +53,8 @@ def settings_for_all(settings: Settings, options: HttpOptions) -> Settings:
     """
     if options.workers < 1:
         raise SettingsError("--workers needs a number of 1 or more.")
+    if sys.platform == "win32":
+        raise SettingsError("Several workers need Linux or macOS.", next_step="Leave --workers out.")
     if not options.stateless:
         raise SettingsError(
             "Several workers need --stateless: the session of a legacy client belongs to one process, and its next "
@@ -161,6 +163,8 @@ class Supervisor:
 
     def _start_missing(self) -> None:
         """Start the workers that are missing; a signal that comes meanwhile waits, and then stops them too."""
+        if sys.platform == "win32":
+            raise NotImplementedError  # `settings_for_all` has refused
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         while len(self._workers) < self._count and not self._stopping:
             self._workers.append(self._start())
@@ -206,6 +210,8 @@ class Supervisor:
 
 
 def _start(settings: Settings, options: HttpOptions, listener: socket.socket) -> Worker:
+    if sys.platform == "win32":
+        raise NotImplementedError  # `settings_for_all` has refused
     ready, accepts = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_work, args=(settings, options, listener, accepts))
     process.start()

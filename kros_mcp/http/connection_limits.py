@@ -11,9 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-if sys.platform != "win32":  # which has no such limit
-    import resource
-
 logger = logging.getLogger(__name__)
 
 MOST_BACKLOG = 1024
@@ -74,8 +71,10 @@ def limits_for(connections: int) -> ConnectionLimits:
     Where it permits too few, there are fewer connections: one that cannot be accepted would be reset, and everybody
     with it.
     """
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # which has no such limit
         return ConnectionLimits(connections, MOST_BACKLOG)
+    import resource  # noqa: PLC0415 - not on Windows
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = connections + MOST_BACKLOG + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -19,6 +19,7 @@ import logging
 import os
 import re
 import stat
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -142,9 +143,9 @@ def read_tokens(path: Path) -> dict[str, Entry]:
         raise SettingsError(f"The tokens file {path} cannot be read: {exc.strerror}.") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not valid TOML: it is not in UTF-8.") from None
-    if os.name == "posix" and found.st_mode & 0o022:
+    if sys.platform != "win32" and found.st_mode & 0o022:
         raise SettingsError(f"Others may write to {path} and so let anybody in; take that from them: chmod go-w.")
-    if os.name == "posix" and found.st_uid not in {0, os.geteuid()}:
+    if sys.platform != "win32" and found.st_uid not in {0, os.geteuid()}:
         raise SettingsError(f"{path} is another user's, who may so let anybody in; make it yours: chown.")
     entries = parse_tokens(text, path)
     if not entries:
@@ -185,7 +186,7 @@ class TokensFile:
         self._holders: Mapping[str, tuple[str, Entry]] = {}
         self._trouble: str | None = None
         self._set(self._read())
-        if os.name == "posix" and path.stat().st_mode & 0o044:
+        if sys.platform != "win32" and path.stat().st_mode & 0o044:
             logger.warning("%s can be read by others; it holds hashes only, yet they see who may do what", path)
 
     def trouble(self) -> str | None:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ class _Signals:
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._stop)
-        if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        if sys.platform != "win32":
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._before)  # a worker is born with them blocked
         return self
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
-from kros_mcp.errors import JournalError, SettingsError
+from kros_mcp.errors import GET_EXTRAS, JournalError, SettingsError
 from kros_mcp.journals.sqlite import open_sqlite, open_sqlite_to_read
 from kros_mcp.journals.sqlite_file import is_there, journal_path, require_never_there
 from kros_mcp.operations.journal import Journal
@@ -73,6 +73,6 @@ def _opened(url: str | None) -> AbstractAsyncContextManager[Journal]:
     except ImportError as exc:
         raise SettingsError(
             "KROS_JOURNAL_URL names a PostgreSQL database, for which the extra kros-mcp[postgres] is not installed.",
-            next_step="Install it: uv tool install '.[postgres]', or uv run --extra postgres kros-mcp.",
+            next_step=GET_EXTRAS,
         ) from exc
     return open_postgres(url)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kros_mcp.errors import InvalidArgumentError, JournalError, KrosError
 from kros_mcp.journals import completeness, journal_errors
-from kros_mcp.journals.files import link, new_beside
+from kros_mcp.journals.files import exists, link, new_beside
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.journals.sqlite_file import (
     HAS_PROGRESS,
@@ -173,14 +173,14 @@ def _whole(connection: sqlite3.Connection, path: Path) -> Copied:
 def _set_aside(path: Path, when: str) -> Path | None:
     """Give what is there another name, with all that SQLite has left beside it; the first name stays until the last."""
     name = f"{path.name}.before-restore-{when}"
-    kept = next(each for number in count(1) if not (each := _numbered(path, name, number)).exists())
-    is_there = path.exists()
+    kept = next(each for number in count(1) if not exists(each := _numbered(path, name, number)))
+    is_there = exists(path)
     if is_there:
         link(path, kept)
     for left, end in zip(beside(path), ("-journal", "-wal", "-shm"), strict=True):
-        if left.exists() and left.stat().st_size == 0:
+        if exists(left) and left.stat().st_size == 0:
             left.unlink()
-        elif left.exists():
+        elif exists(left):
             left.rename(kept.with_name(kept.name + end))
     return kept if is_there else None
 

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -15,6 +16,19 @@ _MAGIC = bytes.fromhex("d9d505f920a163d7")
 _CHANGES = slice(24, 28)
 """Where the first page counts the commits."""
 _IS_WAL = 2
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file of that name; `Path.exists` says no of one that cannot be reached, as of Python 3.14.
+
+    Raises:
+        OSError: That cannot be told.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # no file has a name with a null byte
+        return False
+    return True
 
 
 def new_beside(path: Path) -> Path:
@@ -36,15 +50,16 @@ def link(made: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except (OSError, NotImplementedError):  # a file system without hard links
-        if path.exists():  # on Windows renaming would see that, too
+        if exists(path):  # on Windows renaming would see that, too
             raise FileExistsError(path) from None
         made.rename(path)
-    with suppress(OSError, AttributeError):  # Windows opens no folders
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    if sys.platform != "win32":  # which opens no folders
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
 
 def wal_of(path: Path) -> int:

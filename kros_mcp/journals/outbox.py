@@ -156,6 +156,11 @@ class OutboxTables:
         [(delivered_at,)] = yield last, tuple(chosen.values())
         return OutboxCounts(int(waiting), int(undelivered), since, delivered_at)
 
+    def still_to_tell(self) -> Work[frozenset[str]]:
+        """Return the operations of which something is not delivered, however old."""
+        rows = yield f"SELECT DISTINCT operation_id FROM {self.rows} WHERE delivered_at IS NULL", ()
+        return frozenset(operation_id for (operation_id,) in rows)
+
     def acknowledge(self, now: float) -> Work[int]:
         """Drop what could not be delivered, and give how many there were; its destination too, if no server has it.
 

@@ -33,7 +33,12 @@ _LIMITS = (
     "set_config('idle_in_transaction_session_timeout', '5000', true)"
 )
 _LONG_LIMITS = _LIMITS.replace("2500", str(int(MIGRATE_SECONDS * 1000)))
-_OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_SECONDS}
+_OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": None,
+    "connect_timeout": CONNECT_SECONDS,
+    "client_encoding": "UTF8",  # a database in SQL_ASCII, as in the C locale, would answer in bytes
+}
 _REASONS: tuple[tuple[type[psycopg.Error] | tuple[type[psycopg.Error], ...], str], ...] = (
     (PoolTimeout, "The journal's database gave no connection in time; nothing can be spent."),
     (errors.DiskFull, "The journal's disk is full; nothing can be spent until there is room."),

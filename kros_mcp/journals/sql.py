@@ -16,7 +16,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from kros_mcp.errors import OperationError
-from kros_mcp.journals import amounts, completeness, generation, known_organizations, operation_totals, request_counts
+from kros_mcp.journals import (
+    amounts,
+    completeness,
+    generation,
+    known_organizations,
+    operation_totals,
+    pruned,
+    request_counts,
+)
 from kros_mcp.journals.clock import Progress, Timekeeper
 from kros_mcp.journals.filters import OPEN_AS_INDEXED, asked_since, condition, is_of_open
 from kros_mcp.journals.kept_numbers import KeptTables
@@ -34,7 +42,7 @@ from kros_mcp.journals.rows import (
 )
 from kros_mcp.krosai import Asked, Window
 from kros_mcp.numbering import spoken
-from kros_mcp.operations import adoption, audit_log, events, moves, notices, restoration
+from kros_mcp.operations import adoption, audit_log, events, moves, notices, pruning, restoration
 from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import (
     EVERYTHING,
@@ -49,11 +57,13 @@ from kros_mcp.operations.journal import (
     asked_already,
     busy,
     missing,
+    pruned_meanwhile,
 )
 from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import IN_FLIGHT, OPEN, WAITING, Operation, State
 from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import DAY_SECONDS, Books
+from kros_mcp.operations.pruning import Pruning
 from kros_mcp.settings import Environment
 
 if TYPE_CHECKING:
@@ -444,6 +454,7 @@ class StoredJournal(ABC):
                 raise adoption.nothing_to_adopt()
             yield f"UPDATE {self._table} SET account = ? WHERE account = ?", (account, former)
             yield from self._outbox.hand_over(former, account)
+            yield from pruned.hand_over(self._meta, former, account)
             for each in (former, account):  # what they own is read again, under the name that stays
                 yield from self._kept.forget(each)
             return count
@@ -466,8 +477,11 @@ class StoredJournal(ABC):
             now = yield from self._time()
             where, values = condition(wanted, now, self._country())
             if after:
-                where += f" AND (created_at, rowid) {beyond} (SELECT created_at, rowid FROM {self._table} WHERE id = ?)"
-                values.append(after)
+                place = yield f"SELECT created_at, rowid FROM {self._table} WHERE id = ?", (after,)
+                if not place:
+                    raise pruned_meanwhile()
+                where += f" AND (created_at, rowid) {beyond} (?, ?)"
+                values.extend(place[0])
             where += f" ORDER BY created_at {order}, rowid {order} LIMIT ? OFFSET ?"
             index = "one_open" if is_of_open(wanted) else ""
             rows = yield from self._select(where, *values, limit, offset, index=index)
@@ -627,6 +641,36 @@ class StoredJournal(ABC):
             return True
 
         return await self._transact(work)
+
+    async def rows(self, *, after: str = "", limit: int = 1000) -> tuple[Operation, ...]:
+        """Read operations as they are stored, agreed batches too, by their ids."""
+        where = "id > ? ORDER BY id LIMIT ?"
+        return await self._look(lambda: self._select(where, after, limit))
+
+    async def prune(
+        self, ids: Sequence[str], accounts: Collection[str], *, before: float, run: Pruning
+    ) -> tuple[Operation, ...]:
+        """Delete operations that rest, all or none, and write that down."""
+
+        def work() -> Work[tuple[Operation, ...]]:
+            for account in sorted(accounts):
+                yield from self._alone(account)
+            found = yield from self._select(f"id IN ({marks(ids)}){self._for_update}", *ids)
+            as_planned = len(found) == len(ids) and {operation.account for operation in found} <= set(accounts)
+            if not as_planned or not all(pruning.rests(operation, before) for operation in found):
+                return ()
+            yield from pruned.delete(self._table, self._events, self._meta, found, run)
+            return found
+
+        return await self._transact(work)
+
+    async def prunings(self) -> tuple[Pruning, ...]:
+        """Read what was deleted, oldest run first."""
+        return await self._look(lambda: pruned.every(self._meta))
+
+    async def still_to_tell(self) -> frozenset[str]:
+        """Return the operations of which a notice is not delivered."""
+        return await self._look(self._outbox.still_to_tell)
 
     async def add_requests(self, key: str, counts: Mapping[Asked, int], *, patient: bool = False) -> Window:
         """Count requests that KrosAI was sent as those of this hour, and return those of the last 24 hours."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kros_mcp.errors import JournalError, KrosError
 from kros_mcp.journals import journal_errors
-from kros_mcp.journals.files import link, new_beside, require_own_log, wal_of
+from kros_mcp.journals.files import exists, link, new_beside, require_own_log, wal_of
 from kros_mcp.settings import default_journal_path
 
 APPLICATION_ID = 0x6B726F73  # "kros"
@@ -168,7 +168,7 @@ def open_file(path: Path | None) -> tuple[sqlite3.Connection, bytes]:
     path = real(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
+        if not exists(path):
             _create(path)
         if not os.access(path, os.W_OK) or not path.is_file():
             raise PermissionError
@@ -212,7 +212,7 @@ def is_there(path: Path) -> bool:
         JournalError: That cannot be told, as of a folder that nobody but others may look into.
     """
     try:
-        return path.exists()
+        return exists(path)
     except OSError as exc:
         raise JournalError(f"The file {path} cannot be reached; nothing can be spent.") from exc
 
@@ -231,7 +231,7 @@ def require_never_there(path: Path) -> None:
         JournalError: It was there.
     """
     for left in beside(real(path)):
-        if left.exists():
+        if exists(left):
             raise journal_errors.gone(path, left)
 
 

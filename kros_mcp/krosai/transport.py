@@ -22,7 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 import anyio
 import httpx
 
-from kros_mcp.errors import SettingsError
+from kros_mcp.errors import GET_EXTRAS, SettingsError
 
 _SYSTEM: Final = "the system's settings"
 _SOCKS: Final = frozenset({"socks5", "socks5h"})
@@ -176,8 +176,8 @@ def _usable(source: str, value: str) -> Proxy:
 def _require_socks(source: str, *login: str) -> None:
     if find_spec("socksio") is None:
         raise SettingsError(
-            f"The proxy in {source} speaks SOCKS, and the library for that is not installed.",
-            next_step="Install the extra kros-mcp[socks], or name an HTTP proxy, and start again.",
+            f"The proxy in {source} speaks SOCKS, for which the extra kros-mcp[socks] is not installed.",
+            next_step=f"{GET_EXTRAS} Or name an HTTP proxy.",
         )
     if any(len(part.encode()) > _LONGEST_SOCKS_LOGIN for part in login):
         raise SettingsError(f"The login of the proxy in {source} is too long for SOCKS.", next_step=_HOW_TO_WRITE)

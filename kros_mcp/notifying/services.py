@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from kros_mcp.errors import SettingsError
+from kros_mcp.errors import GET_EXTRAS, SettingsError
 from kros_mcp.krosai import clean
 from kros_mcp.notifying.message import Message, NotDeliveredError
 
@@ -94,7 +94,7 @@ def require_installed() -> None:
     if importlib.util.find_spec("apprise") is None:
         raise SettingsError(
             "KROS_NOTIFY_URLS needs the extra kros-mcp[notify], which is not installed.",
-            next_step="Install it: uv tool install '.[notify]', or uv run --extra notify kros-mcp.",
+            next_step=GET_EXTRAS,
         )
 
 

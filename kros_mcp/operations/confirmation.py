@@ -3,9 +3,9 @@
 import hmac
 from base64 import b32encode
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from kros_mcp.errors import ConfirmationError
 from kros_mcp.numbering import last_four
@@ -18,8 +18,16 @@ MAX_TRIES = 3
 _LONGEST_DIGITS = 40
 
 
+def _bare(schema: dict[str, Any]) -> None:
+    """Leave what MCP knows of a form: Codex turns one with a title or a description down, and shows it to nobody."""
+    for name in ("title", "description"):
+        schema.pop(name, None)
+
+
 class Choice(BaseModel):
-    """A form with one required choice and no default."""
+    """A form with one required choice and no default; the no stands first, where a client may put its cursor."""
+
+    model_config = ConfigDict(json_schema_extra=_bare)
 
     def is_slip(self, operation: Operation) -> bool:
         """Whether this deserves another try."""
@@ -30,7 +38,7 @@ class Choice(BaseModel):
 class PurchaseAnswer(Choice):
     """What a person may answer to a purchase."""
 
-    decision: Literal["buy", "do not buy"] = Field(title="Decision", description="Buy spends the amount shown.")
+    decision: Literal["do not buy", "buy"] = Field(title="Decision", description="Buy spends the amount shown.")
 
     def is_yes(self, operation: Operation) -> bool:
         """Whether this confirms the operation."""
@@ -41,7 +49,7 @@ class PurchaseAnswer(Choice):
 class ReleaseAnswer(Choice):
     """What a person may answer to a release; the digits show that they read which number."""
 
-    decision: Literal["release", "keep"] = Field(title="Decision", description="Release cannot be undone.")
+    decision: Literal["keep", "release"] = Field(title="Decision", description="Release cannot be undone.")
     last_four_digits: str = Field(
         "",
         title="Last four digits",
@@ -87,7 +95,7 @@ class SeveralReleaseAnswer(ReleaseAnswer):
 class ConfigurationAnswer(Choice):
     """What a person may answer to a change of a protected number."""
 
-    decision: Literal["change", "do not change"] = Field(title="Decision", description="Change applies what is shown.")
+    decision: Literal["do not change", "change"] = Field(title="Decision", description="Change applies what is shown.")
 
     def is_yes(self, operation: Operation) -> bool:
         """Whether this confirms the operation."""

@@ -18,6 +18,7 @@ from kros_mcp.operations.kept import Kept, Listing, Sight
 from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.operations.notices import Listener, OutboxCounts, Taken
 from kros_mcp.operations.policy import Books
+from kros_mcp.operations.pruning import Pruning
 from kros_mcp.settings import Environment
 
 if TYPE_CHECKING:
@@ -350,6 +351,9 @@ class Journal(Protocol):
             after: The last operation of the page before; its id.
             oldest_first: Turn the order round.
             offset: How many are left out first.
+
+        Raises:
+            OperationError: `PRUNED_MEANWHILE`, the last operation of the page before was deleted since.
         """
         ...
 
@@ -401,6 +405,39 @@ class Journal(Protocol):
         """Enter what an account has bought since the copy that was restored was taken; false if nothing is missing."""
         ...
 
+    async def rows(self, *, after: str = "", limit: int = 1000) -> tuple[Operation, ...]:
+        """Read operations as they are stored, agreed batches too, by their ids.
+
+        Args:
+            after: The id of the last one of the page before.
+            limit: How many at most.
+        """
+        ...
+
+    async def prune(
+        self, ids: Sequence[str], accounts: Collection[str], *, before: float, run: Pruning
+    ) -> tuple[Operation, ...]:
+        """Delete operations and their events, and write that down, in one short transaction.
+
+        Args:
+            ids: The operations; a few hundred at most, since nobody else writes meanwhile.
+            accounts: Those that they are of.
+            before: When they must have rested by, on the journal's clock.
+            run: Who deletes them, and when.
+
+        Returns:
+            What was deleted; nothing if any of them does not rest any more.
+        """
+        ...
+
+    async def prunings(self) -> tuple[Pruning, ...]:
+        """Read what was deleted, oldest run first."""
+        ...
+
+    async def still_to_tell(self) -> frozenset[str]:
+        """Return the operations of which a notice is not delivered."""
+        ...
+
     async def add_requests(self, key: str, counts: Mapping[Asked, int], *, patient: bool = False) -> Window:
         """Count requests that KrosAI was sent as those of this hour, and return those of the last 24 hours.
 
@@ -448,14 +485,25 @@ class Journal(Protocol):
 
 
 async def every(journal: Journal, wanted: Filter) -> AsyncIterator[Operation]:
-    """Read operations page by page, oldest first, so that a long journal never stands in memory."""
-    after = ""
-    while page := await journal.list_operations(wanted, limit=_PAGE, after=after, oldest_first=True):
+    """Read operations page by page, oldest first, so that a long journal never stands in memory.
+
+    Raises:
+        OperationError: `PRUNED_MEANWHILE`, some were deleted while they were read, so that a part tells of the whole.
+    """
+    after, deleted = "", await _deleted(journal)
+    while True:
+        page = await journal.list_operations(wanted, limit=_PAGE, after=after, oldest_first=True)
+        if after and await _deleted(journal) != deleted:  # the first page alone is of one moment
+            raise pruned_meanwhile()
         for operation in page:
             yield operation
-        after = page[-1].id
         if len(page) < _PAGE:
             return
+        after = page[-1].id
+
+
+async def _deleted(journal: Journal) -> int:
+    return sum(pruning.operations for pruning in await journal.prunings())
 
 
 @contextmanager
@@ -479,6 +527,15 @@ def missing(operation_id: str) -> OperationError:
         "There is no operation of that id.",
         code="OPERATION_NOT_FOUND",
         next_step=f"Use the operation_id that an earlier answer gave; {operation_id[:60]!r} is none.",
+    )
+
+
+def pruned_meanwhile() -> OperationError:
+    """Return the error that operations were deleted while they were read, so that what follows cannot be told."""
+    return OperationError(
+        "Old operations were pruned from the journal while it was being read; nothing was charged or changed.",
+        code="PRUNED_MEANWHILE",
+        next_step="Run it again once kros-mcp prune has ended.",
     )
 
 

@@ -23,7 +23,14 @@ _MINUTE_SECONDS: Final = 60.0
 
 
 def told(
-    totals: Sequence[Total], page: Sequence[Operation], *, first: float | None, word: str, offset: int, currency: str
+    totals: Sequence[Total],
+    page: Sequence[Operation],
+    *,
+    first: float | None,
+    word: str,
+    offset: int,
+    currency: str,
+    pruned_before: float | None = None,
 ) -> results.Operations:
     """Show a page of a caller's acts, and what all that match come to.
 
@@ -34,6 +41,7 @@ def told(
         word: How the caller said that.
         offset: How many were left out first.
         currency: The operator's label, or empty.
+        pruned_before: Before when acts have ended that were deleted since, and would be among these; None for none.
     """
     by_status: dict[str, int] = {}
     for each in totals:
@@ -41,7 +49,7 @@ def told(
         by_status[name] = by_status.get(name, 0) + each.count
     total, following = sum(by_status.values()), offset + len(page)
     return results.Operations(
-        summary=_summary(totals, _when(first, word), currency),
+        summary=_summary(totals, _when(first, word), currency) + _lacks(pruned_before),
         operations=[_row(operation) for operation in page],
         total=total,
         next_offset=following if page and following < total else None,
@@ -138,6 +146,13 @@ def _when(first: float | None, word: str) -> str:
         seconds = int(word[:-1]) * (3_600 if word.endswith("h") else 86_400)
         return f"In the last {spoken_duration(seconds).removeprefix('an ').removeprefix('a ')}"
     return f"Since {spoken_date(first)} {utc(first)[:4]}"
+
+
+def _lacks(pruned_before: float | None) -> str:
+    if pruned_before is None:
+        return ""
+    day = f"{spoken_date(pruned_before)} {utc(pruned_before)[:4]}"
+    return f" What ended before {day} may have been deleted from the books, and is not counted then."
 
 
 def _summary(totals: Sequence[Total], when: str, currency: str) -> str:

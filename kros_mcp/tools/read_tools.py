@@ -6,7 +6,7 @@ from mcp.types import CallToolResult
 
 from kros_mcp.krosai import within
 from kros_mcp.numbering import parse_contains
-from kros_mcp.operations import dangling, owned_page, policy, status, wording
+from kros_mcp.operations import dangling, owned_page, policy, pruning, status, wording
 from kros_mcp.operations.journal import Filter
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.operations.policy import RunRate
@@ -174,8 +174,10 @@ async def list_operations(
     wanted = Filter(account=account.id, principal=principal(ctx), states=states, since=first, asked=asked)
     totals = await account.journal.totals(wanted)
     page = await account.journal.list_operations(wanted, limit=limit, offset=offset)
-    told = own_acts.told(totals, page, first=first, word=since, offset=offset, currency=account.settings.currency)
-    return results.answer(told, own_acts.text(told, page, now, account.settings.currency))
+    pruned = pruning.deleted_before(await account.journal.prunings(), account.id, since=first)
+    currency = account.settings.currency
+    told = own_acts.told(totals, page, first=first, word=since, offset=offset, currency=currency, pruned_before=pruned)
+    return results.answer(told, own_acts.text(told, page, now, currency))
 
 
 async def get_operation(ctx: ToolContext, operation_id: OperationId) -> Annotated[CallToolResult, results.Acted]:

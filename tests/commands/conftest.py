@@ -8,10 +8,10 @@ import anyio.lowlevel
 import pytest
 from anyio.from_thread import start_blocking_portal
 from commands_doubles import NARROW_KEY, SIP_PASSWORD, Command, Ran
-from desktop_bench import KEY, OTHERS
+from install_bench import KEY, OTHERS
 
 from kros_mcp import cli
-from kros_mcp.commands.desktop_config import config_path
+from kros_mcp.commands.install_clients import CLIENTS
 from kros_mcp.simulator import Simulator, open_server
 
 
@@ -94,7 +94,7 @@ def desktop_config(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
     environment.setenv("HOME", str(tmp_path))
     environment.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     environment.setenv("KROS_API_KEY", KEY)
-    return config_path(sys.platform, tmp_path, os.environ)
+    return CLIENTS["claude-desktop"].find(sys.platform, tmp_path, os.environ)
 
 
 @pytest.fixture

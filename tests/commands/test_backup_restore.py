@@ -230,6 +230,7 @@ def test_a_server_that_used_the_journal_before_a_restore_spends_nothing_after_it
     anyio.run(restore_while_open)
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.usefixtures("sim")
 def test_a_restore_refuses_while_another_process_has_the_journal_open(
     command: Command, journal_url: str, journal: Path, copy: Path

@@ -30,6 +30,7 @@ COMMANDS = (
     "adopt",
     "backup",
     "restore",
+    "prune",
 )
 
 
@@ -184,11 +185,13 @@ def test_the_server_alone_goes_past_click_and_rich(words: list[str]) -> None:
 def test_help_fits_a_terminal_of_80_columns_and_begins_as_the_list_of_commands_says(
     command: Command, environment: pytest.MonkeyPatch, name: str
 ) -> None:
+    environment.setenv("COLUMNS", "200")
+    wide = command(*filter(None, [name]), "--help").out
     environment.setenv("COLUMNS", "80")
-
     out = command(*filter(None, [name]), "--help").out
 
     assert max(map(len, out.splitlines())) <= 80
+    assert max(map(len, wide.splitlines())) <= 80
     if name:
         summary = SUMMARIES[name]
         assert f"{summary[0].upper()}{summary[1:]}." in " ".join(out.split())
@@ -208,7 +211,8 @@ def test_the_service_does_not_start_without_its_extra(command: Command, monkeypa
 
     assert ran.code == 2
     assert "not_installed_anywhere" in ran.err
-    assert ".[http]" in ran.err
+    assert "kros-mcp[http]" in ran.err
+    assert ".[all]" in ran.err
 
 
 def test_the_service_does_not_start_where_only_a_browser_page_would_do(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from commands_doubles import Command
-from desktop_bench import INSTALL, KEY, backups, servers
+from install_bench import INSTALL, KEY, backups, servers
 
-from kros_mcp.commands.desktop_entry import settings_to_keep
+from kros_mcp.commands.install_entry import settings_to_keep
 from kros_mcp.settings import load_settings
 
 

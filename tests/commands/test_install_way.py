@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from commands_doubles import Command
-from desktop_bench import INSTALL, servers
+from install_bench import INSTALL, servers
 
 LOGIN = "ada:correct-horse@"
 

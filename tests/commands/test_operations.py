@@ -265,6 +265,7 @@ def test_the_json_document_has_stable_names_integers_and_times_in_utc(
                 "unknown_cents": 0,
             }
         ],
+        "pruned": [],
     }
     [row] = told["operations"]
     assert row["operation_id"] == bought.id

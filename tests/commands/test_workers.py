@@ -13,6 +13,9 @@ import pytest
 from kros_mcp.commands import workers
 from kros_mcp.commands.workers import Supervisor, Worker
 
+_IDLE = "import signal; signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM]); signal.pause()"
+_READY = f"told.send_bytes(b'ready'); {_IDLE}"
+
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
@@ -75,9 +78,9 @@ def processes() -> Iterator[list[BaseProcess]]:
 def started(processes: list[BaseProcess], *, ready: bool) -> Worker:
     """Start a process that does nothing, and never again once it is stopped."""
     here, told = multiprocessing.Pipe(duplex=False)
-    if ready:
-        told.send_bytes(b"ready")
-    process = multiprocessing.get_context("spawn").Process(target=signal.pause, daemon=True)
+    process = multiprocessing.get_context("spawn").Process(
+        target=exec, args=(_READY if ready else _IDLE, {"told": told}), daemon=True
+    )
     process.start()
     processes.append(process)
     return Worker(process, here, time.monotonic())

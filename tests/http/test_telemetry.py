@@ -212,7 +212,7 @@ def test_without_the_extra_the_start_says_how_to_install_it() -> None:
     environment = {"PATH": os.environ["PATH"], ENDPOINT: "http://127.0.0.1:9"}
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert "uv tool install '.[http,otel]'" in run.stderr
+    assert "uv tool install '.[all]'" in run.stderr
 
 
 @pytest.mark.anyio

@@ -174,7 +174,8 @@ def test_socks_without_its_library_says_which_extra_is_missing_unless_the_host_i
     environment.setenv("ALL_PROXY", value)
     with pytest.raises(SettingsError, match=r"ALL_PROXY .* SOCKS") as caught:
         find_proxy("https://api.krosai.com/v1")
-    assert "kros-mcp[socks]" in caught.value.next_step
+    assert "kros-mcp[socks]" in caught.value.message
+    assert "'.[all]'" in caught.value.next_step
     environment.setenv("NO_PROXY", "10.0.0.0/8,fd00::/8,*.krosai.com")
     assert find_proxy("https://api.krosai.com/v1") is None
 

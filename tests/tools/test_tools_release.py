@@ -49,10 +49,11 @@ async def test_a_release_wants_the_last_four_digits(reference: Simulator, era: s
         done = await talk.call("release_phone_number", number_id=number.id)
     assert done.outcome == "done"
     [prompt], [form] = person.prompts, person.forms
+    assert set(form) == {"type", "properties", "required"}
     assert number.e164 in prompt
     assert "last four digits" in prompt
     assert f'"Support agent" (id …{str(number.endpoint_id)[-4:]})' in prompt
-    assert form["properties"]["decision"]["enum"] == ["release", "keep"]
+    assert form["properties"]["decision"]["enum"] == ["keep", "release"]
     assert gone(reference, number.id)
 
 

@@ -121,7 +121,7 @@ def _is_beyond_evidence(world: World, operation: Operation) -> bool:
 
 
 async def _settle_by_hand(world: World, operation: Operation) -> None:
-    """Do what README tells a person to do then: look at KrosAI's invoices, and write down what they show."""
+    """Do what docs/books.md tells a person to do then: look at KrosAI's invoices, and write down what they show."""
     charged = any(charge.idempotency_key == operation.id for charge in world.krosai_of(operation).charges)
     state: Literal[State.DONE, State.FAILED] = State.DONE if charged else State.FAILED
     move = partial(

@@ -4,15 +4,16 @@ A client that shows prompts, or marks failures, must go on doing so: what it los
 client is a script in `bridges` that answers as `bridges/bridging.py` says, and a line here.
 """
 
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .environments import uv
+
 BRIDGES = Path(__file__).parent / "bridges"
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 Transport = Literal["stdio", "http"]
 TRANSPORTS: tuple[Transport, ...] = ("stdio", "http")
 
@@ -38,13 +39,13 @@ class Bridge:
 def in_python(name: str) -> Callable[[], list[str]]:
     """Say how a bridge in Python is run: in an environment made of what it names at its top, and of that alone."""
 
-    def command() -> list[str]:
-        uv = os.environ.get("UV") or shutil.which("uv")
-        if uv is None:
-            raise FileNotFoundError("uv is needed to give each client an environment of its own: pip install uv")
-        return [uv, "run", "--quiet", "--python", sys.executable, "--script", str(BRIDGES / f"{name}.py")]
+    return lambda: [uv(), "run", "--quiet", "--python", sys.executable, "--script", str(BRIDGES / f"{name}.py")]
 
-    return command
+
+def beside(example: str, name: str) -> Callable[[], list[str]]:
+    """Say how a bridge is run in the environment of an example: that framework is installed once."""
+    module = "tests.checks.clients.environments"
+    return lambda: [sys.executable, "-m", module, str(EXAMPLES / example), str(BRIDGES / f"{name}.py")]
 
 
 def in_node(name: str, *arguments: str) -> Callable[[], list[str]]:
@@ -62,6 +63,6 @@ ROSTER: tuple[Bridge, ...] = (
     Bridge("langchain-mcp-adapters", in_python("langchain-mcp-adapters"), prompts=True, server_per_call=True),
     Bridge("google-adk", in_python("google-adk"), prompts=True),
     Bridge("fastmcp", in_python("fastmcp-client"), prompts=True),
-    Bridge("livekit-agents", in_python("livekit-agents"), prompts=False, heavy=True),
-    Bridge("pipecat-ai", in_python("pipecat-ai"), prompts=False, marks_failures=False, heavy=True),
+    Bridge("livekit-agents", beside("livekit_agent.py", "livekit-agents"), prompts=False, heavy=True),
+    Bridge("pipecat-ai", beside("pipecat_agent.py", "pipecat-ai"), prompts=False, marks_failures=False, heavy=True),
 )

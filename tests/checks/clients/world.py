@@ -41,6 +41,11 @@ class Krosai:
         """Hold back the next purchase until it is let go."""
         (await self.control.put("faults/hold", json={"on": ["purchase"]})).raise_for_status()
 
+    async def refuse_next_purchase(self) -> None:
+        """Have the next purchase refused, as where somebody else was faster."""
+        refusal = {"on": ["purchase"], "times": 1, "status": 409, "code": "NUMBER_NOT_AVAILABLE", "error": "Gone."}
+        (await self.control.put("faults/refuse", json=refusal)).raise_for_status()
+
     async def let_go(self) -> None:
         """Switch the holding off, and let go on whatever is held back."""
         (await self.control.delete("faults/hold")).raise_for_status()

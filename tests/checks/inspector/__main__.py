@@ -39,8 +39,8 @@ exit codes
   1  something is not; below the table stands what
   2  wrong usage, or there is no Chromium
 
-The pictures that README shows are pictures/inspector-confirmation.png and pictures/inspector-result.png: copy them
-to docs/ to renew those there.
+The pictures that docs/clients shows are pictures/inspector-confirmation.png and pictures/inspector-result.png: copy
+them to docs/ to renew those there.
 
 The first run installs the Inspector with npm (some 15 seconds); no Node has to be installed for it.
 

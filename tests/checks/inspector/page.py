@@ -19,8 +19,8 @@ _OFFER = re.compile(r"\d\. (\+[0-9]+); ([^\s;]+)")
 _CLOCK = re.compile(r"[0-9]:[0-9]{2}")
 _MARGIN = 20
 _TALLEST = 690.0
-# README's pictures do without the button that copies, for which Debian's fonts have no glyph, and without the notice
-# of progress that lies over the result for some seconds.
+# The documents' pictures do without the button that copies, for which Debian's fonts have no glyph, and without the
+# notice of progress that lies over the result for some seconds.
 _TIDY = "button[aria-label=Copy], [class*=mantine-Notification] { visibility: hidden }"
 
 
@@ -133,14 +133,16 @@ class PageStory:
         await self._choose(form, "buy")
         await self.keep("form-filled-in")
         if self._era == "modern":
-            await self._keep_for_readme("inspector-confirmation", await _box(form.get_by_role("banner").locator("..")))
+            await self._keep_for_documents(
+                "inspector-confirmation", await _box(form.get_by_role("banner").locator(".."))
+            )
         must(not self._sim.charges, "the account was charged before anybody said yes")
 
     async def buy(self) -> None:
         text = await self._submit("is bought")
         await self.keep("result")
         if self._era == "modern":
-            await self._keep_for_readme("inspector-result", await self._result_box())
+            await self._keep_for_documents("inspector-result", await self._result_box())
         must("status: done" in text and "charged: yes" in text, f"the result says {text}")
         self._charged_once()
 
@@ -183,7 +185,7 @@ class PageStory:
             path=self._pictures / f"inspector-{self._era}-{self._kept:02}-{name}.png", animations="disabled"
         )
 
-    async def _keep_for_readme(self, name: str, box: FloatRect) -> None:
+    async def _keep_for_documents(self, name: str, box: FloatRect) -> None:
         await self._page.screenshot(path=self._pictures / f"{name}.png", animations="disabled", clip=box, style=_TIDY)
 
     async def _go_to(self, tab: str) -> None:
@@ -241,7 +243,7 @@ class PageStory:
 async def _box(shown: Locator) -> FloatRect:
     """Where something stands in the window, with some room around it."""
     box = await shown.bounding_box()
-    must(box, "what README shows is not on the page")
+    must(box, "what the documents show is not on the page")
     assert box is not None
     left, top = max(0.0, box["x"] - _MARGIN), max(0.0, box["y"] - _MARGIN)
     right = min(float(WINDOW["width"]), box["x"] + box["width"] + _MARGIN)

@@ -16,6 +16,7 @@ from tests.checks.packaging import installed
 from tests.checks.packaging.archives import STRAYS, check_sdist, check_wheel
 from tests.checks.packaging.checks import Checks, require
 from tests.checks.packaging.environments import Environment, interpreter, make_environment, uv
+from tests.checks.packaging.resolving import check_wheels
 from tests.support.processes import end_as_by_ctrl_c
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +42,8 @@ what is tried
   the sdist         builds the same wheel again, byte by byte, and its own tests run
   the wheel         --version, --help, doctor, demo, http without and with its extra, demo in ASCII
   the types         mypy --strict on a program that uses the installed package
-  uvx               the line of README that tries the built wheel
+  wheels            all extras and test tools have some: Python 3.11 to 3.15; Linux, macOS arm64 and Windows
+  uvx               the line of CONTRIBUTING that tries the built wheel
   other Pythons     those that the classifiers name, where an interpreter is at hand
   oldest versions   every dependency at the lowest version that pyproject.toml allows: demo, http, tests
 """
@@ -169,6 +171,8 @@ def _use(checks: Checks, folder: Path) -> None:
             installed.check_http(alone)
     with checks.check("mypy --strict sees the types"):
         installed.check_types(wheel, folder)
+    with checks.check("wheels on Python 3.11 to 3.15"):
+        check_wheels(ROOT / "pyproject.toml")
     with checks.check("uvx --from the wheel: demo"):
         installed.check_uvx(wheel, folder)
 
@@ -185,13 +189,12 @@ def _at_the_oldest(checks: Checks, folder: Path) -> None:
                 installed.check_demo(other)
             with checks.check(f"Python {version}: http"):
                 installed.check_http(other)
-    extras = [word for extra in ("http", "notify", "otel", "postgres", "socks") for word in ("--extra", extra)]
     lowest: tuple[str | Path, ...] = (
         "--resolution",
         "lowest-direct",
         "--requirements",
         folder / "source" / "pyproject.toml",
-        *extras,
+        "--all-extras",
     )
     with _environment(checks, "oldest versions: install", folder / "oldest", sys.executable, *lowest) as oldest:
         with checks.check("oldest versions: demo"):

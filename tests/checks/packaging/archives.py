@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from tests.checks.packaging.checks import require
 
-SHIPPED_FOLDERS = ("docs", "kros_mcp", "tests")
+SHIPPED_FOLDERS = ("deploy", "docs", "kros_mcp", "tests")
 SHIPPED_FILES = ("CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "pyproject.toml", "server.json")
 ALSO_IN_THE_WHEEL = {"docs/privacy.md": "kros_mcp/privacy.md"}
 """Files from outside the package that come along in it."""
 ADDED_BY_HATCHLING = (".gitignore", "PKG-INFO")
-EXTRAS = {"http", "notify", "otel", "postgres", "socks"}
+EXTRAS = {"all", "http", "notify", "otel", "postgres", "socks"}
 PYTHONS = ">=3.11"
 
 # Planted beside the sources before anything is built: what a working clone collects and nobody may be given.
@@ -31,6 +31,8 @@ STRAYS = (
     "tests/checks/node/package-lock.json",
     "pictures/stray.png",
     "dist/stray.whl",
+    "deploy/secrets/api-key.txt",
+    "deploy/tokens/tokens.toml",
     "uv.lock",
 )
 

@@ -9,8 +9,8 @@ from pathlib import Path
 _PATIENCE_SECONDS = 300
 
 
-def uv(*arguments: str | Path, cwd: Path | None = None) -> str:
-    """Run uv; answers what it wrote to stdout.
+def uv(*arguments: str | Path, cwd: Path | None = None, told: str = "") -> str:
+    """Run uv, with `told` as its standard input; answers what it wrote to stdout.
 
     Raises:
         CalledProcessError: It failed; stdout and stderr stand in the error.
@@ -18,7 +18,14 @@ def uv(*arguments: str | Path, cwd: Path | None = None) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     command = ["uv", *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=True
+        command,
+        cwd=cwd,
+        env=environment,
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE_SECONDS,
+        check=True,
     )
     return done.stdout
 

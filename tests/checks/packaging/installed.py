@@ -103,6 +103,6 @@ def check_types(wheel: Path, folder: Path) -> None:
 
 
 def check_uvx(wheel: Path, folder: Path) -> None:
-    """Check the line of README that tries the built wheel without installing it."""
+    """Check the line of CONTRIBUTING that tries the built wheel without installing it."""
     told = uv("tool", "run", "--isolated", "--quiet", "--from", wheel, "kros-mcp", "demo", cwd=folder)
     require(HELD in told, f"the demo under uvx says {os.linesep.join(told.splitlines()[-5:])}")

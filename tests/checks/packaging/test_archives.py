@@ -25,6 +25,7 @@ Version: {__version__}
 License-Expression: MIT
 Classifier: Typing :: Typed
 Requires-Python: >=3.11
+Provides-Extra: all
 Provides-Extra: http
 Provides-Extra: notify
 Provides-Extra: otel

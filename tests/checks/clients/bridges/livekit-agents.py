@@ -1,7 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = ["livekit-agents[mcp]>=1.8,<2"]
-# ///
 """LiveKit Agents: gives its model one text block, raises for failures, waits five seconds, shows no prompts."""
 
 from collections.abc import AsyncIterator

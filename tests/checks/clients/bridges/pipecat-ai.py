@@ -1,7 +1,3 @@
-# /// script
-# requires-python = ">=3.11"
-# dependencies = ["pipecat-ai[mcp]>=1.14,<2"]
-# ///
 """Pipecat: joins the text blocks, tells its model of no failure but in their words, shows no prompts."""
 
 from collections.abc import AsyncIterator

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kros_mcp.commands.desktop_config import config_path
-from kros_mcp.commands.desktop_entry import executable, is_ours
+from kros_mcp.commands.install_clients import CLIENTS
+from kros_mcp.commands.install_entry import executable, is_ours
 from kros_mcp.errors import KrosError
 
 FILE = "claude_desktop_config.json"
@@ -33,7 +33,7 @@ def made(path: Path) -> Path:
     ],
 )
 def test_each_system_has_its_place(platform: str, environment: dict[str, str], expected: str) -> None:
-    assert config_path(platform, Path("/home/of"), environment) == Path(expected)
+    assert CLIENTS["claude-desktop"].find(platform, Path("/home/of"), environment) == Path(expected)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def windows(tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_packaged_program_has_a_place_of_its_own(tmp_path: Path, windows: dict[str, str]) -> None:
-    assert config_path("win32", tmp_path, windows) == tmp_path.joinpath("Local", *PACKAGED, FILE)
+    assert CLIENTS["claude-desktop"].find("win32", tmp_path, windows) == tmp_path.joinpath("Local", *PACKAGED, FILE)
 
 
 def test_the_packaged_programs_file_goes_before_one_that_an_older_program_left(
@@ -54,13 +54,13 @@ def test_the_packaged_programs_file_goes_before_one_that_an_older_program_left(
     packaged = tmp_path.joinpath("Local", *PACKAGED, FILE)
     packaged.touch()
 
-    assert config_path("win32", tmp_path, windows) == packaged
+    assert CLIENTS["claude-desktop"].find("win32", tmp_path, windows) == packaged
 
 
 def test_a_file_in_the_common_place_is_not_hidden_by_a_new_one(tmp_path: Path, windows: dict[str, str]) -> None:
     common = made(tmp_path / "Roaming" / "Claude" / FILE)
 
-    assert config_path("win32", tmp_path, windows) == common
+    assert CLIENTS["claude-desktop"].find("win32", tmp_path, windows) == common
 
 
 def test_a_program_in_a_cache_is_not_named_since_it_will_not_stay(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How Claude Desktop starts this very kros-mcp: the entry that goes into its configuration."""
+"""How a client starts this very kros-mcp: the entry that goes into its configuration."""
 
 import os
 import sys
@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from kros_mcp.commands.install_secrets import API_KEY, JOURNAL, PROXIES
 from kros_mcp.commands.setting_fields import described
 from kros_mcp.errors import KrosError
 from kros_mcp.journals.sqlite_file import journal_path
-from kros_mcp.settings import MEMORY, PREFIX, default_journal_path, is_postgres, is_unset
+from kros_mcp.settings import MEMORY, PREFIX, SECRET_FILES, default_journal_path, is_postgres, is_unset
 
-API_KEY = "KROS_API_KEY"
-JOURNAL = "KROS_JOURNAL_URL"
 REPLACED_BY_THE_SIMULATOR = frozenset({API_KEY, "KROS_BASE_URL", "KROS_ORGANIZATION_ID", JOURNAL})
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _PROXY_VARIABLES = (*PROXIES, "NO_PROXY")
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
@@ -23,7 +21,8 @@ _BESIDE_A_DISPLAY = ("XAUTHORITY", "XDG_RUNTIME_DIR", "BROWSER")
 """What a browser needs to reach the display: X's key, the folder of Wayland's socket; and which browser to start."""
 _ANSWER_WITHIN = "KROS_ANSWER_WITHIN_SECONDS"
 _LONGEST_ANSWER_SECONDS = "45"
-"""Claude Desktop allows a call a minute, so that it can wait for a person who reads a page."""
+"""Every client here allows a call a minute or more, so that it can wait for a person who reads a page. A read that
+KrosAI does not answer is given up after as long, so it is no longer where a client allows more."""
 _SCHEMES: tuple[Literal["prefix", "user"], ...] = ("prefix", "user")
 _CACHE_MARK = "CACHEDIR.TAG"
 
@@ -70,7 +69,7 @@ def executable(prefix: Path, folders: Iterable[Path]) -> Path:
     found = next((path for path in named if path.is_file()), None)
     if found is None:
         raise KrosError(
-            f"There is no program kros-mcp in {named[0].parent}, so that Claude Desktop could not start it.",
+            f"There is no program kros-mcp in {named[0].parent}, so that no client could start it.",
             code="NOT_INSTALLED",
             next_step="Install it, then run this again: uv tool install . in a clone, or the wheel.",
         )
@@ -80,7 +79,7 @@ def executable(prefix: Path, folders: Iterable[Path]) -> Path:
 def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict[str, str]:
     """Return the settings of the stdio server that are set, since a cap that got lost would be no cap; and the display.
 
-    Claude Desktop hands neither on by itself. A call there may take longer than elsewhere, unless a setting says how
+    Not every client hands them on by itself. A call may take longer there than elsewhere, unless a setting says how
     long.
     """
     given = {name.upper(): value for name, value in environment.items() if not is_unset(value)}
@@ -88,10 +87,15 @@ def settings_to_keep(environment: Mapping[str, str], *, simulator: bool) -> dict
     picked = {
         name: given[name] for name in wanted if name in given and not (simulator and name in REPLACED_BY_THE_SIMULATOR)
     }
+    picked |= {
+        variable: _absolute(given[variable])
+        for variable, setting in SECRET_FILES.items()
+        if variable in given and setting in wanted and not (simulator and setting in REPLACED_BY_THE_SIMULATOR)
+    }
     if JOURNAL in picked:
         picked[JOURNAL] = _from_anywhere(picked[JOURNAL])
-    elif "XDG_STATE_HOME" in environment and not simulator:
-        # Claude Desktop may not have that variable: another journal would be another budget.
+    elif f"{JOURNAL}_FILE" not in picked and "XDG_STATE_HOME" in environment and not simulator:
+        # A client may not have that variable: another journal would be another budget.
         picked[JOURNAL] = _from_anywhere(f"sqlite:///{default_journal_path()}")
     picked.setdefault(_ANSWER_WITHIN, _LONGEST_ANSWER_SECONDS)
     picked |= _display_variables(environment)
@@ -106,22 +110,15 @@ def _display_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _network_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of proxies and certificate authorities, which Claude Desktop may not have itself."""
+    """Return the variables of proxies and certificate authorities, which a client may not have itself."""
     proxies = {name: value for name, value in environment.items() if name.upper() in _PROXY_VARIABLES and value.strip()}
     file, folders = (environment.get(name, "") for name in _AUTHORITIES)
     absolute = _absolute(file) if file else "", os.pathsep.join(map(_absolute, filter(None, folders.split(os.pathsep))))
     return proxies | {name: value for name, value in zip(_AUTHORITIES, absolute, strict=True) if value}
 
 
-def without_login(variable: str, value: str) -> str:
-    """Return a variable's value without the login of a proxy, if it is a proxy's address and holds one."""
-    scheme, separator, rest = value.rpartition("://")
-    _, has_login, place = rest.rpartition("@")
-    return f"{scheme}{separator}***@{place}" if has_login and variable.upper() in PROXIES else value
-
-
 def left_out(environment: Mapping[str, str], entry_env: Mapping[str, str]) -> list[str]:
-    """Return the settings that are set here and that Claude Desktop's server does not read."""
+    """Return the settings that are set here and that the stdio server does not read."""
     given = {name.upper() for name, value in environment.items() if not is_unset(value)}
     return sorted(name for name in given if name.startswith(PREFIX) and name not in entry_env)
 
@@ -137,7 +134,7 @@ def is_ours(found: object) -> bool:
 
 
 def _from_anywhere(url: str) -> str:
-    """Return the journal's URL with an absolute path: Claude Desktop may start the server in any folder."""
+    """Return the journal's URL with an absolute path: a client may start the server in any folder."""
     path = None if is_postgres(url) or url == MEMORY else journal_path(url)
     return url if path is None else f"sqlite:///{_absolute(path)}"
 

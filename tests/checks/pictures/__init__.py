@@ -1,0 +1,1 @@
+"""The pictures in README, made by a run."""
