@@ -111,7 +111,7 @@ def test_what_is_heavy_is_not_loaded_before_it_is_needed() -> None:
         "from kros_mcp.settings import Settings; build_server(Settings()); "
         "print([name for name in ('httpx', 'phonenumbers', 'country_list', 'platformdirs', 'jinja2', 'rich', "
         "'apprise', 'opentelemetry.metrics', 'opentelemetry.sdk', 'psycopg', 'kros_mcp.http', 'kros_mcp.pages', "
-        "'webbrowser', 'tomlkit', "
+        "'webbrowser', 'tomlkit', 'pygal', "
         "'kros_mcp.simulator') if name in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ import importlib.util
 
 from kros_mcp.errors import GET_EXTRAS, SettingsError
 
-_PACKAGES = ("jwt", "filelock")
+_PACKAGES = ("jwt", "filelock", "pygal")
 """Of the extra `http`; what else it names the page of the stdio server needs as well."""
 
 

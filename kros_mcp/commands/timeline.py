@@ -1,7 +1,7 @@
 """`kros-mcp operations ID`: the story of one operation, move by move. Needs no API key."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import astuple
 from typing import Any
 
 import anyio
@@ -11,15 +11,14 @@ from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.selection import account_of, currency, require, short
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
-from kros_mcp.operations import agent_words, events
 from kros_mcp.operations.batch import Batch
-from kros_mcp.operations.events import Event, MoveName
-from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Operation
+from kros_mcp.operations.events import MoveName
+from kros_mcp.operations.model import LONGEST_NAME_SHOWN
 from kros_mcp.operations.record import record
+from kros_mcp.operations.story import LONGEST, Story, read_story
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.times import utc
 
-_LONGEST = 500
 _COLOURS = {
     MoveName.DONE: "green",
     MoveName.FAILED: "yellow",
@@ -36,17 +35,6 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class _Story:
-    """One operation, and what happened to it; `account` is that of this terminal's key."""
-
-    operation: Operation
-    events: tuple[Event, ...]
-    account: str | None
-    items: tuple[Operation, ...] = ()
-    """Of a batch, the operations of its numbers."""
-
-
 def show(operation_id: str, *, as_json: bool) -> None:
     """Print what happened to one operation, oldest first.
 
@@ -54,34 +42,32 @@ def show(operation_id: str, *, as_json: bool) -> None:
         KrosError: The journal cannot be used, or there is no such operation.
     """
     settings = load_settings()
-    story = anyio.run(_read, settings, operation_id)
+    story, account = anyio.run(_read, settings, operation_id)
     if as_json:
-        print(json.dumps(_document(story, settings), indent=2, ensure_ascii=False))
+        print(json.dumps(_document(story, account, settings), indent=2, ensure_ascii=False))
     else:
-        _print(story, settings)
+        _print(story, account, settings)
 
 
-async def _read(settings: Settings, operation_id: str) -> _Story:
+async def _read(settings: Settings, operation_id: str) -> tuple[Story, str | None]:
+    """Read the story, and which account this terminal's key names."""
     async with open_journal(settings.journal_url) as journal:
         operation = await require(journal, operation_id)
-        texts = await journal.events(operation_id)
-        if not texts:  # of a journal that is older than events, and not moved since
-            texts = (events.carried_over(operation, operation.created_at),)
-        return _Story(operation, texts, await account_of(settings, journal), await journal.items(operation_id))
+        return await read_story(journal, operation), await account_of(settings, journal)
 
 
-def _document(story: _Story, settings: Settings) -> dict[str, Any]:
+def _document(story: Story, account: str | None, settings: Settings) -> dict[str, Any]:
     operation = story.operation
-    items = [record(item, currency(item, story.account, settings)) for item in story.items]
+    items = [record(item, currency(item, account, settings)) for item in story.items]
     return {
-        "operation": record(operation, currency(operation, story.account, settings)),
+        "operation": record(operation, currency(operation, account, settings)),
         "events": [
             {
                 "at": utc(event.at),
                 "move": clean(event.move),
                 "by": clean(event.who, LONGEST_NAME_SHOWN),
                 "through": clean(event.channel) or None,
-                "words": clean(event.words, _LONGEST) or None,
+                "words": clean(event.words, LONGEST) or None,
                 "changes": _cleaned(event.changes),
             }
             for event in story.events
@@ -90,7 +76,7 @@ def _document(story: _Story, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _print(story: _Story, settings: Settings) -> None:
+def _print(story: Story, account: str | None, settings: Settings) -> None:
     operation = story.operation
     batch = Batch(operation, story.items) if operation.action.is_several else None
     stands = batch or operation
@@ -103,41 +89,9 @@ def _print(story: _Story, settings: Settings) -> None:
         say(f"It is one of several, under the yes of {operation.batch}.")
     print()
     if batch is not None:
-        show_numbers(operation, currency(operation, story.account, settings), story.items)
+        show_numbers(operation, currency(operation, account, settings), story.items)
         print()
-    show_table(_COLUMNS, [_row(event) for event in story.events])
-
-
-def _row(event: Event) -> tuple[str, ...]:
-    return (
-        utc(event.at).replace("T", " ").removesuffix("Z"),
-        clean(event.move).replace("_", " "),
-        clean(event.who, LONGEST_NAME_SHOWN),
-        clean(event.channel),
-        _words(event),
-    )
-
-
-def _words(event: Event) -> str:
-    """Return the words that a move came with, and what it says of settings."""
-    changes = event.changes
-    texts = [clean(event.words, _LONGEST)]
-    request = changes.get("request")
-    if isinstance(request, dict) and (written := agent_words.quoted(str(request.get("reason") or ""))):
-        texts.append(f"{agent_words.INTRODUCTION} {written}")
-    if changes.get("error_code"):
-        texts.append(f"({clean(str(changes['error_code']))})")
-    if changes.get("settings_superseded"):
-        texts.append(f"Chosen anew: {_listed(changes['settings_superseded'])}.")
-    if changes.get("not_applied"):
-        texts.append(f"Not applied: {_listed(changes['not_applied'])}.")
-    if event.move == MoveName.SETTINGS and changes.get("settings_pending") is False:
-        texts.append("Its settings are finished.")
-    return " ".join(text for text in texts if text)
-
-
-def _listed(names: list[Any]) -> str:
-    return clean(", ".join(map(str, names)), _LONGEST)
+    show_table(_COLUMNS, list(map(astuple, story.lines)))
 
 
 def _cleaned(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -146,4 +100,4 @@ def _cleaned(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         return {clean(str(name)): _cleaned(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_cleaned(each) for each in value]
-    return clean(value, _LONGEST) if isinstance(value, str) else value
+    return clean(value, LONGEST) if isinstance(value, str) else value

@@ -17,7 +17,7 @@ from kros_mcp.commands.http_extra import require_http_extra
 from kros_mcp.errors import KrosError, SettingsError
 from kros_mcp.http.tokens import ISSUER, MOST_CENTS, NAME, WAYS, Entry, parse_tokens, without_effect
 from kros_mcp.settings import load_approval, load_tokens_file, organization_named
-from kros_mcp.tools.specs import Scope
+from kros_mcp.tools.specs import Scope, in_company
 
 if TYPE_CHECKING:
     from kros_mcp.commands.tokens_file import TokensText
@@ -36,6 +36,7 @@ scopes:
   read, configure, buy, release
             what voice agents may do; they see no tool that is not theirs
   approve   for a person at /approvals, and together with no other
+  audit     for a person who only reads the books at /spending, likewise
 
 \b
 examples:
@@ -277,8 +278,10 @@ def _scopes(text: str) -> list[str]:
     for name in names:
         if name not in known:
             raise _misused("--scopes", f"{_quoted(name)} is none of {', '.join(known)}")
-    if "approve" in names and len(set(names)) > 1:
-        raise _misused("--scopes", "approve goes with no other scope; give the approver a token of their own")
+    lonely = in_company(frozenset(Scope(known[name]) for name in names))
+    if lonely is not None:
+        alone = lonely.removeprefix(_FAMILY)
+        raise _misused("--scopes", f"{alone} goes with no other scope; give that person a token of their own")
     return [known[name] for name in names]
 
 

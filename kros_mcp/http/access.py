@@ -31,7 +31,7 @@ class Access:
     `trouble` says in a sentence why good tokens may be refused at present; None while there is no reason.
     `own_scopes` gives the scopes of a principal of the tokens file as it stands now: none for one that it does not
     name, and None while it cannot be read or there is none.
-    `still_approves` says whether a principal that signed in with a token of that mark may still be an approver.
+    `still_has` says whether a principal that signed in with a token of that mark may still have a scope.
     These three take an organization beside the principal, by its name, where it is not the service's own.
     `knows` says whether a caller may come who names an organization, for which those issuers vouched before.
     """
@@ -42,7 +42,7 @@ class Access:
     issuers: tuple[str, ...] = ()
     trouble: Callable[[], str | None] = lambda: None
     own_scopes: Callable[..., frozenset[Scope] | None] | None = None
-    still_approves: Callable[..., bool] = lambda *_, **__: True
+    still_has: Callable[..., bool] = lambda *_, **__: True
     knows: Callable[[str, Collection[str]], bool] = lambda _organization, _issuers: False
 
 
@@ -87,7 +87,7 @@ def build_access(
         issuers=(issuer.issuer,) if issuer else (),
         trouble=verifier.trouble,
         own_scopes=verifier.scopes_of,
-        still_approves=verifier.still_approves,
+        still_has=verifier.still_has,
         knows=verifier.knows,
     )
 
@@ -114,10 +114,10 @@ class _TokensAndIssuer:
     def scopes_of(self, principal: str, organization: str = "") -> frozenset[Scope] | None:
         return self.tokens.scopes_of(principal, organization) if self.tokens else None
 
-    def still_approves(self, principal: str, mark: str, organization: str = "") -> bool:
+    def still_has(self, principal: str, mark: str, scope: Scope, organization: str = "") -> bool:
         if self._is_of_issuer(principal):
             return True  # only its next token can tell
-        return self.tokens is not None and self.tokens.still_approves(principal, mark, organization)
+        return self.tokens is not None and self.tokens.still_has(principal, mark, scope, organization)
 
     def knows(self, organization: str, issuers: Collection[str]) -> bool:
         if self.tokens is not None and self.tokens.names(organization):

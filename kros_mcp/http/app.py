@@ -1,4 +1,4 @@
-"""The ASGI app: log and Host and Origin around everything; inside them the tools, health and the approvals page."""
+"""The ASGI app: log and Host and Origin around everything; inside them the tools, health and the pages for people."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from kros_mcp.http.access import Access
-from kros_mcp.http.approvals.routes import approval_routes
 from kros_mcp.http.bearer_auth import BearerAuth
 from kros_mcp.http.callers_organization import CallersOrganization
 from kros_mcp.http.challenge import metadata_routes
@@ -21,6 +20,7 @@ from kros_mcp.http.health import Health
 from kros_mcp.http.host_origin import PROBES, HostOriginMiddleware, ToolsCORSMiddleware, allowed_names
 from kros_mcp.http.logs import AccessLog
 from kros_mcp.http.mcp_endpoint import McpEndpoint
+from kros_mcp.http.persons_routes import persons_routes
 from kros_mcp.http.rate_limit import RateLimiter
 from kros_mcp.http.sessions import BoundedSessionManager
 from kros_mcp.jsonrpc import LONGEST_MESSAGE_BYTES
@@ -100,7 +100,7 @@ async def open_service(
         sdk = CallersOrganization(StreamableHTTPASGIApp(sessions), opened[0])
         routes = _routes(settings, access, sdk, has_sessions=not stateless)
         if access:
-            routes += approval_routes(opened[0], access, loopback=loopback)
+            routes += persons_routes(opened[0], access, loopback=loopback)
         routes += Health(opened[0], access).routes()
         inner = Starlette(routes=routes)
         inner.router.redirect_slashes = False  # behind a proxy that ends TLS it would redirect to plain http

@@ -22,7 +22,7 @@ from kros_mcp.krosai.transport import certificates, find_proxy, network
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN
 from kros_mcp.settings import organization_named
 from kros_mcp.tools.caller import CallerToken, caller_token, principal_of
-from kros_mcp.tools.specs import Scope
+from kros_mcp.tools.specs import Scope, in_company
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class TrustedIssuer:
             options={"require": ["exp", "iss", "aud", "sub"], "enforce_minimum_key_length": True},
         )
         scopes = scopes_in(claims, self.scope_claim)
-        if Scope.APPROVE in scopes and len(scopes) > 1:
+        if in_company(scopes) is not None:
             raise _UnusableError
         client = claims.get("client_id", claims.get("azp"))
         return caller_token(

@@ -33,7 +33,7 @@ from kros_mcp.errors import SettingsError
 from kros_mcp.operations.model import TOKENS, Limits
 from kros_mcp.settings import Confirmation, is_laxer, organization_named
 from kros_mcp.tools.caller import CallerToken, caller_token
-from kros_mcp.tools.specs import Scope
+from kros_mcp.tools.specs import Scope, in_company
 
 logger = logging.getLogger(__name__)
 
@@ -234,10 +234,10 @@ class TokensFile:
         entry = self._named(entries, principal, organization)
         return entry.scopes if entry else frozenset()
 
-    def still_approves(self, principal: str, mark: str, organization: str = "") -> bool:
-        """Whether the file names a principal as its organization's approver, with the token that it signed in with."""
+    def still_has(self, principal: str, mark: str, scope: Scope, organization: str = "") -> bool:
+        """Whether the file gives a principal of its organization a scope, with the token that it signed in with."""
         entry = self._entry_of(principal, organization)
-        return entry is not None and Scope.APPROVE in entry.scopes and entry.mark == mark
+        return entry is not None and scope in entry.scopes and entry.mark == mark
 
     def _entry_of(self, principal: str, organization: str) -> Entry | None:
         self._reload_if_changed()
@@ -335,9 +335,10 @@ def _entry(name: str, table: object, path: Path) -> Entry:
     except ValidationError as exc:
         sentence = _problem(exc)
     else:
-        if Scope.APPROVE not in entry.scopes or len(entry.scopes) == 1:
+        lonely = in_company(entry.scopes)
+        if lonely is None:
             return entry
-        sentence = f"may not have {Scope.APPROVE} together with another scope; give the approver a token of their own"
+        sentence = f"may not have {lonely} together with another scope; give that person a token of their own"
     raise SettingsError(f"{path}: {name} {sentence}.")
 
 

@@ -9,7 +9,7 @@ drives it, in a thread or in the event loop, and stores all of it or nothing.
 import secrets
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -67,7 +67,7 @@ from kros_mcp.operations.pruning import Pruning
 from kros_mcp.settings import Environment
 
 if TYPE_CHECKING:
-    from kros_mcp.operations.expenditure import Grouping, SpendingGroup, Tallied
+    from kros_mcp.operations.expenditure import Grouping, SpendingGroup, SpentPart, Tallied
 
 T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0
@@ -511,13 +511,28 @@ class StoredJournal(ABC):
 
     async def spending(self, wanted: Filter, grouping: "Grouping") -> "tuple[SpendingGroup, ...]":
         """Sum what operations took and what they changed of the cost of a month, by the same filter."""
-        from kros_mcp.journals import spending_sums  # noqa: PLC0415 - no server needs it to start
-        from kros_mcp.operations.expenditure import Grouping, grouped  # noqa: PLC0415 - the same
+        from kros_mcp.operations.expenditure import Grouping, grouped  # noqa: PLC0415 - no server needs it to start
 
-        of_time = self._day_of("sent_at" if wanted.by_sent else "created_at")
+        keys = {Grouping.PRINCIPAL: "principal", Grouping.COUNTRY: self._country()}
+        return grouped(await self._spent(wanted, keys.get(grouping, self._spending_day(wanted))), grouping)
+
+    async def spending_parts(self, wanted: Filter) -> "tuple[SpentPart, ...]":
+        """Sum the same by day, principal and country at once."""
+        from kros_mcp.operations.expenditure import PARTED, parts_of  # noqa: PLC0415 - no server needs it to start
+
+        day = f"CAST({self._spending_day(wanted)} AS TEXT)"
+        return parts_of(await self._spent(wanted, f" || '{PARTED}' || ".join((day, self._country(), "principal"))))
+
+    def _spending_day(self, wanted: Filter) -> str:
+        return self._day_of("sent_at" if wanted.by_sent else "created_at")
+
+    async def _spent(self, wanted: Filter, key: str) -> "Iterable[Tallied]":
+        """Sum what operations took, by what `key` reads out of a row."""
+        from kros_mcp.journals import spending_sums  # noqa: PLC0415 - no server needs it to start
+
         deletes = f"CAST({self._text_in('request', 'permanent')} AS TEXT) IN ('1', 'true')"
         row = {
-            "key": {Grouping.PRINCIPAL: "principal", Grouping.COUNTRY: self._country()}.get(grouping, of_time),
+            "key": key,
             "amounts": self._amounts(),
             "amounts_of_bought": self._amounts(of="bought"),
             "currency": self._text_in("quote", "currency"),
@@ -527,7 +542,7 @@ class StoredJournal(ABC):
         def work(where: str, values: list[object], _now: float) -> "Work[tuple[Tallied, ...]]":
             return (yield from spending_sums.of(self._table, where, values, **row))
 
-        return grouped(chain.from_iterable(await self._in_slices(wanted, work)), grouping)
+        return chain.from_iterable(await self._in_slices(wanted, work))
 
     async def _in_slices(self, wanted: Filter, work: Callable[[str, list[object], float], Work[T]]) -> list[T]:
         """Read what may be many rows some at a time, so that nobody who writes waits for long.

@@ -12,6 +12,8 @@ from itertools import groupby
 
 from kros_mcp.krosai import has_ended
 
+PARTED = "\x1f"
+"""Stands between the parts of a key of several."""
 _DAY_SECONDS = 86_400
 _EPOCH = date(1970, 1, 1)
 
@@ -111,19 +113,51 @@ class Tallied:
     former_status: str
     sums: Sums
 
+    @property
+    def counted(self) -> Sums:
+        """What counts of them: the deletion of a record that had ended before gives nothing up."""
+        return Sums() if self.former_status and has_ended(self.former_status) else self.sums
+
+
+@dataclass(frozen=True)
+class SpentPart:
+    """What one principal spent on one day in one country; keys as in the groups of each."""
+
+    day: str
+    country: str
+    principal: str
+    sums: Sums
+
 
 def grouped(rows: Iterable[Tallied], grouping: Grouping) -> tuple[SpendingGroup, ...]:
-    """Fold rows into groups, in the order of time or of their names.
+    """Fold rows into groups, in the order of time or of their names."""
+    return _folded((_name(row.key, grouping), row.counted) for row in rows)
 
-    The deletion of a record that had ended before gives nothing up.
-    """
-    found: dict[str, Sums] = {}
+
+def parts_of(rows: Iterable[Tallied]) -> tuple[SpentPart, ...]:
+    """Return rows whose key is that of `PARTED`: a number of days since 1970, a country and a principal."""
+    found = []
     for row in rows:
-        name = _name(row.key, grouping)
-        sums = row.sums
-        if row.former_status and has_ended(row.former_status):
-            sums = Sums()
-        found[name] = found.get(name, Sums()) + sums
+        day, country, principal = str(row.key).split(PARTED, 2)
+        found.append(SpentPart(_name(int(day), Grouping.DAY), country, principal, row.counted))
+    return tuple(part for part in found if part.sums != Sums())
+
+
+def regrouped(parts: Iterable[SpentPart], grouping: Grouping) -> tuple[SpendingGroup, ...]:
+    """Fold parts into groups, in the order of time or of their names."""
+    key: dict[Grouping, Callable[[SpentPart], str]] = {
+        Grouping.DAY: lambda part: part.day,
+        Grouping.MONTH: lambda part: part.day[:7],
+        Grouping.PRINCIPAL: lambda part: part.principal,
+        Grouping.COUNTRY: lambda part: part.country,
+    }
+    return _folded((key[grouping](part), part.sums) for part in parts)
+
+
+def _folded(sums: Iterable[tuple[str, Sums]]) -> tuple[SpendingGroup, ...]:
+    found: dict[str, Sums] = {}
+    for name, each in sums:
+        found[name] = found.get(name, Sums()) + each
     return tuple(SpendingGroup(name, found[name]) for name in sorted(found) if found[name] != Sums())
 
 

@@ -10,6 +10,7 @@ from kros_mcp.operations.expenditure import (
     Grouping,
     OwnedCost,
     OwnedNumber,
+    SpendingGroup,
     Sums,
     Unsettled,
     Waiting,
@@ -33,6 +34,7 @@ async def read_expenditure(
     *,
     settings: Settings | None = None,
     own: Limits | None = None,
+    groups: tuple[SpendingGroup, ...] | None = None,
 ) -> Expenditure:
     """Read what one account has spent in a period, and how it stands now.
 
@@ -43,6 +45,7 @@ async def read_expenditure(
         grouping: By what sums are told apart.
         settings: The caps of this account; None where they are not known.
         own: The caps of the principal, where one is wanted and these are known.
+        groups: What was spent in the period, where that has been read already. Defaults to reading it.
 
     Raises:
         ValueError: No account is named.
@@ -53,7 +56,10 @@ async def read_expenditure(
         raise ValueError("The money of several accounts may not be of one kind: name one.")
     now = await journal.now()
     period = replace(wanted, states=(), asked=frozenset(), by_sent=True)
-    groups = await journal.spending(period, Grouping.DAY if grouping is Grouping.MONTH else grouping)
+    if groups is None:
+        by = Grouping.DAY if grouping is Grouping.MONTH else grouping
+        groups = await journal.spending(period, by)
+        groups = by_month(groups) if grouping is Grouping.MONTH else groups
     whose = Filter(account=account, principal=wanted.principal, country=wanted.country, actions=wanted.actions)
     after = Sums()
     if wanted.until is not None and wanted.until < now:
@@ -69,7 +75,7 @@ async def read_expenditure(
         principal=wanted.principal,
         begins_at=oldest[0].created_at if oldest else None,
         now=now,
-        groups=by_month(groups) if grouping is Grouping.MONTH else groups,
+        groups=groups,
         after=after,
         waiting=await _waiting(journal, replace(whose, states=tuple(WAITING))),
         unsettled=await _unsettled(journal, replace(whose, states=(State.SENDING, State.UNKNOWN))),

@@ -22,7 +22,7 @@ from kros_mcp.operations.pruning import Pruning
 from kros_mcp.settings import Environment
 
 if TYPE_CHECKING:
-    from kros_mcp.operations.expenditure import Grouping, SpendingGroup
+    from kros_mcp.operations.expenditure import Grouping, SpendingGroup, SpentPart
 
 Move = Callable[[Operation, float], Operation]
 Claim = Callable[[Operation, float, Books], Operation]
@@ -367,6 +367,10 @@ class Journal(Protocol):
         Days and months are those of the sending where the filter is `by_sent`, else of the asking. Groups of nothing
         are left out. Several accounts should be asked for one by one: their money may not be of one kind.
         """
+        ...
+
+    async def spending_parts(self, wanted: Filter) -> "tuple[SpentPart, ...]":
+        """Sum the same by day, principal and country at once, for whoever tells it in several ways."""
         ...
 
     async def asked(self, account: str) -> tuple[int | None, ...]:

@@ -27,7 +27,7 @@ _URLS = ("https://", "http://")
 _NOT_KNOWN = "COMMITMENT_UNKNOWN"
 _RATE_WITHIN_SECONDS = 2.0
 _RATE_OLDEST_SECONDS = 30.0  # a page asks again by itself
-_ENVIRONMENTS: dict[Environment, str] = {
+ENVIRONMENTS: dict[Environment, str] = {
     "live": "Live: real money",
     "test": "Test key",
     "simulator": "Simulator: no real money",
@@ -190,7 +190,7 @@ class OperationViews:
             number=wording.named(operation),
             e164="" if batch else clean(operation.e164),
             country=clean(country_name(quote.country)) if quote.country else "",
-            environment=_ENVIRONMENTS[quote.environment],
+            environment=ENVIRONMENTS[quote.environment],
             is_live=quote.environment == "live",
             principal=clean(operation.principal, LONGEST_NAME_SHOWN),
             asker=outlook.asker(operation, right) if waiting else "",

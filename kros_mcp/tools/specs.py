@@ -9,23 +9,31 @@ from mcp.types import ToolAnnotations
 
 
 class Scope(StrEnum):
-    """What a token lets its holder do; `APPROVE` goes with no other."""
+    """What a token lets its holder do; those in `OF_PEOPLE` go with no other."""
 
     READ = "numbers:read"
     CONFIGURE = "numbers:configure"
     BUY = "numbers:buy"
     RELEASE = "numbers:release"
     APPROVE = "numbers:approve"
+    AUDIT = "numbers:audit"
 
 
 ACTING = frozenset({Scope.CONFIGURE, Scope.BUY, Scope.RELEASE})
 IN_CONVERSATION = ACTING | {Scope.READ}
+OF_PEOPLE = frozenset({Scope.APPROVE, Scope.AUDIT})
+"""What opens a page to a person, and no tool to anybody."""
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
 WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 """It overwrites what was set before, which is what the hint means by destructive."""
 SPENDS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 DESTROYS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True)
 WITHDRAWS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+
+
+def in_company(scopes: frozenset[Scope]) -> Scope | None:
+    """Return the scope among some that goes with no other; None if there is none, or it is alone."""
+    return next(iter(sorted(scopes & OF_PEOPLE)), None) if len(scopes) > 1 else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mcp.server.auth.provider import AccessToken
 from starlette.applications import Starlette
 
 from kros_mcp.http.access import Access
-from kros_mcp.http.approvals.routes import approval_routes
+from kros_mcp.http.persons_routes import persons_routes
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.purchase import PURCHASE
@@ -31,7 +31,7 @@ from tests.support.clock import Clock
 
 HERE = "http://127.0.0.1:8000"
 KEY, OTHER_KEY = "k" * 32, "o" * 32
-NIGHT, DAY, BOTH, AGENT = (f"canary{digit * 12}" for digit in "1234")
+NIGHT, DAY, BOTH, AGENT, AUDITOR = (f"canary{digit * 12}" for digit in "12345")
 AGENT_SCOPES = frozenset({Scope.READ, Scope.BUY, Scope.RELEASE, Scope.CONFIGURE})
 SUPPORT = principal_of("tokens", "support-agent")
 NIGHT_DESK, DAY_DESK = principal_of("tokens", "night-desk"), principal_of("tokens", "day-desk")
@@ -40,6 +40,7 @@ HOLDERS = {
     DAY: ("day-desk", frozenset({Scope.APPROVE})),
     BOTH: ("both", frozenset({Scope.APPROVE, Scope.READ})),
     AGENT: ("support-agent", AGENT_SCOPES),
+    AUDITOR: ("controller", frozenset({Scope.AUDIT})),
 }
 
 
@@ -193,5 +194,5 @@ async def open_bench(
             own_limits=who.own_limits,
             own_scopes=who.own_scopes,
         ) as runtime:
-            routes = approval_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
+            routes = persons_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
             yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))

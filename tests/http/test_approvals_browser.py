@@ -131,7 +131,9 @@ BEYOND = """() => [...document.querySelectorAll("header *, main *")].filter(elem
     const around = (element.parentElement.closest(".panel, .sums") ?? document.documentElement).getBoundingClientRect();
     return width > 1 && !element.closest(".skip") && (left < around.left || right > around.right + 0.5);
 }).map(element => element.outerHTML.slice(0, 100))"""
-SMALL = """() => [...document.querySelectorAll("a, button, summary, input:not([type=hidden]), textarea")].filter(
+SMALL = """() => [
+    ...document.querySelectorAll("a, button, summary, select, input:not([type=hidden]), textarea")
+].filter(
     element => !element.closest(".skip") && element.getBoundingClientRect().height < 43.5
 ).map(element => element.outerHTML.slice(0, 100))"""
 
@@ -144,7 +146,7 @@ async def is_well_formed(page: Page) -> None:
     width, room = await page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert width <= room, page.url
     assert await page.evaluate(BEYOND) == [], page.url
-    assert await page.evaluate(WHOLE, ".whole, .number, .money dd, .sums dd, .badge, button") == [], page.url
+    assert await page.evaluate(WHOLE, ".whole, .number, .money dd, .sums dd:not(.more), .badge, button") == [], page.url
     assert await page.evaluate(SMALL) == [], page.url
     assert not await nameless(page)
     await expect(page.get_by_role("main")).to_have_count(1)

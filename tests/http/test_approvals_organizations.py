@@ -106,6 +106,17 @@ async def test_money_on_the_page_is_the_organizations(web: Web) -> None:
         assert "Nothing yet." in text_of(await one.get())
 
 
+async def test_each_sees_the_spending_of_its_organization_alone(web: Web) -> None:
+    mine, theirs = await asked(web, "one"), await asked(web, "other", nth=1)
+    async with signed_in(web, "one-approves") as one, signed_in(web, "other-approves") as other:
+        for reader, own, foreign in ((one, mine, theirs), (other, theirs, mine)):
+            for path in ("/spending", "/spending/operations.csv", f"/spending/{own}"):
+                page = await reader.get(path)
+                assert own in page.text
+                assert foreign not in page.text
+            assert (await reader.get(f"/spending/{foreign}")).status_code == 404
+
+
 async def test_a_session_ends_where_its_token_is_given_another_organization(
     sim: Simulator, journal: Journal, tmp_path: Path
 ) -> None:

@@ -293,7 +293,7 @@ async def test_a_browser_that_keeps_no_cookie_is_told_why() -> None:
 
 async def test_who_is_no_approver_any_more_is_signed_out_at_once() -> None:
     approvers = {NIGHT_DESK}
-    async with open_bench(who=access(still_approves=lambda principal, _: principal in approvers)) as bench:
+    async with open_bench(who=access(still_has=lambda principal, *_: principal in approvers)) as bench:
         waiting, browser = await bench.purchase(), await bench.signed_in()
         form = await browser.form(waiting)
         approvers.clear()

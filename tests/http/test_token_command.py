@@ -135,8 +135,16 @@ def test_a_new_token_takes_the_place_of_the_old_one(token: Callable[..., Ran], f
         (("night", "--replace"), 1, "Nobody of that name"),
         (("desk", "--replace", "--scopes", "buy"), 2, "--replace changes the token alone"),
         (("night",), 2, "--scopes is missing"),
-        (("night", "--scopes", ","), 2, "--scopes: name at least one of read, configure, buy, release, approve."),
-        (("night", "--scopes", "raed"), 2, "--scopes: 'raed' is none of read, configure, buy, release, approve."),
+        (
+            ("night", "--scopes", ","),
+            2,
+            "name at least one of read, configure, buy, release, approve, audit.",
+        ),
+        (
+            ("night", "--scopes", "raed"),
+            2,
+            "'raed' is none of read, configure, buy, release, approve, audit.",
+        ),
         (("night", "--scopes", "read,numbers:sell"), 2, "--scopes: 'sell' is none of read,"),
         (("night", "--scopes", "approve,buy"), 2, "--scopes: approve goes with no other scope"),
         (("night desk", "--scopes", "read"), 2, "A name is made of"),

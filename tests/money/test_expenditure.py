@@ -9,7 +9,7 @@ from expenditure_bench import ACCOUNT, DAY, MAY_3, ended, enter, quoted, release
 
 from kros_mcp.journals import sql
 from kros_mcp.krosai import OwnedList, PhoneNumber
-from kros_mcp.operations.expenditure import CostPart, Grouping, Sums, total
+from kros_mcp.operations.expenditure import CostPart, Grouping, Sums, by_month, regrouped, total
 from kros_mcp.operations.expenditure_reader import read_expenditure, read_owned_cost
 from kros_mcp.operations.journal import EVERYTHING, Filter, Journal, every
 from kros_mcp.operations.kept import Listing
@@ -275,3 +275,14 @@ async def test_what_is_spent_of_a_day_is_told_with_the_caps_until_24_hours_have_
 
     assert read.caps is not None
     assert (read.caps.spent_cents, read.caps.left_cents, read.caps.total_left_cents) == (1000, 0, 1000)
+
+
+async def test_what_is_read_at_once_says_the_same_in_every_grouping(journal: Journal) -> None:
+    odd = quoted(ended(1, MAY_3 + DAY, principal="a\x1fb|c"), country="KE")
+    await enter(journal, *ODD, odd, ended(30, **UNKNOWN), released(31, MAY_3 + 2 * DAY), ended(32, **FAILED))
+
+    parts = await journal.spending_parts(OURS)
+
+    for grouping in (Grouping.DAY, Grouping.PRINCIPAL, Grouping.COUNTRY):
+        assert regrouped(parts, grouping) == await journal.spending(OURS, grouping)
+    assert regrouped(parts, Grouping.MONTH) == by_month(await journal.spending(OURS, Grouping.DAY))

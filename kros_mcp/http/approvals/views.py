@@ -1,26 +1,19 @@
-"""What an approver sees: what waits, what it would cost and leave, what was decided lately; and its pages."""
+"""What an approver sees: what waits, what it would cost and leave, and what was decided lately."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from starlette.responses import HTMLResponse
 
 from kros_mcp.http.approvals import totals
 from kros_mcp.http.approvals.decision import is_for_approvers
-from kros_mcp.http.approvals.session import PATH, ApproverSession
 from kros_mcp.operations import outlook
 from kros_mcp.operations.account import Account
-from kros_mcp.operations.decisions import LONGEST_REASON
 from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import Operation, State
 from kros_mcp.operations.policy import RunRate
 from kros_mcp.operations.run_rate import RunRates
-from kros_mcp.pages import rendering
 from kros_mcp.pages.operation_view import ENDED, OperationView, OperationViews, decided_at
 
 MOST_SHOWN = 50
 MOST_DECIDED = 20
-_PACKAGE = "kros_mcp.http.approvals"
 _LOOKED_THROUGH = 300
 _TOGETHER = 2
 """How many purchases have a sum worth telling beside what each card tells."""
@@ -131,16 +124,3 @@ class ApprovalViews:
         batches = [await journal.get(id_) for id_ in dict.fromkeys(one.batch for one in found if one.batch)]
         entries = [*(one for one in found if not one.batch), *(batch for batch in batches if batch is not None)]
         return sorted(entries, key=decided_at, reverse=True)[:MOST_DECIDED]
-
-
-def page(name: str, session: ApproverSession | None, *, status: int = 200, **shown: Any) -> HTMLResponse:  # noqa: ANN401
-    """Render a template; whatever it shows is escaped.
-
-    Args:
-        name: The template, without its ending.
-        session: Whose page it is; None before signing in.
-        status: Of the response.
-        shown: What the template asks for beside that.
-    """
-    common = {"path": PATH, "session": session, "longest_reason": LONGEST_REASON, "notice": ""}
-    return rendering.page(_PACKAGE, name, status=status, **{**common, **shown})

@@ -1,0 +1,1 @@
+"""The spending page: what was spent, on what and for whom, and the story of every operation; it changes nothing."""
