@@ -87,14 +87,17 @@ def install(client: str, name: str, config: str | None, *, show: bool, undo: boo
     wanted, questions = _formed(chosen, name, given, simulator=simulator)
     if show:
         return _show(chosen, path, name, wanted, questions)
-    _put_in(install_file.read(chosen, path), name, wanted, questions)
-    _print_settings(chosen, given, settings)
+    written = _put_in(install_file.read(chosen, path), name, wanted, questions)
+    pages_open = may_open(_env(written), sys.platform)
+    _print_settings(chosen, given, settings, pages_open=pages_open)
     steps = [chosen.restart, chosen.check.format(name=name)]
     if not simulator and chosen.inputs is None:
         steps.append(_TRY_KEY)
-    if settings.confirmation is Confirmation.AUTO:
-        steps.append(f"It asks you before it buys or releases, {chosen.asks}.")
-    steps += [_KEEP_APPROVAL, f"To take it out again: {_undo_command(client, name, config)}"]
+    steps += [
+        chosen.asks(settings.confirmation, pages_open=pages_open),
+        _KEEP_APPROVAL,
+        f"To take it out again: {_undo_command(client, name, config)}",
+    ]
     print("\n  ".join(["Next:", *steps]))
     return 0
 
@@ -129,14 +132,15 @@ def _formed(
     return {"command": given["command"], "args": given["args"], **client.beside, "env": env}, questions
 
 
-def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: list[dict[str, Any]]) -> None:
+def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write the entry, and return it with what stood there besides."""
     there = config.servers.get(name)
     if there is not None and not is_ours(there):
         raise _not_ours(config, name)
     wanted = _merged(there, wanted, config.client)
     if there == wanted and {one["id"] for one in questions} <= config.inputs.keys():
         print(f"{name} stands in {config.path} already, just so; nothing was written.")
-        return
+        return wanted
     if there is not None and (lost := _lost(there, wanted)):
         raise KrosError(
             f"{name} in {config.path} sets {', '.join(lost)}, which this terminal does not; a cap that gets lost is no "
@@ -151,11 +155,12 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: li
     if config.text is not None:
         print(f"  As it was before: {config.backup(name)}")
     if not _holds_secrets(wanted["env"]):
-        return
+        return wanted
     if os.name == "posix" and config.path.stat().st_mode & 0o044:
         print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{config.path}'")
     if any((folder / ".git").exists() for folder in config.path.parents):
         print("  That file lies in a git repository: keep it out of commits, since the key stands in it.")
+    return wanted
 
 
 def _holds_secrets(env: dict[str, Any]) -> bool:
@@ -220,13 +225,14 @@ def _show(client: InstallClient, path: Path, name: str, wanted: dict[str, Any], 
     return 0
 
 
-def _print_settings(client: InstallClient, given: dict[str, Any], settings: Settings) -> None:
+def _print_settings(client: InstallClient, given: dict[str, Any], settings: Settings, *, pages_open: bool) -> None:
     """Print the settings that the server will run with, and no secret.
 
     Args:
         client: Where it runs.
         given: The entry with its secrets.
         settings: What the terminal has set.
+        pages_open: Whether a browser opens from where the entry runs.
     """
     env: dict[str, str] = given["env"]
     told = [f"{variable}={shown(variable, value)}" for variable, value in env.items() if variable != API_KEY]
@@ -239,6 +245,9 @@ def _print_settings(client: InstallClient, given: dict[str, Any], settings: Sett
         currency = settings.currency
         most, budget = (show_cents(cap, currency) for cap in (settings.max_purchase_cents, settings.daily_budget_cents))
         print(f"  At most {most} for one number, {budget} in 24 hours.")
+        if settings.monthly_commitment_cents is None:
+            print("  What is bought costs again every month until it is released, and no limit of a month is set:")
+            print("  KROS_MONTHLY_COMMITMENT_CENTS sets one.")
     print(f"  Settings: {', '.join(told)}; the others have their defaults." if told else "  Settings: the defaults.")
     if client.inputs is not None and not settings.simulator:
         secret = {
@@ -247,7 +256,7 @@ def _print_settings(client: InstallClient, given: dict[str, Any], settings: Sett
         }
         print(f"  {client.called} asks for {', '.join(secret)} itself, and keeps it; the file holds no secret.")
     needs_page = settings.confirmation is Confirmation.BROWSER or not client.shows_prompts
-    if needs_page and settings.confirmation.opens_pages and not may_open(env, sys.platform):
+    if needs_page and settings.confirmation.opens_pages and not pages_open:
         print("  This terminal has no display to write down, without which no page that asks opens.")
         print("  Run this again at the screen of whoever is to be asked.")
     logins = [variable for variable, value in env.items() if without_login(variable, value) != value]

@@ -7,10 +7,9 @@ from typing import Any
 
 from kros_mcp.commands.json_text import JsonText
 from kros_mcp.commands.toml_text import TomlText
+from kros_mcp.settings import Confirmation
 
 Find = Callable[[str, Path, Mapping[str, str]], Path]
-_BY_PAGE = "on a page in your browser, since its chat shows none of this server's prompts"
-_BY_PROMPT = "in a prompt of its own; where it shows none, on a page in your browser"
 _LONGEST_QUESTION_SECONDS = 660
 """A question stands for ten minutes, and so does the call that waits for its answer in a client's prompt."""
 
@@ -36,10 +35,26 @@ class InstallClient:
     inputs: str | None = None
     """The member of the file that lists what it asks its person for, if it does: then no secret is written."""
 
-    @property
-    def asks(self) -> str:
-        """How a person is asked there, unless a setting says otherwise."""
-        return _BY_PROMPT if self.shows_prompts else _BY_PAGE
+    def asks(self, confirmation: Confirmation, *, pages_open: bool) -> str:
+        """Return how a person is asked there before anything is bought or released, as a sentence.
+
+        Args:
+            confirmation: The way of saying yes in force.
+            pages_open: Whether a browser opens from where the server runs.
+        """
+        if confirmation is Confirmation.APPROVER:
+            return "Before it buys or releases, an approver says yes: kros-mcp approve ID."
+        possible = {
+            "in a prompt of its own": self.shows_prompts and confirmation.shows_prompts,
+            "on a page in your browser": pages_open and confirmation.opens_pages,
+            "in the chat, by a code that its model could use without asking you": confirmation.takes_codes,
+        }
+        ways = [way for way, is_possible in possible.items() if is_possible]
+        if not ways:
+            return "It buys and releases nothing: it shows none of this server's prompts, and no page that asks opens."
+        if not confirmation.takes_codes:
+            ways.append("nothing is bought or released")
+        return f"It asks you before it buys or releases: {'; where that cannot be, '.join(ways)}."
 
 
 def _claude_desktop(platform: str, home: Path, environment: Mapping[str, str]) -> Path:

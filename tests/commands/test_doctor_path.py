@@ -79,7 +79,10 @@ def test_a_proxy_is_told_with_its_variable_and_place_and_without_its_login(
     ("proxy", "told"),
     [
         ("socks4://proxy.test", "The proxy in ALL_PROXY is of a kind that cannot be used."),
-        ("socks5://proxy.test", "The proxy in ALL_PROXY speaks SOCKS, and the library for that is not installed."),
+        (
+            "socks5://proxy.test",
+            "The proxy in ALL_PROXY speaks SOCKS, for which the extra kros-mcp[socks] is not installed.",
+        ),
     ],
 )
 @pytest.mark.usefixtures("pointed")

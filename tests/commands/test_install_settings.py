@@ -132,10 +132,25 @@ def test_a_display_is_handed_on_with_what_a_browser_needs_beside_it_and_a_chosen
 
 
 @pytest.mark.parametrize(
-    ("way", "display", "warns"), [("auto", "", True), ("auto", ":0", False), ("conversation", "", False)]
+    ("way", "display", "warns", "asks"),
+    [
+        ("auto", "", True, "It asks you before it buys or releases: in the chat, by a code"),
+        ("auto", ":0", False, "releases: on a page in your browser; where that cannot be, in the chat, by a code"),
+        ("person", ":0", False, "on a page in your browser; where that cannot be, nothing is bought or released."),
+        ("person", "", True, "It buys and releases nothing"),
+        ("prompt", ":0", False, "It buys and releases nothing"),
+        ("conversation", "", False, "It asks you before it buys or releases: in the chat, by a code"),
+        ("approver", "", False, "an approver says yes: kros-mcp approve ID."),
+    ],
 )
-def test_a_terminal_without_a_display_is_told_that_no_page_will_open(
-    command: Command, desktop_config: Path, environment: pytest.MonkeyPatch, way: str, display: str, warns: bool
+def test_a_terminal_is_told_how_a_yes_is_asked_for_and_whether_a_page_will_open(
+    command: Command,
+    desktop_config: Path,
+    environment: pytest.MonkeyPatch,
+    way: str,
+    display: str,
+    warns: bool,
+    asks: str,
 ) -> None:
     environment.setattr(sys, "platform", "linux")
     environment.delenv("WAYLAND_DISPLAY", raising=False)
@@ -145,6 +160,7 @@ def test_a_terminal_without_a_display_is_told_that_no_page_will_open(
     ran = command(*INSTALL)
 
     assert ("no display to write down, without which no page that asks opens" in ran.out) is warns
+    assert asks in ran.out
     assert servers(desktop_config)["kros"]["env"].get("DISPLAY", "") == display
 
 
