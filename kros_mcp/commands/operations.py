@@ -24,7 +24,7 @@ from kros_mcp.commands.selection import (
     waiting_for_a_person,
 )
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal, place
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import agent_words, outlook
@@ -240,6 +240,8 @@ def _print(page: _Page, settings: Settings) -> None:
 def _below(page: _Page, settings: Settings) -> Iterator[str]:
     """Yield what was shown, what was not, and what is to be done."""
     yield _whose(page, settings)
+    if not page.total:
+        yield f"The journal that was looked at: {place(settings.journal_url)}."
     for each in page.totals if page.total else ():
         yield _charged(each, page, settings)
     if page.selection.note:

@@ -295,7 +295,8 @@ EndpointIds = Annotated[
     BeforeValidator(_endpoints),
 ]
 OperationId = Annotated[str, Field(min_length=1, description="op_… from an earlier result"), _read(_identifier)]
-NumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
+NumberType = Annotated[str, Field(description="local, mobile or toll_free"), _read(_type)]
+AnyNumberType = Annotated[str, Field(description="local, mobile or toll_free; empty for any"), _read(_type)]
 AreaCode = Annotated[str, Field(description="digits, e.g. 201"), _read(_area_code)]
 Contains = Annotated[str, Field(description="digits: 777, 0803* at the start, *7957 at the end"), _read(_contains)]
 MostMonthly = Annotated[int, Field(ge=0, description="at most; 0 for any"), _or(0), BeforeValidator(_whole_cents)]

@@ -16,12 +16,12 @@ from kros_mcp.tools import offers_text, results
 from kros_mcp.tools.call import ToolContext, current_call, principal, runtime
 from kros_mcp.tools.offers_text import Looked
 from kros_mcp.tools.parameters import (
+    AnyNumberType,
     AreaCode,
     Contains,
     CountryOrAll,
     Limit10,
     MostMonthly,
-    NumberType,
     PlaceInSearch,
 )
 
@@ -34,7 +34,7 @@ _MOST_AREAS = 50
 async def search_phone_numbers(
     ctx: ToolContext,
     country: CountryOrAll = "",
-    type: NumberType = "",  # noqa: A002 - KrosAI's own name
+    type: AnyNumberType = "",  # noqa: A002 - KrosAI's own name
     area_code: AreaCode = "",
     contains: Contains = "",
     max_monthly_cents: MostMonthly = 0,

@@ -30,6 +30,8 @@ from .clients.roster import EXAMPLES
 from .clients.world import START_SECONDS, Krosai, environment, open_krosai
 
 AGENTS = ("livekit_agent.py", "pipecat_agent.py")
+SCRIPT = "try.sh"
+"""Starts all that the document's first command needs, and the least of the agents."""
 DOCUMENT = EXAMPLES / "README.md"
 
 _ANSWER_SECONDS = 30.0
@@ -220,6 +222,29 @@ async def open_call(name: str, settings: dict[str, str], folder: Path) -> AsyncI
                 raise WrongError(f"{exc}\nsaid so far: {call.spoken}\n{last}") from None
 
 
+async def try_script() -> None:
+    """Buy a number by the command of the document, in a shell whose settings must not count.
+
+    Raises:
+        WrongError: It went otherwise than it must.
+    """
+    env = {**environment(), "KROS_API_KEY": "kros_live_of_this_shell", "KROS_MAX_PURCHASE_CENTS": "1"}
+    command = ["bash", str(EXAMPLES / SCRIPT), "plain"]
+    async with open_group(command, stdin=PIPE, stdout=PIPE, stderr=None, env=env) as process:
+        assert process.stdin is not None
+        await process.stdin.send(b"Nigeria\nyes\n")
+        await process.stdin.aclose()
+        assert process.stdout is not None
+        with anyio.fail_after(_INSTALL_SECONDS):
+            told = b"".join([piece async for piece in process.stdout]).decode()
+            _same("how the script ended", await process.wait(), 0)
+    said = [line for line in told.splitlines() if _SPEAKS in line]
+    _must("Shall I buy it?" in told, f"No question was said: {said}")
+    _must("is bought" in said[-1], f"Nothing was bought: {said}")
+    _must("Charged: 5.00 for 1 number bought." in told, f"The books do not tell of it: {told}")
+    _must(not any(_UNSPEAKABLE.search(line) for line in said), f"What cannot be spoken was said: {said}")
+
+
 async def try_all(names: Sequence[str]) -> dict[str, str]:
     """Try them at once; the reason of each that failed."""
     failed: dict[str, str] = {}
@@ -228,7 +253,10 @@ async def try_all(names: Sequence[str]) -> dict[str, str]:
     async def one(name: str) -> None:
         began = time.monotonic()
         try:
-            await try_example(name, document)
+            if name == SCRIPT:
+                await try_script()
+            else:
+                await try_example(name, document)
         except* (WrongError, TimeoutError, OSError) as group:
             failed[name] = "; ".join(str(exc) or type(exc).__name__ for exc in group.exceptions)
         print(f"{name}: {'FAILED' if name in failed else 'ok'}, {time.monotonic() - began:.0f} seconds", flush=True)
@@ -250,11 +278,12 @@ def _same(what: str, found: object, expected: object) -> None:
 
 def main() -> int:
     """Try what was asked for; 1 if anything failed."""
+    known = (*AGENTS, SCRIPT)
     parser = argparse.ArgumentParser("python -m tests.checks.examples", description=(__doc__ or "").split("\n\n")[1])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which files (all): {', '.join(AGENTS)}")
-    names = parser.parse_args().names or list(AGENTS)
-    if unknown := [name for name in names if name not in AGENTS]:
-        parser.error(f"there is no example {unknown[0]}; there are {', '.join(AGENTS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which files (all): {', '.join(known)}")
+    names = parser.parse_args().names or list(known)
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"there is no example {unknown[0]}; there are {', '.join(known)}")
     end_as_by_ctrl_c()
     failed = anyio.run(try_all, names)
     for name, why in failed.items():
