@@ -14,7 +14,7 @@ import anyio
 from tests.support.processes import end_as_by_ctrl_c
 
 from .cli import Cli
-from .page import Showing, show
+from .page import Showing, show, show_documented
 from .places import Era, Transport, open_place
 from .story import Story
 from .walk import Walk, table, walk
@@ -39,8 +39,7 @@ exit codes
   1  something is not; below the table stands what
   2  wrong usage, or there is no Chromium
 
-The pictures that docs/clients shows are pictures/inspector-confirmation.png and pictures/inspector-result.png: copy
-them to docs/ to renew those there.
+The two pictures that docs/clients shows are made by `documents`, with the very command that stands there.
 
 The first run installs the Inspector with npm (some 15 seconds); no Node has to be installed for it.
 
@@ -48,6 +47,7 @@ examples
   python -m tests.checks.inspector
   python -m tests.checks.inspector cli --transport http --era modern
   python -m tests.checks.inspector web --era legacy --pictures /tmp/pictures
+  python -m tests.checks.inspector documents --pictures docs
 """
 
 
@@ -58,7 +58,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXIT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", nargs="?", choices=("cli", "web", "both"), default="both", help="which half (both)")
+    parser.add_argument(
+        "what", nargs="?", choices=("cli", "web", "both", "documents"), default="both", help="which half (both)"
+    )
     parser.add_argument("--era", choices=get_args(Era), help="of the protocol; both by default")
     parser.add_argument("--transport", choices=get_args(Transport), help="of the CLI's calls; both by default")
     parser.add_argument(
@@ -109,6 +111,9 @@ async def show_all(showing: Showing, eras: Sequence[Era], folder: Path) -> bool:
 
 async def run(given: argparse.Namespace, folder: Path) -> int:
     fine = True
+    if given.what == "documents":
+        await show_documented(Showing(given.chromium, given.pictures), folder)
+        return 0
     if given.what != "web":
         fine = await call_all(given.eras, given.transports, folder)
     if given.what != "cli":

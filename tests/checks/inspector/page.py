@@ -7,6 +7,7 @@ from pathlib import Path
 from playwright.async_api import FloatRect, Locator, Page, expect
 
 from kros_mcp.simulator import Simulator
+from tests.checks.clients.environments import uv
 
 from .places import Era, open_place
 from .story import TOOLS
@@ -37,7 +38,7 @@ async def show(showing: Showing, era: Era, folder: Path) -> tuple[Walk, list[str
     _clear(showing.pictures, era)
     async with (
         open_place("stdio", folder) as place,
-        open_web(place, era, folder) as address,
+        open_web(place.settings, era, folder) as address,
         open_page(showing.chromium) as page,
     ):
         story = PageStory(page, place.sim, era, showing.pictures)
@@ -46,6 +47,18 @@ async def show(showing: Showing, era: Era, folder: Path) -> tuple[Walk, list[str
         if walked.failed:
             await story.keep("failed")
     return walked, [name for name, _ in steps]
+
+
+async def show_documented(showing: Showing, folder: Path) -> None:
+    """Keep the pictures of the documents: what the command there shows, from the connection to the purchase."""
+    server = (uv(), "run", "kros-mcp", "--simulator")
+    async with (
+        open_web({}, "legacy", folder, name="uv", server=server) as address,
+        open_page(showing.chromium) as page,
+    ):
+        story = PageStory(page, Simulator(), "legacy", showing.pictures)
+        await story.connect(address, "uv")
+        await story.documented()
 
 
 def _clear(pictures: Path, era: Era) -> None:
@@ -80,9 +93,9 @@ class PageStory:
             ("release with the last four digits", self.release),
         )
 
-    async def connect(self, address: str) -> None:
+    async def connect(self, address: str, server: str = SERVER) -> None:
         await self._page.goto(address)
-        await self._page.get_by_label(f'Connect or disconnect "{SERVER}"').click(force=True)
+        await self._page.get_by_label(f'Connect or disconnect "{server}"').click(force=True)
         await expect(self._page.get_by_text(REVISIONS[self._era])).to_be_visible()
         await self._page.get_by_role("button", name="Close monitoring sidebar").click()
         await self.keep("connected")
@@ -121,6 +134,17 @@ class PageStory:
         must(len(self._offers) == 10, f"{len(self._offers)} numbers are shown, not 10")
         must(set(self._offers) <= for_sale, "a number is shown that is not for sale")
 
+    async def documented(self) -> None:
+        await self._go_to("Tools")
+        await self._fill_in("search_phone_numbers", country="NG", type="local")
+        found = _OFFER.findall(await self._run("for sale in Nigeria, among"))
+        await self._fill_in("buy_phone_number", inventory_id=found[0][1])
+        form = await self._asked()
+        await self._choose(form, "buy")
+        await self._keep_for_documents("inspector-confirmation", await _box(form.get_by_role("banner").locator("..")))
+        await self._submit("is bought")
+        await self._keep_for_documents("inspector-result", await self._result_box())
+
     async def ask(self) -> None:
         inventory_id, e164 = self._offers[0]
         await self._fill_in("buy_phone_number", inventory_id=inventory_id)
@@ -132,17 +156,11 @@ class PageStory:
         await self.keep("form")
         await self._choose(form, "buy")
         await self.keep("form-filled-in")
-        if self._era == "modern":
-            await self._keep_for_documents(
-                "inspector-confirmation", await _box(form.get_by_role("banner").locator(".."))
-            )
         must(not self._sim.charges, "the account was charged before anybody said yes")
 
     async def buy(self) -> None:
         text = await self._submit("is bought")
         await self.keep("result")
-        if self._era == "modern":
-            await self._keep_for_documents("inspector-result", await self._result_box())
         must("status: done" in text and "charged: yes" in text, f"the result says {text}")
         self._charged_once()
 

@@ -4,7 +4,7 @@ import json
 import secrets
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from playwright.async_api import Page, ViewportSize, async_playwright, expect
 from tests.checks.node import program
 from tests.support.processes import KROS_MCP, open_group
 
-from .places import Era, Place, surroundings
+from .places import Era, surroundings
 
 SERVER = "kros"
 WINDOW: ViewportSize = {"width": 1280, "height": 900}
@@ -25,12 +25,19 @@ _STEP_MILLISECONDS = 20_000
 
 
 @asynccontextmanager
-async def open_web(place: Place, era: Era, folder: Path) -> AsyncIterator[str]:
+async def open_web(
+    settings: Mapping[str, str],
+    era: Era,
+    folder: Path,
+    *,
+    name: str = SERVER,
+    server: Sequence[str] = (KROS_MCP.name,),
+) -> AsyncIterator[str]:
     """Serve the Inspector's page, with this server in its list; yields the page's address."""
     config = folder / "servers.json"
     # By its name alone, as the page shows the command; `surroundings` says where it is.
-    server = {"command": KROS_MCP.name, "args": [], "env": dict(place.settings), "protocolEra": era}
-    config.write_text(json.dumps({"mcpServers": {SERVER: server}}), encoding="utf-8")
+    entry = {"command": server[0], "args": list(server[1:]), "env": dict(settings), "protocolEra": era}
+    config.write_text(json.dumps({"mcpServers": {name: entry}}), encoding="utf-8")
     port, token = _free_port(), secrets.token_hex(16)
     environment = {
         **surroundings(folder),
