@@ -360,9 +360,10 @@ def unavailable(
         "a browser that opens where this server runs (kros-mcp doctor tries it)",
     )
     if mode is not Confirmation.BROWSER:
-        where, needed = f"{where} or in a prompt of the client", f"a client that shows prompts, or {needed}"
+        prompts = "to answer the client's prompt while it stands" if ways.can_ask else "a client that shows prompts"
+        where, needed = f"{where} or in a prompt of the client", f"{prompts}, or {needed}"
         if ways.questions is None:
-            where, needed = "in a prompt of the client", "a client that shows prompts"
+            where, needed = "in a prompt of the client", prompts
     unopened = operation is not None and operation.error_code == moves.NOT_SHOWN
     lacking = "no browser opened the page" if unopened else "that cannot be had here"
     return ConfirmationError(

@@ -15,6 +15,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import InventoryItem, Simulator
 from tests.support.clock import Clock
 from tests.support.person import CANCEL, DECLINE, EMPTY, ERROR, MALFORMED, Person, Reply, accept
+from tests.support.screen import ScriptedScreen
 from tests.support.talk import Talk, open_talk, told
 from tests.support.upstream import item_of, state_of, wrote
 
@@ -149,6 +150,18 @@ async def test_where_only_prompts_count_an_unanswered_one_is_shown_again(
         done = await talk.buy(item)
     assert (done.outcome, done["confirmation_code"]) == ("done", None)
     assert len(person.prompts) == 2
+
+
+async def test_a_client_that_shows_prompts_is_not_told_to_show_some_where_no_page_opens(
+    reference: Simulator, era: str
+) -> None:
+    item, person, screen = item_of(reference), Person(MALFORMED), ScriptedScreen(fetches=False)
+    async with open_talk(reference, era, person, screen=screen, confirmation="person") as talk:
+        await buy_unanswered(talk, item, MALFORMED)
+        refused = await talk.buy(item)
+    assert (refused.outcome, refused["charged"]) == ("SCREEN_UNAVAILABLE", "no")
+    assert "they need to answer the client's prompt while it stands, or a browser" in refused["next_step"]
+    assert wrote(reference) == []
 
 
 @pytest.mark.parametrize("mode", ["conversation", "prompt"])
