@@ -166,8 +166,9 @@ def encoded(data: dict[str, Any]) -> str:
 
 def _type_of(operation: Operation, event: Event) -> NoticeType | None:
     match event.move:
-        case MoveName.ASKED:
-            return NoticeType.WAITING if event.changes.get("channel") == Channel.APPROVER else None
+        case MoveName.ASKED:  # what is proposed to an approver names the channel before anybody is asked
+            asked = "asked_at" in event.changes or "channel" in event.changes
+            return NoticeType.WAITING if operation.channel is Channel.APPROVER and asked else None
         case MoveName.SHOWN:  # a page that no browser has fetched asks nobody, and a code may take its place
             return NoticeType.WAITING
         case MoveName.EXPIRED:  # of what waits in a conversation nobody elsewhere was told

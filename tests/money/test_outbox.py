@@ -18,6 +18,7 @@ from kros_mcp.errors import SettingsError
 from kros_mcp.notifying import messenger as messengers
 from kros_mcp.notifying.destinations import destination_id, open_destinations
 from kros_mcp.operations import moves, notices
+from kros_mcp.operations.channels import Ways, choose_channel
 from kros_mcp.operations.events import AT_SCREEN, By
 from kros_mcp.operations.execution import execute
 from kros_mcp.operations.journal import Journal
@@ -149,6 +150,17 @@ async def test_a_question_in_the_conversation_is_told_to_nobody(bench: Bench, re
         assert (await bench.stored(operation)).state is State.EXPIRED
     assert receiver.arrived == []
     assert (await bench.account.journal.outbox_counts()).waiting == 0
+
+
+@pytest.mark.parametrize("chosen", [{"confirmation": "approver"}, {"approval_above_cents": 1}])
+async def test_what_is_proposed_to_an_approver_is_told_once(journal_url: str, chosen: dict[str, Any]) -> None:
+    """However often it is asked for: through the very step that tools take."""
+    async with open_bench(simulator(), journal_url=journal_url, **chosen) as bench:
+        journal = bench.account.journal
+        await listening(journal, bench.account.id, "d1")
+        for _ in range(2):
+            found = await choose_channel(bench.account, await bench.propose(), Ways(can_ask=False))
+        assert ids(await journal.take_notices("d1", 8)) == [(found.operation.id, "operation.waiting")]
 
 
 async def test_a_page_on_the_screen_is_told_of_once_a_browser_has_it(bench: Bench) -> None:
