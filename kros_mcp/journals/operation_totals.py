@@ -53,8 +53,11 @@ def together(parts: Iterable[tuple[Total, ...]]) -> tuple[Total, ...]:
     return tuple(found.values())
 
 
-def asked(table: str, due_now: str, account: str, now: float) -> Work[tuple[int | None, ...]]:
+def asked(table: str, due_now: str, account: str, principal: str | None, now: float) -> Work[tuple[int | None, ...]]:
     """Read what each purchase that waits, for a yes or its turn, would take; `due_now` is how a row tells it."""
     wanted = f"account = ? AND state IN ({_WAITING}) AND action IN ({_BUYS}) AND expires_at > ?"
-    rows = yield f"SELECT {due_now} FROM {table} WHERE {wanted}", (account, now)
+    values: tuple[object, ...] = (account, now)
+    if principal is not None:
+        wanted, values = f"{wanted} AND principal = ?", (*values, principal)
+    rows = yield f"SELECT {due_now} FROM {table} WHERE {wanted}", values
     return tuple(None if cents is None else int(cents) for (cents,) in rows)

@@ -583,13 +583,13 @@ class StoredJournal(ABC):
         end = float(rows[0][0]) if rows else None
         return None if end == begin else end
 
-    async def asked(self, account: str) -> tuple[int | None, ...]:
+    async def asked(self, account: str, principal: str | None = None) -> tuple[int | None, ...]:
         """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated."""
         due_now = self._text_in("quote", "due_now_cents")
 
         def work() -> Work[tuple[int | None, ...]]:
             now = yield from self._time()
-            return (yield from operation_totals.asked(self._table, due_now, account, now))
+            return (yield from operation_totals.asked(self._table, due_now, account, principal, now))
 
         return await self._look(work)
 

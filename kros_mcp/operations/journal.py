@@ -373,8 +373,13 @@ class Journal(Protocol):
         """Sum the same by day, principal and country at once, for whoever tells it in several ways."""
         ...
 
-    async def asked(self, account: str) -> tuple[int | None, ...]:
-        """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated."""
+    async def asked(self, account: str, principal: str | None = None) -> tuple[int | None, ...]:
+        """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated.
+
+        Args:
+            account: The account.
+            principal: Who has asked for it. Defaults to anybody.
+        """
         ...
 
     async def count(self, wanted: Filter = EVERYTHING) -> int:

@@ -121,16 +121,18 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     books = await journal.books(account.id, principal(ctx), committed_since=rate.read_at)
     rate = with_purchases(rate, books, principal(ctx))
     asked = sum(policy.counted_cents(settings, cents) for cents in await journal.asked(account.id))
+    own_asked = sum(policy.counted_cents(settings, cents) for cents in await journal.asked(account.id, principal(ctx)))
     unknown = (await journal.open_counts(account.id)).unknown
     limits = account.limits_of(principal(ctx)) or Limits()
     mode = account.confirmation_for(principal(ctx))
     way = ways_of(ctx).expected(mode)
     own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
-    room = max(0, min(settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents))
+    left, own_left = settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents
+    room, remaining = max(0, min(left, own_left)), min(left - asked, own_left - own_asked)
     is_read = bool(rate.prices) or rate.complete
     return results.answer(
         results.Spending(
-            summary=f"{spending.spent(books, limits, settings, room, asked)}{spending.unknown(unknown)} "
+            summary=f"{spending.spent(books, limits, settings, room, remaining)}{spending.unknown(unknown)} "
             f"{spending.monthly(rate)}{spending.requests(account.client.tally)} "
             f"{wording.where_agreed(way, takes_codes=mode.takes_codes)}",
             environment=settings.environment,

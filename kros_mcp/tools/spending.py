@@ -9,8 +9,16 @@ from kros_mcp.settings import Settings
 _CREDIT = "the credit at KrosAI cannot be seen from here"
 
 
-def spent(books: Books, limits: Limits, settings: Settings, room_cents: int, asked_cents: int) -> str:
-    """Return what is left of the limit for 24 hours, everybody's or the caller's own, and what of it is asked for."""
+def spent(books: Books, limits: Limits, settings: Settings, room_cents: int, remaining_cents: int) -> str:
+    """Return what is left of the limit for 24 hours, everybody's or the caller's own.
+
+    Args:
+        books: What was spent.
+        limits: The caller's own.
+        settings: Everybody's.
+        room_cents: What is left.
+        remaining_cents: The same once all is bought that waits; below 0 where that is more than is left.
+    """
     left, gone = show_again(room_cents, settings.currency), show_again(books.spent_cents)
     named = "" if settings.currency else ", in the account currency"
     if limits.daily_budget_cents is None:
@@ -18,10 +26,10 @@ def spent(books: Books, limits: Limits, settings: Settings, room_cents: int, ask
     else:
         shares = f"{gone} was spent by all, {show_again(books.own_spent_cents)} of it by you"
         said = f"{left} of the 24-hour limit is left for you; {shares}{named}; {_CREDIT}."
-    if asked_cents > room_cents:
+    if remaining_cents < 0:
         said += " More is being asked for than is left."
-    elif asked_cents:
-        said += f" With what is being asked, {show_again(room_cents - asked_cents)} would remain."
+    elif remaining_cents < room_cents:
+        said += f" With what is being asked, {show_again(remaining_cents)} would remain."
     return said
 
 

@@ -551,7 +551,7 @@ async def test_what_is_asked_for_is_what_waits_and_has_not_expired(journal: Jour
     await journal.propose(draft(clock, "+2348035550114", action=Action.RELEASE))
     await settle(journal, await journal.propose(draft(clock, "+2348035550115")), State.DONE)
     assert sorted(await journal.asked("a"), key=str) == [300, None]
-    assert await journal.asked("b") == ()
+    assert (await journal.asked("a", "other"), await journal.asked("b")) == ((None,), ())
 
 
 async def test_the_newest_refusal_of_a_purchase_is_found_until_one_is_done(journal: Journal, clock: Clock) -> None:

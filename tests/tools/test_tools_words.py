@@ -1,6 +1,7 @@
 """What a model reads of single acts, whole, so that a reader sees what a model sees; and how long it may be."""
 
 import re
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from kros_mcp.krosai.refusals import read_error
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
-from tests.support.talk import Told, open_talk
+from tests.support.talk import Talk, Told, open_talk
 from tests.support.upstream import item_of
 
 pytestmark = pytest.mark.anyio
@@ -182,6 +183,20 @@ async def test_spending_says_what_is_left_what_is_asked_and_what_cannot_be_seen(
     assert (shown["asked_cents"], more["asked_cents"]) == (1_600, 3_200)
     assert "More is being asked for than is left." in more["summary"]
     assert max(len(shown.text), len(more.text)) <= 800
+
+
+async def test_what_others_ask_for_is_not_taken_from_the_own_limit(reference: Simulator, journal: Journal) -> None:
+    def talk_of(name: str) -> AbstractAsyncContextManager[Talk]:
+        return open_talk(reference, journal=journal, principal=name, principal_daily_budget_cents=2_000)
+
+    async with talk_of("desk") as talk, talk_of("other") as other:
+        await other.buy(item_of(reference, "EG", "mobile"))
+        shown = await talk.call("get_spending")
+        await talk.buy(item_of(reference, "EG", "mobile", nth=1))
+        own = await talk.call("get_spending")
+    assert shown["summary"].startswith("20.00 of the 24-hour limit is left for you; ")
+    assert "is being asked" not in shown["summary"]
+    assert "With what is being asked, 4.00 would remain." in own["summary"]
 
 
 async def test_what_was_not_read_is_null_and_never_nothing(reference: Simulator) -> None:

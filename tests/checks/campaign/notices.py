@@ -102,7 +102,7 @@ def _kind(event: Event, *, elsewhere: bool) -> str:
         case "shown":
             return "waiting"
         case "asked":
-            return "waiting" if elsewhere and "channel" in event.changes else ""
+            return "waiting" if elsewhere and event.changes.keys() & {"channel", "asked_at"} else ""
         case "expired":
             return "expired" if elsewhere else ""
         case "done" | "failed" | "unknown" | "corrected":
