@@ -98,6 +98,8 @@ def _decide(operation_id: str, reason: str, organization: str | None, *, yes: bo
     case = anyio.run(_read, settings, operation_id, organization is not None)
     decisions.require_decidable(case.operation, approving=approving)
     _show(case, settings)
+    if approving and case.right.is_denied:
+        raise decisions.not_permitted(case.operation, case.right)
     word = "approve" if approving else "deny"
     if not yes and not person.typed(word):
         print(person.LEFT_OPEN)

@@ -36,6 +36,8 @@ exit codes:
   0 restored   1 left as it was, or PostgreSQL   2 usage or settings
   3 journal unusable
 """
+_OTHERWISE = "leave the journal as it is"
+_INSTEAD = "Run it at a terminal, or add --yes."
 _LEFT = "Nothing was restored; the journal is as it was."
 _NEXT = (
     "Nothing can be spent now. Run kros-mcp reconcile with the KROS_API_KEY of each account that uses the journal: it "
@@ -79,7 +81,7 @@ def _in_file(copy: Path, path: Path, *, yes: bool) -> int:
         f"{copy} holds {described(held)}. It takes the place of the journal {path}; what was written since is not in "
         "it."
     )
-    if not yes and not person.typed("restore"):
+    if not yes and not person.typed("restore", otherwise=_OTHERWISE, instead=_INSTEAD):
         print(_LEFT)
         return 1
     kept, ended = anyio.run(put_back, copy, path, person.by())
@@ -95,7 +97,7 @@ def _in_database(settings: Settings, file: str | None, *, yes: bool, marks: bool
         say("The journal is in PostgreSQL, whose own program puts the copy back. End the servers, then run:")
         print(f"\n  {line}\n  kros-mcp restore --after-pg-restore")
         return 1
-    if not yes and not person.typed("restore"):
+    if not yes and not person.typed("restore", otherwise=_OTHERWISE, instead=_INSTEAD):
         print(_LEFT)
         return 1
     ended = anyio.run(_mark, settings)

@@ -204,10 +204,14 @@ async def _with_principal(selection: Selection, journal: Journal) -> Selection:
         return selection
     holder = f"{TOKENS}{_SEPARATOR}{name}"
     of_holder = await journal.count(Filter(account=selection.wanted.account, principal=holder))
+    own = await journal.count(Filter(account=selection.wanted.account, principal=name))
+    if not of_holder and not own:
+        note = f"Nobody called {clean(name, LONGEST_NAME_SHOWN)} has asked for anything in this journal."
+        return replace(selection, note=note)
     if not of_holder:
         return selection
     shown = clean(holder, LONGEST_NAME_SHOWN)
-    if await journal.count(Filter(account=selection.wanted.account, principal=name)):
+    if own:
         note = f"There is also {shown}, of the tokens file: --principal '{shown}' shows what that one asked for."
         return replace(selection, note=note)
     note = f"{clean(name, LONGEST_NAME_SHOWN)} is {shown} here, of the tokens file."

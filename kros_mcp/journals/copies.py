@@ -66,8 +66,8 @@ def back_up(path: Path, to: Path) -> Copied:
         raise KrosError(
             f"{to} is there already and was left as it is.", code="FILE_EXISTS", next_step="Name a new file."
         ) from None
-    except OSError:
-        raise InvalidArgumentError(f"{to} cannot be written.", next_step="") from None
+    except OSError as exc:
+        raise InvalidArgumentError(f"{to} cannot be written: {os.strerror(exc.errno or 0)}.", next_step="") from None
     finally:
         if made is not None:
             made.unlink(missing_ok=True)

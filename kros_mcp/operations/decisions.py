@@ -7,12 +7,13 @@ believes that nothing came.
 
 from dataclasses import replace
 
-from kros_mcp.errors import JournalError, OperationError
+from kros_mcp.errors import JournalError, OperationError, RefusedError
 from kros_mcp.krosai import clean
 from kros_mcp.operations import model, moves
 from kros_mcp.operations.events import PERSON, By
 from kros_mcp.operations.journal import Journal, Move
 from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.operations.policy import Right
 
 _SIGNATURES = {
     " at a terminal": "terminal",
@@ -22,6 +23,14 @@ _SIGNATURES = {
 """How a name ends in `confirmed_by`, and the channel that it means."""
 LONGEST_REASON = 200
 """Characters of a reason; what goes beyond is cut off."""
+
+
+def not_permitted(operation: Operation, right: Right) -> RefusedError:
+    """Return the error that no yes is taken to what its principal may not do any more."""
+    return RefusedError(
+        f"Whoever asked for this {right.problem(operation)}, so it would not be carried out; nothing was decided.",
+        code="NOT_PERMITTED",
+    )
 
 
 def decided(operation: Operation) -> By | None:

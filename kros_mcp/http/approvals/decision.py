@@ -49,11 +49,7 @@ async def decide(
             )
         right = account.right_to(operation)
         if approving and right.is_denied:
-            raise RefusedError(
-                f"Whoever asked for this {right.problem(operation)}, so it would not be carried out; nothing was "
-                "decided.",
-                code="NOT_PERMITTED",
-            )
+            raise decisions.not_permitted(operation, right)
         if not hmac.compare_digest(digest_of(operation).encode(), digest.encode()):
             raise OperationError(
                 "What was asked for is not what you were shown; nothing was decided.",

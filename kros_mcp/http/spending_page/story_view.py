@@ -49,7 +49,7 @@ def view_story(account: Account, story: Story) -> StoryView:
         facts.append(
             ("Price shown", f"{views.money(quote.due_now_cents)} now, {views.money(quote.monthly_cents)} a month")
         )
-    facts += [("KrosAI's code", clean(operation.error_code))] if operation.error_code else []
+    facts += [("Code", clean(operation.error_code))] if operation.error_code else []
     said = clean(why(operation), _LONGEST_WHY)
     facts += [("What is said of it", said)] if said else []
     return StoryView(
