@@ -267,9 +267,9 @@ def _print_settings(client: InstallClient, given: dict[str, Any], settings: Sett
 
 
 def _command(found: dict[str, Any]) -> str:
-    """Return a command without what its words set: as in `env KROS_API_KEY=... kros-mcp`, it may be a key."""
+    """Return a command without what its words set, a key, or an address's login: `env KROS_API_KEY=... kros-mcp`."""
     words = (f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found))
-    return " ".join([str(found["command"]), *("..." if _KEY.match(word) else word for word in words)])
+    return " ".join([str(found["command"]), *("..." if _KEY.match(word) or "@" in word else word for word in words)])
 
 
 def _set_by_words(found: dict[str, Any]) -> set[str]:
