@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,7 +37,14 @@ def check_compose() -> None:
     # It is built and named, and the proxy is there for others than this machine.
     meant = ("no-build-and-image", "no-unbound-port-interfaces")
     left_out = [word for rule in meant for word in ("--disable-rule", rule)]
-    _run([*program("dclint"), DEPLOY / "compose.yaml", "--quiet", *left_out])
+    file = DEPLOY / "compose.yaml"
+    _run([*program("dclint"), file, "--quiet", *left_out])
+    text = file.read_text(encoding="utf-8")
+    [fixed] = re.findall(r"ipv4_address: (\S+)", text)
+    given = re.findall(r"ip_range: (\S+)", text) or re.findall(r"subnet: (\S+)", text)
+    taken = any(ip_address(fixed) in ip_network(each) for each in given)
+    require(not taken, "a service that starts before the proxy may be given the proxy's address")
+    require("- path: .env\n" in text, "a setting in .env, such as a cap, would not reach the service")
 
 
 def check_unit(folder: Path) -> None:
