@@ -14,7 +14,7 @@ from kros_mcp.commands import install_file
 from kros_mcp.commands.doctor import check_key
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.install_clients import CLIENTS, InstallClient
-from kros_mcp.commands.install_entry import REPLACED_BY_THE_SIMULATOR, entry, is_ours, left_out
+from kros_mcp.commands.install_entry import REPLACED_BY_THE_SIMULATOR, entry, is_installed, is_ours, left_out
 from kros_mcp.commands.install_file import ConfigFile
 from kros_mcp.commands.install_secrets import API_KEY, KEY_PLACEHOLDER, asked_for, masked, shown, without_login
 from kros_mcp.errors import InvalidArgumentError, KrosError
@@ -148,7 +148,7 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: li
             code="SETTINGS_LOST",
             next_step="Set them here too; or, to do without them, take that entry out first with --undo.",
         )
-    install_file.put_in(config, name, wanted, questions, keep_backup=there is not None)
+    install_file.put_in(config, name, wanted, questions, keep_backup=is_installed(there))
     print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
     if there is not None:
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")

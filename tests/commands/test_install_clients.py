@@ -243,6 +243,23 @@ def test_undo_leaves_and_brings_back_the_questions_of_its_person(
     assert said["servers"]["kros"] == former
 
 
+def test_undo_brings_back_what_was_written_by_hand_after_an_earlier_installation(
+    command: Command, desktop_config: Path, environment: pytest.MonkeyPatch
+) -> None:
+    command("install", "claude-desktop")
+    by_hand = {"mcpServers": {"kros": {"command": "/opt/kros-mcp", "env": {"KROS_MAX_PURCHASE_CENTS": "100"}}}}
+    desktop_config.write_text(json.dumps(by_hand))
+    environment.setenv("KROS_MAX_PURCHASE_CENTS", "100")
+    for _ in range(2):
+        command("install", "claude-desktop")
+        environment.setenv("KROS_DAILY_BUDGET_CENTS", "100")
+
+    ran = command("install", "claude-desktop", "--undo")
+
+    assert "The kros that stood there before is back" in ran.out
+    assert json.loads(desktop_config.read_text()) == by_hand
+
+
 def test_the_login_in_an_older_entry_is_not_shown(command: Command, desktop_config: Path) -> None:
     source = "git+https://ada:canary-word@git.example/kros-mcp"
     entry = {"command": "uvx", "args": ["--from", source, "kros-mcp"]}
