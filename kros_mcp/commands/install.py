@@ -154,12 +154,14 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: li
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
     if config.text is not None:
         print(f"  As it was before: {config.backup(name)}")
-    if not _holds_secrets(wanted["env"]):
-        return wanted
-    if os.name == "posix" and config.path.stat().st_mode & 0o044:
-        print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{config.path}'")
-    if any((folder / ".git").exists() for folder in config.path.parents):
-        print("  That file lies in a git repository: keep it out of commits, since the key stands in it.")
+    in_git = any((folder / ".git").exists() for folder in config.path.parents)
+    for path, env in ((config.path, wanted["env"]), (config.backup(name), _env(there))):
+        if not _holds_secrets(env) or not path.is_file():
+            continue
+        if os.name == "posix" and path.stat().st_mode & 0o044:
+            print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{path}'")
+        if in_git:
+            print(f"  {path} lies in a git repository: keep it out of commits, since a key stands in it.")
     return wanted
 
 

@@ -346,6 +346,11 @@ def test_a_key_in_a_git_repository_is_warned_of(command: Command, desktop_config
         ran = command("install", client, "--config", str(tmp_path / client / "mcp.json"))
         assert ("keep it out of commits" in ran.out) is warned
 
+    file = tmp_path / "vscode" / "mcp.json"
+    file.write_text(json.dumps({"servers": {"kros": {"command": "kros-mcp", "env": {"KROS_API_KEY": KEY}}}}))
+    ran = command("install", "vscode", "--config", str(file))
+    assert f"{file}.before-kros lies in a git repository: keep it out of commits" in ran.out
+
 
 @pytest.mark.parametrize(
     ("client", "text"),
