@@ -1,5 +1,6 @@
 """What can be seen in the files without running what they are for."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -61,8 +62,13 @@ def check_unit(folder: Path) -> None:
     _run(["systemd-analyze", "security", "--offline=true", f"--threshold={_MOST_EXPOSED}", unit])
 
 
-def check_scripts() -> None:
-    """Have the shell find no fault in the scripts."""
+def check_scripts(folder: Path) -> None:
+    """Have the shell find no fault in the scripts, and the secrets be nobody else's, whoever made their folder."""
+    if os.geteuid() == 0:
+        made = folder / "secrets"
+        made.mkdir(mode=0o755)
+        _run([shutil.copy(DEPLOY / "make-secrets.sh", folder)])
+        require(made.stat().st_mode & 0o077 == 0, "make-secrets.sh leaves the secrets to everybody on the machine")
     for script in (DEPLOY / "make-secrets.sh", DEPLOY / "systemd" / "kros-mcp-run"):
         _run(["sh", "-n", script])
 
