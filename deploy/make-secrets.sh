@@ -4,7 +4,8 @@
 set -eu
 cd "$(dirname "$0")"
 # Nobody else on this machine gets into the folder; the users of the containers have to read the files in it.
-mkdir -p -m 0700 secrets tokens
+mkdir -p secrets tokens
+chmod 0700 secrets tokens
 chown 10001:10001 tokens
 umask 022
 [ -s secrets/postgres-password.txt ] || openssl rand -hex 32 > secrets/postgres-password.txt

@@ -51,6 +51,12 @@ def test_every_link_resolves(each: Document) -> None:
 
 
 @EACH
+def test_no_link_installs_a_package_that_is_not_published(each: Document) -> None:
+    """Whoever registered its name first would be handed the key of everybody who clicks."""
+    assert [link for link in each.links if re.search(r"mcp/install|install-mcp", link)] == []
+
+
+@EACH
 def test_every_command_can_be_typed(each: Document) -> None:
     """Those in code blocks as they stand; those within sentences may leave out what they need."""
     wrong = []

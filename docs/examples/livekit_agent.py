@@ -49,7 +49,7 @@ NO_ANSWER = (
 )
 ENDED = "What was under way has ended. Tell the caller now, in your words; what follows is its result.\n"
 UNREACHABLE = "\n\nThe number service cannot be reached now: say so, and promise nothing."
-GOES_ON = "Tell the caller now, in your words:\nIt is still under way. You can ask me about it later."
+GOES_ON = "Tell the caller now, in your words:\nHow it ends is not known yet. You can ask me about it later."
 
 ANSWER_SECONDS = 5.0  # The server answers within four. For more, raise KROS_ANSWER_WITHIN_SECONDS there as well.
 LOOK_AGAIN_SECONDS = 3.0
@@ -112,7 +112,7 @@ class Numbers:
                 text = await self.call["get_operation"](raw_arguments={"operation_id": operation_id})
             except ToolError as exc:  # it failed, in the service's own words, or nobody answered
                 text = str(exc)
-            if text != NO_ANSWER and _value(text, "status") != "pending":
+            if text != NO_ANSWER and _value(text, "status") not in {"pending", "unknown"}:
                 self.tell(ENDED + text)
                 return
         self.tell(GOES_ON)

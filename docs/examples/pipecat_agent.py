@@ -58,7 +58,7 @@ NO_ANSWER = (
 )
 ENDED = "What was under way has ended. Tell the caller now, in your words; what follows is its result.\n"
 UNREACHABLE = "\n\nThe number service cannot be reached now: say so, and promise nothing."
-GOES_ON = "Tell the caller now, in your words:\nIt is still under way. You can ask me about it later."
+GOES_ON = "Tell the caller now, in your words:\nHow it ends is not known yet. You can ask me about it later."
 
 ANSWER_SECONDS = 5.0  # The server answers within four. For more, raise KROS_ANSWER_WITHIN_SECONDS there as well.
 LOOK_AGAIN_SECONDS = 3.0
@@ -119,7 +119,7 @@ class Numbers:
         for _ in range(LOOKS):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             text = await self._answered(again)
-            if text != NO_ANSWER and _value(text, "status") != "pending":
+            if text != NO_ANSWER and _value(text, "status") not in {"pending", "unknown"}:
                 await self.tell(ENDED + text)
                 return
         await self.tell(GOES_ON)

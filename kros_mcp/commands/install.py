@@ -14,7 +14,7 @@ from kros_mcp.commands import install_file
 from kros_mcp.commands.doctor import check_key
 from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.install_clients import CLIENTS, InstallClient
-from kros_mcp.commands.install_entry import REPLACED_BY_THE_SIMULATOR, entry, is_ours, left_out
+from kros_mcp.commands.install_entry import REPLACED_BY_THE_SIMULATOR, entry, is_installed, is_ours, left_out
 from kros_mcp.commands.install_file import ConfigFile
 from kros_mcp.commands.install_secrets import API_KEY, KEY_PLACEHOLDER, asked_for, masked, shown, without_login
 from kros_mcp.errors import InvalidArgumentError, KrosError
@@ -148,18 +148,20 @@ def _put_in(config: ConfigFile, name: str, wanted: dict[str, Any], questions: li
             code="SETTINGS_LOST",
             next_step="Set them here too; or, to do without them, take that entry out first with --undo.",
         )
-    install_file.put_in(config, name, wanted, questions, keep_backup=there is not None)
+    install_file.put_in(config, name, wanted, questions, keep_backup=is_installed(there))
     print(f"Written to {config.path}: {name}, which starts {_command(wanted)}.")
     if there is not None:
         print(f"  It replaces an older entry of kros-mcp, which started {_command(there)}.")
     if config.text is not None:
         print(f"  As it was before: {config.backup(name)}")
-    if not _holds_secrets(wanted["env"]):
-        return wanted
-    if os.name == "posix" and config.path.stat().st_mode & 0o044:
-        print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{config.path}'")
-    if any((folder / ".git").exists() for folder in config.path.parents):
-        print("  That file lies in a git repository: keep it out of commits, since the key stands in it.")
+    in_git = any((folder / ".git").exists() for folder in config.path.parents)
+    for path, env in ((config.path, wanted["env"]), (config.backup(name), _env(there))):
+        if not _holds_secrets(env) or not path.is_file():
+            continue
+        if os.name == "posix" and path.stat().st_mode & 0o044:
+            print(f"  Others on this machine can read that file, and the key in it: chmod 600 '{path}'")
+        if in_git:
+            print(f"  {path} lies in a git repository: keep it out of commits, since a key stands in it.")
     return wanted
 
 
@@ -267,9 +269,9 @@ def _print_settings(client: InstallClient, given: dict[str, Any], settings: Sett
 
 
 def _command(found: dict[str, Any]) -> str:
-    """Return a command without what its words set: as in `env KROS_API_KEY=... kros-mcp`, it may be a key."""
+    """Return a command without what its words set, a key, or an address's login: `env KROS_API_KEY=... kros-mcp`."""
     words = (f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found))
-    return " ".join([str(found["command"]), *("..." if _KEY.match(word) else word for word in words)])
+    return " ".join([str(found["command"]), *("..." if _KEY.match(word) or "@" in word else word for word in words)])
 
 
 def _set_by_words(found: dict[str, Any]) -> set[str]:

@@ -133,6 +133,12 @@ def is_ours(found: object) -> bool:
     return program == "kros-mcp" or bool({"kros-mcp", "kros_mcp"} & set(words))
 
 
+def is_installed(found: Mapping[str, Any] | None) -> bool:
+    """Whether an entry of ours is one that was put in here, and not by hand: all of those say how long a call takes."""
+    env = (found or {}).get("env")
+    return isinstance(env, dict) and _ANSWER_WITHIN in env
+
+
 def _from_anywhere(url: str) -> str:
     """Return the journal's URL with an absolute path: a client may start the server in any folder."""
     path = None if is_postgres(url) or url == MEMORY else journal_path(url)

@@ -41,7 +41,7 @@ class ConfigFile:
     def inputs(self) -> dict[str, Any]:
         """What the client asks its person for, by its id."""
         listed = self.content.get(self.client.inputs, []) if self.client.inputs else []
-        return {str(one["id"]): one for one in listed if isinstance(one, dict) and "id" in one}
+        return {one["id"]: one for one in listed}
 
     def backup(self, name: str) -> Path:
         """Where the file is kept as it was before the server `name` came in; empty where there was none."""
@@ -68,10 +68,21 @@ def read(client: InstallClient, path: Path) -> ConfigFile:
     if (
         not isinstance(content, dict)
         or not isinstance(content.get(client.servers, {}), dict)
-        or (client.inputs and not isinstance(content.get(client.inputs, []), list))
+        or (client.inputs and not _are_inputs(content.get(client.inputs, [])))
     ):
-        raise SettingsError(f"{path} does not hold servers by name, so it was left as it is.", next_step=_ELSEWHERE)
+        inputs = f" and {client.inputs} by id" if client.inputs else ""
+        raise SettingsError(
+            f"{path} does not hold servers by name{inputs}, so it was left as it is.", next_step=_ELSEWHERE
+        )
     return ConfigFile(client, real, text, content)
+
+
+def _are_inputs(found: object) -> bool:
+    """Whether a list names what the client asks for, each once."""
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        return False
+    ids = [one.get("id") for one in found]
+    return all(isinstance(each, str) for each in ids) and len(set(ids)) == len(ids)
 
 
 def put_in(
@@ -99,6 +110,7 @@ def put_in(
         edit.drop_needless_inputs(name, _asked_for(config.servers.get(name)))
         data = edit.data()
         config.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_unchanged(config)
         if not (keep_backup and backup.exists()):
             backup.unlink(missing_ok=True)  # so that the new one is its owner's alone, whatever the old one was
             write_whole(backup, b"" if config.text is None else config.path.read_bytes(), mode=_OWNERS_ALONE)
@@ -123,13 +135,17 @@ def take_out(config: ConfigFile, name: str) -> str:
         edit.put_server(name, before.servers[name])
     else:
         edit.drop_server(name)
-    edit.drop_needless_inputs(name, _asked_for(config.servers[name]))
+    theirs = before.inputs if before else {}
+    edit.drop_needless_inputs(name, _asked_for(config.servers[name]) - theirs.keys())
+    for one in sorted(_asked_for(before.servers.get(name)) & theirs.keys()) if before else ():
+        edit.put_input(theirs[one])
     edit.drop_empty(before)
     try:
+        _require_unchanged(config)
         if edit.is_empty and not (before and before.text):
             config.path.unlink()
             done = f"{config.path} held nothing else and is gone."
-        elif before and edit.content == before.content:
+        elif before and edit.says_no_more_than(before):
             write_whole(config.path, backup.read_bytes(), mode=_OWNERS_ALONE)
             done = f"{config.path} is again as it was."
         else:
@@ -156,6 +172,11 @@ class _Edit:
         """Whether nothing is left, no comment either."""
         return not self.content and "".join(self._text.split()) == self._client.text.empty.strip()
 
+    def says_no_more_than(self, before: ConfigFile) -> bool:
+        """Whether a text of before says the same, and has every comment that stands here."""
+        comments = self._client.text.comments_in
+        return self.content == before.content and set(comments(self._text)) <= set(comments(before.text or ""))
+
     def put_server(self, name: str, entry: dict[str, Any]) -> None:
         servers = self._opened(self._client.servers, {})
         self._put((self._client.servers, name), servers.get(name), entry)
@@ -168,8 +189,7 @@ class _Edit:
 
     def put_input(self, wanted: dict[str, Any]) -> None:
         listed = self._opened(str(self._client.inputs), [])
-        others = [one for one in listed if one.get("id") != wanted["id"]]
-        if len(others) < len(listed):
+        if any(one["id"] == wanted["id"] for one in listed):
             return  # it is there, maybe in its person's own words
         self._text = self._client.text.put(self._text, (str(self._client.inputs), wanted["id"]), wanted)
         self.content[str(self._client.inputs)] = [*listed, wanted]
@@ -180,12 +200,10 @@ class _Edit:
         needless = ours - _asked_for(self.content.get(self._client.servers))
         listed = self.content.get(self._client.inputs, []) if self._client.inputs else []
         for one in listed:
-            if isinstance(one, dict) and one.get("id") in needless:
+            if one["id"] in needless:
                 self._text = self._client.text.drop(self._text, (str(self._client.inputs), one["id"]))
         if listed:
-            self.content[str(self._client.inputs)] = [
-                one for one in listed if not (isinstance(one, dict) and one.get("id") in needless)
-            ]
+            self.content[str(self._client.inputs)] = [one for one in listed if one["id"] not in needless]
 
     def drop_empty(self, before: ConfigFile | None) -> None:
         """Drop what holds servers and inputs if it is empty and was not there before."""
@@ -240,6 +258,20 @@ _NOTHING = object()
 def _asked_for(found: object) -> set[str]:
     """Return the ids of what the client asks for, wherever they stand in an entry."""
     return set(_INPUT.findall(str(found)))
+
+
+def _require_unchanged(config: ConfigFile) -> None:
+    """Raise if another program has written the file since it was read: what that wrote would get lost.
+
+    Raises:
+        SettingsError: It has.
+    """
+    now = config.path.read_bytes().decode("utf-8-sig", "replace") if config.path.exists() else None
+    if now != config.text:
+        raise SettingsError(
+            f"Another program has changed {config.path} meanwhile, so it was left as it is.",
+            next_step="Run this again.",
+        )
 
 
 def _unwritable(path: Path) -> KrosError:

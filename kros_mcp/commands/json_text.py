@@ -105,6 +105,11 @@ class JsonText:
             text = text[:start] + text[end:]
         return text
 
+    def comments_in(self, text: str) -> list[str]:
+        """Return the comments of a text that may hold some."""
+        found = _STRING_OR_COMMENT.findall(text) if self.comments else []
+        return [each for each in found if not each.startswith('"')]
+
     def written(self, content: object) -> str:
         """Return content as a text of its own."""
         return json.dumps(content, indent=2, ensure_ascii=False)

@@ -97,6 +97,10 @@ class TomlText:
         readable = self._says(without, content) or self._says(without, emptied)
         return without if readable else _ended_alike(document.as_string(), text)
 
+    def comments_in(self, text: str) -> list[str]:
+        """Return the comments of a text, and maybe a few ends of lines that look like one."""
+        return re.findall(r"#[^\r\n]*", text)
+
     def written(self, content: object) -> str:
         """Return content as a text of its own."""
         import tomlkit  # noqa: PLC0415 - one client of several needs it

@@ -1,9 +1,11 @@
 """Operations and sums as the cells of CSV files, for people who open them in a spreadsheet.
 
 Whoever writes them does so as RFC 4180 wants it, in UTF-8. A cell that a spreadsheet would take for a formula begins
-with an apostrophe instead; the E.164 alone keeps its plus sign.
+with an apostrophe instead; the E.164 alone keeps its plus sign. So does what stands behind a semicolon, where many
+countries' spreadsheets begin the next cell.
 """
 
+import re
 from typing import Any
 
 from kros_mcp.operations.model import Operation
@@ -51,6 +53,7 @@ COLUMNS = (
     "batch",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last are full-width
+_NEXT_FORMULA = re.compile(rf"(;[\s\"]*)(?=[{re.escape(''.join(_FORMULA))}])")
 
 
 def cells(operation: Operation, currency: str) -> list[str]:
@@ -74,8 +77,10 @@ def cell(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = str(value)
-    guarded = isinstance(value, str) and name != "e164" and text.startswith(_FORMULA)
-    return f"'{text}" if guarded else text
+    if not isinstance(value, str) or name == "e164":
+        return text
+    text = _NEXT_FORMULA.sub(r"\1'", text)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def decimal(cents: int | None) -> str | None:

@@ -15,6 +15,7 @@ from commands_doubles import Command, an_operation, put, sent, settled
 from kros_mcp.operations import journal, moves
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import Action, Quote, Settlement, State, StoredNumber
+from kros_mcp.operations.spreadsheet import cell
 
 MAY_3 = datetime(2026, 5, 3, tzinfo=UTC).timestamp()
 
@@ -71,6 +72,11 @@ def test_a_cell_that_begins_like_a_formula_is_guarded_and_a_number_is_not(
 
     assert row["principal"] == f'\'{begins},"x"'
     assert row["e164"] == "+2342015550100"
+
+
+def test_a_cell_holds_no_formula_for_spreadsheets_that_part_cells_by_semicolons() -> None:
+    assert cell("agent_reason", "a shop; =1+1;@SUM(A1); two") == "a shop; '=1+1;'@SUM(A1); two"
+    assert cell("agent_reason", "it is; -said- so") == "it is; '-said- so"
 
 
 def test_days_include_the_last_one_and_count_when_it_was_asked_for(command: Command, journal_url: str) -> None:

@@ -14,6 +14,7 @@ from install_bench import KEY
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from kros_mcp.commands import install_file
 from kros_mcp.commands.install_clients import CLIENTS
 from kros_mcp.commands.json_text import JsonText
 from kros_mcp.commands.toml_text import TomlText
@@ -189,6 +190,88 @@ def test_ours_alone_goes_when_others_came_in_meanwhile(command: Command, name: s
     assert "kros-api-key" not in there.read_text()
 
 
+def test_a_comment_that_came_in_meanwhile_stays(command: Command, name: str, there: Path) -> None:
+    command("install", name)
+    line = {"codex": "# later\n", "claude-code": ""}.get(name, "// later\n")
+    there.write_text(line + there.read_text())
+
+    assert command("install", name, "--undo").code == 0
+
+    assert there.read_text().startswith(line)
+    kept = there.read_text().replace(",", "").splitlines()
+    assert [each for each in OTHERS[name].replace(",", "").splitlines() if each not in kept] == []
+
+
+@pytest.mark.parametrize("undo", [True, False])
+def test_what_another_program_writes_meanwhile_is_not_lost(
+    command: Command, name: str, there: Path, environment: pytest.MonkeyPatch, *, undo: bool
+) -> None:
+    if undo:
+        command("install", name)
+    later, as_read = there.read_text() + "\n", install_file.read
+
+    def read_too_early(*given: Any) -> install_file.ConfigFile:
+        found = as_read(*given)
+        if found.path == there:
+            there.write_text(later)
+        return found
+
+    environment.setattr(install_file, "read", read_too_early)
+    ran = command("install", name, *(["--undo"] if undo else []))
+
+    assert (ran.code, there.read_text()) == (2, later)
+    assert "Another program has changed" in ran.err
+    assert there.with_name(f"{there.name}.before-kros").exists() is undo
+
+
+def test_undo_leaves_and_brings_back_the_questions_of_its_person(
+    command: Command, desktop_config: Path, tmp_path: Path
+) -> None:
+    del desktop_config
+    file = tmp_path / "mcp.json"
+    mine = [{"type": "promptString", "id": name, "description": "mine"} for name in ("kros-api-key", "kros-key")]
+    former = {"command": "/opt/kros-mcp", "env": {"KROS_API_KEY": "${input:kros-key}"}}
+    file.write_text(json.dumps({"inputs": mine, "servers": {"kros": former}}))
+
+    command("install", "vscode", "--config", str(file))
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps({**said, "servers": {**said["servers"], "late": {"command": "late"}}}))
+    command("install", "vscode", "--undo", "--config", str(file))
+
+    said = json.loads(file.read_text())
+    assert sorted(one["id"] for one in said["inputs"]) == ["kros-api-key", "kros-key"]
+    assert said["servers"]["kros"] == former
+
+
+def test_undo_brings_back_what_was_written_by_hand_after_an_earlier_installation(
+    command: Command, desktop_config: Path, environment: pytest.MonkeyPatch
+) -> None:
+    command("install", "claude-desktop")
+    by_hand = {"mcpServers": {"kros": {"command": "/opt/kros-mcp", "env": {"KROS_MAX_PURCHASE_CENTS": "100"}}}}
+    desktop_config.write_text(json.dumps(by_hand))
+    environment.setenv("KROS_MAX_PURCHASE_CENTS", "100")
+    for _ in range(2):
+        command("install", "claude-desktop")
+        environment.setenv("KROS_DAILY_BUDGET_CENTS", "100")
+
+    ran = command("install", "claude-desktop", "--undo")
+
+    assert "The kros that stood there before is back" in ran.out
+    assert json.loads(desktop_config.read_text()) == by_hand
+
+
+def test_the_login_in_an_older_entry_is_not_shown(command: Command, desktop_config: Path) -> None:
+    source = "git+https://ada:canary-word@git.example/kros-mcp"
+    entry = {"command": "uvx", "args": ["--from", source, "kros-mcp"]}
+    desktop_config.parent.mkdir(parents=True, exist_ok=True)
+    desktop_config.write_text(json.dumps({"mcpServers": {"kros": entry}}))
+
+    ran = command("install", "claude-desktop")
+
+    assert "which started uvx --from ... kros-mcp" in ran.out
+    assert "canary-word" not in ran.out + ran.err
+
+
 def test_no_secret_is_shown_and_vs_code_is_given_none(
     command: Command, name: str, there: Path, environment: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +346,11 @@ def test_a_key_in_a_git_repository_is_warned_of(command: Command, desktop_config
         ran = command("install", client, "--config", str(tmp_path / client / "mcp.json"))
         assert ("keep it out of commits" in ran.out) is warned
 
+    file = tmp_path / "vscode" / "mcp.json"
+    file.write_text(json.dumps({"servers": {"kros": {"command": "kros-mcp", "env": {"KROS_API_KEY": KEY}}}}))
+    ran = command("install", "vscode", "--config", str(file))
+    assert f"{file}.before-kros lies in a git repository: keep it out of commits" in ran.out
+
 
 @pytest.mark.parametrize(
     ("client", "text"),
@@ -272,6 +360,9 @@ def test_a_key_in_a_git_repository_is_warned_of(command: Command, desktop_config
         ("codex", "mcp_servers = 1\n"),
         ("vscode", '{"servers": {}, /* }'),
         ("vscode", '{"inputs": {}}'),
+        ("vscode", '{"inputs": ["kros-api-key"], "servers": {}}'),
+        ("vscode", '{"inputs": [{"id": ["kros"]}], "servers": {}}'),
+        ("vscode", '{"inputs": [{"id": "kros-api-key"}, {"id": "kros-api-key"}], "servers": {}}'),
         ("claude-code", '{"mcpServers": {} // no comments there\n}'),
     ],
 )

@@ -203,6 +203,19 @@ async def test_the_list_is_turned_page_by_page() -> None:
         assert "+234 803 555 0119" in last.text
 
 
+async def test_thousands_of_principals_leave_the_page_short() -> None:
+    async with open_bench() as bench:
+        await books(bench, *(ended(at, NOW - at * 60, principal=f"tokens|agent-{at:04d}") for at in range(130)))
+        rest = ended(200, NOW - 60, principal="tokens|agent-rest")
+        await books(bench, rest)
+        browser = await auditor(bench)
+        page = await browser.get("/spending?since=&until=")
+        assert page.text.count('<option value="tokens|') == 100
+        assert "31 others 31 155.00 USD" in text_of(page)
+        one = await browser.get("/spending?since=&until=&principal=tokens%7Cagent-rest")
+        assert "1 number bought for 5.00 USD" in text_of(one)
+
+
 async def test_empty_books_and_a_single_purchase_are_told_plainly() -> None:
     async with open_bench() as bench:
         browser = await auditor(bench)
@@ -214,6 +227,13 @@ async def test_empty_books_and_a_single_purchase_are_told_plainly() -> None:
         one = await browser.get("/spending?since=&until=")
         assert "1 number bought for 5.00 USD; 0 numbers released." in text_of(one)
         assert one.text.count("<svg") >= 2
+
+
+async def test_a_name_that_no_journal_can_hold_is_nobodys(journal_url: str) -> None:
+    async with open_journal(journal_url) as journal, open_bench(journal=journal) as bench:
+        browser = await auditor(bench)
+        for path in ("/spending", "/spending/operations.csv"):
+            assert (await browser.get(f"{path}?principal=a%00b")).status_code == 200
 
 
 async def test_text_of_others_is_shown_as_text_and_is_no_formula_in_a_file() -> None:

@@ -109,7 +109,7 @@ def read_query(parameters: Mapping[str, str], now: float) -> BooksQuery:
     return BooksQuery(
         since=since,
         until=until,
-        principal=parameters.get("principal", "")[:_LONGEST],
+        principal=parameters.get("principal", "").replace("\0", "\ufffd")[:_LONGEST],  # PostgreSQL takes no NUL
         country=_country(parameters.get("country", ""), notes),
         state=_one_of(parameters.get("state", ""), status.KNOWN, notes),
         action=_one_of(parameters.get("action", ""), ACTIONS, notes),

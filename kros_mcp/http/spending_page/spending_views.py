@@ -19,6 +19,7 @@ from kros_mcp.operations.expenditure import (
     SpendingGroup,
     Sums,
     regrouped,
+    total,
     with_gaps_filled,
 )
 from kros_mcp.operations.expenditure_reader import read_expenditure
@@ -31,6 +32,8 @@ from kros_mcp.times import bounds, day_of, minute, span, spoken_date
 
 PAGE: Final = 50
 _MOST_BARS: Final = 8
+_MOST_ROWS: Final = 100
+"""Of principals there may be thousands; the dearest have a row of their own, and stand in the form."""
 _LONGEST_WHY: Final = 300
 _WITHOUT = {Grouping.COUNTRY: "Country not stated", Grouping.PRINCIPAL: "Bought elsewhere"}
 
@@ -174,6 +177,7 @@ class SpendingViews:
         query = replace(query, page=min(query.page, last))
         operations = await journal.list_operations(listed, limit=PAGE, offset=(query.page - 1) * PAGE)
         filled = self._filled(read)
+        dearest = _dearest_first(regrouped(everything, Grouping.PRINCIPAL))
         return SpendingView(
             query=query,
             environment=ENVIRONMENTS[self._settings.environment],
@@ -184,7 +188,7 @@ class SpendingViews:
             caps=tuple(self._caps(read, query)),
             whose=_whose(query),
             periods=tuple((name, address, address == query.address()) for name, address in query.periods(now)),
-            principals=_choices((part.principal for part in everything), query.principal, _principal),
+            principals=_choices(dearest[:_MOST_ROWS], query.principal, _principal),
             countries=_choices((part.country for part in everything), query.country, _country),
             states=tuple(Choice(word, word.replace("_", " ")) for word in STATES),
             actions=tuple(Choice(action, action) for action in ACTIONS),
@@ -386,13 +390,18 @@ class SpendingViews:
         if read.cost is not None:
             costs = {part.key: part for part in (read.cost.by_principal() if by_principal else read.cost.by_country())}
         sums = {group.key: group.sums for group in groups}
-        keys = [*costs, *sorted(sums.keys() - costs.keys(), key=lambda key: -sums[key].at_most_cents)]
+        keys = [*costs, *_dearest_first(group for group in groups if group.key not in costs)]
         rows = []
-        for key in keys:
+        for key in keys[:_MOST_ROWS]:
             asked = {"principal": key} if by_principal else {"country": key or NO_COUNTRY}
             address = query.address(**asked) if key or not by_principal else ""
             rows.append(self._row(name(key) or _WITHOUT[grouping], address, sums.get(key, Sums()), costs.get(key)))
         bars = self._bars([costs[key] for key in costs], grouping)
+        if rest := keys[_MOST_ROWS:]:
+            taken = total(SpendingGroup(key, sums.get(key, Sums())) for key in rest)
+            rows.append(
+                self._row(f"{len(rest):,} others", "", taken, _together(costs[key] for key in rest if key in costs))
+            )
         what = "principal" if by_principal else "country"
         words = Words(f"Cost a month, by {what}", _dearest(bars))
         chart = charts.lying(f"by_{what}", words, bars) if any(bar.certain for bar in bars) else None
@@ -460,6 +469,17 @@ def _pages(query: BooksQuery, last: int) -> tuple[tuple[str, str], ...]:
     if query.page < last:
         links += [("Older", query.address(page=query.page + 1)), ("Oldest", query.address(page=last))]
     return tuple(links)
+
+
+def _dearest_first(groups: Iterable[SpendingGroup]) -> list[str]:
+    return [group.key for group in sorted(groups, key=lambda group: -group.sums.at_most_cents)]
+
+
+def _together(parts: Iterable[CostPart]) -> CostPart | None:
+    """Return what several parts cost as one; None for none."""
+    found = list(parts)
+    numbers, unpriced = sum(part.numbers for part in found), sum(part.unpriced for part in found)
+    return CostPart("", numbers, sum(part.monthly_cents for part in found), unpriced) if found else None
 
 
 def _choices(found: Iterable[str], chosen: str, name: Callable[[str], str]) -> tuple[Choice, ...]:

@@ -87,7 +87,7 @@ def _look(checks: Checks, folder: Path, *, complete: bool) -> None:
         with checks.check("unit: systemd-analyze"):
             files.check_unit(folder)
     with checks.check("scripts: syntax"):
-        files.check_scripts()
+        files.check_scripts(folder)
     with checks.check("all files: settings and options"):
         files.check_settings()
     with checks.check("Containerfile: its wheel"):

@@ -1,9 +1,11 @@
 """What can be seen in the files without running what they are for."""
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,7 +38,14 @@ def check_compose() -> None:
     # It is built and named, and the proxy is there for others than this machine.
     meant = ("no-build-and-image", "no-unbound-port-interfaces")
     left_out = [word for rule in meant for word in ("--disable-rule", rule)]
-    _run([*program("dclint"), DEPLOY / "compose.yaml", "--quiet", *left_out])
+    file = DEPLOY / "compose.yaml"
+    _run([*program("dclint"), file, "--quiet", *left_out])
+    text = file.read_text(encoding="utf-8")
+    [fixed] = re.findall(r"ipv4_address: (\S+)", text)
+    given = re.findall(r"ip_range: (\S+)", text) or re.findall(r"subnet: (\S+)", text)
+    taken = any(ip_address(fixed) in ip_network(each) for each in given)
+    require(not taken, "a service that starts before the proxy may be given the proxy's address")
+    require("- path: .env\n" in text, "a setting in .env, such as a cap, would not reach the service")
 
 
 def check_unit(folder: Path) -> None:
@@ -53,8 +62,13 @@ def check_unit(folder: Path) -> None:
     _run(["systemd-analyze", "security", "--offline=true", f"--threshold={_MOST_EXPOSED}", unit])
 
 
-def check_scripts() -> None:
-    """Have the shell find no fault in the scripts."""
+def check_scripts(folder: Path) -> None:
+    """Have the shell find no fault in the scripts, and the secrets be nobody else's, whoever made their folder."""
+    if os.geteuid() == 0:
+        made = folder / "secrets"
+        made.mkdir(mode=0o755)
+        _run([shutil.copy(DEPLOY / "make-secrets.sh", folder)])
+        require(made.stat().st_mode & 0o077 == 0, "make-secrets.sh leaves the secrets to everybody on the machine")
     for script in (DEPLOY / "make-secrets.sh", DEPLOY / "systemd" / "kros-mcp-run"):
         _run(["sh", "-n", script])
 
