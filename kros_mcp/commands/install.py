@@ -16,7 +16,15 @@ from kros_mcp.commands.group import simulator_option
 from kros_mcp.commands.install_clients import CLIENTS, InstallClient
 from kros_mcp.commands.install_entry import REPLACED_BY_THE_SIMULATOR, entry, is_installed, is_ours, left_out
 from kros_mcp.commands.install_file import ConfigFile
-from kros_mcp.commands.install_secrets import API_KEY, KEY_PLACEHOLDER, asked_for, masked, shown, without_login
+from kros_mcp.commands.install_secrets import (
+    API_KEY,
+    KEY_PLACEHOLDER,
+    asked_for,
+    key_wanted,
+    masked,
+    shown,
+    without_login,
+)
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.money import show_cents
 from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
@@ -128,7 +136,7 @@ def _formed(
     env: dict[str, str] = given["env"]
     questions: list[dict[str, Any]] = []
     if client.inputs is not None:
-        env, questions = asked_for(name, env if simulator else {API_KEY: "", **env})
+        env, questions = asked_for(name, env if simulator else {**key_wanted(env), **env})
     return {"command": given["command"], "args": given["args"], **client.beside, "env": env}, questions
 
 
@@ -220,7 +228,7 @@ def _show(client: InstallClient, path: Path, name: str, wanted: dict[str, Any], 
     if client.inputs is None:
         env = {variable: masked(variable, value) for variable, value in env.items()}
         if "--simulator" not in wanted["args"]:
-            env = {API_KEY: KEY_PLACEHOLDER, **env}
+            env = {**dict.fromkeys(key_wanted(env), KEY_PLACEHOLDER), **env}
     asked = {client.inputs: questions} if client.inputs and questions else {}
     print(client.text.written({**asked, client.servers: {name: {**wanted, "env": env}}}).rstrip())
     print(f"This would go into {path}; nothing was written.", file=sys.stderr)
@@ -252,11 +260,9 @@ def _print_settings(client: InstallClient, given: dict[str, Any], settings: Sett
             print("  KROS_MONTHLY_COMMITMENT_CENTS sets one.")
     print(f"  Settings: {', '.join(told)}; the others have their defaults." if told else "  Settings: the defaults.")
     if client.inputs is not None and not settings.simulator:
-        secret = {
-            API_KEY: "",
-            **{variable: value for variable, value in env.items() if masked(variable, value) != value},
-        }
-        print(f"  {client.called} asks for {', '.join(secret)} itself, and keeps it; the file holds no secret.")
+        hidden = {variable: value for variable, value in env.items() if masked(variable, value) != value}
+        if secret := key_wanted(env) | hidden:
+            print(f"  {client.called} asks for {', '.join(secret)} itself, and keeps it; the file holds no secret.")
     needs_page = settings.confirmation is Confirmation.BROWSER or not client.shows_prompts
     if needs_page and settings.confirmation.opens_pages and not pages_open:
         print("  This terminal has no display to write down, without which no page that asks opens.")

@@ -1,5 +1,6 @@
 """What of an entry is secret: how it is shown without, and how a client asks for it instead of keeping it in a file."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kros_mcp.commands.setting_fields import described
@@ -10,6 +11,11 @@ API_KEY = "KROS_API_KEY"
 JOURNAL = "KROS_JOURNAL_URL"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 KEY_PLACEHOLDER = "put your KrosAI API key here"  # the settings know it for a placeholder
+
+
+def key_wanted(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the key's place in an environment, empty; none where the key stands in a file, since both are refused."""
+    return {} if f"{API_KEY}_FILE" in env else {API_KEY: ""}
 
 
 def masked(variable: str, value: str) -> str:

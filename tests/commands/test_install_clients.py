@@ -137,6 +137,24 @@ async def test_the_entry_starts_a_server_in_the_form_of_the_client(command: Comm
     assert "is gone" in command("install", name, "--undo").out
 
 
+def test_a_key_in_a_file_stays_there_and_no_client_asks_for_another(
+    command: Command, name: str, file: Path, tmp_path: Path, environment: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(KEY)
+    environment.delenv("KROS_API_KEY")
+    environment.setenv("KROS_API_KEY_FILE", str(tmp_path / "key"))
+
+    printed, ran = command("install", name, "--print"), command("install", name)
+
+    env = entry(name, file)["env"]
+    assert env["KROS_API_KEY_FILE"] == str(tmp_path / "key")
+    assert "KROS_API_KEY" not in env
+    assert not re.search(r"KROS_API_KEY\b", printed.out)
+    assert "asks for KROS_API_KEY" not in ran.out
+    assert KEY not in printed.out + printed.err + ran.out + ran.err
+    assert KEY not in file.read_text()
+
+
 def test_a_replaced_entry_keeps_its_comments_and_limits_and_loses_no_cap(
     command: Command, name: str, there: Path, environment: pytest.MonkeyPatch
 ) -> None:
