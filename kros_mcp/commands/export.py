@@ -17,11 +17,11 @@ from typing import TextIO
 import anyio
 import click
 
-from kros_mcp.commands import pruned_note
 from kros_mcp.commands.console import working
 from kros_mcp.commands.selection import FilterOptions, currency, filter_options, period, select, settings_of
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.journals.backends import open_journal
+from kros_mcp.operations import pruned_note
 from kros_mcp.operations.journal import every
 from kros_mcp.operations.pruning import of_account
 from kros_mcp.operations.spreadsheet import COLUMNS, cells
@@ -83,8 +83,8 @@ async def _export(settings: Settings, typed: FilterOptions, file: TextIO) -> int
         selection = await select(typed, settings, journal)
         if selection.note:
             print(f"kros-mcp: {selection.note}", file=sys.stderr)
-        pruned = of_account(await journal.prunings(), selection.wanted.account, since=selection.wanted.since)
-        if told := pruned_note.note(pruned, settings.currency):
+        pruned = of_account(await journal.prunings(), selection.wanted.account, since=selection.wanted.asked_since)
+        if told := pruned_note.note(pruned, settings.currency, own=selection.account):
             print(f"kros-mcp: {told}", file=sys.stderr)
         writer = csv.writer(file)
         writer.writerow(COLUMNS)

@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 import click
 
-from kros_mcp.commands import person, pruned_note, timeline
+from kros_mcp.commands import person, timeline
 from kros_mcp.commands.batch_table import told
 from kros_mcp.commands.console import Column, say, show_table
 from kros_mcp.commands.selection import (
@@ -27,7 +27,7 @@ from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.journals.backends import open_journal, place
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
-from kros_mcp.operations import agent_words, outlook
+from kros_mcp.operations import agent_words, outlook, pruned_note
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State
@@ -186,7 +186,7 @@ async def _read(settings: Settings, typed: FilterOptions, limit: int) -> _Page:
             times_asked=await journal.times_asked([each for each in operations if each.state is State.PROPOSED]),
             now=await journal.now(),
             totals=await _totals(journal, selection),
-            pruned=of_account(await journal.prunings(), selection.wanted.account, since=selection.wanted.since),
+            pruned=of_account(await journal.prunings(), selection.wanted.account, since=selection.wanted.asked_since),
         )
 
 
@@ -255,7 +255,7 @@ def _below(page: _Page, settings: Settings) -> Iterator[str]:
         verb, these = ("is", "it") if page.hidden == 1 else ("are", "them")
         yield f"{page.hidden} of other accounts {verb} hidden: --all-accounts shows {these}."
     if page.pruned:
-        yield pruned_note.note(page.pruned, settings.currency)
+        yield pruned_note.note(page.pruned, settings.currency, own=page.selection.account)
     if page.waiting:
         verb = "waits" if page.waiting == 1 else "wait"
         more = " or more" if page.waiting >= MOST_COUNTED else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 import click
 
-from kros_mcp.commands import person, pruned_note
+from kros_mcp.commands import person
 from kros_mcp.commands.acknowledgements import acknowledge, with_acknowledgements
 from kros_mcp.commands.console import say, working
 from kros_mcp.commands.differences import AccountReading, Acknowledged, Difference, compare, differs
@@ -22,7 +22,7 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.journal_errors import restored
 from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, read_endpoints, within
 from kros_mcp.money import show_cents
-from kros_mcp.operations import dangling, decisions, restoration
+from kros_mcp.operations import dangling, decisions, pruned_note, restoration
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every

@@ -10,8 +10,8 @@ import anyio
 import click
 
 from kros_mcp.commands.export import standard_output
-from kros_mcp.commands.selection import FilterOptions, Selection, money_options, select, settings_of
-from kros_mcp.commands.spending_told import Shown, tell
+from kros_mcp.commands.selection import FilterOptions, Selection, money_options, select, settings_of, short
+from kros_mcp.commands.spending_told import Shown, doubts, tell
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
@@ -186,5 +186,8 @@ def _write(report: _Report, settings: Settings) -> None:
     writer = csv.writer(standard_output())
     writer.writerow(expenditure_record.columns(report.grouping))
     for each in report.accounts:
-        writer.writerows(expenditure_record.rows(each, _label(each, report, settings)))
+        label = _label(each, report, settings)
+        for sentence in doubts(each, label):
+            print(f"kros-mcp: account {short(each.account)}: {sentence}", file=sys.stderr)
+        writer.writerows(expenditure_record.rows(each, label))
     sys.stdout.flush()

@@ -10,6 +10,7 @@ from kros_mcp.commands.selection import short
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import country_name
+from kros_mcp.operations import pruned_note
 from kros_mcp.operations.expenditure import (
     Caps,
     CostPart,
@@ -220,6 +221,12 @@ def _spent(read: Expenditure, currency: str) -> Iterator[str]:
             f"Of {_count(sums.unknown, 'purchase')}, {show_again(sums.unknown_cents, currency)} in all, it is not "
             "known whether it was charged."
         )
+    yield from doubts(read, currency)
+
+
+def doubts(read: Expenditure, currency: str) -> Iterator[str]:
+    """Yield what makes the sums of a period less than the truth, or no amounts at all."""
+    sums = read.total
     if len(sums.currencies) > 1:
         yield f"Prices were stated in {_list(sums.currencies)}, which cannot be added: take no sum here for an amount."
     if read.begins_at is not None and (read.since is None or day_of(read.since) < day_of(read.begins_at)):
@@ -229,6 +236,8 @@ def _spent(read: Expenditure, currency: str) -> Iterator[str]:
             f"Purchases after {minute(read.lacks_since)} may be missing, as the journal was restored from a copy: "
             "kros-mcp reconcile enters them."
         )
+    if told := pruned_note.note(read.pruned, currency):
+        yield told
 
 
 def _capped(caps: Caps, cost: OwnedCost | None, currency: str) -> Iterator[str]:

@@ -16,15 +16,7 @@ AGREED_BATCH: Final = "state = 'done' AND items <> '[]'"
 """A batch whose numbers are operations of their own; it is the question that they came from, and no act beside them."""
 OPEN_AS_INDEXED: Final = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
 """What the index `one_open` is for, in its very words: SQLite takes no other order of them for the same."""
-_LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
 _WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
-
-
-def asked_since(wanted: Filter) -> float | None:
-    """Return when what a filter lets through was asked for at the earliest; None is without a bound."""
-    if wanted.since is None or not wanted.by_sent:
-        return wanted.since
-    return wanted.since - _LONGEST_WAIT_SECONDS
 
 
 def is_of_open(wanted: Filter) -> bool:
@@ -40,7 +32,7 @@ def condition(wanted: Filter, now: float, country: str) -> tuple[str, list[objec
     for sql, value in (
         ("account = ?", wanted.account),
         ("principal = ?", wanted.principal),
-        ("created_at >= ?", asked_since(wanted)),
+        ("created_at >= ?", wanted.asked_since),
         ("created_at < ?", wanted.until),
         ("sent_at >= ?", wanted.since if wanted.by_sent else None),
         ("sent_at < ?", wanted.until if wanted.by_sent else None),

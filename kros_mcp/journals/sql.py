@@ -26,7 +26,7 @@ from kros_mcp.journals import (
     request_counts,
 )
 from kros_mcp.journals.clock import Progress, Timekeeper
-from kros_mcp.journals.filters import OPEN_AS_INDEXED, asked_since, condition, is_of_open
+from kros_mcp.journals.filters import OPEN_AS_INDEXED, condition, is_of_open
 from kros_mcp.journals.kept_numbers import KeptTables
 from kros_mcp.journals.outbox import OutboxTables
 from kros_mcp.journals.rows import (
@@ -574,7 +574,7 @@ class StoredJournal(ABC):
 
     def _slices_end(self, wanted: Filter, first: float | None) -> Work[float | None]:
         """Return the time at which a slice ends that begins at another; None if it is the last."""
-        begin = asked_since(wanted) if first is None else first
+        begin = wanted.asked_since if first is None else first
         bounds = (("account = ?", wanted.account), ("created_at >= ?", begin), ("created_at < ?", wanted.until))
         parts = {sql: value for sql, value in bounds if value is not None}
         where = " AND ".join(parts) or "TRUE"

@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from kros_mcp.krosai import has_ended
+from kros_mcp.operations.pruning import Pruning
 
 PARTED = "\x1f"
 """Stands between the parts of a key of several."""
@@ -395,6 +396,7 @@ class Expenditure:
         whole_cost: The same of all.
         caps: None where the settings are another account's.
         lacks_since: After which time purchases may be missing, as the journal was restored from a copy; None if not.
+        pruned: What was deleted of what these sums would count; it stands in none.
     """
 
     account: str
@@ -413,6 +415,7 @@ class Expenditure:
     whole_cost: OwnedCost | None = None
     caps: Caps | None = None
     lacks_since: float | None = None
+    pruned: tuple[Pruning, ...] = ()
     total: Sums = field(init=False)
 
     def __post_init__(self) -> None:
@@ -441,7 +444,7 @@ class Expenditure:
     def is_growth_certain(self) -> bool:
         """Whether the two are certain; else what is not known of prices and outcomes is missing in them."""
         known = self.cost is not None and self.cost.is_certain
-        return known and self.total.is_growth_certain and self.after.is_growth_certain
+        return known and not self.pruned and self.total.is_growth_certain and self.after.is_growth_certain
 
     def costs(self, groups: Iterable[SpendingGroup]) -> Iterator[tuple[SpendingGroup, int | None]]:
         """Yield each day or month with what owned numbers cost a month at its end, in cents; None if it is not known.

@@ -20,6 +20,7 @@ from kros_mcp.operations.expenditure import (
 from kros_mcp.operations.journal import Filter, Journal, every
 from kros_mcp.operations.kept import Kept
 from kros_mcp.operations.model import WAITING, Action, Channel, Limits, Operation, State
+from kros_mcp.operations.pruning import of_account
 from kros_mcp.settings import Settings
 
 MOST_WAITING: Final = 1000
@@ -83,6 +84,7 @@ async def read_expenditure(
         whole_cost=cost,
         caps=None if settings is None else await _caps(journal, account, settings, wanted.principal, own),
         lacks_since=await journal.lacks_since(account),
+        pruned=tuple(of_account(await journal.prunings(), account, since=period.asked_since)),
     )
 
 

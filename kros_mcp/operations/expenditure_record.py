@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from kros_mcp.krosai import clean
+from kros_mcp.operations import pruned_note
 from kros_mcp.operations.expenditure import COUNTED, Caps, CostPart, Expenditure, Grouping, OwnedCost, Sums
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN
 from kros_mcp.operations.spreadsheet import cell, decimal
@@ -62,6 +63,7 @@ def document(read: Expenditure, currency: str) -> dict[str, Any]:
         },
         "journal_begins_at": None if read.begins_at is None else utc(read.begins_at),
         "purchases_may_be_missing_since": None if read.lacks_since is None else utc(read.lacks_since),
+        "pruned": pruned_note.records(read.pruned),
     }
 
 

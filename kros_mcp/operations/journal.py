@@ -60,6 +60,13 @@ class Filter:
     actions: tuple[Action, ...] = ()
     by_sent: bool = False
 
+    @property
+    def asked_since(self) -> float | None:
+        """When what it lets through was asked for at the earliest; None is without a bound."""
+        if self.since is None or not self.by_sent:
+            return self.since
+        return self.since - _LONGEST_WAIT_SECONDS
+
 
 @dataclass(frozen=True)
 class Total:
@@ -102,6 +109,7 @@ class NamedOrganization:
 
 EVERYTHING = Filter()
 _PAGE = 1000
+_LONGEST_WAIT_SECONDS = 31 * 86_400.0  # an approver may take 30 days, then it is sent within seconds
 
 
 class Journal(Protocol):

@@ -12,13 +12,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import anyio
 import pytest
 from commands_doubles import Command, an_operation, put, settled
 from test_approve import types
 
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.operations.model import Action, Operation, Outcome, Request, State, StoredNumber
 from kros_mcp.operations.pruning import YOUNGEST_DAYS
 from kros_mcp.simulator import Simulator
+from tests.money.expenditure_bench import ended, enter
 
 __all__ = ["types"]
 
@@ -132,6 +135,41 @@ def test_the_books_say_what_they_lack_only_where_they_would_show_it(
     assert "Pruned" in command("export").err
     assert "Pruned" not in command("export", "--since", day(60)).err
     assert "Pruned" not in command("operations", "--day", day(1)).out
+    # what was asked for weeks before may have been sent in those days
+    assert "Pruned" not in command("export", "--since", day(75)).err
+    assert "Pruned" in command("export", "--since", day(75), "--by", "sent").err
+
+    days = ("spending", "--since", day(150))
+    assert "Pruned, and in no list or sum: 3 operations" in flat(command(*days).out)
+    assert f"account {books['owned'].account[:8]}: Pruned" in command(*days, "--csv").err
+    assert json.loads(command(*days, "--json").out)["accounts"][0]["pruned"] == [pruned]
+    assert "Pruned" not in command("spending", "--since", day(50)).out
+
+
+def test_what_was_pruned_of_several_accounts_is_not_added_up(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_CURRENCY", "USD")
+    declined = {"state": State.DECLINED, "charged": "no", "settled_at": None}
+
+    async def store() -> None:
+        async with open_journal(journal_url) as journal:
+            now = await journal.now()
+            long_ago = [
+                ended(at, None, account=account, created_at=now - OLD_DAYS * DAY, **declined)
+                for at, account in enumerate("ab")
+            ]
+            await enter(journal, *long_ago, ended(2, None, created_at=now, **declined))
+
+    anyio.run(store)
+    command("prune", "--before", day(50), "--yes")
+
+    assert "2 operations that had ended before" in command("operations", "--all-accounts").out
+    for words in (("operations", "--all-accounts"), ("export", "--all-accounts")):
+        ran = command(*words)
+        _, told = flat(ran.out + ran.err).split("Pruned")
+        assert "of 2 accounts; last by" in told
+        assert "USD" not in told
 
 
 def test_without_a_reading_of_today_what_was_sent_stays(command: Command, books: dict[str, Operation]) -> None:

@@ -30,6 +30,7 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import OwnedList, PhoneNumber
 from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.model import Operation, Request, State
+from kros_mcp.operations.pruning import Pruning
 from kros_mcp.operations.spreadsheet import COLUMNS
 from kros_mcp.tools.specs import Scope
 from tests.money.expenditure_bench import DAY, ended, enter, quoted, released
@@ -234,6 +235,18 @@ async def test_a_name_that_no_journal_can_hold_is_nobodys(journal_url: str) -> N
         browser = await auditor(bench)
         for path in ("/spending", "/spending/operations.csv"):
             assert (await browser.get(f"{path}?principal=a%00b")).status_code == 200
+
+
+async def test_what_was_pruned_of_the_period_is_told() -> None:
+    async with open_bench() as bench:
+        await books(bench, ended(1, NOW - 90 * DAY), ended(2, NOW - 60))
+        browser, account = await auditor(bench), bench.runtime.account
+        [_, old] = await account.journal.list_operations()
+        run = Pruning("prune_1", "", NOW - 60 * DAY, NOW, "ana")
+        assert await account.journal.prune([old.id], {account.id}, before=NOW - 60 * DAY, run=run)
+        told = "Pruned, and in no list or sum: 1 operation that had ended before"
+        assert told in text_of(await browser.get("/spending?since=&until="))
+        assert told not in text_of(await browser.get("/spending"))
 
 
 async def test_text_of_others_is_shown_as_text_and_is_no_formula_in_a_file() -> None:

@@ -9,11 +9,12 @@ from expenditure_bench import ACCOUNT, DAY, MAY_3, ended, enter, quoted, release
 
 from kros_mcp.journals import sql
 from kros_mcp.krosai import OwnedList, PhoneNumber
-from kros_mcp.operations.expenditure import CostPart, Grouping, Sums, by_month, regrouped, total
+from kros_mcp.operations.expenditure import CostPart, Expenditure, Grouping, Sums, by_month, regrouped, total
 from kros_mcp.operations.expenditure_reader import read_expenditure, read_owned_cost
 from kros_mcp.operations.journal import EVERYTHING, Filter, Journal, every
 from kros_mcp.operations.kept import Listing
 from kros_mcp.operations.model import Action, Channel, Item, Operation, Request, State
+from kros_mcp.operations.pruning import Pruning
 from kros_mcp.settings import Settings
 from tests.support.clock import Clock
 
@@ -218,6 +219,25 @@ async def test_the_cost_of_a_month_is_told_as_it_was_when_the_period_began_and_e
     ]
     assert read.is_growth_certain
     assert read.total == total(read.groups)
+
+
+async def test_what_was_pruned_of_a_period_is_told_and_leaves_nothing_certain(journal: Journal, clock: Clock) -> None:
+    gone = [ended(0, MAY_3 - DAY), released(0, MAY_3 + DAY)]
+    await enter(journal, *gone, ended(1))
+    clock.now += DAY
+    await kept_list(journal, record(1))
+    run = Pruning("prune_1", "", clock.now, clock.now, "ana")
+    assert await journal.prune([each.id for each in gone], {ACCOUNT}, before=clock.now, run=run)
+
+    async def read(since: float) -> Expenditure:
+        wanted = Filter(account=ACCOUNT, since=since, until=MAY_3 + 3 * DAY)
+        return await read_expenditure(journal, wanted, Grouping.DAY)
+
+    lacking, whole = await read(MAY_3 + 30 * DAY), await read(MAY_3 + 33 * DAY)  # an approver may have taken weeks
+    assert [each.operations for each in lacking.pruned] == [2]
+    assert not lacking.is_growth_certain
+    assert whole.pruned == ()
+    assert whole.is_growth_certain
 
 
 async def test_what_waits_and_what_is_unknown_now_stands_beside_a_period_that_is_over(journal: Journal) -> None:

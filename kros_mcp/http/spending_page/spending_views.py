@@ -10,6 +10,7 @@ from kros_mcp.http.spending_page.charts import Bar, Chart, Words
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.numbering import country_name, spoken
+from kros_mcp.operations import pruned_note
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.expenditure import (
     Caps,
@@ -202,7 +203,7 @@ class SpendingViews:
             pages=_pages(query, last),
             csv=query.address(),
             priced=_priced(read),
-            begins=_begins(read),
+            begins=" ".join(filter(None, [_begins(read), pruned_note.note(read.pruned, self._settings.currency)])),
         )
 
     def money(self, cents: int | None) -> str:
