@@ -1,8 +1,9 @@
 """`kros-mcp prune`: operations that ended long ago, and that nothing needs any more, are deleted."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import anyio
@@ -69,11 +70,11 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True)
-class _Deleted:
-    """How many operations were deleted, and how many stay since they changed meanwhile; why it ended early, if so."""
+class Deleted:
+    """How many operations were deleted, and how many of those that were shown were not; why it ended early, if so."""
 
     operations: int = 0
-    changed: int = 0
+    left: int = 0
     failure: JournalError | None = None
 
 
@@ -119,7 +120,8 @@ def prune(before: str, *, dry_run: bool, yes: bool) -> int:
 
 async def _plan(settings: Settings, before: float) -> tuple[Plan, int]:
     async with open_journal(settings.journal_url, read_only=settings.read_only) as journal:
-        latest = bounds(day_of(await journal.now() - YOUNGEST_DAYS * policy.DAY_SECONDS))[0]
+        now = min(await journal.now(), time.time())  # the journal's time may have been set ahead, and never goes back
+        latest = bounds(day_of(max(0.0, now - YOUNGEST_DAYS * policy.DAY_SECONDS)))[0]
         if before > latest:
             raise InvalidArgumentError(
                 f"--before may be {day_of(latest)} at the latest: what ended within {YOUNGEST_DAYS} days is needed "
@@ -135,25 +137,41 @@ async def _read_plan(journal: Journal, before: float) -> Plan:
     return await make_plan(every_row(journal), owned, before, await journal.still_to_tell())
 
 
-async def _delete(settings: Settings, plan: Plan, before: float, say_so: Callable[[str], None]) -> _Deleted:
-    deleted = 0
+async def _delete(settings: Settings, plan: Plan, before: float, say_so: Callable[[str], None]) -> Deleted:
     approved = {row.id for row in plan.rows}
     async with open_journal(settings.journal_url) as journal:
         run = await _run(journal, before)
         plan = await _read_plan(journal, before)  # whoever answered may have taken hours
         plan.groups = [group for group in plan.groups if all(row.id in approved for row in group)]
-        for chunk in plan.chunks():
-            began = time.monotonic()
-            try:
-                gone = await journal.prune(
-                    [row.id for row in chunk], {row.account for row in chunk}, before=plan.before, run=run
-                )
-            except JournalError as exc:
-                return _Deleted(deleted, failure=exc)
-            deleted += len(gone)
-            say_so(f"{deleted:,} operations deleted")
-            await anyio.sleep(max(_BREATH_SECONDS, time.monotonic() - began))  # as long as it held others up
-    return _Deleted(deleted, len(approved) - deleted)
+        done = await delete(journal, plan, run, say_so)
+    return replace(done, left=len(approved) - done.operations)
+
+
+async def delete(journal: Journal, plan: Plan, run: Pruning, say_so: Callable[[str], None]) -> Deleted:
+    """Delete what was planned, until something of it is not as planned any more.
+
+    It ends there: the rest may belong together with that, as a release does with its purchase.
+
+    Args:
+        journal: Where it stands.
+        plan: What is deleted.
+        run: Names the run.
+        say_so: Is told how far it has come.
+    """
+    deleted = 0
+    for chunk in plan.chunks():
+        began = time.monotonic()
+        ids, accounts = [row.id for row in chunk], {row.account for row in chunk}
+        try:
+            gone = await journal.prune(ids, accounts, before=plan.before, run=run)
+        except JournalError as exc:
+            return Deleted(deleted, failure=exc)
+        if not gone:
+            break
+        deleted += len(gone)
+        say_so(f"{deleted:,} operations deleted")
+        await anyio.sleep(max(_BREATH_SECONDS, time.monotonic() - began))  # as long as it held others up
+    return Deleted(deleted)
 
 
 async def _run(journal: Journal, before: float) -> Pruning:
@@ -169,8 +187,9 @@ def _show(plan: Plan, doomed: list[Old], count: int, before: str) -> None:
         say(f"Of {of} {len(doomed):,} had ended before {before}, and nothing needs them any more:")
         print()
         show_table(_COLUMNS, _lines(doomed))
-        charged = show_again(sum(row.charged_cents for row in doomed))
-        say(f"Charged for these, in all: {charged} in each account's own currency.")
+        if len({row.account for row in doomed}) == 1:
+            charged = show_again(sum(row.charged_cents for row in doomed))
+            say(f"Charged for these, in all: {charged} in the account's own currency.")
     print()
     for reason in Reason:
         if stay := plan.stays[reason]:
@@ -206,11 +225,13 @@ def _show_how_to_keep(settings: Settings, before: str) -> None:
     print(f"\n  kros-mcp export --all-accounts --until {last} --output until-{last}.csv\n  kros-mcp backup {copy}\n")
 
 
-def _tell(done: _Deleted, planned: int) -> None:
+def _tell(done: Deleted, planned: int) -> None:
     said = f"Deleted {done.operations:,} of {planned:,} operations, with their events; the journal keeps how many."
-    if done.changed:
-        said += f" {done.changed:,} stay: something was written of them meanwhile."
-    say(said if done.failure is None else f"{said} Then the journal could not be used; run it again for the rest.")
+    if done.failure is not None:
+        said += " Then the journal could not be used; run it again for the rest."
+    elif done.left:
+        said += f" {done.left:,} were left, since something was written of one meanwhile; run it again for the rest."
+    say(said)
 
 
 def _give_back(settings: Settings) -> None:
@@ -224,9 +245,10 @@ def _give_back(settings: Settings) -> None:
         return
     size, free = _megabytes(room.size), _megabytes(room.free)
     if not space.is_free(path):
+        vacuum = "\"import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('VACUUM')\""
         say(
             f"The file keeps its {size}, of which {free} are free for new operations. To make it smaller, end what "
-            f"uses it and run: python3 -c \"import sqlite3; sqlite3.connect({str(path)!r}).execute('VACUUM')\""
+            f"uses it and run: python3 -c {vacuum} {shlex.quote(path.as_posix())}"
         )
         return
     try:

@@ -4,6 +4,7 @@ What it may delete is in `tests/money/test_pruning.py`.
 """
 
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -199,6 +200,18 @@ def test_a_day_that_is_needed_still_no_terminal_or_a_server_that_only_reads_is_r
     assert ids(command) == everything
 
 
+def test_a_journal_whose_time_was_set_ahead_makes_nothing_old(
+    command: Command, journal_url: str, books: dict[str, Operation]
+) -> None:
+    command("reconcile")
+    with closing(sqlite3.connect(journal_url.removeprefix("sqlite:///"))) as connection:
+        connection.execute("UPDATE progress SET moved_at = moved_at + ?", (400 * DAY,))
+        connection.commit()
+
+    assert command("prune", "--before", day(0), "--yes").code == 2
+    assert ids(command) == {operation.id for operation in books.values()}
+
+
 def test_the_file_gets_smaller_stays_the_same_file_and_an_earlier_copy_brings_all_back(
     command: Command, journal_url: str, books: dict[str, Operation], tmp_path: Path
 ) -> None:
@@ -217,6 +230,8 @@ def test_the_file_gets_smaller_stays_the_same_file_and_an_earlier_copy_brings_al
         beside = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "are free for new operations. To make it smaller, end what uses it" in beside.stdout
     assert path.stat().st_size == size
+    _, _, shown = flat(beside.stdout).partition("and run: python3 ")
+    assert shlex.split(shown)[2] == str(path)
     ran = command("prune", "--before", day(50), "--yes")
 
     assert "none had ended" in ran.out

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from batches import propose, wish
 from bench import OTHER_MOBILES, Bench, open_bench, simulator
+from expenditure_bench import enter
 
 from kros_mcp.commands.differences import AccountReading, compare
 from kros_mcp.commands.history import STATES, read_history
-from kros_mcp.commands.prune_plan import Old, Plan, Reason, every_row, make_plan, owned_by
+from kros_mcp.commands.prune import delete
+from kros_mcp.commands.prune_plan import AT_ONCE, Old, Plan, Reason, every_row, make_plan, owned_by
 from kros_mcp.errors import KrosError, OperationError
 from kros_mcp.krosai import read_all_owned
 from kros_mcp.operations import moves, recovery, restoration
@@ -318,6 +320,23 @@ async def test_what_was_written_of_meanwhile_is_left_with_all_that_goes_with_it(
     assert await journal.prune([given_up.id], {bench.account.id}, before=given_up.created_at, run=run) == ()
     assert {bought.id, given_up.id} <= (await rows(bench)).keys()
     assert await journal.prunings() == ()
+
+
+async def test_of_a_long_story_the_rest_stays_where_its_beginning_was_written_of_meanwhile(bench: Bench) -> None:
+    bought, given_up = await bought_and_given_up(bench, ONE)
+    journal = bench.account.journal
+    before = bought.created_at - DAY_SECONDS
+    earlier = replace(bought, action=Action.CONFIGURE, reserved_cents=0, charged="no", settled_at=before)
+    changed = [replace(earlier, id=f"op_{at:03}") for at in range(AT_ONCE)]
+    await enter(journal, *changed)
+    plan = await plan_of(bench, await months_later(bench))
+    assert sum(1 for _ in plan.rows) == AT_ONCE + 2
+    await journal.change(changed[0].id, lambda current, now: replace(current, look_at=now))
+
+    ended = await delete(journal, plan, Pruning("prune_1", "", plan.before, bench.clock.now, "ana"), lambda _: None)
+
+    assert ended.operations == 0
+    assert {bought.id, given_up.id} <= (await rows(bench)).keys()
 
 
 async def test_a_reading_across_a_pruning_fails_rather_than_being_short(
