@@ -145,8 +145,12 @@ def _as_bought(purchase: Operation) -> OwnedNumber:
 
 
 async def _waiting(journal: Journal, wanted: Filter) -> Waiting:
-    found = await journal.list_operations(wanted, limit=MOST_WAITING, oldest_first=True)
-    purchases = [part for operation in found if operation.action.charges for part in operation.parts]
+    """Read what waits; of a batch only the numbers in the country count, and its row names none that they differ in."""
+    everywhere = replace(wanted, country=None)
+    read = await journal.list_operations(everywhere, limit=MOST_WAITING, oldest_first=True)
+    there = {each.id: [part for part in each.parts if _is_in(part, wanted.country)] for each in read}
+    found = [each for each in read if there[each.id]]
+    purchases = [part for parts in there.values() for part in parts if part.action.charges]
     dues = [part.quote.due_now_cents for part in purchases]
     return Waiting(
         operations=len(found),
@@ -154,8 +158,12 @@ async def _waiting(journal: Journal, wanted: Filter) -> Waiting:
         cents=sum(due for due in dues if due is not None),
         unpriced=dues.count(None),
         since=min((operation.created_at for operation in found), default=None),
-        or_more=len(found) >= MOST_WAITING,
+        or_more=len(read) >= MOST_WAITING,
     )
+
+
+def _is_in(operation: Operation, country: str | None) -> bool:
+    return country is None or (operation.quote.country or "").upper() == country
 
 
 async def _unsettled(journal: Journal, wanted: Filter) -> Unsettled:

@@ -261,6 +261,12 @@ async def test_what_waits_and_what_is_unknown_now_stands_beside_a_period_that_is
     waiting = read.waiting
     assert (waiting.operations, waiting.for_an_approver, waiting.cents, waiting.unpriced) == (3, 2, 1500, 1)
     assert waiting.since == MAY_3 - 60
+
+    abroad = quoted(ended(7, None, **waits), country="GB")
+    both = batch_of(ended(8, None, **waits), abroad, state=State.PROPOSED)
+    await enter(journal, quoted(replace(both, id="op_both"), country=None))
+    in_gb = (await read_expenditure(journal, replace(wanted, country="GB"), Grouping.DAY)).waiting
+    assert (in_gb.operations, in_gb.for_an_approver, in_gb.cents) == (1, 1, 500)
     assert read.caps is not None
     assert (read.caps.left_cents, read.caps.monthly_left_cents(read.cost)) == (900, None)
     assert read.environment == "test"
