@@ -274,6 +274,7 @@ def _open_existing(path: Path) -> tuple[sqlite3.Connection, bytes]:
                 raise journal_errors.not_its_log(path.with_name(f"{path.name}-wal"))
             _leave_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")  # what is pruned shall not stay readable in free pages
             return connection, prepare(connection)
     except KrosError:
         connection.close()

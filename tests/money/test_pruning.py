@@ -1,22 +1,26 @@
 """What is pruned is needed by nobody: every cap, every reading and every comparison is the same afterwards."""
 
 import random
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from batches import propose, wish
 from bench import OTHER_MOBILES, Bench, open_bench, simulator
-from expenditure_bench import enter
+from expenditure_bench import ACCOUNT, ended, enter
 
 from kros_mcp.commands.differences import AccountReading, compare
 from kros_mcp.commands.history import STATES, read_history
 from kros_mcp.commands.prune import delete
 from kros_mcp.commands.prune_plan import AT_ONCE, Old, Plan, Reason, every_row, make_plan, owned_by
 from kros_mcp.errors import KrosError, OperationError
+from kros_mcp.journals import sqlite_file
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import read_all_owned
 from kros_mcp.operations import moves, recovery, restoration
 from kros_mcp.operations.acts.by_action import act_of
@@ -354,6 +358,26 @@ async def test_a_reading_across_a_pruning_fails_rather_than_being_short(
     with pytest.raises(OperationError) as caught:
         await read_on()
     assert caught.value.code == "PRUNED_MEANWHILE"
+
+
+@pytest.mark.parametrize("journal_url", ["sqlite"], indirect=True)
+async def test_what_was_pruned_cannot_be_read_in_the_file_any_more(
+    journal_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(name: str) -> sqlite3.Connection:
+        connection = plain(name)
+        connection.execute("PRAGMA secure_delete = OFF")  # the default of most builds
+        return connection
+
+    plain = sqlite_file.connect
+    monkeypatch.setattr(sqlite_file, "connect", connect)
+    gone = [ended(at, note=f"personal {at}") for at in range(20)]
+    async with open_journal(journal_url) as journal:
+        await enter(journal, *gone)
+        run = Pruning("prune_1", "", 0.0, 0.0, "ana")
+        assert await journal.prune([each.id for each in gone], {ACCOUNT}, before=await journal.now(), run=run)
+
+    assert b"personal" not in (tmp_path / "journal.sqlite3").read_bytes()
 
 
 async def test_what_was_pruned_of_a_key_goes_with_it_to_its_successor(bench: Bench) -> None:
