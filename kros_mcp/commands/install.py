@@ -27,7 +27,7 @@ from kros_mcp.commands.install_secrets import (
 )
 from kros_mcp.errors import InvalidArgumentError, KrosError
 from kros_mcp.money import show_cents
-from kros_mcp.settings import PREFIX, Confirmation, Settings, load_settings
+from kros_mcp.settings import PREFIX, SECRET_FILES, Confirmation, Settings, load_settings
 
 SERVER_NAME = "kros"
 """What the server is called in a client, unless its person says otherwise."""
@@ -191,10 +191,12 @@ def _merged(there: dict[str, Any] | None, wanted: dict[str, Any], client: Instal
 
 
 def _lost(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return the settings of an older entry that would be gone."""
+    """Return the settings of an older entry that would be gone; not a secret that went into a file, or out of one."""
     needless = REPLACED_BY_THE_SIMULATOR if "--simulator" in wanted["args"] else {API_KEY}
     ours = {name for name in _env(there) if name.upper().startswith(PREFIX)}  # the others stay, or are set anew
-    return sorted((ours | _set_by_words(there)) - _env(wanted).keys() - needless)
+    either = {*SECRET_FILES.items(), *((setting, variable) for variable, setting in SECRET_FILES.items())}
+    kept = _env(wanted).keys() | {one for one, other in either if other in _env(wanted)}
+    return sorted((ours | _set_by_words(there)) - kept - needless)
 
 
 def _env(found: dict[str, Any] | None) -> dict[str, Any]:

@@ -154,6 +154,13 @@ def test_a_key_in_a_file_stays_there_and_no_client_asks_for_another(
     assert KEY not in printed.out + printed.err + ran.out + ran.err
     assert KEY not in file.read_text()
 
+    environment.delenv("KROS_API_KEY_FILE")
+    environment.setenv("KROS_API_KEY", KEY)
+    assert command("install", name).code == 0
+    env = entry(name, file)["env"]
+    assert "KROS_API_KEY_FILE" not in env
+    assert "KROS_API_KEY" in env
+
 
 def test_a_replaced_entry_keeps_its_comments_and_limits_and_loses_no_cap(
     command: Command, name: str, there: Path, environment: pytest.MonkeyPatch
