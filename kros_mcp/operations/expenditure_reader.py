@@ -117,7 +117,7 @@ def _owned(kept: Kept, newer: list[Operation]) -> list[OwnedNumber]:
     """Return the owned numbers: those of a list, with what operations have bought and given up since.
 
     A purchase from before the list counts where that does not show it yet; a release from before it changes nothing
-    that it shows.
+    that it shows, and the release of another record, one that had ended before, gives nothing of a purchase up.
     """
     listed_at = kept.listed_at or 0.0
     listed = {
@@ -126,16 +126,23 @@ def _owned(kept: Kept, newer: list[Operation]) -> list[OwnedNumber]:
         if each.place is not None and not each.number.has_ended
     }
     shown = {number.e164 for number in listed.values()}
-    bought: dict[str, OwnedNumber] = {}
+    bought: dict[str, Operation] = {}
     for operation in newer:
         if operation.action is Action.RELEASE:
-            bought.pop(operation.e164, None)
+            record = _record(bought.get(operation.e164))
+            if not record or operation.request.number_id in {"", record}:
+                bought.pop(operation.e164, None)
             if (operation.settled_at or 0.0) >= listed_at:
                 listed.pop(operation.request.number_id, None)
         elif operation.e164 not in shown or (operation.settled_at or 0.0) >= listed_at:
-            bought[operation.e164] = _as_bought(operation)
+            bought[operation.e164] = operation
     still = {number.e164 for number in listed.values()}
-    return [*listed.values(), *(number for e164, number in bought.items() if e164 not in still)]
+    return [*listed.values(), *(_as_bought(each) for e164, each in bought.items() if e164 not in still)]
+
+
+def _record(purchase: Operation | None) -> str:
+    """Return the id of the record that a purchase is of; empty where it is not known."""
+    return purchase.number.id if purchase is not None and purchase.number is not None else ""
 
 
 def _as_bought(purchase: Operation) -> OwnedNumber:

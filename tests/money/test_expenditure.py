@@ -201,6 +201,22 @@ async def test_what_numbers_cost_is_the_last_list_with_what_was_bought_and_relea
     assert cost.of("ana", "NG").monthly_cents == 1000
 
 
+async def test_the_deletion_of_an_earlier_record_gives_a_new_purchase_not_up(journal: Journal, clock: Clock) -> None:
+    await kept_list(journal)
+    await enter(journal, reported(ended(1, clock() + 1), "new", monthly_cents=500))
+    earlier = Request(number_id="earlier", permanent=True, status="inactive")
+    await enter(journal, released(1, clock() + 2, request=earlier))
+    clock.now += 60
+
+    still = await read_owned_cost(journal, ACCOUNT)
+    await enter(journal, released(1, clock() - 1, request=Request(number_id="new")))
+    gone = await read_owned_cost(journal, ACCOUNT)
+
+    assert still is not None
+    assert gone is not None
+    assert (still.monthly_cents, gone.monthly_cents) == (500, 0)
+
+
 async def test_the_cost_of_a_month_is_told_as_it_was_when_the_period_began_and_ended(
     journal: Journal, clock: Clock
 ) -> None:
