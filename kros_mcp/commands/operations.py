@@ -81,6 +81,7 @@ _COLOURS = {
     State.CONFIRMED: "cyan",
     State.PROPOSED: "cyan",
 }
+_LONGEST_CURRENCY = 10
 _MARK = "*"
 """Stands behind the state of an operation that was corrected."""
 _COLUMNS = (
@@ -109,6 +110,8 @@ class _Charged:
     unknown: int
     """Of how many purchases it is not known."""
     unknown_cents: int
+    currencies: tuple[str, ...]
+    """What the prices are stated in; amounts in several cannot be added."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ async def _totals(journal: Journal, selection: Selection) -> tuple[_Charged, ...
                 charged_cents=sum(each.charged_cents for each in charging),
                 unknown=sum(each.unknown for each in charging),
                 unknown_cents=sum(each.unknown_cents for each in charging),
+                currencies=tuple(sorted(frozenset[str]().union(*(each.currencies for each in charging)))),
             )
         )
     return tuple(each for each in found if len(found) == 1 or each.purchases or each.unknown)
@@ -272,6 +276,9 @@ def _charged(totals: _Charged, page: _Page, settings: Settings) -> str:
     if totals.unknown:
         which = "1 purchase" if totals.unknown == 1 else f"{totals.unknown} purchases"
         said += f"; of {which}, {show_again(totals.unknown_cents)} in all, it is not known whether it was charged"
+    if len(totals.currencies) > 1:
+        named = " and ".join(clean(each, _LONGEST_CURRENCY) for each in totals.currencies)
+        said += f". Prices were stated in {named}, which cannot be added: take no sum here for an amount"
     return f"{said}."
 
 

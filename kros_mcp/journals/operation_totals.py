@@ -17,8 +17,10 @@ _SUMS: Final = ("count", "charged_cents", "unknown_cents", "unknown")
 _BUYS: Final = ", ".join(f"'{action}'" for action in Action if action.charges)
 
 
-def of(table: str, where: str, values: list[object], now: float, amounts: str) -> Work[tuple[Total, ...]]:
-    """Count and sum the operations of a condition.
+def of(
+    table: str, where: str, values: list[object], now: float, amounts: str, currency: str
+) -> Work[tuple[Total, ...]]:
+    """Count and sum the operations of a condition, those of one kind once for each currency.
 
     Args:
         table: Of the operations.
@@ -26,31 +28,46 @@ def of(table: str, where: str, values: list[object], now: float, amounts: str) -
         values: The values for its marks.
         now: Tells what has expired and no row says so yet.
         amounts: The columns of what a row took.
+        currency: How it tells in which currency its price is stated.
     """
     seen = f"CASE WHEN state IN ({_WAITING}) AND expires_at <= ? THEN 'expired' ELSE state END"
     charged = f"coalesce(sum(CASE WHEN charged = 'yes' THEN {CHARGED} END), 0)"
     unknown = "coalesce(sum(CASE WHEN charged = 'unknown' THEN reserved_cents END), 0)"
     of_how_many = "sum(CASE WHEN charged = 'unknown' THEN 1 ELSE 0 END)"
-    of_each = f"SELECT {seen} AS seen, channel, action, charged, reserved_cents, {amounts} FROM {table} WHERE {where}"
-    shown = f"seen, channel, action, count(*), {charged}, {unknown}, {of_how_many}"
-    sql = f"WITH each_one AS MATERIALIZED ({of_each}) SELECT {shown} FROM each_one GROUP BY 1, 2, 3"
+    stated = f"CASE WHEN charged <> 'no' THEN nullif({currency}, '') END AS currency"
+    columns = f"{seen} AS seen, channel, action, charged, reserved_cents, {stated}, {amounts}"
+    of_each = f"SELECT {columns} FROM {table} WHERE {where}"
+    shown = f"seen, channel, action, currency, count(*), {charged}, {unknown}, {of_how_many}"
+    sql = f"WITH each_one AS MATERIALIZED ({of_each}) SELECT {shown} FROM each_one GROUP BY 1, 2, 3, 4"
     rows = yield sql, (now, *values)
     return tuple(
-        Total(State(state), Channel(channel) if channel else None, Action(action), *map(int, counted))
-        for state, channel, action, *counted in rows
+        Total(
+            State(state),
+            Channel(channel) if channel else None,
+            Action(action),
+            count=int(count),
+            charged_cents=int(yes),
+            unknown_cents=int(maybe),
+            unknown=int(many),
+            currencies=frozenset({currency} if currency else ()),
+        )
+        for state, channel, action, currency, count, yes, maybe, many in rows
     )
 
 
 def together(parts: Iterable[tuple[Total, ...]]) -> tuple[Total, ...]:
-    """Add up the totals of parts that have no operation in common."""
+    """Add up the totals of parts that have no operation in common, kind by kind."""
     found: dict[tuple[object, ...], Total] = {}
     for each in chain.from_iterable(parts):
         kind = (each.state, each.channel, each.action)
         before = found.get(kind)
-        found[kind] = (
-            each if before is None else replace(each, **{n: getattr(before, n) + getattr(each, n) for n in _SUMS})
-        )
+        found[kind] = each if before is None else _added(before, each)
     return tuple(found.values())
+
+
+def _added(one: Total, other: Total) -> Total:
+    sums = {name: getattr(one, name) + getattr(other, name) for name in _SUMS}
+    return replace(one, **sums, currencies=one.currencies | other.currencies)
 
 
 def asked(table: str, due_now: str, account: str, principal: str | None, now: float) -> Work[tuple[int | None, ...]]:

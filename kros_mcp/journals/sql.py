@@ -502,10 +502,10 @@ class StoredJournal(ABC):
 
     async def totals(self, wanted: Filter) -> tuple[Total, ...]:
         """Count and sum operations, by the same filter."""
-        columns = self._amounts(where="charged = 'yes'")
+        columns, currency = self._amounts(where="charged = 'yes'"), self._text_in("quote", "currency")
 
         def work(where: str, values: list[object], now: float) -> Work[tuple[Total, ...]]:
-            return (yield from operation_totals.of(self._table_of(wanted), where, values, now, columns))
+            return (yield from operation_totals.of(self._table_of(wanted), where, values, now, columns, currency))
 
         return operation_totals.together(await self._in_slices(wanted, work))
 

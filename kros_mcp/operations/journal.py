@@ -72,7 +72,8 @@ class Filter:
 class Total:
     """How many operations of one action stand in one state, asked in one channel, and what they took or may have.
 
-    `unknown` is of how many purchases it is not known whether they were charged.
+    `unknown` is of how many purchases it is not known whether they were charged. `currencies` are what the prices of
+    all that was, or may have been, charged are stated in: amounts in several cannot be added.
     """
 
     state: State
@@ -82,6 +83,7 @@ class Total:
     charged_cents: int
     unknown_cents: int
     unknown: int = 0
+    currencies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

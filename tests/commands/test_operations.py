@@ -263,6 +263,7 @@ def test_the_json_document_has_stable_names_integers_and_times_in_utc(
                 "charged_cents": 500,
                 "unknown": 0,
                 "unknown_cents": 0,
+                "currencies": [],
             }
         ],
         "pruned": [],
@@ -300,6 +301,17 @@ def test_an_empty_journal_says_so(command: Command) -> None:
     assert command("operations").out.startswith("No operations, of all accounts")
     assert command("operations", "--state", "unknown").out.startswith("No operations that are unknown,")
     assert json.loads(command("operations", "--json").out)["operations"] == []
+
+
+def test_amounts_in_several_currencies_are_not_told_as_a_sum_to_believe(command: Command, journal_url: str) -> None:
+    for at, currency in enumerate(("NGN", "USD", "USD", "EUR")):
+        draft = an_operation(e164=f"{E164[:-1]}{at}")
+        stated = replace(draft, quote=replace(draft.quote, currency=currency))
+        put(journal_url, stated, *(settled(State.DONE) if at < 3 else ()))
+
+    assert "Prices were stated in NGN and USD, which cannot be added: take no sum" in command("operations").out
+    assert "Prices were stated" not in command("operations", "--state", "proposed").out
+    assert json.loads(command("operations", "--json").out)["charged"][0]["currencies"] == ["NGN", "USD"]
 
 
 def test_a_principals_name_cannot_rewrite_the_terminal(command: Command, journal_url: str) -> None:

@@ -64,6 +64,7 @@ async def test_what_was_charged_is_what_each_operation_says_it_was_whatever_kros
     said = [operation.charged_cents async for operation in every(journal, EVERYTHING)]
     assert group.sums.charged_cents == sum(cents or 0 for cents in said) == 500 * 4 + 5000 * 3 + 550 + 700
     assert [each.charged_cents for each in totals] == [group.sums.charged_cents]
+    assert [each.currencies for each in totals] == [{"NGN"}]
     assert (group.key, group.sums.purchases, group.sums.unknown) == ("2026-05-03", len(ODD), 0)
     assert (group.sums.added_cents, group.sums.added_unstated) == (500 * 6 + 450 + 700, 1)
     assert group.sums.currencies == {"NGN"}
