@@ -444,7 +444,8 @@ class Expenditure:
     def is_growth_certain(self) -> bool:
         """Whether the two are certain; else what is not known of prices and outcomes is missing in them."""
         known = self.cost is not None and self.cost.is_certain
-        return known and not self.pruned and self.total.is_growth_certain and self.after.is_growth_certain
+        whole = not self.pruned and self.lacks_since is None
+        return known and whole and self.total.is_growth_certain and self.after.is_growth_certain
 
     def costs(self, groups: Iterable[SpendingGroup]) -> Iterator[tuple[SpendingGroup, int | None]]:
         """Yield each day or month with what owned numbers cost a month at its end, in cents; None if it is not known.
