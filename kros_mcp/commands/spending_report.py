@@ -13,7 +13,7 @@ from kros_mcp.commands.export import standard_output
 from kros_mcp.commands.selection import FilterOptions, Selection, money_options, select, settings_of, short
 from kros_mcp.commands.spending_told import Shown, doubts, tell
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.journals.backends import open_journal
+from kros_mcp.journals.backends import open_journal, place
 from kros_mcp.krosai import clean
 from kros_mcp.operations import expenditure_record
 from kros_mcp.operations.expenditure import Expenditure, Grouping, first_of_month
@@ -53,6 +53,8 @@ _MONTHS_BEFORE: Final = {Grouping.MONTH: 11}
 class _Report:
     """What was asked for, and what every account has spent."""
 
+    journal: str
+    """Where it stands."""
     selection: Selection
     grouping: Grouping
     is_usual: bool
@@ -99,6 +101,7 @@ async def _read(settings: Settings, typed: FilterOptions, grouping: Grouping) ->
             wanted = replace(wanted, since=first_of_month(now, _MONTHS_BEFORE.get(grouping, 0)))
             selection = replace(selection, wanted=wanted)
         return _Report(
+            journal=place(settings.journal_url),
             selection=selection,
             grouping=grouping,
             is_usual=is_usual,
@@ -161,7 +164,7 @@ def _headline(report: _Report) -> tuple[str, ...]:
     if report.selection.note:
         sentences.append(report.selection.note)
     if not report.accounts:
-        sentences.append("Nothing stands in the journal yet.")
+        sentences.append(f"Nothing stands in the journal yet: {report.journal}.")
     return tuple(sentences)
 
 

@@ -251,7 +251,9 @@ def _capped(caps: Caps, cost: OwnedCost | None, currency: str) -> Iterator[str]:
     if caps.monthly_commitment_cents is not None:
         cap, left = show_again(caps.monthly_commitment_cents, currency), caps.monthly_left_cents(cost)
         known = "how much of it is left is not known" if left is None else f"{show_again(left, currency)} left"
-        yield f"At most {cap} a month for all numbers: {known}."
+        beside = 0 if cost is None else caps.monthly_beside_cents(cost)
+        counted = f", with {show_again(beside, currency)} under way or unknown" if beside and left is not None else ""
+        yield f"At most {cap} a month for all numbers: {known}{counted}."
     if caps.own_monthly_commitment_cents is not None:
         yield f"At most {show_again(caps.own_monthly_commitment_cents, currency)} a month for the principal's numbers."
     yield f"At most {show_again(caps.max_purchase_cents, currency)} for one purchase, by this terminal's settings."

@@ -332,12 +332,17 @@ class Caps:
         Args:
             cost: What all owned numbers cost, whoever bought them and wherever.
         """
-        if cost is None or not cost.is_certain:
+        if cost is None or not cost.is_certain or None in self._beside(cost):
             return None
+        return _left(self.monthly_commitment_cents, cost.monthly_cents + self.monthly_beside_cents(cost))
+
+    def monthly_beside_cents(self, cost: OwnedCost) -> int:
+        """Return what purchases that are under way or unknown add to that cost, as far as it is stated."""
+        return sum(cents or 0 for cents in self._beside(cost))
+
+    def _beside(self, cost: OwnedCost) -> list[int | None]:
         owned = {number.e164 for number in cost.numbers}
-        more = [cents for e164, cents in self.committed.items() if e164 not in owned]
-        known = [cents for cents in more if cents is not None]
-        return None if len(known) < len(more) else _left(self.monthly_commitment_cents, cost.monthly_cents + sum(known))
+        return [cents for e164, cents in self.committed.items() if e164 not in owned]
 
 
 def _left(cap: int | None, spent: int) -> int | None:
@@ -426,13 +431,12 @@ class Expenditure:
     def cost_at_end_cents(self) -> int | None:
         """What owned numbers cost a month when the period ended, as far as this journal knows; None if it does not.
 
-        Of one principal it does not: others may have released what they bought.
+        Of one principal it does not: others may have released what they bought. Nor does it while a price is missing,
+        since the sum lacks it, and what was bought for that price is among the changes.
         """
-        return (
-            None
-            if self.cost is None or self.principal is not None
-            else self.cost.monthly_cents - self.after.grown_cents
-        )
+        if self.cost is None or self.cost.unpriced or self.principal is not None:
+            return None
+        return self.cost.monthly_cents - self.after.grown_cents
 
     @property
     def cost_at_beginning_cents(self) -> int | None:

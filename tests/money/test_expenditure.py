@@ -294,6 +294,13 @@ async def test_what_waits_and_what_is_unknown_now_stands_beside_a_period_that_is
     assert read.environment == "test"
 
 
+async def test_how_a_cost_grew_is_not_told_while_the_price_of_a_number_is_missing(journal: Journal) -> None:
+    await enter(journal, ended(0))
+    await kept_list(journal, record(0, None), record(9, 600))
+    read = await read_expenditure(journal, Filter(account=ACCOUNT, since=MAY_3), Grouping.DAY)
+    assert (read.cost_at_beginning_cents, read.cost_at_end_cents) == (None, None)
+
+
 async def test_what_is_left_of_a_month_counts_what_is_unknown_as_the_guard_does_and_whatever_is_filtered(
     journal: Journal,
 ) -> None:
@@ -305,6 +312,8 @@ async def test_what_is_left_of_a_month_counts_what_is_unknown_as_the_guard_does_
         wanted = Filter(account=ACCOUNT, **narrowed)  # type: ignore[arg-type]  # fields of Filter
         read = await read_expenditure(journal, wanted, Grouping.DAY, settings=settings)
         assert read.caps is not None
+        assert read.whole_cost is not None
+        assert read.caps.monthly_beside_cents(read.whole_cost) == 500
         return read.caps.monthly_left_cents(read.whole_cost)
 
     assert await left() == 2000 - 500 - 600 - 500

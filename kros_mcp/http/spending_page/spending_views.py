@@ -300,6 +300,8 @@ class SpendingViews:
         if caps.monthly_commitment_cents is not None:
             left = None if query.principal or query.country else caps.monthly_left_cents(read.cost)
             used = "" if query.principal or query.country else self._cost(read)
+            beside = caps.monthly_beside_cents(read.cost) if used and read.cost else 0
+            used += f", and {money(beside)} under way or unknown" if beside else ""
             shown = "" if left is None else money(left)
             yield CapRow("All numbers, monthly", money(caps.monthly_commitment_cents), used, shown)
         yield CapRow("One number, first month included", money(caps.max_purchase_cents), "", "")
@@ -440,7 +442,7 @@ class SpendingViews:
         """Say by how much the cost of a month has grown in the period."""
         before, after = read.cost_at_beginning_cents, read.cost_at_end_cents
         if before is None or after is None:
-            return "How that grew is not known of one principal, or before a list of owned numbers was read."
+            return "How that grew is not known of one principal, nor before every price of an owned number was read."
         sure = "" if read.is_growth_certain else ", as far as is known"
         ends = "Now" if read.until is None or read.until >= read.now else "At the end of the period"
         now = self._least(after, certain=read.cost is not None and read.cost.is_certain)
