@@ -177,6 +177,8 @@ class KrosServer(MCPServer[Runtime]):
             return await super().call_tool(name, arguments, context)
         with telemetry.ToolCall(name if self._tool_manager.get_tool(name) else None) as tool_call:
             result = await self._call_tool(name, arguments, context)
+            if isinstance(result, CallToolResult):
+                result = results.without_steps(result, [tool for tool in TOOL_SPECS if not may_use(tool)])
             tool_call.ended(*_outcome_of(result))
         return result
 

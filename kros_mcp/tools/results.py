@@ -4,7 +4,8 @@ The names here are a contract with clients. Amounts in cents, null where KrosAI 
 say. `render` writes the text from the same fields, so that either of the two alone tells everything.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from kros_mcp.operations.model import Action, Operation, Quote, StoredNumber
 from kros_mcp.operations.status import Status, WaitsFor
 from kros_mcp.tools.item_lines import item_lines
 
+_SENTENCE_ENDS = re.compile(r"(?<=\.) ")
 _SAID_IN_SENTENCES = ("expires_at",)
 _PARTS = {
     "quote": ("e164", "due_now_cents", "monthly_cents", "endpoint_id"),
@@ -461,6 +463,18 @@ def failure(exc: KrosError, items: Sequence[ActedItem] = ()) -> CallToolResult:
         structured_content=data,
         is_error=True,
     )
+
+
+def without_steps(result: CallToolResult, tools: Collection[str]) -> CallToolResult:
+    """Leave out of what comes next each sentence that names one of these tools, which the caller may not use."""
+    data = result.structured_content or {}
+    step = data.get("next_step") or ""
+    kept = " ".join(said for said in _SENTENCE_ENDS.split(step) if not any(tool in said for tool in tools))
+    if kept == step:
+        return result
+    texts = [part.text.replace(step, kept) for part in result.content if isinstance(part, TextContent)]
+    content = [TextContent(type="text", text=text.removesuffix("\nnext_step: ").rstrip()) for text in texts]
+    return result.model_copy(update={"content": content, "structured_content": {**data, "next_step": kept}})
 
 
 def render(data: dict[str, Any], *, leave_out: tuple[str, ...] = ()) -> str:

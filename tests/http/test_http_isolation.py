@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from kros_mcp.http.access import Access
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.operations.journal import EVERYTHING, Journal
 from kros_mcp.operations.model import Limits
 from kros_mcp.simulator import Simulator
+from kros_mcp.tools.specs import Scope
 from tests.support.person import Person, accept
 from tests.support.talk import Talk, Told
 from tests.support.upstream import item_of, wrote
-from tests.support.web import ACCEPT, Web, access_for, modern, open_web, opening
+from tests.support.web import ACCEPT, Known, Web, access_for, modern, open_web, opening
 
 pytestmark = pytest.mark.anyio
 NOWHERE = "op_aaaaaaaaaaaaaaaa"
@@ -117,6 +119,22 @@ async def test_a_session_is_of_the_caller_who_opened_it(web: Web) -> None:
             assert (theirs.status_code, theirs.text) == (absent.status_code, absent.text)
             assert theirs.status_code == (405 if method == "GET" else 404)  # nobody has a stream
         assert (await a.post("/mcp", json=listing, headers=session)).status_code == 200
+
+
+async def test_what_comes_next_names_no_tool_that_the_caller_may_not_use(era: str) -> None:
+    sim = Simulator("reference")
+    known = Known(buyer=frozenset({Scope.READ, Scope.BUY}), router=frozenset({Scope.READ, Scope.BUY, Scope.CONFIGURE}))
+    async with open_web(sim, Access(known, lambda _: Limits())) as web:
+        steps = []
+        for name in ("buyer", "router"):
+            async with web.talk(name, era) as talk:
+                done = await buy(talk)
+                assert done.outcome == "done"
+                assert done["next_step"] in done.text
+                steps.append(done["next_step"])
+                assert "release_phone_number" not in done.text
+                assert ("configure_phone_number" in done.text) is (name == "router")
+    assert steps == ["", "Offer to route its calls: configure_phone_number."]
 
 
 async def test_each_caller_has_a_budget_of_its_own_beside_everybodys(journal: Journal, era: str) -> None:
