@@ -8,6 +8,7 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+from kros_mcp.errors import GET_EXTRAS
 from tests.checks.packaging.checks import require
 from tests.checks.packaging.environments import Environment, uv
 
@@ -55,7 +56,7 @@ def check_without_http(environment: Environment) -> None:
     require(told.returncode == 2, f"http without its extra ends with {told.returncode}, not 2: {told.stderr}")
     lines = told.stderr.strip().splitlines()
     require(len(lines) == 1 and "kros-mcp[http]" in lines[0], f"http without its extra says {told.stderr}")
-    require("Install it: " in lines[0], f"http without its extra does not say how to get it: {lines[0]}")
+    require(GET_EXTRAS in lines[0], f"http without its extra does not say how to get it: {lines[0]}")
 
 
 def check_http(environment: Environment) -> None:
