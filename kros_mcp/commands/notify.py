@@ -58,7 +58,7 @@ def notify(*, tries: bool, acknowledge: bool) -> int:
     destinations = open_destinations(settings)
     if not destinations:
         raise SettingsError(
-            "Nobody is told of anything: neither KROS_WEBHOOK_URL nor KROS_NOTIFY_URLS is set.",
+            "Nobody is told by the settings of this terminal: neither KROS_WEBHOOK_URL nor KROS_NOTIFY_URLS is set.",
             next_step="Set one of them, and try again.",
         )
     with working("sending a notice to each destination"):

@@ -39,6 +39,7 @@ from kros_mcp.tools.parameters import (
 
 _STILL_SENDING_SECONDS = 1.0
 _RATE_OLDEST_SECONDS = 10.0
+_ONLY_READS = "Nothing can be bought, changed or released: this server only reads."
 _FOR_LIST = 0.8
 """The part of a call's time in which the list of owned numbers is read, if it was not within the last minute."""
 _FOR_PRICES = 0.4
@@ -134,7 +135,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
         results.Spending(
             summary=f"{spending.spent(books, limits, settings, room, remaining)}{spending.unknown(unknown)} "
             f"{spending.monthly(rate)}{spending.requests(account.client.tally)} "
-            f"{wording.where_agreed(way, takes_codes=mode.takes_codes)}",
+            f"{_ONLY_READS if settings.read_only else wording.where_agreed(way, takes_codes=mode.takes_codes)}",
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,

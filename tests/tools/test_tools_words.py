@@ -185,6 +185,12 @@ async def test_spending_says_what_is_left_what_is_asked_and_what_cannot_be_seen(
     assert max(len(shown.text), len(more.text)) <= 800
 
 
+async def test_a_server_that_only_reads_says_so_in_place_of_how_a_yes_is_given(reference: Simulator) -> None:
+    async with open_talk(reference, read_only=True) as talk:
+        shown = await talk.call("get_spending")
+    assert shown["summary"].endswith("Nothing can be bought, changed or released: this server only reads.")
+
+
 async def test_what_others_ask_for_is_not_taken_from_the_own_limit(reference: Simulator, journal: Journal) -> None:
     def talk_of(name: str) -> AbstractAsyncContextManager[Talk]:
         return open_talk(reference, journal=journal, principal=name, principal_daily_budget_cents=2_000)
