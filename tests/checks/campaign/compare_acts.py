@@ -86,7 +86,9 @@ def _settings_of_purchases(shelf: Shelf) -> Iterator[Difference]:
         others = {operation_id_of(act.key) for act in shelf.books.acts if act.e164 == operation.e164} - {operation.id}
         if holding is None or others:
             continue
-        if lacking := _lacking(operation, holding.settings):
+        # Whoever chose what the number has already has changed nothing at KrosAI, and yet has chosen anew.
+        lacking = [name for name in _lacking(operation, holding.settings) if name not in operation.settings_superseded]
+        if lacking:
             told = f"{operation.e164} has {holding.settings}; not applied is only {operation.not_applied}: {lacking}."
             yield Difference("settings other than confirmed", operation.id, told)
 

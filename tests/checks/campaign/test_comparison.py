@@ -274,6 +274,7 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
             put("holdings", 0, settings=(None, False, True)),
             add("acts", Act("order", "op_other-snake", BOUGHT, "pn_1", 22.8, SETTINGS, (None, False, True))),
         ),
+        all_of(put("holdings", 0, settings=(None, True, False)), rewrite(0, settings_superseded=("endpoint_id",))),
         all_of(
             rewrite(2, state=State.FAILED, changed="no"),
             take("answers", 4),
@@ -305,6 +306,7 @@ def test_each_difference_is_seen(rule: str, spoil: Spoil) -> None:
         "a setting told as not applied",
         "settings of a number that was given up meanwhile",
         "settings of an order that somebody has chosen anew",
+        "a setting that somebody has chosen anew, and that the number had already",
         "a change that showed late and was overwritten",
         "a no that KrosAI itself had said, corrected since",
         "a yes to an order that KrosAI rejected later, corrected since",
