@@ -431,10 +431,12 @@ class Expenditure:
     def cost_at_end_cents(self) -> int | None:
         """What owned numbers cost a month when the period ended, as far as this journal knows; None if it does not.
 
-        Of one principal it does not: others may have released what they bought. Nor does it while a price is missing,
-        since the sum lacks it, and what was bought for that price is among the changes.
+        Of one principal it does not: others may have released what they bought. Nor does it while the price of a
+        number that was bought here is missing: the sum lacks it, and the purchase is among the changes.
         """
-        if self.cost is None or self.cost.unpriced or self.principal is not None:
+        if self.cost is None or self.principal is not None:
+            return None
+        if any(number.monthly_cents is None and number.principal for number in self.cost.numbers):
             return None
         return self.cost.monthly_cents - self.after.grown_cents
 

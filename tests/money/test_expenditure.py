@@ -294,11 +294,17 @@ async def test_what_waits_and_what_is_unknown_now_stands_beside_a_period_that_is
     assert read.environment == "test"
 
 
-async def test_how_a_cost_grew_is_not_told_while_the_price_of_a_number_is_missing(journal: Journal) -> None:
+async def test_how_a_cost_grew_is_not_told_while_the_price_of_what_was_bought_is_missing(
+    journal: Journal, clock: Clock
+) -> None:
     await enter(journal, ended(0))
     await kept_list(journal, record(0, None), record(9, 600))
     read = await read_expenditure(journal, Filter(account=ACCOUNT, since=MAY_3), Grouping.DAY)
     assert (read.cost_at_beginning_cents, read.cost_at_end_cents) == (None, None)
+    clock.now += 60
+    await kept_list(journal, record(0), record(8, None))  # one of elsewhere was as dear before
+    read = await read_expenditure(journal, Filter(account=ACCOUNT, since=MAY_3), Grouping.DAY)
+    assert (read.cost_at_beginning_cents, read.cost_at_end_cents) == (0, 500)
 
 
 async def test_what_is_left_of_a_month_counts_what_is_unknown_as_the_guard_does_and_whatever_is_filtered(
