@@ -122,14 +122,17 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     books = await journal.books(account.id, principal(ctx), committed_since=rate.read_at)
     rate = with_purchases(rate, books, principal(ctx))
     asked = sum(policy.counted_cents(settings, cents) for cents in await journal.asked(account.id))
-    own_asked = sum(policy.counted_cents(settings, cents) for cents in await journal.asked(account.id, principal(ctx)))
     unknown = (await journal.open_counts(account.id)).unknown
     limits = account.limits_of(principal(ctx)) or Limits()
     mode = account.confirmation_for(principal(ctx))
     way = ways_of(ctx).expected(mode)
-    own_budget = settings.daily_budget_cents if limits.daily_budget_cents is None else limits.daily_budget_cents
-    left, own_left = settings.daily_budget_cents - books.spent_cents, own_budget - books.own_spent_cents
-    room, remaining = max(0, min(left, own_left)), min(left - asked, own_left - own_asked)
+    left = own_left = settings.daily_budget_cents - books.spent_cents
+    remaining = left - asked
+    if limits.daily_budget_cents is not None:
+        own_left = limits.daily_budget_cents - books.own_spent_cents
+        own = await journal.asked(account.id, principal(ctx))
+        remaining = min(remaining, own_left - sum(policy.counted_cents(settings, cents) for cents in own))
+    room = max(0, min(left, own_left))
     is_read = bool(rate.prices) or rate.complete
     return results.answer(
         results.Spending(
