@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.processes]
 RACING = Path(__file__).parent / "racing.py"
 PRICE_CENTS = 700
 MOBILES = [(f"+2348035550{end}", "mobile") for end in range(101, 125)]
+FREE_MOBILES = [(f"+2348035550{end}", "mobile") for end in range(125, 140)]
 TOO_DEAR = [(f"+23480055501{end}", "toll_free") for end in ("01", "02")]
 LONGEST_RACE_SECONDS = 120
 MOST_QUIET_RACES = 5
@@ -167,11 +168,15 @@ async def test_batches_that_race_and_are_killed_charge_no_number_twice_and_keep_
             course = {"racers": racers, "settings": caps, "seed": some, "each": 3, "kills": racers}
             await race.run(numbers=MOBILES, batches=True, **course)
             assert race.spent_cents <= some * PRICE_CENTS
+        assert race.told["killed"] == 2 * racers
         race.sim.faults.clear()
+        await race.reconciled()
+        caps = {"daily_budget_cents": race.spent_cents + 6 * PRICE_CENTS, "max_purchase_cents": PRICE_CENTS}
+        await race.run(numbers=FREE_MOBILES, batches=True, racers=2, settings=caps, seed=1, each=3)
         ended = await race.reconciled()
-        assert race.told["killed"] >= racers
         assert race.bought_once()
-        assert any(each.batch and each.state is State.DONE for each in ended)
+        batches = [each for each in ended if each.batch and each.e164 in dict(FREE_MOBILES)]
+        assert [each.state for each in batches] == [State.DONE] * 3, "what the dead left stood in a batch's way"
         assert {each.state for each in ended} <= {State.DONE, State.FAILED}
         assert race.agrees(ended)
 
