@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from kros_mcp.simulator.state import RefusalError
+from kros_mcp.simulator.calls import RefusalError
 
 FREE_PLAN_PER_SECOND = 10
 """What X-RateLimit-Limit says when no limit is enforced: the Free plan's."""

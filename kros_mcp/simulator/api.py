@@ -10,12 +10,12 @@ from typing import Any
 
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.answers import empty_with_errors, with_faults
-from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_fields, read_page, read_settings
+from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError, fits, read_fields, read_page, read_settings
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.records import SimNumber
 from kros_mcp.simulator.sales import purchase
 from kros_mcp.simulator.search import search
-from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing
+from kros_mcp.simulator.state import LIVING, SimulatedAccount, missing
 
 ENDPOINTS_LIMIT = 50
 _LISTS = frozenset({"list_owned", "list_endpoints"})

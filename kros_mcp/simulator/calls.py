@@ -1,4 +1,4 @@
-"""An API request and its answer, independent of HTTP, and how a request is read."""
+"""An API request, its answer or refusal, independent of HTTP, and how a request is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any, Protocol
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.records import SimNumber
-from kros_mcp.simulator.state import RefusalError
 
 MAX_LIMIT = 100
 
@@ -16,6 +15,16 @@ _CAMEL_CASE = {
     "allow_inbound": "allowInbound",
     "allow_outbound": "allowOutbound",
 }
+
+
+class RefusalError(Exception):
+    """KrosAI answers with an error; nothing was done. Further `headers` and `fields` of the body may be added."""
+
+    def __init__(self, status: int, error: str, code: str | None = None) -> None:
+        super().__init__(error)
+        self.status = status
+        self.headers: dict[str, str] = {}
+        self.fields: dict[str, object] = {"error": error, "code": code} if code is not None else {"error": error}
 
 
 @dataclass(frozen=True)

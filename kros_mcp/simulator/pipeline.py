@@ -22,9 +22,9 @@ from starlette.types import Receive, Scope, Send
 
 from kros_mcp.simulator.admission import Admission, TooManyRequestsError, number_or_text
 from kros_mcp.simulator.api import perform
-from kros_mcp.simulator.calls import Answer, ApiCall
+from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError
 from kros_mcp.simulator.faults import WRITES, Faults, Params
-from kros_mcp.simulator.state import RefusalError, SimulatedAccount
+from kros_mcp.simulator.state import SimulatedAccount
 
 _HTML = "<!doctype html><html><head><title>KrosAI</title></head><body><h1>We'll be right back</h1></body></html>"
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key"})

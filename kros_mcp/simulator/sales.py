@@ -6,12 +6,12 @@ from typing import Any
 
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.agenda import FOR_EVER, or_for_ever
-from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_fields, read_settings
+from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError, fits, read_fields, read_settings
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults, Params
 from kros_mcp.simulator.offers import Relisted
 from kros_mcp.simulator.records import SimNumber
-from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount
+from kros_mcp.simulator.state import LIVING, SimulatedAccount
 
 
 def purchase(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.agenda import or_for_ever
 from kros_mcp.simulator.answers import Json, empty_with_errors, with_faults
-from kros_mcp.simulator.calls import Answer, ApiCall, fits, read_page
+from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError, fits, read_page
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.offers import Relisted
 from kros_mcp.simulator.records import SimNumber
-from kros_mcp.simulator.state import LIVING, RefusalError, SimulatedAccount, missing, written_time
+from kros_mcp.simulator.state import LIVING, SimulatedAccount, missing, written_time
 
 SEARCH_LIMIT = 20
 _OLD = ("released", "deleted", "cancelled", "ported_out", "failed", "expired")

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kros_mcp.simulator.agenda import Agenda
+from kros_mcp.simulator.calls import RefusalError
 from kros_mcp.simulator.catalogue import (
     OWNED_RANGE,
     InventoryItem,
@@ -27,16 +28,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 LIVING = frozenset({"active", "suspended", "porting", "pending"})
 """Statuses of a number that the account owns; every other status is of a record that has ended."""
-
-
-class RefusalError(Exception):
-    """KrosAI answers with an error; nothing was done. Further `headers` and `fields` of the body may be added."""
-
-    def __init__(self, status: int, error: str, code: str | None = None) -> None:
-        super().__init__(error)
-        self.status = status
-        self.headers: dict[str, str] = {}
-        self.fields: dict[str, object] = {"error": error, "code": code} if code is not None else {"error": error}
 
 
 class SimulatedAccount:
