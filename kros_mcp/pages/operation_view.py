@@ -18,7 +18,7 @@ from kros_mcp.operations.policy import Books, RunRate
 from kros_mcp.operations.run_rate import RunRates
 from kros_mcp.operations.several_wording import every
 from kros_mcp.operations.status import Status, status
-from kros_mcp.operations.wording import Wording, changes, routed
+from kros_mcp.operations.wording import Wording, changes, refused_before, routed
 from kros_mcp.settings import Environment
 from kros_mcp.times import minute, span
 from kros_mcp.tools import outcomes, several_outcomes
@@ -141,6 +141,8 @@ class OperationView:
     """Who asks for what and through what, in a sentence."""
     consequence: str
     """What a yes brings about."""
+    refused_before: str
+    """That KrosAI refused the account's last purchase, and why; empty where it did not. `consequence` says it too."""
     day: tuple[str, ...] = ()
     month_before: str = ""
     month_after: str = ""
@@ -219,6 +221,7 @@ class OperationViews:
             name=name_of(operation.principal),
             asks=_asks(operation, wording),
             consequence=clean(wording.consequence(operation, settings.currency), _LONGEST),
+            refused_before=refused_before(operation).strip(),
             waits=outlook.waits(operation, times, now) if waiting else "",
             agent_reason=agent_words.plain(operation.request.reason),
             items=self._items(batch) if batch else (),

@@ -46,6 +46,20 @@ async def test_a_yes_on_the_page_buys_what_it_showed(monkeypatch: pytest.MonkeyP
         assert (stored.state, stored.channel, stored.decided_through) == (State.DONE, Channel.SCREEN, "screen")
 
 
+async def test_what_krosai_refused_last_is_said_before_the_next_yes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_screen_bench(monkeypatch) as bench:
+        bench.sim.kyc = "pending"
+        first = await bench.shown(await bench.purchase())
+        assert "refused" not in text_of(first.seen)
+        await first.press("yes")
+        assert bench.sim.charges == []
+
+        again = await bench.shown(await bench.purchase(1))
+
+        said = r"KrosAI refused the last purchase, on \d+ \w+, because the account's identity is not verified\."
+        assert re.search(said, text_of(again.seen))
+
+
 async def test_a_no_spends_nothing_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_screen_bench(monkeypatch) as bench:
         operation = await bench.purchase()
