@@ -247,8 +247,8 @@ class InsufficientBalanceError(ApiError):
 
     code = "INSUFFICIENT_BALANCE"
     next_step = (
-        "Tell the person: credit is seen and added in the KrosAI dashboard alone, and the number is not held "
-        "meanwhile. Then ask again."
+        "Tell the person that credit is seen and added only in the KrosAI dashboard, and that the number is not held "
+        "meanwhile. Then try again."
     )
 
 

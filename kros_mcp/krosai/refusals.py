@@ -79,12 +79,12 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "KYC_INITIATED": Refusal(
         KycError,
         "The account's identity verification is submitted and not yet reviewed.",
-        "Tell the person to wait until KrosAI has reviewed the verification, then ask again.",
+        "Tell the person to wait until KrosAI has reviewed the verification, then try again.",
     ),
     "KYC_PENDING": Refusal(
         KycError,
         "The account's identity verification is still pending.",
-        "Tell the person to wait until KrosAI has reviewed the verification, then ask again.",
+        "Tell the person to wait until KrosAI has reviewed the verification, then try again.",
     ),
     "KYC_DECLINED": Refusal(
         KycError,

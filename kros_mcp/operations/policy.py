@@ -414,11 +414,11 @@ def _check_day(settings: Settings, bound: _Bound, operation: Operation) -> None:
     wanted = reserved_cents(settings, operation)
     if wanted > room:
         raise RefusedError(
-            f"{_subject(operation)} would take {_show(settings, wanted)}{_together(operation)}, and of the "
-            f"{show_again(cap, settings.currency)} for 24 hours{bound.whose} "
-            f"{show_again(max(room, 0), settings.currency)} is left; nothing was charged.",
+            f"{_subject(operation)} would take {_show(settings, wanted)}{_together(operation)}, and "
+            f"{show_again(max(room, 0), settings.currency)} is left of the {show_again(cap, settings.currency)} for 24 "
+            f"hours{bound.whose}; nothing was charged.",
             code=bound.code("DAILY_BUDGET"),
-            next_step=f"{bound.next_step('KROS_DAILY_BUDGET_CENTS')} {_ROOM_COMES_BACK}",
+            next_step=f"{bound.next_step('KROS_DAILY_BUDGET_CENTS')}{f' {_ROOM_COMES_BACK}' if wanted <= cap else ''}",
         )
 
 

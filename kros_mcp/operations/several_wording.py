@@ -28,6 +28,7 @@ from kros_mcp.operations.wording import (
     goes_as_asked,
     goes_nowhere,
     keep_asking,
+    real_money,
     refused_before,
     routed,
 )
@@ -205,7 +206,8 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
         route = "" if operation.request.endpoint_id else "Offer to route their calls: configure_phone_number. "
-        return f"{route}To give them up: release_phone_number; whether that refunds anything is not known."
+        give_up = "To give them up: release_phone_number; no refund is known."
+        return f"{route}{give_up}{real_money(operation)}"
 
 
 class SeveralReleaseWording(SeveralWording, ReleaseWording):
@@ -249,7 +251,8 @@ class SeveralReleaseWording(SeveralWording, ReleaseWording):
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what it means that these are released."""
         del currency
-        return f"; calls to {'it' if len(items) == 1 else 'them'} no longer arrive"
+        them, they = ("it", "it") if len(items) == 1 else ("them", "they")
+        return f"; calls to {them} no longer arrive, and {they} cannot be taken back"
 
 
 class SeveralConfigurationWording(SeveralWording, ConfigurationWording):

@@ -57,7 +57,7 @@ LATER: Final = (
 )
 NOWHERE: Final = "no endpoint"
 NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
-_GIVE_UP: Final = "To give the number up: release_phone_number; whether that refunds anything is not known."
+_GIVE_UP: Final = "To give it up: release_phone_number; no refund is known."
 _ROUTE: Final = "Offer to route its calls: configure_phone_number. "
 _SETTINGS: Final = {"endpoint_id": "the endpoint", "allow_inbound": "inbound calls", "allow_outbound": "outbound calls"}
 _REFUSED: Final = {"INSUFFICIENT_BALANCE": "for lack of credit"}
@@ -284,13 +284,12 @@ class PurchaseWording(Wording):
     def ended(self, operation: Operation, currency: str) -> str:
         """Write what an act that is done has come to."""
         unseen = " KrosAI does not list it among the owned numbers yet." if operation.look_at is not None else ""
-        bought = f"{_ALOUD[operation.quote.environment]}{spoken(operation.e164)} is bought"
-        said = f"{bought}; it costs {_cost(operation, currency)}.{_route(operation)}{unseen}"
+        said = f"{spoken(operation.e164)} is bought for {_cost(operation, currency)}.{_route(operation)}{unseen}"
         return f"{said}{_note(operation)}{not_applied(operation)}"
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the number gets its calls, and how it is given up."""
-        return f"{_ROUTE if goes_nowhere(operation) else ''}{_GIVE_UP}"
+        return f"{_ROUTE if goes_nowhere(operation) else ''}{_GIVE_UP}{real_money(operation)}"
 
 
 class ReleaseWording(Wording):
@@ -478,6 +477,11 @@ def environment(operation: Operation) -> str:
     return _ENVIRONMENTS[operation.quote.environment]
 
 
+def real_money(operation: Operation) -> str:
+    """Write, of a purchase with a test key, what KrosAI leaves open; empty for any other."""
+    return " Whether a test key costs real money is not known." * (operation.quote.environment == "test")
+
+
 def _route(operation: Operation) -> str:
     """Return where the calls of a number that was bought go, as far as KrosAI has shown it."""
     if goes_nowhere(operation):
@@ -514,4 +518,4 @@ def keep_asking(operation: Operation, now: float | None = None) -> str:
     again = "keeps asking KrosAI"
     if now is not None and operation.look_at is not None:
         again = f"looks at KrosAI again in {spoken_duration(operation.look_at - now)}"
-    return f"Tell the person, and call get_operation later; never start it anew. The server {again}."
+    return f"Tell the person, then call get_operation; never do it a second time. The server {again}."

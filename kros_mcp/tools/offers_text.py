@@ -11,6 +11,8 @@ from kros_mcp.tools.results import AvailableNumber, AvailableNumbers, CountryOnS
 
 _MOST_AREAS = 8
 _MOST_NAMED = 6
+_WHOLE_NUMBER_DIGITS = 9
+"""So many digits are those of one number, so that no wider search is of use."""
 _LONGEST_CAPABILITY = 20
 _MOST_CAPABILITIES = 4
 
@@ -143,6 +145,8 @@ def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: 
         said = f"No {looked.said()} for sale {where} is among the {_read(page, looked)}."
         return f"{said} More may follow." if page.next_offset is not None else said
     said = f"KrosAI shows no {looked.said()} for sale {where}."
+    if looked.part is not None and len(looked.part.digits) >= _WHOLE_NUMBER_DIGITS:
+        return said
     if looked.chooses or looked.area_code:
         return f"{said} A wider search may find some."
     if elsewhere:
@@ -151,12 +155,12 @@ def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: 
 
 
 def _read(page: CheapestFirst, looked: Looked) -> str:
-    """Say what a page is chosen from, as in "1,000 read out of 5,000"; of an area the numbers in it, if any."""
+    """Say what a page is chosen from, as in "1,000 looked at out of 5,000"; of an area the numbers in it, if any."""
     if looked.area_code and not looked.chooses and page.fitting:
-        return f"{len(page.fitting):,} read"
+        return f"{len(page.fitting):,} looked at"
     further = f" from number {page.start + 1:,} on" if page.start else ""
     out_of = f" out of {page.total:,}" if page.total is not None and page.total > page.received else ""
-    return f"{page.received:,} read{further}{out_of}"
+    return f"{page.received:,} looked at{further}{out_of}"
 
 
 def _price(setup: int | None, monthly: int | None, due: int | None, currency: str) -> str:
@@ -185,7 +189,7 @@ def _counted(page: CheapestFirst, looked: Looked) -> str:
         return f"{shown} shown, {left:,} more." if left else f"{shown} shown, no more."
     if page.total is not None and not looked.chooses:
         return f"{shown} shown, {max(0, page.total - page.start - page.earlier - shown):,} more."
-    told = f"{shown} shown, {left:,} more read" if left else f"{shown} shown"
+    told = f"{shown} shown, {left:,} more looked at" if left else f"{shown} shown"
     is_full = page.received >= LARGEST_PAGE and page.next_offset is not None
     return f"{told}; more may be for sale." if is_full else f"{told}."
 

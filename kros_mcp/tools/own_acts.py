@@ -7,14 +7,22 @@ from kros_mcp.characters import joined
 from kros_mcp.krosai import clean, plain_name, quoted
 from kros_mcp.money import show_again, show_cents
 from kros_mcp.numbering import in_country
+from kros_mcp.operations.events import PERSON
 from kros_mcp.operations.journal import Total
-from kros_mcp.operations.model import Action, Operation, State
+from kros_mcp.operations.model import Action, Channel, Operation, State
 from kros_mcp.operations.status import status, status_of
 from kros_mcp.times import span, spoken_date, spoken_duration, utc
 from kros_mcp.tools import results
 
 _DONE: Final = {Action.BUY: "bought", Action.RELEASE: "released", Action.CONFIGURE: "changed"}
 _NOTHING: Final = frozenset({State.FAILED, State.DECLINED, State.CANCELLED, State.EXPIRED})
+_WHERE: Final = {
+    "prompt": "in a prompt",
+    "screen": "on the screen",
+    "page": "on the approvals page",
+    "terminal": "at a terminal",
+    "command": "by a command",
+}
 _LONGEST_NAME: Final = 24
 _MOST_NUMBERS: Final = 3
 """Numbers of a batch that its line names; `get_operation` names all."""
@@ -129,8 +137,13 @@ def _decision(operation: Operation) -> str:
     name = clean(operation.decided_by, _LONGEST_NAME)
     no = operation.state in {State.DECLINED, State.CANCELLED} and operation.confirmed_at is None
     who = name if plain_name(name) else quoted(name)
-    how = f" through {operation.decided_through}" if operation.decided_through else ""
-    return f", {'no' if no else 'yes'} by {who}{how}"
+    if operation.decided_by == PERSON.who:
+        who = "the person"
+    said = "no" if no else "yes"
+    if operation.decided_through == Channel.CODE:
+        return f", {said} in the conversation"
+    where = _WHERE.get(operation.decided_through, f"through {operation.decided_through}")
+    return f", {said} by {who}{f' {where}' if operation.decided_through else ''}"
 
 
 def _batch(operation: Operation) -> str:

@@ -40,6 +40,7 @@ def page(
         mixed=mixed,
         in_trouble=bool(wrong),
         wait_seconds=readable_in(account, unread) if unread else None,
+        price_age_seconds=0.0 if priced.as_of is None else priced.now - priced.as_of,
     )
     shown = results.OwnedNumbers(
         summary="",

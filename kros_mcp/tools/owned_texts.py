@@ -15,10 +15,12 @@ from kros_mcp.money import show_again, show_cents
 from kros_mcp.numbering import PartOfNumber, country_name, in_country, spoken
 from kros_mcp.operations import endpoint_names
 from kros_mcp.operations.status import Status
-from kros_mcp.times import spoken_duration
+from kros_mcp.times import span, spoken_duration
 from kros_mcp.tools import results
 
 _NAMED: Final = 5
+_OLD_PRICE_SECONDS: Final = 3_600.0
+"""Prices that were read longer ago are said to be of then."""
 _SAID: Final = 3
 """Numbers or endpoints that are named in a spoken sentence."""
 _STATUSES: Final = frozenset(
@@ -53,6 +55,7 @@ class AskedFor:
         mixed: Whether prices are in several currencies, so that they have no sum.
         in_trouble: Whether calls to some of those on the page may go nowhere.
         wait_seconds: In how long the prices that are missing will have been read; None if nobody reads them.
+        price_age_seconds: How long ago the oldest of the prices was read.
     """
 
     status: str = ""
@@ -67,6 +70,7 @@ class AskedFor:
     mixed: bool = False
     in_trouble: bool = False
     wait_seconds: float | None = None
+    price_age_seconds: float = 0.0
 
 
 def list_summary(page: results.OwnedNumbers, asked: AskedFor) -> str:
@@ -125,7 +129,7 @@ def listed(page: results.OwnedNumbers, asked: AskedFor) -> str:
     lines = [page.summary]
     shared = _shared(page.numbers)
     priced = any(number.monthly_cents is not None for number in page.numbers)
-    amounts = " Amounts are a month's." if priced and "price" not in shared else ""
+    amounts = " Amounts are a month's." if priced and "price" not in shared and len(page.numbers) > 1 else ""
     if shared or amounts:
         all_of_them = f"All shown: {', '.join(shared.values())}{' a month' * ('price' in shared)}." if shared else ""
         lines.append(f"{all_of_them}{amounts}".strip())
@@ -198,8 +202,8 @@ def _after_rows(page: results.OwnedNumbers, asked: AskedFor) -> list[str]:
         known = f"Prices of {asked.found - page.unpriced:,} of {asked.found:,} are known."
         again = f" Ask again in about {spoken_duration(asked.wait_seconds)}." if asked.wait_seconds else ""
         lines.append(known + again)
-    if page.prices_as_of:
-        lines.append(f"Oldest price read: {page.prices_as_of}.")
+    if asked.price_age_seconds >= _OLD_PRICE_SECONDS:
+        lines.append(f"The oldest of these prices was read {span(asked.price_age_seconds)} ago.")
     return lines + page.warnings
 
 
@@ -397,7 +401,13 @@ def changed(result: results.Configured) -> str:
             lines.append(_identity(result.number, flags=False))
             lines += _price_lines(result.number)
     lines.append(f"status: {result.status}; changed: {result.changed}; charged: {result.charged}")
-    return "\n".join([*lines, *result.warnings, *filter(None, [result.next_step])])
+    return "\n".join([*lines, *_unsaid(result), *filter(None, [result.next_step])])
+
+
+def _unsaid(result: results.Configured) -> list[str]:
+    """Return the warnings but for those of a number that is changed alone, whose summary says them."""
+    number = result.number
+    return [said for said in result.warnings if number is None or not said.startswith(number.e164)]
 
 
 def _item_line(item: results.ChangedItem, together: str) -> str:

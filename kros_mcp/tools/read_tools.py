@@ -133,16 +133,18 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
         own = await journal.asked(account.id, principal(ctx))
         remaining = min(remaining, own_left - sum(policy.counted_cents(settings, cents) for cents in own))
     room = max(0, min(left, own_left))
+    most = _least(settings.max_purchase_cents, limits.max_purchase_cents)
     is_read = bool(rate.prices) or rate.complete
     return results.answer(
         results.Spending(
             summary=f"{spending.spent(books, limits, settings, room, remaining)}{spending.unknown(unknown)} "
-            f"{spending.monthly(rate)}{spending.requests(account.client.tally)} "
+            f"{spending.monthly(rate)}{'' if settings.read_only else spending.at_most(most)}"
+            f"{spending.requests(account.client.tally)} "
             f"{_ONLY_READS if settings.read_only else wording.where_agreed(way, takes_codes=mode.takes_codes)}",
             environment=settings.environment,
             currency=settings.currency or "account currency",
             read_only=settings.read_only,
-            max_purchase_cents=_least(settings.max_purchase_cents, limits.max_purchase_cents),
+            max_purchase_cents=most,
             daily_budget_cents=settings.daily_budget_cents,
             spent_24h_cents=books.spent_cents,
             daily_room_cents=room,

@@ -505,7 +505,8 @@ def _part(field: str, value: object) -> object:
     """Return of a number or a quote what its sentence does not tell."""
     if not isinstance(value, dict) or field not in _PARTS:
         return value
-    return {name: value.get(name) for name in _PARTS[field]} | {
+    ended = {"endpoint_id"} if wire.has_ended(value.get("status")) else set()
+    return {name: value.get(name) for name in _PARTS[field] if name not in ended} | {
         name: on for name, on in value.items() if name.startswith("allow_") and on is False
     }
 

@@ -55,6 +55,11 @@ def monthly(rate: RunRate) -> str:
     return f"Owned numbers cost {at_least}{show_again(rate.monthly_cents)} a month."
 
 
+def at_most(cents: int) -> str:
+    """Return what one purchase may cost."""
+    return f" One number may cost {show_again(cents)} at most."
+
+
 def requests(tally: Tally) -> str:
     """Return what a caller meets next where few of a day's requests to KrosAI are left."""
     if tally.refuses_reading:

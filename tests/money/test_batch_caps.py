@@ -48,8 +48,8 @@ async def test_a_total_over_the_day_is_refused_before_the_question_and_says_how_
     told = await refused(bench, daily_budget_cents=2_099)
     assert told.code == "OVER_DAILY_BUDGET"
     assert told.message == (
-        "These 3 numbers would take 21.00 in the account currency together, and of the 20.99 for 24 hours "
-        "20.99 is left; nothing was charged. The first 2 of them would fit."
+        "These 3 numbers would take 21.00 in the account currency together, and "
+        "20.99 is left of the 20.99 for 24 hours; nothing was charged. The first 2 of them would fit."
     )
     assert (await refused(bench, daily_budget_cents=700)).message.endswith("The first of them alone would fit.")
     assert (await refused(bench, daily_budget_cents=699)).message.endswith("nothing was charged.")

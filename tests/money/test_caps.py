@@ -145,7 +145,7 @@ async def test_a_principals_own_budget_is_spent_by_that_principal_alone(sim: Sim
         assert (await bench.execute(first)).state is State.DONE
         failed = await bench.execute(second)
         assert (failed.state, failed.error_code) == (State.FAILED, "OVER_OWN_DAILY_BUDGET")
-        assert "of the 13.99 for 24 hours (the caller's own limit) 6.99" in failed.message
+        assert "6.99 is left of the 13.99 for 24 hours (the caller's own limit)" in failed.message
         await refused(bench.propose(OTHER_MOBILES[3], principal="p"), "OVER_OWN_DAILY_BUDGET")
         assert (await bench.buy(OTHER_MOBILES[4], principal="q")).state is State.DONE
     assert len(sim.charges) == 3

@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from mcp.client.session import MessageHandlerFnT
 from mcp.server.mcpserver import MCPServer
 from mcp.types import CallToolResult
 
+from kros_mcp.krosai.wire import has_ended
 from kros_mcp.numbering import country_name, spoken
 from kros_mcp.operations.journal import Journal
 from kros_mcp.runtime import open_runtime
@@ -93,7 +94,7 @@ def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
             continue
         if name == "number_id" or (name in _COUNTS and value == 0):  # any tool takes an E.164 in place of the id
             continue
-        # A search says "10 shown, 70 more read" instead, and by what price now follows from the others.
+        # A search says "10 shown, 70 more looked at" instead, and by what price now follows from the others.
         if "area_codes" in data and (name in _COUNTED or (name == "due_now_cents" and _BY_PARTS in text)):
             continue
         if value not in (None, "") and not _is_said(name.removesuffix("[]"), value, text):
@@ -102,19 +103,14 @@ def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
 
 def _told(key: str, value: Any) -> Any:
     if isinstance(value, dict) and key in _BESIDE:
-        return {name: each for name, each in value.items() if name not in _BESIDE[key]}
+        ended = {"endpoint_id", "endpoint_name"} if has_ended(value.get("status")) else set()
+        return {name: each for name, each in value.items() if name not in _BESIDE[key] | ended}
     return value
 
 
 def _is_said(name: str, value: Any, text: str) -> bool:
-    if name == "environment":  # where somebody decides
-        return "status: confirmation_required" not in text or {"live": "real money"}.get(value, value) in text.lower()
-    if name == "decided_by":  # a long name is cut
-        return value[:20] in text
-    if name == "asked_at":
-        return re.search(r"(minutes?|hours?) ago|just now|\d [A-Z][a-z]+", text) is not None
-    if name == "expires_at":
-        return re.search(r"(\d (seconds|minutes|hours|days)|an hour|a day)( at most|\.)", text) is not None
+    if name in _IN_OTHER_WORDS:
+        return _IN_OTHER_WORDS[name](value, text)
     words = name.removesuffix("_cents").removeprefix("allow_").replace("_", " ")
     if isinstance(value, bool):  # calls that are on, and what is as usual, need no word
         return value is not _NOTEWORTHY.get(name, True) or name in text or words in text
@@ -127,6 +123,44 @@ def _is_said(name: str, value: Any, text: str) -> bool:
     return any(form in text for form in forms)
 
 
+def _environment(value: str, text: str) -> bool:
+    """Whether it is said where somebody decides."""
+    return "status: confirmation_required" not in text or {"live": "real money"}.get(value, value) in text.lower()
+
+
+def _asked_at(_value: str, text: str) -> bool:
+    return re.search(r"(minutes?|hours?) ago|just now|\d [A-Z][a-z]+", text) is not None
+
+
+def _expires_at(_value: str, text: str) -> bool:
+    return re.search(r"(\d (seconds|minutes|hours|days)|an hour|a day)( at most|\.)", text) is not None
+
+
+def _warnings(value: str, text: str) -> bool:
+    """Whether it is said; of one number the summary says it."""
+    return value in text or any(said in value and said in text for said in _SAID_OF_ONE)
+
+
+_DECIDED = {
+    "code": "in the conversation",
+    "prompt": "in a prompt",
+    "screen": "on the screen",
+    "page": "on the approvals page",
+    "terminal": "at a terminal",
+    "command": "by a command",
+}
+_SAID_OF_ONE = ("may go nowhere", "ended, so no call")
+_IN_OTHER_WORDS: dict[str, Callable[[Any, str], bool]] = {
+    "environment": _environment,
+    "asked_at": _asked_at,
+    "expires_at": _expires_at,
+    "warnings": _warnings,
+    # A long name is cut; who agreed in the conversation is whoever spoke in it.
+    "decided_by": lambda value, text: value[:20] in text or _DECIDED["code"] in text,
+    "decided_through": lambda value, text: value in text or _DECIDED[value] in text,
+    # From an hour after it was read, in words.
+    "prices_as_of": lambda _value, _text: True,
+}
 _BESIDE = {
     "number": {"type", "country", "setup_cents", "monthly_cents"},
     "quote": {"country", "setup_cents", "endpoint_name"},

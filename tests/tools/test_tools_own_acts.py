@@ -42,7 +42,7 @@ async def test_what_was_done_today_is_told_in_a_sentence_with_its_sum(
     assert (row["decided_by"], row["decided_through"], row["batch"]) == ("local", "code", None)
     lines = today.text.splitlines()
     assert "Each of these 3: in Nigeria." in lines
-    line = f"buy {row['e164']}: done, 5 minutes ago, 5.00 now, 5.00 a month, yes by local through code; {second}"
+    line = f"buy {row['e164']}: done, 5 minutes ago, 5.00 now, 5.00 a month, yes in the conversation; {second}"
     assert line in lines
 
 
@@ -62,7 +62,7 @@ async def test_what_all_rows_share_is_said_once_above_them(reference: Simulator)
             asked = await talk.buy(item)
             await talk.buy(item, confirmation_code=asked["confirmation_code"])
         told = await talk.call("list_operations")
-    assert "Each of these 2: in Nigeria; yes by local through code." in told.text.splitlines()
+    assert "Each of these 2: in Nigeria; yes in the conversation." in told.text.splitlines()
 
 
 async def test_who_said_yes_in_a_prompt_is_told(reference: Simulator) -> None:

@@ -40,7 +40,7 @@ async def test_the_cheapest_is_said_first_with_its_setup_fee_and_where_it_is(sim
     cheapest = kenya["numbers"][0]
     assert (cheapest["e164"], cheapest["monthly_cents"]) == ("+254205550107", 450)
     assert kenya["summary"] == (
-        "The cheapest local number for sale in Kenya, among the 40 read, is +254 20 555 0107, 4.50 now and 4.50 a "
+        "The cheapest local number for sale in Kenya, among the 40 looked at, is +254 20 555 0107, 4.50 now and 4.50 a "
         "month in the account currency."
     )
     assert "14.00 now, 5.00 of it for setup, and 9.00 a month in the account currency." in egypt["summary"]
@@ -136,9 +136,11 @@ def test_of_5000_for_sale_a_thousand_are_looked_through_in_time_and_that_is_said
             assert seconds() - begun < 4
             assert len(sim.requests) - asked <= 12
             assert (found["read"], found["complete"], found["total"]) == (1_000, False, None)
-            assert ", among the 1,000 read, is +234 806 000 0777" in found["summary"]
+            assert ", among the 1,000 looked at, is +234 806 000 0777" in found["summary"]
             none = await desk.tool("search_phone_numbers", country="NG", contains="99999")
-            assert none["summary"].startswith("No number containing 99999 for sale in Nigeria is among the 1,000 read.")
+            assert none["summary"].startswith(
+                "No number containing 99999 for sale in Nigeria is among the 1,000 looked at."
+            )
 
     leaping(story)
 
@@ -171,8 +173,8 @@ async def test_a_plain_search_is_one_request_and_says_what_it_is_the_cheapest_of
         assert searched(sim) == 1
         further = await search(talk, country="NG", offset=found["next_offset"])
     assert searched(sim) == 2
-    assert ", among the 100 read, is" in found["summary"]
-    assert "10 shown, 90 more read; more may be for sale." in found.text
+    assert ", among the 100 looked at, is" in found["summary"]
+    assert "10 shown, 90 more looked at; more may be for sale." in found.text
     assert further["summary"].startswith("The next number for sale in Nigeria is")
     assert (found["read"], found["complete"], found["total"]) == (100, False, None)
 

@@ -128,6 +128,7 @@ async def test_prices_are_told_with_the_time_at_which_the_oldest_was_read(
         listed = await talk.call("list_phone_numbers")
         assert [number["monthly_cents"] for number in listed["numbers"]] == [300] * FEW
         assert listed["prices_as_of"] == read_at
+        assert "The oldest of these prices was read 24 hours ago." in listed.text
         shown = await talk.call("get_phone_number", number_id="pn_0")
         assert shown["prices_as_of"] == utc(clock.now)
         assert (await talk.call("list_phone_numbers", country="KE"))["prices_as_of"] is None

@@ -29,16 +29,16 @@ next_step: Say the summary and wait, 10 minutes at most. Only a yes said after i
 'no need to ask me'. After a yes, call again with the same arguments and confirmation_code; after a no, \
 cancel_operation. Never say the code."""
 BOUGHT = """\
-With a test key, +20 10 5555 0100 is bought; it costs 16.00 USD now: 5.00 setup and the first month 11.00; then \
-11.00 a month. Its calls go nowhere until an endpoint is set.
++20 10 5555 0100 is bought for 16.00 USD now: 5.00 setup and the first month 11.00; then 11.00 a month. Its calls \
+go nowhere until an endpoint is set.
 status: done
 operation_id: op_ID
 charged: yes
 changed: yes
 number: number_id UUID; e164 +201055550100; status active
 decided_through: code
-next_step: Offer to route its calls: configure_phone_number. To give the number up: release_phone_number; whether \
-that refunds anything is not known."""
+next_step: Offer to route its calls: configure_phone_number. To give it up: release_phone_number; no refund is \
+known. Whether a test key costs real money is not known."""
 ASKED_TO_RELEASE = """\
 With a test key, releasing +234 803 555 0199 in Nigeria means that calls to it will stop; they now go to "Support \
 agent". This cannot be undone. KrosAI does not say whether anything is refunded, nor when it stops billing. Shall I \
@@ -49,8 +49,8 @@ The KrosAI account has not enough credit for this. +234 201 555 0100 was not bou
 code: INSUFFICIENT_BALANCE
 charged: no
 changed: no
-next_step: Tell the person: credit is seen and added in the KrosAI dashboard alone, and the number is not held \
-meanwhile. Then ask again.
+next_step: Tell the person that credit is seen and added only in the KrosAI dashboard, and that the number is not \
+held meanwhile. Then try again.
 operation_id: op_ID"""
 
 

@@ -289,7 +289,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         name="holidays",
         opening="No calls to our Kenyan numbers over the holidays, please.",
-        replies=(Reply("They are over. Everything as it was before, please."), YES, Reply("Thanks.")),
+        replies=(
+            Reply("From now on, please. I say so when they are over.", asked=True),
+            Reply("They are over. Everything as it was before, please."),
+            YES,
+            Reply("Thanks."),
+        ),
         course=(
             Route(inbound={"+254205550130": "off", "+254205550131": "off"}),
             Route(inbound={"+254205550130": "on", "+254205550131": "on"}),
