@@ -47,7 +47,6 @@ from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import (
     EVERYTHING,
     Claim,
-    ClaimSeveral,
     Filter,
     Identity,
     Move,
@@ -172,15 +171,11 @@ class StoredJournal(ABC):
         """Run one move in a transaction, and store its event with it."""
         return await self._transact(lambda: self._change(operation_id, move, by))
 
-    async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
-        """Run a move that also needs the books, in one transaction with the sums it sees."""
-        return await self._transact(lambda: self._claim(operation_id, move, committed_since, by))
-
-    async def claim_several(
-        self, batch_id: str, move: ClaimSeveral, *, committed_since: float, by: By = SERVER
+    async def claim(
+        self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER
     ) -> tuple[Operation, tuple[Operation, ...]]:
-        """Take all numbers of a batch for sending, or none, in one transaction."""
-        return await self._transact(lambda: self._claim_several(batch_id, move, committed_since, by))
+        """Run a move that also needs the books, in one transaction with the sums it sees; of a batch all or none."""
+        return await self._transact(lambda: self._claim(operation_id, move, committed_since, by))
 
     async def events(self, operation_id: str) -> tuple[Event, ...]:
         """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
@@ -897,14 +892,8 @@ class StoredJournal(ABC):
                 current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
             yield from self._stored(stored, current, now, by)
 
-    def _claim(self, operation_id: str, move: Claim, committed_since: float, by: By) -> Work[Operation]:
-        def alone(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
-            return move(current, now, books), ()
-
-        return (yield from self._claim_several(operation_id, alone, committed_since, by))[0]
-
-    def _claim_several(
-        self, operation_id: str, move: ClaimSeveral, committed_since: float, by: By
+    def _claim(
+        self, operation_id: str, move: Claim, committed_since: float, by: By
     ) -> Work[tuple[Operation, tuple[Operation, ...]]]:
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too

@@ -212,7 +212,7 @@ from kros_mcp.operations import model, moves
 from tests.support.older_journals import SECRET, SINCE_EVENTS, make_older
 from kros_mcp.errors import OperationError
 def take(operation, now, books):
-    return moves.claim(operation, now, reserved_cents=1)
+    return moves.claim(operation, now, reserved_cents=1), ()
 async def main(url, operation):
     async with open_journal(url) as journal:
         won = 0
