@@ -906,9 +906,7 @@ class StoredJournal(ABC):
         items: tuple[Operation, ...] = ()
         if current.state is not State.EXPIRED:
             if taken := (yield from self._in_flight(current)):
-                error = busy(taken)
-                told = {"reason": error.message, "code": error.code, "next_step": error.next_step}
-                current = moves.end(current, now, State.FAILED, **told)
+                current = moves.refuse(current, now, busy(taken))
             else:
                 books = yield from self._books(current.account, current.principal, now, committed_since)
                 current, items = move(current, now, books)

@@ -225,8 +225,7 @@ def _claiming(account: Account, yes: Yes | None, run_rate: RunRate | None, own: 
                 _require_that_it_counts(account, current, yes.through)
             act_of(current).check(account.settings, current, books, run_rate, own)
         except RefusedError as exc:
-            told = {"reason": exc.message, "code": exc.code, "next_step": exc.next_step}
-            return moves.end(current, now, State.FAILED, **told), ()
+            return moves.refuse(current, now, exc), ()
         reserved = [policy.reserved_cents(account.settings, part) for part in current.parts]
         by = _WORDS[yes.through] if yes else ""
         if current.action.is_several:
