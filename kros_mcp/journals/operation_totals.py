@@ -13,6 +13,8 @@ from kros_mcp.operations.journal import Total
 from kros_mcp.operations.model import WAITING, Action, Channel, State
 
 _WAITING: Final = ", ".join(f"'{state}'" for state in sorted(WAITING))
+SPENT: Final = "claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
+"""Which operations have taken something since a time, or may still take it."""
 _SUMS: Final = ("count", "charged_cents", "unknown_cents", "unknown")
 _BUYS: Final = ", ".join(f"'{action}'" for action in Action if action.charges)
 
@@ -78,3 +80,10 @@ def asked(table: str, due_now: str, account: str, principal: str | None, now: fl
         wanted, values = f"{wanted} AND principal = ?", (*values, principal)
     rows = yield f"SELECT {due_now} FROM {table} WHERE {wanted}", values
     return tuple(None if cents is None else int(cents) for (cents,) in rows)
+
+
+def spent(table: str, since: float, *, account: str = "") -> Work[int]:
+    """Sum what the purchases of all accounts, or of one, have taken or may take since a time."""
+    whose, values = (" AND account = ?", (since, account)) if account else ("", (since,))
+    [(cents,)] = yield f"SELECT coalesce(sum(reserved_cents), 0) FROM {table} WHERE {SPENT}{whose}", values
+    return int(cents)

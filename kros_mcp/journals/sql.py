@@ -719,9 +719,8 @@ class StoredJournal(ABC):
 
         def look() -> Work[tuple[int, bool, bool]]:
             now = yield from self._time()
-            spent = yield from known_organizations.spent(
-                f"{self._table}{self._by('spent')}", now - DAY_SECONDS, account=account
-            )
+            table = f"{self._table}{self._by('spent')}"
+            spent = yield from operation_totals.spent(table, now - DAY_SECONDS, account=account)
             is_told = bool((yield f"SELECT 1 FROM {self._meta} WHERE name = ?", (name,)))
             return spent, notices.is_low(spent, budget_cents), is_told
 
@@ -976,10 +975,9 @@ class StoredJournal(ABC):
         )
         bought = [*recent, *(yield f"{monthly}{self._by('watched')} WHERE {unseen}", (account,))]
         sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
-        last_day = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
-        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {last_day}"
+        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE account = ? AND {operation_totals.SPENT}"
         [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
-        total = yield from known_organizations.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
+        total = yield from operation_totals.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
         committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
         return Books(
             spent_cents=int(spent),
