@@ -21,12 +21,11 @@ from kros_mcp.journals import (
     completeness,
     generation,
     known_organizations,
-    operation_totals,
     pruned,
     request_counts,
 )
 from kros_mcp.journals.clock import Progress, Timekeeper
-from kros_mcp.journals.filters import OPEN_AS_INDEXED, condition, is_of_open
+from kros_mcp.journals.filters import OPEN_AS_INDEXED, WAITING_STATES, condition, is_of_open
 from kros_mcp.journals.kept_numbers import KeptTables
 from kros_mcp.journals.outbox import OutboxTables
 from kros_mcp.journals.rows import (
@@ -79,7 +78,6 @@ _NEWEST_FIRST = "created_at DESC, rowid DESC"
 _EVENT = ("operation_id", "number", *EVENT_COLUMNS)
 _DUE = "state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1"
 _TO_LOOK_AT = "look_at <= ? AND state IN ('done', 'failed') AND settings_pending = 0"
-_WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
 
 
@@ -266,7 +264,7 @@ class StoredJournal(ABC):
 
         def work() -> Work[OpenCounts]:
             now = yield from self._time()
-            still = f"AND (state NOT IN ({_WAITING}) OR expires_at > ?) GROUP BY state"
+            still = f"AND (state NOT IN ({WAITING_STATES}) OR expires_at > ?) GROUP BY state"
             found = {state: (int(count), oldest) for state, count, oldest in (yield sql + still, (account, now))}
             waiting = [found[state] for state in WAITING if state in found]
             unknown, unknown_since = found.get(State.UNKNOWN, (0, None))
@@ -304,7 +302,7 @@ class StoredJournal(ABC):
 
     async def expire(self) -> int:
         """Write down what has waited too long, of every account, and give how many operations that has ended."""
-        late = f"{OPEN_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
+        late = f"{OPEN_AS_INDEXED} AND state IN ({WAITING_STATES}) AND expires_at <= ?"
 
         def look() -> Work[bool]:
             now = yield from self._time()
@@ -500,9 +498,9 @@ class StoredJournal(ABC):
         columns, currency = self._amounts(where="charged = 'yes'"), self._text_in("quote", "currency")
 
         def work(where: str, values: list[object], now: float) -> Work[tuple[Total, ...]]:
-            return (yield from operation_totals.of(self._table_of(wanted), where, values, now, columns, currency))
+            return (yield from amounts.totals(self._table_of(wanted), where, values, now, columns, currency))
 
-        return operation_totals.together(await self._in_slices(wanted, work))
+        return amounts.together(await self._in_slices(wanted, work))
 
     async def spending(self, wanted: Filter, grouping: "Grouping") -> "tuple[SpendingGroup, ...]":
         """Sum what operations took and what they changed of the cost of a month, by the same filter."""
@@ -584,7 +582,7 @@ class StoredJournal(ABC):
 
         def work() -> Work[tuple[int | None, ...]]:
             now = yield from self._time()
-            return (yield from operation_totals.asked(self._table, due_now, account, principal, now))
+            return (yield from amounts.asked(self._table, due_now, account, principal, now))
 
         return await self._look(work)
 
@@ -720,7 +718,7 @@ class StoredJournal(ABC):
         def look() -> Work[tuple[int, bool, bool]]:
             now = yield from self._time()
             table = f"{self._table}{self._by('spent')}"
-            spent = yield from operation_totals.spent(table, now - DAY_SECONDS, account=account)
+            spent = yield from amounts.spent(table, now - DAY_SECONDS, account=account)
             is_told = bool((yield f"SELECT 1 FROM {self._meta} WHERE name = ?", (name,)))
             return spent, notices.is_low(spent, budget_cents), is_told
 
@@ -975,9 +973,9 @@ class StoredJournal(ABC):
         )
         bought = [*recent, *(yield f"{monthly}{self._by('watched')} WHERE {unseen}", (account,))]
         sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
-        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE account = ? AND {operation_totals.SPENT}"
+        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE account = ? AND {amounts.SPENT}"
         [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
-        total = yield from operation_totals.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
+        total = yield from amounts.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
         committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
         return Books(
             spent_cents=int(spent),
