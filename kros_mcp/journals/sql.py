@@ -123,6 +123,14 @@ class StoredJournal(ABC):
     def _time(self) -> Work[float]:
         """Return the journal's time."""
 
+    def _timed(self, work: Callable[[float], Work[T]]) -> Callable[[], Work[T]]:
+        """Return a transaction that reads the journal's time and does the work with it."""
+
+        def timed() -> Work[T]:
+            return (yield from work((yield from self._time())))
+
+        return timed
+
     @abstractmethod
     def _alone(self, account: str) -> Work[None]:
         """Let no other transaction of this account propose or claim until this one ends."""
@@ -249,12 +257,7 @@ class StoredJournal(ABC):
 
     async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
         """Sum what is spent and committed, by everybody and by one principal."""
-
-        def work() -> Work[Books]:
-            now = yield from self._time()
-            return (yield from self._books(account, principal, now, committed_since))
-
-        return await self._look(work)
+        return await self._look(self._timed(lambda now: self._books(account, principal, now, committed_since)))
 
     async def open_counts(self, account: str) -> OpenCounts:
         """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
@@ -379,21 +382,13 @@ class StoredJournal(ABC):
 
     async def number_changed(self, account: str, e164: str) -> None:
         """Drop what is kept of a number that was changed without an operation."""
-
-        def work() -> Work[None]:
-            now = yield from self._time()
-            yield from self._kept.drop(account, e164, now, price=True)
-
-        await self._transact(work)
+        await self._transact(self._timed(lambda now: self._kept.drop(account, e164, now, price=True)))
 
     async def take_turn(self, account: str, reader: str, *, seconds: float, refresh: bool = False) -> bool:
         """Take the turn to read an account's prices for all processes; false if it is another's."""
-
-        def work() -> Work[bool]:
-            now = yield from self._time()
-            return (yield from self._kept.take_turn(account, reader, now, seconds, refresh=refresh))
-
-        return await self._transact_if_free(work)
+        return await self._transact_if_free(
+            self._timed(lambda now: self._kept.take_turn(account, reader, now, seconds, refresh=refresh))
+        )
 
     async def accounts(self) -> dict[str, int]:
         """Count the operations of each account, whoever it is."""
@@ -417,12 +412,9 @@ class StoredJournal(ABC):
         accounts = f"SELECT account FROM {self._table}"
         open_now = f"{accounts}{self._by('due')} WHERE {_DUE}"
         watched = f"{accounts}{self._by('watched')} WHERE {_TO_LOOK_AT}"
-
-        def work() -> Work[tuple[NamedOrganization, ...]]:
-            now = yield from self._time()
-            return (yield from known_organizations.restless(self._organizations, open_now, watched, now))
-
-        return await self._look(work)
+        return await self._look(
+            self._timed(lambda now: known_organizations.restless(self._organizations, open_now, watched, now))
+        )
 
     async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:
         """Hand all operations of one account to another, in one transaction, each with an event."""
@@ -579,12 +571,7 @@ class StoredJournal(ABC):
     async def asked(self, account: str, principal: str | None = None) -> tuple[int | None, ...]:
         """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated."""
         due_now = self._text_in("quote", "due_now_cents")
-
-        def work() -> Work[tuple[int | None, ...]]:
-            now = yield from self._time()
-            return (yield from amounts.asked(self._table, due_now, account, principal, now))
-
-        return await self._look(work)
+        return await self._look(self._timed(lambda now: amounts.asked(self._table, due_now, account, principal, now)))
 
     async def check_writable(self) -> None:
         """Raise `JournalError` unless a row could be written now."""
@@ -667,49 +654,27 @@ class StoredJournal(ABC):
 
     async def add_requests(self, key: str, counts: Mapping[Asked, int], *, patient: bool = False) -> Window:
         """Count requests that KrosAI was sent as those of this hour, and return those of the last 24 hours."""
-
-        def work() -> Work[Window]:
-            now = yield from self._time()
-            return (yield from request_counts.add(self._requests, key, counts, now))
-
-        return await (self._transact if patient else self._transact_if_free)(work)
+        transact = self._transact if patient else self._transact_if_free
+        return await transact(self._timed(lambda now: request_counts.add(self._requests, key, counts, now)))
 
     async def requests(self, key: str) -> Window:
         """Return the requests of the last 24 hours, as far as they are written down."""
-
-        def work() -> Work[Window]:
-            now = yield from self._time()
-            return (yield from request_counts.read(self._requests, key, now))
-
-        return await self._look(work)
+        return await self._look(self._timed(lambda now: request_counts.read(self._requests, key, now)))
 
     async def listen(self, account: str, listeners: Sequence[Listener]) -> None:
         """Store an account's notices for these destinations from now on, whichever process makes them."""
         self._listeners[account] = tuple(listeners)
-
-        def work() -> Work[None]:
-            yield from self._outbox.listen(listeners, (yield from self._time()))
-
-        await self._transact_if_free(work)
+        await self._transact_if_free(self._timed(lambda now: self._outbox.listen(listeners, now)))
 
     async def take_notices(self, destination: str, limit: int) -> tuple[Taken, ...]:
         """Take notices that are to be delivered to a destination now, so that no other process does for a while."""
-
-        def look() -> Work[bool]:
-            return (yield from self._outbox.is_due(destination, (yield from self._time())))
-
-        def work() -> Work[tuple[Taken, ...]]:
-            return (yield from self._outbox.take(destination, (yield from self._time()), limit))
-
-        return await self._transact_if_free(work) if await self._look(look) else ()
+        if not await self._look(self._timed(lambda now: self._outbox.is_due(destination, now))):
+            return ()
+        return await self._transact_if_free(self._timed(lambda now: self._outbox.take(destination, now, limit)))
 
     async def note_delivery(self, delivered: Collection[Taken], failed: Collection[Taken]) -> None:
         """Write down which of the notices that were taken have been delivered; the others are tried again."""
-
-        def work() -> Work[None]:
-            yield from self._outbox.note(delivered, failed, (yield from self._time()))
-
-        await self._transact_if_free(work)
+        await self._transact_if_free(self._timed(lambda now: self._outbox.note(delivered, failed, now)))
 
     async def watch_budget(self, account: str, budget_cents: int, environment: Environment) -> None:
         """Store a notice when most of a day's budget is spent, once until less is."""
@@ -739,28 +704,17 @@ class StoredJournal(ABC):
 
     async def tidy_outbox(self) -> None:
         """Drop notices that are delivered, or too old or too many to be told of."""
-
-        def work() -> Work[None]:
-            yield from self._outbox.tidy((yield from self._time()))
-
-        await self._transact_if_free(work)
+        await self._transact_if_free(self._timed(self._outbox.tidy))
 
     async def outbox_counts(self, *, account: str | None = None, destination: str | None = None) -> OutboxCounts:
         """Count the notices that wait, and those that could not be delivered, all or some."""
-
-        def work() -> Work[OutboxCounts]:
-            now = yield from self._time()
-            return (yield from self._outbox.counts(now, account=account, destination=destination))
-
-        return await self._look(work)
+        return await self._look(
+            self._timed(lambda now: self._outbox.counts(now, account=account, destination=destination))
+        )
 
     async def acknowledge_undelivered(self) -> int:
         """Drop the notices that could not be delivered, and give how many there were."""
-
-        def work() -> Work[int]:
-            return (yield from self._outbox.acknowledge((yield from self._time())))
-
-        return await self._transact(work)
+        return await self._transact(self._timed(self._outbox.acknowledge))
 
     async def _first(self, where: str, *values: object) -> Operation | None:
         def work() -> Work[tuple[tuple[Operation, ...], float]]:
