@@ -16,7 +16,7 @@ AGREED_BATCH: Final = "state = 'done' AND items <> '[]'"
 """A batch whose numbers are operations of their own; it is the question that they came from, and no act beside them."""
 OPEN_AS_INDEXED: Final = "state IN ('proposed', 'confirmed', 'sending', 'unknown')"
 """What the index `one_open` is for, in its very words: SQLite takes no other order of them for the same."""
-_WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
+WAITING_STATES: Final = ", ".join(f"'{state}'" for state in sorted(WAITING))
 
 
 def is_of_open(wanted: Filter) -> bool:
@@ -61,5 +61,5 @@ def _state(state: State, asked: frozenset[Asked]) -> str:
     if state in WAITING:
         return f"(state = '{state}' AND expires_at > ?)"
     if state is State.EXPIRED:
-        return f"(state = 'expired' OR state IN ({_WAITING}) AND expires_at <= ?)"
+        return f"(state = 'expired' OR state IN ({WAITING_STATES}) AND expires_at <= ?)"
     return f"state = '{state}'"

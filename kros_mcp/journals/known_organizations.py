@@ -1,4 +1,4 @@
-"""Which organizations a journal's accounts are, and what all accounts have spent together."""
+"""Which organizations a journal's accounts are."""
 
 # ruff: noqa: S608 - statements are built from constants of this program; values go by marks
 
@@ -33,11 +33,3 @@ def restless(table: str, open_now: str, watched: str, now: float) -> Work[tuple[
     """
     rows = yield f"SELECT {_COLUMNS} FROM {table} WHERE account IN ({open_now} UNION {watched})", (now,)
     return tuple(NamedOrganization(*row) for row in rows)
-
-
-def spent(table: str, since: float, *, account: str = "") -> Work[int]:
-    """Sum what the purchases of all accounts, or of one, have taken or may take since a time."""
-    last_day = "claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
-    whose, values = (" AND account = ?", (since, account)) if account else ("", (since,))
-    [(cents,)] = yield f"SELECT coalesce(sum(reserved_cents), 0) FROM {table} WHERE {last_day}{whose}", values
-    return int(cents)

@@ -4,12 +4,12 @@
 
 from typing import Final
 
-from kros_mcp.journals.amounts import BUYS, CHARGED, MONTHLY
+from kros_mcp.journals.amounts import CHARGED, MONTHLY, SINGLE_BUYS
 from kros_mcp.journals.rows import Work
 from kros_mcp.operations.expenditure import COUNTED, Sums, Tallied
 
-_BOUGHT: Final = f"action IN ({BUYS}) AND charged = 'yes'"
-_MAYBE: Final = f"action IN ({BUYS}) AND charged = 'unknown'"
+_BOUGHT: Final = f"action IN ({SINGLE_BUYS}) AND charged = 'yes'"
+_MAYBE: Final = f"action IN ({SINGLE_BUYS}) AND charged = 'unknown'"
 _RELEASED: Final = "action = 'release' AND state = 'done'"
 _MAYBE_RELEASED: Final = "action = 'release' AND state <> 'done' AND changed = 'unknown'"
 _COLUMNS: Final = "account, e164, action, state, charged, changed, reserved_cents, settled_at"

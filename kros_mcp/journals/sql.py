@@ -21,12 +21,11 @@ from kros_mcp.journals import (
     completeness,
     generation,
     known_organizations,
-    operation_totals,
     pruned,
     request_counts,
 )
 from kros_mcp.journals.clock import Progress, Timekeeper
-from kros_mcp.journals.filters import OPEN_AS_INDEXED, condition, is_of_open
+from kros_mcp.journals.filters import OPEN_AS_INDEXED, WAITING_STATES, condition, is_of_open
 from kros_mcp.journals.kept_numbers import KeptTables
 from kros_mcp.journals.outbox import OutboxTables
 from kros_mcp.journals.rows import (
@@ -47,7 +46,6 @@ from kros_mcp.operations.events import SERVER, SUPERSEDED, By, Event
 from kros_mcp.operations.journal import (
     EVERYTHING,
     Claim,
-    ClaimSeveral,
     Filter,
     Identity,
     Move,
@@ -80,7 +78,6 @@ _NEWEST_FIRST = "created_at DESC, rowid DESC"
 _EVENT = ("operation_id", "number", *EVENT_COLUMNS)
 _DUE = "state IN ('confirmed', 'sending', 'unknown') OR settings_pending = 1"
 _TO_LOOK_AT = "look_at <= ? AND state IN ('done', 'failed') AND settings_pending = 0"
-_WAITING = ", ".join(f"'{state}'" for state in sorted(WAITING))
 _OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN))
 
 
@@ -125,6 +122,14 @@ class StoredJournal(ABC):
     @abstractmethod
     def _time(self) -> Work[float]:
         """Return the journal's time."""
+
+    def _timed(self, work: Callable[[float], Work[T]]) -> Callable[[], Work[T]]:
+        """Return a transaction that reads the journal's time and does the work with it."""
+
+        def timed() -> Work[T]:
+            return (yield from work((yield from self._time())))
+
+        return timed
 
     @abstractmethod
     def _alone(self, account: str) -> Work[None]:
@@ -172,15 +177,11 @@ class StoredJournal(ABC):
         """Run one move in a transaction, and store its event with it."""
         return await self._transact(lambda: self._change(operation_id, move, by))
 
-    async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
-        """Run a move that also needs the books, in one transaction with the sums it sees."""
-        return await self._transact(lambda: self._claim(operation_id, move, committed_since, by))
-
-    async def claim_several(
-        self, batch_id: str, move: ClaimSeveral, *, committed_since: float, by: By = SERVER
+    async def claim(
+        self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER
     ) -> tuple[Operation, tuple[Operation, ...]]:
-        """Take all numbers of a batch for sending, or none, in one transaction."""
-        return await self._transact(lambda: self._claim_several(batch_id, move, committed_since, by))
+        """Run a move that also needs the books, in one transaction with the sums it sees; of a batch all or none."""
+        return await self._transact(lambda: self._claim(operation_id, move, committed_since, by))
 
     async def events(self, operation_id: str) -> tuple[Event, ...]:
         """Read what happened to an operation, in its order; nothing of one that has not moved since events are kept."""
@@ -256,12 +257,7 @@ class StoredJournal(ABC):
 
     async def books(self, account: str, principal: str, *, committed_since: float) -> Books:
         """Sum what is spent and committed, by everybody and by one principal."""
-
-        def work() -> Work[Books]:
-            now = yield from self._time()
-            return (yield from self._books(account, principal, now, committed_since))
-
-        return await self._look(work)
+        return await self._look(self._timed(lambda now: self._books(account, principal, now, committed_since)))
 
     async def open_counts(self, account: str) -> OpenCounts:
         """Count what waits for a yes or for its sending, and what is unknown, and tell since when."""
@@ -271,7 +267,7 @@ class StoredJournal(ABC):
 
         def work() -> Work[OpenCounts]:
             now = yield from self._time()
-            still = f"AND (state NOT IN ({_WAITING}) OR expires_at > ?) GROUP BY state"
+            still = f"AND (state NOT IN ({WAITING_STATES}) OR expires_at > ?) GROUP BY state"
             found = {state: (int(count), oldest) for state, count, oldest in (yield sql + still, (account, now))}
             waiting = [found[state] for state in WAITING if state in found]
             unknown, unknown_since = found.get(State.UNKNOWN, (0, None))
@@ -309,7 +305,7 @@ class StoredJournal(ABC):
 
     async def expire(self) -> int:
         """Write down what has waited too long, of every account, and give how many operations that has ended."""
-        late = f"{OPEN_AS_INDEXED} AND state IN ({_WAITING}) AND expires_at <= ?"
+        late = f"{OPEN_AS_INDEXED} AND state IN ({WAITING_STATES}) AND expires_at <= ?"
 
         def look() -> Work[bool]:
             now = yield from self._time()
@@ -386,21 +382,13 @@ class StoredJournal(ABC):
 
     async def number_changed(self, account: str, e164: str) -> None:
         """Drop what is kept of a number that was changed without an operation."""
-
-        def work() -> Work[None]:
-            now = yield from self._time()
-            yield from self._kept.drop(account, e164, now, price=True)
-
-        await self._transact(work)
+        await self._transact(self._timed(lambda now: self._kept.drop(account, e164, now, price=True)))
 
     async def take_turn(self, account: str, reader: str, *, seconds: float, refresh: bool = False) -> bool:
         """Take the turn to read an account's prices for all processes; false if it is another's."""
-
-        def work() -> Work[bool]:
-            now = yield from self._time()
-            return (yield from self._kept.take_turn(account, reader, now, seconds, refresh=refresh))
-
-        return await self._transact_if_free(work)
+        return await self._transact_if_free(
+            self._timed(lambda now: self._kept.take_turn(account, reader, now, seconds, refresh=refresh))
+        )
 
     async def accounts(self) -> dict[str, int]:
         """Count the operations of each account, whoever it is."""
@@ -424,12 +412,9 @@ class StoredJournal(ABC):
         accounts = f"SELECT account FROM {self._table}"
         open_now = f"{accounts}{self._by('due')} WHERE {_DUE}"
         watched = f"{accounts}{self._by('watched')} WHERE {_TO_LOOK_AT}"
-
-        def work() -> Work[tuple[NamedOrganization, ...]]:
-            now = yield from self._time()
-            return (yield from known_organizations.restless(self._organizations, open_now, watched, now))
-
-        return await self._look(work)
+        return await self._look(
+            self._timed(lambda now: known_organizations.restless(self._organizations, open_now, watched, now))
+        )
 
     async def adopt(self, former: str, account: str, *, environment: Environment, by: By, words: str) -> int:
         """Hand all operations of one account to another, in one transaction, each with an event."""
@@ -505,9 +490,9 @@ class StoredJournal(ABC):
         columns, currency = self._amounts(where="charged = 'yes'"), self._text_in("quote", "currency")
 
         def work(where: str, values: list[object], now: float) -> Work[tuple[Total, ...]]:
-            return (yield from operation_totals.of(self._table_of(wanted), where, values, now, columns, currency))
+            return (yield from amounts.totals(self._table_of(wanted), where, values, now, columns, currency))
 
-        return operation_totals.together(await self._in_slices(wanted, work))
+        return amounts.together(await self._in_slices(wanted, work))
 
     async def spending(self, wanted: Filter, grouping: "Grouping") -> "tuple[SpendingGroup, ...]":
         """Sum what operations took and what they changed of the cost of a month, by the same filter."""
@@ -586,12 +571,7 @@ class StoredJournal(ABC):
     async def asked(self, account: str, principal: str | None = None) -> tuple[int | None, ...]:
         """Return what each purchase of an account that waits, for a yes or its turn, would take; None if unstated."""
         due_now = self._text_in("quote", "due_now_cents")
-
-        def work() -> Work[tuple[int | None, ...]]:
-            now = yield from self._time()
-            return (yield from operation_totals.asked(self._table, due_now, account, principal, now))
-
-        return await self._look(work)
+        return await self._look(self._timed(lambda now: amounts.asked(self._table, due_now, account, principal, now)))
 
     async def check_writable(self) -> None:
         """Raise `JournalError` unless a row could be written now."""
@@ -674,49 +654,27 @@ class StoredJournal(ABC):
 
     async def add_requests(self, key: str, counts: Mapping[Asked, int], *, patient: bool = False) -> Window:
         """Count requests that KrosAI was sent as those of this hour, and return those of the last 24 hours."""
-
-        def work() -> Work[Window]:
-            now = yield from self._time()
-            return (yield from request_counts.add(self._requests, key, counts, now))
-
-        return await (self._transact if patient else self._transact_if_free)(work)
+        transact = self._transact if patient else self._transact_if_free
+        return await transact(self._timed(lambda now: request_counts.add(self._requests, key, counts, now)))
 
     async def requests(self, key: str) -> Window:
         """Return the requests of the last 24 hours, as far as they are written down."""
-
-        def work() -> Work[Window]:
-            now = yield from self._time()
-            return (yield from request_counts.read(self._requests, key, now))
-
-        return await self._look(work)
+        return await self._look(self._timed(lambda now: request_counts.read(self._requests, key, now)))
 
     async def listen(self, account: str, listeners: Sequence[Listener]) -> None:
         """Store an account's notices for these destinations from now on, whichever process makes them."""
         self._listeners[account] = tuple(listeners)
-
-        def work() -> Work[None]:
-            yield from self._outbox.listen(listeners, (yield from self._time()))
-
-        await self._transact_if_free(work)
+        await self._transact_if_free(self._timed(lambda now: self._outbox.listen(listeners, now)))
 
     async def take_notices(self, destination: str, limit: int) -> tuple[Taken, ...]:
         """Take notices that are to be delivered to a destination now, so that no other process does for a while."""
-
-        def look() -> Work[bool]:
-            return (yield from self._outbox.is_due(destination, (yield from self._time())))
-
-        def work() -> Work[tuple[Taken, ...]]:
-            return (yield from self._outbox.take(destination, (yield from self._time()), limit))
-
-        return await self._transact_if_free(work) if await self._look(look) else ()
+        if not await self._look(self._timed(lambda now: self._outbox.is_due(destination, now))):
+            return ()
+        return await self._transact_if_free(self._timed(lambda now: self._outbox.take(destination, now, limit)))
 
     async def note_delivery(self, delivered: Collection[Taken], failed: Collection[Taken]) -> None:
         """Write down which of the notices that were taken have been delivered; the others are tried again."""
-
-        def work() -> Work[None]:
-            yield from self._outbox.note(delivered, failed, (yield from self._time()))
-
-        await self._transact_if_free(work)
+        await self._transact_if_free(self._timed(lambda now: self._outbox.note(delivered, failed, now)))
 
     async def watch_budget(self, account: str, budget_cents: int, environment: Environment) -> None:
         """Store a notice when most of a day's budget is spent, once until less is."""
@@ -724,9 +682,8 @@ class StoredJournal(ABC):
 
         def look() -> Work[tuple[int, bool, bool]]:
             now = yield from self._time()
-            spent = yield from known_organizations.spent(
-                f"{self._table}{self._by('spent')}", now - DAY_SECONDS, account=account
-            )
+            table = f"{self._table}{self._by('spent')}"
+            spent = yield from amounts.spent(table, now - DAY_SECONDS, account=account)
             is_told = bool((yield f"SELECT 1 FROM {self._meta} WHERE name = ?", (name,)))
             return spent, notices.is_low(spent, budget_cents), is_told
 
@@ -747,28 +704,17 @@ class StoredJournal(ABC):
 
     async def tidy_outbox(self) -> None:
         """Drop notices that are delivered, or too old or too many to be told of."""
-
-        def work() -> Work[None]:
-            yield from self._outbox.tidy((yield from self._time()))
-
-        await self._transact_if_free(work)
+        await self._transact_if_free(self._timed(self._outbox.tidy))
 
     async def outbox_counts(self, *, account: str | None = None, destination: str | None = None) -> OutboxCounts:
         """Count the notices that wait, and those that could not be delivered, all or some."""
-
-        def work() -> Work[OutboxCounts]:
-            now = yield from self._time()
-            return (yield from self._outbox.counts(now, account=account, destination=destination))
-
-        return await self._look(work)
+        return await self._look(
+            self._timed(lambda now: self._outbox.counts(now, account=account, destination=destination))
+        )
 
     async def acknowledge_undelivered(self) -> int:
         """Drop the notices that could not be delivered, and give how many there were."""
-
-        def work() -> Work[int]:
-            return (yield from self._outbox.acknowledge((yield from self._time())))
-
-        return await self._transact(work)
+        return await self._transact(self._timed(self._outbox.acknowledge))
 
     async def _first(self, where: str, *values: object) -> Operation | None:
         def work() -> Work[tuple[tuple[Operation, ...], float]]:
@@ -897,14 +843,8 @@ class StoredJournal(ABC):
                 current = moves.end(current, now, State.CANCELLED, reason=reason, code=SUPERSEDED)
             yield from self._stored(stored, current, now, by)
 
-    def _claim(self, operation_id: str, move: Claim, committed_since: float, by: By) -> Work[Operation]:
-        def alone(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
-            return move(current, now, books), ()
-
-        return (yield from self._claim_several(operation_id, alone, committed_since, by))[0]
-
-    def _claim_several(
-        self, operation_id: str, move: ClaimSeveral, committed_since: float, by: By
+    def _claim(
+        self, operation_id: str, move: Claim, committed_since: float, by: By
     ) -> Work[tuple[Operation, tuple[Operation, ...]]]:
         found = yield from self._select("id = ?", operation_id)
         if found:  # before its row is locked, as a proposal locks its account first too
@@ -917,9 +857,7 @@ class StoredJournal(ABC):
         items: tuple[Operation, ...] = ()
         if current.state is not State.EXPIRED:
             if taken := (yield from self._in_flight(current)):
-                error = busy(taken)
-                told = {"reason": error.message, "code": error.code, "next_step": error.next_step}
-                current = moves.end(current, now, State.FAILED, **told)
+                current = moves.refuse(current, now, busy(taken))
             else:
                 books = yield from self._books(current.account, current.principal, now, committed_since)
                 current, items = move(current, now, books)
@@ -989,10 +927,9 @@ class StoredJournal(ABC):
         )
         bought = [*recent, *(yield f"{monthly}{self._by('watched')} WHERE {unseen}", (account,))]
         sums = "coalesce(sum(reserved_cents), 0), coalesce(sum(CASE WHEN principal = ? THEN reserved_cents END), 0)"
-        last_day = "account = ? AND claimed_at > ? AND action = 'buy' AND state IN ('sending', 'unknown', 'done')"
-        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE {last_day}"
+        sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE account = ? AND {amounts.SPENT}"
         [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
-        total = yield from known_organizations.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
+        total = yield from amounts.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
         committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
         return Books(
             spent_cents=int(spent),

@@ -198,23 +198,8 @@ async def open_sqlite(
         JournalError: The file cannot be used.
     """
     path = journal_path(url)
-
-    def opened() -> SqliteJournal:
-        connection, secret = open_file(path)
-        keeper = GivenTime(clock) if clock else MachineTime(machine or Machine())
-        journal = SqliteJournal(connection, secret, path, keeper)
-        try:
-            journal.begin()
-        except BaseException:
-            journal.close()
-            raise
-        return journal
-
-    journal = await anyio.to_thread.run_sync(opened)
-    try:
+    async with _opened(lambda: open_file(path), path, clock, machine) as journal:
         yield journal
-    finally:
-        journal.close()
 
 
 @asynccontextmanager
@@ -224,15 +209,32 @@ async def open_sqlite_to_read(path: Path) -> AsyncIterator[SqliteJournal]:
     Raises:
         JournalError: The file cannot be read, or is no whole journal that this version knows.
     """
-
-    def opened() -> SqliteJournal:
-        connection, secret = open_file_to_read(path)
-        journal = SqliteJournal(connection, secret, path, MachineTime(Machine()))
+    async with _opened(lambda: open_file_to_read(path), path) as journal:
         journal.only_reads = True
-        journal.begin()
+        yield journal
+
+
+@asynccontextmanager
+async def _opened(
+    connect: Callable[[], tuple[sqlite3.Connection, bytes]],
+    path: Path | None,
+    clock: Callable[[], float] | None = None,
+    machine: Machine | None = None,
+) -> AsyncIterator[SqliteJournal]:
+    """Open a journal, and close it in the end, also where it turns out not to be usable."""
+
+    def begun() -> SqliteJournal:
+        connection, secret = connect()
+        try:
+            keeper = GivenTime(clock) if clock else MachineTime(machine or Machine())
+            journal = SqliteJournal(connection, secret, path, keeper)
+            journal.begin()
+        except BaseException:
+            connection.close()
+            raise
         return journal
 
-    journal = await anyio.to_thread.run_sync(opened)
+    journal = await anyio.to_thread.run_sync(begun)
     try:
         yield journal
     finally:

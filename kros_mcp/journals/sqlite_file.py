@@ -186,17 +186,21 @@ def open_file_to_read(path: Path) -> tuple[sqlite3.Connection, bytes]:
     with translated():
         connection = connect(address(path, "ro"))
         try:
-            require_ours(connection, path)
-        except sqlite3.OperationalError:  # a log cannot be read where none can be made: the file alone then
+            try:
+                require_ours(connection, path)
+            except sqlite3.OperationalError:  # a log cannot be read where none can be made: the file alone then
+                connection.close()
+                connection = connect(f"{address(path, 'ro')}&immutable=1")
+                require_ours(connection, path)
+            if connection.execute("PRAGMA user_version").fetchone()[0] < len(MIGRATIONS):
+                with closing(connection) as earlier:
+                    connection = connect(":memory:")
+                    earlier.backup(connection)
+            secret = prepare(connection)
+            connection.execute("PRAGMA query_only = ON")
+        except BaseException:
             connection.close()
-            connection = connect(f"{address(path, 'ro')}&immutable=1")
-            require_ours(connection, path)
-        if connection.execute("PRAGMA user_version").fetchone()[0] < len(MIGRATIONS):
-            with closing(connection) as earlier:
-                connection = connect(":memory:")
-                earlier.backup(connection)
-        secret = prepare(connection)
-        connection.execute("PRAGMA query_only = ON")
+            raise
         return connection, secret
 
 

@@ -19,7 +19,7 @@ from kros_mcp.operations.acts.base import PREPARE_SECONDS
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.delivery import deliver
 from kros_mcp.operations.events import AT_SCREEN, PERSON, SERVER, By
-from kros_mcp.operations.journal import ClaimSeveral, missing
+from kros_mcp.operations.journal import Claim, missing
 from kros_mcp.operations.lease import Lease, open_leases
 from kros_mcp.operations.model import Channel, Limits, Operation, Settlement, State
 from kros_mcp.operations.policy import Books, Right, RunRate
@@ -207,21 +207,13 @@ async def _claim(account: Account, operation_id: str, yes: Yes | None) -> tuple[
     claim = _claiming(account, yes, run_rate, own)
     since = (run_rate.read_at if run_rate else await account.journal.now()) - policy.LISTING_LAG_SECONDS
     by = SERVER if yes is None else yes.by(operation)
-    items: tuple[Operation, ...] = ()
-    if operation.action.is_several:
-        operation, items = await account.journal.claim_several(operation_id, claim, committed_since=since, by=by)
-    else:
-
-        def alone(current: Operation, now: float, books: Books) -> Operation:
-            return claim(current, now, books)[0]
-
-        operation = await account.journal.claim(operation_id, alone, committed_since=since, by=by)
+    operation, items = await account.journal.claim(operation_id, claim, committed_since=since, by=by)
     for changed in (operation, *items):
         account.changes.of(changed)
     return operation, items
 
 
-def _claiming(account: Account, yes: Yes | None, run_rate: RunRate | None, own: Limits | None) -> ClaimSeveral:
+def _claiming(account: Account, yes: Yes | None, run_rate: RunRate | None, own: Limits | None) -> Claim:
     """Return the move of a claim: it looks once more whether the yes counts, and whether the policy allows the act."""
 
     def claim(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
@@ -233,8 +225,7 @@ def _claiming(account: Account, yes: Yes | None, run_rate: RunRate | None, own: 
                 _require_that_it_counts(account, current, yes.through)
             act_of(current).check(account.settings, current, books, run_rate, own)
         except RefusedError as exc:
-            told = {"reason": exc.message, "code": exc.code, "next_step": exc.next_step}
-            return moves.end(current, now, State.FAILED, **told), ()
+            return moves.refuse(current, now, exc), ()
         reserved = [policy.reserved_cents(account.settings, part) for part in current.parts]
         by = _WORDS[yes.through] if yes else ""
         if current.action.is_several:

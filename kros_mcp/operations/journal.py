@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from kros_mcp.operations.expenditure import Grouping, SpendingGroup, SpentPart
 
 Move = Callable[[Operation, float], Operation]
-Claim = Callable[[Operation, float, Books], Operation]
-ClaimSeveral = Callable[[Operation, float, Books], tuple[Operation, tuple[Operation, ...]]]
-"""Answers a batch, and the claimed operations of its numbers; none where it was refused."""
+Claim = Callable[[Operation, float, Books], tuple[Operation, tuple[Operation, ...]]]
+"""Answers an operation, and of a batch the claimed operations of its numbers; none where it was refused."""
 
 
 @dataclass(frozen=True)
@@ -161,37 +160,25 @@ class Journal(Protocol):
         """
         ...
 
-    async def claim(self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER) -> Operation:
+    async def claim(
+        self, operation_id: str, move: Claim, *, committed_since: float, by: By = SERVER
+    ) -> tuple[Operation, tuple[Operation, ...]]:
         """Run a move that also needs the books, in one transaction with the sums it sees.
 
         A number that another operation of the account is acting on fails this one with `NUMBER_BUSY`. Claims of one
         journal happen one after the other, whichever their accounts: some sums are of all together.
 
-        Args:
-            operation_id: The operation to claim.
-            move: Answers the claimed operation, or the failed one.
-            committed_since: Purchases settled after this time count as committed.
-            by: Who has just said yes; the server, where that was said before.
-        """
-        ...
-
-    async def claim_several(
-        self, batch_id: str, move: ClaimSeveral, *, committed_since: float, by: By = SERVER
-    ) -> tuple[Operation, tuple[Operation, ...]]:
-        """Take all numbers of a batch for sending, or none, in one transaction; as `claim` does one.
-
-        The operations of its numbers are stored as claimed, in their order. What waits for a yes of the same principal
-        to the same act on one of them is cancelled, as it has just been given. A number that another operation of the
-        account is acting on fails the whole batch with `NUMBER_BUSY`.
+        Of a batch all numbers are taken, or none. Their operations are stored as claimed, in their order. What waits
+        for a yes of the same principal to the same act on one of them is cancelled, as it has just been given.
 
         Args:
-            batch_id: The batch to claim.
-            move: Answers the batch, as agreed to or as failed, and the operations of its numbers.
+            operation_id: The operation to claim, or the batch.
+            move: Answers the claimed operation, or the failed one; of a batch also the operations of its numbers.
             committed_since: Purchases settled after this time count as committed.
             by: Who has just said yes; the server, where that was said before.
 
         Returns:
-            The batch and the operations of its numbers.
+            The operation; and of a batch those of its numbers.
         """
         ...
 

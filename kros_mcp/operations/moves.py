@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from kros_mcp.errors import Known, OperationError
+from kros_mcp.errors import Known, KrosError, OperationError
 from kros_mcp.operations import schedule
 from kros_mcp.operations.model import (
     IN_FLIGHT,
@@ -109,6 +109,15 @@ def end(
         raise past(operation)
     ended = operation.to(state)
     return replace(ended, settled_at=now, message=reason, error_code=code, next_step=next_step)
+
+
+def refuse(operation: Operation, now: float, error: KrosError) -> Operation:
+    """Fail an operation that was never sent, as the error says.
+
+    Raises:
+        OperationError: It was claimed already.
+    """
+    return end(operation, now, State.FAILED, reason=error.message, code=error.code, next_step=error.next_step)
 
 
 def ask_again(operation: Operation, now: float) -> Operation:

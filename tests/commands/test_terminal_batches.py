@@ -35,7 +35,7 @@ def agree(journal_url: str, batch: Operation) -> tuple[Operation, ...]:
 
     async def work() -> tuple[Operation, ...]:
         async with open_journal(journal_url) as journal:
-            _, items = await journal.claim_several(batch.id, claim, committed_since=time.time())
+            _, items = await journal.claim(batch.id, claim, committed_since=time.time())
             for item, state in zip(items, (State.DONE, State.DONE, State.UNKNOWN), strict=True):
                 await journal.change(item.id, lambda one, now: moves.mark_sent(one, now, token=1))
                 await journal.change(

@@ -390,7 +390,7 @@ async def test_a_claim_that_fails_in_the_middle_stores_nothing_of_it(bench: Benc
         return agreed, (*numbers, numbers[0])  # which no journal takes
 
     with pytest.raises(KrosError):
-        await bench.account.journal.claim_several(batch.id, claim, committed_since=0)
+        await bench.account.journal.claim(batch.id, claim, committed_since=0)
     assert (await bench.stored(batch), await items(bench, batch)) == (batch, ())
 
 
@@ -421,7 +421,7 @@ async def test_a_claim_of_many_takes_few_statements_as_the_database_may_be_far_a
         return moves.agree(current, now, reserved_cents=[700] * count)
 
     monkeypatch.setattr(journal, "_transact", counted)
-    await journal.claim_several(batch.id, claim, committed_since=0)
+    await journal.claim(batch.id, claim, committed_since=0)
     assert statements <= count + 25
 
 

@@ -66,13 +66,15 @@ def draft(clock: Clock, e164: str = E164, **changes: Any) -> Operation:
     return Operation(**{**defaults, **changes}, e164=e164, request=Request(**wanted), quote=quote)
 
 
-def take(operation: Operation, now: float, books: Books) -> Operation:
+def take(operation: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
     del books
-    return moves.claim(operation, now, reserved_cents=operation.quote.due_now_cents or 0)
+    return moves.claim(operation, now, reserved_cents=operation.quote.due_now_cents or 0), ()
 
 
 async def claim(journal: Journal, operation: Operation) -> Operation:
-    return await journal.claim(operation.id, take, committed_since=0)
+    claimed, items = await journal.claim(operation.id, take, committed_since=0)
+    assert items == ()
+    return claimed
 
 
 async def send(journal: Journal, operation: Operation) -> Operation:
@@ -267,7 +269,7 @@ async def test_the_books_tell_what_is_one_principals_own(journal: Journal, clock
     assert (await journal.books("a", "nobody", committed_since=0)).own_spent_cents == 0
     seen: list[Books] = []
 
-    def look(operation: Operation, now: float, within: Books) -> Operation:
+    def look(operation: Operation, now: float, within: Books) -> tuple[Operation, tuple[Operation, ...]]:
         seen.append(within)
         return take(operation, now, within)
 

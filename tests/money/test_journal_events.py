@@ -47,11 +47,11 @@ async def test_an_act_is_told_move_by_move(journal: Journal, clock: Clock) -> No
     await journal.change(operation.id, lambda row, now: replace(row, channel=Channel.PROMPT, asked_at=now))
     clock.now += 1
 
-    def agreed(row: Operation, now: float, books: Books) -> Operation:
+    def agreed(row: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
         del books
-        return moves.claim(row, now, reserved_cents=700, by="prompt")
+        return moves.claim(row, now, reserved_cents=700, by="prompt"), ()
 
-    claimed = await journal.claim(operation.id, agreed, committed_since=0, by=PERSON)
+    claimed, _ = await journal.claim(operation.id, agreed, committed_since=0, by=PERSON)
     snapshot = Snapshot((Seen("pn_1", "released"),), ("pn_2",))
     await journal.change(
         operation.id, lambda row, now: replace(moves.mark_sent(row, now, token=claimed.token), snapshot=snapshot)
@@ -155,9 +155,9 @@ async def test_what_nobody_confirmed_in_time_expires_by_the_servers_hand_whoever
 async def test_a_yes_that_the_claim_refuses_is_told_as_given(journal: Journal, clock: Clock) -> None:
     operation = await journal.propose(draft(clock))
 
-    def refuse(row: Operation, now: float, books: Books) -> Operation:
+    def refuse(row: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
         del books
-        return moves.end(row, now, State.FAILED, reason="Over the cap.", code="OVER")
+        return moves.end(row, now, State.FAILED, reason="Over the cap.", code="OVER"), ()
 
     await journal.claim(operation.id, refuse, committed_since=0, by=By("local", "code"))
     assert (await told(journal, operation))[1:] == [("confirmed", "local", "code"), ("failed", "server", "")]
@@ -264,7 +264,7 @@ async def test_the_row_of_an_operation_that_is_older_than_its_events_comes_first
     await journal.change(old.id, lambda row, now: moves.settle(row, now, Settlement(State.DONE), token=1))
     await journal.claim(
         waiting.id,
-        lambda row, now, _: moves.claim(row, now, reserved_cents=1, by="code"),
+        lambda row, now, _: (moves.claim(row, now, reserved_cents=1, by="code"), ()),
         committed_since=0,
         by=By("local", "code"),
     )

@@ -482,7 +482,7 @@ from kros_mcp.operations import moves
 from kros_mcp.journals.backends import open_journal, place
 def freeze(operation, now, books):
     os.kill(os.getpid(), signal.SIGSTOP)
-    return moves.claim(operation, now, reserved_cents=1)
+    return moves.claim(operation, now, reserved_cents=1), ()
 async def main(url, operation_id):
     async with open_journal(url) as journal:
         try:

@@ -9,7 +9,10 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench import CANARY, OTHER_MOBILES, Bench, open_bench, settings_for, simulator
@@ -18,6 +21,7 @@ from kros_mcp.errors import JournalError
 from kros_mcp.journals import sqlite_file
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.rows import COLUMNS
+from kros_mcp.journals.sqlite import open_sqlite, open_sqlite_to_read
 from kros_mcp.operations.model import Limits, State
 from kros_mcp.runtime import open_runtime
 from kros_mcp.simulator import transport
@@ -82,6 +86,26 @@ async def test_a_foreign_database_is_refused_and_left_as_it_was(path: Path, url:
             pass
     assert path.read_bytes() == before
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system does not list what a process has open")
+@pytest.mark.parametrize("opener", [open_sqlite, open_sqlite_to_read])
+@pytest.mark.parametrize(
+    "statement",
+    ["ALTER TABLE progress RENAME COLUMN ahead TO behind", "DELETE FROM progress", "PRAGMA application_id = 7"],
+)
+async def test_a_journal_that_cannot_be_used_is_not_kept_open(
+    path: Path, url: str, opener: Callable[[Any], AbstractAsyncContextManager[Any]], statement: str
+) -> None:
+    async with open_journal(url) as journal:
+        await journal.check_writable()
+        assert _times_open(path) == 1
+    _run(path, statement)
+    with pytest.raises(JournalError) as kept:  # and with it every frame that it went through
+        async with opener(url if opener is open_sqlite else path):
+            pass
+    assert kept.tb is not None
+    assert _times_open(path) == 0
 
 
 async def test_what_is_no_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
@@ -188,7 +212,7 @@ from kros_mcp.operations import model, moves
 from tests.support.older_journals import SECRET, SINCE_EVENTS, make_older
 from kros_mcp.errors import OperationError
 def take(operation, now, books):
-    return moves.claim(operation, now, reserved_cents=1)
+    return moves.claim(operation, now, reserved_cents=1), ()
 async def main(url, operation):
     async with open_journal(url) as journal:
         won = 0
@@ -227,6 +251,15 @@ async def test_no_secret_stands_in_the_journals_files(path: Path, url: str) -> N
         await bench.execute(await bench.propose_release(bench.active))
         for file in path.parent.iterdir():
             assert CANARY.encode() not in file.read_bytes()
+
+
+def _times_open(path: Path) -> int:
+    """Count how often this process has a file open."""
+    found, times = path.stat(), 0
+    for each in Path("/dev/fd").iterdir():
+        with suppress(OSError):  # the one that lists them is closed again
+            times += os.path.samestat(os.fstat(int(each.name)), found)
+    return times
 
 
 def _run(path: Path, statement: str, *values: object) -> None:

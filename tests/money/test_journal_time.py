@@ -130,11 +130,11 @@ async def sent(journal: Journal, e164: str = "+2348035550101") -> Operation:
     draft = Operation(new_operation_id(), ACCOUNT, "local", Action.BUY, e164, request, price, now, now + 600)
     operation = await journal.propose(draft)
 
-    def claim(current: Operation, now: float, books: Books) -> Operation:
+    def claim(current: Operation, now: float, books: Books) -> tuple[Operation, tuple[Operation, ...]]:
         del books
-        return moves.claim(current, now, reserved_cents=500)
+        return moves.claim(current, now, reserved_cents=500), ()
 
-    claimed = await journal.claim(operation.id, claim, committed_since=0.0)
+    claimed, _ = await journal.claim(operation.id, claim, committed_since=0.0)
     return await journal.change(claimed.id, lambda one, now: moves.mark_sent(one, now, token=claimed.token))
 
 

@@ -33,8 +33,8 @@ async def test_a_number_whose_calls_go_elsewhere_by_now_is_not_released(bench: B
 async def test_a_clock_that_was_set_back_leaves_nothing_in_flight_for_ever(bench: Bench) -> None:
     operation = await bench.propose()
     journal = bench.account.journal
-    claimed = await journal.claim(
-        operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
+    claimed, _ = await journal.claim(
+        operation.id, lambda current, now, _: (moves.claim(current, now, reserved_cents=700), ()), committed_since=0
     )
     await journal.change(operation.id, lambda current, now: moves.mark_sent(current, now, token=claimed.token))
     bench.clock.now -= 86_400

@@ -120,7 +120,7 @@ async def test_a_claim_that_expired_before_sending_failed_and_one_after_it_is_un
     first, second = await bench.propose(), await bench.propose("+2348035550105")
     for operation in (first, second):
         await bench.account.journal.claim(
-            operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
+            operation.id, lambda current, now, _: (moves.claim(current, now, reserved_cents=700), ()), committed_since=0
         )
     await bench.account.journal.change(second.id, lambda current, now: moves.mark_sent(current, now, token=1))
     await recovery.recover(bench.account)

@@ -253,7 +253,7 @@ async def test_settings_that_kros_never_takes_cost_it_little_in_a_day(
 async def test_an_act_that_another_process_is_sending_does_not_keep_this_one_from_getting_ready(bench: Bench) -> None:
     operation = await bench.propose()
     await bench.account.journal.claim(
-        operation.id, lambda current, now, _: moves.claim(current, now, reserved_cents=700), committed_since=0
+        operation.id, lambda current, now, _: (moves.claim(current, now, reserved_cents=700), ()), committed_since=0
     )
     async with running(bench) as runner:
         with anyio.fail_after(LONGEST):

@@ -97,7 +97,7 @@ async def test_claims_of_all_accounts_happen_one_after_the_other(opener: Callabl
 
             def take(current: Any, now: float, books: Any) -> Any:
                 noted.append(books.total_spent_cents)
-                return moves.claim(current, now, reserved_cents=10)
+                return moves.claim(current, now, reserved_cents=10), ()
 
             await at.claim(operation_id, take, committed_since=0)
             seen.extend(noted)
