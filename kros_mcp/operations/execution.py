@@ -35,8 +35,6 @@ _WORDS: Final = {
     Channel.CODE: "code in conversation",
 }
 """What the row says of how a yes came."""
-NOT_BEGUN: Final = "NOT_BEGUN"
-"""The error code of a number of a batch whose turn did not come."""
 SETTLE_PAUSES_SECONDS = (0.0, 0.2, 1.0, 3.0)
 
 
@@ -153,14 +151,8 @@ async def _leave(account: Account, items: Sequence[Operation], why: str) -> None
     Those of which the journal does not take that now are found not begun once nobody holds their lease.
     """
     for item in items:
-        settlement = Settlement(
-            State.FAILED,
-            code=NOT_BEGUN,
-            message=f"{item.e164} was not begun, as {why}; nothing was charged or changed for it.",
-            next_step="Tell the person; it is asked for anew only if they still want it.",
-        )
         try:
-            await _settle(account, item, settlement)
+            await _settle(account, item, moves.not_begun(item, why))
         except KrosError as exc:
             logger.warning("operation %s: not written down as left: %s", item.id, exc.code)
 

@@ -32,6 +32,8 @@ _KNOWN: Final[dict[State, Known]] = {State.DONE: "yes", State.FAILED: "no", Stat
 """What an outcome says of money and account."""
 NOT_SHOWN: Final = "NOT_SHOWN"
 """The error code of an operation that ended because no browser opened the page that asks."""
+NOT_BEGUN: Final = "NOT_BEGUN"
+"""The error code of a batch's number whose turn did not come."""
 _ASK_AGAIN: Final = "Ask again only if the person still wants it."
 
 
@@ -207,6 +209,27 @@ def settle(operation: Operation, now: float, settlement: Settlement, *, token: i
         raise past(operation)
     note = operation.note if settlement.note is None else settlement.note
     return replace(_settled(operation.to(settlement.state), now, settlement), note=note)
+
+
+def withdraw(operation: Operation, now: float) -> Operation:
+    """End an operation whose request has not left; of a batch that is agreed to, a number whose turn has not come.
+
+    Raises:
+        OperationError: It was claimed already, or sent.
+    """
+    if not operation.batch or operation.state is not State.SENDING or operation.sent_at is not None:
+        return end(operation, now, State.CANCELLED, reason="It was withdrawn in the conversation.")
+    return settle(operation, now, not_begun(operation, "the rest was withdrawn"), token=operation.token)
+
+
+def not_begun(operation: Operation, why: str) -> Settlement:
+    """Return the outcome of a batch's number whose turn did not come: nothing of it was sent, and nothing will be."""
+    return Settlement(
+        State.FAILED,
+        code=NOT_BEGUN,
+        message=f"{operation.e164} was not begun, as {why}; nothing was charged or changed for it.",
+        next_step="Tell the person; it is asked for anew only if they still want it.",
+    )
 
 
 def correct(operation: Operation, now: float, settlement: Settlement, *, note: str) -> Operation:

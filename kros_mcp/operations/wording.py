@@ -518,4 +518,4 @@ def keep_asking(operation: Operation, now: float | None = None) -> str:
     again = "keeps asking KrosAI"
     if now is not None and operation.look_at is not None:
         again = f"looks at KrosAI again in {spoken_duration(operation.look_at - now)}"
-    return f"Tell the person, then call get_operation; never do it a second time. The server {again}."
+    return f"Tell the person, then call get_operation; never start it again. The server {again}."
