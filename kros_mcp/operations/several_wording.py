@@ -28,7 +28,7 @@ from kros_mcp.operations.wording import (
     goes_as_asked,
     goes_nowhere,
     keep_asking,
-    real_money,
+    of_a_test_key,
     refused_before,
     routed,
 )
@@ -154,7 +154,10 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
         cost = _cost(operation.quote, currency)
         wanted = _wanted(operation, usual=False, said=True)
         then = f" Then: {wanted}." if wanted else ""
-        return aloud(operation, f"buying {_which(operation)} costs {cost}.{then}{refused_before(operation)}")
+        return aloud(
+            operation,
+            f"buying {_which(operation)} costs {cost}.{then}{refused_before(operation)}{of_a_test_key(operation)}",
+        )
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
@@ -207,7 +210,7 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
         """Write how the numbers get their calls, and how they are given up."""
         route = "" if operation.request.endpoint_id else "Offer to route their calls: configure_phone_number. "
         give_up = "To give them up: release_phone_number; no refund is known."
-        return f"{route}{give_up}{real_money(operation)}"
+        return f"{route}{give_up}"
 
 
 class SeveralReleaseWording(SeveralWording, ReleaseWording):

@@ -249,7 +249,8 @@ class PurchaseWording(Wording):
 
     def statement(self, operation: Operation, currency: str) -> str:
         """Write the act as one paragraph: an agent says it, an approver reads it; prompts have `particulars`."""
-        return aloud(operation, f"{self.about(operation, currency)}{refused_before(operation)}")
+        unsure = f"{refused_before(operation)}{of_a_test_key(operation)}"
+        return aloud(operation, f"{self.about(operation, currency)}{unsure}")
 
     def about(self, operation: Operation, currency: str) -> str:
         """Write the act as `statement` does, without where it takes place and what was refused before."""
@@ -289,7 +290,7 @@ class PurchaseWording(Wording):
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the number gets its calls, and how it is given up."""
-        return f"{_ROUTE if goes_nowhere(operation) else ''}{_GIVE_UP}{real_money(operation)}"
+        return f"{_ROUTE if goes_nowhere(operation) else ''}{_GIVE_UP}"
 
 
 class ReleaseWording(Wording):
@@ -309,8 +310,8 @@ class ReleaseWording(Wording):
         """Write the act as `statement` does, without where it takes place."""
         del currency
         return (
-            f"releasing {_number_in_its_country(operation)} means that calls to it will stop; they now "
-            f"{goes(operation, aloud=True)}. {finality(operation)} {NO_REFUND}"
+            f"releasing {_number_in_its_country(operation)} means that calls to it, which now "
+            f"{goes(operation, aloud=True)}, will stop. {finality(operation)} {NO_REFUND}"
         )
 
     def consequence(self, operation: Operation, currency: str) -> str:
@@ -325,7 +326,7 @@ class ReleaseWording(Wording):
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
-            f"Calls to it will stop; they now {goes(operation)}. {finality(operation)} {NO_REFUND}",
+            f"Calls to it, which now {goes(operation)}, will stop. {finality(operation)} {NO_REFUND}",
             environment(operation),
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
@@ -477,7 +478,7 @@ def environment(operation: Operation) -> str:
     return _ENVIRONMENTS[operation.quote.environment]
 
 
-def real_money(operation: Operation) -> str:
+def of_a_test_key(operation: Operation) -> str:
     """Write, of a purchase with a test key, what KrosAI leaves open; empty for any other."""
     return " Whether a test key costs real money is not known." * (operation.quote.environment == "test")
 

@@ -131,7 +131,11 @@ def listed(page: results.OwnedNumbers, asked: AskedFor) -> str:
     priced = any(number.monthly_cents is not None for number in page.numbers)
     amounts = " Amounts are a month's." if priced and "price" not in shared and len(page.numbers) > 1 else ""
     if shared or amounts:
-        all_of_them = f"All shown: {', '.join(shared.values())}{' a month' * ('price' in shared)}." if shared else ""
+        all_of_them = (
+            f"Each of these {len(page.numbers)}: {', '.join(shared.values())}{' a month' * ('price' in shared)}."
+            if shared
+            else ""
+        )
         lines.append(f"{all_of_them}{amounts}".strip())
     twice = {one.e164 for one in page.numbers if sum(each.e164 == one.e164 for each in page.numbers) > 1}
     groups: dict[str, list[results.OwnedNumber]] = {}
@@ -192,7 +196,7 @@ def _after_rows(page: results.OwnedNumbers, asked: AskedFor) -> list[str]:
     if page.next_offset is not None:
         shown = len(page.numbers)
         more = f"{asked.rest:,} more" if page.complete else "there may be more"
-        lines.append(f"{shown} shown, {more}: offset {page.next_offset}.")
+        lines.append(f"{shown} shown, {more}: next_offset {page.next_offset}.")
     if not page.complete:
         lines.append(f"Not complete: only {asked.read:,} numbers were read in time, and the sums are of those.")
     if page.hidden:
@@ -292,7 +296,7 @@ def endpoints_listed(page: results.Endpoints) -> str:
         lines.append(f"{place}. {name}: {', '.join(fact for fact in facts if fact)}")
     if page.next_offset is not None:
         more = "there may be more" if page.total is None else f"{page.total - page.next_offset:,} more"
-        lines.append(f"{len(page.endpoints)} shown, {more}: offset {page.next_offset}.")
+        lines.append(f"{len(page.endpoints)} shown, {more}: next_offset {page.next_offset}.")
     return "\n".join(lines)
 
 

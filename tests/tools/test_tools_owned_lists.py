@@ -51,7 +51,7 @@ async def test_the_sum_is_of_all_that_fit_and_not_of_the_page(sim: Simulator) ->
         ended = await talk.call("list_phone_numbers", status="inactive")
     cost = sum(number.monthly_cost_cents for number in numbers if number.status == "active")
     assert (page["total"], page["hidden"], page["monthly_total_cents"]) == (4, 1, cost)
-    assert "2 shown, 2 more: offset 2." in page.text
+    assert "2 shown, 2 more: next_offset 2." in page.text
     assert "1 that has ended is not shown" in page.text
     assert [one["e164"] for one in [*page["numbers"], *rest["numbers"]]] == [
         number.e164 for number in numbers if number.status == "active"
@@ -114,7 +114,7 @@ async def test_a_page_is_short_and_names_each_endpoint_once(sim: Simulator, era:
     assert len(told["numbers"]) == 20
     assert len(told.text) <= MOST_OF_TEXT
     assert told["summary"].startswith("The account has 182 numbers; together they cost at least ")
-    assert "20 shown, 162 more: offset 20." in told.text
+    assert "20 shown, 162 more: next_offset 20." in told.text
     for endpoint in sim.endpoints.values():
         assert told.text.count(endpoint.id) == 1
     for number in told["numbers"]:
@@ -252,5 +252,5 @@ async def test_endpoints_are_named_and_their_trouble_is_told_in_words(sim: Simul
     assert len(told.text) < 450
     assert all(endpoint.id in told.text for endpoint in sim.endpoints.values())
     assert page["next_offset"] == 1
-    assert "1 shown, 2 more: offset 1." in page.text
+    assert "1 shown, 2 more: next_offset 1." in page.text
     assert past["summary"] == "No more endpoints follow; there are 3 in all."

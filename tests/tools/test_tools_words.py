@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 ASKED = """\
 With a test key, buying +20 10 5555 0100 in Egypt costs 16.00 USD now: 5.00 setup and the first month 11.00; then \
-11.00 a month. Shall I buy it?
+11.00 a month. Whether a test key costs real money is not known. Shall I buy it?
 status: confirmation_required
 operation_id: op_ID
 quote: e164 +201055550100; due_now_cents 1600; monthly_cents 1100
@@ -38,10 +38,10 @@ changed: yes
 number: number_id UUID; e164 +201055550100; status active
 decided_through: code
 next_step: Offer to route its calls: configure_phone_number. To give it up: release_phone_number; no refund is \
-known. Whether a test key costs real money is not known."""
+known."""
 ASKED_TO_RELEASE = """\
-With a test key, releasing +234 803 555 0199 in Nigeria means that calls to it will stop; they now go to "Support \
-agent". This cannot be undone. KrosAI does not say whether anything is refunded, nor when it stops billing. Shall I \
+With a test key, releasing +234 803 555 0199 in Nigeria means that calls to it, which now go to "Support agent", will \
+stop. This cannot be undone. KrosAI does not say whether anything is refunded, nor when it stops billing. Shall I \
 release it?"""
 RELEASED = "+234 803 555 0199 is released; calls to it no longer arrive, and it cannot be taken back."
 NO_CREDIT = """\
@@ -75,7 +75,7 @@ async def test_a_purchase_with_an_endpoint_names_it_and_says_no_more_than_that(r
     async with open_talk(reference) as talk:
         asked = await talk.buy(item, endpoint_id=endpoint_id)
         done = await talk.buy(item, endpoint_id=endpoint_id, confirmation_code=asked["confirmation_code"])
-    assert ' Then: calls go to "Support agent". Shall' in asked["summary"]
+    assert ' Then: calls go to "Support agent". Whether' in asked["summary"]
     assert done["summary"].endswith(' Its calls go to "Support agent".')
     assert "configure" not in done["next_step"]
     assert (asked["quote"]["endpoint_name"], asked["quote"]["endpoint_id"]) == ("Support agent", endpoint_id)
@@ -118,8 +118,8 @@ async def test_a_refusal_for_want_of_credit_is_told_with_the_next_quote_until_on
     clock.now += 29 * 86_400
     async with open_talk(sim, journal=journal) as talk:  # another process, which knows it from the journal alone
         asked = await talk.buy(other)
-        said = " KrosAI refused the last purchase, on 15 January, for lack of credit. Shall I buy it?"
-        assert asked["summary"].endswith(said)
+        assert " KrosAI refused the last purchase, on 15 January, for lack of credit." in asked["summary"]
+        assert asked["summary"].endswith(" Shall I buy it?")
         sim.balance_cents = 10_000
         assert (await talk.buy(other, confirmation_code=asked["confirmation_code"])).outcome == "done"
         assert "refused" not in (await talk.buy(item))["summary"]
@@ -140,7 +140,7 @@ async def test_a_missing_verification_is_told_in_its_own_words(reference: Simula
         code = (await talk.buy(item_of(reference)))["confirmation_code"]
         assert (await talk.buy(item_of(reference), confirmation_code=code)).outcome == "KYC_PENDING"
         asked = await talk.buy(item_of(reference))
-    assert "because the account's identity is not verified. Shall I buy it?" in asked["summary"]
+    assert "because the account's identity is not verified." in asked["summary"]
 
 
 @pytest.mark.parametrize(
