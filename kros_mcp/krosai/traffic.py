@@ -1,7 +1,7 @@
 """What is known from the requests sent to KrosAI: how many there were, and whether it answers."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -41,8 +41,7 @@ class Reach:
     are Unix seconds; 0 until then.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self.state: Literal["reachable", "unreachable", "unknown"] = "unknown"
         self.since = 0.0
         self.seen_at = 0.0
@@ -67,6 +66,6 @@ class Reach:
         self._saw("reachable")
 
     def _saw(self, state: Literal["reachable", "unreachable"]) -> None:
-        self.seen_at = self._clock()
+        self.seen_at = time.time()
         if state != self.state:
             self.state, self.since = state, self.seen_at
