@@ -14,24 +14,24 @@ _UNANSWERED_SECONDS: Final = 2.0
 
 
 @dataclass
-class Cost:
+class RequestCount:
     """How many requests were sent so far, retries included."""
 
     requests: int = 0
 
 
-_costs: ContextVar[tuple[Cost, ...]] = ContextVar("_costs", default=())
+_counts: ContextVar[tuple[RequestCount, ...]] = ContextVar("_counts", default=())
 
 
 @contextmanager
-def counted() -> Iterator[Cost]:
+def counted() -> Iterator[RequestCount]:
     """Count the requests that the block sends, also in tasks that it starts."""
-    cost = Cost()
-    token = _costs.set((*_costs.get(), cost))
+    count = RequestCount()
+    token = _counts.set((*_counts.get(), count))
     try:
-        yield cost
+        yield count
     finally:
-        _costs.reset(token)
+        _counts.reset(token)
 
 
 class Reach:
@@ -50,8 +50,8 @@ class Reach:
     def watched(self) -> Iterator[None]:
         """Count one request, and note whether it is answered; its exceptions pass through."""
         begun = time.monotonic()
-        for cost in _costs.get():
-            cost.requests += 1
+        for count in _counts.get():
+            count.requests += 1
         try:
             yield
         except KrosError:  # `before_sending` stopped it, which says nothing of KrosAI
