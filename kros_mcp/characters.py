@@ -96,3 +96,8 @@ def joined(words: Iterable[str]) -> str:
     """Return words as a sentence lists them, as in "in Kenya, in Ghana and in Egypt"."""
     each = list(words)
     return " and ".join(filter(None, [", ".join(each[:-1]), *each[-1:]]))
+
+
+def how_many(count: int, noun: str) -> str:
+    """Return how many there are of something, as in "1 number" or "1,200 numbers"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

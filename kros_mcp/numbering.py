@@ -271,17 +271,6 @@ def plan_countries(e164: str) -> frozenset[str]:
     return frozenset(valid or regions) & _COUNTRIES
 
 
-def is_international(e164: str) -> bool:
-    """Whether a number's calling code belongs to no country, such as +800, +882 or +979, or is not in use."""
-    import phonenumbers  # noqa: PLC0415  # 50 ms, see the module's docstring
-
-    try:
-        code = phonenumbers.parse(e164).country_code or 0
-    except phonenumbers.NumberParseException:
-        return True
-    return not any(region.isalpha() for region in phonenumbers.region_codes_for_country_code(code))
-
-
 def own_country(stated: str | None, e164: str) -> str | None:
     """Return the country that a number belongs to; None if that is not certain.
 

@@ -51,14 +51,14 @@ def exporting(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
 
 
 @contextmanager
-def exporting_if_installed(environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+def exporting_if_installed() -> Iterator[None]:
     """Export while a command runs, as the variables say; without the extra `otel`, the command runs all the same.
 
     Raises:
         SettingsError: They ask for a protocol that is not spoken.
     """
     is_installed = importlib.util.find_spec("opentelemetry.sdk") is not None
-    with exporting(environ) if is_installed else nullcontext():
+    with exporting() if is_installed else nullcontext():
         yield
 
 

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from kros_mcp.characters import how_many
 from kros_mcp.errors import InvalidArgumentError
 
 _MONTHS: Final = (
@@ -63,21 +64,17 @@ def spoken_duration(seconds: float) -> str:
     """Return how long to wait, rounded up so that nobody is too early: "3 seconds", "2 minutes", "an hour", "a day"."""
     whole = max(1, math.ceil(seconds))
     if whole < 90:  # noqa: PLR2004 - shorter than this, people count in seconds
-        return _counted(whole, "second")
+        return how_many(whole, "second")
     minutes = math.ceil(whole / 60)
     if minutes != 60 and minutes < 90:  # noqa: PLR2004 - the same for minutes
-        return _counted(minutes, "minute")
+        return how_many(minutes, "minute")
     hours = math.ceil(minutes / 60)
     if hours == 1:
         return "an hour"
     if hours != 24 and hours < 48:  # noqa: PLR2004 - and for hours
-        return _counted(hours, "hour")
+        return how_many(hours, "hour")
     days = math.ceil(hours / 24)
-    return "a day" if days == 1 else _counted(days, "day")
-
-
-def _counted(count: int, unit: str) -> str:
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+    return "a day" if days == 1 else how_many(days, "day")
 
 
 def boot_clock() -> float:

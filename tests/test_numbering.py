@@ -13,7 +13,6 @@ from kros_mcp.numbering import (
     country_of,
     find_country,
     in_country,
-    is_international,
     last_four,
     matches_area_code,
     may_lie_in,
@@ -266,11 +265,6 @@ def test_a_shared_number_may_belong_to_every_country_of_its_plan() -> None:
     assert plan_countries(CANADIAN) == {"CA"}
     assert plan_countries("+441000000") == {"GB", "GG", "IM", "JE"}  # the plan does not know it
     assert not any(plan_countries(e164) for e164 in [*INTERNATIONAL, "nonsense"])
-
-
-def test_a_code_that_belongs_to_no_country_is_international() -> None:
-    assert all(is_international(e164) for e164 in [*INTERNATIONAL, "+9991234567"])
-    assert not any(is_international(e164) for e164 in [SHARED, GUERNSEY, UNKNOWN_TO_ITS_PLAN, "+38344123456"])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import kros_mcp
 from kros_mcp.errors import SettingsError
 from kros_mcp.settings import load_settings
+from tests.support.environment import forget_settings
 from tests.support.registry_entry import entry
 
 FILE = Path(__file__).parent.parent / "server.json"
@@ -23,8 +24,7 @@ def test_it_says_what_the_settings_say() -> None:
 
 
 def test_its_defaults_are_what_holds_when_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("KROS_")]:
-        monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     unset = load_settings()
 
     for variable in entry()["packages"][0]["environmentVariables"]:

@@ -24,7 +24,6 @@ from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.money import show_again
 from kros_mcp.operations import agent_words, decisions, model, outlook, policy
-from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, TOKENS, Operation, State
 from kros_mcp.settings import Settings, load_settings
 from kros_mcp.telemetry_export import exporting_if_installed
@@ -113,7 +112,7 @@ def _decide(operation_id: str, reason: str, organization: str | None, *, yes: bo
             return 1
         reason = answer
     move = decisions.approval(person.signature(), reason) if approving else decisions.denial(person.signature(), reason)
-    decided = anyio.run(_write, settings, case.operation.id, move)
+    decided = anyio.run(person.decide, settings, case.operation.id, move)
     if decided.state is State.EXPIRED:
         raise model.past(decided)
     say(_said(decided, approving=approving))
@@ -143,11 +142,6 @@ async def _read(settings: Settings, operation_id: str, only_own: bool) -> _Decis
             waits = outlook.waits(operation, times, await journal.now())
         right = _right_to(operation, organization, settings)
         return _Decision(operation, books, account, organization, right, waits)
-
-
-async def _write(settings: Settings, operation_id: str, move: Move) -> Operation:
-    async with open_journal(settings.journal_url) as journal:
-        return await decisions.decide(journal, operation_id, move, by=person.by())
 
 
 def _show(case: _Decision, settings: Settings) -> None:

@@ -127,11 +127,21 @@ _PACKAGE = Path(kros_mcp.__file__).parent
 _SHIPPED = frozenset({".py", ".typed", ".css", ".html", ".png"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that the format knows: the same input gives the same bytes
 _MAIN = '''\
-"""What Claude Desktop starts."""
+"""What Claude Desktop starts: it reads the form that a person filled in, then runs the server."""
 
-from kros_mcp.commands.bundle_form import main
+import os
+import sys
 
-main()
+from kros_mcp import cli
+from kros_mcp.commands import bundle_form
+from kros_mcp.errors import SettingsError
+
+try:
+    words = bundle_form.read(os.environ)
+except SettingsError as exc:  # nothing is started
+    print(f"kros-mcp: {exc.message} {exc.next_step}", file=sys.stderr)
+    sys.exit(exc.exit_code)
+cli.main(words)
 '''
 _NEXT = """\
 To install it, double-click it; or in Claude Desktop: Settings, Extensions, Advanced settings, Install Extension.

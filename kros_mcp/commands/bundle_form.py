@@ -1,13 +1,11 @@
-"""What the bundle for Claude Desktop starts: it reads the form that a person filled in, then runs the server.
+"""The form that a person fills in for the bundle for Claude Desktop; `bundle.py: _MAIN` reads it, then runs the server.
 
 Most lines of the form are settings already. Those that a person writes otherwise than the settings do come in variables
-of their own, `KROS_FORM_…`. No setting is called so: a server that is started past this file stops, rather than run
-without the caps that somebody chose.
+of their own, `KROS_FORM_…`. No setting is called so: a server that is started past this stops, rather than
+run without the caps that somebody chose.
 """
 
-import os
 import re
-import sys
 from collections.abc import MutableMapping
 from typing import Final, NamedTuple
 
@@ -47,18 +45,6 @@ SIMULATOR: Final = Line("", "Try it with the simulator")
 def variable(name: str) -> str:
     """Return the variable in which a line of the form comes."""
     return FORM_PREFIX + name.upper()
-
-
-def main() -> None:
-    """Read the form and run the server; what cannot be read is told on standard error, and nothing is started."""
-    from kros_mcp import cli  # noqa: PLC0415 - `read` needs none of it
-
-    try:
-        words = read(os.environ)
-    except SettingsError as exc:
-        print(f"kros-mcp: {exc.message} {exc.next_step}", file=sys.stderr)
-        sys.exit(exc.exit_code)
-    cli.main(words)
 
 
 def read(environment: MutableMapping[str, str]) -> list[str]:

@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from kros_mcp.errors import (
     RateLimitError,
     TooSlowError,
 )
-from kros_mcp.krosai import Kind, KrosClient, Reply, read_code, require_readable, within
+from kros_mcp.krosai import Kind, KrosClient, Reply, moment, read_code, require_readable, within
 
 PACE_SECONDS = 0.15
 """How long lies between two questions at least: the smallest plan allows ten a second."""
@@ -181,7 +180,7 @@ async def _ask_once(
     except InvalidArgumentError:  # an id that would name another path
         error = ProtocolError("KrosAI gave an id that cannot be asked for.")
     taken = time.monotonic() - began
-    date = _moment(reply.headers.get("date")) if reply is not None else None
+    date = moment(reply.headers.get("date")) if reply is not None else None
     return Enquiry(
         what=what,
         base_url=base_url,
@@ -229,10 +228,3 @@ def _no_answer(error: KrosaiError | None) -> str:
     if isinstance(error, ProtocolError):
         return "not readable"
     return "not reached" if isinstance(error, NotSentError) else "broke off"
-
-
-def _moment(date: str | None) -> float | None:
-    try:
-        return None if date is None else parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None

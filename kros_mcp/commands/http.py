@@ -64,7 +64,7 @@ exit codes:
 )
 @click.option(
     "--log-level",
-    type=click.Choice(("error", "warning", "info", "debug")),
+    type=click.Choice(logs.LEVELS),
     default="info",
     help="which of its own lines it logs, as JSON on standard error (info)",
 )

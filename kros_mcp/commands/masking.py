@@ -28,6 +28,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _MOST_DIGITS: Final = 200
 _OF_AN_ID: Final = re.compile(r"[0-9]{4}|[0-9][A-Za-z]+[0-9]|^[0-9A-Fa-f]{8,}$")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_-]{1,31}")
+_MOST_WORDS: Final = 8
 _NO_NAME: Final = "(a name that is not plain)"
 _NET: Final = (
     (re.compile(r"(?i:kros_(?:live|test)_)[A-Za-z0-9]+"), "kros_…"),
@@ -89,10 +90,10 @@ def short_word(spelt: str | None) -> str | None:
     return plain_word(spelt) if spelt is not None and spelt.strip("_").count("_") <= 1 else None
 
 
-def plain_words(values: Iterable[object], most: int = 8) -> list[str]:
+def plain_words(values: Iterable[object]) -> list[str]:
     """Return the different words among values; none if one is no plain word, or if they are too many for a status."""
     words = [plain_word(value) for value in dict.fromkeys(map(str, values))]
-    return [word for word in words if word is not None] if None not in words and len(words) <= most else []
+    return [word for word in words if word is not None] if None not in words and len(words) <= _MOST_WORDS else []
 
 
 def masked(text: str) -> str:

@@ -10,10 +10,12 @@ from kros_mcp.commands.batch_table import show_numbers, told
 from kros_mcp.commands.console import say, say_labelled
 from kros_mcp.commands.selection import currency, is_foreign, short
 from kros_mcp.errors import InvalidArgumentError, KrosError
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.krosai import clean
 from kros_mcp.operations import decisions
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.events import By
+from kros_mcp.operations.journal import Move
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Operation
 from kros_mcp.settings import Environment, Settings
 from kros_mcp.times import utc
@@ -48,6 +50,12 @@ def signature() -> str:
 def by() -> By:
     """Return who decides, and whether at a terminal, as an event keeps it."""
     return By(name(), "terminal" if sits_at_a_terminal() else "command")
+
+
+async def decide(settings: Settings, operation_id: str, move: Move) -> Operation:
+    """Make the person's decision in the journal, as `decisions.decide` does."""
+    async with open_journal(settings.journal_url) as journal:
+        return await decisions.decide(journal, operation_id, move, by=by())
 
 
 def sits_at_a_terminal() -> bool:

@@ -2,13 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Final
 
 from kros_mcp.commands.masking import field_name, short_word
 from kros_mcp.commands.rehearsal_record import Outcome
 from kros_mcp.errors import ApiError, KrosError, NotSentError, RateLimitError
-from kros_mcp.krosai import Heard, Written, has_ended, is_pending
+from kros_mcp.krosai import Heard, Written
 
 _TELLING: Final = ("request-id", "idempot", "retry-after")
 """Parts of the names of headers that are told of, without their values."""
@@ -75,7 +74,7 @@ async def answered(
     outcome: Outcome
     try:
         written = await send()
-        outcome = "done" if not is_order or _says_plainly(written, e164) else "unclear"
+        outcome = "done" if not is_order or written.says_bought(e164) else "unclear"
     except NotSentError as exc:
         outcome, error = "not sent", exc
     except RateLimitError as exc:
@@ -89,18 +88,6 @@ async def answered(
     reply = heard[-1].reply
     other = written.e164 if written is not None and written.e164 not in {None, e164} else None
     return WriteAnswer(outcome, reply.status, written, error, reply.body, _headers(heard[-1]), other or "")
-
-
-def _says_plainly(written: Written, e164: str) -> bool:
-    """Whether the answer to an order says plainly that the number is bought."""
-    return (
-        written.e164 == e164
-        and written.plain
-        and not written.contradicted
-        and written.status != HTTPStatus.ACCEPTED
-        and not is_pending(written.record_status)
-        and not has_ended(written.record_status)
-    )
 
 
 def status_of(answer: WriteAnswer) -> int | str:

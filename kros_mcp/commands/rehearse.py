@@ -274,7 +274,7 @@ class RehearsalRun:
             sender = self._sender(client, books, agreed_cents=plan.agreed_cents)
             run = Rehearsal(client, plan, sender, self.record.run, self.pace, told=_tell)
             left: Left | None = None
-            with counted() as cost:
+            with counted() as sent:
                 try:
                     await self._until_stopped(run)
                 finally:
@@ -285,7 +285,7 @@ class RehearsalRun:
                     finally:  # also where a further Ctrl-C tears it away
                         with suppress(OSError):
                             show_left([left] if left is not None else [])
-        return report_of(run, left, self.settings, self.pace.now(), cost.requests)
+        return report_of(run, left, self.settings, self.pace.now(), sent.requests)
 
     async def _until_stopped(self, run: Rehearsal) -> None:
         """Do the steps; a first Ctrl-C ends them between two requests."""

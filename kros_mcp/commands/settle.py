@@ -81,7 +81,7 @@ def settle(operation_id: str, outcome: str, reason: str, organization: str | Non
     if not yes and not person.typed(outcome):
         print(person.LEFT_OPEN)
         return 1
-    settled = anyio.run(_settle, settings, operation_id, move)
+    settled = anyio.run(person.decide, settings, operation_id, move)
     said = f"Operation {settled.id} is {settled.state} now; charged: {settled.charged}, changed: {settled.changed}."
     if settled.action is Action.BUY or (settled.action is Action.RELEASE and settled.state is State.FAILED):
         said += " If KrosAI then shows otherwise, a running server writes that down as a correction."
@@ -100,8 +100,3 @@ async def _read(settings: Settings, operation_id: str, move: Move, only_own: boo
         operation = await require(journal, operation_id, account if only_own else None)
         move(operation, await journal.now())
         return operation, account, await organization_of(journal, operation)
-
-
-async def _settle(settings: Settings, operation_id: str, move: Move) -> Operation:
-    async with open_journal(settings.journal_url) as journal:
-        return await decisions.decide(journal, operation_id, move, by=person.by())

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kros_mcp.characters import how_many
 from kros_mcp.commands.console import Column, say, say_labelled, show_table, terminal_width
 from kros_mcp.commands.selection import short
 from kros_mcp.krosai import clean
@@ -215,10 +216,10 @@ def _facts(shown: Shown) -> Iterator[tuple[str, list[str]]]:
 def _spent(read: Expenditure, currency: str) -> Iterator[str]:
     sums = read.total
     if sums.purchases or not sums.unknown:
-        yield f"{show_again(sums.charged_cents, currency)} for {_count(sums.purchases, 'number')} bought."
+        yield f"{show_again(sums.charged_cents, currency)} for {how_many(sums.purchases, 'number')} bought."
     if sums.unknown:
         yield (
-            f"Of {_count(sums.unknown, 'purchase')}, {show_again(sums.unknown_cents, currency)} in all, it is not "
+            f"Of {how_many(sums.unknown, 'purchase')}, {show_again(sums.unknown_cents, currency)} in all, it is not "
             "known whether it was charged."
         )
     yield from doubts(read, currency)
@@ -271,14 +272,14 @@ def _monthly(read: Expenditure, currency: str) -> Iterator[str]:
         yield f"{_changes(read.total, currency)}."
         return
     least = "" if cost.is_certain else "At least "
-    many = _count(len(cost.numbers), "number")
+    many = how_many(len(cost.numbers), "number")
     age = span(max(0.0, read.now - cost.listed_at))
     yield f"{least}{show_again(cost.monthly_cents, currency)} for {many}, by KrosAI's list of {age} ago."
     lacking = []
     if cost.unpriced:
         lacking.append(f"no price is known of {cost.unpriced}")
     if cost.unreadable:
-        lacking.append(f"{_count(cost.unreadable, 'record')} could not be read")
+        lacking.append(f"{how_many(cost.unreadable, 'record')} could not be read")
     if not cost.complete:
         lacking.append("the list was not read to its end")
     if lacking:
@@ -295,9 +296,9 @@ def _monthly(read: Expenditure, currency: str) -> Iterator[str]:
 def _changes(sums: Sums, currency: str) -> str:
     """Return what purchases have added to the cost of a month, and what releases have ended."""
     added, ended = show_again(sums.added_cents, currency), show_again(sums.ended_cents, currency)
-    more = f", and {_count(sums.added_unstated, 'price')} not stated" if sums.added_unstated else ""
+    more = f", and {how_many(sums.added_unstated, 'price')} not stated" if sums.added_unstated else ""
     less = f", and of {sums.ended_unstated} it is not known" if sums.ended_unstated else ""
-    return f"Purchases added {added}{more}; {_count(sums.releases, 'release')} ended {ended}{less}"
+    return f"Purchases added {added}{more}; {how_many(sums.releases, 'release')} ended {ended}{less}"
 
 
 def _waits(read: Expenditure, currency: str) -> Iterator[str]:
@@ -306,9 +307,9 @@ def _waits(read: Expenditure, currency: str) -> Iterator[str]:
         yield "Nothing."
         return
     more = f"{MOST_WAITING} or more" if waiting.or_more else ""
-    many = f"{more} operations" if more else _count(waiting.operations, "operation")
+    many = f"{more} operations" if more else how_many(waiting.operations, "operation")
     since = "" if waiting.since is None else f", the oldest for {span(max(0.0, read.now - waiting.since))}"
-    unpriced = f" and {_count(waiting.unpriced, 'price')} not stated" if waiting.unpriced else ""
+    unpriced = f" and {how_many(waiting.unpriced, 'price')} not stated" if waiting.unpriced else ""
     yield f"{many} for {show_again(waiting.cents, currency)}{unpriced}{since}."
     if waiting.for_an_approver:
         verb = "waits" if waiting.for_an_approver == 1 else "wait"
@@ -321,12 +322,8 @@ def _unknown(read: Expenditure, currency: str) -> Iterator[str]:
         yield "Nothing."
         return
     cents = show_again(unsettled.cents, currency)
-    many = _count(unsettled.operations, "outcome")
+    many = how_many(unsettled.operations, "outcome")
     yield f"{many}, for {cents} that may have been charged: kros-mcp operations --state unknown --state sending."
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _list(names: Iterable[str]) -> str:

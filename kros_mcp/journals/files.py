@@ -15,7 +15,6 @@ _HEADER_BYTES = 32
 _MAGIC = bytes.fromhex("d9d505f920a163d7")
 _CHANGES = slice(24, 28)
 """Where the first page counts the commits."""
-_IS_WAL = 2
 
 
 def exists(path: Path) -> bool:

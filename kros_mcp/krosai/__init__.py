@@ -23,7 +23,7 @@ from kros_mcp.krosai.owned import (
     read_owned_to_show,
 )
 from kros_mcp.krosai.paging import LARGEST_PAGE, EndpointList, Gathered, Page, Unreadable, gather, read_endpoints
-from kros_mcp.krosai.refusals import ACCOUNT_REFUSED, require_readable
+from kros_mcp.krosai.refusals import ACCOUNT_REFUSED, moment, require_readable
 from kros_mcp.krosai.retry import within
 from kros_mcp.krosai.sip_credentials import SipCredentials
 from kros_mcp.krosai.tally import (
@@ -102,6 +102,7 @@ __all__ = [
     "hour_of",
     "is_id",
     "is_pending",
+    "moment",
     "open_client",
     "overheard",
     "plain_name",

@@ -23,6 +23,8 @@ Costs = tuple[int | None, int | None, int | None]
 """Setup, monthly and due now, in cents."""
 
 _MOST_SIGHTINGS: Final = 5_000
+_REMEMBERED_SECONDS: Final = 900.0
+"""How long a sighting is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +114,11 @@ class Inventory:
     Args:
         client: KrosAI.
         now: A clock in seconds.
-        remember_seconds: How long a sighting is remembered.
     """
 
-    def __init__(
-        self,
-        client: KrosClient,
-        *,
-        now: Callable[[], float] = time.monotonic,
-        remember_seconds: float = 900,
-    ) -> None:
+    def __init__(self, client: KrosClient, *, now: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._now = now
-        self._remember_seconds = remember_seconds
         self._by_e164: OrderedDict[str, tuple[float, Sighting]] = OrderedDict()
         self._by_id: OrderedDict[str, tuple[float, Sighting]] = OrderedDict()
         self.markets = Markets(client, now)
@@ -190,7 +184,7 @@ class Inventory:
         If both an id and a number are given, they must be of one item.
         """
         at, sighting = (self._by_id.get(inventory_id) if inventory_id else self._by_e164.get(e164)) or (0.0, None)
-        if sighting is None or self._now() - at > self._remember_seconds:
+        if sighting is None or self._now() - at > _REMEMBERED_SECONDS:
             return None
         return None if e164 and sighting.e164 != e164 else sighting
 

@@ -100,9 +100,9 @@ async def find_owned(
     return (await _read_unchanged(client, pages, readings, enough=is_living)).of(e164)
 
 
-async def read_all_owned(client: KrosClient, *, pages: int = _MOST_PAGES) -> OwnedList:
+async def read_all_owned(client: KrosClient) -> OwnedList:
     """Read every owned number."""
-    return await _read_unchanged(client, pages, _MOST_READINGS)
+    return await _read_unchanged(client, _MOST_PAGES, _MOST_READINGS)
 
 
 async def read_owned_once(client: KrosClient) -> OwnedList:

@@ -1,7 +1,7 @@
 """What is known from the requests sent to KrosAI: how many there were, and whether it answers."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ _UNANSWERED_SECONDS: Final = 2.0
 
 
 @dataclass
-class Cost:
+class RequestCount:
     """How many requests were sent so far, retries included."""
 
     requests: int = 0
 
 
-_costs: ContextVar[tuple[Cost, ...]] = ContextVar("_costs", default=())
+_counts: ContextVar[tuple[RequestCount, ...]] = ContextVar("_counts", default=())
 
 
 @contextmanager
-def counted() -> Iterator[Cost]:
+def counted() -> Iterator[RequestCount]:
     """Count the requests that the block sends, also in tasks that it starts."""
-    cost = Cost()
-    token = _costs.set((*_costs.get(), cost))
+    count = RequestCount()
+    token = _counts.set((*_counts.get(), count))
     try:
-        yield cost
+        yield count
     finally:
-        _costs.reset(token)
+        _counts.reset(token)
 
 
 class Reach:
@@ -41,8 +41,7 @@ class Reach:
     are Unix seconds; 0 until then.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self.state: Literal["reachable", "unreachable", "unknown"] = "unknown"
         self.since = 0.0
         self.seen_at = 0.0
@@ -51,8 +50,8 @@ class Reach:
     def watched(self) -> Iterator[None]:
         """Count one request, and note whether it is answered; its exceptions pass through."""
         begun = time.monotonic()
-        for cost in _costs.get():
-            cost.requests += 1
+        for count in _counts.get():
+            count.requests += 1
         try:
             yield
         except KrosError:  # `before_sending` stopped it, which says nothing of KrosAI
@@ -67,6 +66,6 @@ class Reach:
         self._saw("reachable")
 
     def _saw(self, state: Literal["reachable", "unreachable"]) -> None:
-        self.seen_at = self._clock()
+        self.seen_at = time.time()
         if state != self.state:
             self.state, self.since = state, self.seen_at

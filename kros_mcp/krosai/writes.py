@@ -1,10 +1,11 @@
 """What a write sends to KrosAI, and what KrosAI answers (docs/krosai.md, sections 2.4 to 2.6)."""
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, Literal
 
 from kros_mcp.errors import InvalidArgumentError
-from kros_mcp.krosai.wire import PhoneNumber
+from kros_mcp.krosai.wire import PhoneNumber, has_ended, is_pending
 
 Spelling = Literal["snake", "camel"]
 UNROUTED: Final = "unrouted"
@@ -80,7 +81,7 @@ class Written:
         status: The HTTP status.
         body: Whether the answer was JSON, empty, or something else.
         number: The number in the answer, if it states its id and E.164.
-        e164: The E.164 in the answer, even without an id.
+        e164: The E.164 in the answer, that of `number` or one without an id.
         contradicted: Whether the answer names both the number and an error, so that nothing follows from it.
         record_status: The status of the record in the answer, as one word. One that is pending or has ended
             (`wire.is_pending`, `wire.has_ended`) means that the order is not carried out, or not yet.
@@ -95,3 +96,14 @@ class Written:
     contradicted: bool = False
     record_status: str | None = None
     plain: bool = True
+
+    def says_bought(self, e164: str) -> bool:
+        """Whether the answer to an order says plainly that this number is bought: named, and not still to come."""
+        return (
+            self.e164 == e164
+            and self.plain
+            and not self.contradicted
+            and self.status != HTTPStatus.ACCEPTED
+            and not is_pending(self.record_status)
+            and not has_ended(self.record_status)
+        )

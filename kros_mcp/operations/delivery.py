@@ -52,13 +52,13 @@ async def deliver(account: Account, act: Act, operation: Operation, prepared: Pr
         prepared: The request.
         lease: Held meanwhile.
     """
-    with counted() as cost:
+    with counted() as sent:
         settlement = await _delivered(account, act, operation, prepared, lease)
     if settlement.state is not State.UNKNOWN:
         return settlement
-    costly = cost.requests > MOST_REQUESTS // 4  # looked at already, so not to be looked at again at once
-    look_after = look_after_unknown(operation, 0.0, cost.requests) if costly else 0.0
-    return replace(settlement, requests=cost.requests, look_after=look_after)
+    costly = sent.requests > MOST_REQUESTS // 4  # looked at already, so not to be looked at again at once
+    look_after = look_after_unknown(operation, 0.0, sent.requests) if costly else 0.0
+    return replace(settlement, requests=sent.requests, look_after=look_after)
 
 
 async def _delivered(account: Account, act: Act, operation: Operation, prepared: Prepared, lease: Lease) -> Settlement:

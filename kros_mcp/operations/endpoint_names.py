@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from kros_mcp.krosai import UNROUTED, CallEndpoint, plain_name, quoted, same_name
+from kros_mcp.krosai import CallEndpoint, plain_name, quoted, same_name
 
 _END: Final = 4
 _ID: Final = re.compile(r" \(id …[!-~]{1,4}\)")
@@ -63,8 +63,3 @@ def unplain(endpoint_id: str, kind: str = "") -> str:
     """Warn of an endpoint whose name is not plain, so that it is called otherwise."""
     what = told(endpoint_id, None, kind)
     return f"{what[0].upper()}{what[1:]} has no name that can be read aloud; list_endpoints shows it as it is."
-
-
-def is_routed(endpoint_id: str | None) -> bool:
-    """Whether what stands for an endpoint is one."""
-    return bool(endpoint_id) and endpoint_id != UNROUTED

@@ -53,7 +53,7 @@ async def reconcile(account: Account, operation: Operation) -> Operation:
     if claimed is None:
         return operation
     settlement: Settlement | None = None
-    with counted() as cost:
+    with counted() as sent:
         try:
             settlement = await _settlement(account, claimed)
         finally:
@@ -62,8 +62,8 @@ async def reconcile(account: Account, operation: Operation) -> Operation:
                 if current.state is not State.UNKNOWN:
                     return current
                 age = now - (current.sent_at or now)
-                again = schedule.look_after_unknown(current, age, cost.requests)
-                noted = moves.looked(current, now, look_after=again, requests=cost.requests)
+                again = schedule.look_after_unknown(current, age, sent.requests)
+                noted = moves.looked(current, now, look_after=again, requests=sent.requests)
                 return noted if settlement is None else moves.settle(noted, now, settlement, token=claimed.token)
 
             with anyio.CancelScope(shield=True):  # a look that took too long must not be begun anew at once
@@ -86,7 +86,7 @@ async def watch(account: Account, operation: Operation) -> Operation:
     age = await base.age(account, taken)
     again = schedule.watch_after(account.settings.settle_seconds, age)
     found: Move | None = None
-    with counted() as cost:
+    with counted() as sent:
         try:
             found = await _watched(account, taken, last=again is None)
         finally:
@@ -95,7 +95,7 @@ async def watch(account: Account, operation: Operation) -> Operation:
                 if current.state is not taken.state or current.look_at is None:
                     return current
                 look_after = schedule.after_a_failed_look(again, age) if found is None else again
-                noted = moves.looked(current, now, look_after=look_after, requests=cost.requests)
+                noted = moves.looked(current, now, look_after=look_after, requests=sent.requests)
                 return noted if found is None else found(noted, now)
 
             with anyio.CancelScope(shield=True):
@@ -107,7 +107,7 @@ async def _take_watch(account: Account, operation: Operation) -> Operation | Non
     """Note that this process looks now; None if another one does, or it is not time yet."""
 
     def may(current: Operation, now: float) -> bool:
-        return current.look_at is not None and current.look_at <= now and not rests(account, current, now)
+        return current.look_at is not None and current.look_at <= now and not must_wait(account, current, now)
 
     return await _take(account, operation, may)
 
@@ -117,12 +117,12 @@ async def _take_turn(account: Account, operation: Operation) -> Operation | None
 
     def may(current: Operation, now: float) -> bool:
         recently = current.checked_at is not None and 0 <= now - current.checked_at < RECONCILE_EVERY_SECONDS
-        return not recently and not rests(account, current, now) and schedule.may_look(current, now)
+        return not recently and not must_wait(account, current, now) and schedule.may_look(current, now)
 
     return await _take(account, operation, may, lambda current, now: replace(current, checked_at=now))
 
 
-def rests(account: Account, operation: Operation, now: float) -> bool:
+def must_wait(account: Account, operation: Operation, now: float) -> bool:
     """Whether a look has to wait, as few of a day's requests are left."""
     return account.client.tally.is_sparing and schedule.is_too_soon(operation, now)
 

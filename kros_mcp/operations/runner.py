@@ -267,11 +267,11 @@ class Runner:
                 await run.ended.wait()
 
     def _wants_attention(self, operation: Operation, now: float) -> bool:
-        rests = recovery.rests(self._account, operation, now)
-        if operation.look_at is not None and now >= operation.look_at and not rests:
+        waits = recovery.must_wait(self._account, operation, now)
+        if operation.look_at is not None and now >= operation.look_at and not waits:
             return operation.state in {State.UNKNOWN, State.DONE, State.FAILED}
         if operation.state is State.UNKNOWN:
-            return operation.look_at is None and not rests
+            return operation.look_at is None and not waits
         settled_at = operation.settled_at or 0.0
         late = now > settled_at + LEASE_SECONDS
         return operation.settings_pending and late and not self._pausing(operation.id)

@@ -10,7 +10,7 @@ from typing import Any
 
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.answers import empty_with_errors, with_faults
-from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError, fits, read_fields, read_page, read_settings
+from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError, fits, read_fields, read_settings
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.records import SimNumber
 from kros_mcp.simulator.sales import purchase
@@ -40,7 +40,7 @@ def perform(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
 
 
 def _list_owned(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
-    limit, offset = read_page(call, account.profile.owned_limit, account.shapes)
+    limit, offset = account.page(call, account.profile.owned_limit)
     if faults.strikes("errors_in_list", call.operation):
         return empty_with_errors(account, "phone_numbers")
     ignored = account.shapes is not None and account.shapes.ignores(call.operation, "country")
@@ -117,7 +117,7 @@ def _list_endpoints(account: SimulatedAccount, faults: Faults, call: ApiCall) ->
     found = [answers.endpoint_body(account, each, hostile=hostile) for each in account.endpoints.values()]
     if not account.profile.filters_endpoints:
         return Answer(200, found, total=len(found))
-    limit, offset = read_page(call, ENDPOINTS_LIMIT, account.shapes)
+    limit, offset = account.page(call, ENDPOINTS_LIMIT)
     wanted = {name: call.query.get(name) for name in ("type", "status")}
     found = [each for each in found if all(value in {None, each[name]} for name, value in wanted.items())]
     totals = {"total": len(found)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
@@ -50,16 +50,8 @@ class Answer:
     total: int | None = None
 
 
-class Heeds(Protocol):
-    """What knows which parameters of a list are heeded; see `shapes.Shapes`."""
-
-    def page(self, operation: str, limit: int, offset: int) -> tuple[int, int]:
-        """Return limit and offset as they are heeded."""
-        ...
-
-
-def read_page(call: ApiCall, default_limit: int, heeds: Heeds | None) -> tuple[int, int]:
-    """Read `limit` and `offset`, as far as they are heeded.
+def read_page(call: ApiCall, default_limit: int) -> tuple[int, int]:
+    """Read `limit` and `offset`.
 
     Raises:
         RefusalError: They are malformed or out of bounds.
@@ -70,7 +62,7 @@ def read_page(call: ApiCall, default_limit: int, heeds: Heeds | None) -> tuple[i
         raise RefusalError(400, "limit and offset must be integers") from None
     if not 1 <= limit <= MAX_LIMIT or offset < 0:
         raise RefusalError(400, f"limit must be 1 to {MAX_LIMIT}, offset 0 or more")
-    return (limit, offset) if heeds is None else heeds.page(call.operation, limit, offset)
+    return limit, offset
 
 
 def fits(thing: SimNumber | InventoryItem, wanted: Mapping[str, str | None]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from kros_mcp.simulator import answers
 from kros_mcp.simulator.agenda import or_for_ever
 from kros_mcp.simulator.answers import Json, empty_with_errors, with_faults
-from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError, fits, read_page
+from kros_mcp.simulator.calls import Answer, ApiCall, RefusalError, fits
 from kros_mcp.simulator.catalogue import InventoryItem
 from kros_mcp.simulator.faults import Faults
 from kros_mcp.simulator.offers import Relisted
@@ -23,7 +23,7 @@ def search(account: SimulatedAccount, faults: Faults, call: ApiCall) -> Answer:
     Raises:
         RefusalError: KrosAI answers with an error.
     """
-    limit, offset = read_page(call, SEARCH_LIMIT, account.shapes)
+    limit, offset = account.page(call, SEARCH_LIMIT)
     if not call.query.get("country"):
         raise RefusalError(400, "country is required when action=available")
     if faults.strikes("not_served", call.operation):

@@ -7,10 +7,10 @@ happens after the answer waits in `agenda.py`.
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from kros_mcp.simulator.agenda import Agenda
-from kros_mcp.simulator.calls import RefusalError
+from kros_mcp.simulator.calls import ApiCall, RefusalError, read_page
 from kros_mcp.simulator.catalogue import (
     OWNED_RANGE,
     InventoryItem,
@@ -21,9 +21,7 @@ from kros_mcp.simulator.catalogue import (
 from kros_mcp.simulator.offers import Offers
 from kros_mcp.simulator.profiles import Kyc, Profile
 from kros_mcp.simulator.records import Charge, Ids, SimEndpoint, SimNumber, first_endpoints
-
-if TYPE_CHECKING:
-    from kros_mcp.simulator.shapes import Shapes
+from kros_mcp.simulator.shapes import Shapes
 
 _T = TypeVar("_T")
 LIVING = frozenset({"active", "suspended", "porting", "pending"})
@@ -54,7 +52,7 @@ class SimulatedAccount:
         stock_per_range: int,
         extra_inventory: Mapping[str, int],
         sip_password: str | None,
-        shapes: "Shapes | None",
+        shapes: Shapes | None,
         now: Callable[[], float],
         beside: "SimulatedAccount | None" = None,
     ) -> None:
@@ -120,6 +118,15 @@ class SimulatedAccount:
     def status_word(self, number: SimNumber) -> str:
         """Return the status of a number as KrosAI words it."""
         return number.status if self.shapes is None else self.shapes.status(number.status)
+
+    def page(self, call: ApiCall, default_limit: int) -> tuple[int, int]:
+        """Read `limit` and `offset` of a list, as far as they are heeded.
+
+        Raises:
+            RefusalError: They are malformed or out of bounds.
+        """
+        limit, offset = read_page(call, default_limit)
+        return (limit, offset) if self.shapes is None else self.shapes.page(call.operation, limit, offset)
 
     def owned_by_e164(self, e164: str) -> SimNumber | None:
         """Return an owned number by its E.164, an active one before a released one; None if there is none."""

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from kros_mcp.errors import Known, KrosError, OperationError
-from kros_mcp.krosai import EndpointList, PhoneNumber
+from kros_mcp.krosai import EndpointList
 from kros_mcp.operations import dangling
 from kros_mcp.operations.batch import joint
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.status import Status
 from kros_mcp.tools import outcomes, owned_texts, results
+from kros_mcp.tools.owned_results import owned_number
 
 
 def endpoints_of(changes: Sequence[DirectChange]) -> set[str]:
@@ -51,7 +52,7 @@ def changed(changes: Sequence[DirectChange], endpoints: EndpointList) -> results
         confirmation_code=None,
         charged="no",
         changed=joint(item.changed for item in items),
-        number=_shown(after, endpoints) if alone and after else None,
+        number=owned_number(after, endpoints) if alone and after else None,
         decided_through=None,
         items=None if alone else items,
         warnings=dangling.warnings(now, endpoints) + owned_texts.no_longer_owned(now),
@@ -69,18 +70,13 @@ def _item(change: DirectChange, endpoints: EndpointList) -> results.ChangedItem:
     return results.ChangedItem(
         number_id=change.before.id,
         e164=change.before.e164,
-        before=outcomes.routing(_shown(change.before, endpoints)),
-        after=outcomes.routing(_shown(change.after, endpoints)) if change.after else None,
+        before=outcomes.routing(owned_number(change.before, endpoints)),
+        after=outcomes.routing(owned_number(change.after, endpoints)) if change.after else None,
         not_applied=list(change.not_applied),
         changed=_changed(change),
         code=change.error.code if change.error else None,
         message=change.error.message if change.error else None,
     )
-
-
-def _shown(number: PhoneNumber, endpoints: EndpointList) -> results.OwnedNumber:
-    endpoint = endpoints.found.get(number.endpoint_id or "")
-    return results.owned(number, endpoint.name if endpoint else None)
 
 
 def _changed(change: DirectChange) -> Known:

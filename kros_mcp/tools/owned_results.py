@@ -44,7 +44,7 @@ def page(
     )
     shown = results.OwnedNumbers(
         summary="",
-        numbers=[_shown(priced.shown(number), endpoints) for number in selected.page],
+        numbers=[owned_number(priced.shown(number), endpoints) for number in selected.page],
         total=selected.total,
         next_offset=selected.next_offset,
         complete=selected.total is not None,
@@ -70,7 +70,7 @@ def details(
         read_at: When it was read.
         taken: The digits by which it was found, if it was not named whole.
     """
-    shown = _shown(number, endpoints)
+    shown = owned_number(number, endpoints)
     endpoint_id = number.endpoint_id
     where = endpoint_names.of(endpoint_id, endpoints.found.get(endpoint_id), spoken=True) if endpoint_id else ""
     wrong = dangling.troubles(endpoints, dangling.routed([number]))
@@ -85,7 +85,8 @@ def details(
     )
 
 
-def _shown(number: PhoneNumber, endpoints: EndpointList) -> results.OwnedNumber:
+def owned_number(number: PhoneNumber, endpoints: EndpointList) -> results.OwnedNumber:
+    """Show an owned number with the name of its endpoint, if that was read."""
     endpoint = endpoints.found.get(number.endpoint_id or "")
     return results.owned(number, endpoint.name if endpoint else None)
 

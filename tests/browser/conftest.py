@@ -1,15 +1,12 @@
-import os
-
 import pytest
 
 from kros_mcp.operations import runner
+from tests.support.environment import forget_settings
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("KROS_"):
-            monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

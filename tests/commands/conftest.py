@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import anyio.lowlevel
 import pytest
 from anyio.from_thread import start_blocking_portal
 from commands_doubles import NARROW_KEY, SIP_PASSWORD, Command, Ran
@@ -13,6 +12,7 @@ from install_bench import KEY, OTHERS
 from kros_mcp import cli
 from kros_mcp.commands.install_clients import CLIENTS
 from kros_mcp.simulator import Simulator, open_server
+from tests.support.environment import forget_settings
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +41,7 @@ def journal_url(tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, journal_url: str) -> pytest.MonkeyPatch:
-    for name in [name for name in os.environ if name.upper().startswith("KROS_")]:
-        monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     monkeypatch.setenv("KROS_JOURNAL_URL", journal_url)
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("SSL_CERT_")]:
         monkeypatch.delenv(name)
@@ -76,16 +75,6 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
         return Ran(left.value.code, printed.out, printed.err)
 
     return run
-
-
-@pytest.fixture
-def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let retries follow each other at once."""
-
-    async def no_wait(_seconds: float) -> None:
-        await anyio.lowlevel.checkpoint()
-
-    monkeypatch.setattr("kros_mcp.krosai.retry.sleep", no_wait)
 
 
 @pytest.fixture

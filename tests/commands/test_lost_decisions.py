@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from commands_doubles import Command, an_operation, put, read, settled
 
-from kros_mcp.commands import approve, settle
+from kros_mcp.commands import approve, person, settle
 from kros_mcp.errors import JournalError
 from kros_mcp.journals import backends
 from kros_mcp.operations import moves
@@ -120,7 +120,7 @@ def suffer(monkeypatch: pytest.MonkeyPatch) -> Suffer:
 
             return open_faulty()
 
-        for module in (approve, settle):
+        for module in (approve, person, settle):
             monkeypatch.setattr(module, "open_journal", opened)
 
     return install

@@ -1,4 +1,3 @@
-import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Operation
 from kros_mcp.simulator import Charge, Simulator, open_server
 from tests.support.canaries import SECRET
+from tests.support.environment import forget_settings
 from tests.support.postgres_server import PostgresServer
 from tests.support.replicas import Fleet, open_fleet, write_tokens
 
@@ -58,9 +58,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module", autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in os.environ:
-            if name.upper().startswith("KROS_"):
-                patch.delenv(name)
+        forget_settings(patch)
         patch.setenv("NO_PROXY", "127.0.0.1")
         yield
 

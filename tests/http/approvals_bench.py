@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import unescape
 from typing import Any
 
@@ -20,7 +20,7 @@ from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
 from kros_mcp.operations.acts.several import SEVERAL_PURCHASE
 from kros_mcp.operations.journal import Journal
-from kros_mcp.operations.model import Limits, Operation, Request
+from kros_mcp.operations.model import Action, Channel, Limits, Operation, Quote, Request, new_operation_id
 from kros_mcp.runtime import open_runtime
 from kros_mcp.settings import Settings
 from kros_mcp.simulator import Simulator, transport
@@ -30,6 +30,8 @@ from kros_mcp.tools.specs import Scope
 from tests.support.clock import Clock
 
 HERE = "http://127.0.0.1:8000"
+COOKIE = "kros-approvals"
+FOREIGN = {"sec-fetch-site": "cross-site", "origin": "https://elsewhere.example"}
 KEY, OTHER_KEY = "k" * 32, "o" * 32
 NIGHT, DAY, BOTH, AGENT, AUDITOR = (f"canary{digit * 12}" for digit in "12345")
 AGENT_SCOPES = frozenset({Scope.READ, Scope.BUY, Scope.RELEASE, Scope.CONFIGURE})
@@ -127,7 +129,7 @@ class Bench:
         browser = self.browser()
         browser.http.follow_redirects = False
         await browser.sign_in(credential)
-        return browser.http.cookies["kros-approvals"]
+        return browser.http.cookies[COOKIE]
 
     async def purchase(self, principal: str = SUPPORT, at: int = 0, **wanted: Any) -> Operation:
         """Let somebody ask to buy one of the numbers for sale."""
@@ -196,3 +198,40 @@ async def open_bench(
         ) as runtime:
             routes = persons_routes(runtime, who, loopback=loopback, clock=clock, limiter_clock=pace)
             yield Bench(sim, runtime, clock, pace, Starlette(routes=routes))
+
+
+def wanted_headers(answer: httpx.Response) -> None:
+    policy = "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    for name, value in {
+        "content-security-policy": policy,
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "same-origin",
+        "cache-control": "no-store",
+    }.items():
+        assert answer.headers.get(name) == value, (answer.request.url, answer.status_code)
+
+
+async def a_browser_with(bench: Bench, cookie: str, name: str = COOKIE) -> Browser:
+    browser = bench.browser()
+    browser.http.cookies.set(name, cookie)
+    return browser
+
+
+def an_operation(bench: Bench, **changes: Any) -> Operation:
+    now = bench.clock()
+    return replace(
+        Operation(
+            id=new_operation_id(),
+            account=bench.runtime.account.id,
+            principal=SUPPORT,
+            action=Action.BUY,
+            e164="+2348035550111",
+            request=Request(inventory_id="inv_1", country="NG"),
+            quote=Quote("+2348035550111", "NG", "test", setup_cents=0, monthly_cents=500, due_now_cents=500),
+            created_at=now,
+            expires_at=now + 3600,
+            channel=Channel.APPROVER,
+        ),
+        **changes,
+    )

@@ -1,16 +1,13 @@
-import os
-
 import pytest
 
 from kros_mcp.operations import runner
 from kros_mcp.simulator import Simulator
+from tests.support.environment import forget_settings
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("KROS_"):
-            monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 

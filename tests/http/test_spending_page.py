@@ -21,8 +21,8 @@ from approvals_bench import (
     hidden,
     open_bench,
     text_of,
+    wanted_headers,
 )
-from test_approvals_page import wanted_headers
 
 from kros_mcp.http.spending_page.books_query import read_query
 from kros_mcp.http.spending_page.charts import Bar, Words, lying, ticks, upright

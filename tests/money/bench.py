@@ -10,6 +10,7 @@ import httpx
 from kros_mcp.journals.postgres import open_postgres
 from kros_mcp.journals.sqlite import open_sqlite
 from kros_mcp.krosai import Inventory, open_client
+from kros_mcp.operations import recovery
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.release import RELEASE
@@ -29,6 +30,8 @@ MEMORY = "sqlite://:memory:"
 standard_journal_url = MEMORY
 """Where a bench keeps its journal unless told otherwise; a fixture turns it from backend to backend."""
 YES = Yes(Channel.PROMPT)
+LATE = 121.0
+"""Seconds, just beyond the settle time (`KROS_SETTLE_SECONDS`)."""
 OTHER_MOBILES = [f"+2348035550{end}" for end in range(101, 120)]
 
 
@@ -80,6 +83,14 @@ class Bench:
 
     def posts(self) -> list[Any]:
         return [seen for seen in self.sim.requests if seen.method == "POST"]
+
+
+async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
+    """Ask KrosAI again and again how an operation ended, each time long after the settle time."""
+    for _ in range(times):
+        bench.clock.now += LATE
+        operation = await recovery.reconcile(bench.account, await bench.stored(operation))
+    return operation
 
 
 def open_journal(url: str, clock: Callable[[], float]) -> AbstractAsyncContextManager[Journal]:

@@ -5,7 +5,7 @@ import json
 import anyio
 import httpx
 import pytest
-from bench import Bench, open_bench
+from bench import LATE, Bench, open_bench
 
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import direct_change, recovery
@@ -19,7 +19,6 @@ from kros_mcp.simulator import SimNumber, Simulator
 from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
-LATE = 121.0
 
 
 def wish(sim: Simulator, number: SimNumber) -> Request:

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from bench import Bench, open_bench, simulator
+from bench import LATE, Bench, ask_often, open_bench, simulator
 
 from kros_mcp.errors import OperationError, RefusedError
 from kros_mcp.krosai import Routing, read_all_owned
@@ -23,7 +23,6 @@ from kros_mcp.simulator import SimNumber, Simulator
 from tests.support.upstream import Send, Tamper, Tampered, answering
 
 pytestmark = pytest.mark.anyio
-LATE = 121.0
 DAY = 86_400.0
 SHOWN = "+2348035550105"
 ENDED = ["inactive", "released", "Deleted", "cancelled", "CANCELED", "Ported Out", "failed", "expired", "rejected"]
@@ -40,13 +39,6 @@ def a_record(sim: Simulator, e164: str, status: str) -> SimNumber:
 def refused(status: int, code: str = "") -> httpx.Response:
     body = {"error": "No"} | ({"code": code} if code else {})
     return httpx.Response(status, headers={"retry-after": "0.01"}, json=body)
-
-
-async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
-    for _ in range(times):
-        bench.clock.now += LATE
-        operation = await recovery.reconcile(bench.account, await bench.stored(operation))
-    return operation
 
 
 async def watch_all_day(bench: Bench, operation: Operation) -> Operation:

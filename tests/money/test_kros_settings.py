@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,13 +16,12 @@ from pydantic import SecretStr
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.settings import Confirmation, Settings, load_settings
+from tests.support.environment import forget_settings
 
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("KROS_"):
-            monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     monkeypatch.setenv("KROS_API_KEY", KEY)
 
 

@@ -2,8 +2,8 @@
 
 import httpx
 import pytest
-from bench import Bench, open_bench
-from test_changes_by_half import LATE, confirm, endpoint_alone_and_lost, wish
+from bench import LATE, Bench, open_bench
+from test_changes_by_half import confirm, endpoint_alone_and_lost, wish
 from test_evidence import watch_all_day
 
 from kros_mcp.operations import recovery

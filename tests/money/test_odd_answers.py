@@ -2,25 +2,16 @@
 
 import httpx
 import pytest
-from bench import Bench, open_bench, simulator
+from bench import Bench, ask_often, open_bench, simulator
 
 from kros_mcp.errors import OperationError
 from kros_mcp.operations import moves, recovery
-from kros_mcp.operations.model import DONE_ANSWERED_SECONDS, Operation, State
+from kros_mcp.operations.model import DONE_ANSWERED_SECONDS, State
 from kros_mcp.simulator import SimNumber, Simulator
 from tests.support.upstream import Send, Tamper, Tampered, answering
 
 pytestmark = pytest.mark.anyio
-LATE = 121.0
 SHOWN = "+2348035550105"
-
-
-async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
-    """Ask KrosAI again and again, long after the settle time."""
-    for _ in range(times):
-        bench.clock.now += LATE
-        operation = await recovery.reconcile(bench.account, await bench.stored(operation))
-    return operation
 
 
 @pytest.mark.parametrize("body", [{"id": "x", "e164": "+2348035550199"}, {"e164": "+2348035550199"}])

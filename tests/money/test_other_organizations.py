@@ -5,29 +5,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from bench import Bench, open_bench, simulator
+from bench import LATE, Bench, ask_often, open_bench, simulator
 
 from kros_mcp.errors import OtherOrganizationError
 from kros_mcp.operations import recovery
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import State
 from kros_mcp.simulator import Simulator
 from tests.support.upstream import wrote
 
 pytestmark = pytest.mark.anyio
-LATE = 121.0
 
 
 @asynccontextmanager
 async def bench_of_one(sim: Simulator, **more: Any) -> AsyncIterator[Bench]:
     async with open_bench(sim, organization_id=sim.organization_id, **more) as bench:
         yield bench
-
-
-async def ask_often(bench: Bench, operation: Operation, times: int = 5) -> Operation:
-    for _ in range(times):
-        bench.clock.now += LATE
-        operation = await recovery.reconcile(bench.account, await bench.stored(operation))
-    return operation
 
 
 @pytest.mark.parametrize("on", ["list_owned", "list_endpoints", "get_endpoint"])

@@ -232,7 +232,7 @@ async def test_a_life_of_many_kinds_reads_the_same_after_it_was_pruned(
         assert restoration.unknown_to(known, number, copied_at) == entered
 
 
-ONE, TWO, THREE_, FOUR, FIVE = OTHER_MOBILES[:5]
+ONE, TWO, THREE_, FOUR = OTHER_MOBILES[:4]
 
 
 async def bought_and_given_up(bench: Bench, e164: str) -> tuple[Operation, Operation]:

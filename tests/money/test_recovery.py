@@ -3,7 +3,7 @@
 import anyio
 import httpx
 import pytest
-from bench import Bench, open_bench
+from bench import LATE, Bench, open_bench
 
 from kros_mcp.operations import model, moves, recovery
 from kros_mcp.operations.acts import routing
@@ -14,7 +14,6 @@ from kros_mcp.simulator import Simulator
 from tests.support.upstream import Send, Tampered
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
-LATE = 121.0
 
 ALL_SETTINGS = ("endpoint_id", "allow_inbound", "allow_outbound")
 

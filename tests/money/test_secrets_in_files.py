@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from kros_mcp.commands.install_entry import settings_to_keep
 from kros_mcp.errors import SettingsError
 from kros_mcp.settings import MEMORY, load_settings
+from tests.support.environment import forget_settings
 
 SECRET = "stands-in-a-file-0123456789"  # noqa: S105 - made up
 KEY = "kros_test_of-a-file"
@@ -19,9 +20,7 @@ KEY = "kros_test_of-a-file"
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("KROS_"):
-            monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
 
 
 @pytest.mark.parametrize(

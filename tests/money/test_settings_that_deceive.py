@@ -1,19 +1,16 @@
 """Settings that look as if they guarded something, or that would tell a secret."""
 
-import os
-
 import pytest
 from bench import KEY
 
 from kros_mcp.errors import SettingsError
 from kros_mcp.settings import Settings, load_settings
+from tests.support.environment import forget_settings
 
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("KROS_"):
-            monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
     monkeypatch.setenv("KROS_API_KEY", KEY)
 
 

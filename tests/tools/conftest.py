@@ -1,4 +1,3 @@
-import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,14 +8,13 @@ from kros_mcp.operations.acts import routing
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
+from tests.support.environment import forget_settings
 from tests.support.talk import ERAS
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.upper().startswith("KROS_"):
-            monkeypatch.delenv(name)
+    forget_settings(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,6 @@ from tests.support.talk import OUTPUT_SCHEMAS, open_talk
 
 pytestmark = pytest.mark.anyio
 
-REQUIRED = {"country": "NG", "number_id": "+2348035550199", "operation_id": "op_1"}
-
 
 @pytest.mark.parametrize(
     "key", ["", "${KROS_API_KEY}", "%KROS_API_KEY%", "YOUR_API_KEY", "<your key>", "$KROS_API_KEY", "{{api_key}}"]

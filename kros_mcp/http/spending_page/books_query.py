@@ -44,11 +44,6 @@ class BooksQuery:
     notes: tuple[str, ...] = ()
 
     @property
-    def is_narrowed(self) -> bool:
-        """Whether anything but a period is asked for."""
-        return bool(self.principal or self.country or self.state or self.action)
-
-    @property
     def bounds(self) -> tuple[float | None, float | None]:
         """The first second of the period and the first one after it; None is without a bound."""
         return bounds(self.since)[0] if self.since else None, bounds(self.until)[1] if self.until else None

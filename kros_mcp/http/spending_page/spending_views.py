@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from kros_mcp.characters import how_many
 from kros_mcp.http.spending_page import charts
 from kros_mcp.http.spending_page.books_query import ACTIONS, NO_COUNTRY, STATES, BooksQuery
 from kros_mcp.http.spending_page.charts import Bar, Chart, Words
@@ -274,7 +275,7 @@ class SpendingViews:
     def _warnings(self, read: Expenditure) -> Iterable[str]:
         purchases = read.unsettled.purchases
         if purchases:
-            which, cents = _counted(purchases, "purchase"), self.money(read.unsettled.cents)
+            which, cents = how_many(purchases, "purchase"), self.money(read.unsettled.cents)
             yield (
                 f"The outcome of {which} is not known: {cents} may have been charged, and count as spent. The server "
                 "looks at KrosAI until it is known; kros-mcp settle ends it by hand."
@@ -318,12 +319,12 @@ class SpendingViews:
 
     def _totals(self, sums: Sums) -> str:
         """Say what a period took, in a sentence."""
-        bought = _counted(sums.purchases, "number")
+        bought = how_many(sums.purchases, "number")
         told = f"{bought} bought for {self.money(sums.charged_cents)}"
         if sums.unknown:
             verb = "was" if sums.unknown == 1 else "were"
             told += f"; whether {sums.unknown:,} more, {self.money(sums.unknown_cents)}, {verb} charged is not known"
-        return f"{told}; {_counted(sums.releases, 'number')} released."
+        return f"{told}; {how_many(sums.releases, 'number')} released."
 
     def _filled(self, read: Expenditure) -> tuple[SpendingGroup, ...]:
         """Return the groups of a period, and those of nothing in between, from where the books begin."""
@@ -456,7 +457,7 @@ class SpendingViews:
         if not count:
             return "No operation was asked for that fits."
         first = (query.page - 1) * PAGE + 1
-        told = f"{first:,} to {first + shown - 1:,} of {count:,}" if count > shown else _counted(count, "operation")
+        told = f"{first:,} to {first + shown - 1:,} of {count:,}" if count > shown else how_many(count, "operation")
         if not totals:
             return f"{told}."
         told += f"; {self.money(sum(each.charged_cents for each in totals))} charged"
@@ -523,15 +524,11 @@ def _in_time(key: str) -> str:
     return f"{'in' if _is_month(key) else 'on'} {_long(key)}"
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def _numbers(read: Expenditure) -> str:
     cost = read.cost
     if cost is None:
         return "no list of them was read yet"
-    told = _counted(len(cost.numbers), "number")
+    told = how_many(len(cost.numbers), "number")
     return f"{told}, {cost.unpriced} without a known price" if cost.unpriced else told
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from http import HTTPStatus
 
 from kros_mcp.errors import InvalidArgumentError, KrosError, OperationError, OutcomeUnknownError
 from kros_mcp.krosai import (
@@ -170,7 +169,8 @@ class Purchase(Act):
     ) -> Settlement:
         """Settle a purchase that was answered with success: done if its number is named, or seen owned."""
         del before_sending
-        if _says_plainly(operation, written):
+        owned_before = written.number is not None and evidence.was_owned_before(operation, written.number.id)
+        if written.says_bought(operation.e164) and not owned_before:
             return purchase_routing.bought(account.settings, operation, written.number, seen=False)
         look = await self.look(account, operation)
         if look.settlement is None:
@@ -184,10 +184,10 @@ class Purchase(Act):
 
     def misled(self, operation: Operation, written: Written) -> KrosError | None:
         """Return the error that KrosAI may have charged another number; None where it names no other."""
-        if _named(written) in {None, operation.e164}:
+        if written.e164 in {None, operation.e164}:
             return None
         return OutcomeUnknownError(
-            f"KrosAI answered the purchase with another number, {_named(written)}, which it may have charged instead.",
+            f"KrosAI answered the purchase with another number, {written.e164}, which it may have charged instead.",
             code=OTHER_NUMBER,
             next_step="Look in KrosAI's dashboard which number was bought; nothing else can tell.",
         )
@@ -252,24 +252,6 @@ class Purchase(Act):
 
 
 PURCHASE = Purchase()
-
-
-def _says_plainly(operation: Operation, written: Written) -> bool:
-    """Whether a 2xx says plainly that the number is bought: named, not by a record owned before, not still to come."""
-    owned_before = written.number is not None and evidence.was_owned_before(operation, written.number.id)
-    to_come = written.status == HTTPStatus.ACCEPTED or is_pending(written.record_status)
-    return (
-        _named(written) == operation.e164
-        and written.plain
-        and not written.contradicted
-        and not owned_before
-        and not to_come
-        and not has_ended(written.record_status)
-    )
-
-
-def _named(written: Written) -> str | None:
-    return written.number.e164 if written.number is not None else written.e164
 
 
 def _shown_for_good(record: PhoneNumber) -> Move:

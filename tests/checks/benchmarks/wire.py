@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -172,6 +172,3 @@ async def open_connection(door: Door, era: str) -> AsyncIterator[Caller]:
 def bare_environment() -> dict[str, str]:
     """The environment without any setting of kros-mcp."""
     return {name: value for name, value in os.environ.items() if not name.startswith("KROS_")}
-
-
-Opening = AbstractAsyncContextManager[Caller]

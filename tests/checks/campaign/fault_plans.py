@@ -27,7 +27,6 @@ from .events import Events
 from .watched import WatchedKrosai
 
 LONGEST_HOLD_SECONDS = 6.0
-LONGEST_SLOW_SECONDS = 3.0
 _ORDERS = ("purchase", "release")
 _REFUSALS = (
     {"status": 400, "code": None},

@@ -154,7 +154,6 @@ def hostile(sim: Simulator) -> None:
 
 
 YES = Reply("Yes, please.", asked=True, often=True)
-GO_ON = Reply("Yes.", asked=True)
 COUNT, SUM = unrouted_sum()
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
