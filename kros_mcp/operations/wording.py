@@ -516,7 +516,7 @@ def finality(operation: Operation) -> str:
 
 def keep_asking(operation: Operation, now: float | None = None) -> str:
     """Write what an agent does about an outcome that is not known."""
-    again = "keeps asking KrosAI"
+    when = "later, while the server keeps asking KrosAI"
     if now is not None and operation.look_at is not None:
-        again = f"looks at KrosAI again in {spoken_duration(operation.look_at - now)}"
-    return f"Tell the person, then call get_operation; never start it again. The server {again}."
+        when = f"in {spoken_duration(operation.look_at - now)}, when the server looks at KrosAI again"
+    return f"Call get_operation {when}, and tell the person what it says; never start it again."
