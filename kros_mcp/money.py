@@ -51,6 +51,16 @@ def show_price(
     return f"{now} now, first month included, then {monthly} a month{tail}"
 
 
+def is_other_currency(stated: str, label: str) -> bool:
+    """Whether a record states another currency than the one that amounts are labelled with."""
+    return bool(stated and label) and stated not in label.upper().split()
+
+
+def label_of(stated: str, label: str) -> str:
+    """Return what to label an amount with: the operator's label, unless KrosAI states something else or alone."""
+    return label if label and not is_other_currency(stated, label) else stated
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """The costs that KrosAI states for a number, in cents; None for what it does not state."""

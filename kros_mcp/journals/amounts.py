@@ -31,10 +31,11 @@ def _same(name: str) -> str:
 
 
 CHARGED: Final = (
+    "coalesce(reported_total_cents, "
     f"CASE WHEN {' AND '.join(map(_same, _STATED))} "
     "THEN CASE WHEN quoted_monthly_cents IS NULL THEN reserved_cents "
     "ELSE coalesce(quoted_due_now_cents, reserved_cents) END "
-    f"ELSE coalesce(coalesce(reported_setup_cents, quoted_setup_cents) + {MONTHLY}, reserved_cents) END"
+    f"ELSE coalesce(coalesce(reported_setup_cents, quoted_setup_cents) + {MONTHLY}, reserved_cents) END)"
 )
 """What a purchase took that was charged for certain."""
 
@@ -55,7 +56,7 @@ def columns(
     table = f"{of}." if of else ""
     quote, number = f"{table}quote", f"{table}number"
     quoted = {f"quoted_{name}": cents_in(quote, name) for name in (*_STATED, "due_now_cents")}
-    reported = {f"reported_{name}": cents_in(number, name) for name in _STATED}
+    reported = {f"reported_{name}": cents_in(number, name) for name in (*_STATED, "total_cents")}
     has_id = f"{number} IS NOT NULL AND {text_in(number, 'id')} <> ''"
     found = quoted | {name: f"CASE WHEN {has_id} THEN {sql} END" for name, sql in reported.items()}
     if where:

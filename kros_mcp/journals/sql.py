@@ -155,6 +155,10 @@ class StoredJournal(ABC):
         """Write which country a row is about; empty where KrosAI stated none."""
         return f"upper(coalesce({self._text_in('quote', 'country')}, ''))"
 
+    def _reported_or_shown(self, name: str) -> str:
+        """Write how a value of a price is read out of a row: as KrosAI reported it, else as it was shown."""
+        return f"coalesce({self._text_in('number', name)}, {self._text_in('quote', name)})"
+
     def _amounts(self, *, of: str = "", where: str = "") -> str:
         return amounts.columns(self._text_in, self._cents_in, of=of, where=where)
 
@@ -487,7 +491,7 @@ class StoredJournal(ABC):
 
     async def totals(self, wanted: Filter) -> tuple[Total, ...]:
         """Count and sum operations, by the same filter."""
-        columns, currency = self._amounts(where="charged = 'yes'"), self._text_in("quote", "currency")
+        columns, currency = self._amounts(where="charged = 'yes'"), self._reported_or_shown("currency")
 
         def work(where: str, values: list[object], now: float) -> Work[tuple[Total, ...]]:
             return (yield from amounts.totals(self._table_of(wanted), where, values, now, columns, currency))
@@ -520,7 +524,7 @@ class StoredJournal(ABC):
             "key": key,
             "amounts": self._amounts(),
             "amounts_of_bought": self._amounts(of="bought"),
-            "currency": self._text_in("quote", "currency"),
+            "currency": self._reported_or_shown("currency"),
             "former_status": f"CASE WHEN {deletes} THEN {self._text_in('request', 'status')} END",
         }
 
@@ -906,7 +910,7 @@ class StoredJournal(ABC):
     def _books(self, account: str, principal: str, now: float, committed_since: float) -> Work[Books]:
         """Sum what was spent in the last 24 hours, and list what is committed, under way or not shown by KrosAI yet."""
         # What is under way is read before what is done: an operation that settles in between is then in one or both.
-        monthly = f"SELECT e164, principal, {self._text_in('quote', 'monthly_cents')} FROM {self._table} AS bought"
+        monthly = f"SELECT e164, principal, {self._reported_or_shown('monthly_cents')} FROM {self._table} AS bought"
         sending = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
         under_way = yield f"{monthly}{self._by('one_in_flight')} WHERE {sending}", (account,)
         # The release of another record, one that had ended before, gives nothing of a purchase up.

@@ -152,6 +152,8 @@ _PRICES: Final[Mapping[str, Field[Any]]] = {
     "total_cents": TOTAL_CENTS,
     "currency": CURRENCY,
 }
+PRICE_NAMES: Final = tuple(name for field in _PRICES.values() for name in field.names)
+"""The names under which a price may stand, in a record or, in an answer to an order, around it."""
 _NUMBER: Final[Mapping[str, Field[Any]]] = {
     "id": ID,
     "e164": E164,

@@ -26,6 +26,7 @@ from kros_mcp.errors import (
     ServerError,
 )
 from kros_mcp.krosai.envelope import (
+    find_object,
     is_error,
     names_number_anywhere,
     read_amounts,
@@ -35,6 +36,7 @@ from kros_mcp.krosai.envelope import (
     says_plainly_done,
 )
 from kros_mcp.krosai.exchange import Reply, outcome_unknown
+from kros_mcp.krosai.fields import PRICE_NAMES, Record
 from kros_mcp.krosai.wire import has_ended, read_e164, read_phone_number, read_status
 from kros_mcp.krosai.writes import Written
 from kros_mcp.times import spoken_duration
@@ -271,15 +273,25 @@ def judge_answer(reply: Reply, method: str) -> Written:
 
 def _written(reply: Reply) -> Written:
     status = _status(reply.body)
-    try:
-        record = read_object(reply.body, "number")
-    except ProtocolError:
+    if not isinstance(reply.body, dict):
         return Written(reply.status, reply.form)
+    path, record = find_object(reply.body, "number")
     try:
-        number = read_phone_number(record)
+        number = read_phone_number(_price_around(reply.body, path) | record)
     except ProtocolError:
         return Written(reply.status, reply.form, e164=read_e164(record), record_status=status)
     return Written(reply.status, reply.form, number, number.e164, record_status=status)
+
+
+def _price_around(body: Record, path: str) -> Record:
+    """Return what states a price in an answer around its record, which is at `path`."""
+    found: Record = {}
+    place: object = body
+    for name in filter(None, path.split(".")):
+        if isinstance(place, dict):
+            found |= {price: place[price] for price in PRICE_NAMES if price in place}
+            place = place[name]
+    return found
 
 
 def _status(body: object) -> str | None:

@@ -60,6 +60,8 @@ class PhoneNumber:
     updated_at: str | None = None
     sip: SipCredentials | None = None
     currency: str | None = None
+    total_cents: int | None = None
+    """What was charged at its purchase, as far as the record states it; kept in no list."""
 
     @property
     def has_ended(self) -> bool:
@@ -140,6 +142,7 @@ def read_phone_number(raw: object) -> PhoneNumber:
         updated_at=fields.UPDATED_AT.of(record),
         sip=read_sip(record),
         currency=_currency(record),
+        total_cents=price.total_cents,
     )
 
 

@@ -15,6 +15,7 @@ from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnkn
 from kros_mcp.krosai import within
 from kros_mcp.operations import model, moves, policy
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts import charge
 from kros_mcp.operations.acts.base import PREPARE_SECONDS
 from kros_mcp.operations.acts.by_action import act_of
 from kros_mcp.operations.delivery import deliver
@@ -115,8 +116,8 @@ async def _carry_out_each(
 ) -> None:
     """Carry the claimed numbers of a batch out in their order, and stop at the first whose outcome is not known.
 
-    So too where more was charged than shown: the yes and the caps were for less. One that certainly failed is passed
-    over. The leases of those that wait are held meanwhile.
+    So too where more was charged than shown, or in another currency: the yes and the caps were for something else. One
+    that certainly failed is passed over. The leases of those that wait are held meanwhile.
     """
     async with open_leases(account.journal, items, since) as leases:
         for at, (item, lease) in enumerate(zip(items, leases, strict=True)):
@@ -139,10 +140,18 @@ async def _carry_out_each(
                 await _leave(account, items[at + 1 :], why)
                 return
             done = await _finished(account, done, steps)
-            if done.reserved_cents > item.reserved_cents:
-                why = f"KrosAI charged more than was shown for {item.e164}, whose turn was before it"
-                await _leave(account, items[at + 1 :], why)
+            if beyond := _beyond_the_yes(account, item, done):
+                await _leave(account, items[at + 1 :], f"KrosAI {beyond} for {item.e164}, whose turn was before it")
                 return
+
+
+def _beyond_the_yes(account: Account, item: Operation, done: Operation) -> str:
+    """Return what KrosAI did beyond what a person has agreed to, as a part of a sentence; empty for nothing."""
+    if done.reserved_cents > item.reserved_cents or charge.is_more(done):
+        return "charged more than was shown"
+    if charge.other_currency(done, account.settings.currency):
+        return "reports another currency than was shown"
+    return ""
 
 
 async def _leave(account: Account, items: Sequence[Operation], why: str) -> None:

@@ -208,7 +208,7 @@ def _listed(before: Mapping[str, KeptNumber], listing: Listing) -> dict[str, Kep
 
 def _seen(before: KeptNumber | None, sight: Sight) -> KeptNumber:
     """Return a record as it is kept once it was seen; its price stays only where nothing speaks against it."""
-    number = replace(sight.number, sip=None)
+    number = replace(sight.number, sip=None, total_cents=None)
     place, dropped_at = (None, 0.0) if before is None else (before.place, before.dropped_at)
     if number.has_ended:
         return KeptNumber(replace(number, monthly_cents=None, setup_cents=None), place, None, dropped_at)

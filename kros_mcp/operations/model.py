@@ -246,7 +246,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class StoredNumber:
-    """A number as KrosAI showed it last for an operation; never with its SIP credentials."""
+    """A number as KrosAI showed it last for an operation; never with its SIP credentials.
+
+    Of a purchase the amounts are the most that KrosAI has reported since, and the currencies all that it has named.
+    """
 
     id: str = ""
     e164: str = ""
@@ -258,6 +261,9 @@ class StoredNumber:
     allow_outbound: bool | None = None
     setup_cents: int | None = None
     monthly_cents: int | None = None
+    total_cents: int | None = None
+    """What KrosAI states as charged in all."""
+    currency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -368,15 +374,17 @@ class Operation:
     def charged_cents(self) -> int | None:
         """What it took: 0 if nothing, None if it is not known whether it was charged.
 
-        It is what was quoted, or what KrosAI reported afterwards where that differs; no invoice has been seen. Of
-        a purchase that was charged an amount that KrosAI never stated whole, it is `reserved_cents`, which is what
-        the guard counted, so that the sum of a day leaves no purchase out.
+        It is what was quoted, or what KrosAI reported afterwards where that differs, above all a total; no invoice has
+        been seen. Of a purchase that was charged an amount that KrosAI never stated whole, it is `reserved_cents`,
+        which is what the guard counted, so that the sum of a day leaves no purchase out.
         """
         if not self.action.charges or self.charged == "no":
             return 0
         if self.charged == "unknown":
             return None
         quote, reported = self.quote, self.number or StoredNumber()
+        if reported.total_cents is not None:
+            return reported.total_cents
         setup = quote.setup_cents if reported.setup_cents is None else reported.setup_cents
         monthly = quote.monthly_cents if reported.monthly_cents is None else reported.monthly_cents
         if (setup, monthly) == (quote.setup_cents, quote.monthly_cents):
@@ -492,7 +500,7 @@ def _number(row: object) -> StoredNumber | None:
     known: dict[str, Any] = {
         field.name: row[field.name] for field in fields(StoredNumber) if row.get(field.name) is not None
     }
-    known |= {name: int(known[name]) for name in ("setup_cents", "monthly_cents") if name in known}
+    known |= {name: int(known[name]) for name in ("setup_cents", "monthly_cents", "total_cents") if name in known}
     return StoredNumber(**known)
 
 

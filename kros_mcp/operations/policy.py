@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kros_mcp.errors import RefusedError
-from kros_mcp.money import show_again, show_cents
+from kros_mcp.money import is_other_currency, show_again, show_cents
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Channel, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings, stricter
@@ -379,7 +379,7 @@ def _check_one_currency(operation: Operation) -> None:
 
 def _is_other_currency(settings: Settings, stated: str) -> bool:
     """Whether a record states another currency than the one that amounts are labelled with."""
-    return bool(stated and settings.currency) and stated not in settings.currency.upper().split()
+    return is_other_currency(stated, settings.currency)
 
 
 def _check_country(bound: _Bound, operation: Operation) -> None:

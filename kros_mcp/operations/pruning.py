@@ -6,7 +6,8 @@ Who reads operations that ended long ago, and what each needs of them (`docs/ope
     a monthly cap of a principal (`buyers`)          the purchases of numbers that are owned
     recovery, approvals (`due`, `expire`)            what is open, pending or still looked after
     reconcile (`commands/history.py`)                all that was sent for a number that is owned, or not known to be
-                                                     given up; corrections of a week
+                                                     given up; corrections of a week, and charges of a month
+                                                     that were not as shown
     a purchase (`refused`, `find`, `batches`)        refusals of 30 days; acts that were done within a day
     a batch (`operations/batch.py`)                  all of its numbers, or none
     restore (`completeness.py`, `unknown_to`)        the newest operations of all: they date a copy

@@ -9,6 +9,7 @@ for it until it was decided, up to a hundred.
 from typing import Any
 
 from kros_mcp.krosai import clean
+from kros_mcp.operations.acts import charge
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.status import status
@@ -50,7 +51,7 @@ def record(operation: Operation, currency: str) -> dict[str, Any]:
         "status": status(operation),
         "charged": operation.charged,
         "changed": operation.changed,
-        "currency": currency or None,
+        "currency": charge.currency_of(operation, currency) or None,
         "setup_cents": quote.setup_cents,
         "monthly_cents": quote.monthly_cents,
         "due_now_cents": quote.due_now_cents,

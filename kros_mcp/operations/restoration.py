@@ -82,7 +82,7 @@ def entered(
     bought_at = now if created is None else min(created, now)
     setup, monthly = number.setup_cents, number.monthly_cents
     # Of a number that is owned KrosAI states the price a month, and as a rule no more what the setup cost.
-    reserved = unpriced_cents if monthly is None else monthly + (setup or 0)
+    reserved = max(number.total_cents or 0, unpriced_cents if monthly is None else monthly + (setup or 0))
     due_now = None if setup is None else reserved
     return Operation(
         id=new_operation_id(),

@@ -45,7 +45,7 @@ def released(at: int, sent_at: float, **changes: Any) -> Operation:
     return replace(bought, **{**asked, "quote": quote, **changes})  # type: ignore[arg-type]  # fields of Operation
 
 
-def reported(operation: Operation, number_id: str = "id", **stated: int) -> Operation:
+def reported(operation: Operation, number_id: str = "id", **stated: int | str) -> Operation:
     """The same, with a record that KrosAI has shown since."""
     return replace(operation, number=StoredNumber(number_id, operation.e164, **stated))  # type: ignore[arg-type]
 

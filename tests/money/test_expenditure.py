@@ -51,6 +51,9 @@ ODD = (
     reported(quoted(ended(6, reserved_cents=5000), setup_cents=None, monthly_cents=None), monthly_cents=700),
     reported(quoted(ended(7), setup_cents=200, due_now_cents=700), setup_cents=200),
     quoted(ended(8), currency="NGN", country=None),
+    reported(ended(9, reserved_cents=9000), setup_cents=0, monthly_cents=500, total_cents=9000),
+    reported(ended(10), total_cents=0),
+    reported(ended(11), number_id="", total_cents=1),
 )
 """Purchases whose price KrosAI stated by half, or another time otherwise."""
 
@@ -62,12 +65,21 @@ async def test_what_was_charged_is_what_each_operation_says_it_was_whatever_kros
     totals = await journal.totals(replace(OURS, states=(State.DONE,)))
 
     said = [operation.charged_cents async for operation in every(journal, EVERYTHING)]
-    assert group.sums.charged_cents == sum(cents or 0 for cents in said) == 500 * 4 + 5000 * 3 + 550 + 700
+    assert group.sums.charged_cents == sum(cents or 0 for cents in said) == 500 * 5 + 5000 * 3 + 550 + 700 + 9000
     assert [each.charged_cents for each in totals] == [group.sums.charged_cents]
     assert [each.currencies for each in totals] == [{"NGN"}]
     assert (group.key, group.sums.purchases, group.sums.unknown) == ("2026-05-03", len(ODD), 0)
-    assert (group.sums.added_cents, group.sums.added_unstated) == (500 * 6 + 450 + 700, 1)
+    assert (group.sums.added_cents, group.sums.added_unstated) == (500 * 9 + 450 + 700, 1)
     assert group.sums.currencies == {"NGN"}
+
+
+async def test_a_purchase_is_in_the_currency_that_krosai_has_reported_since(journal: Journal) -> None:
+    await enter(journal, reported(quoted(ended(0), currency="NGN"), currency="USD"), quoted(ended(1), currency="NGN"))
+
+    [group] = await journal.spending(OURS, Grouping.DAY)
+    [total] = await journal.totals(replace(OURS, states=(State.DONE,)))
+
+    assert group.sums.currencies == total.currencies == {"NGN", "USD"}
 
 
 async def test_money_of_which_it_is_not_known_whether_it_moved_is_counted_beside_what_is_known(

@@ -26,7 +26,7 @@ from kros_mcp.money import show_price
 from kros_mcp.numbering import own_country, spoken
 from kros_mcp.operations import dangling, endpoint_names, moves, policy, schedule
 from kros_mcp.operations.account import Account
-from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing, routing
+from kros_mcp.operations.acts import base, evidence, proposal, purchase_routing
 from kros_mcp.operations.acts.base import Act, Look, Offered, Prepared, Wish
 from kros_mcp.operations.journal import Move
 from kros_mcp.operations.kept import Listing
@@ -233,7 +233,7 @@ class Purchase(Act):
         reading = await find_owned(account.client, e164=operation.e164)
         record = evidence.bought(operation, reading)
         if record is not None:
-            return base.nothing_new if is_pending(record.status) else _shown_for_good(record)
+            return base.nothing_new if is_pending(record.status) else _shown_for_good(account.settings, record)
         if await base.later_acts(account, operation):  # given up, or bought again, by another operation since
             return base.no_more_looks
         conclusive = evidence.is_conclusive(operation, reading)
@@ -254,12 +254,13 @@ class Purchase(Act):
 PURCHASE = Purchase()
 
 
-def _shown_for_good(record: PhoneNumber) -> Move:
+def _shown_for_good(settings: Settings, record: PhoneNumber) -> Move:
     """Note a record that proves the purchase, and look no more."""
 
     def move(current: Operation, _: float) -> Operation:
         same = current.number is not None and current.number.id == record.id
-        return replace(current, look_at=None, number=current.number if same else routing.stored(record))
+        shown = current if same else purchase_routing.reported(current, record, settings.currency)
+        return replace(shown, look_at=None)
 
     return move
 

@@ -8,11 +8,10 @@ from dataclasses import replace
 
 from kros_mcp.errors import ApiError, KrosError, RateLimitError
 from kros_mcp.krosai import PhoneNumber, Purpose, asked_for, find_owned, is_pending, within
-from kros_mcp.money import show_again
 from kros_mcp.operations.account import Account
-from kros_mcp.operations.acts import evidence, routing
+from kros_mcp.operations.acts import charge, evidence, routing
 from kros_mcp.operations.acts.base import later_acts
-from kros_mcp.operations.model import Action, Operation, Quote, Settlement, State
+from kros_mcp.operations.model import Action, Operation, Settlement, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.operations.schedule import watch_after
 from kros_mcp.settings import Settings
@@ -33,14 +32,36 @@ def bought(settings: Settings, operation: Operation, number: PhoneNumber | None,
     """
     target = routing.still_wanted(operation)
     lacking = routing.names(routing.missing(number, target) if number else target)
+    noted = reported(replace(operation, note=""), number, settings.currency)
     return Settlement(
         State.DONE,
-        number=routing.stored(number) if number else None,
-        note=_difference(operation.quote, number, settings.currency) if number else "",
-        reserved_cents=max(operation.reserved_cents, _reported_cents(operation.quote, number)),
+        number=noted.number,
+        note=noted.note,
+        reserved_cents=noted.reserved_cents,
         # What the answer alone says is read back; and a list may state no price, so that without one it is, too.
         settings_pending=bool(lacking) or not seen or number is None or number.monthly_cents is None,
         look_after=None if seen and _stays(number) else watch_after(settings.settle_seconds, 0.0),
+    )
+
+
+def reported(operation: Operation, number: PhoneNumber | None, label: str) -> Operation:
+    """Write down how KrosAI shows a purchase now, tell what it reports otherwise than shown, and count the most of it.
+
+    Args:
+        operation: As it stands.
+        number: As KrosAI shows it; None if it does not.
+        label: The operator's label of amounts, or empty.
+    """
+    if number is None:
+        return operation
+    kept = charge.stored(number, operation.number)
+    new = [each for each in charge.differences(operation.quote, kept, label) if f" {each}" not in operation.note]
+    told = f"KrosAI now reports {', and '.join(new)}." if new else ""
+    return replace(
+        operation,
+        number=kept,
+        note=f"{operation.note} {told}".strip(),
+        reserved_cents=max(operation.reserved_cents, charge.counted_cents(operation.quote, kept)),
     )
 
 
@@ -114,13 +135,9 @@ async def _store(
 ) -> Operation:
     def store(current: Operation, now: float) -> Operation:
         del now
-        difference = _difference(operation.quote, number, account.settings.currency) if number else ""
         read = replace(
-            current,
-            number=routing.stored(number) if number else current.number,
+            reported(current, number, account.settings.currency),
             look_at=None if _stays(number) else current.look_at,
-            note=current.note if difference in current.note else f"{current.note} {difference}".strip(),
-            reserved_cents=max(current.reserved_cents, _reported_cents(operation.quote, number)),
         )
         if current.settings_superseded != operation.settings_superseded:  # chosen anew meanwhile: look again
             return read
@@ -148,25 +165,3 @@ async def _held(account: Account, operation: Operation, number_id: str) -> Phone
         return None
     number = (await find_owned(account.client, number_id=number_id)).living
     return number if number is not None and number.e164 == operation.e164 else None
-
-
-def _difference(quote: Quote, number: PhoneNumber, currency: str) -> str:
-    """Tell a price that KrosAI reports after the purchase and that is not the one shown."""
-    told = []
-    for reported, shown, what in (
-        (number.setup_cents, quote.setup_cents, "for setup"),
-        (number.monthly_cents, quote.monthly_cents, "a month"),
-    ):
-        if reported is not None and reported != shown:
-            before = "where no price was stated" if shown is None else f"not the {show_again(shown, currency)} shown"
-            told.append(f"{show_again(reported, currency)} {what}, {before}")
-    return f"KrosAI now reports {', and '.join(told)}." if told else ""
-
-
-def _reported_cents(quote: Quote, number: PhoneNumber | None) -> int:
-    """Add up what KrosAI reports as charged; what it leaves out counts as it was shown."""
-    if number is None or (number.setup_cents is None and number.monthly_cents is None):
-        return 0
-    setup = quote.setup_cents if number.setup_cents is None else number.setup_cents
-    monthly = quote.monthly_cents if number.monthly_cents is None else number.monthly_cents
-    return (setup or 0) + (monthly or 0)

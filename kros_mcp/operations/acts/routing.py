@@ -161,6 +161,8 @@ def stored(number: PhoneNumber) -> StoredNumber:
         allow_outbound=number.allow_outbound,
         setup_cents=number.setup_cents,
         monthly_cents=number.monthly_cents,
+        total_cents=number.total_cents,
+        currency=number.currency,
     )
 
 
