@@ -20,9 +20,9 @@ from kros_mcp.commands.history import (
     was_corrected_recently,
 )
 from kros_mcp.krosai import OwnedReading, PhoneNumber, clean
-from kros_mcp.money import show_again
+from kros_mcp.money import label_of, show_again
 from kros_mcp.operations import moves
-from kros_mcp.operations.acts import evidence
+from kros_mcp.operations.acts import charge, evidence
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
 from kros_mcp.times import day_of, utc
@@ -68,6 +68,7 @@ class AccountReading:
         now: When, on the journal's clock.
         protected: KROS_PROTECTED_NUMBERS.
         unreadable: Names the records that could not be read; any of them may be a number that is missed.
+        currency: The operator's label of amounts, or empty.
     """
 
     numbers: tuple[PhoneNumber, ...]
@@ -75,6 +76,7 @@ class AccountReading:
     now: float
     protected: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    currency: str = ""
 
     @property
     def living(self) -> dict[str, tuple[PhoneNumber, ...]]:
@@ -99,6 +101,7 @@ def compare(history: History, account: AccountReading) -> list[Difference]:
     found += _missing_numbers(history, account)
     named = {difference.operation_id for difference in found}
     found += [_still_open(operation, account.now) for operation in history.open if operation.id not in named]
+    found += [_charged_otherwise(one, account.currency) for one in history.otherwise(account.now)]
     found += [_corrected(one) for one in history.corrected if was_corrected_recently(one, account.now)]
     return found
 
@@ -139,7 +142,7 @@ def _status(number: PhoneNumber) -> Difference:
 
 def _owned(known: NumberHistory, number: PhoneNumber, account: AccountReading) -> list[Difference]:
     if known.held is not None:
-        return _settings(known, known.held, number, account) + _price(known.held, number)
+        return _settings(known, known.held, number, account) + _price(known.held, number, account.currency)
     doubtful = known.doubtful
     if doubtful is not None and evidence.was_owned_before(doubtful, number.id):
         doubtful = None  # this record was there before it was sent
@@ -335,15 +338,34 @@ def _drift(what: str, *, protected: bool) -> Finding:
     )
 
 
-def _price(bought: Operation, number: PhoneNumber) -> list[Difference]:
+def _price(bought: Operation, number: PhoneNumber, label: str) -> list[Difference]:
     before = bought.number.monthly_cents if bought.number is not None else None
     before = bought.quote.monthly_cents if before is None else before
-    if number.monthly_cents is None or before is None or number.monthly_cents == before:
+    was, now = charge.currency_of(bought, label), label_of(number.currency or "", label)
+    moved = bool(number.currency) and bool(was) and now != was
+    if (number.monthly_cents is None or before is None or number.monthly_cents == before) and not moved:
         return []
-    now = show_again(number.monthly_cents)
-    what = f"{number.e164} costs {now} a month now; {show_again(before)} when {bought.id} bought it."
+    if number.monthly_cents is None or before is None:
+        what = f"{number.e164} has its price in {now} now; in {was} when {bought.id} bought it."
+    else:
+        cents, cents_before = show_again(number.monthly_cents, now), show_again(before, was)
+        what = f"{number.e164} costs {cents} a month now; {cents_before} when {bought.id} bought it."
     finding = warn(what, "KrosAI has changed its price.")
-    return [Difference("price_differs", finding, number.e164, bought.id, str(number.monthly_cents))]
+    subject = " ".join(filter(None, (str(number.monthly_cents), now if moved else "")))
+    return [Difference("price_differs", finding, number.e164, bought.id, subject)]
+
+
+def _charged_otherwise(bought: Operation, label: str) -> Difference:
+    """Return the difference of a purchase that KrosAI charged otherwise than was shown, as it reported then."""
+    reported = ", and ".join(charge.differences(bought.quote, bought.number, label))
+    what = f"{bought.e164}: for its purchase {bought.id} KrosAI reported {reported}."
+    finding = (
+        fail(what, "Nobody agreed to that. Look in the KrosAI dashboard what was charged, and ask KrosAI about it.")
+        if charge.is_more(bought) or charge.other_currency(bought, label)
+        else warn(what, "It is less than was shown, and the books count it as reported.")
+    )
+    subject = f"{bought.charged_cents} {charge.currency_of(bought, label)}".strip()
+    return Difference("charged_otherwise", finding, bought.e164, bought.id, subject)
 
 
 def _still_open(operation: Operation, now: float) -> Difference:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kros_mcp.operations.acts import routing
+from kros_mcp.operations.acts import charge, routing
 from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.model import Action, Operation, State
 from kros_mcp.operations.policy import LISTING_LAG_SECONDS
@@ -16,6 +16,8 @@ RECENT_SECONDS: Final = 7 * 86_400.0
 """For how long a correction is reported."""
 _OVERDUE_SECONDS: Final = 2 * LISTING_LAG_SECONDS
 """How late a look may be before no server seems to look; its settings come first, for as long as a list may lag."""
+BILLED_SECONDS: Final = 30 * 86_400.0
+"""For how long another charge than was shown is reported of a number that was given up since."""
 STATES = (State.DONE, State.FAILED, State.UNKNOWN, State.SENDING, State.CONFIRMED)
 """The states that say something of a number; what was never confirmed says nothing."""
 
@@ -47,24 +49,37 @@ class NumberHistory:
 
 @dataclass
 class History:
-    """The numbers by E.164, and the operations of this account that are still open, or were corrected."""
+    """The numbers by E.164, and the operations of this account that are still open, corrected or charged otherwise."""
 
     numbers: dict[str, NumberHistory] = field(default_factory=dict)
     open: list[Operation] = field(default_factory=list)
     corrected: list[Operation] = field(default_factory=list)
+    charged_otherwise: list[Operation] = field(default_factory=list)
+    """The purchases of which KrosAI has reported another charge than was shown."""
+
+    def otherwise(self, now: float) -> list[Operation]:
+        """Return the purchases charged otherwise that still matter: of a number that is held, or of the last month."""
+        return [
+            one
+            for one in self.charged_otherwise
+            if now - effective_at(one) < BILLED_SECONDS or _is_one(self.of(one.e164).held, one)
+        ]
 
     def of(self, e164: str) -> NumberHistory:
         """Return what is known of a number, which may be nothing."""
         return self.numbers.get(e164, NumberHistory())
 
 
-async def read_history(operations: AsyncIterable[Operation], *, account: str, environment: str) -> History:
+async def read_history(
+    operations: AsyncIterable[Operation], *, account: str, environment: str, currency: str = ""
+) -> History:
     """Return what operations, oldest first, say of each number.
 
     Args:
         operations: Those in `STATES`, of every account: another key's purchases explain what this one's do not.
         account: This account.
         environment: Live or test; another key of the other kind has other numbers.
+        currency: The operator's label of amounts, or empty.
     """
     history = History()
     async for operation in operations:
@@ -79,6 +94,8 @@ async def read_history(operations: AsyncIterable[Operation], *, account: str, en
                 history.open.append(operation)
             if operation.corrected_at is not None:
                 history.corrected.append(operation)
+            if charge.is_otherwise(operation, currency):
+                history.charged_otherwise.append(operation)
         elif operation.state is State.DONE and operation.quote.environment == environment:
             known.elsewhere = known.elsewhere if operation.action is Action.CONFIGURE else operation
     return history
@@ -87,6 +104,10 @@ async def read_history(operations: AsyncIterable[Operation], *, account: str, en
 def effective_at(operation: Operation) -> float:
     """Return when an operation took effect, as nearly as the journal knows."""
     return operation.settled_at or operation.sent_at or operation.created_at
+
+
+def _is_one(held: Operation | None, operation: Operation) -> bool:
+    return held is not None and held.id == operation.id
 
 
 def _add(known: NumberHistory, operation: Operation) -> None:

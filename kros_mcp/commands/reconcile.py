@@ -40,8 +40,8 @@ _HELP = """\
 Compare the journal with KrosAI; changes nothing there.
 
 Reads all numbers of KROS_API_KEY's account and tells: numbers that this journal has not bought; purchases that KrosAI
-does not show; settings and prices that differ; numbers whose endpoint takes no calls; outcomes still unknown, and those
-that were corrected within the last week; what all numbers cost a month.
+does not show; charges that are not what was shown; settings and prices that differ; numbers whose endpoint takes no
+calls; outcomes still unknown, and those that were corrected within the last week; what all numbers cost a month.
 
 It sends nothing but GET and settles nothing: a running server does, or a person with kros-mcp settle. After a kros-mcp
 restore it enters what was bought since the copy was taken.
@@ -138,14 +138,12 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
             )
         except KrosaiError as exc:
             found.differences.append(_unread("The owned numbers", exc))
-        history = await read_history(
-            every(journal, Filter(states=STATES)), account=account, environment=settings.environment
-        )
+        history = await _read_history(journal, account, settings)
         if owned is None:
-            nothing = AccountReading((), complete=False, now=await journal.now())
+            nothing = AccountReading((), complete=False, now=await journal.now(), currency=settings.currency)
             found.differences += compare(history, nothing)
             return found
-        owned = replace(owned, now=await journal.now())
+        owned = replace(owned, now=await journal.now(), currency=settings.currency)
         try:
             with within(READING_SECONDS):
                 owned = await _looked_at_closely(client, history, owned)
@@ -153,9 +151,7 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
             found.differences.append(_unread("Some numbers", exc))
         if (entered := await _completed(settings, journal, client, account, owned)) is not None:
             found.differences.append(entered)
-            history = await read_history(
-                every(journal, Filter(states=STATES)), account=account, environment=settings.environment
-            )
+            history = await _read_history(journal, account, settings)
         found.living = sum(len(records) for records in owned.living.values())
         found.ended, found.complete = len(owned.ended), owned.complete
         differences = compare(history, owned)
@@ -179,6 +175,11 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
             await PriceReader(resources).write_down()
         found.differences += await _dangling(client, owned)
     return found
+
+
+async def _read_history(journal: Journal, account: str, settings: Settings) -> History:
+    operations = every(journal, Filter(states=STATES))
+    return await read_history(operations, account=account, environment=settings.environment, currency=settings.currency)
 
 
 async def _dangling(client: KrosClient, owned: AccountReading) -> list[Difference]:

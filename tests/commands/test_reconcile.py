@@ -18,7 +18,17 @@ from kros_mcp.operations import moves
 from kros_mcp.operations.acts.purchase import NEVER_LISTED
 from kros_mcp.operations.events import By
 from kros_mcp.operations.journal import Move
-from kros_mcp.operations.model import Action, Operation, Request, Seen, Settlement, Snapshot, State, StoredNumber
+from kros_mcp.operations.model import (
+    Action,
+    Operation,
+    Quote,
+    Request,
+    Seen,
+    Settlement,
+    Snapshot,
+    State,
+    StoredNumber,
+)
 from kros_mcp.simulator import SimNumber, Simulator
 
 DAY = 86_400.0
@@ -409,7 +419,7 @@ def test_a_protected_number_that_differs_needs_a_person(
     [
         ({"not_applied": ("allow_outbound",)}, "not_applied"),
         ({"settings_pending": True}, "settings_pending"),
-        ({"number": {"id": "n", "monthly_cents": 300}}, ""),
+        ({"number": {"id": "n", "monthly_cents": 500}}, ""),
     ],
 )
 def test_settings_that_were_never_applied_are_told_as_such(
@@ -443,6 +453,103 @@ def test_a_price_that_was_raised_since_is_told_where_the_number_is_read(
     number.monthly_cost_cents = 900
 
     assert marks(command("reconcile", "--json")) == {"settings_differ": "warn", "price_differs": "warn"}
+
+
+SHOWN = Quote("", "NG", "test", setup_cents=0, monthly_cents=500, due_now_cents=500)
+
+
+@pytest.mark.parametrize(
+    ("reported", "label", "mark", "told"),
+    [
+        ({"monthly_cents": 50_000}, "", "fail", "500.00 a month, not the 5.00 shown"),
+        ({"setup_cents": 20_000}, "", "fail", "200.00 for setup, not the 0.00 shown"),
+        ({"total_cents": 900_000}, "", "fail", "9,000.00 charged in all, not the 5.00 shown"),
+        ({"currency": "USD"}, "NGN", "fail", "a price in USD, not in the NGN shown"),
+        ({"monthly_cents": 600, "setup_cents": 0, "total_cents": 500}, "", "fail", "6.00 a month, not the 5.00 shown"),
+        ({"monthly_cents": 400}, "", "warn", "4.00 a month, not the 5.00 shown"),
+        ({"monthly_cents": 500, "setup_cents": 0, "total_cents": 500, "currency": "NGN"}, "NGN", "", ""),
+    ],
+)
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_charge_that_is_not_what_was_shown_is_found_and_may_be_written_down_as_known(
+    command: Command,
+    journal_url: str,
+    sim: Simulator,
+    environment: pytest.MonkeyPatch,
+    reported: dict[str, Any],
+    label: str,
+    mark: str,
+    told: str,
+    *,
+    given_up: bool,
+) -> None:
+    environment.setenv("KROS_CURRENCY", label)
+    number = own(sim)
+    bought = record(journal_url, number, *done(number=StoredNumber(id=number.id, **reported)), quote=SHOWN)
+    if given_up:
+        record(journal_url, number, *settled(State.DONE, ago=60, charged="no"), action=Action.RELEASE)
+        number.status = "inactive"
+
+    ran = command("reconcile", "--json")
+
+    assert (ran.code, marks(ran)) == (int(mark == "fail"), {"charged_otherwise": mark} if mark else {})
+    agrees = "nothing has changed" in ran.out
+    assert agrees is (not mark and not given_up)
+    if not mark:
+        return
+    assert f"{number.e164}: for its purchase {bought.id} KrosAI reported {told}" in ran.out
+    known = command("reconcile", "--known", bought.id, "--reason", "KrosAI takes it back")
+    assert (known.code, "KrosAI takes it back" in known.out) == (0, True)
+
+
+def test_a_charge_that_is_not_what_was_shown_is_told_for_a_month_of_a_number_that_was_given_up(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    reported = StoredNumber(id=number.id, monthly_cents=50_000)
+    record(journal_url, number, *settled(State.DONE, ago=31 * DAY, number=reported), quote=SHOWN)
+
+    assert marks(command("reconcile", "--json")) == {"charged_otherwise": "fail"}
+
+    record(journal_url, number, *settled(State.DONE, ago=60, charged="no"), action=Action.RELEASE)
+    number.status = "inactive"
+
+    assert marks(command("reconcile", "--json")) == {}
+
+
+def test_a_number_without_a_price_shown_is_not_charged_otherwise(
+    command: Command, journal_url: str, sim: Simulator
+) -> None:
+    number = own(sim)
+    unpriced = replace(SHOWN, setup_cents=None, monthly_cents=None, due_now_cents=None)
+    record(journal_url, number, *done(number=StoredNumber(id=number.id, monthly_cents=500)), quote=unpriced)
+
+    assert marks(command("reconcile", "--json")) == {}
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({"currency": "USD", "monthly_cents": 500}, "costs 5.00 USD a month now; 5.00 NGN when"),
+        ({"currency": "USD", "monthly_cents": 700}, "costs 7.00 USD a month now; 5.00 NGN when"),
+        ({"currency": "USD"}, "has its price in USD now; in NGN when"),
+        ({"currency": "NGN", "monthly_cents": 500}, ""),
+        ({"monthly_cents": 500}, ""),
+    ],
+)
+@pytest.mark.parametrize(("quoted", "label"), [("NGN", ""), ("", "NGN"), ("NGN", "NGN")])
+def test_a_currency_that_differs_since_the_purchase_is_told(
+    stated: dict[str, Any], told: str, quoted: str, label: str
+) -> None:
+    bought = replace(an_operation(quote=replace(SHOWN, currency=quoted)), state=State.DONE, settled_at=DAY)
+    history = History(numbers={bought.e164: NumberHistory(bought=bought)})
+    number = PhoneNumber(id="pn_1", e164=bought.e164, status="active", **stated)
+
+    found = compare(history, AccountReading((number,), complete=True, now=2 * DAY, currency=label))
+
+    assert [(one.kind, one.finding.mark, told in one.finding.what) for one in found] == (
+        [("price_differs", "warn", True)] if told else []
+    )
 
 
 def approved_ago(seconds: float) -> tuple[Move, ...]:
