@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Final
 
 from kros_mcp.characters import joined
-from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.money import label_of, show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
+from kros_mcp.operations.acts import charge
 from kros_mcp.operations.batch import Batch, total
 from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
@@ -176,12 +177,12 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write a line for each number, and what all of them cost."""
         quote, count = operation.quote, len(operation.items)
-        wanted = _wanted(operation)
+        wanted, label = _wanted(operation), label_of(quote.currency, currency)
         return [
             *self.rows(operation, currency),
-            f"{every(count).capitalize()} now, first month included: {show_cents(quote.due_now_cents, currency)}.",
-            *([f"Of that, setup: {show_again(quote.setup_cents, currency)}."] if quote.setup_cents else []),
-            f"Then every month: {show_again(quote.monthly_cents, currency)}.",
+            f"{every(count).capitalize()} now, first month included: {show_cents(quote.due_now_cents, label)}.",
+            *([f"Of that, setup: {show_again(quote.setup_cents, label)}."] if quote.setup_cents else []),
+            f"Then every month: {show_again(quote.monthly_cents, label)}.",
             environment(operation),
             *([f"Then: {wanted}."] if wanted else []),
             *([refused] if (refused := refused_before(operation).strip()) else []),
@@ -189,13 +190,16 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
 
     def row(self, part: Operation, currency: str) -> str:
         """Write what one number costs."""
-        now, monthly = (show_again(cents, currency) for cents in (part.quote.due_now_cents, part.quote.monthly_cents))
+        label = label_of(part.quote.currency, currency)
+        now, monthly = (show_again(cents, label) for cents in (part.quote.due_now_cents, part.quote.monthly_cents))
         return f"{now} now, {monthly} every month"
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what those that are bought have cost, and cost a month."""
+        currencies = {charge.currency_of(item, currency) for item in items} - {""}
         quote = replace(
             items[0].quote,
+            currency=next(iter(currencies), ""),
             due_now_cents=total(item.charged_cents for item in items),
             monthly_cents=total(_monthly_cents(item) for item in items),
             setup_cents=total(item.quote.setup_cents for item in items),
@@ -204,7 +208,8 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
         told = where.pop() if len(where) == 1 else ""
         to = "" if told == "nowhere yet" else "to "
         its = "its" if len(items) == 1 else "their"
-        return f" for {_cost(quote, currency)}{f'; {its} calls go {to}{told}' if told else ''}"
+        cost = _cost(quote, currency) if len(currencies) <= 1 else "amounts in several currencies"
+        return f" for {cost}{f'; {its} calls go {to}{told}' if told else ''}"
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
@@ -298,7 +303,8 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
 
 def _cost(quote: Quote, currency: str) -> str:
     """Return what several numbers cost now and every month; of what is due now, what is setup."""
-    return show_price(quote.due_now_cents, quote.monthly_cents, currency, setup_cents=quote.setup_cents)
+    label = label_of(quote.currency, currency)
+    return show_price(quote.due_now_cents, quote.monthly_cents, label, setup_cents=quote.setup_cents)
 
 
 def numbers(count: int) -> str:

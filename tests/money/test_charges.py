@@ -10,9 +10,12 @@ from batches import THREE, charged, ended, items, propose
 from bench import OTHER_MOBILES, Bench, open_bench
 
 from kros_mcp.operations import recovery
+from kros_mcp.operations.acts.purchase import PURCHASE
+from kros_mcp.operations.acts.several import SEVERAL_PURCHASE
+from kros_mcp.operations.batch import read_batch
 from kros_mcp.operations.journal import EVERYTHING
 from kros_mcp.operations.model import Operation, State
-from kros_mcp.simulator import Simulator
+from kros_mcp.simulator import Simulator, transport
 from tests.support.upstream import Send, Tampered, list_is_empty
 
 pytestmark = pytest.mark.anyio
@@ -142,7 +145,7 @@ async def test_another_currency_than_was_shown_is_told(
         assert bought.note == (f"KrosAI now reports {told}." if told else "")
 
 
-def offering(sim: Simulator, fields: dict[str, str], way: httpx.AsyncBaseTransport) -> Tampered:
+def offering(sim: Simulator, fields: Mapping[str, str | None], way: httpx.AsyncBaseTransport) -> Tampered:
     """Write these fields into every number for sale."""
 
     async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
@@ -199,3 +202,53 @@ async def watched(bench: Bench, operation: Operation) -> Operation:
     operation = await recovery.watch(bench.account, await bench.stored(operation))
     assert operation.state is State.DONE
     return operation
+
+
+@pytest.mark.parametrize(
+    ("label", "before", "after", "told"),
+    [
+        ("", "NGN", "USD", "It was 7.00 NGN now, first month included, then 7.00 a month; it is 7.00 USD now,"),
+        ("NGN", "NGN", "USD", "It was 7.00 NGN now, first month included, then 7.00 a month; it is 7.00 USD now,"),
+        ("NGN", None, "USD", "It was 7.00 NGN now, first month included, then 7.00 a month; it is 7.00 USD now,"),
+        ("", None, "USD", "a month in the account currency; it is 7.00 USD now,"),
+        ("NGN", None, "NGN", "It is 7.00 NGN now, first month included, then 7.00 a month still, and KrosAI states it"),
+    ],
+)
+async def test_a_currency_that_alone_has_moved_is_named(
+    sim: Simulator, label: str, before: str | None, after: str, told: str
+) -> None:
+    fields = {"currency": before}
+    async with open_bench(sim, way=offering(sim, fields, transport(sim)), currency=label) as bench:
+        operation = await bench.propose(SHOWN)
+        fields["currency"] = after
+        failed = await bench.execute(operation)
+        assert (failed.state, failed.error_code, bench.posts()) == (State.FAILED, "PRICE_CHANGED", [])
+        assert told in failed.message
+
+
+@pytest.mark.parametrize(("label", "said"), [("", "NGN"), ("ngn", "ngn"), ("Naira NGN", "Naira NGN")])
+async def test_a_question_names_the_currency_that_krosai_states(sim: Simulator, label: str, said: str) -> None:
+    async with open_bench(sim, way=offering(sim, {"currency": "NGN"}, transport(sim)), currency=label) as bench:
+        one, several = await bench.propose(SHOWN), await propose(bench)
+        for operation, cost in ((one, "7.00"), (several, "21.00")):
+            wording = (PURCHASE if operation is one else SEVERAL_PURCHASE).wording
+            for words in (wording.sentence, wording.question, wording.consequence):
+                asked = words(operation, label)
+                assert f"{cost} {said}" in asked
+                assert "account currency" not in asked
+
+
+async def test_amounts_of_a_batch_in_two_currencies_are_not_added(sim: Simulator) -> None:
+    order: dict[str, Any] = {"currency": "NGN"}
+
+    async def bought(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = written(await send(request), order)
+        order["currency"] = "USD"
+        return answer
+
+    async with open_bench(sim, way=Tampered(sim, "POST", bought), currency="NGN") as bench:
+        batch = await propose(bench)
+        await bench.execute(batch)
+        told, _ = SEVERAL_PURCHASE.wording.outcome(await read_batch(bench.account.journal, batch), "NGN")
+    assert told.startswith("2 of 3 numbers are bought for amounts in several currencies; their calls go")
+    assert "14.00" not in told

@@ -22,7 +22,7 @@ from kros_mcp.krosai import (
     read_owned_once,
     was_turned_down,
 )
-from kros_mcp.money import show_price
+from kros_mcp.money import label_of, show_price
 from kros_mcp.numbering import own_country, spoken
 from kros_mcp.operations import dangling, endpoint_names, moves, policy, schedule
 from kros_mcp.operations.account import Account
@@ -277,17 +277,19 @@ async def _read_for_sale(account: Account, operation: Operation) -> NumberForSal
         )
     item = found.item
     if (item.setup_cents, item.monthly_cents, item.due_now_cents, item.currency or "") != quote.price:
-        was, now = (
-            show_price(each.due_now_cents, each.monthly_cents, account.settings.currency, setup_cents=each.setup_cents)
-            for each in (quote, item)
-        )
+        was, now = (_price(each, account.settings.currency) for each in (quote, item))
+        moved = f"It was {was}; it is {now}." if was != now else f"It is {now} still, and KrosAI states it otherwise."
         raise OperationError(
-            f"The price of {spoken(operation.e164)} has changed since it was shown. It was {was}; it is {now}. Nothing "
-            "was charged.",
+            f"The price of {spoken(operation.e164)} has changed since it was shown. {moved} Nothing was charged.",
             code="PRICE_CHANGED",
             next_step="Call again with the same arguments to ask the person at the new price.",
         )
     return item
+
+
+def _price(stated: Quote | NumberForSale, label: str) -> str:
+    currency = label_of(stated.currency or "", label)
+    return show_price(stated.due_now_cents, stated.monthly_cents, currency, setup_cents=stated.setup_cents)
 
 
 async def _read_owned(account: Account, operation: Operation) -> OwnedReading:
