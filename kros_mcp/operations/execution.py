@@ -5,7 +5,7 @@ This is the one place where money is spent and numbers are given up.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import anyio
@@ -13,6 +13,7 @@ import anyio
 from kros_mcp import telemetry
 from kros_mcp.errors import JournalError, KrosError, OperationError, OutcomeUnknownError, RefusedError
 from kros_mcp.krosai import within
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import model, moves, policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import charge
@@ -22,7 +23,15 @@ from kros_mcp.operations.delivery import deliver
 from kros_mcp.operations.events import AT_SCREEN, PERSON, SERVER, By
 from kros_mcp.operations.journal import Claim, missing
 from kros_mcp.operations.lease import Lease, open_leases
-from kros_mcp.operations.model import Channel, Limits, Operation, Settlement, State
+from kros_mcp.operations.model import (
+    NAMED_INSTEAD,
+    OTHER_NUMBER,
+    Channel,
+    Limits,
+    Operation,
+    Settlement,
+    State,
+)
 from kros_mcp.operations.policy import Books, Right, RunRate
 from kros_mcp.operations.progress import Step, Steps
 from kros_mcp.operations.run_rate import read_run_rate
@@ -137,7 +146,7 @@ async def _carry_out_each(
                 return
             if done.state is State.UNKNOWN:
                 why = f"it was not known then what had become of {item.e164}, whose turn was before it"
-                await _leave(account, items[at + 1 :], why)
+                await _leave(account, items[at + 1 :], why, done)
                 return
             done = await _finished(account, done, steps)
             if beyond := _beyond_the_yes(account, item, done):
@@ -154,14 +163,24 @@ def _beyond_the_yes(account: Account, item: Operation, done: Operation) -> str:
     return ""
 
 
-async def _leave(account: Account, items: Sequence[Operation], why: str) -> None:
+async def _leave(account: Account, items: Sequence[Operation], why: str, unclear: Operation | None = None) -> None:
     """Settle numbers of a batch whose turn did not come: nothing of them was sent, and nothing will be.
 
-    Those of which the journal does not take that now are found not begun once nobody holds their lease.
+    Those of which the journal does not take that now are found not begun once nobody holds their lease. One that KrosAI
+    named in its answer to `unclear`, of another number, may be charged by that order.
     """
     for item in items:
+        settlement = moves.not_begun(item, why)
+        if unclear is not None and unclear.error_code == OTHER_NUMBER and spoken(item.e164) in unclear.message:
+            settlement = replace(
+                settlement,
+                code=NAMED_INSTEAD,
+                message=f"{item.e164} was not begun, and nothing was sent for it; but KrosAI answered the order for "
+                f"{unclear.e164} with this number, and may have charged it.",
+                next_step=unclear.next_step,
+            )
         try:
-            await _settle(account, item, moves.not_begun(item, why))
+            await _settle(account, item, settlement)
         except KrosError as exc:
             logger.warning("operation %s: not written down as left: %s", item.id, exc.code)
 

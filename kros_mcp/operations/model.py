@@ -34,6 +34,8 @@ MOST_REPEATS = 99
 """How many calls for what waits already are counted of one operation: a model in a loop does not wear the journal."""
 OTHER_NUMBER = "OTHER_NUMBER"
 """The code of an unknown purchase that KrosAI answered with another number: it may have charged that one."""
+NAMED_INSTEAD = "NAMED_INSTEAD"
+"""The code of a number of a batch that was not begun, and that KrosAI named in place of one before it."""
 TOKENS = "tokens"
 """Who vouches for the callers of a tokens file; no URL, so that no authorization server can pass for it."""
 LONGEST_NAME_SHOWN = 400

@@ -14,7 +14,7 @@ from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.acts import charge
 from kros_mcp.operations.batch import Batch, total
 from kros_mcp.operations.confirmation import picked
-from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
+from kros_mcp.operations.model import NAMED_INSTEAD, Operation, Quote, State, StoredNumber
 from kros_mcp.operations.wording import (
     LATER,
     NO_REFUND,
@@ -47,6 +47,8 @@ _WHY: Final = {
     "NOT_BEGUN": "not begun",
 }
 """Why one number of a batch failed, in two or three words; its own message says it whole."""
+_PLACE: Final = "{}"
+"""Stands in a sentence where the numbers belong."""
 
 
 class SeveralWording(Wording):
@@ -121,14 +123,16 @@ class SeveralWording(Wording):
 
     def _not_done(self, items: Iterable[Operation]) -> str:
         """Name those that failed, and why in a few words."""
-        failed = [item for item in items if item.state is State.FAILED]
+        left = [item for item in items if item.error_code == NAMED_INSTEAD]
+        apart = f" Nothing was ordered for {joined(spoken(item.e164) for item in left)} itself." if left else ""
+        failed = [item for item in items if item.state is State.FAILED and item not in left]
         if not failed:
-            return ""
+            return apart
         by_reason: dict[str, list[str]] = defaultdict(list)
         for item in failed:
             by_reason[_why(item.error_code)].append(spoken(item.e164))
         told = (f"{joined(each)}{f', {why}' if why else ''}" for why, each in by_reason.items())
-        return f" Not {self.done}: {'; '.join(told)}."
+        return f"{apart} Not {self.done}: {'; '.join(told)}."
 
     def _next(self, batch: Batch, unclear: Sequence[Operation], now: float | None) -> str:
         if unclear:
@@ -370,13 +374,12 @@ def _finality(operation: Operation) -> str:
 def _unclear(wording: Wording, unclear: Sequence[Operation], currency: str) -> str:
     if not unclear:
         return ""
-    named = joined(spoken(item.e164) for item in unclear)
+    by_reason = _grouped(unclear, lambda item: wording.not_known(item, _PLACE))
+    told = "".join(f" {why.replace(_PLACE, joined(each))}" for why, each in by_reason.items())
     cents = total(item.quote.due_now_cents for item in unclear)
     charges = cents is not None and any(item.action.charges for item in unclear)
-    return (
-        f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
-        f"sent again.{f' {show_cents(cents, currency)} may have been charged.' if charges else ''}"
-    )
+    label = label_of(unclear[0].quote.currency, currency)
+    return f"{told}{f' {show_cents(cents, label)} may have been charged.' if charges else ''}"
 
 
 def _noted(items: Iterable[Operation]) -> str:

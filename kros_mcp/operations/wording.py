@@ -11,13 +11,13 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Final
 
-from kros_mcp.krosai import UNROUTED
+from kros_mcp.krosai import OTHER_ORGANIZATION, UNROUTED
 from kros_mcp.money import label_of, show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, last_four, spoken
 from kros_mcp.operations import agent_words, endpoint_names
 from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.confirmation import MAX_TRIES
-from kros_mcp.operations.model import Channel, Operation, State
+from kros_mcp.operations.model import OTHER_NUMBER, Channel, Operation, State
 from kros_mcp.times import spoken_date, spoken_duration
 
 _ENVIRONMENTS: Final = {
@@ -228,14 +228,24 @@ class Wording(ABC):
         told = "The question waits on the screen, on a page in the browser; nothing is charged or changed yet."
         return f"{told} {self.statement(operation, currency)}", _LOOK
 
+    def not_known(self, operation: Operation, number: str) -> str:
+        """Write that it is not known what has become of an act that was sent, and why; `number` is what it is about."""
+        if operation.error_code in {OTHER_NUMBER, OTHER_ORGANIZATION}:
+            told = f"It is not known yet whether {number} was {self.done}; it will not be sent again."
+            return f"{told} {operation.message}"
+        why = f"No usable answer to {self.doing} {number} has come, so it is not known yet whether it happened"
+        if operation.accepted:
+            shown = f"KrosAI answered, but does not show that {self.doing} {number} happened"
+            why = f"{shown}, so it is not known yet whether it did"
+        return f"{why}; it will not be sent again."
+
     def _unknown(self, operation: Operation, currency: str) -> str:
         number, cents = self.named(operation), operation.quote.due_now_cents
         at_stake = ""
         if operation.action.charges and cents is not None:
             at_stake = f" {show_cents(cents, label_of(operation.quote.currency, currency))} may have been charged."
         if operation.corrected_at is None:
-            lost = f"The answer to {self.doing} {number} was lost, so it is not known yet whether it happened"
-            return f"{lost}; it will not be sent again.{at_stake}"
+            return f"{self.not_known(operation, number)}{at_stake}"
         called = f"{number} was called {self.done} at first, and it is not known now whether it is"
         return f"{called}; it will not be sent again.{at_stake} {operation.note}".strip()
 

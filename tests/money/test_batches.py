@@ -20,6 +20,7 @@ from kros_mcp.krosai import read_all_owned
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import events, moves, recovery
 from kros_mcp.operations.acts.base import Wish
+from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.execution import execute
@@ -27,7 +28,7 @@ from kros_mcp.operations.journal import Filter, every
 from kros_mcp.operations.model import LEASE_SECONDS, Action, Channel, Operation, Request, State
 from kros_mcp.operations.policy import Books
 from kros_mcp.simulator import SimNumber, Simulator
-from tests.support.upstream import Send, wrote
+from tests.support.upstream import Send, answering, wrote
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("every_backend")]
 DONE, LEFT = ("done", ""), ("failed", "NOT_BEGUN")
@@ -247,6 +248,46 @@ async def test_after_a_lost_answer_the_rest_is_left_and_nothing_is_charged_twice
         assert charged(sim) == [first.e164, lost.e164]
         books = await bench.account.journal.books(bench.account.id, "local", committed_since=0)
         assert books.spent_cents == sum(charge.cents for charge in sim.charges)
+
+
+@pytest.mark.promise(12)
+async def test_a_number_that_is_named_in_place_of_another_is_not_told_as_uncharged(sim: Simulator) -> None:
+    async def buys_the_third(_request: httpx.Request, _send: Send) -> httpx.Response:
+        sim.buy(next(item for item in sim.inventory.values() if item.e164 == OTHER_MOBILES[2]), None)
+        return httpx.Response(201, json={"id": "x", "e164": OTHER_MOBILES[2], "status": "active"})
+
+    async with open_bench(sim, way=on_nth(sim, "POST", 1, buys_the_third)) as bench:
+        batch = await propose(bench, OTHER_MOBILES[:4])
+        await bench.execute(batch)
+        assert await ended(bench, batch) == [
+            ("unknown", "OTHER_NUMBER"),
+            LEFT,
+            ("failed", "NAMED_INSTEAD"),
+            LEFT,
+        ]
+        read = Batch(await bench.stored(batch), await items(bench, batch))
+        first, second, third, fourth = (spoken(e164) for e164 in OTHER_MOBILES[:4])
+        told, _ = SEVERAL_PURCHASE.wording.outcome(read, "")
+        assert (read.status, read.charged) == ("unknown", "unknown")
+        assert f"It is not known yet whether {first} was bought" in told
+        assert f"answered the purchase with another number, {third}, which it may have charged instead." in told
+        assert f"Nothing was ordered for {third} itself. Not bought: {second} and {fourth}, not begun." in told
+        assert "usable answer" not in told
+        for message in (read.items[2].message, PURCHASE.wording.failed(read.items[2])):
+            assert "may have charged it" in message
+            assert "nothing was charged" not in message
+
+
+async def test_an_answer_that_nothing_follows_from_is_not_called_lost(sim: Simulator) -> None:
+    answer = httpx.Response(201, json={"id": "x", "e164": OTHER_MOBILES[0], "status": "no such word"})
+    async with open_bench(sim, way=on_nth(sim, "POST", 1, answering(answer))) as bench:
+        batch = await propose(bench)
+        await bench.execute(batch)
+        [unclear, *_] = await items(bench, batch)
+        said = f"KrosAI answered, but does not show that buying {spoken(unclear.e164)} happened, so it is not known yet"
+        told, _ = SEVERAL_PURCHASE.wording.outcome(Batch(await bench.stored(batch), await items(bench, batch)), "")
+        assert said in told
+        assert said in PURCHASE.wording.summary(unclear, "")[0]
 
 
 async def test_a_429_in_the_middle_is_repeated_once_and_the_rest_follows(sim: Simulator) -> None:

@@ -5,6 +5,7 @@ import pytest
 from bench import Bench, ask_often, open_bench, simulator
 
 from kros_mcp.errors import OperationError
+from kros_mcp.numbering import spoken
 from kros_mcp.operations import moves, recovery
 from kros_mcp.operations.model import DONE_ANSWERED_SECONDS, State
 from kros_mcp.simulator import SimNumber, Simulator
@@ -22,7 +23,7 @@ async def test_a_success_that_names_another_number_is_never_called_failed_by_wha
     async with open_bench(sim, way=way) as bench:
         unknown = await bench.buy(SHOWN)
         assert (unknown.state, unknown.accepted, unknown.charged) == (State.UNKNOWN, True, "unknown")
-        assert "+2348035550199" in unknown.message
+        assert spoken("+2348035550199") in unknown.message
         assert (await ask_often(bench, unknown)).state is State.UNKNOWN
         bench.clock.now += 2 * 86_400
         assert (await ask_often(bench, unknown, 90)).state is State.UNKNOWN

@@ -393,7 +393,9 @@ async def test_one_that_may_be_bought_is_not_among_none(reference: Simulator) ->
         reference.faults.switch_on("error_before", on={"purchase"}, times=1)
         told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
     assert (told.outcome, told["charged"]) == ("unknown", "unknown")
-    assert told["summary"].startswith(f"Buying 3 numbers was stopped. The answer to buying {spoken(three[0].e164)} was")
+    assert told["summary"].startswith(
+        f"Buying 3 numbers was stopped. No usable answer to buying {spoken(three[0].e164)}"
+    )
     assert "5.00 in the account currency may have been charged." in told["summary"]
     assert told["summary"].endswith(f"Not bought: {' and '.join(spoken(one.e164) for one in three[1:])}, not begun.")
 

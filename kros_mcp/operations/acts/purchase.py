@@ -184,10 +184,11 @@ class Purchase(Act):
 
     def misled(self, operation: Operation, written: Written) -> KrosError | None:
         """Return the error that KrosAI may have charged another number; None where it names no other."""
-        if written.e164 in {None, operation.e164}:
+        if written.e164 is None or written.e164 == operation.e164:
             return None
+        other = spoken(written.e164)
         return OutcomeUnknownError(
-            f"KrosAI answered the purchase with another number, {written.e164}, which it may have charged instead.",
+            f"KrosAI answered the purchase with another number, {other}, which it may have charged instead.",
             code=OTHER_NUMBER,
             next_step="Look in KrosAI's dashboard which number was bought; nothing else can tell.",
         )

@@ -15,7 +15,7 @@ from .campaign import Outcome
 from .shelf import Difference
 
 LONG_ENOUGH_SECONDS = 60.0
-CUT = frozenset({"NOT_BEGUN", "INTERRUPTED"})
+CUT = frozenset({"NOT_BEGUN", "NAMED_INSTEAD", "INTERRUPTED"})
 """How numbers of a batch end that was cut short: its server died, or the outcome of one is not known."""
 PROVES_LITTLE = (
     f"A run of less than {LONG_ENOUGH_SECONDS:.0f} seconds proves little: too few servers die at the wrong moment."
