@@ -339,8 +339,7 @@ def _drift(what: str, *, protected: bool) -> Finding:
 
 
 def _price(bought: Operation, number: PhoneNumber, label: str) -> list[Difference]:
-    before = bought.number.monthly_cents if bought.number is not None else None
-    before = bought.quote.monthly_cents if before is None else before
+    before = charge.monthly_cents(bought)
     was, now = charge.currency_of(bought, label), label_of(number.currency or "", label)
     moved = bool(number.currency) and bool(was) and now != was
     if (number.monthly_cents is None or before is None or number.monthly_cents == before) and not moved:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from kros_mcp.krosai import clean
+from kros_mcp.operations.acts import charge
 from kros_mcp.operations.events import Event, MoveName
 from kros_mcp.operations.model import LONGEST_NAME_SHOWN, Channel, Operation, State, random_id
 from kros_mcp.operations.policy import DAY_SECONDS
@@ -194,8 +195,8 @@ def _facts(operation: Operation) -> dict[str, Any]:
         "country": quote.country,
         "environment": quote.environment,
         "due_now_cents": quote.due_now_cents if operation.action.charges else None,
-        "monthly_cents": quote.monthly_cents if operation.action.charges else None,
-        "currency": quote.currency or None,
+        "monthly_cents": charge.monthly_cents(operation) if operation.action.charges else None,
+        "currency": charge.currency_of(operation, "") or None,
         "principal": clean(operation.principal, LONGEST_NAME_SHOWN),
         "charged": operation.charged,
         "charged_cents": operation.charged_cents,

@@ -14,7 +14,7 @@ from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.acts import charge
 from kros_mcp.operations.batch import Batch, total
 from kros_mcp.operations.confirmation import picked
-from kros_mcp.operations.model import NAMED_INSTEAD, Operation, Quote, State, StoredNumber
+from kros_mcp.operations.model import NAMED_INSTEAD, Operation, Quote, State
 from kros_mcp.operations.wording import (
     LATER,
     NO_REFUND,
@@ -205,7 +205,7 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
             items[0].quote,
             currency=next(iter(currencies), ""),
             due_now_cents=total(item.charged_cents for item in items),
-            monthly_cents=total(_monthly_cents(item) for item in items),
+            monthly_cents=total(charge.monthly_cents(item) for item in items),
             setup_cents=total(item.quote.setup_cents for item in items),
         )
         where = {"nowhere yet" if goes_nowhere(item) else goes_as_asked(item) for item in items}
@@ -395,8 +395,3 @@ def _not_applied(items: Iterable[Operation]) -> str:
 
 def _are(count: int) -> str:
     return "is" if count <= 1 else "are"
-
-
-def _monthly_cents(item: Operation) -> int | None:
-    reported = (item.number or StoredNumber()).monthly_cents
-    return item.quote.monthly_cents if reported is None else reported

@@ -13,8 +13,11 @@ from kros_mcp.operations import recovery
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.acts.several import SEVERAL_PURCHASE
 from kros_mcp.operations.batch import read_batch
+from kros_mcp.operations.events import MoveName
 from kros_mcp.operations.journal import EVERYTHING
 from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.notice_words import line
+from kros_mcp.operations.notices import notice_of
 from kros_mcp.simulator import Simulator, transport
 from tests.support.upstream import Send, Tampered, list_is_empty
 
@@ -252,3 +255,14 @@ async def test_amounts_of_a_batch_in_two_currencies_are_not_added(sim: Simulator
         told, _ = SEVERAL_PURCHASE.wording.outcome(await read_batch(bench.account.journal, batch), "NGN")
     assert told.startswith("2 of 3 numbers are bought for amounts in several currencies; their calls go")
     assert "14.00" not in told
+
+
+async def test_people_elsewhere_are_told_what_krosai_reported(sim: Simulator) -> None:
+    reported = {"currency": "USD", "monthlyCostCents": 50_000}
+    async with open_bench(sim, way=saying(sim, reported), currency="NGN") as bench:
+        bought = await bench.buy(SHOWN)
+        [done] = [each for each in await bench.account.journal.events(bought.id) if each.move == MoveName.DONE]
+        notice = notice_of(bought, done, 1)
+    assert notice is not None
+    assert (notice.data["charged_cents"], notice.data["monthly_cents"]) == (50_000, 50_000)
+    assert "Charged: 500.00 USD; it costs 500.00 USD every month." in line(notice.type, notice.data, "NGN", None)

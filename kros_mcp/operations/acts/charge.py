@@ -60,6 +60,12 @@ def currency_of(operation: Operation, label: str) -> str:
     return label_of(reported or operation.quote.currency, label)
 
 
+def monthly_cents(operation: Operation) -> int | None:
+    """Return what the number of a purchase costs a month, as KrosAI reported it or else as it was shown."""
+    reported = operation.number.monthly_cents if operation.number is not None else None
+    return operation.quote.monthly_cents if reported is None else reported
+
+
 def is_otherwise(operation: Operation, label: str) -> bool:
     """Whether KrosAI reports a purchase as charged otherwise than was shown; what was not shown says nothing.
 
