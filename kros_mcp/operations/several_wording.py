@@ -27,6 +27,7 @@ from kros_mcp.operations.wording import (
     goes,
     goes_as_asked,
     goes_nowhere,
+    is_unstated,
     keep_asking,
     real_money,
     refused_before,
@@ -197,11 +198,9 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
             monthly_cents=total(_monthly_cents(item) for item in items),
             setup_cents=total(item.quote.setup_cents for item in items),
         )
-        where = {"nowhere yet" if goes_nowhere(item) else goes_as_asked(item) for item in items}
-        told = where.pop() if len(where) == 1 else ""
-        to = "" if told == "nowhere yet" else "to "
         its = "its" if len(items) == 1 else "their"
-        return f" for {_cost(quote, currency)}{f'; {its} calls go {to}{told}' if told else ''}"
+        where = {_route(item, its) for item in items}
+        return f" for {_cost(quote, currency)}{where.pop() if len(where) == 1 else ''}"
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
@@ -246,7 +245,7 @@ class SeveralReleaseWording(SeveralWording, ReleaseWording):
     def row(self, part: Operation, currency: str) -> str:
         """Write where calls to one number go."""
         del currency
-        return f"calls to it now {goes(part)}"
+        return goes(part, "calls to it")
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what it means that these are released."""
@@ -291,6 +290,16 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
         """Write what is changed of one number, and where its calls go now."""
         del currency
         return f"{changes(part)}; now: {routed(part)}"
+
+
+def _route(item: Operation, its: str) -> str:
+    """Return where the calls of a number that was bought go, as the end of a sentence; empty where it is not shown."""
+    if goes_nowhere(item):
+        return f"; {its} calls go nowhere yet"
+    if is_unstated(item):
+        return f"; where {its} calls go is not stated"
+    where = goes_as_asked(item)
+    return f"; {its} calls go to {where}" if where else ""
 
 
 def _cost(quote: Quote, currency: str) -> str:
@@ -341,8 +350,9 @@ def _routes(operation: Operation) -> str:
     """Return where calls to the numbers go now, as a part of a sentence."""
     by_route = _grouped(operation.parts, lambda part: goes(part, aloud=True))
     if len(by_route) == 1:
-        return f"they now {next(iter(by_route))}"
-    return "; ".join(f"those to {joined(each)} now {route}" for route, each in by_route.items())
+        return next(iter(by_route))
+    one_of = {goes(part, aloud=True): part for part in operation.parts}
+    return "; ".join(goes(one_of[route], f"those to {joined(each)}", aloud=True) for route, each in by_route.items())
 
 
 def _grouped(parts: Iterable[Operation], key: Callable[[Operation], str]) -> dict[str, list[str]]:

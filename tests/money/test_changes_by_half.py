@@ -7,6 +7,7 @@ import httpx
 import pytest
 from bench import Bench, open_bench
 
+from kros_mcp.krosai import UNROUTED
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import direct_change, recovery
 from kros_mcp.operations.acts.configuration import CONFIGURATION
@@ -16,6 +17,7 @@ from kros_mcp.operations.direct_change import DirectChange, Planned
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.unstated import leave_out_routes
 from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +73,25 @@ async def test_a_change_applied_by_half_and_not_answered_is_done_with_what_was_n
         bench.clock.now += LATE
         done = await recovery.reconcile(bench.account, unknown)
         assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ("allow_outbound",))
+
+
+async def test_a_change_that_krosai_does_not_state_stays_unknown(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = next(iter(sim.owned.values()))
+    request = Request(number_id=number.id, endpoint_id=UNROUTED)
+    leave_out_routes(monkeypatch)
+    way = Tampered(sim, "PATCH", endpoint_alone_and_lost)
+    async with open_bench(sim, way=way, protected_numbers=(number.e164,)) as bench:
+        unknown = await confirm(bench, number, request)
+        assert (unknown.state, unknown.request.routed_endpoint_id, number.endpoint_id) == (State.UNKNOWN, None, None)
+        bench.clock.now += LATE
+        unknown = await recovery.reconcile(bench.account, unknown)
+        assert unknown.state is State.UNKNOWN
+        monkeypatch.undo()
+        bench.clock.now += 3
+        done = await recovery.reconcile(bench.account, unknown)
+        assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ())
 
 
 async def test_a_change_of_a_number_that_is_gone_stays_unknown(sim: Simulator) -> None:

@@ -1,13 +1,13 @@
 """Bring a number's settings to what was asked, and say what KrosAI did not apply."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
-from kros_mcp.krosai import UNROUTED, BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
+from kros_mcp.krosai import NOT_STATED, UNROUTED, BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
 from kros_mcp.operations.model import Operation, Request, StoredNumber
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
@@ -49,6 +49,17 @@ def missing(number: PhoneNumber, target: Routing) -> Routing:
         allow_inbound=target.allow_inbound if target.allow_inbound != number.allow_inbound else None,
         allow_outbound=target.allow_outbound if target.allow_outbound != number.allow_outbound else None,
     )
+
+
+def ignored(number: PhoneNumber | StoredNumber | None, lacking: Iterable[str]) -> tuple[str, ...]:
+    """Return which settings KrosAI did not apply; an endpoint that it does not state may be applied.
+
+    Args:
+        number: As KrosAI shows it.
+        lacking: The wanted settings that it does not show.
+    """
+    is_stated = number is None or number.endpoint_id != NOT_STATED
+    return tuple(name for name in lacking if name != "endpoint_id" or is_stated)
 
 
 def names(settings: Routing) -> tuple[str, ...]:
@@ -108,7 +119,7 @@ async def apply(
             break
         current = await _read_back(client, number.id)
     for pause in SHOWN_LATER_SECONDS if patched else ():
-        if not names(missing(current, target)) or not await go_on():
+        if not ignored(current, names(missing(current, target))) or not await go_on():
             break
         await anyio.sleep(pause)
         current = await _read_back(client, number.id)
@@ -148,6 +159,11 @@ async def _patch(
     )
 
 
+def asked_about(number: PhoneNumber) -> str | None:
+    """Return where calls to a number go as its request keeps that: empty for nowhere, None if it is not stated."""
+    return None if number.endpoint_id == NOT_STATED else number.endpoint_id or ""
+
+
 def stored(number: PhoneNumber) -> StoredNumber:
     """Return what the journal keeps of a number, which is never its SIP credentials."""
     return StoredNumber(
@@ -179,7 +195,13 @@ def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
     answer to the purchase was lost, it was first seen late: an endpoint that it has then was chosen.
     """
     lacking = names(missing(number, still_wanted(operation)))
-    if operation.checked_at is not None and "endpoint_id" in lacking and number.endpoint_id is not None:
+    if operation.checked_at is not None and "endpoint_id" in lacking and number.endpoint_id:
         return True
     seen = operation.number
-    return seen is not None and any(getattr(seen, name) != getattr(number, name) for name in lacking)
+    return seen is not None and any(_chosen(seen, name) != _chosen(number, name) for name in lacking)
+
+
+def _chosen(number: PhoneNumber | StoredNumber, name: str) -> object:
+    """Return one of a number's settings; None for no endpoint, and for what KrosAI does not state."""
+    value: object = getattr(number, name)
+    return None if value == NOT_STATED else value
