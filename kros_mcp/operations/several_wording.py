@@ -11,6 +11,7 @@ from typing import Final
 from kros_mcp.characters import joined
 from kros_mcp.money import show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
+from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.batch import Batch, total
 from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import Operation, Quote, State, StoredNumber
@@ -29,6 +30,7 @@ from kros_mcp.operations.wording import (
     goes_nowhere,
     is_unstated,
     keep_asking,
+    not_applied,
     real_money,
     refused_before,
     routed,
@@ -96,23 +98,40 @@ class SeveralWording(Wording):
         unclear = [item for item in items if item.state is State.UNKNOWN]
         match batch.status:
             case "pending":
-                done = sum(item.state is State.DONE for item in items)
+                done = len(self.as_asked(items))
                 so_far = f"{done} of them {_are(done)} {self.done} so far" if done else "no outcome is known yet"
                 return f"{self.doing.capitalize()} {numbers(count)} is under way: {so_far}.", LATER
-            case "done":
+            case "done" if len(self.as_asked(items)) == count:
                 told = f"{every(count).capitalize()} numbers are {self.done}{self.result(items, currency)}."
             case "failed":
                 told = f"None of the {numbers(count)} was {self.done}; nothing was charged or changed."
             case _:
-                done_items = [item for item in items if item.state is State.DONE]
+                done_items = self.as_asked(items)
                 done = len(done_items)
                 if done or not unclear:
                     result = self.result(done_items, currency) if done else ""
-                    told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
+                    told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self._as_done(items)}{result}."
                 else:  # to begin with none would deny what may have happened
                     told = f"{self.doing.capitalize()} {numbers(count)} was stopped."
-        told += _unclear(self, unclear, currency) + self._not_done(items) + _noted(items) + _not_applied(items)
-        return told, self._next(batch, unclear, now)
+        told += _unclear(self, unclear, currency) + self._not_done(items) + self.unshown(items)
+        return told + _noted(items) + _not_applied(items), self._next(batch, unclear, now)
+
+    def as_asked(self, items: Iterable[Operation]) -> list[Operation]:
+        """Return those of which it may be said that they are done."""
+        return [item for item in items if item.state is State.DONE]
+
+    def unshown(self, items: Iterable[Operation]) -> str:
+        """Write, as sentences of their own, what is done and KrosAI does not show yet; empty where there is nothing."""
+        del items
+        return ""
+
+    def _as_done(self, items: Iterable[Operation]) -> str:
+        """Return what those have become that are done as asked, beside others that are done only by half or not."""
+        done = [item for item in items if item.state is State.DONE]
+        if len(self.as_asked(done)) == len(done):
+            return self.done
+        unsure = "certainly " if any(item.changed == "unknown" for item in done) else ""
+        return f"{unsure}{self.done} as asked"
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what it means that these are done, as the end of a sentence."""
@@ -202,6 +221,14 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
         where = {_route(item, its) for item in items}
         return f" for {_cost(quote, currency)}{where.pop() if len(where) == 1 else ''}"
 
+    def unshown(self, items: Iterable[Operation]) -> str:
+        """Name those that KrosAI does not list, and those whose settings are to come, as of a single purchase."""
+        bought = self.as_asked(items)
+        unlisted = [spoken(item.e164) for item in bought if item.look_at is not None]
+        unset = [spoken(item.e164) for item in bought if still_lacking(item)]
+        told = f" KrosAI does not list {joined(unlisted)} among the owned numbers yet." if unlisted else ""
+        return f"{told} The settings of {joined(unset)} are still being applied." if unset else told
+
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
         route = "" if operation.request.endpoint_id else "Offer to route their calls: configure_phone_number. "
@@ -272,15 +299,17 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
         what = f"{every(len(operation.items))} numbers are changed as is shown"
         return f"If you approve, {what}. Some of them are protected. Nothing is charged. {environment(operation)}"
 
+    def as_asked(self, items: Iterable[Operation]) -> list[Operation]:
+        """Return those of which it may be said that they are changed: all that was asked for is applied."""
+        return [item for item in super().as_asked(items) if not item.not_applied]
+
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what those that are changed are now; of each number where they differ."""
         del currency
-        as_asked = [item for item in items if not item.not_applied]
-        changed = _grouped(as_asked, lambda item: changes(item, aloud=True))
-        if len(changed) == 1 and len(as_asked) == len(items):
+        changed = _grouped(items, lambda item: changes(item, aloud=True))
+        if len(changed) == 1:
             return f": {next(iter(changed))}"
-        told = "; ".join(f"{joined(each)}: {change}" for change, each in changed.items())
-        return f": {told}" if told else ""
+        return f": {'; '.join(f'{joined(each)}: {change}' for change, each in changed.items())}"
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write a line for each number."""
@@ -387,8 +416,9 @@ def _noted(items: Iterable[Operation]) -> str:
 
 
 def _not_applied(items: Iterable[Operation]) -> str:
-    lacking = [spoken(item.e164) for item in items if item.not_applied]
-    return f" Not all settings were applied: {joined(lacking)}." if lacking else ""
+    """Tell which settings KrosAI did not take, once for all of which it holds."""
+    lacking = _grouped([item for item in items if item.not_applied], not_applied)
+    return "".join(f" Of {joined(each)}:{told}" for told, each in lacking.items())
 
 
 def _are(count: int) -> str:
