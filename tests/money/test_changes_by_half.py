@@ -159,3 +159,37 @@ async def test_choosing_one_setting_anew_leaves_the_others_of_a_purchase_to_be_b
     assert (number.endpoint_id, number.allow_inbound, number.allow_outbound) == (chosen, False, outbound)
     assert (finished.settings_pending, finished.not_applied) == (False, ())
     assert finished.settings_superseded == ("endpoint_id",)
+
+
+def becoming_another(sim: Simulator, number: SimNumber) -> Tampered:
+    """Let KrosAI's record show another number once a change was answered."""
+
+    async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = await send(request)
+        number.e164 = "+2348035550177"
+        return answer
+
+    return Tampered(sim, "PATCH", tamper)
+
+
+async def test_a_change_is_not_called_done_by_the_record_of_another_number(sim: Simulator) -> None:
+    number = next(iter(sim.owned.values()))
+    async with open_bench(sim, way=becoming_another(sim, number)) as bench:
+        change = await configure(bench, number, wish(sim, number))
+    assert change.after is None
+    assert change.error is not None
+    assert (change.error.code, change.error.changed) == ("OUTCOME_UNKNOWN", "unknown")
+    assert "shows another number in its record now" in change.error.message
+    assert sum(seen.method == "PATCH" for seen in sim.requests) == 1
+
+
+async def test_nor_that_of_a_protected_number_and_the_other_one_is_left_alone(sim: Simulator) -> None:
+    number = next(iter(sim.owned.values()))
+    sim.faults.switch_on("ignore_snake_case", times=None)
+    protected = (number.e164,)
+    async with open_bench(sim, way=becoming_another(sim, number), protected_numbers=protected) as bench:
+        unknown = await confirm(bench, number, wish(sim, number))
+        assert (unknown.state, unknown.changed, unknown.number) == (State.UNKNOWN, "unknown", None)
+        bench.clock.now += LATE
+        assert (await recovery.reconcile(bench.account, unknown)).state is State.UNKNOWN
+    assert sum(seen.method == "PATCH" for seen in sim.requests) == 1

@@ -65,7 +65,7 @@ class Configuration(Act):
         self, account: Account, operation: Operation, written: Written, before_sending: BeforeSending
     ) -> Settlement:
         """Read a change back that was answered with success, and bring about what is lacking still."""
-        number = await account.client.get_number(operation.request.number_id)
+        number = await routing.read_back(account.client, operation.request.number_id, operation.e164)
         target = routing.wanted(operation.request)
         applied = await routing.apply(
             account.client, number, target, key=f"{operation.id}-again", before_sending=before_sending

@@ -8,9 +8,11 @@ import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
 from kros_mcp.krosai import NOT_STATED, UNROUTED, BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
+from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import Operation, Request, StoredNumber
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
+_LOOK_LATER = "Call get_phone_number later to see its settings."
 SHOWN_LATER_SECONDS = (0.5, 1.0, 2.0, 2.0)
 """How long to wait before each further look at a change that KrosAI has accepted and does not show yet."""
 
@@ -117,23 +119,34 @@ async def apply(
             if spelling == "snake":
                 raise
             break
-        current = await _read_back(client, number.id)
+        current = await read_back(client, number.id, number.e164)
     for pause in SHOWN_LATER_SECONDS if patched else ():
         if not ignored(current, names(missing(current, target))) or not await go_on():
             break
         await anyio.sleep(pause)
-        current = await _read_back(client, number.id)
+        current = await read_back(client, number.id, number.e164)
     return Applied(number=current, not_applied=names(missing(current, target)), deferred=deferred)
 
 
-async def _read_back(client: KrosClient, number_id: str) -> PhoneNumber:
+async def read_back(client: KrosClient, number_id: str, e164: str) -> PhoneNumber:
+    """Read a number that was changed.
+
+    Raises:
+        OutcomeUnknownError: It could not be read, or its record is another number's by now.
+    """
     try:
-        return await client.get_number(number_id)
+        number = await client.get_number(number_id)
     except KrosError as exc:
         raise OutcomeUnknownError(
-            "KrosAI accepted the change, and could not be read afterwards.",
-            next_step="Call get_phone_number later to see its settings.",
+            "KrosAI accepted the change, and could not be read afterwards.", next_step=_LOOK_LATER
         ) from exc
+    if number.e164 != e164:
+        raise OutcomeUnknownError(
+            f"KrosAI accepted the change of {spoken(e164)}, and shows another number in its record now, so what was "
+            "changed is not known.",
+            next_step=_LOOK_LATER,
+        )
+    return number
 
 
 async def _patch(
