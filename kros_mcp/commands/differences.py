@@ -19,7 +19,7 @@ from kros_mcp.commands.history import (
     is_watched,
     was_corrected_recently,
 )
-from kros_mcp.krosai import OwnedReading, PhoneNumber, clean
+from kros_mcp.krosai import NOT_STATED, OwnedReading, PhoneNumber, clean
 from kros_mcp.money import label_of, show_again
 from kros_mcp.operations import moves
 from kros_mcp.operations.acts import charge, evidence
@@ -312,12 +312,13 @@ def _settings(
         now = getattr(number, name)
         if now == value:
             continue
-        shown = "KrosAI does not say" if now is None and name != "endpoint_id" else f"it is {_shown(now)} now"
+        says = now != NOT_STATED if name == "endpoint_id" else now is not None
+        shown = f"it is {_shown(now)} now" if says else "KrosAI does not say"
         if name in by.not_applied:
             what = f"{e164}: {_NAMES[name]} was to be {_shown(value)} by {by.id}, which KrosAI did not apply; {shown}."
             finding = warn(what, "Set it with configure_phone_number, or in the dashboard.")
             found.append(Difference("not_applied", finding, e164, by.id, f"{name}={_shown(now)}"))
-        elif now is not None or name == "endpoint_id":
+        elif says:
             what = f"{e164}: {_NAMES[name]} differs from what {by.id} ({by.action}) set, {_shown(value)}; {shown}."
             drift = _drift(what, protected=e164 in account.protected)
             found.append(Difference("settings_differ", drift, e164, by.id, f"{name}={_shown(now)}"))

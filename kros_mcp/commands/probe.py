@@ -271,7 +271,7 @@ class _Questions:
         """Look at one number by itself: one in service, if there is one, and one with an endpoint before others."""
         if not numbers:
             return None
-        one = min(numbers, key=lambda number: (number.has_ended, number.endpoint_id is None))
+        one = min(numbers, key=lambda number: (number.has_ended, not number.endpoint_id))
         answer = await self.ask(client, "number", "one number", Kind.NUMBER, opaque_id=one.id)
         seen = seen_object(answer.body, "number")
         if seen is None:

@@ -17,6 +17,7 @@ from kros_mcp.commands.rehearsal_questions import QuestionAnswers
 from kros_mcp.commands.rehearsal_sender import AccountView, Sender, SkipError, StopError, Waits
 from kros_mcp.errors import KrosError, RecordError, RefusedError
 from kros_mcp.krosai import (
+    NOT_STATED,
     UNROUTED,
     Inventory,
     KrosClient,
@@ -237,6 +238,8 @@ class Rehearsal:
         flags = {"inbound": number.allow_inbound, "outbound": number.allow_outbound}
         seen = ", ".join(f"{name} {_FLAGS[value]}" for name, value in flags.items())
         beside = ", routed somewhere" if number.endpoint_id else ", not routed"
+        if number.endpoint_id == NOT_STATED:
+            beside = ", where it is routed is not stated"
         stated = None not in flags.values()
         unstated = warn("KrosAI does not state the flags of a number.", "Look in its dashboard after each purchase.")
         self.notes.saw("flags", seen + beside, as_assumed=stated, follows=None if stated else unstated)
@@ -325,8 +328,10 @@ class Rehearsal:
         self._heeded[spelling][what] = _HEEDED if seconds is not None else not_taken
 
     async def _detach(self, question: str, changes: Routing, word: str) -> None:
-        if self._owned.endpoint_id is None:
-            self.notes.missed("the number was not routed then", question)
+        if not self._owned.endpoint_id:
+            is_known = self._owned.endpoint_id != NOT_STATED
+            why = "the number was not routed then" if is_known else "KrosAI does not state where the number is routed"
+            self.notes.missed(why, question)
             return
         answer, seconds = await self._patch(
             f"detach it by an endpoint_id that is {word}", changes, "snake", lambda number: number.endpoint_id is None

@@ -40,6 +40,7 @@ from kros_mcp.krosai.tally import (
 from kros_mcp.krosai.text import clean, is_id, plain_name, quoted, quoted_id, same_name, shortened, unmarked
 from kros_mcp.krosai.traffic import counted
 from kros_mcp.krosai.wire import (
+    NOT_STATED,
     CallEndpoint,
     NumberForSale,
     PhoneNumber,
@@ -55,6 +56,7 @@ __all__ = [
     "ACCOUNT_REFUSED",
     "FIELDS",
     "LARGEST_PAGE",
+    "NOT_STATED",
     "OTHER_ORGANIZATION",
     "UNROUTED",
     "Asked",

@@ -53,6 +53,11 @@ class Field(Generic[T]):
         values = self.each_of(record)
         return values[0] if values and all(value == values[0] for value in values) else None
 
+    def is_stated_empty(self, record: Record) -> bool:
+        """Whether a record states that there is none: null or an empty text, and nothing else under any name."""
+        stated = [value for name in self.names for value in _present(record, name)]
+        return bool(stated) and all(value is None or value == "" for value in stated)
+
 
 def value_at(record: Record, name: str) -> object:
     """Return what stands under a name, also one with dots; None if nothing does."""
@@ -63,6 +68,20 @@ def value_at(record: Record, name: str) -> object:
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def _present(record: Record, name: str) -> list[object]:
+    """Return what stands under a name, also one with dots, be it null; empty if the record does not have it."""
+    if name in record:
+        return [record[name]]
+    value: object = record
+    for part in name.split("."):
+        if not isinstance(value, dict):
+            break
+        if part not in value:
+            return [] if value is record else [value]
+        value = value[part]
+    return [value]
 
 
 def _identifier(value: object) -> str | None:

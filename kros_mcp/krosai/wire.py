@@ -14,6 +14,8 @@ from kros_mcp.krosai.fields import Record
 from kros_mcp.krosai.sip_credentials import SipCredentials, read_sip
 from kros_mcp.money import Price
 
+NOT_STATED: Final = ""
+"""In place of a number's endpoint: its record does not state where its calls go. No id is empty."""
 _NO_LETTER: Final = re.compile(r"[^a-z]")
 _ENDED: Final = frozenset(
     {"inactive", "released", "expired", "cancelled", "canceled", "deleted", "failed", "rejected", "portedout"}
@@ -44,7 +46,10 @@ _PENDING: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PhoneNumber:
-    """A number that the account owns, or owned (sections 2.1 and 2.3)."""
+    """A number that the account owns, or owned (sections 2.1 and 2.3).
+
+    `endpoint_id` is None if its calls go nowhere, and `NOT_STATED` if that is not known.
+    """
 
     id: str
     e164: str
@@ -133,7 +138,7 @@ def read_phone_number(raw: object) -> PhoneNumber:
         country=fields.COUNTRY.of(record),
         type=fields.TYPE.of(record),
         status=fields.STATUS.of(record),
-        endpoint_id=fields.ENDPOINT_ID.of(record),
+        endpoint_id=_routed_to(record),
         allow_inbound=fields.ALLOW_INBOUND.of(record),
         allow_outbound=fields.ALLOW_OUTBOUND.of(record),
         setup_cents=price.setup_cents,
@@ -213,6 +218,12 @@ def _price(record: Record) -> Price:
         monthly_cents=fields.MONTHLY_CENTS.agreed(record),
         total_cents=fields.TOTAL_CENTS.agreed(record),
     )
+
+
+def _routed_to(record: Record) -> str | None:
+    """Return the endpoint of a number; None only if the record states that there is none."""
+    found = fields.ENDPOINT_ID.of(record)
+    return found if found or fields.ENDPOINT_ID.is_stated_empty(record) else NOT_STATED
 
 
 def _currency(record: Record) -> str | None:

@@ -145,8 +145,8 @@ class Request:
     permanent: bool = False
     status: str = ""
     """The record's status when its release was proposed."""
-    routed_endpoint_id: str = ""
-    """Where its calls went then."""
+    routed_endpoint_id: str | None = ""
+    """Where its calls went then; empty for nowhere, None where KrosAI did not say."""
     inbound_before: bool | None = None
     outbound_before: bool | None = None
     """Whether it took and made calls then; None where KrosAI did not say."""
@@ -251,6 +251,7 @@ class StoredNumber:
     """A number as KrosAI showed it last for an operation; never with its SIP credentials.
 
     Of a purchase the amounts are the most that KrosAI has reported since, and the currencies all that it has named.
+    `endpoint_id` is None if its calls go nowhere, and `NOT_STATED` if that is not known.
     """
 
     id: str = ""

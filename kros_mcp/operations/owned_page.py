@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kros_mcp.errors import JournalError, OperationError
-from kros_mcp.krosai import LARGEST_PAGE, UNROUTED, OwnedList, Page, PhoneNumber, find_owned, gather, read_owned_to_show
+from kros_mcp.krosai import (
+    LARGEST_PAGE,
+    NOT_STATED,
+    UNROUTED,
+    OwnedList,
+    Page,
+    PhoneNumber,
+    find_owned,
+    gather,
+    read_owned_to_show,
+)
 from kros_mcp.numbering import PartOfNumber, may_lie_in, parse_contains, spoken
 from kros_mcp.operations import endpoint_names
 from kros_mcp.operations.account import Account
@@ -55,6 +65,12 @@ class Wanted:
             return False
         return self._lies_there(number) and (self.part is None or self.part.is_in(number.e164))
 
+    def may_fit(self, number: PhoneNumber) -> bool:
+        """Whether a living number is left out only because KrosAI does not state where its calls go."""
+        if number.endpoint_id != NOT_STATED or number.has_ended or not (self.unrouted or self.endpoint_ids):
+            return False
+        return replace(self, endpoint_ids=None, unrouted=False).fits(number)
+
     def hides(self, number: PhoneNumber) -> bool:
         """Whether a number is left out because it has ended, and nobody asked for those."""
         return not self.status and number.has_ended
@@ -76,6 +92,7 @@ class Selected:
         next_offset: Where the next page begins; None at the end.
         rest: How many of those that were read come after the page.
         hidden: How many fit and are hidden, having ended.
+        unstated: How many are left out because KrosAI does not state where their calls go.
         unreadable: The records that state no number yet.
         read: How many numbers were read, whether they fit or not.
         listed_at: When they were, on the journal's clock.
@@ -87,6 +104,7 @@ class Selected:
     next_offset: int | None
     rest: int
     hidden: int
+    unstated: int
     unreadable: tuple[str, ...]
     read: int
     listed_at: float
@@ -165,6 +183,7 @@ class OwnedView:
             next_offset=page[limit][0] if len(page) > limit else ahead,
             rest=max(0, len(page) - limit),
             hidden=len(fitting) - len(shown),
+            unstated=sum(wanted.may_fit(number) for number in owned.numbers),
             unreadable=owned.unreadable,
             read=len(owned.numbers),
             listed_at=listed_at,
@@ -200,7 +219,18 @@ class OwnedView:
         self.saw(tuple(seen), alone=False)
         hidden = sum(wanted.fits(number) and wanted.hides(number) for number in seen)
         unreadable = tuple(record.name for record in found.unreadable)
-        return Selected(found.items, found.items, None, found.next_offset, 0, hidden, unreadable, len(seen), self.now)
+        return Selected(
+            page=found.items,
+            found=found.items,
+            total=None,
+            next_offset=found.next_offset,
+            rest=0,
+            hidden=hidden,
+            unstated=sum(wanted.may_fit(number) for number in seen),
+            unreadable=unreadable,
+            read=len(seen),
+            listed_at=self.now,
+        )
 
 
 def _seen_of(number: PhoneNumber) -> tuple[object, ...]:

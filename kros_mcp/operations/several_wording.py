@@ -12,6 +12,7 @@ from kros_mcp.characters import joined
 from kros_mcp.money import label_of, show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.acts import charge
+from kros_mcp.operations.acts.routing import still_lacking
 from kros_mcp.operations.batch import Batch, total
 from kros_mcp.operations.confirmation import picked
 from kros_mcp.operations.model import NAMED_INSTEAD, Operation, Quote, State
@@ -28,7 +29,9 @@ from kros_mcp.operations.wording import (
     goes,
     goes_as_asked,
     goes_nowhere,
+    is_unstated,
     keep_asking,
+    not_applied,
     of_a_test_key,
     refused_before,
     routed,
@@ -98,23 +101,40 @@ class SeveralWording(Wording):
         unclear = [item for item in items if item.state is State.UNKNOWN]
         match batch.status:
             case "pending":
-                done = sum(item.state is State.DONE for item in items)
+                done = len(self.as_asked(items))
                 so_far = f"{done} of them {_are(done)} {self.done} so far" if done else "no outcome is known yet"
                 return f"{self.doing.capitalize()} {numbers(count)} is under way: {so_far}.", LATER
-            case "done":
+            case "done" if len(self.as_asked(items)) == count:
                 told = f"{every(count).capitalize()} numbers are {self.done}{self.result(items, currency)}."
             case "failed":
                 told = f"None of the {numbers(count)} was {self.done}; nothing was charged or changed."
             case _:
-                done_items = [item for item in items if item.state is State.DONE]
+                done_items = self.as_asked(items)
                 done = len(done_items)
                 if done or not unclear:
                     result = self.result(done_items, currency) if done else ""
-                    told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self.done}{result}."
+                    told = f"{done or 'None'} of {numbers(count)} {_are(done)} {self._as_done(items)}{result}."
                 else:  # to begin with none would deny what may have happened
                     told = f"{self.doing.capitalize()} {numbers(count)} was stopped."
-        told += _unclear(self, unclear, currency) + self._not_done(items) + _noted(items) + _not_applied(items)
-        return told, self._next(batch, unclear, now)
+        told += _unclear(self, unclear, currency) + self._not_done(items) + self.unshown(items)
+        return told + _noted(items) + _not_applied(items), self._next(batch, unclear, now)
+
+    def as_asked(self, items: Iterable[Operation]) -> list[Operation]:
+        """Return those of which it may be said that they are done."""
+        return [item for item in items if item.state is State.DONE]
+
+    def unshown(self, items: Iterable[Operation]) -> str:
+        """Write, as sentences of their own, what is done and KrosAI does not show yet; empty where there is nothing."""
+        del items
+        return ""
+
+    def _as_done(self, items: Iterable[Operation]) -> str:
+        """Return what those have become that are done as asked, beside others that are done only by half or not."""
+        done = [item for item in items if item.state is State.DONE]
+        if len(self.as_asked(done)) == len(done):
+            return self.done
+        unsure = "certainly " if any(item.changed == "unknown" for item in done) else ""
+        return f"{unsure}{self.done} as asked"
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what it means that these are done, as the end of a sentence."""
@@ -208,12 +228,18 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
             monthly_cents=total(charge.monthly_cents(item) for item in items),
             setup_cents=total(item.quote.setup_cents for item in items),
         )
-        where = {"nowhere yet" if goes_nowhere(item) else goes_as_asked(item) for item in items}
-        told = where.pop() if len(where) == 1 else ""
-        to = "" if told == "nowhere yet" else "to "
         its = "its" if len(items) == 1 else "their"
+        where = {_route(item, its) for item in items}
         cost = _cost(quote, currency) if len(currencies) <= 1 else "amounts in several currencies"
-        return f" for {cost}{f'; {its} calls go {to}{told}' if told else ''}"
+        return f" for {cost}{where.pop() if len(where) == 1 else ''}"
+
+    def unshown(self, items: Iterable[Operation]) -> str:
+        """Name those that KrosAI does not list, and those whose settings are to come, as of a single purchase."""
+        bought = self.as_asked(items)
+        unlisted = [spoken(item.e164) for item in bought if item.look_at is not None]
+        unset = [spoken(item.e164) for item in bought if still_lacking(item)]
+        told = f" KrosAI does not list {joined(unlisted)} among the owned numbers yet." if unlisted else ""
+        return f"{told} The settings of {joined(unset)} are still being applied." if unset else told
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
@@ -258,7 +284,7 @@ class SeveralReleaseWording(SeveralWording, ReleaseWording):
     def row(self, part: Operation, currency: str) -> str:
         """Write where calls to one number go."""
         del currency
-        return f"calls to it now {goes(part)}"
+        return goes(part, "calls to it")
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what it means that these are released."""
@@ -285,15 +311,17 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
         what = f"{every(len(operation.items))} numbers are changed as is shown"
         return f"If you approve, {what}. Some of them are protected. Nothing is charged. {environment(operation)}"
 
+    def as_asked(self, items: Iterable[Operation]) -> list[Operation]:
+        """Return those of which it may be said that they are changed: all that was asked for is applied."""
+        return [item for item in super().as_asked(items) if not item.not_applied]
+
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what those that are changed are now; of each number where they differ."""
         del currency
-        as_asked = [item for item in items if not item.not_applied]
-        changed = _grouped(as_asked, lambda item: changes(item, aloud=True))
-        if len(changed) == 1 and len(as_asked) == len(items):
+        changed = _grouped(items, lambda item: changes(item, aloud=True))
+        if len(changed) == 1:
             return f": {next(iter(changed))}"
-        told = "; ".join(f"{joined(each)}: {change}" for change, each in changed.items())
-        return f": {told}" if told else ""
+        return f": {'; '.join(f'{joined(each)}: {change}' for change, each in changed.items())}"
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write a line for each number."""
@@ -303,6 +331,16 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
         """Write what is changed of one number, and where its calls go now."""
         del currency
         return f"{changes(part)}; now: {routed(part)}"
+
+
+def _route(item: Operation, its: str) -> str:
+    """Return where the calls of a number that was bought go, as the end of a sentence; empty where it is not shown."""
+    if goes_nowhere(item):
+        return f"; {its} calls go nowhere yet"
+    if is_unstated(item):
+        return f"; where {its} calls go is not stated"
+    where = goes_as_asked(item)
+    return f"; {its} calls go to {where}" if where else ""
 
 
 def _cost(quote: Quote, currency: str) -> str:
@@ -354,8 +392,9 @@ def _routes(operation: Operation) -> str:
     """Return where calls to the numbers go now, as a part of a sentence."""
     by_route = _grouped(operation.parts, lambda part: goes(part, aloud=True))
     if len(by_route) == 1:
-        return f"they now {next(iter(by_route))}"
-    return "; ".join(f"those to {joined(each)} now {route}" for route, each in by_route.items())
+        return next(iter(by_route))
+    one_of = {goes(part, aloud=True): part for part in operation.parts}
+    return "; ".join(goes(one_of[route], f"those to {joined(each)}", aloud=True) for route, each in by_route.items())
 
 
 def _grouped(parts: Iterable[Operation], key: Callable[[Operation], str]) -> dict[str, list[str]]:
@@ -389,8 +428,9 @@ def _noted(items: Iterable[Operation]) -> str:
 
 
 def _not_applied(items: Iterable[Operation]) -> str:
-    lacking = [spoken(item.e164) for item in items if item.not_applied]
-    return f" Not all settings were applied: {joined(lacking)}." if lacking else ""
+    """Tell which settings KrosAI did not take, once for all of which it holds."""
+    lacking = _grouped([item for item in items if item.not_applied], not_applied)
+    return "".join(f" Of {joined(each)}:{told}" for told, each in lacking.items())
 
 
 def _are(count: int) -> str:

@@ -11,11 +11,11 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import Final
 
-from kros_mcp.krosai import OTHER_ORGANIZATION, UNROUTED
+from kros_mcp.krosai import NOT_STATED, OTHER_ORGANIZATION, UNROUTED
 from kros_mcp.money import label_of, show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, last_four, spoken
 from kros_mcp.operations import agent_words, endpoint_names
-from kros_mcp.operations.acts.routing import still_lacking
+from kros_mcp.operations.acts.routing import ignored, still_lacking
 from kros_mcp.operations.confirmation import MAX_TRIES
 from kros_mcp.operations.model import OTHER_NUMBER, Channel, Operation, State
 from kros_mcp.times import spoken_date, spoken_duration
@@ -57,10 +57,12 @@ LATER: Final = (
     "Never start again."
 )
 NOWHERE: Final = "no endpoint"
+UNSTATED: Final = "not stated by KrosAI"
 NO_REFUND: Final = "KrosAI does not say whether anything is refunded, nor when it stops billing."
 _GIVE_UP: Final = "To give it up: release_phone_number; no refund is known."
 _ROUTE: Final = "Offer to route its calls: configure_phone_number. "
 _SETTINGS: Final = {"endpoint_id": "the endpoint", "allow_inbound": "inbound calls", "allow_outbound": "outbound calls"}
+_UNSEEN: Final = " KrosAI does not state where its calls go, so whether it has applied the endpoint is not known."
 _REFUSED: Final = {"INSUFFICIENT_BALANCE": "for lack of credit"}
 _UNVERIFIED: Final = "because the account's identity is not verified"
 
@@ -302,7 +304,8 @@ class PurchaseWording(Wording):
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the number gets its calls, and how it is given up."""
-        return f"{_ROUTE if goes_nowhere(operation) else ''}{_GIVE_UP}"
+        may_need_route = goes_nowhere(operation) or is_unstated(operation)
+        return f"{_ROUTE if may_need_route else ''}{_GIVE_UP}"
 
 
 class ReleaseWording(Wording):
@@ -322,15 +325,15 @@ class ReleaseWording(Wording):
         """Write the act as `statement` does, without where it takes place."""
         del currency
         return (
-            f"releasing {_number_in_its_country(operation)} means that calls to it, which now "
-            f"{goes(operation, aloud=True)}, will stop. {finality(operation)} {NO_REFUND}"
+            f"releasing {_number_in_its_country(operation)} means that calls to it will stop; "
+            f"{goes(operation, aloud=True)}. {finality(operation)} {NO_REFUND}"
         )
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
         return (
-            f"If you approve, calls to it stop; they now {goes(operation)}. {finality(operation)} "
+            f"If you approve, calls to it stop; {goes(operation)}. {finality(operation)} "
             f"{NO_REFUND} {environment(operation)}"
         )
 
@@ -338,7 +341,7 @@ class ReleaseWording(Wording):
         """Write what `statement` says as lines, for a client's prompt."""
         del currency
         return [
-            f"Calls to it, which now {goes(operation)}, will stop. {finality(operation)} {NO_REFUND}",
+            f"Calls to it will stop; {goes(operation)}. {finality(operation)} {NO_REFUND}",
             environment(operation),
             f"To release it, type its last four digits: {last_four(operation.e164)}.",
         ]
@@ -371,16 +374,18 @@ class ConfigurationWording(Wording):
         """Write the act as `statement` does, without where it takes place."""
         del currency
         change, now = changes(operation, aloud=True), routed(operation, aloud=True)
-        said = f"{_number_in_its_country(operation)} is a protected number, and its calls go to {now}"
+        goes_now = "where its calls go is not stated" if now == UNSTATED else f"its calls go to {now}"
+        said = f"{_number_in_its_country(operation)} is a protected number, and {goes_now}"
         return f"{said}; the change would be: {change}."
 
     def consequence(self, operation: Operation, currency: str) -> str:
         """Write what a yes brings about, for somebody who decides outside the conversation."""
         del currency
-        return (
-            f"If you approve: {changes(operation)}. Until now calls to it go to {routed(operation)}. Nothing is "
-            f"charged. {environment(operation)}"
-        )
+        where = routed(operation)
+        until_now = f"Until now calls to it go to {where}"
+        if where == UNSTATED:
+            until_now = "Where calls to it go until now is not stated"
+        return f"If you approve: {changes(operation)}. {until_now}. Nothing is charged. {environment(operation)}"
 
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
@@ -392,7 +397,8 @@ class ConfigurationWording(Wording):
         del currency
         number = spoken(operation.e164)
         if operation.not_applied:
-            return f"{number} is not changed as asked.{_note(operation)}{not_applied(operation)}"
+            changed = "may have been changed" if operation.changed == "unknown" else "is not changed as asked"
+            return f"{number} {changed}.{_note(operation)}{not_applied(operation)}"
         return f"{number} is changed: {changes(operation, aloud=True)}.{_note(operation)}"
 
 
@@ -433,14 +439,24 @@ def changes(operation: Operation, *, usual: bool = True, aloud: bool = False) ->
 
 def routed(operation: Operation, *, aloud: bool = False) -> str:
     """Return where calls to the number went when the operation was proposed; aloud without the end of an id."""
+    if operation.request.routed_endpoint_id is None:
+        return UNSTATED
     where = operation.quote.routed_to or NOWHERE
     return endpoint_names.without_ids(where) if aloud else where
 
 
-def goes(operation: Operation, *, aloud: bool = False) -> str:
-    """Return the same behind "calls to it": `go to "Support agent"`, or `go nowhere`."""
+def goes(operation: Operation, calls: str = "they", *, aloud: bool = False) -> str:
+    """Return the same as part of a sentence, as in `they now go to "Support agent"`.
+
+    Args:
+        operation: As it stands.
+        calls: What the calls are called, such as "calls to it".
+        aloud: Whether it is said rather than read.
+    """
     where = routed(operation, aloud=aloud)
-    return "go nowhere" if where == NOWHERE else f"go to {where}"
+    if where == UNSTATED:
+        return f"where {calls} go now is not stated"
+    return f"{calls} now go nowhere" if where == NOWHERE else f"{calls} now go to {where}"
 
 
 def refused_before(operation: Operation) -> str:
@@ -471,7 +487,9 @@ def seconds_left(operation: Operation, now: float | None) -> float:
 def not_applied(operation: Operation) -> str:
     """Return which settings KrosAI did not take, or that they are still to come; empty where all is as asked."""
     if operation.not_applied:
-        return f" KrosAI did not apply {' and '.join(_SETTINGS.get(name, name) for name in operation.not_applied)}."
+        names = ignored(operation.number, operation.not_applied)
+        told = f" KrosAI did not apply {' and '.join(_SETTINGS.get(name, name) for name in names)}." if names else ""
+        return told if names == operation.not_applied else f"{told}{_UNSEEN}"
     return " Its settings are still being applied." if still_lacking(operation) else ""
 
 
@@ -500,6 +518,8 @@ def _route(operation: Operation) -> str:
     """Return where the calls of a number that was bought go, as far as KrosAI has shown it."""
     if goes_nowhere(operation):
         return " Its calls go nowhere until an endpoint is set."
+    if is_unstated(operation):
+        return " Where its calls go is not stated."
     where = goes_as_asked(operation)
     return f" Its calls go to {where}." if where else ""
 
@@ -514,7 +534,13 @@ def goes_as_asked(operation: Operation) -> str:
 
 def goes_nowhere(operation: Operation) -> bool:
     """Whether a number was bought without an endpoint, and KrosAI showed none of its own choosing."""
-    return not operation.request.endpoint_id and operation.number is not None and not operation.number.endpoint_id
+    return not operation.request.endpoint_id and operation.number is not None and operation.number.endpoint_id is None
+
+
+def is_unstated(operation: Operation) -> bool:
+    """Whether a number was bought without an endpoint, and KrosAI does not state whether it has one."""
+    number = operation.number
+    return not operation.request.endpoint_id and number is not None and number.endpoint_id == NOT_STATED
 
 
 def _note(operation: Operation) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from kros_mcp.errors import Known, KrosError, OperationError
-from kros_mcp.krosai import EndpointList
+from kros_mcp.krosai import NOT_STATED, EndpointList
 from kros_mcp.operations import dangling
+from kros_mcp.operations.acts import routing
 from kros_mcp.operations.batch import joint
 from kros_mcp.operations.direct_change import DirectChange
 from kros_mcp.operations.status import Status
@@ -80,17 +81,21 @@ def _item(change: DirectChange, endpoints: EndpointList) -> results.ChangedItem:
 
 
 def _changed(change: DirectChange) -> Known:
-    """Whether a change took place; one that KrosAI has only accepted may still come about."""
+    """Whether a change took place.
+
+    One that KrosAI has only accepted may still come about, and of an endpoint that it does not state nothing is known.
+    """
     if change.error is not None:
         return change.error.changed
     if change.after is None:
         return "unknown"
     before, after = change.before, change.after
-    same = all(getattr(before, name) == getattr(after, name) for name in _SETTINGS)
-    return ("unknown" if change.deferred else "no") if same else "yes"
-
-
-_SETTINGS = ("endpoint_id", "allow_inbound", "allow_outbound")
+    same_flags = (before.allow_inbound, before.allow_outbound) == (after.allow_inbound, after.allow_outbound)
+    same_endpoint = before.endpoint_id == after.endpoint_id
+    if not same_flags or not (same_endpoint or NOT_STATED in {before.endpoint_id, after.endpoint_id}):
+        return "yes"
+    is_known = same_endpoint and routing.ignored(after, change.not_applied) == change.not_applied
+    return "no" if is_known and not change.deferred else "unknown"
 
 
 def _all_failed(changes: Sequence[DirectChange]) -> KrosError:

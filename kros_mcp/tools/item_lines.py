@@ -32,7 +32,7 @@ def item_lines(items: Sequence[dict[str, Any]]) -> list[str]:
 def _routing(before: dict[str, Any]) -> str:
     """Write settings as a call gives them, so that they can be asked for again."""
     said = {True: "on", False: "off"}
-    parts = [f"endpoint_id {before['endpoint_id'] or 'unrouted'}"]
+    parts = [f"endpoint_id {before['endpoint_id'] or 'not stated'}"]
     flags = ("allow_inbound", "allow_outbound")
     return " ".join(parts + [f"{flag} {said[before[flag]]}" for flag in flags if before[flag] is not None])
 

@@ -36,6 +36,7 @@ def page(
         ended=sum(number.has_ended for number in selected.found),
         read=selected.read,
         rest=selected.rest,
+        unstated=selected.unstated,
         currency=account.settings.currency,
         mixed=mixed,
         in_trouble=bool(wrong),

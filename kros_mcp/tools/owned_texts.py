@@ -10,7 +10,7 @@ from typing import Final
 
 from kros_mcp.characters import joined
 from kros_mcp.errors import KrosError
-from kros_mcp.krosai import is_id, quoted, quoted_id, wire
+from kros_mcp.krosai import UNROUTED, is_id, quoted, quoted_id, wire
 from kros_mcp.money import show_again, show_cents
 from kros_mcp.numbering import PartOfNumber, country_name, in_country, spoken
 from kros_mcp.operations import endpoint_names
@@ -51,6 +51,7 @@ class AskedFor:
         ended: How many of them have ended.
         read: How many were read.
         rest: How many of those that are asked for come after the page.
+        unstated: How many are left out because KrosAI does not state where their calls go.
         currency: The operator's label, or empty.
         mixed: Whether prices are in several currencies, so that they have no sum.
         in_trouble: Whether calls to some of those on the page may go nowhere.
@@ -66,6 +67,7 @@ class AskedFor:
     ended: int = 0
     read: int = 0
     rest: int = 0
+    unstated: int = 0
     currency: str = ""
     mixed: bool = False
     in_trouble: bool = False
@@ -92,7 +94,8 @@ def list_summary(page: results.OwnedNumbers, asked: AskedFor) -> str:
         hidden = f"; {page.hidden} that {'has' if page.hidden == 1 else 'have'} ended" if page.hidden else ""
         what = what.replace("numbers", "number", 1)
         other = " Ended numbers may have other statuses." if wire.has_ended(asked.status or None) else ""
-        return f"The account has no {what}{goes}{among}{f'{hidden} left out' if hidden else ''}.{other}"
+        none = f"The account has no {what}{goes}{among}{f'{hidden} left out' if hidden else ''}.{other}"
+        return f"{none}{_unstated(asked)}"
     if asked.goes:
         begun = f"{found:,} {what} {'goes' if is_one else 'go'} {asked.goes}{among}"
     else:
@@ -101,7 +104,15 @@ def list_summary(page: results.OwnedNumbers, asked: AskedFor) -> str:
         begun += f", {'' if is_one else f'{asked.ended:,} of '}which {'has' if asked.ended == 1 else 'have'} ended"
     which = f": {page.numbers[0].spoken}" if is_one and page.numbers else ""
     trouble = f" Calls to {'it' if is_one else 'some of them'} may go nowhere." if asked.in_trouble else ""
-    return f"{begun}{which}{_cost(page, asked)}.{trouble}"
+    return f"{begun}{which}{_cost(page, asked)}.{trouble}{_unstated(asked)}"
+
+
+def _unstated(asked: AskedFor) -> str:
+    """Say of how many others it is not known whether they go where was asked for."""
+    if not asked.unstated:
+        return ""
+    others = f"{asked.unstated:,}{' other' if asked.found else ''} number{'' if asked.unstated == 1 else 's'}"
+    return f" Where calls to {others} go is not stated."
 
 
 def _cost(page: results.OwnedNumbers, asked: AskedFor) -> str:
@@ -150,9 +161,12 @@ def listed(page: results.OwnedNumbers, asked: AskedFor) -> str:
 
 def _heading(number: results.OwnedNumber) -> str:
     name = quoted(number.endpoint_name) if number.endpoint_name else "an endpoint"
-    where = f"{name} (id {number.endpoint_id})" if number.endpoint_id else ""
+    is_routed = number.endpoint_id not in {None, UNROUTED}
+    where = f"{name} (id {number.endpoint_id})" if is_routed else ""
     if wire.has_ended(number.status):
         return f"No longer owned{f', once routed to {where}' if where else ''}:"
+    if number.endpoint_id is None:
+        return "Where calls go is not stated:"
     return f"Calls go to {where}:" if where else "Calls go nowhere:"
 
 
@@ -226,7 +240,7 @@ def details_summary(number: results.OwnedNumber, where: str, currency: str, *, t
 
     Args:
         number: The number.
-        where: Its endpoint, as it is said aloud; empty if its calls go nowhere.
+        where: Its endpoint, as it is said aloud; empty if its calls go nowhere, or that is not known.
         currency: The operator's label, or empty.
         taken: The digits by which it was found, if it was not named whole.
         trouble: What is wrong with its endpoint; empty if nothing is known to be.
@@ -237,6 +251,9 @@ def details_summary(number: results.OwnedNumber, where: str, currency: str, *, t
     cost = "its monthly price is not stated"
     if number.monthly_cents is not None:
         cost = f"it costs {_monthly(number.monthly_cents, currency)}"
+    if number.endpoint_id is None:
+        begun = f"{number.spoken} is {_word(number.status)}, where its calls go" if number.status else ""
+        return f"{only}{begun or f'Where calls to {number.spoken} go'} is not stated, and {cost}."
     goes = f"go to {where}{f', which {trouble}' if trouble else ''}" if where else "go nowhere"
     begun = f"{number.spoken} is {_word(number.status)}, its calls" if number.status else f"Calls to {number.spoken}"
     return f"{only}{begun} {goes}, and {cost}."
@@ -244,7 +261,9 @@ def details_summary(number: results.OwnedNumber, where: str, currency: str, *, t
 
 def details(number: results.NumberDetails) -> str:
     """Write one number as text."""
-    endpoint = "none, calls go nowhere" if number.endpoint_id is None else f"id {number.endpoint_id}"
+    endpoint = f"id {number.endpoint_id}"
+    if number.endpoint_id in {None, UNROUTED}:
+        endpoint = "none, calls go nowhere" if number.endpoint_id else "not stated by KrosAI"
     name = f"{quoted(number.endpoint_name)}, " if number.endpoint_name else ""
     lines = [number.summary, _identity(number, flags=True), f"Endpoint: {name}{endpoint}."]
     if number.setup_cents is not None:
@@ -338,14 +357,15 @@ def _changed_together(items: Sequence[results.ChangedItem]) -> str:
     running = [item for item in items if item.after is None and item.message is None]
     failed = [item for item in items if item.message is not None and item.changed != "unknown"]
     lost = [item for item in items if item.message is not None and item.changed == "unknown"]
-    partly = [item for item in done if item.not_applied]
+    unseen = [item for item in done if _is_unseen(item)]
+    partly = [item for item in done if item.not_applied and not _is_unseen(item)]
     parts = [
-        f"{len(fully) or 'No'} number{_s(fully)} {_are(fully)} changed" if fully or not running else "",
+        f"{len(fully) or 'No'} number{_s(fully)} {_are(fully)} changed" if fully or not (running or unseen) else "",
         f"{len(already)} {'was' if len(already) == 1 else 'were'} so already" if already and len(items) > _SAID else "",
         f"{len(partly)} not as asked" if partly else "",
         f"{len(running)} {_are(running)} under way" if running else "",
         f"{len(failed)} could not be changed" if failed else "",
-        f"{len(lost)} may have been changed" if lost else "",
+        f"{len(lost) + len(unseen)} may have been changed" if lost or unseen else "",
     ]
     told = ", ".join(part for part in parts if part)
     if len(items) <= _SAID:
@@ -359,9 +379,11 @@ def _changed_alone(item: results.ChangedItem) -> str:
     number = spoken(item.e164)
     if item.after is None:
         return f"Changing {number} is under way; KrosAI has not answered yet."
+    if _is_unseen(item):
+        return f"{number} may have been changed: {_lacking(item)}."
     if item.not_applied:
-        return f"{number} is not changed as asked: KrosAI did not apply {_settings(item.not_applied)}."
-    goes = f"calls {_goes(item.after)}"
+        return f"{number} is not changed as asked: {_lacking(item)}."
+    goes = _goes(item.after)
     flags = [
         f"{name} calls {_on(flag)}"
         for name, flag in (("inbound", item.after.allow_inbound), ("outbound", item.after.allow_outbound))
@@ -376,10 +398,12 @@ def _now(item: results.ChangedItem) -> str:
         return "could not be changed" if item.changed != "unknown" else "may have been changed"
     if item.after is None:
         return "is under way"
+    if _is_unseen(item):
+        return f"may have been changed, as {_lacking(item)}"
     if item.not_applied:
-        return f"is not as asked, as KrosAI did not apply {_settings(item.not_applied)}"
-    if item.before.endpoint_id != item.after.endpoint_id:
-        return "goes nowhere now" if item.after.endpoint_id is None else f"goes {_to(item.after)} now"
+        return f"is not as asked, as {_lacking(item)}"
+    if item.before.endpoint_id != item.after.endpoint_id and item.after.endpoint_id is not None:
+        return "goes nowhere now" if item.after.endpoint_id == UNROUTED else f"goes {_to(item.after)} now"
     flags = [
         f"{name} calls {_on(after)}"
         for name, before, after in (
@@ -420,14 +444,16 @@ def _item_line(item: results.ChangedItem, together: str) -> str:
         ended = "not known" if item.changed == "unknown" else "failed"
         return f"{item.e164} before: {_routing(item.before)}; {ended}, {item.code}: {item.message}{known}"
     after = _routing(item.after) if item.after else "not known yet"
-    lacking = f"; KrosAI did not apply {', '.join(item.not_applied)}" if item.not_applied else ""
+    ignored = _ignored(item)
+    lacking = f"; KrosAI did not apply {', '.join(ignored)}" if ignored else ""
+    lacking += "" if ignored == item.not_applied else "; KrosAI does not state endpoint_id"
     return f"{item.e164} before: {_routing(item.before)}; after: {after}{lacking}{known}"
 
 
 def _routing(shown: results.ShownRouting) -> str:
     """Write settings as a call gives them, so that they can be asked for again."""
     name = f" {quoted(shown.endpoint_name)}" if shown.endpoint_name else ""
-    parts = [f"endpoint_id {shown.endpoint_id or 'unrouted'}{name}"]
+    parts = [f"endpoint_id {shown.endpoint_id or 'not stated'}{name}"]
     flags = (("allow_inbound", shown.allow_inbound), ("allow_outbound", shown.allow_outbound))
     return ", ".join(parts + [f"{label} {_on(flag)}" for label, flag in flags if flag is not None])
 
@@ -443,8 +469,10 @@ def after_change(items: Sequence[results.ChangedItem], status: Status) -> str:
         return "Call get_phone_number in a few seconds to see the settings."
     if any(item.changed == "unknown" and item.message for item in items):
         return "Tell the person; call get_phone_number later for each that may have been changed."
-    if any(item.not_applied for item in items):
+    if any(item.not_applied and not _is_unseen(item) for item in items):
         return "Tell the person which setting was not applied."
+    if any(_is_unseen(item) for item in items):
+        return "Tell the person that where the calls go can be looked up in the KrosAI dashboard."
     if status == "partly_done":
         return "Tell the person which numbers are not changed, and why."
     return "To put it back, call this again with what stood before." if _have_changed(items) else ""
@@ -465,8 +493,30 @@ def none_changed(errors: Sequence[tuple[str, KrosError]]) -> str:
     return f"{begun} {numbers}{tail}. {' '.join(why)}"
 
 
+def _ignored(item: results.ChangedItem) -> list[str]:
+    """Return which settings KrosAI did not apply; an endpoint that it does not state may be applied."""
+    is_stated = item.after is None or item.after.endpoint_id is not None
+    return [name for name in item.not_applied if name != "endpoint_id" or is_stated]
+
+
+def _is_unseen(item: results.ChangedItem) -> bool:
+    """Whether a change may have been applied all the same, as far as KrosAI states it."""
+    return bool(item.not_applied) and not _ignored(item)
+
+
+def _lacking(item: results.ChangedItem) -> str:
+    """Say what of a change was not applied, and that an endpoint is not stated."""
+    ignored = _ignored(item)
+    if ignored == item.not_applied:
+        return f"KrosAI did not apply {_settings(ignored)}"
+    also = f"did not apply {_settings(ignored)}, and " if ignored else ""
+    return f"KrosAI {also}does not state where its calls go"
+
+
 def _goes(routing: results.ShownRouting) -> str:
-    return "go nowhere" if routing.endpoint_id is None else f"go {_to(routing)}"
+    if routing.endpoint_id is None:
+        return "where its calls go is not stated"
+    return "calls go nowhere" if routing.endpoint_id == UNROUTED else f"calls go {_to(routing)}"
 
 
 def _to(routing: results.ShownRouting) -> str:

@@ -39,8 +39,9 @@ async def tidy_up_numbers(country: _OneCountry = "", keep: _Keep = "") -> str:
     return (
         f"Help me tidy up {which}; read every page of them.{spared}\n"
         "Show me those that look unused: no endpoint, neither inbound nor outbound calls allowed, or not active. For "
-        "each say why, and what it costs a month, then what all of them cost together. KrosAI does not tell how often "
-        "a number is called, so a number that looks unused may still be in use: say that, and ask me about each. "
+        "each say why, and what it costs a month, then what all of them cost together. That it is not stated where a "
+        "number's calls go is no reason. KrosAI does not tell how often a number is called, so a number that looks "
+        "unused may still be in use: say that, and ask me about each. "
         "Change nothing by yourself. Releasing cannot be undone, so release only a number that I have named, one "
         "at a time, and each after its own yes, on my screen where the server asks there."
     )

@@ -13,7 +13,7 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from kros_mcp.errors import Known, KrosError
-from kros_mcp.krosai import quoted, wire
+from kros_mcp.krosai import UNROUTED, quoted, wire
 from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import Action, Operation, Quote, StoredNumber
 from kros_mcp.operations.status import Status, WaitsFor
@@ -54,7 +54,7 @@ class Result(Shape):
 
 
 class OwnedNumber(Shape):
-    """A number of this account."""
+    """A number of this account; `endpoint_id` is "unrouted" if its calls go nowhere, null if KrosAI does not say."""
 
     number_id: str
     e164: str
@@ -228,7 +228,7 @@ Shown = OwnedNumber | None
 
 
 class ShownRouting(Shape):
-    """How a number is routed."""
+    """How a number is routed; `endpoint_id` as that of an owned number."""
 
     endpoint_id: str | None
     endpoint_name: str | None
@@ -386,7 +386,7 @@ def owned(number: wire.PhoneNumber, endpoint_name: str | None = None) -> OwnedNu
         country=number.country,
         type=number.type,
         status=number.status,
-        endpoint_id=number.endpoint_id,
+        endpoint_id=UNROUTED if number.endpoint_id is None and not ended else number.endpoint_id or None,
         endpoint_name=endpoint_name,
         allow_inbound=number.allow_inbound,
         allow_outbound=number.allow_outbound,
@@ -401,7 +401,7 @@ def routed_before(operation: Operation) -> ShownRouting | None:
         return None
     asked = operation.request
     return ShownRouting(
-        endpoint_id=asked.routed_endpoint_id or None,
+        endpoint_id=UNROUTED if asked.routed_endpoint_id == "" else asked.routed_endpoint_id,
         endpoint_name=None,
         allow_inbound=asked.inbound_before,
         allow_outbound=asked.outbound_before,
@@ -505,8 +505,8 @@ def _part(field: str, value: object) -> object:
     """Return of a number or a quote what its sentence does not tell."""
     if not isinstance(value, dict) or field not in _PARTS:
         return value
-    ended = {"endpoint_id"} if wire.has_ended(value.get("status")) else set()
-    return {name: value.get(name) for name in _PARTS[field] if name not in ended} | {
+    goes_nowhere = wire.has_ended(value.get("status")) or value.get("endpoint_id") == UNROUTED
+    return {name: value.get(name) for name in _PARTS[field] if name != "endpoint_id" or not goes_nowhere} | {
         name: on for name, on in value.items() if name.startswith("allow_") and on is False
     }
 

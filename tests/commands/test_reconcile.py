@@ -30,6 +30,7 @@ from kros_mcp.operations.model import (
     StoredNumber,
 )
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.unstated import leave_out_routes
 
 DAY = 86_400.0
 
@@ -387,6 +388,22 @@ def test_settings_that_differ_from_what_was_set_are_told_with_who_may_have_chang
     assert f"inbound differs from what {bought.id} (buy) set, on; it is off now" in text
     assert "outbound differs" not in text
     assert "It may have been changed since through this server" in text
+
+
+@pytest.mark.usefixtures("endpoints_exist")
+@pytest.mark.parametrize("lacking", [(), ("endpoint_id",)])
+def test_an_endpoint_that_krosai_does_not_state_is_not_called_another(
+    command: Command, journal_url: str, sim: Simulator, monkeypatch: pytest.MonkeyPatch, lacking: tuple[str, ...]
+) -> None:
+    record(journal_url, own(sim), *done(not_applied=lacking), request=Request(endpoint_id="ep_support"))
+    leave_out_routes(monkeypatch)
+
+    ran = command("reconcile")
+
+    text = " ".join(ran.out.split())
+    assert "differs" not in text
+    assert "empty now" not in text
+    assert ("which KrosAI did not apply; KrosAI does not say." in text) is bool(lacking)
 
 
 @pytest.mark.usefixtures("endpoints_exist")

@@ -16,6 +16,7 @@ from kros_mcp.krosai.exchange import Reply
 from kros_mcp.krosai.paging import Page
 from kros_mcp.krosai.refusals import judge_answer
 from kros_mcp.krosai.wire import (
+    NOT_STATED,
     CallEndpoint,
     NumberForSale,
     PhoneNumber,
@@ -157,6 +158,30 @@ def test_an_answer_wrapped_without_end_breaks_nothing() -> None:
 def test_a_list_of_numbers_without_a_list_is_a_protocol_error(body: object) -> None:
     with pytest.raises(ProtocolError):
         read_list(body, "owned")
+
+
+@pytest.mark.parametrize(
+    ("stated", "endpoint_id"),
+    [
+        ({"endpoint_id": None}, None),
+        ({"endpointId": ""}, None),
+        ({"endpoint": None}, None),
+        ({"endpoint": {"id": None}}, None),
+        ({"endpoint_id": None, "endpoint": None}, None),
+        ({}, NOT_STATED),
+        ({"endpoint_id": {"id": "ep_1"}}, NOT_STATED),
+        ({"endpoint_id": "Support agent"}, NOT_STATED),
+        ({"endpoint_id": False}, NOT_STATED),
+        ({"endpoint": {}}, NOT_STATED),
+        ({"endpoint": {"name": "Support agent"}}, NOT_STATED),
+        ({"endpoint": "Support agent"}, NOT_STATED),
+        ({"endpoint_id": None, "endpoint": {"name": "Support agent"}}, NOT_STATED),
+        ({"endpoint_id": None, "endpoint": {"id": "ep_1"}}, "ep_1"),
+        ({"endpoint_id": "", "endpointId": "ep_1"}, "ep_1"),
+    ],
+)
+def test_calls_go_nowhere_only_where_the_record_states_that(stated: dict[str, Any], endpoint_id: str | None) -> None:
+    assert read_phone_number({"id": "pn_1", "e164": E164, **stated}).endpoint_id == endpoint_id
 
 
 def test_a_number_with_its_endpoint_inside_is_the_number() -> None:

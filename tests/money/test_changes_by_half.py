@@ -7,6 +7,7 @@ import httpx
 import pytest
 from bench import LATE, Bench, open_bench
 
+from kros_mcp.krosai import UNROUTED
 from kros_mcp.krosai.wire import PhoneNumber
 from kros_mcp.operations import direct_change, recovery
 from kros_mcp.operations.acts.configuration import CONFIGURATION
@@ -16,6 +17,7 @@ from kros_mcp.operations.direct_change import DirectChange, Planned
 from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.runner import Runner
 from kros_mcp.simulator import SimNumber, Simulator
+from tests.support.unstated import leave_out_routes
 from tests.support.upstream import Send, Tampered
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +72,25 @@ async def test_a_change_applied_by_half_and_not_answered_is_done_with_what_was_n
         bench.clock.now += LATE
         done = await recovery.reconcile(bench.account, unknown)
         assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ("allow_outbound",))
+
+
+async def test_a_change_that_krosai_does_not_state_stays_unknown(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = next(iter(sim.owned.values()))
+    request = Request(number_id=number.id, endpoint_id=UNROUTED)
+    leave_out_routes(monkeypatch)
+    way = Tampered(sim, "PATCH", endpoint_alone_and_lost)
+    async with open_bench(sim, way=way, protected_numbers=(number.e164,)) as bench:
+        unknown = await confirm(bench, number, request)
+        assert (unknown.state, unknown.request.routed_endpoint_id, number.endpoint_id) == (State.UNKNOWN, None, None)
+        bench.clock.now += LATE
+        unknown = await recovery.reconcile(bench.account, unknown)
+        assert unknown.state is State.UNKNOWN
+        monkeypatch.undo()
+        bench.clock.now += 3
+        done = await recovery.reconcile(bench.account, unknown)
+        assert (done.state, done.changed, done.not_applied) == (State.DONE, "yes", ())
 
 
 async def test_a_change_of_a_number_that_is_gone_stays_unknown(sim: Simulator) -> None:
@@ -137,3 +158,37 @@ async def test_choosing_one_setting_anew_leaves_the_others_of_a_purchase_to_be_b
     assert (number.endpoint_id, number.allow_inbound, number.allow_outbound) == (chosen, False, outbound)
     assert (finished.settings_pending, finished.not_applied) == (False, ())
     assert finished.settings_superseded == ("endpoint_id",)
+
+
+def becoming_another(sim: Simulator, number: SimNumber) -> Tampered:
+    """Let KrosAI's record show another number once a change was answered."""
+
+    async def tamper(request: httpx.Request, send: Send) -> httpx.Response:
+        answer = await send(request)
+        number.e164 = "+2348035550177"
+        return answer
+
+    return Tampered(sim, "PATCH", tamper)
+
+
+async def test_a_change_is_not_called_done_by_the_record_of_another_number(sim: Simulator) -> None:
+    number = next(iter(sim.owned.values()))
+    async with open_bench(sim, way=becoming_another(sim, number)) as bench:
+        change = await configure(bench, number, wish(sim, number))
+    assert change.after is None
+    assert change.error is not None
+    assert (change.error.code, change.error.changed) == ("OUTCOME_UNKNOWN", "unknown")
+    assert "shows another number in its record now" in change.error.message
+    assert sum(seen.method == "PATCH" for seen in sim.requests) == 1
+
+
+async def test_nor_that_of_a_protected_number_and_the_other_one_is_left_alone(sim: Simulator) -> None:
+    number = next(iter(sim.owned.values()))
+    sim.faults.switch_on("ignore_snake_case", times=None)
+    protected = (number.e164,)
+    async with open_bench(sim, way=becoming_another(sim, number), protected_numbers=protected) as bench:
+        unknown = await confirm(bench, number, wish(sim, number))
+        assert (unknown.state, unknown.changed, unknown.number) == (State.UNKNOWN, "unknown", None)
+        bench.clock.now += LATE
+        assert (await recovery.reconcile(bench.account, unknown)).state is State.UNKNOWN
+    assert sum(seen.method == "PATCH" for seen in sim.requests) == 1

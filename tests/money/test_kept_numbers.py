@@ -8,7 +8,7 @@ import pytest
 from bench import Bench, open_bench, open_journal, simulator
 
 from kros_mcp.errors import JournalError, KrosError, RefusedError
-from kros_mcp.krosai import OwnedList, PhoneNumber, read_all_owned
+from kros_mcp.krosai import NOT_STATED, OwnedList, PhoneNumber, read_all_owned
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.events import SERVER
 from kros_mcp.operations.journal import Journal
@@ -58,6 +58,15 @@ async def price(journal: Journal, clock: Clock, listed: PhoneNumber) -> int | st
     kept = (await journal.kept(ACCOUNT)).numbers.get(listed.id)
     found = price_of(listed, kept, listed_at=clock.now, now=clock.now)
     return found.cents if found.read else "to be read"
+
+
+@pytest.mark.parametrize("endpoint_id", ["ep_1", None, NOT_STATED])
+async def test_where_calls_go_is_kept_be_it_nowhere_or_not_stated(
+    journal: Journal, clock: Clock, endpoint_id: str | None
+) -> None:
+    number = replace(NUMBER, endpoint_id=endpoint_id)
+    await journal.keep(ACCOUNT, [], listing(clock.now, number))
+    assert [one.number for one in (await journal.kept(ACCOUNT)).numbers.values()] == [number]
 
 
 async def test_what_was_read_is_kept_whole_and_for_its_account_alone(journal: Journal, clock: Clock) -> None:

@@ -103,8 +103,9 @@ def unsaid(data: dict[str, Any], text: str, *, failed: bool) -> Iterator[str]:
 
 def _told(key: str, value: Any) -> Any:
     if isinstance(value, dict) and key in _BESIDE:
-        ended = {"endpoint_id", "endpoint_name"} if has_ended(value.get("status")) else set()
-        return {name: each for name, each in value.items() if name not in _BESIDE[key] | ended}
+        goes_nowhere = has_ended(value.get("status")) or (key == "number" and value["endpoint_id"] == "unrouted")
+        left_out = _BESIDE[key] | ({"endpoint_id", "endpoint_name"} if goes_nowhere else set())
+        return {name: each for name, each in value.items() if name not in left_out}
     return value
 
 
@@ -152,6 +153,7 @@ _DECIDED = {
 _SAID_OF_ONE = ("may go nowhere", "ended, so no call")
 _IN_OTHER_WORDS: dict[str, Callable[[Any, str], bool]] = {
     "environment": _environment,
+    "endpoint_id": lambda value, text: value in text or (value == "unrouted" and "nowhere" in text),
     "asked_at": _asked_at,
     "expires_at": _expires_at,
     "warnings": _warnings,

@@ -38,7 +38,7 @@ async def test_those_that_go_nowhere_are_counted_and_their_cost_is_told(sim: Sim
         told = await talk.call("list_phone_numbers", endpoint_id="unrouted")
     assert told["summary"] == "2 numbers go nowhere; together they cost 15.00 a month in the account currency."
     assert (told["total"], told["monthly_total_cents"], told["unpriced"]) == (2, 1500, 0)
-    assert {number["endpoint_id"] for number in told["numbers"]} == {None}
+    assert {number["endpoint_id"] for number in told["numbers"]} == {"unrouted"}
 
 
 async def test_the_sum_is_of_all_that_fit_and_not_of_the_page(sim: Simulator) -> None:
@@ -230,7 +230,7 @@ async def test_names_are_read_once_a_minute_however_many_numbers_are_shown(sim: 
         listed = await talk.call("list_phone_numbers")
     assert sum("endpoints" in seen.path for seen in sim.requests) == 1
     names = {one["endpoint_id"]: one["endpoint_name"] for one in listed["numbers"]}
-    assert names == {None: None} | {each.id: each.name for each in sim.endpoints.values()}
+    assert names == {"unrouted": None} | {each.id: each.name for each in sim.endpoints.values()}
 
 
 async def test_a_name_that_could_not_be_read_is_null(sim: Simulator) -> None:

@@ -40,8 +40,8 @@ decided_through: code
 next_step: Offer to route its calls: configure_phone_number. To give it up: release_phone_number; no refund is \
 known."""
 ASKED_TO_RELEASE = """\
-With a test key, releasing +234 803 555 0199 in Nigeria means that calls to it, which now go to "Support agent", will \
-stop. This cannot be undone. KrosAI does not say whether anything is refunded, nor when it stops billing. Shall I \
+With a test key, releasing +234 803 555 0199 in Nigeria means that calls to it will stop; they now go to "Support \
+agent". This cannot be undone. KrosAI does not say whether anything is refunded, nor when it stops billing. Shall I \
 release it?"""
 RELEASED = "+234 803 555 0199 is released; calls to it no longer arrive, and it cannot be taken back."
 NO_CREDIT = """\

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from http import HTTPStatus
 
 from kros_mcp.errors import OutcomeUnknownError
-from kros_mcp.krosai import BeforeSending, PhoneNumber, Routing, Written, find_owned
+from kros_mcp.krosai import NOT_STATED, BeforeSending, PhoneNumber, Routing, Written, find_owned
 from kros_mcp.operations import policy
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.acts import base, proposal, routing
@@ -65,7 +65,7 @@ class Configuration(Act):
         self, account: Account, operation: Operation, written: Written, before_sending: BeforeSending
     ) -> Settlement:
         """Read a change back that was answered with success, and bring about what is lacking still."""
-        number = await account.client.get_number(operation.request.number_id)
+        number = await routing.read_back(account.client, operation.request.number_id, operation.e164)
         target = routing.wanted(operation.request)
         applied = await routing.apply(
             account.client, number, target, key=f"{operation.id}-again", before_sending=before_sending
@@ -95,9 +95,11 @@ class Configuration(Act):
         return Look(done, reading.complete, reading)
 
     async def not_done(self, account: Account, operation: Operation, look: Look, *, begun: float) -> Settlement | None:
-        """Settle as failed where the settings are not shown, unless KrosAI has accepted them."""
-        del look, begun
-        if operation.accepted:
+        """Settle as failed where the settings are not shown, unless KrosAI has accepted them or does not state them."""
+        del begun
+        number = look.reading.number
+        is_stated = number is None or number.endpoint_id != NOT_STATED
+        if operation.accepted or (operation.request.endpoint_id and not is_stated):
             return None
         message = "KrosAI does not show the settings that were asked for, so they were not changed."
         return await base.not_done(account, operation, message)
@@ -123,11 +125,12 @@ def has_changed(operation: Operation, lacking: Collection[str]) -> bool:
 
 
 def _done(operation: Operation, applied: routing.Applied) -> Settlement:
-    """Settle a change; one of which nothing was applied has changed nothing."""
+    """Settle a change; one of which nothing was applied has changed nothing, as far as KrosAI states it."""
     changed = not applied.not_applied or has_changed(operation, applied.not_applied)
+    is_known = routing.ignored(applied.number, applied.not_applied) == applied.not_applied
     return Settlement(
         State.DONE,
-        changed="yes" if changed else "no",
+        changed="yes" if changed else "no" if is_known else "unknown",
         number=routing.stored(applied.number),
         not_applied=applied.not_applied,
     )

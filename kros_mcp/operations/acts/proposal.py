@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from kros_mcp.errors import InvalidArgumentError, KrosError, NotFoundError, OperationError, RefusedError
 from kros_mcp.krosai import (
     ACCOUNT_REFUSED,
+    NOT_STATED,
     UNROUTED,
     CallEndpoint,
     EndpointList,
@@ -17,12 +18,14 @@ from kros_mcp.krosai import (
     plain_name,
     quoted,
     quoted_id,
+    read_each,
     read_owned_once,
     same_name,
 )
 from kros_mcp.numbering import spoken
 from kros_mcp.operations import dangling, endpoint_names, policy
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts import routing
 from kros_mcp.operations.acts.base import Act, Offered, Wish
 from kros_mcp.operations.batch import joined
 from kros_mcp.operations.events import By
@@ -227,6 +230,8 @@ async def propose_for_owned(
 async def read_owned(account: Account, wishes: Sequence[Wish]) -> tuple[PhoneNumber, ...]:
     """Read the owned numbers that are wished for; several from one reading of the list, as far as it has them.
 
+    Of which the list does not state where calls go, those are read by themselves.
+
     Raises:
         OperationError: As `require_owned`.
     """
@@ -244,7 +249,11 @@ async def read_owned(account: Account, wishes: Sequence[Wish]) -> tuple[PhoneNum
             numbers.append(number or await require_owned(account, wish.request.number_id, wish.e164))
         except OperationError as exc:
             raise of_one(exc, wish.e164 or quoted_id(wish.request.number_id), wishes) from None
-    return tuple(numbers)
+    if len(wishes) == 1 and not wishes[0].e164:  # that was a reading by itself
+        return tuple(numbers)
+    unstated = dict.fromkeys(number.id for number in numbers if number.endpoint_id == NOT_STATED)
+    alone = await read_each(account.client, unstated)
+    return tuple(_same(number, alone.get(number.id)) for number in numbers)
 
 
 async def items_for_owned(
@@ -272,7 +281,7 @@ async def items_for_owned(
             number_id=number.id,
             endpoint_id=endpoint.id if endpoint else request.endpoint_id,
             status=number.status or "",
-            routed_endpoint_id=number.endpoint_id or "",
+            routed_endpoint_id=routing.asked_about(number),
             inbound_before=number.allow_inbound,
             outbound_before=number.allow_outbound,
         )
@@ -357,6 +366,11 @@ def _listed(listed: Sequence[PhoneNumber], wish: Wish) -> PhoneNumber | None:
     by_id = not wish.e164
     records = [each for each in listed if (each.id == wish.request.number_id if by_id else each.e164 == wish.e164)]
     return next((record for record in records if not record.has_ended), next(iter(records), None))
+
+
+def _same(listed: PhoneNumber, alone: PhoneNumber | None) -> PhoneNumber:
+    """Return a number as it was read by itself; as the list shows it where that is of another one."""
+    return alone if alone is not None and (alone.id, alone.e164) == (listed.id, listed.e164) else listed
 
 
 def _priced(number: PhoneNumber, kept: KeptNumber | None, now: float) -> PhoneNumber:

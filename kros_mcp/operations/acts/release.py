@@ -79,10 +79,16 @@ class Release(Act):
                 code="ALREADY_RELEASED" if number.has_ended else "NUMBER_CHANGED",
                 next_step="List the phone numbers again before going on.",
             )
-        if (number.endpoint_id or "") != operation.request.routed_endpoint_id:
+        before, now = operation.request.routed_endpoint_id, routing.asked_about(number)
+        if before != now:
+            differs = f"Calls to {spoken(operation.e164)} go elsewhere than when its release was asked about"
+            if None in {before, now}:
+                differs = (
+                    f"What KrosAI states of where calls to {spoken(operation.e164)} go is not what it did when its "
+                    "release was asked about"
+                )
             raise OperationError(
-                f"Calls to {spoken(operation.e164)} go elsewhere than when its release was asked about; nothing was "
-                "changed.",
+                f"{differs}; nothing was changed.",
                 code="NUMBER_CHANGED",
                 next_step="Ask the person again, with where its calls go now.",
             )

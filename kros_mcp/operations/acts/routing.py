@@ -1,16 +1,18 @@
 """Bring a number's settings to what was asked, and say what KrosAI did not apply."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import anyio
 
 from kros_mcp.errors import ApiError, KrosError, NotSentError, OutcomeUnknownError, RateLimitError
-from kros_mcp.krosai import UNROUTED, BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
+from kros_mcp.krosai import NOT_STATED, UNROUTED, BeforeSending, KrosClient, PhoneNumber, Routing, Spelling, Written
+from kros_mcp.numbering import spoken
 from kros_mcp.operations.model import Operation, Request, StoredNumber
 
 LONGEST_RETRY_AFTER_SECONDS = 10.0
+_LOOK_LATER = "Call get_phone_number later to see its settings."
 SHOWN_LATER_SECONDS = (0.5, 1.0, 2.0, 2.0)
 """How long to wait before each further look at a change that KrosAI has accepted and does not show yet."""
 
@@ -49,6 +51,17 @@ def missing(number: PhoneNumber, target: Routing) -> Routing:
         allow_inbound=target.allow_inbound if target.allow_inbound != number.allow_inbound else None,
         allow_outbound=target.allow_outbound if target.allow_outbound != number.allow_outbound else None,
     )
+
+
+def ignored(number: PhoneNumber | StoredNumber | None, lacking: Iterable[str]) -> tuple[str, ...]:
+    """Return which settings KrosAI did not apply; an endpoint that it does not state may be applied.
+
+    Args:
+        number: As KrosAI shows it.
+        lacking: The wanted settings that it does not show.
+    """
+    is_stated = number is None or number.endpoint_id != NOT_STATED
+    return tuple(name for name in lacking if name != "endpoint_id" or is_stated)
 
 
 def names(settings: Routing) -> tuple[str, ...]:
@@ -106,23 +119,34 @@ async def apply(
             if spelling == "snake":
                 raise
             break
-        current = await _read_back(client, number.id)
+        current = await read_back(client, number.id, number.e164)
     for pause in SHOWN_LATER_SECONDS if patched else ():
-        if not names(missing(current, target)) or not await go_on():
+        if not ignored(current, names(missing(current, target))) or not await go_on():
             break
         await anyio.sleep(pause)
-        current = await _read_back(client, number.id)
+        current = await read_back(client, number.id, number.e164)
     return Applied(number=current, not_applied=names(missing(current, target)), deferred=deferred)
 
 
-async def _read_back(client: KrosClient, number_id: str) -> PhoneNumber:
+async def read_back(client: KrosClient, number_id: str, e164: str) -> PhoneNumber:
+    """Read a number that was changed.
+
+    Raises:
+        OutcomeUnknownError: It could not be read, or its record is another number's by now.
+    """
     try:
-        return await client.get_number(number_id)
+        number = await client.get_number(number_id)
     except KrosError as exc:
         raise OutcomeUnknownError(
-            "KrosAI accepted the change, and could not be read afterwards.",
-            next_step="Call get_phone_number later to see its settings.",
+            "KrosAI accepted the change, and could not be read afterwards.", next_step=_LOOK_LATER
         ) from exc
+    if number.e164 != e164:
+        raise OutcomeUnknownError(
+            f"KrosAI accepted the change of {spoken(e164)}, and shows another number in its record now, so what was "
+            "changed is not known.",
+            next_step=_LOOK_LATER,
+        )
+    return number
 
 
 async def _patch(
@@ -146,6 +170,11 @@ async def _patch(
     return await client.update_number(
         number_id, changes, spelling=spelling, idempotency_key=key, before_sending=before_sending
     )
+
+
+def asked_about(number: PhoneNumber) -> str | None:
+    """Return where calls to a number go as its request keeps that: empty for nowhere, None if it is not stated."""
+    return None if number.endpoint_id == NOT_STATED else number.endpoint_id or ""
 
 
 def stored(number: PhoneNumber) -> StoredNumber:
@@ -181,7 +210,13 @@ def changed_by_others(operation: Operation, number: PhoneNumber) -> bool:
     answer to the purchase was lost, it was first seen late: an endpoint that it has then was chosen.
     """
     lacking = names(missing(number, still_wanted(operation)))
-    if operation.checked_at is not None and "endpoint_id" in lacking and number.endpoint_id is not None:
+    if operation.checked_at is not None and "endpoint_id" in lacking and number.endpoint_id:
         return True
     seen = operation.number
-    return seen is not None and any(getattr(seen, name) != getattr(number, name) for name in lacking)
+    return seen is not None and any(_chosen(seen, name) != _chosen(number, name) for name in lacking)
+
+
+def _chosen(number: PhoneNumber | StoredNumber, name: str) -> object:
+    """Return one of a number's settings; None for no endpoint, and for what KrosAI does not state."""
+    value: object = getattr(number, name)
+    return None if value == NOT_STATED else value
