@@ -200,6 +200,13 @@ def settle(operation: Operation, now: float, settlement: Settlement, *, token: i
     return replace(_settled(operation.to(settlement.state), now, settlement), note=note)
 
 
+def leave(operation: Operation, now: float, settlement: Settlement) -> Operation:
+    """Settle what was claimed and not sent: its sending finds its lease gone. Anything else stays as it is."""
+    if operation.state is not State.SENDING or operation.sent_at is not None:
+        return operation
+    return settle(operation, now, settlement, token=operation.token)
+
+
 def correct(operation: Operation, now: float, settlement: Settlement, *, note: str) -> Operation:
     """Write down that an outcome that was told is not what KrosAI shows: a "no" was a yes, or a yes may be none.
 

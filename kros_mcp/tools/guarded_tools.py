@@ -26,6 +26,7 @@ from kros_mcp.operations.confirmation import (
 )
 from kros_mcp.operations.direct_change import Plan
 from kros_mcp.operations.events import By
+from kros_mcp.operations.execution import withdraw_unsent
 from kros_mcp.operations.journal import of_earlier
 from kros_mcp.operations.model import Operation, State, past
 from kros_mcp.settings import Settings
@@ -155,9 +156,14 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     operation = await own_operation(ctx, operation_id)
     batch = await batch_of(here, operation)
     if batch is not None and batch.items:
-        error = past(operation)
-        error.charged, error.changed = batch.charged, batch.changed
-        raise error
+        with of_earlier(operation_id):
+            withdrawn = await withdraw_unsent(here.account, batch.items, by=By(operation.principal, "tool"))
+        batch = await batch_of(here, operation) or batch
+        if not withdrawn:
+            error = past(operation)
+            error.charged, error.changed = batch.charged, batch.changed
+            raise error
+        return results.answer(outcomes.acted(operation, here.settings, batch, now=await journal_time(ctx)))
     if operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
             operation = await here.account.change(operation_id, _withdraw, by=By(operation.principal, "tool"))

@@ -339,14 +339,37 @@ async def test_a_batch_of_twenty_answers_in_time_and_is_told_whole_later(referen
         told = await buy(talk, twenty, confirmation_code=asked["confirmation_code"])
         assert (told.outcome, told["charged"], len(told["items"])) == ("pending", "unknown", 20)
         assert told["summary"] == "Buying 20 numbers is under way: no outcome is known yet."
-        late = await talk.call("cancel_operation", operation_id=asked["operation_id"])
-        assert late["summary"] == "That was agreed to and has begun; nothing was done now."
         reference.faults.let_go()
         with anyio.fail_after(30):
             while told.outcome == "pending":
                 told = await talk.call("get_operation", operation_id=asked["operation_id"])
     assert (told.outcome, {item["charged"] for item in told["items"]}) == ("done", {"yes"})
     assert len(reference.charges) == 20
+
+
+async def test_those_whose_turn_has_not_come_are_withdrawn(reference: Simulator, era: str) -> None:
+    three = offers(reference)
+    second, third = (spoken(one.e164) for one in three[1:])
+    async with open_talk(reference, era, answer_within_seconds=1) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        reference.faults.switch_on("hold", on={"purchase"})
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+        assert told.outcome == "pending"
+        told = await talk.call("cancel_operation", operation_id=asked["operation_id"])
+        assert (told.outcome, told["charged"]) == ("pending", "unknown")
+        assert told["summary"].endswith(f" no outcome is known yet. Not bought: {second} and {third}, not begun.")
+        assert [item["status"] for item in told["items"]] == ["pending", "failed", "failed"]
+        reference.faults.let_go()
+        with anyio.fail_after(30):
+            while told.outcome == "pending":
+                told = await talk.call("get_operation", operation_id=asked["operation_id"])
+        freed = await buy(talk, three[1:])
+    assert told.outcome == "partly_done"
+    assert [item["charged"] for item in told["items"]] == ["yes", "no", "no"]
+    assert "it was withdrawn before its turn came" in told["items"][2]["message"]
+    assert freed.outcome == "confirmation_required"
+    assert len(reference.charges) == 1
 
 
 async def test_a_lost_answer_leaves_the_rest_and_is_found_out_when_asked(reference: Simulator) -> None:
