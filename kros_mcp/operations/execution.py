@@ -6,6 +6,7 @@ This is the one place where money is spent and numbers are given up.
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 import anyio
@@ -138,6 +139,8 @@ async def _carry_out_each(
             steps.turn_to(at + 1)
             telemetry.current_operation.set(item.id)
             try:
+                if await _is_withdrawn(account, item):
+                    continue
                 done = await _carry_out(account, item, lease, steps)
             except KrosError as exc:
                 logger.warning("operation %s: %s", item.id, exc.code)
@@ -183,6 +186,35 @@ async def _leave(account: Account, items: Sequence[Operation], why: str, unclear
             await _settle(account, item, settlement)
         except KrosError as exc:
             logger.warning("operation %s: not written down as left: %s", item.id, exc.code)
+
+
+async def withdraw_unsent(account: Account, items: Sequence[Operation], *, by: By) -> bool:
+    """Settle those numbers of a batch of which nothing was sent yet, whichever process carries the batch out.
+
+    The last comes first, so that none is begun behind one that was withdrawn.
+
+    Args:
+        account: The account's resources.
+        items: The numbers, in their order.
+        by: Who withdraws them.
+
+    Returns:
+        Whether any of them was left so, now or before.
+
+    Raises:
+        JournalError: The journal cannot be used; those behind that number are withdrawn.
+    """
+    found = False
+    for item in reversed(items):
+        settlement = moves.not_begun(item, "it was withdrawn before its turn came")
+        left = await account.change(item.id, partial(moves.leave, settlement=settlement), by=by)
+        found = found or left.error_code == moves.NOT_BEGUN
+    return found
+
+
+async def _is_withdrawn(account: Account, item: Operation) -> bool:
+    current = await account.journal.get(item.id)
+    return current is not None and current.state is not State.SENDING
 
 
 async def _carry_out(account: Account, operation: Operation, lease: Lease, steps: Steps) -> Operation:

@@ -211,15 +211,11 @@ def settle(operation: Operation, now: float, settlement: Settlement, *, token: i
     return replace(_settled(operation.to(settlement.state), now, settlement), note=note)
 
 
-def withdraw(operation: Operation, now: float) -> Operation:
-    """End an operation whose request has not left; of a batch that is agreed to, a number whose turn has not come.
-
-    Raises:
-        OperationError: It was claimed already, or sent.
-    """
-    if not operation.batch or operation.state is not State.SENDING or operation.sent_at is not None:
-        return end(operation, now, State.CANCELLED, reason="It was withdrawn in the conversation.")
-    return settle(operation, now, not_begun(operation, "the rest was withdrawn"), token=operation.token)
+def leave(operation: Operation, now: float, settlement: Settlement) -> Operation:
+    """Settle what was claimed and not sent: its sending finds its lease gone. Anything else stays as it is."""
+    if operation.state is not State.SENDING or operation.sent_at is not None:
+        return operation
+    return settle(operation, now, settlement, token=operation.token)
 
 
 def not_begun(operation: Operation, why: str) -> Settlement:

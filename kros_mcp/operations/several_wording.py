@@ -103,7 +103,8 @@ class SeveralWording(Wording):
             case "pending":
                 done = len(self.as_asked(items))
                 so_far = f"{done} of them {_are(done)} {self.done} so far" if done else "no outcome is known yet"
-                return f"{self.doing.capitalize()} {numbers(count)} is under way: {so_far}.", LATER
+                begun = f"{self.doing.capitalize()} {numbers(count)} is under way: {so_far}."
+                return f"{begun}{self._not_done(items)}", LATER
             case "done" if len(self.as_asked(items)) == count:
                 told = f"{every(count).capitalize()} numbers are {self.done}{self.result(items, currency)}."
             case "failed":

@@ -5,16 +5,13 @@ operation and put the question to the person. The body does what the answer says
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Any
 
 from mcp.server.elicitation import ElicitationResult
 from mcp.server.mcpserver import Resolve
 from mcp.types import CallToolResult
 
-from kros_mcp.errors import OperationError
 from kros_mcp.operations import direct_change, moves
-from kros_mcp.operations.account import Account
 from kros_mcp.operations.batch import Batch
 from kros_mcp.operations.channels import (
     Conclusion,
@@ -29,8 +26,9 @@ from kros_mcp.operations.confirmation import (
 )
 from kros_mcp.operations.direct_change import Plan
 from kros_mcp.operations.events import By
+from kros_mcp.operations.execution import withdraw_unsent
 from kros_mcp.operations.journal import of_earlier
-from kros_mcp.operations.model import State, past
+from kros_mcp.operations.model import Operation, State, past
 from kros_mcp.settings import Settings
 from kros_mcp.tools import direct_outcomes, outcomes, owned_texts, results, several_outcomes
 from kros_mcp.tools.call import (
@@ -158,30 +156,24 @@ async def cancel_operation(ctx: ToolContext, operation_id: OperationId) -> Annot
     operation = await own_operation(ctx, operation_id)
     batch = await batch_of(here, operation)
     if batch is not None and batch.items:
-        await _withdraw_rest(here.account, batch)
-    elif operation.state is not State.CANCELLED:
         with of_earlier(operation_id):
-            operation = await here.account.change(operation_id, moves.withdraw, by=By(operation.principal, "tool"))
+            withdrawn = await withdraw_unsent(here.account, batch.items, by=By(operation.principal, "tool"))
+        batch = await batch_of(here, operation) or batch
+        if not withdrawn:
+            error = past(operation)
+            error.charged, error.changed = batch.charged, batch.changed
+            raise error
+        return results.answer(outcomes.acted(operation, here.settings, batch, now=await journal_time(ctx)))
+    if operation.state is not State.CANCELLED:
+        with of_earlier(operation_id):
+            operation = await here.account.change(operation_id, _withdraw, by=By(operation.principal, "tool"))
         if here.questions is not None:
             here.questions.withdraw(operation_id)
     return results.answer(outcomes.acted(operation, here.settings, await batch_of(here, operation)))
 
 
-async def _withdraw_rest(account: Account, batch: Batch) -> None:
-    """Withdraw the numbers of a batch whose turn has not come.
-
-    Raises:
-        OperationError: There are none.
-    """
-    withdrawn = 0
-    for item in batch.items:
-        with suppress(OperationError):  # it was sent, or has ended
-            await account.change(item.id, moves.withdraw, by=By(item.principal, "tool"))
-            withdrawn += 1
-    if not withdrawn:
-        error = past(batch.operation)
-        error.charged, error.changed = batch.charged, batch.changed
-        raise error
+def _withdraw(operation: Operation, now: float) -> Operation:
+    return moves.end(operation, now, State.CANCELLED, reason="It was withdrawn in the conversation.")
 
 
 async def _answer(

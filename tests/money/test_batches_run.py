@@ -128,6 +128,54 @@ async def test_a_server_that_stops_ends_what_it_has_begun_and_leaves_the_rest(
     assert charged(bench.sim) == THREE[:1]
 
 
+async def withdraw(bench: Bench, batch: Operation) -> bool:
+    return await execution.withdraw_unsent(bench.account, await items(bench, batch), by=By("local", "tool"))
+
+
+async def test_what_is_withdrawn_while_another_is_being_bought_is_not_sent(bench: Bench) -> None:
+    async with running(bench) as runner:
+        batch = await propose(bench)
+        bench.sim.faults.switch_on("hold", on=["purchase"])
+        runner.start(batch.id, YES)
+        await until_held(bench)
+        assert await withdraw(bench, batch)
+        assert await ended(bench, batch) == [("sending", ""), LEFT, LEFT]
+        seen = len(bench.sim.requests)
+        bench.sim.faults.let_go()
+        whole = await runner.wait(batch.id, LONGEST)
+        numbers = await items(bench, batch)
+        assert Batch(whole, numbers).status == "partly_done"
+        assert [(one.sent_at is None, one.charged, one.settled_at is None) for one in numbers[1:]] == [
+            (True, "no", False)
+        ] * 2
+        assert not any(each.query.get("action") == "available" for each in bench.sim.requests[seen:])
+        assert await withdraw(bench, batch)
+    assert charged(bench.sim) == THREE[:1]
+
+
+async def test_what_is_withdrawn_while_it_is_read_again_is_not_sent(bench: Bench) -> None:
+    async with running(bench) as runner:
+        batch = await propose(bench)
+        bench.sim.faults.switch_on("hold", on=["search"])
+        runner.start(batch.id, YES)
+        await until_held(bench)
+        assert await withdraw(bench, batch)
+        bench.sim.faults.let_go()
+        await runner.wait(batch.id, LONGEST)
+    assert await ended(bench, batch) == [LEFT] * 3
+    assert charged(bench.sim) == []
+    assert {seen.method for seen in bench.sim.requests} == {"GET"}
+
+
+async def test_of_what_was_sent_nothing_is_withdrawn(bench: Bench) -> None:
+    async with running(bench) as runner:
+        batch = await propose(bench)
+        runner.start(batch.id, YES)
+        await runner.wait(batch.id, LONGEST)
+        assert not await withdraw(bench, batch)
+    assert await ended(bench, batch) == [("done", "")] * 3
+
+
 async def test_a_server_that_stops_goes_on_for_a_little_while(bench: Bench) -> None:
     async with running(bench) as runner:
         batch = await propose(bench)

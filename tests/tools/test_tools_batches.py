@@ -330,28 +330,6 @@ async def test_a_list_of_one_is_the_act_on_one(reference: Simulator) -> None:
     assert (asked["items"], asked["quote"]["e164"]) == (None, one.e164)
 
 
-async def test_a_batch_that_is_withdrawn_sends_nothing_more(reference: Simulator) -> None:
-    three = offers(reference)
-    async with open_talk(reference, answer_within_seconds=1) as talk:
-        await seen(talk)
-        asked = await buy(talk, three)
-        reference.faults.switch_on("hold", on={"purchase"})
-        assert (await buy(talk, three, confirmation_code=asked["confirmation_code"])).outcome == "pending"
-        stopped = await talk.call("cancel_operation", operation_id=asked["operation_id"])
-        assert [item["code"] for item in stopped["items"]] == [None, "NOT_BEGUN", "NOT_BEGUN"]
-        assert [item["charged"] for item in stopped["items"]] == ["unknown", "no", "no"]
-        again = await talk.call("cancel_operation", operation_id=asked["operation_id"])
-        assert (again.outcome, again["charged"]) == ("TOO_LATE", "unknown")
-        reference.faults.let_go()
-        told = stopped
-        with anyio.fail_after(30):
-            while told.outcome == "pending":
-                told = await talk.call("get_operation", operation_id=asked["operation_id"])
-    assert (told.outcome, told["charged"]) == ("partly_done", "yes")
-    assert [charge.e164 for charge in reference.charges] == [three[0].e164]
-    assert wrote(reference).count("POST") == 1
-
-
 async def test_a_batch_of_twenty_answers_in_time_and_is_told_whole_later(reference: Simulator) -> None:
     twenty = offers(reference, 20)
     async with open_talk(reference, answer_within_seconds=1, daily_budget_cents=1_000_000) as talk:
@@ -367,6 +345,31 @@ async def test_a_batch_of_twenty_answers_in_time_and_is_told_whole_later(referen
                 told = await talk.call("get_operation", operation_id=asked["operation_id"])
     assert (told.outcome, {item["charged"] for item in told["items"]}) == ("done", {"yes"})
     assert len(reference.charges) == 20
+
+
+async def test_those_whose_turn_has_not_come_are_withdrawn(reference: Simulator, era: str) -> None:
+    three = offers(reference)
+    second, third = (spoken(one.e164) for one in three[1:])
+    async with open_talk(reference, era, answer_within_seconds=1) as talk:
+        await seen(talk)
+        asked = await buy(talk, three)
+        reference.faults.switch_on("hold", on={"purchase"})
+        told = await buy(talk, three, confirmation_code=asked["confirmation_code"])
+        assert told.outcome == "pending"
+        told = await talk.call("cancel_operation", operation_id=asked["operation_id"])
+        assert (told.outcome, told["charged"]) == ("pending", "unknown")
+        assert told["summary"].endswith(f" no outcome is known yet. Not bought: {second} and {third}, not begun.")
+        assert [item["status"] for item in told["items"]] == ["pending", "failed", "failed"]
+        reference.faults.let_go()
+        with anyio.fail_after(30):
+            while told.outcome == "pending":
+                told = await talk.call("get_operation", operation_id=asked["operation_id"])
+        freed = await buy(talk, three[1:])
+    assert told.outcome == "partly_done"
+    assert [item["charged"] for item in told["items"]] == ["yes", "no", "no"]
+    assert "it was withdrawn before its turn came" in told["items"][2]["message"]
+    assert freed.outcome == "confirmation_required"
+    assert len(reference.charges) == 1
 
 
 async def test_a_lost_answer_leaves_the_rest_and_is_found_out_when_asked(reference: Simulator) -> None:
