@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 from kros_mcp.commands.console import Column, show_table
 from kros_mcp.krosai import clean
-from kros_mcp.money import show_again
+from kros_mcp.money import label_of, show_again
 from kros_mcp.numbering import country_name, spoken
 from kros_mcp.operations.model import Operation
 from kros_mcp.operations.wording import changes, routed
@@ -51,4 +51,5 @@ def _goes(part: Operation) -> str:
 
 
 def _amounts(part: Operation, currency: str) -> list[str]:
-    return [show_again(part.quote.due_now_cents, currency), show_again(part.quote.monthly_cents, currency)]
+    label = label_of(part.quote.currency, currency)
+    return [show_again(part.quote.due_now_cents, label), show_again(part.quote.monthly_cents, label)]

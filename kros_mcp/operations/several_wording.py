@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from kros_mcp.characters import joined
-from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.money import common_label, label_of, show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.batch import Batch, total
 from kros_mcp.operations.confirmation import picked
@@ -173,12 +173,12 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write a line for each number, and what all of them cost."""
         quote, count = operation.quote, len(operation.items)
-        wanted = _wanted(operation)
+        wanted, label = _wanted(operation), label_of(operation.quote.currency, currency)
         return [
             *self.rows(operation, currency),
-            f"{every(count).capitalize()} now, first month included: {show_cents(quote.due_now_cents, currency)}.",
-            *([f"Of that, setup: {show_again(quote.setup_cents, currency)}."] if quote.setup_cents else []),
-            f"Then every month: {show_again(quote.monthly_cents, currency)}.",
+            f"{every(count).capitalize()} now, first month included: {show_cents(quote.due_now_cents, label)}.",
+            *([f"Of that, setup: {show_again(quote.setup_cents, label)}."] if quote.setup_cents else []),
+            f"Then every month: {show_again(quote.monthly_cents, label)}.",
             environment(operation),
             *([f"Then: {wanted}."] if wanted else []),
             *([refused] if (refused := refused_before(operation).strip()) else []),
@@ -186,7 +186,8 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
 
     def row(self, part: Operation, currency: str) -> str:
         """Write what one number costs."""
-        now, monthly = (show_again(cents, currency) for cents in (part.quote.due_now_cents, part.quote.monthly_cents))
+        quote, label = part.quote, label_of(part.quote.currency, currency)
+        now, monthly = (show_again(cents, label) for cents in (quote.due_now_cents, quote.monthly_cents))
         return f"{now} now, {monthly} every month"
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
@@ -196,12 +197,13 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
             due_now_cents=total(item.charged_cents for item in items),
             monthly_cents=total(_monthly_cents(item) for item in items),
             setup_cents=total(item.quote.setup_cents for item in items),
+            currency=_label(items, currency),
         )
         where = {"nowhere yet" if goes_nowhere(item) else goes_as_asked(item) for item in items}
         told = where.pop() if len(where) == 1 else ""
         to = "" if told == "nowhere yet" else "to "
         its = "its" if len(items) == 1 else "their"
-        return f" for {_cost(quote, currency)}{f'; {its} calls go {to}{told}' if told else ''}"
+        return f" for {_cost(quote, quote.currency)}{f'; {its} calls go {to}{told}' if told else ''}"
 
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
@@ -295,7 +297,13 @@ class SeveralConfigurationWording(SeveralWording, ConfigurationWording):
 
 def _cost(quote: Quote, currency: str) -> str:
     """Return what several numbers cost now and every month; of what is due now, what is setup."""
-    return show_price(quote.due_now_cents, quote.monthly_cents, currency, setup_cents=quote.setup_cents)
+    label = label_of(quote.currency, currency)
+    return show_price(quote.due_now_cents, quote.monthly_cents, label, setup_cents=quote.setup_cents)
+
+
+def _label(items: Iterable[Operation], currency: str) -> str:
+    """Return the label of what numbers of one batch cost together; prices in several currencies make no batch."""
+    return common_label((item.quote.currency for item in items), currency) or ""
 
 
 def numbers(count: int) -> str:
@@ -362,11 +370,11 @@ def _unclear(wording: Wording, unclear: Sequence[Operation], currency: str) -> s
     if not unclear:
         return ""
     named = joined(spoken(item.e164) for item in unclear)
-    cents = total(item.quote.due_now_cents for item in unclear)
+    cents, label = total(item.quote.due_now_cents for item in unclear), _label(unclear, currency)
     charges = cents is not None and any(item.action.charges for item in unclear)
     return (
         f" The answer to {wording.doing} {named} was lost, so it is not known yet whether it happened; it will not be "
-        f"sent again.{f' {show_cents(cents, currency)} may have been charged.' if charges else ''}"
+        f"sent again.{f' {show_cents(cents, label)} may have been charged.' if charges else ''}"
     )
 
 

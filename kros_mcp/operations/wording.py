@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kros_mcp.krosai import UNROUTED
-from kros_mcp.money import show_again, show_cents, show_price
+from kros_mcp.money import label_of, show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, last_four, spoken
 from kros_mcp.operations import agent_words, endpoint_names
 from kros_mcp.operations.acts.routing import still_lacking
@@ -231,7 +231,7 @@ class Wording(ABC):
         number, cents = self.named(operation), operation.quote.due_now_cents
         at_stake = ""
         if operation.action.charges and cents is not None:
-            at_stake = f" {show_cents(cents, currency)} may have been charged."
+            at_stake = f" {show_cents(cents, label_of(operation.quote.currency, currency))} may have been charged."
         if operation.corrected_at is None:
             lost = f"The answer to {self.doing} {number} was lost, so it is not known yet whether it happened"
             return f"{lost}; it will not be sent again.{at_stake}"
@@ -272,10 +272,11 @@ class PurchaseWording(Wording):
     def particulars(self, operation: Operation, currency: str) -> list[str]:
         """Write what `statement` says as lines, for a client's prompt."""
         quote, wanted, refused = operation.quote, changes(operation), refused_before(operation)
+        label = label_of(quote.currency, currency)
         return [
-            f"Now, first month included: {show_cents(quote.due_now_cents, currency)}.",
+            f"Now, first month included: {show_cents(quote.due_now_cents, label)}.",
             *([f"Of that, setup: {show_again(quote.setup_cents)}."] if quote.setup_cents else []),
-            f"Then every month: {show_cents(quote.monthly_cents, currency)}.",
+            f"Then every month: {show_cents(quote.monthly_cents, label)}.",
             environment(operation),
             *([f"Then: {wanted}."] if wanted else []),
             *([refused.strip()] if refused else []),
@@ -468,8 +469,8 @@ def _number_in_its_country(operation: Operation) -> str:
 
 
 def _cost(operation: Operation, currency: str) -> str:
-    quote = operation.quote
-    return show_price(quote.due_now_cents, quote.monthly_cents, currency, setup_cents=quote.setup_cents)
+    quote, label = operation.quote, label_of(operation.quote.currency, currency)
+    return show_price(quote.due_now_cents, quote.monthly_cents, label, setup_cents=quote.setup_cents)
 
 
 def environment(operation: Operation) -> str:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from kros_mcp.errors import RefusedError
 from kros_mcp.krosai import clean
-from kros_mcp.money import show_again
+from kros_mcp.money import label_of, show_again
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations import agent_words, outlook, policy
 from kros_mcp.operations.account import Account
@@ -199,9 +199,9 @@ class OperationViews:
             statement=clean(wording.statement(operation, settings.currency), _LONGEST),
             changes="" if batch and not purchase else clean(_changes(operation), 500),
             routed="" if batch else clean(routed(operation), 200),
-            now=self.money(quote.due_now_cents),
-            monthly=self.money(quote.monthly_cents),
-            setup=self.money(quote.setup_cents),
+            now=self.money(quote.due_now_cents, quote.currency),
+            monthly=self.money(quote.monthly_cents, quote.currency),
+            setup=self.money(quote.setup_cents, quote.currency),
             asked_at=f"{minute(operation.created_at)} UTC",
             until=f"{minute(operation.expires_at)} UTC",
             left=span(operation.expires_at - now),
@@ -238,8 +238,8 @@ class OperationViews:
             ItemView(
                 number=spoken(part.e164),
                 country=clean(country_name(part.quote.country)) if part.quote.country else "",
-                now=self.money(part.quote.due_now_cents),
-                monthly=self.money(part.quote.monthly_cents),
+                now=self.money(part.quote.due_now_cents, part.quote.currency),
+                monthly=self.money(part.quote.monthly_cents, part.quote.currency),
                 changes=clean(changes(part), 500),
                 routed=clean(routed(part), 200),
                 outcome=_OF_ITEMS.get(item.status, item.status) if batch.items else "",
@@ -281,7 +281,7 @@ class OperationViews:
         if refusal is not None and not warnings:
             why = clean(refusal.message, 500).replace("; nothing was charged.", ".")
             warnings.append(f"It would be refused: {why}")
-        month = outlook.month(books, rate, operation) if rate else None
+        month = outlook.month(self._account.settings, books, rate, operation)
         return replace(
             view,
             day=tuple(day_lines),
@@ -305,9 +305,9 @@ class OperationViews:
         since = (rate.read_at if rate else await self._account.journal.now()) - policy.LISTING_LAG_SECONDS
         return await self._account.journal.books(self._account.id, principal, committed_since=since)
 
-    def money(self, cents: int | None) -> str:
-        """Write an amount in words."""
-        return show_again(cents, self._account.settings.currency)
+    def money(self, cents: int | None, stated: str = "") -> str:
+        """Write an amount in words; `stated` is the currency that KrosAI states of it, empty where it states none."""
+        return show_again(cents, label_of(stated, self._account.settings.currency))
 
     def month(self, cents: int, *, certain: bool) -> str:
         """Write an amount a month in words."""

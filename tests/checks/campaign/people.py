@@ -48,7 +48,9 @@ _HEADLINE = re.compile(rf"({'|'.join(_ACTIONS)}) .*{_NUMBER}\?")
 _HEADLINE_OF_SEVERAL = re.compile(r"(Buy|Release|Change) (\d+) numbers\?")
 _ROW = re.compile(rf"^\d+\. .*{_NUMBER}: ", re.MULTILINE)
 _TYPED = re.compile(r"type the last four digits of (\+\d[\d ]*\d)")
-_NOW = re.compile(r"^(?:.* now|Now), first month included: ([\d,]+)\.(\d\d) in the account currency\.$", re.MULTILINE)
+_NOW = re.compile(
+    r"^(?:.* now|Now), first month included: ([\d,]+)\.(\d\d) (?:in the account currency|[A-Z]{3})\.$", re.MULTILINE
+)
 _OPERATION = re.compile(r"^Operation (op_\w+), to be answered by ", re.MULTILINE)
 _ON_PAGE = re.compile(rf"({'|'.join(_ACTIONS)}) \+[\d ]+\?.* Number (\+\d+).* Operation (op_\w+)")
 _SEVERAL_ON_PAGE = re.compile(r"(Buy|Release|Change) (\d+) numbers ?\?(.*) Operation (op_\w+)")
