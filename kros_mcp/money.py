@@ -1,10 +1,13 @@
 """Money as integer cents of a currency that KrosAI never names (docs/krosai.md, section 3)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # The largest integer that JSON readers and SQLite both keep exactly; a price above it is no price.
 _MOST_CENTS = 2**53 - 1
 _UNNAMED = " in the account currency"
+_SEVERAL = "/"
+"""Stands between currencies of one record that contradict each other."""
 
 
 def cents(value: object) -> int | None:
@@ -82,3 +85,17 @@ class Price:
         if parts is not None:
             return total if total == parts else None
         return total if total >= (setup or monthly or 0) else None
+
+
+def common_label(stated: Iterable[str], label: str) -> str | None:
+    """Return what to label a sum of amounts with; None where they cannot be added, as they are in several currencies.
+
+    Args:
+        stated: The currency that the record of each amount states, empty where it states none: that one is in the
+            currency of the label, or without a label in whatever the account has.
+        label: The operator's label, or empty.
+    """
+    found = {label_of(each, label) for each in stated}
+    if any(_SEVERAL in each for each in found - {label}) or len(found if label else found - {""}) > 1:
+        return None
+    return found.pop() if len(found) == 1 else label

@@ -1,6 +1,6 @@
 import pytest
 
-from kros_mcp.money import Price, cents, show_cents, show_price
+from kros_mcp.money import Price, cents, common_label, label_of, show_cents, show_price
 
 
 @pytest.mark.parametrize("value", [0, 1, 500, 2**53 - 1])
@@ -55,3 +55,39 @@ def test_a_price_names_its_currency_once_and_its_setup_fee(
     setup: int | None, due_now: int | None, monthly: int | None, currency: str, said: str
 ) -> None:
     assert show_price(due_now, monthly, currency, setup_cents=setup) == said
+
+
+@pytest.mark.parametrize(
+    ("stated", "label", "shown"),
+    [
+        ("", "", ""),
+        ("", "USD", "USD"),
+        ("USD", "", "USD"),
+        ("USD", "usd", "usd"),
+        ("USD", "USD credit", "USD credit"),
+        ("USD", "NGN", "USD"),
+        ("NGN/USD", "NGN", "NGN/USD"),
+    ],
+)
+def test_an_amount_is_never_called_by_the_label_of_another_currency(stated: str, label: str, shown: str) -> None:
+    assert label_of(stated, label) == shown
+
+
+@pytest.mark.parametrize(
+    ("stated", "label", "shown"),
+    [
+        ([], "", ""),
+        ([], "USD", "USD"),
+        (["", ""], "NGN", "NGN"),
+        (["USD", "USD"], "", "USD"),
+        (["USD", ""], "", ""),
+        (["USD", ""], "usd", "usd"),
+        (["USD"], "NGN", "USD"),
+        (["USD", ""], "NGN", None),
+        (["USD", "NGN"], "NGN", None),
+        (["USD", "NGN"], "", None),
+        (["NGN/USD", "NGN/USD"], "", None),
+    ],
+)
+def test_amounts_are_added_only_in_one_currency(stated: list[str], label: str, shown: str | None) -> None:
+    assert common_label(stated, label) == shown

@@ -13,7 +13,7 @@ from kros_mcp.commands import person
 from kros_mcp.commands.console import say
 from kros_mcp.commands.selection import (
     account_of,
-    currency,
+    limits_label,
     organization_of,
     organization_option,
     require,
@@ -155,7 +155,7 @@ def _show(case: _Decision, settings: Settings) -> None:
         person.show_detail("Waits", f"{case.waits}.")
     person.show_detail("Open until", f"{utc(operation.expires_at)}.")
     if operation.action.charges:
-        person.show_detail("Spending", *_spending(case, settings, currency(operation, case.account, settings)))
+        person.show_detail("Spending", *_spending(case, settings, limits_label(operation, case.account, settings)))
     if written := agent_words.quoted(operation.request.reason):
         person.show_detail("Agent", f"{agent_words.INTRODUCTION} {written}")
     print()

@@ -26,7 +26,7 @@ from kros_mcp.commands.selection import (
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.journals.backends import open_journal, place
 from kros_mcp.krosai import clean
-from kros_mcp.money import show_again
+from kros_mcp.money import common_label, label_of, show_again
 from kros_mcp.operations import agent_words, outlook, pruned_note
 from kros_mcp.operations.decisions import decided
 from kros_mcp.operations.journal import Journal
@@ -111,7 +111,7 @@ class _Charged:
     """Of how many purchases it is not known."""
     unknown_cents: int
     currencies: tuple[str, ...]
-    """What the prices are stated in; amounts in several cannot be added."""
+    """What the prices are stated in, empty where nothing is stated; amounts in several cannot be added."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
             record(operation, currency(operation, page.selection.account, settings)) for operation in page.operations
         ],
         "total": page.total,
-        "charged": [asdict(each) for each in page.totals],
+        "charged": [asdict(each) | {"currencies": list(filter(None, each.currencies))} for each in page.totals],
         "more": page.more,
         "hidden_of_other_accounts": page.hidden,
         "waiting_for_a_person": page.waiting,
@@ -234,7 +234,7 @@ def _document(page: _Page, settings: Settings) -> dict[str, object]:
 def _print(page: _Page, settings: Settings) -> None:
     if page.operations:
         shown = [at for at in range(len(_COLUMNS)) if at != _ACCOUNT or page.selection.all_accounts]
-        rows = [_row(operation, page) for operation in page.operations]
+        rows = [_row(operation, page, settings) for operation in page.operations]
         show_table([_COLUMNS[at] for at in shown], [[row[at] for at in shown] for row in rows])
         print()
     for sentence in _below(page, settings):
@@ -268,16 +268,18 @@ def _below(page: _Page, settings: Settings) -> Iterator[str]:
 
 def _charged(totals: _Charged, page: _Page, settings: Settings) -> str:
     """Return what was charged; never without what is not known of it."""
-    label = settings.currency if totals.account == page.selection.account else ""
+    own = settings.currency if totals.account == page.selection.account else ""
+    label = common_label(totals.currencies, own)
     numbers = f"{totals.purchases} number{'' if totals.purchases == 1 else 's'}"
-    said = f"Charged: {show_again(totals.charged_cents, label)} for {numbers} bought"
+    said = f"Charged: {show_again(totals.charged_cents, label or '')} for {numbers} bought"
     if page.selection.all_accounts:
         said = f"{short(totals.account)} charged{said.removeprefix('Charged')}"
     if totals.unknown:
         which = "1 purchase" if totals.unknown == 1 else f"{totals.unknown} purchases"
         said += f"; of {which}, {show_again(totals.unknown_cents)} in all, it is not known whether it was charged"
-    if len(totals.currencies) > 1:
-        named = " and ".join(clean(each, _LONGEST_CURRENCY) for each in totals.currencies)
+    if label is None:
+        stated = sorted({label_of(each, own) for each in totals.currencies})
+        named = " and ".join(clean(each, _LONGEST_CURRENCY) for each in filter(None, stated))
         said += f". Prices were stated in {named}, which cannot be added: take no sum here for an amount"
     return f"{said}."
 
@@ -291,7 +293,9 @@ def _whose(page: _Page, settings: Settings) -> str:
         count = f"{len(page.operations)} of {page.total} operations{narrowed}"
     else:
         count = f"{page.total} operation{'' if page.total == 1 else 's'}{narrowed}"
-    money = f"amounts in {settings.currency}" if settings.currency else "amounts in the account's own currency"
+    label = _common_label(page, settings)
+    own = "the account's own currency"
+    money = f"amounts in {'several currencies' if label is None else label or own}"
     if page.selection.account is None:
         return f"{count}, of all accounts, since KROS_API_KEY is not set here; {money}."
     if page.selection.all_accounts:
@@ -318,16 +322,18 @@ def _narrowed(selection: Selection, count: int) -> str:
     return ",".join(parts)
 
 
-def _row(operation: Operation, page: _Page) -> tuple[str, ...]:
+def _row(operation: Operation, page: _Page, settings: Settings) -> tuple[str, ...]:
     now, monthly = operation.quote.due_now_cents, operation.quote.monthly_cents
-    priced = operation.action.charges
+    priced, named = operation.action.charges, ""
+    if _common_label(page, settings) is None:
+        named = currency(operation, page.selection.account, settings)
     return (
         minute(operation.created_at),
         operation.id,
         f"{short(operation.account)} {operation.quote.environment}",
         told(operation),
-        _amount(now) if priced else "",
-        _amount(monthly) if priced else "",
+        _amount(now, named) if priced else "",
+        _amount(monthly, named) if priced else "",
         f"{operation.state}{_MARK if operation.corrected_at is not None else ''}",
         clean(operation.principal, LONGEST_NAME_SHOWN),
         _confirmed(operation),
@@ -362,5 +368,11 @@ def _confirmed(operation: Operation) -> str:
     return str(operation.channel or clean(operation.confirmed_by, LONGEST_NAME_SHOWN))
 
 
-def _amount(cents: int | None) -> str:
-    return "?" if cents is None else f"{cents // 100:,}.{cents % 100:02d}"
+def _common_label(page: _Page, settings: Settings) -> str | None:
+    """Return the label of all amounts that are shown; None where they are in several currencies."""
+    stated = {operation.quote.currency for operation in page.operations if operation.action.charges}
+    return common_label(stated, settings.currency)
+
+
+def _amount(cents: int | None, label: str) -> str:
+    return "?" if cents is None else show_again(cents, label)

@@ -21,7 +21,7 @@ from kros_mcp.errors import InvalidArgumentError, KrosaiError
 from kros_mcp.journals.backends import open_journal
 from kros_mcp.journals.journal_errors import restored
 from kros_mcp.krosai import Inventory, KrosClient, read_all_owned, read_each, read_endpoints, within
-from kros_mcp.money import show_cents
+from kros_mcp.money import label_of, show_cents
 from kros_mcp.operations import dangling, decisions, pruned_note, restoration
 from kros_mcp.operations.account import Account, open_krosai
 from kros_mcp.operations.adoption import account_in
@@ -297,17 +297,25 @@ def _unread(what: str, exc: KrosaiError) -> Difference:
 
 def _monthly(rate: RunRate, settings: Settings) -> list[Difference]:
     at_least = "at least " if rate.unpriced or not rate.complete else ""
-    cap = settings.monthly_commitment_cents
-    what = f"All numbers in service cost {at_least}{show_cents(rate.monthly_cents, settings.currency)}, every month"
+    cap, label = settings.monthly_commitment_cents, rate.label(settings)
+    what = f"All numbers in service cost {at_least}{show_cents(rate.monthly_cents, label or '')}, every month"
     found = []
+    refused = " While a cap on the monthly cost is set, no purchase is let through." if cap is not None else ""
     if rate.unread:
         what_is_not = f"The prices of {len(rate.unread)} numbers could not be read just now."
         found.append(Difference("prices_unread", warn(what_is_not, "Run this again in a minute.")))
     if unpriced := rate.unpriced - len(rate.unread):
         them = f"{unpriced} number{'' if unpriced == 1 else 's'} without a price"
-        refused = " While a cap on the monthly cost is set, no purchase is let through." if cap is not None else ""
         found.append(Difference("unpriced", warn(f"KrosAI shows {them}.", f"Ask KrosAI for it.{refused}")))
-    if cap is None:
+    if label is None:
+        named = " and ".join(sorted({label_of(each, settings.currency) for each in rate.currencies} - {""}))
+        no_sum = f"What all numbers in service cost every month has no sum: their prices are in {named}."
+        found.append(Difference("currencies_differ", warn(no_sum, f"Ask KrosAI which is meant.{refused}")))
+    elif cap is not None and rate.capped_cents(settings) is None:
+        foreign = f"{what}, which cannot be held against the {show_cents(cap, settings.currency)}"
+        to_do = f"Set KROS_CURRENCY, and the caps, by what KrosAI states.{refused}"
+        found.append(Difference("currencies_differ", warn(f"{foreign} of KROS_MONTHLY_COMMITMENT_CENTS.", to_do)))
+    elif cap is None:
         found.append(Difference("run_rate", ok(f"{what}; no cap is set (KROS_MONTHLY_COMMITMENT_CENTS).")))
     elif rate.monthly_cents > cap:
         over = f"{what}, more than the {show_cents(cap, settings.currency)} of KROS_MONTHLY_COMMITMENT_CENTS."
@@ -344,7 +352,7 @@ def _document(found: _Report, settings: Settings, exit_code: int) -> dict[str, o
         "complete": found.complete,
         "numbers_in_service": found.living,
         "numbers_inactive": found.ended,
-        "monthly_run_rate_cents": rate.monthly_cents if rate else None,
+        "monthly_run_rate_cents": rate.capped_cents(settings) if rate else None,
         "run_rate_complete": rate.complete if rate else False,
         "unpriced_numbers": rate.unpriced if rate else None,
         "monthly_commitment_cents": settings.monthly_commitment_cents,

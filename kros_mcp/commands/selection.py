@@ -14,6 +14,7 @@ import click
 
 from kros_mcp.errors import InvalidArgumentError, SettingsError
 from kros_mcp.krosai import clean
+from kros_mcp.money import label_of
 from kros_mcp.operations import status
 from kros_mcp.operations.adoption import account_in
 from kros_mcp.operations.journal import Filter, Journal, every, missing
@@ -245,7 +246,12 @@ def is_foreign(operation: Operation, account: str | None) -> bool:
 
 
 def currency(operation: Operation, account: str | None, settings: Settings) -> str:
-    """Return the label of amounts; the label of this terminal says nothing of another account's money."""
+    """Return the label of an operation's amounts."""
+    return label_of(operation.quote.currency, limits_label(operation, account, settings))
+
+
+def limits_label(operation: Operation, account: str | None, settings: Settings) -> str:
+    """Return the operator's label; that of this terminal says nothing of another account's money."""
     return "" if is_foreign(operation, account) else settings.currency
 
 

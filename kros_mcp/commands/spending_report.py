@@ -84,11 +84,11 @@ def spending(typed: FilterOptions, by: str, *, as_csv: bool, as_json: bool) -> i
     settings = settings_of(typed.organization)
     report = anyio.run(_read, settings, typed, Grouping(by))
     if as_json:
-        print(json.dumps(_document(report, settings), indent=2, ensure_ascii=False))
+        print(json.dumps(_document(report), indent=2, ensure_ascii=False))
     elif as_csv:
-        _write(report, settings)
+        _write(report)
     else:
-        tell([_shown(each, report, settings) for each in report.accounts], _headline(report))
+        tell([_shown(each, report) for each in report.accounts], _headline(report))
     return 0
 
 
@@ -113,6 +113,8 @@ async def _read(settings: Settings, typed: FilterOptions, grouping: Grouping) ->
                         replace(wanted, account=account),
                         grouping,
                         settings=settings if account == selection.account else None,
+                        # That of this terminal says nothing of another account's money.
+                        label=settings.currency if selection.account in {None, account} else "",
                         own=_own(settings, wanted.principal),
                     )
                     for account in await _accounts(journal, selection)
@@ -139,14 +141,9 @@ def _own(settings: Settings, principal: str | None) -> Limits | None:
     )
 
 
-def _label(read: Expenditure, report: _Report, settings: Settings) -> str:
-    """Return the label of amounts; that of this terminal says nothing of another account's money."""
-    return settings.currency if report.selection.account in {None, read.account} else ""
-
-
-def _shown(read: Expenditure, report: _Report, settings: Settings) -> Shown:
+def _shown(read: Expenditure, report: _Report) -> Shown:
     is_own = report.selection.account == read.account
-    return Shown(read, _label(read, report, settings), is_keyless=report.selection.account is None, is_own=is_own)
+    return Shown(read, is_keyless=report.selection.account is None, is_own=is_own)
 
 
 def _headline(report: _Report) -> tuple[str, ...]:
@@ -168,7 +165,7 @@ def _headline(report: _Report) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _document(report: _Report, settings: Settings) -> dict[str, object]:
+def _document(report: _Report) -> dict[str, object]:
     wanted, now = report.selection.wanted, report.now
     return {
         "by": str(report.grouping),
@@ -179,18 +176,17 @@ def _document(report: _Report, settings: Settings) -> dict[str, object]:
         "all_accounts": report.selection.all_accounts,
         "principal": clean(wanted.principal or "", LONGEST_NAME_SHOWN) or None,
         "country": wanted.country,
-        "accounts": [expenditure_record.document(each, _label(each, report, settings)) for each in report.accounts],
+        "accounts": [expenditure_record.document(each) for each in report.accounts],
     }
 
 
-def _write(report: _Report, settings: Settings) -> None:
+def _write(report: _Report) -> None:
     for sentence in _headline(report):
         print(f"kros-mcp: {sentence}", file=sys.stderr)
     writer = csv.writer(standard_output())
     writer.writerow(expenditure_record.columns(report.grouping))
     for each in report.accounts:
-        label = _label(each, report, settings)
-        for sentence in doubts(each, label):
+        for sentence in doubts(each):
             print(f"kros-mcp: account {short(each.account)}: {sentence}", file=sys.stderr)
-        writer.writerows(expenditure_record.rows(each, label))
+        writer.writerows(expenditure_record.rows(each))
     sys.stdout.flush()

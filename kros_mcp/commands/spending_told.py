@@ -9,7 +9,7 @@ from kros_mcp.characters import how_many
 from kros_mcp.commands.console import Column, say, say_labelled, show_table, terminal_width
 from kros_mcp.commands.selection import short
 from kros_mcp.krosai import clean
-from kros_mcp.money import show_again
+from kros_mcp.money import common_label, label_of, show_again
 from kros_mcp.numbering import country_name
 from kros_mcp.operations import pruned_note
 from kros_mcp.operations.expenditure import (
@@ -45,13 +45,11 @@ class Shown:
 
     Args:
         read: That.
-        currency: The label of its amounts, or empty.
         is_keyless: Whether this terminal's settings name no account.
         is_own: Whether they name this one.
     """
 
     read: Expenditure
-    currency: str
     is_keyless: bool
     is_own: bool
 
@@ -76,7 +74,8 @@ def tell(accounts: Sequence[Shown], headline: Iterable[str]) -> None:
 def _tell(shown: Shown) -> None:
     read = shown.read
     kind = f" ({read.environment})" if read.environment else ""
-    money = shown.currency or "the account's own currency"
+    label = _label(read)
+    money = "several currencies" if label is None else label or "the account's own currency"
     say(f"Account {short(read.account)}{kind}; amounts in {money}.", "bold")
     rows = _groups(read)
     if rows:
@@ -91,6 +90,13 @@ def _tell(shown: Shown) -> None:
     for label, sentences in _facts(shown):
         for at, sentence in enumerate(sentences):
             say_labelled("" if at else label, sentence, columns=_LABELS, label_style="bold")
+
+
+def _label(read: Expenditure) -> str | None:
+    """Return what the table's amounts are labelled with; None where they are in several currencies."""
+    if not read.total.currencies and read.label_of_costs is not None:  # the cost of a month is all there is
+        return read.label_of_costs
+    return read.label
 
 
 def _glyphs() -> _Glyphs:
@@ -162,7 +168,7 @@ def _bars(groups: Sequence[Sums], glyphs: _Glyphs, longest: int) -> list[str]:
 
 def _costs(read: Expenditure, groups: Sequence[SpendingGroup]) -> list[str]:
     """Return for each group what numbers cost a month: at the end of its time, or now; empty where it is not known."""
-    if read.cost is None:
+    if read.cost is None or read.label_of_costs is None or read.label_of_costs != _label(read):
         return [""] * len(groups)
     if read.grouping.is_of_time:
         return ["" if cents is None else _amount(cents) for _, cents in read.costs(groups)]
@@ -199,22 +205,21 @@ def _amount(cents: int) -> str:
 
 def _facts(shown: Shown) -> Iterator[tuple[str, list[str]]]:
     """Yield what is told below a table: a label, and its sentences."""
-    read, currency = shown.read, shown.currency
-    yield "spent", list(_spent(read, currency))
+    read, currency = shown.read, shown.read.operators_label
+    yield "spent", list(_spent(read))
     if read.caps is not None:
         yield "caps", list(_capped(read.caps, read.whole_cost, currency))
     elif shown.is_keyless:
         yield "caps", ["Which caps hold is not known here: set KROS_API_KEY and the settings of its server."]
     else:
         yield "caps", ["Those of another account are not known here."]
-    yield "a month", list(_monthly(read, currency))
-    waits = list(_waits(read, currency))
-    yield "waits", waits
-    yield "unknown", list(_unknown(read, currency))
+    yield "a month", list(_monthly(read))
+    yield "waits", list(_waits(read))
+    yield "unknown", list(_unknown(read))
 
 
-def _spent(read: Expenditure, currency: str) -> Iterator[str]:
-    sums = read.total
+def _spent(read: Expenditure) -> Iterator[str]:
+    sums, currency = read.total, read.label or ""
     if sums.purchases or not sums.unknown:
         yield f"{show_again(sums.charged_cents, currency)} for {how_many(sums.purchases, 'number')} bought."
     if sums.unknown:
@@ -222,14 +227,14 @@ def _spent(read: Expenditure, currency: str) -> Iterator[str]:
             f"Of {how_many(sums.unknown, 'purchase')}, {show_again(sums.unknown_cents, currency)} in all, it is not "
             "known whether it was charged."
         )
-    yield from doubts(read, currency)
+    yield from doubts(read)
 
 
-def doubts(read: Expenditure, currency: str) -> Iterator[str]:
+def doubts(read: Expenditure) -> Iterator[str]:
     """Yield what makes the sums of a period less than the truth, or no amounts at all."""
-    sums = read.total
-    if len(sums.currencies) > 1:
-        yield f"Prices were stated in {_list(sums.currencies)}, which cannot be added: take no sum here for an amount."
+    if read.label is None:
+        named = _named_currencies(read.total.currencies, read.operators_label)
+        yield f"Prices were stated in {named}, which cannot be added: take no sum here for an amount."
     if read.begins_at is not None and (read.since is None or day_of(read.since) < day_of(read.begins_at)):
         yield f"This journal begins on {day_of(read.begins_at)}: what was spent before that stands elsewhere."
     if read.lacks_since is not None:
@@ -237,7 +242,7 @@ def doubts(read: Expenditure, currency: str) -> Iterator[str]:
             f"Purchases after {minute(read.lacks_since)} may be missing, as the journal was restored from a copy: "
             "kros-mcp reconcile enters them."
         )
-    if told := pruned_note.note(read.pruned, currency):
+    if told := pruned_note.note(read.pruned, read.operators_label):
         yield told
 
 
@@ -265,16 +270,20 @@ def _of_a_cap(spent: int, cap: int, currency: str, words: str) -> str:
     return f"{show_again(spent)} of {show_again(cap, currency)} {words}: {left} left."
 
 
-def _monthly(read: Expenditure, currency: str) -> Iterator[str]:
+def _monthly(read: Expenditure) -> Iterator[str]:
     cost = read.cost
     if cost is None:
         yield "What owned numbers cost is not known here: no server has read KrosAI's list into this journal yet."
-        yield f"{_changes(read.total, currency)}."
+        yield f"{_changes(read.total, read.label or '')}."
         return
-    least = "" if cost.is_certain else "At least "
     many = how_many(len(cost.numbers), "number")
-    age = span(max(0.0, read.now - cost.listed_at))
-    yield f"{least}{show_again(cost.monthly_cents, currency)} for {many}, by KrosAI's list of {age} ago."
+    listed = f"by KrosAI's list of {span(max(0.0, read.now - cost.listed_at))} ago"
+    if cost.label is None:
+        named = _named_currencies(cost.currencies, cost.operators_label)
+        yield f"No sum for {many}, {listed}: their prices are in {named}, which cannot be added."
+    else:
+        least = "" if cost.is_certain else "At least "
+        yield f"{least}{show_again(cost.monthly_cents, cost.label)} for {many}, {listed}."
     lacking = []
     if cost.unpriced:
         lacking.append(f"no price is known of {cost.unpriced}")
@@ -284,11 +293,9 @@ def _monthly(read: Expenditure, currency: str) -> Iterator[str]:
         lacking.append("the list was not read to its end")
     if lacking:
         yield f"{_capital('; '.join(lacking))}."
-    if len(cost.currencies) > 1:
-        yield f"Its prices are in {_list(cost.currencies)}, which cannot be added."
     began, ended = read.cost_at_beginning_cents, read.cost_at_end_cents
     if began is not None and ended is not None:
-        changes = _changes(read.total, currency)
+        changes = _changes(read.total, read.label_of_costs or "")
         doubt = "" if read.is_growth_certain else ", as far as is known"
         yield f"From {_amount(began)} to {_amount(ended)} in that time{doubt}: {changes[0].lower()}{changes[1:]}."
 
@@ -301,8 +308,8 @@ def _changes(sums: Sums, currency: str) -> str:
     return f"Purchases added {added}{more}; {how_many(sums.releases, 'release')} ended {ended}{less}"
 
 
-def _waits(read: Expenditure, currency: str) -> Iterator[str]:
-    waiting = read.waiting
+def _waits(read: Expenditure) -> Iterator[str]:
+    waiting, label = read.waiting, common_label(read.waiting.currencies, read.operators_label) or ""
     if not waiting.operations:
         yield "Nothing."
         return
@@ -310,24 +317,26 @@ def _waits(read: Expenditure, currency: str) -> Iterator[str]:
     many = f"{more} operations" if more else how_many(waiting.operations, "operation")
     since = "" if waiting.since is None else f", the oldest for {span(max(0.0, read.now - waiting.since))}"
     unpriced = f" and {how_many(waiting.unpriced, 'price')} not stated" if waiting.unpriced else ""
-    yield f"{many} for {show_again(waiting.cents, currency)}{unpriced}{since}."
+    yield f"{many} for {show_again(waiting.cents, label)}{unpriced}{since}."
     if waiting.for_an_approver:
         verb = "waits" if waiting.for_an_approver == 1 else "wait"
         yield f"{waiting.for_an_approver} {verb} for an approver: kros-mcp approve ID, or kros-mcp deny ID."
 
 
-def _unknown(read: Expenditure, currency: str) -> Iterator[str]:
-    unsettled = read.unsettled
+def _unknown(read: Expenditure) -> Iterator[str]:
+    unsettled, label = read.unsettled, common_label(read.unsettled.currencies, read.operators_label) or ""
     if not unsettled.operations:
         yield "Nothing."
         return
-    cents = show_again(unsettled.cents, currency)
+    cents = show_again(unsettled.cents, label)
     many = how_many(unsettled.operations, "outcome")
     yield f"{many}, for {cents} that may have been charged: kros-mcp operations --state unknown --state sending."
 
 
-def _list(names: Iterable[str]) -> str:
-    return " and ".join(sorted(clean(name, 10) for name in names))
+def _named_currencies(stated: Iterable[str], label: str) -> str:
+    """Name the currencies of amounts; those without one are in the label's."""
+    labels = {label_of(each, label) for each in stated}
+    return " and ".join(sorted(clean(name, 10) for name in labels if name))
 
 
 def _capital(text: str) -> str:

@@ -81,7 +81,7 @@ def totals(
     charged = f"coalesce(sum(CASE WHEN charged = 'yes' THEN {CHARGED} END), 0)"
     unknown = "coalesce(sum(CASE WHEN charged = 'unknown' THEN reserved_cents END), 0)"
     of_how_many = "sum(CASE WHEN charged = 'unknown' THEN 1 ELSE 0 END)"
-    stated = f"CASE WHEN charged <> 'no' THEN nullif({currency}, '') END AS currency"
+    stated = f"CASE WHEN charged <> 'no' THEN coalesce({currency}, '') END AS currency"
     read = f"{seen} AS seen, channel, action, charged, reserved_cents, {stated}, {amounts}"
     of_each = f"SELECT {read} FROM {table} WHERE {where}"
     shown = f"seen, channel, action, currency, count(*), {charged}, {unknown}, {of_how_many}"
@@ -96,7 +96,7 @@ def totals(
             charged_cents=int(yes),
             unknown_cents=int(maybe),
             unknown=int(many),
-            currencies=frozenset({currency} if currency else ()),
+            currencies=frozenset(() if currency is None else {currency}),
         )
         for state, channel, action, currency, count, yes, maybe, many in rows
     )

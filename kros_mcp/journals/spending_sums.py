@@ -61,11 +61,11 @@ def of(
     relevant = f"({_BOUGHT} OR {_MAYBE} OR {_RELEASED} OR {_MAYBE_RELEASED})"
     of_each = (
         f"SELECT {_COLUMNS}, {key} AS grouped_by, CASE WHEN {_RELEASED} THEN {former_status} END AS former_status, "
-        f"CASE WHEN {_BOUGHT} OR {_MAYBE} THEN {currency} END AS currency, {amounts} "
+        f"CASE WHEN {_BOUGHT} OR {_MAYBE} THEN coalesce({currency}, '') END AS currency, {amounts} "
         f"FROM {table} WHERE {where} AND {relevant}"
     )
     shown = ", ".join(f"coalesce({sums[name]}, 0)" for name in COUNTED)
-    by = "grouped_by, coalesce(former_status, ''), coalesce(currency, '')"
+    by = "grouped_by, coalesce(former_status, ''), currency"
     rows = yield (
         f"WITH each_one AS MATERIALIZED ({of_each}) SELECT {by}, {shown} FROM each_one GROUP BY 1, 2, 3",
         values,
@@ -76,7 +76,7 @@ def of(
             former_status,
             Sums(
                 **dict(zip(COUNTED, map(int, counts), strict=True)),
-                currencies=frozenset({currency} if currency else ()),
+                currencies=frozenset(() if currency is None else {currency}),
             ),
         )
         for name, former_status, currency, *counts in rows

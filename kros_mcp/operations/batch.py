@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from kros_mcp.errors import Known
+from kros_mcp.money import common_label
 from kros_mcp.operations.journal import Journal
 from kros_mcp.operations.model import Item, Operation, Request, State, effects
 from kros_mcp.operations.status import Status, status
@@ -82,7 +83,7 @@ def joined(items: Sequence[Item]) -> Item:
         reason=requests[0].reason,
     )
     currencies = {quote.currency for quote in quotes}
-    can_add = len(currencies - {""}) <= 1
+    can_add = common_label(currencies, "") is not None
     quote = replace(
         quotes[0],
         e164=e164,

@@ -5,12 +5,13 @@ its numbers does. What is not known is counted beside what is: no sum takes it f
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 
 from kros_mcp.krosai import has_ended
+from kros_mcp.money import common_label
 from kros_mcp.operations.pruning import Pruning
 
 PARTED = "\x1f"
@@ -48,7 +49,8 @@ class Sums:
         ended_cents: What those had cost a month, as KrosAI stated it then, or when they were bought.
         ended_unstated: Of how many of them that is not known.
         releases_unknown: Of how many releases the outcome is not known; those being sent now, too.
-        currencies: What the records of the purchases state; amounts in several cannot be added.
+        currencies: What the records of the purchases state, empty where one states none; amounts in several cannot be
+            added.
     """
 
     purchases: int = 0
@@ -211,12 +213,14 @@ class OwnedNumber:
         country: Its country's code; empty where KrosAI does not state it.
         principal: Who bought it through this journal; empty if it was bought elsewhere.
         monthly_cents: As KrosAI stated it last; None where it has not.
+        currency: What its record states; empty where that states none.
     """
 
     e164: str
     country: str
     principal: str
     monthly_cents: int | None
+    currency: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ class OwnedCost:
         complete: Whether it was read to its end.
         unreadable: How many of its records could not be read.
         prices_as_of: When the oldest price that counts was read; None where none was.
-        currencies: What the records state; prices in several cannot be added.
+        operators_label: How amounts are labelled, unless records state something else; empty without a label.
     """
 
     numbers: tuple[OwnedNumber, ...]
@@ -248,7 +252,17 @@ class OwnedCost:
     complete: bool = True
     unreadable: int = 0
     prices_as_of: float | None = None
-    currencies: frozenset[str] = frozenset()
+    operators_label: str = ""
+
+    @property
+    def currencies(self) -> frozenset[str]:
+        """What the records state whose price is known, empty where one states none."""
+        return frozenset(number.currency for number in self.numbers if number.monthly_cents is not None)
+
+    @property
+    def label(self) -> str | None:
+        """What the sum of the prices is labelled with; None where they are in several currencies and have none."""
+        return common_label(self.currencies, self.operators_label)
 
     @property
     def monthly_cents(self) -> int:
@@ -277,7 +291,7 @@ class OwnedCost:
         """Return the part of a principal, of a country, or of both; None is any."""
         kept = (each for each in self.numbers if principal in {None, each.principal})
         numbers = tuple(each for each in kept if country in {None, each.country})
-        return OwnedCost(numbers, self.listed_at, self.complete, self.unreadable, self.prices_as_of, self.currencies)
+        return replace(self, numbers=numbers)
 
     def _parts(self, key: Callable[[OwnedNumber], str]) -> tuple[CostPart, ...]:
         parts = [_part(name, list(each)) for name, each in groupby(sorted(self.numbers, key=key), key=key)]
@@ -327,12 +341,15 @@ class Caps:
     def monthly_left_cents(self, cost: OwnedCost | None) -> int | None:
         """Return what the limit on the cost of a month has left; None without one, or where that is not certain.
 
-        As the guard does, it counts what is under way and what is unknown.
+        As the guard does, it counts what is under way and what is unknown; and prices in another currency than the
+        limit's are not held against it.
 
         Args:
             cost: What all owned numbers cost, whoever bought them and wherever.
         """
         if cost is None or not cost.is_certain or None in self._beside(cost):
+            return None
+        if cost.label is None or cost.operators_label not in {"", cost.label}:
             return None
         return _left(self.monthly_commitment_cents, cost.monthly_cents + self.monthly_beside_cents(cost))
 
@@ -360,6 +377,7 @@ class Waiting:
         unpriced: Of how many numbers that is not stated.
         since: When the oldest was asked for; None for none.
         or_more: Whether there are more than were counted.
+        currencies: What is stated of those amounts, empty where nothing is.
     """
 
     operations: int = 0
@@ -368,6 +386,7 @@ class Waiting:
     unpriced: int = 0
     since: float | None = None
     or_more: bool = False
+    currencies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -377,6 +396,7 @@ class Unsettled:
     operations: int = 0
     purchases: int = 0
     cents: int = 0
+    currencies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -402,6 +422,7 @@ class Expenditure:
         caps: None where the settings are another account's.
         lacks_since: After which time purchases may be missing, as the journal was restored from a copy; None if not.
         pruned: What was deleted of what these sums would count; it stands in none.
+        operators_label: How amounts are labelled, unless records state something else; empty without a label.
     """
 
     account: str
@@ -421,6 +442,7 @@ class Expenditure:
     caps: Caps | None = None
     lacks_since: float | None = None
     pruned: tuple[Pruning, ...] = ()
+    operators_label: str = ""
     total: Sums = field(init=False)
 
     def __post_init__(self) -> None:
@@ -428,13 +450,25 @@ class Expenditure:
         object.__setattr__(self, "total", total(self.groups))
 
     @property
+    def label(self) -> str | None:
+        """What the sums of the groups are labelled with; None where they are in several currencies and mean nothing."""
+        return common_label(self.total.currencies, self.operators_label)
+
+    @property
+    def label_of_costs(self) -> str | None:
+        """What the cost of a month is labelled with that grew; None where it, or what changed it, is in several."""
+        stated = self.cost.currencies if self.cost is not None else frozenset[str]()
+        return common_label(stated | self.total.currencies | self.after.currencies, self.operators_label)
+
+    @property
     def cost_at_end_cents(self) -> int | None:
         """What owned numbers cost a month when the period ended, as far as this journal knows; None if it does not.
 
         Of one principal it does not: others may have released what they bought. Nor does it while the price of a
-        number that was bought here is missing: the sum lacks it, and the purchase is among the changes.
+        number that was bought here is missing: the sum lacks it, and the purchase is among the changes. Nor where
+        prices are in several currencies.
         """
-        if self.cost is None or self.principal is not None:
+        if self.cost is None or self.principal is not None or self.label_of_costs is None:
             return None
         if any(number.monthly_cents is None and number.principal for number in self.cost.numbers):
             return None

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from kros_mcp.krosai import PhoneNumber
 from kros_mcp.operations import policy
 from kros_mcp.operations.expenditure import (
     Caps,
@@ -36,6 +37,7 @@ async def read_expenditure(
     settings: Settings | None = None,
     own: Limits | None = None,
     groups: tuple[SpendingGroup, ...] | None = None,
+    label: str = "",
 ) -> Expenditure:
     """Read what one account has spent in a period, and how it stands now.
 
@@ -47,6 +49,7 @@ async def read_expenditure(
         settings: The caps of this account; None where they are not known.
         own: The caps of the principal, where one is wanted and these are known.
         groups: What was spent in the period, where that has been read already. Defaults to reading it.
+        label: The operator's label of this account's amounts, or empty.
 
     Raises:
         ValueError: No account is named.
@@ -65,7 +68,7 @@ async def read_expenditure(
     after = Sums()
     if wanted.until is not None and wanted.until < now:
         after = total(await journal.spending(replace(whose, since=wanted.until, by_sent=True), Grouping.DAY))
-    cost = await read_owned_cost(journal, account)
+    cost = await read_owned_cost(journal, account, label)
     oldest = await journal.list_operations(Filter(account=account), limit=1, oldest_first=True)
     return Expenditure(
         account=account,
@@ -85,13 +88,15 @@ async def read_expenditure(
         caps=None if settings is None else await _caps(journal, account, settings, wanted.principal, own),
         lacks_since=await journal.lacks_since(account),
         pruned=tuple(of_account(await journal.prunings(), account, since=period.asked_since)),
+        operators_label=label,
     )
 
 
-async def read_owned_cost(journal: Journal, account: str) -> OwnedCost | None:
+async def read_owned_cost(journal: Journal, account: str, label: str = "") -> OwnedCost | None:
     """Read what owned numbers cost a month: the list that was kept last, with what was bought and released since.
 
-    A price counts however long ago it was read; `prices_as_of` says when. None where no list was ever read.
+    A price counts however long ago it was read; `prices_as_of` says when. None where no list was ever read. `label` is
+    the operator's.
     """
     kept = await journal.kept(account)
     if kept.listed_at is None:
@@ -109,7 +114,7 @@ async def read_owned_cost(journal: Journal, account: str) -> OwnedCost | None:
         complete=kept.complete,
         unreadable=len(kept.unreadable),
         prices_as_of=min((at for at in priced if at is not None), default=None),
-        currencies=frozenset(each.number.currency for each in kept.numbers.values() if each.number.currency),
+        operators_label=label,
     )
 
 
@@ -121,7 +126,7 @@ def _owned(kept: Kept, newer: list[Operation]) -> list[OwnedNumber]:
     """
     listed_at = kept.listed_at or 0.0
     listed = {
-        record_id: OwnedNumber(each.number.e164, (each.number.country or "").upper(), "", each.number.monthly_cents)
+        record_id: _as_listed(each.number)
         for record_id, each in kept.numbers.items()
         if each.place is not None and not each.number.has_ended
     }
@@ -145,10 +150,15 @@ def _record(purchase: Operation | None) -> str:
     return purchase.number.id if purchase is not None and purchase.number is not None else ""
 
 
+def _as_listed(number: PhoneNumber) -> OwnedNumber:
+    return OwnedNumber(number.e164, (number.country or "").upper(), "", number.monthly_cents, number.currency or "")
+
+
 def _as_bought(purchase: Operation) -> OwnedNumber:
     reported = purchase.number.monthly_cents if purchase.number is not None else None
     monthly = purchase.quote.monthly_cents if reported is None else reported
-    return OwnedNumber(purchase.e164, (purchase.quote.country or "").upper(), purchase.principal, monthly)
+    country, currency = (purchase.quote.country or "").upper(), purchase.quote.currency
+    return OwnedNumber(purchase.e164, country, purchase.principal, monthly, currency)
 
 
 async def _waiting(journal: Journal, wanted: Filter) -> Waiting:
@@ -166,6 +176,7 @@ async def _waiting(journal: Journal, wanted: Filter) -> Waiting:
         unpriced=dues.count(None),
         since=min((operation.created_at for operation in found), default=None),
         or_more=len(read) >= MOST_WAITING,
+        currencies=frozenset(part.quote.currency for part in purchases if part.quote.due_now_cents is not None),
     )
 
 
@@ -179,6 +190,7 @@ async def _unsettled(journal: Journal, wanted: Filter) -> Unsettled:
         operations=sum(each.count for each in totals),
         purchases=sum(each.count for each in totals if each.action.charges),
         cents=sum(each.unknown_cents for each in totals),
+        currencies=frozenset[str]().union(*(each.currencies for each in totals)),
     )
 
 

@@ -72,7 +72,7 @@ class Total:
     """How many operations of one action stand in one state, asked in one channel, and what they took or may have.
 
     `unknown` is of how many purchases it is not known whether they were charged. `currencies` are what the prices of
-    all that was, or may have been, charged are stated in: amounts in several cannot be added.
+    all that was, or may have been, charged are stated in, empty where none is: amounts in several cannot be added.
     """
 
     state: State

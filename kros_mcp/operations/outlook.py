@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kros_mcp.errors import RefusedError
+from kros_mcp.money import common_label
 from kros_mcp.operations import policy
 from kros_mcp.operations.model import MOST_REPEATS, TOKENS, Limits, Operation
 from kros_mcp.operations.policy import Books, Right, RunRate
@@ -113,14 +114,24 @@ def day(settings: Settings, operation: Operation, books: Books) -> Day:
     )
 
 
-def month(books: Books, run_rate: RunRate, operation: Operation | None = None) -> Month:
+def month(
+    settings: Settings, books: Books, run_rate: RunRate | None, operation: Operation | None = None
+) -> Month | None:
     """Add a purchase to what all numbers cost, those included that are bought but not shown by KrosAI yet.
 
+    None where nothing is known of what they cost, or where the amounts are in another currency than the limits.
+
     Args:
+        settings: For the label of amounts.
         books: The journal's sums.
-        run_rate: What KrosAI shows.
+        run_rate: What KrosAI shows; None where that is not known.
         operation: The purchase; without one, nothing is added.
     """
+    added = [part.quote.currency for part in operation.parts] if operation else []
+    if run_rate is None or run_rate.capped_cents(settings) is None:
+        return None
+    if common_label([*run_rate.currencies, *added], settings.currency) is None:
+        return None
     others = policy.others_committed(books.committed, operation, run_rate)
     before = run_rate.monthly_cents + sum(cents or 0 for cents in others.values())
     monthly = operation.quote.monthly_cents if operation else 0
@@ -175,7 +186,7 @@ def joint(
         principal = operation.principal
         refused = refused or refusal(settings, operation, books[principal], run_rate, limits_of(principal))
         books = _after(settings, books, operation)
-    total = month(next(iter(books.values()), Books()), run_rate) if run_rate else None
+    total = month(settings, next(iter(books.values()), Books()), run_rate)
     return Joint(numbers, wanted_cents, left_cents, total, refused, yeses)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kros_mcp.errors import RefusedError
-from kros_mcp.money import is_other_currency, show_again, show_cents
+from kros_mcp.money import common_label, is_other_currency, show_again, show_cents
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.model import ANSWER_SECONDS, TOKENS, Channel, Limits, Operation
 from kros_mcp.settings import Confirmation, Settings, stricter
@@ -53,7 +53,7 @@ class RunRate:
 
     `prices` are E.164 and monthly cents, null where KrosAI does not state them; `complete` is false when not
     every number could be read. `buyers` names who bought a number through this journal, `currencies` what the
-    records state; prices in several cannot be added.
+    records state, empty for a price whose record states none; prices in several cannot be added.
     """
 
     prices: tuple[tuple[str, int | None], ...]
@@ -82,6 +82,15 @@ class RunRate:
     def e164s(self) -> frozenset[str]:
         """The numbers counted."""
         return frozenset(e164 for e164, _ in self.prices)
+
+    def label(self, settings: Settings) -> str | None:
+        """Return what to label the sum with; None where the prices are in several currencies and have none."""
+        return common_label(self.currencies, settings.currency)
+
+    def capped_cents(self, settings: Settings) -> int | None:
+        """Return the sum, where it can be held against a limit: in the currency that limits are labelled with."""
+        label = self.label(settings)
+        return self.monthly_cents if label == settings.currency or (label and not settings.currency) else None
 
     def of(self, principal: str) -> "RunRate":
         """The part of it that one principal has bought."""
@@ -168,7 +177,7 @@ def check_purchase(
         _check_not_bought(part, books)
         _check_priced(settings, part)
         _check_currency(settings, part)
-    _check_one_currency(operation)
+    _check_one_currency(settings, operation)
     bounds = _bounds(settings, operation, books, run_rate, own or Limits())
     for bound in bounds:
         for part in operation.parts:
@@ -366,9 +375,9 @@ def _check_currency(settings: Settings, operation: Operation) -> None:
         )
 
 
-def _check_one_currency(operation: Operation) -> None:
+def _check_one_currency(settings: Settings, operation: Operation) -> None:
     """Raise where the prices of a batch cannot be added, so that no total can be shown."""
-    if len({part.quote.currency for part in operation.parts} - {""}) > 1:
+    if common_label((part.quote.currency for part in operation.parts), settings.currency) is None:
         raise RefusedError(
             f"The prices of {operation.named} are stated in several currencies, which cannot be added; nothing was "
             "charged.",
@@ -472,10 +481,11 @@ def _not_known(settings: Settings, run_rate: RunRate, operation: Operation, othe
         return "KrosAI's list of owned numbers could not be read whole"
     if None in others.values():
         return "the monthly price of a number that was just bought is not stated"
-    if len({*(part.quote.currency for part in operation.parts), *run_rate.currencies} - {""}) > 1:
-        return "prices are stated in several currencies, which cannot be added"
     if any(_is_other_currency(settings, stated) for stated in run_rate.currencies):
         return f"the price of an owned number is stated in another currency than {settings.currency}"
+    stated = [*(part.quote.currency for part in operation.parts), *run_rate.currencies]
+    if common_label(stated, settings.currency) is None:
+        return "prices are stated in several currencies, which cannot be added"
     return ""
 
 

@@ -162,7 +162,13 @@ def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
     committed = {e164: cents for e164, cents in books.committed.items() if e164 in books.bought}
     new = others_committed(committed, None, rate)
     own = dict.fromkeys(books.own & new.keys(), principal)
-    return replace(rate, prices=(*rate.prices, *new.items()), buyers={**rate.buyers, **own})
+    unstated = frozenset({""} if any(cents is not None for cents in new.values()) else ())
+    return replace(
+        rate,
+        prices=(*rate.prices, *new.items()),
+        buyers={**rate.buyers, **own},
+        currencies=rate.currencies | unstated,
+    )
 
 
 async def _priced(account: Account, listing: Listing) -> Priced:
@@ -193,14 +199,15 @@ async def _run_rate(account: Account, listing: Listing, priced: Priced) -> RunRa
     e164s = [number.e164 for number in priced.listed]
     prices = [priced.price(number) for number in priced.listed]
     unread = [number.e164 for number in priced.unread()]
-    currencies = [*(number.currency for number in priced.listed), *(price.currency for price in prices)]
+    currencies = {number.currency for number in priced.listed if number.currency}
+    currencies |= {price.currency or "" for price in prices if price.cents is not None}
     monthly = zip(e164s, (price.cents for price in prices), strict=True)
     return RunRate(
         prices=(*monthly, *((name, None) for name in listing.owned.unreadable)),
         complete=listing.owned.complete,
         read_at=listing.at,
         buyers=await account.journal.buyers(account.id, e164s),
-        currencies=frozenset(currency for currency in currencies if currency),
+        currencies=frozenset(currencies),
         unread=tuple(unread),
         readable_in_seconds=readable_in(account, len(unread)),
         prices_as_of=priced.as_of,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from kros_mcp.characters import joined
-from kros_mcp.money import label_of, show_again, show_cents, show_price
+from kros_mcp.money import common_label, label_of, show_again, show_cents, show_price
 from kros_mcp.numbering import country_name, in_country, spoken
 from kros_mcp.operations.acts import charge
 from kros_mcp.operations.acts.routing import still_lacking
@@ -221,17 +221,17 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
 
     def result(self, items: Sequence[Operation], currency: str) -> str:
         """Write what those that are bought have cost, and cost a month."""
-        currencies = {charge.currency_of(item, currency) for item in items} - {""}
+        label = common_label((charge.currency_of(item, currency) for item in items), currency)
         quote = replace(
             items[0].quote,
-            currency=next(iter(currencies), ""),
             due_now_cents=total(item.charged_cents for item in items),
             monthly_cents=total(charge.monthly_cents(item) for item in items),
             setup_cents=total(item.quote.setup_cents for item in items),
+            currency=label or "",
         )
         its = "its" if len(items) == 1 else "their"
         where = {_route(item, its) for item in items}
-        cost = _cost(quote, currency) if len(currencies) <= 1 else "amounts in several currencies"
+        cost = _cost(quote, quote.currency) if label is not None else "amounts in several currencies"
         return f" for {cost}{where.pop() if len(where) == 1 else ''}"
 
     def unshown(self, items: Iterable[Operation]) -> str:
@@ -418,7 +418,7 @@ def _unclear(wording: Wording, unclear: Sequence[Operation], currency: str) -> s
     told = "".join(f" {why.replace(_PLACE, joined(each))}" for why, each in by_reason.items())
     cents = total(item.quote.due_now_cents for item in unclear)
     charges = cents is not None and any(item.action.charges for item in unclear)
-    label = label_of(unclear[0].quote.currency, currency)
+    label = common_label((item.quote.currency for item in unclear), currency) or ""
     return f"{told}{f' {show_cents(cents, label)} may have been charged.' if charges else ''}"
 
 

@@ -281,7 +281,7 @@ class OperationViews:
         if refusal is not None and not warnings:
             why = clean(refusal.message, 500).replace("; nothing was charged.", ".")
             warnings.append(f"It would be refused: {why}")
-        month = outlook.month(books, rate, operation) if rate else None
+        month = outlook.month(self._account.settings, books, rate, operation)
         return replace(
             view,
             day=tuple(day_lines),
@@ -306,7 +306,7 @@ class OperationViews:
         return await self._account.journal.books(self._account.id, principal, committed_since=since)
 
     def money(self, cents: int | None, stated: str = "") -> str:
-        """Write an amount in words; `stated` is the currency that KrosAI states, or empty."""
+        """Write an amount in words; `stated` is the currency that KrosAI states of it, empty where it states none."""
         return show_again(cents, label_of(stated, self._account.settings.currency))
 
     def month(self, cents: int, *, certain: bool) -> str:

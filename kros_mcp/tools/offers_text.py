@@ -1,11 +1,11 @@
 """What a search says: sentences that can be spoken, then short lines; what all rows share stands once above them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kros_mcp.characters import joined
-from kros_mcp.krosai import LARGEST_PAGE, CheapestFirst
-from kros_mcp.money import show_again
+from kros_mcp.krosai import LARGEST_PAGE, CheapestFirst, NumberForSale
+from kros_mcp.money import common_label, label_of, show_again
 from kros_mcp.numbering import PartOfNumber, in_country, spoken
 from kros_mcp.tools.results import AvailableNumber, AvailableNumbers, CountryOnSale
 
@@ -61,16 +61,21 @@ def first_sentences(
     """
     where = in_country(looked.country)
     first = _cheapest(looked, page, currency, where) if page.items else _none(looked, page, elsewhere, where)
+    if page.items and _common_label(page.fitting, currency) is None:
+        first += " Prices are in several currencies, which cannot be compared."
     return first if allowed else f"{first} Buying {where} is not allowed here."
 
 
-def page_text(result: AvailableNumbers, page: CheapestFirst, looked: Looked, *, unpriced: int) -> str:
-    """Write a page of numbers for sale."""
+def page_text(result: AvailableNumbers, page: CheapestFirst, looked: Looked, currency: str, *, unpriced: int) -> str:
+    """Write a page of numbers for sale; `currency` as in `first_sentences`."""
     lines = [result.summary, _counted(page, looked)]
     if unpriced:
         lines.append(f"{unpriced:,} more state no price a month and were left out.")
     numbers = result.numbers
     columns = [column for column in _columns(numbers) if any(column)]
+    if _common_label(page.fitting, currency) is None:
+        labels = [label_of(item.currency or "", currency) if _is_priced(item) else "" for item in page.items]
+        columns.append([f"in {label}" if label else "" for label in labels])
     shared = [column[0] for column in columns if len(set(column)) == 1]
     if shared:
         lines.append(f"{'all' if len(numbers) > 1 else 'it'}: {'; '.join(shared)}")
@@ -86,18 +91,21 @@ def page_text(result: AvailableNumbers, page: CheapestFirst, looked: Looked, *, 
     return "\n".join(filter(None, lines))
 
 
-def countries_sentences(looked: Looked, countries: Sequence[CountryOnSale], currency: str) -> str:
+def countries_sentences(looked: Looked, countries: Sequence[CountryOnSale], labels: Mapping[str, str]) -> str:
     """Say where something is for sale and from which price, the cheapest first; and what could not be read.
 
     Args:
         looked: What was looked for.
         countries: Those that were asked about, the cheapest first.
-        currency: How amounts are labelled; empty for the account's currency.
+        labels: How the amount of each country is labelled; empty for the account's currency.
     """
     selling = [one for one in countries if one.read and looked.affords(one.monthly_cents)]
     unread = [one for one in countries if one.types is None]
     what = looked.said("numbers")
-    told = [_from(one, currency, labelled=not place) for place, one in enumerate(selling[:_MOST_NAMED])]
+    differ = len({labels[one.country] for one in selling if one.monthly_cents is not None}) > 1
+    told = [
+        _from(one, labels[one.country], labelled=differ or not place) for place, one in enumerate(selling[:_MOST_NAMED])
+    ]
     if len(selling) > _MOST_NAMED:
         told.append(f"in {len(selling) - _MOST_NAMED} more countries")
     said = f"{what[0].upper()}{what[1:]} are for sale {joined(told)}." if told else f"No {what} were seen for sale."
@@ -106,15 +114,21 @@ def countries_sentences(looked: Looked, countries: Sequence[CountryOnSale], curr
     return said
 
 
-def countries_text(result: AvailableNumbers, *, left_out: int) -> str:
+def countries_text(result: AvailableNumbers, labels: Mapping[str, str], *, left_out: int) -> str:
     """Write what is for sale country by country.
 
     Args:
         result: What was found.
+        labels: As in `countries_sentences`.
         left_out: How many allowed countries were not looked at.
     """
     lines = [result.summary]
-    lines += [f"{one.country} {one.name}: {_market(one)}" for one in result.countries if one.types is not None]
+    differ = len(set(labels.values())) > 1
+    lines += [
+        f"{one.country} {one.name}: {_market(one, labels[one.country] if differ else '')}"
+        for one in result.countries
+        if one.types is not None
+    ]
     if any(one.read for one in result.countries):
         lines.append("Prices are of the first that KrosAI lists for each; search with country to see them and read on.")
     if refused := [_named(one.country) for one in result.countries if not one.allowed]:
@@ -132,10 +146,20 @@ def _cheapest(looked: Looked, page: CheapestFirst, currency: str, where: str) ->
     elif len(page.fitting) == 1:
         which = "only"
     else:
-        which = "cheapest" if is_priced else "first"
+        which = "cheapest" if is_priced and _common_label(page.fitting, currency) is not None else "first"
     among = "" if page.complete or page.earlier else f", among the {_read(page, looked)},"
-    price = _price(first.setup_cents, first.monthly_cents, first.due_now_cents, currency)
+    label = label_of(first.currency or "", currency)
+    price = _price(first.setup_cents, first.monthly_cents, first.due_now_cents, label)
     return f"The {which} {looked.said()} for sale {where}{among} is {spoken(first.e164)}{price}."
+
+
+def _common_label(items: Iterable[NumberForSale], currency: str) -> str | None:
+    """Return what all prices are labelled with; None where they are in several currencies."""
+    return common_label((item.currency or "" for item in items if _is_priced(item)), currency)
+
+
+def _is_priced(item: NumberForSale) -> bool:
+    return item.monthly_cents is not None or item.due_now_cents is not None
 
 
 def _none(looked: Looked, page: CheapestFirst, elsewhere: Sequence[str], where: str) -> str:
@@ -247,10 +271,10 @@ def _from(one: CountryOnSale, currency: str, *, labelled: bool) -> str:
     return f"{where} from {show_again(one.monthly_cents, currency)} a month{_label(currency)}{setup}"
 
 
-def _market(one: CountryOnSale) -> str:
+def _market(one: CountryOnSale, label: str) -> str:
     if not one.read:
         return "nothing for sale"
-    price = "price not stated" if one.monthly_cents is None else f"from {show_again(one.monthly_cents)} a month"
+    price = "price not stated" if one.monthly_cents is None else f"from {show_again(one.monthly_cents, label)} a month"
     setup = f", setup {show_again(one.setup_cents)}" if one.setup_cents else ""
     count = f"{one.total:,} in all" if one.total is not None else f"{one.read:,}{'' if one.complete else ' read'}"
     kinds = ", ".join(each.replace("_", "-") for each in (one.types or ())[:_MOST_NAMED])

@@ -5,7 +5,7 @@ from typing import Final
 
 from kros_mcp.characters import joined
 from kros_mcp.krosai import clean, plain_name, quoted
-from kros_mcp.money import show_again, show_cents
+from kros_mcp.money import common_label, label_of, show_again, show_cents
 from kros_mcp.numbering import in_country
 from kros_mcp.operations.events import PERSON
 from kros_mcp.operations.journal import Total
@@ -82,10 +82,10 @@ def text(shown: results.Operations, page: Sequence[Operation], now: float, curre
         told = "; ".join(each.strip(", ") for each in shared if each)
         lines.append(f"Each of these {len(page)}: {told}.")
     apart = [column for column in columns if not (len(page) > 1 and len({column(each) for each in page}) == 1)]
-    lines += [_line(operation, apart, now) for operation in page]
+    lines += [_line(operation, apart, now, currency) for operation in page]
     if shown.next_offset is not None:
         lines.append(f"{shown.total - shown.next_offset} more: next_offset {shown.next_offset}")
-    if page and not currency:
+    if page and not currency and not all(operation.quote.currency for operation in page):
         lines.append("Amounts are in the account currency.")
     return "\n".join(lines)
 
@@ -107,7 +107,7 @@ def _row(operation: Operation) -> results.ListedOperation:
     )
 
 
-def _line(operation: Operation, columns: Iterable[Callable[[Operation], str]], now: float) -> str:
+def _line(operation: Operation, columns: Iterable[Callable[[Operation], str]], now: float, currency: str) -> str:
     numbers = operation.e164.split(",")
     number = ",".join(numbers[:_MOST_NUMBERS])
     if len(numbers) > _MOST_NUMBERS:
@@ -116,15 +116,17 @@ def _line(operation: Operation, columns: Iterable[Callable[[Operation], str]], n
     when = spoken_date(operation.created_at)
     if age < _DAY_SECONDS:
         when = "just now" if age < _MINUTE_SECONDS else f"{span(age)} ago"
-    said = f"{operation.action.one} {number}: {status(operation)}, {when}{_price(operation)}"
+    said = f"{operation.action.one} {number}: {status(operation)}, {when}{_price(operation, currency)}"
     return f"{said}{''.join(column(operation) for column in columns)}; {operation.id}"
 
 
-def _price(operation: Operation) -> str:
-    quote = operation.quote
+def _price(operation: Operation, currency: str) -> str:
+    """Return what it costs, labelled where it is in another currency than the operator's label says."""
+    quote, label = operation.quote, label_of(operation.quote.currency, currency)
+    named = "" if label == currency else label
     if not operation.action.charges:
-        return "" if quote.monthly_cents is None else f", {show_again(quote.monthly_cents)} a month"
-    return f", {show_again(quote.due_now_cents)} now, {show_again(quote.monthly_cents)} a month"
+        return "" if quote.monthly_cents is None else f", {show_again(quote.monthly_cents, named)} a month"
+    return f", {show_again(quote.due_now_cents, named)} now, {show_again(quote.monthly_cents, named)} a month"
 
 
 def _where(operation: Operation) -> str:
@@ -188,7 +190,10 @@ def _summary(totals: Sequence[Total], when: str, currency: str) -> str:
 
 
 def _for(totals: Sequence[Total], currency: str) -> str:
-    return f" for {show_cents(sum(each.charged_cents for each in totals), currency)}"
+    label = common_label(frozenset[str]().union(*(each.currencies for each in totals)), currency)
+    if label is None:
+        return " at prices in several currencies, which cannot be added"
+    return f" for {show_cents(sum(each.charged_cents for each in totals), label)}"
 
 
 def _numbers(count: int) -> str:

@@ -1,10 +1,12 @@
 """The results of the tools that show owned numbers; their sentences come from `owned_texts.py`."""
 
 from kros_mcp.krosai import EndpointList, PhoneNumber
+from kros_mcp.money import common_label, label_of
 from kros_mcp.operations import dangling, endpoint_names
 from kros_mcp.operations.account import Account
 from kros_mcp.operations.owned_page import Selected, Wanted
 from kros_mcp.operations.run_rate import Priced, readable_in
+from kros_mcp.settings import Settings
 from kros_mcp.times import utc
 from kros_mcp.tools import owned_texts, results
 
@@ -23,8 +25,8 @@ def page(
     """
     prices = [priced.price(number) for number in priced.listed]
     known = [price.cents for price in prices if price.cents is not None]
-    stated = {price.currency for price in prices if price.cents is not None and price.currency}
-    mixed = len(stated | {account.settings.currency} - {""}) > 1 if stated else False
+    currencies = [price.currency or "" for price in prices if price.cents is not None]
+    label = common_label(currencies, account.settings.currency)
     unread = len(priced.unread())
     wrong = dangling.troubles(endpoints, dangling.routed(selected.page))
     asked = owned_texts.AskedFor(
@@ -37,8 +39,8 @@ def page(
         read=selected.read,
         rest=selected.rest,
         unstated=selected.unstated,
-        currency=account.settings.currency,
-        mixed=mixed,
+        currency=label or "",
+        mixed=label is None,
         in_trouble=bool(wrong),
         wait_seconds=readable_in(account, unread) if unread else None,
         price_age_seconds=0.0 if priced.as_of is None else priced.now - priced.as_of,
@@ -49,13 +51,16 @@ def page(
         total=selected.total,
         next_offset=selected.next_offset,
         complete=selected.total is not None,
-        monthly_total_cents=None if mixed or not known else sum(known),
+        monthly_total_cents=None if label is None or not known else sum(known),
         unpriced=len(prices) - len(known),
         hidden=selected.hidden,
         unreadable=len(selected.unreadable),
         prices_as_of=None if priced.as_of is None else utc(priced.as_of),
         warnings=dangling.warnings(selected.page, endpoints) + owned_texts.unreadable(selected.unreadable),
     )
+    if label is None:
+        labels = {number.e164: _label_of(priced.shown(number), account.settings) for number in selected.page}
+        shown.warnings.extend(owned_texts.in_currencies(labels))
     return shown.model_copy(update={"summary": owned_texts.list_summary(shown, asked)}), asked
 
 
@@ -90,6 +95,11 @@ def owned_number(number: PhoneNumber, endpoints: EndpointList) -> results.OwnedN
     """Show an owned number with the name of its endpoint, if that was read."""
     endpoint = endpoints.found.get(number.endpoint_id or "")
     return results.owned(number, endpoint.name if endpoint else None)
+
+
+def _label_of(number: PhoneNumber, settings: Settings) -> str:
+    """Return the label of a number's price; empty where that has none, or is not known."""
+    return "" if number.monthly_cents is None else label_of(number.currency or "", settings.currency)
 
 
 def _goes(wanted: Wanted, endpoints: EndpointList) -> str:

@@ -235,6 +235,20 @@ def unreadable(records: Sequence[str]) -> list[str]:
     return [f"{which} could not be read."]
 
 
+def in_currencies(labels: Mapping[str, str]) -> list[str]:
+    """Say of which numbers a price is in which currency.
+
+    Args:
+        labels: The label of the price of each number; empty where it has none, or no price is known.
+    """
+    told = []
+    for label in dict.fromkeys(filter(None, labels.values())):
+        of = [spoken(e164) for e164, each in labels.items() if each == label]
+        more = f" and {len(of) - _NAMED} more" if len(of) > _NAMED else ""
+        told.append(f"In {label}: the price of {', '.join(of[:_NAMED])}{more}.")
+    return told
+
+
 def details_summary(number: results.OwnedNumber, where: str, currency: str, *, taken: str, trouble: str) -> str:
     """Say how one number stands.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from mcp.types import CallToolResult
 
 from kros_mcp.krosai import within
+from kros_mcp.money import label_of
 from kros_mcp.numbering import parse_contains
 from kros_mcp.operations import dangling, owned_page, policy, pruning, status, wording
 from kros_mcp.operations.journal import Filter
@@ -86,7 +87,8 @@ async def get_phone_number(
         number, taken = await owned_page.find(account, view, number_id, seconds=call.seconds_left)
     ids = dangling.routed([number]).keys()
     endpoints = await account.endpoints.seen(account.client, ids, seconds=call.seconds_left * _FOR_PRICES)
-    result = owned_results.details(number, endpoints, account.settings.currency, read_at=view.now, taken=taken)
+    label = label_of(number.currency or "", account.settings.currency)
+    result = owned_results.details(number, endpoints, label, read_at=view.now, taken=taken)
     return results.answer(result, owned_texts.details(result))
 
 
@@ -138,7 +140,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     return results.answer(
         results.Spending(
             summary=f"{spending.spent(books, limits, settings, room, remaining)}{spending.unknown(unknown)} "
-            f"{spending.monthly(rate)}{'' if settings.read_only else spending.at_most(most)}"
+            f"{spending.monthly(rate, settings)}{'' if settings.read_only else spending.at_most(most)}"
             f"{spending.requests(account.client.tally)} "
             f"{_ONLY_READS if settings.read_only else wording.where_agreed(way, takes_codes=mode.takes_codes)}",
             environment=settings.environment,
@@ -151,7 +153,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             asked_cents=asked,
             unknown_operations=unknown,
             monthly_commitment_cents=settings.monthly_commitment_cents,
-            monthly_run_rate_cents=rate.monthly_cents if spending.is_known(rate) else None,
+            monthly_run_rate_cents=rate.capped_cents(settings) if spending.is_known(rate) else None,
             unpriced_numbers=rate.unpriced if is_read else None,
             run_rate_complete=rate.complete,
             prices_as_of=_utc(rate.prices_as_of),
@@ -163,7 +165,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
                 daily_budget_cents=limits.daily_budget_cents,
                 spent_24h_cents=books.own_spent_cents,
                 monthly_commitment_cents=limits.monthly_commitment_cents,
-                monthly_run_rate_cents=rate.of(principal(ctx)).monthly_cents if is_read else None,
+                monthly_run_rate_cents=rate.of(principal(ctx)).capped_cents(settings) if is_read else None,
             )
             if limits != Limits()
             else None,

@@ -10,6 +10,7 @@ from kros_mcp import numbering
 from kros_mcp.cities import city_of
 from kros_mcp.errors import InvalidArgumentError
 from kros_mcp.krosai import CheapestFirst, Market, NumberForSale, within
+from kros_mcp.money import label_of
 from kros_mcp.operations import policy
 from kros_mcp.operations.model import Limits
 from kros_mcp.tools import offers_text, results
@@ -93,7 +94,9 @@ async def _search_one(ctx: ToolContext, looked: Looked, limit: int, offset: int)
         area_codes=_areas(page.fitting, looked.country),
         countries=[],
     )
-    return results.answer(result, offers_text.page_text(result, page, looked, unpriced=len(unpriced)))
+    return results.answer(
+        result, offers_text.page_text(result, page, looked, account.settings.currency, unpriced=len(unpriced))
+    )
 
 
 async def _search_all(ctx: ToolContext, looked: Looked) -> CallToolResult:
@@ -109,8 +112,9 @@ async def _search_all(ctx: ToolContext, looked: Looked) -> CallToolResult:
         key=lambda one: (one.monthly_cents is None, one.monthly_cents or 0, one.setup_cents or 0),
     )
     others = [country for country in numbering.SERVED if allowed is not None and country not in allowed]
+    labels = {country: _label(market, account.settings.currency) for country, market in markets.items()}
     result = results.AvailableNumbers(
-        summary=offers_text.countries_sentences(looked, shown, account.settings.currency),
+        summary=offers_text.countries_sentences(looked, shown, labels),
         numbers=[],
         total=None,
         next_offset=None,
@@ -119,7 +123,9 @@ async def _search_all(ctx: ToolContext, looked: Looked) -> CallToolResult:
         area_codes=[],
         countries=shown + [_country(country, None, allowed=False) for country in others],
     )
-    return results.answer(result, offers_text.countries_text(result, left_out=len(allowed or ()) - len(countries)))
+    return results.answer(
+        result, offers_text.countries_text(result, labels, left_out=len(allowed or ()) - len(countries))
+    )
 
 
 def _allowed(ctx: ToolContext) -> tuple[str, ...] | None:
@@ -158,6 +164,11 @@ def _areas(numbers: Iterable[NumberForSale], country: str) -> list[results.AreaO
         results.AreaOnSale(area_code=code, city=cities[code], count=count)
         for code, count in counts.most_common(_MOST_AREAS)
     ]
+
+
+def _label(market: Market | None, currency: str) -> str:
+    stated = market.cheapest.currency if market is not None and market.cheapest is not None else None
+    return label_of(stated or "", currency)
 
 
 def _country(country: str, market: Market | None, *, allowed: bool = True) -> results.CountryOnSale:

@@ -45,14 +45,21 @@ def is_known(rate: RunRate) -> bool:
     return rate.unpriced < len(rate.prices) or (rate.complete and not rate.prices)
 
 
-def monthly(rate: RunRate) -> str:
-    """Return what owned numbers cost a month, as far as it was read."""
+def monthly(rate: RunRate, settings: Settings) -> str:
+    """Return what owned numbers cost a month, as far as it was read.
+
+    The amount is labelled where it is in another currency than the limits, which are told of before.
+    """
     if not rate.prices and not rate.complete:
         return "What owned numbers cost a month could not be read from KrosAI just now."
     if not is_known(rate):
         return "What owned numbers cost a month is not known: no price of any was read."
+    label = rate.label(settings)
+    if label is None:
+        return "What owned numbers cost a month has no sum, as their prices are in several currencies."
     at_least = "at least " if rate.unpriced or not rate.complete else ""
-    return f"Owned numbers cost {at_least}{show_again(rate.monthly_cents)} a month."
+    cost = show_again(rate.monthly_cents, "" if label == settings.currency else label)
+    return f"Owned numbers cost {at_least}{cost} a month."
 
 
 def at_most(cents: int) -> str:

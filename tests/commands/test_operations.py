@@ -312,6 +312,11 @@ def test_amounts_in_several_currencies_are_not_told_as_a_sum_to_believe(command:
     assert "Prices were stated in NGN and USD, which cannot be added: take no sum" in command("operations").out
     assert "Prices were stated" not in command("operations", "--state", "proposed").out
     assert json.loads(command("operations", "--json").out)["charged"][0]["currencies"] == ["NGN", "USD"]
+    assert "amounts in several currencies." in command("operations").out
+    assert "5.00 EUR" in command("operations").out
+    assert "amounts in EUR." in command("operations", "--state", "proposed").out
+    told = {row["currency"] for row in json.loads(command("operations", "--json").out)["operations"]}
+    assert told == {"NGN", "USD", "EUR"}
 
 
 def test_a_principals_name_cannot_rewrite_the_terminal(command: Command, journal_url: str) -> None:

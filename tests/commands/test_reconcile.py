@@ -10,6 +10,7 @@ import anyio
 import pytest
 from commands_doubles import Command, Ran, an_operation, put, read, sent, settled
 
+from kros_mcp.commands import reconcile
 from kros_mcp.commands.differences import AccountReading, compare
 from kros_mcp.commands.history import History, NumberHistory
 from kros_mcp.journals.backends import open_journal
@@ -29,6 +30,8 @@ from kros_mcp.operations.model import (
     State,
     StoredNumber,
 )
+from kros_mcp.operations.policy import RunRate
+from kros_mcp.settings import Settings
 from kros_mcp.simulator import SimNumber, Simulator
 from tests.support.unstated import leave_out_routes
 
@@ -625,6 +628,33 @@ def test_the_monthly_cost_of_all_numbers_is_held_against_the_cap(
     assert ran.code == told["exit_code"] == code
     assert told["monthly_run_rate_cents"] == sum(number.monthly_cost_cents for number in numbers)
     assert kind in {one["kind"] for one in told["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("label", "currencies", "cap", "mark", "what"),
+    [
+        ("usd", ["USD", "USD"], "5000", "ok", "cost 10.00 usd, every month"),
+        ("", ["USD", "USD"], "", "ok", "cost 10.00 USD, every month; no cap"),
+        ("NGN", ["USD", "USD"], "", "ok", "cost 10.00 USD, every month; no cap"),
+        ("NGN", ["USD", "USD"], "5000", "warn", "10.00 USD, every month, which cannot be held against the 50.00 NGN"),
+        ("NGN", ["USD", ""], "", "warn", "has no sum: their prices are in NGN and USD."),
+        ("", ["USD", "NGN"], "5000", "warn", "has no sum: their prices are in NGN and USD."),
+    ],
+)
+def test_the_monthly_cost_is_no_sum_of_several_currencies_and_has_its_own_label(
+    label: str, currencies: list[str], cap: str, mark: str, what: str
+) -> None:
+    rate = RunRate(
+        tuple((f"+23480355501{at:02d}", 500) for at, _ in enumerate(currencies)),
+        complete=True,
+        read_at=0.0,
+        currencies=frozenset(currencies),
+    )
+    settings = Settings(currency=label, monthly_commitment_cents=int(cap) if cap else None)
+
+    [found] = reconcile._monthly(rate, settings)  # noqa: SLF001 - an account of two currencies takes a whole KrosAI
+
+    assert (found.finding.mark.lower(), what in found.finding.what) == (mark, True), found.finding
 
 
 @pytest.mark.parametrize(

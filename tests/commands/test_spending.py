@@ -226,6 +226,30 @@ def test_what_makes_sums_less_than_the_truth_is_said(command: Command, journal_u
     assert "may be missing, as the journal was restored from a copy: kros-mcp reconcile enters them." in after
 
 
+def test_what_is_in_another_currency_is_neither_added_nor_called_by_the_label(
+    command: Command, journal_url: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("KROS_CURRENCY", "NGN")
+    bought(journal_url, 0)
+    dollars = PhoneNumber("id_9", "+2348035550109", "NG", status="active", monthly_cents=700, currency="USD")
+    listed(journal_url, dollars)
+    own = " ".join(command("spending", *MAY).out.split())
+    listed(journal_url, dollars, replace(dollars, id="id_8", e164="+2348035550108", currency="NGN"))
+    mixed = " ".join(command("spending", *MAY).out.split())
+    document = json.loads(command("spending", *MAY, "--json").out)["accounts"][0]
+
+    assert "5.00 NGN for 1 number bought." in own
+    assert "7.00 USD for 1 number" in own
+    assert "7.00 NGN" not in own
+    assert "No sum for 2 numbers" in mixed
+    assert "their prices are in NGN and USD, which cannot be added." in mixed
+    assert "14.00" not in mixed
+    assert "From " not in mixed.replace("What was spent from", "")
+    assert (document["currency"], document["run_rate"]["currency"]) == ("NGN", None)
+    assert document["run_rate"]["currencies"] == ["NGN", "USD"]
+    assert document["run_rate"]["monthly_cents"] is None
+
+
 @both_journals
 def test_accounts_are_told_one_by_one_and_never_added(command: Command, journal_url: str) -> None:
     bought(journal_url, 0)

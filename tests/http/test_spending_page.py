@@ -164,6 +164,27 @@ async def test_the_page_tells_sums_charts_and_operations_of_both_journals(journa
         wanted_headers(page)
 
 
+async def test_what_is_in_another_currency_is_neither_added_nor_called_by_the_label() -> None:
+    async with open_bench() as bench:
+        account, journal = bench.runtime.account.id, bench.runtime.account.journal
+        now = await journal.now()
+        await books(bench, ended(1, now - DAY), quoted(ended(2, now - DAY), currency="NGN"))
+        number = PhoneNumber("id_1", "+2348035550001", "NG", monthly_cents=500, currency="NGN")
+        await journal.keep(account, [], Listing(OwnedList((number,), complete=True), now - 1))
+        foreign = text_of(await (await auditor(bench)).get("/spending"))
+        dollars = replace(number, id="id_2", e164="+2348035550002", currency="USD")
+        await journal.keep(account, [], Listing(OwnedList((number, dollars), complete=True), now))
+        mixed = text_of(await (await auditor(bench)).get("/spending"))
+    for told in (
+        "KrosAI states amounts in several currencies (NGN, USD); sums of them mean nothing.",
+        "All numbers, monthly 5.00 NGN",
+        "2 numbers bought for 10.00; 0 numbers released.",
+    ):
+        assert told in foreign
+    assert "Cost of all numbers a month" not in foreign
+    assert "All numbers, monthly in several currencies" in mixed
+
+
 def _moved(operation: Operation, seconds: float) -> dict[str, Any]:
     times = ("created_at", "expires_at", "claimed_at", "sent_at", "settled_at")
     return {name: at + seconds for name in times if (at := getattr(operation, name)) is not None}

@@ -67,10 +67,10 @@ async def test_what_was_charged_is_what_each_operation_says_it_was_whatever_kros
     said = [operation.charged_cents async for operation in every(journal, EVERYTHING)]
     assert group.sums.charged_cents == sum(cents or 0 for cents in said) == 500 * 5 + 5000 * 3 + 550 + 700 + 9000
     assert [each.charged_cents for each in totals] == [group.sums.charged_cents]
-    assert [each.currencies for each in totals] == [{"NGN"}]
+    assert [each.currencies for each in totals] == [{"NGN", ""}]
     assert (group.key, group.sums.purchases, group.sums.unknown) == ("2026-05-03", len(ODD), 0)
     assert (group.sums.added_cents, group.sums.added_unstated) == (500 * 9 + 450 + 700, 1)
-    assert group.sums.currencies == {"NGN"}
+    assert group.sums.currencies == {"NGN", ""}
 
 
 async def test_a_purchase_is_in_the_currency_that_krosai_has_reported_since(journal: Journal) -> None:
@@ -90,7 +90,8 @@ async def test_money_of_which_it_is_not_known_whether_it_moved_is_counted_beside
 
     [group] = await journal.spending(OURS, Grouping.DAY)
 
-    assert group.sums == Sums(purchases=1, charged_cents=500, unknown=2, unknown_cents=1000, added_cents=500)
+    sums = Sums(purchases=1, charged_cents=500, unknown=2, unknown_cents=1000, added_cents=500)
+    assert group.sums == replace(sums, currencies=frozenset({""}))
     assert not group.sums.is_growth_certain
 
 
@@ -272,6 +273,33 @@ async def test_what_was_pruned_of_a_period_is_told_and_leaves_nothing_certain(jo
     assert not lacking.is_growth_certain
     assert whole.pruned == ()
     assert whole.is_growth_certain
+
+
+@pytest.mark.parametrize(
+    ("bought", "listed", "label", "charged", "cost", "known"),
+    [
+        ("", "", "NGN", "NGN", "NGN", True),
+        ("USD", "USD", "usd", "usd", "usd", True),
+        ("USD", "USD", "", "USD", "USD", True),
+        ("", "USD", "NGN", "NGN", None, False),
+        ("NGN", "USD", "", "NGN", None, False),
+    ],
+)
+async def test_no_sum_is_told_of_several_currencies_and_none_is_called_by_the_label_of_another(
+    journal: Journal, bought: str, listed: str, label: str, charged: str, cost: str | None, *, known: bool
+) -> None:
+    await enter(journal, quoted(ended(0), currency=bought))
+    await kept_list(journal, record(0, currency=bought or None), record(9, 600, currency=listed or None))
+    settings = Settings(api_key="kros_test_x", monthly_commitment_cents=2000)
+
+    wanted = Filter(account=ACCOUNT, since=MAY_3)
+    read = await read_expenditure(journal, wanted, Grouping.DAY, settings=settings, label=label)
+
+    assert read.cost is not None
+    assert read.caps is not None
+    assert (read.label, read.cost.label) == (charged, cost)
+    assert read.cost_at_end_cents == (1100 if known else None)
+    assert read.caps.monthly_left_cents(read.cost) == (900 if known else None)
 
 
 async def test_what_waits_and_what_is_unknown_now_stands_beside_a_period_that_is_over(journal: Journal) -> None:

@@ -141,12 +141,48 @@ async def test_prices_that_are_not_known_yet_are_counted_and_promised(reference:
 
 
 async def test_in_several_currencies_there_is_no_sum(reference: Simulator) -> None:
-    owning(reference, 2)
-    reference.faults.switch_on("states_currency", times=None, currency="NGN")
+    numbers = owning(reference, 2)
+    reference.faults.switch_on("states_currency", times=1, on=["get"], currency="NGN")
     async with open_talk(reference, currency="USD") as talk:
         told = await talk.call("list_phone_numbers")
-    assert told["monthly_total_cents"] is None
+        spending = await talk.call("get_spending")
+    assert (told["monthly_total_cents"], spending["monthly_run_rate_cents"]) == (None, None)
     assert "in several currencies" in told["summary"]
+    assert "has no sum, as their prices are in several currencies" in spending["summary"]
+    in_naira, in_dollars = told["warnings"]
+    assert {in_naira[:21], in_dollars[:21]} == {"In NGN: the price of ", "In USD: the price of "}
+    assert {spoken(number.e164) for number in numbers} == {in_naira[21:-1], in_dollars[21:-1]}
+
+
+@pytest.mark.parametrize("label", ["usd", "USD", ""])
+async def test_prices_in_the_currency_of_the_label_have_a_sum_whatever_its_case(sim: Simulator, label: str) -> None:
+    owning(sim, 2)
+    sim.faults.switch_on("states_currency", times=None, currency="USD")
+    async with open_talk(sim, currency=label) as talk:
+        told = await talk.call("list_phone_numbers")
+        spending = await talk.call("get_spending")
+    assert told["monthly_total_cents"] == spending["monthly_run_rate_cents"] == 1100
+    assert f"together they cost 11.00 {label or 'USD'} a month" in told["summary"]
+    assert told["warnings"] == []
+
+
+async def test_what_is_in_another_currency_than_the_label_is_called_by_its_own(reference: Simulator) -> None:
+    numbers = owning(reference, 2)
+    reference.faults.switch_on("states_currency", times=None, currency="USD")
+    async with open_talk(reference, currency="NGN") as talk:
+        one = await talk.call("get_phone_number", number_id=numbers[1].e164)
+        told = await talk.call("list_phone_numbers")
+        spending = await talk.call("get_spending")
+        found = await talk.call("search_phone_numbers", country="KE", limit=1)
+        everywhere = await talk.call("search_phone_numbers")
+    assert "it costs 6.00 USD a month" in one["summary"]
+    assert "together they cost 11.00 USD a month" in told["summary"]
+    assert "Owned numbers cost 11.00 USD a month." in spending["summary"]
+    assert (spending["currency"], spending["monthly_run_rate_cents"]) == ("NGN", None)
+    for each in (one, told, found, everywhere):
+        assert "NGN" not in each.text
+    assert "6.00 USD now" in found["summary"]
+    assert "from 5.00 USD a month" in everywhere["summary"]
 
 
 async def test_a_list_too_long_to_be_read_in_time_says_how_far_it_came(reference: Simulator) -> None:

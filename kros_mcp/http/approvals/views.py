@@ -56,7 +56,7 @@ class ApprovalViews:
         rate = await self._views.rate()
         shown = [await self._views.view(operation, approver, rate) for operation in waiting[:MOST_SHOWN]]
         books = await self._views.books("", rate)
-        budget, month = account.settings.daily_budget_cents, outlook.month(books, rate) if rate else None
+        budget, month = account.settings.daily_budget_cents, outlook.month(account.settings, books, rate)
         return Overview(
             operations=tuple(shown),
             more=len(waiting) - len(shown),

@@ -9,7 +9,7 @@ from kros_mcp.http.spending_page import charts
 from kros_mcp.http.spending_page.books_query import ACTIONS, NO_COUNTRY, STATES, BooksQuery
 from kros_mcp.http.spending_page.charts import Bar, Chart, Words
 from kros_mcp.krosai import clean
-from kros_mcp.money import show_again
+from kros_mcp.money import common_label, label_of, show_again
 from kros_mcp.numbering import country_name, spoken
 from kros_mcp.operations import pruned_note
 from kros_mcp.operations.account import Account
@@ -37,6 +37,7 @@ _MOST_BARS: Final = 8
 _MOST_ROWS: Final = 100
 """Of principals there may be thousands; the dearest have a row of their own, and stand in the form."""
 _LONGEST_WHY: Final = 300
+_SEVERAL: Final = "in several currencies"
 _WITHOUT = {Grouping.COUNTRY: "Country not stated", Grouping.PRINCIPAL: "Bought elsewhere"}
 
 
@@ -170,7 +171,10 @@ class SpendingViews:
             if wanted.principal in {None, part.principal} and wanted.country in {None, part.country}
         ]
         groups = regrouped(chosen, grouping)
-        read = await read_expenditure(journal, wanted, grouping, settings=self._settings, own=own, groups=groups)
+        label = self._settings.currency
+        read = await read_expenditure(
+            journal, wanted, grouping, settings=self._settings, own=own, groups=groups, label=label
+        )
         listed = query.listed(account.id)
         # Without a state or an action, the sums of the period say it, and adding up all operations takes its time.
         totals = await journal.totals(listed) if query.state or query.action else ()
@@ -207,9 +211,14 @@ class SpendingViews:
             begins=" ".join(filter(None, [_begins(read), pruned_note.note(read.pruned, self._settings.currency)])),
         )
 
-    def money(self, cents: int | None) -> str:
-        """Write an amount in words."""
-        return show_again(cents, self._settings.currency)
+    def money(self, cents: int | None, stated: Iterable[str] = ()) -> str:
+        """Write an amount in words.
+
+        Args:
+            cents: The amount, or a sum.
+            stated: The currencies that KrosAI states of it; a sum of several gets no label.
+        """
+        return show_again(cents, common_label(stated, self._settings.currency) or "")
 
     def row(self, operation: Operation) -> Row:
         """Put an operation into words, for a row of the list."""
@@ -223,7 +232,7 @@ class SpendingViews:
             name=name_of(operation.principal),
             principal=_principal(operation.principal),
             charged=self.charged(operation),
-            monthly=self.money(quote.monthly_cents) if operation.action.charges else "",
+            monthly=self.money(quote.monthly_cents, [quote.currency]) if operation.action.charges else "",
             status=word.replace("_", " "),
             went_wrong=word in {"failed", "unknown"},
             why=clean(why(operation), _LONGEST_WHY),
@@ -233,14 +242,15 @@ class SpendingViews:
         """Say what a purchase took, or may have taken; empty for nothing."""
         if not operation.action.charges or operation.charged == "no":
             return ""
+        stated = [operation.quote.currency]
         if operation.charged == "unknown":
-            return f"{self.money(operation.reserved_cents)}?"
-        return self.money(operation.charged_cents)
+            return f"{self.money(operation.reserved_cents, stated)}?"
+        return self.money(operation.charged_cents, stated)
 
     def _facts(self, read: Expenditure, *, narrowed: bool) -> tuple[Fact, ...]:
         caps, waiting, unsettled = read.caps or Caps(0, 0, 0), read.waiting, read.unsettled
         day = f"of {self.money(caps.daily_budget_cents)}; {self.money(caps.left_cents)} left"
-        waits = [f"{self.money(waiting.cents)} if all are bought"] if waiting.cents else []
+        waits = [f"{self.money(waiting.cents, waiting.currencies)} if all are bought"] if waiting.cents else []
         waits += [f"{waiting.unpriced} without a price"] if waiting.unpriced else []
         waits += [f"the oldest for {span(read.now - waiting.since)}"] if waiting.since is not None else []
         count = f"{waiting.operations:,}{' or more' if waiting.or_more else ''}"
@@ -255,34 +265,42 @@ class SpendingViews:
             Fact(
                 "Not known, of these" if narrowed else "Outcome not known",
                 str(unsettled.operations),
-                f"{self.money(unsettled.cents)}, counted as spent" if unsettled.cents else "",
+                f"{self.money(unsettled.cents, unsettled.currencies)}, counted as spent" if unsettled.cents else "",
             ),
         )
 
     def _cost(self, read: Expenditure) -> str:
         if read.cost is None:
             return "not known"
-        return self._least(read.cost.monthly_cents, certain=read.cost.is_certain)
+        if read.cost.label is None:
+            return _SEVERAL
+        return self._least(read.cost.monthly_cents, read.cost.label, certain=read.cost.is_certain)
 
-    def _least(self, cents: int, *, certain: bool) -> str:
-        return self.money(cents) if certain else f"at least {self.money(cents)}"
+    def _least(self, cents: int, label: str, *, certain: bool) -> str:
+        shown = show_again(cents, label)
+        return shown if certain else f"at least {shown}"
 
-    def _part_cost(self, part: CostPart) -> str:
+    def _part_cost(self, part: CostPart, label: str | None) -> str:
         if part.unpriced == part.numbers:
             return "not known"
-        return self._least(part.monthly_cents, certain=not part.unpriced)
+        if label is None:
+            return _SEVERAL
+        return self._least(part.monthly_cents, label, certain=not part.unpriced)
 
     def _warnings(self, read: Expenditure) -> Iterable[str]:
         purchases = read.unsettled.purchases
         if purchases:
-            which, cents = how_many(purchases, "purchase"), self.money(read.unsettled.cents)
+            which = how_many(purchases, "purchase")
+            cents = self.money(read.unsettled.cents, read.unsettled.currencies)
             yield (
                 f"The outcome of {which} is not known: {cents} may have been charged, and count as spent. The server "
                 "looks at KrosAI until it is known; kros-mcp settle ends it by hand."
             )
-        currencies = read.total.currencies | (read.cost.currencies if read.cost else frozenset())
-        if len(currencies) > 1:
-            named = ", ".join(sorted(clean(each) for each in currencies))
+        if read.label_of_costs is None:
+            currencies = read.total.currencies | read.after.currencies
+            currencies |= read.cost.currencies if read.cost else frozenset()
+            labels = {label_of(each, read.operators_label) for each in currencies}
+            named = ", ".join(sorted(clean(each) for each in labels if each))
             yield f"KrosAI states amounts in several currencies ({named}); sums of them mean nothing."
         if read.lacks_since is not None:
             yield (
@@ -320,10 +338,11 @@ class SpendingViews:
     def _totals(self, sums: Sums) -> str:
         """Say what a period took, in a sentence."""
         bought = how_many(sums.purchases, "number")
-        told = f"{bought} bought for {self.money(sums.charged_cents)}"
+        told = f"{bought} bought for {self.money(sums.charged_cents, sums.currencies)}"
         if sums.unknown:
             verb = "was" if sums.unknown == 1 else "were"
-            told += f"; whether {sums.unknown:,} more, {self.money(sums.unknown_cents)}, {verb} charged is not known"
+            cents = self.money(sums.unknown_cents, sums.currencies)
+            told += f"; whether {sums.unknown:,} more, {cents}, {verb} charged is not known"
         return f"{told}; {how_many(sums.releases, 'number')} released."
 
     def _filled(self, read: Expenditure) -> tuple[SpendingGroup, ...]:
@@ -340,6 +359,8 @@ class SpendingViews:
         cap = caps.daily_budget_cents if caps and by_day else None
         if query.principal or query.country:
             cap = caps.own_daily_budget_cents if caps and by_day and not query.country else None
+        if not _is_of_limits(read, read.label):
+            cap = None
         bars = [
             Bar(
                 _short(group.key),
@@ -354,7 +375,8 @@ class SpendingViews:
         highest = max(groups, key=lambda group: group.sums.at_most_cents, default=None)
         sentence = "Nothing was spent in this period."
         if spent and highest is not None:
-            sentence = f"Most in a {each}: {self.money(highest.sums.at_most_cents)}, {_in_time(highest.key)}."
+            most = self.money(highest.sums.at_most_cents, highest.sums.currencies)
+            sentence = f"Most in a {each}: {most}, {_in_time(highest.key)}."
             if cap is not None:
                 share = round(100 * highest.sums.at_most_cents / cap) if cap else 100
                 sentence += f" That is {share} % of what any 24 hours may take, {self.money(cap)}."
@@ -370,9 +392,10 @@ class SpendingViews:
         each = "day" if read.grouping is Grouping.DAY else "month"
         words = Words(f"Cost of all numbers a month, at the end of each {each}", self._growth(read))
         costs = [(group.key, cents) for group, cents in read.costs(groups) if cents is not None]
-        cap = read.caps.monthly_commitment_cents if read.caps else None
+        label = read.label_of_costs or ""
+        cap = read.caps.monthly_commitment_cents if read.caps and _is_of_limits(read, label) else None
         bars = [
-            Bar(_short(key), max(0, cents), 0, show_again(max(0, cents)), f"{_long(key)}: {self.money(max(0, cents))}")
+            Bar(_short(key), cents, 0, show_again(cents), f"{_long(key)}: {show_again(cents, label)}")
             for key, cents in costs
         ]
         if not any(bar.certain for bar in bars):
@@ -381,7 +404,7 @@ class SpendingViews:
         chart = charts.upright("monthly", words, bars, cap_cents=cap, cap=named)
         changed = {group.key for group in read.groups}
         shown = [(key, cents) for key, cents in costs if key in changed][::-1]
-        rows = [SpentRow(_long(key), "", 0, "", "", 0, "", self.money(max(0, cents))) for key, cents in shown]
+        rows = [SpentRow(_long(key), "", 0, "", "", 0, "", show_again(cents, label)) for key, cents in shown]
         return Pictured(words, chart, tuple(rows), has_unknown=False)
 
     def _parts(
@@ -391,6 +414,7 @@ class SpendingViews:
         by_principal = grouping is Grouping.PRINCIPAL
         name = _principal if by_principal else _country
         costs: dict[str, CostPart] = {}
+        label = read.cost.label if read.cost is not None else None
         if read.cost is not None:
             costs = {part.key: part for part in (read.cost.by_principal() if by_principal else read.cost.by_country())}
         sums = {group.key: group.sums for group in groups}
@@ -399,44 +423,47 @@ class SpendingViews:
         for key in keys[:_MOST_ROWS]:
             asked = {"principal": key} if by_principal else {"country": key or NO_COUNTRY}
             address = query.address(**asked) if key or not by_principal else ""
-            rows.append(self._row(name(key) or _WITHOUT[grouping], address, sums.get(key, Sums()), costs.get(key)))
-        bars = self._bars([costs[key] for key in costs], grouping)
+            cost = self._part_cost(costs[key], label) if key in costs else ""
+            rows.append(
+                self._row(name(key) or _WITHOUT[grouping], address, sums.get(key, Sums()), costs.get(key), cost)
+            )
+        bars = [] if label is None else self._bars([costs[key] for key in costs], grouping, label)
         if rest := keys[_MOST_ROWS:]:
             taken = total(SpendingGroup(key, sums.get(key, Sums())) for key in rest)
-            rows.append(
-                self._row(f"{len(rest):,} others", "", taken, _together(costs[key] for key in rest if key in costs))
-            )
+            others = _together(costs[key] for key in rest if key in costs)
+            cost = self._part_cost(others, label) if others else ""
+            rows.append(self._row(f"{len(rest):,} others", "", taken, others, cost))
         what = "principal" if by_principal else "country"
         words = Words(f"Cost a month, by {what}", _dearest(bars))
         chart = charts.lying(f"by_{what}", words, bars) if any(bar.certain for bar in bars) else None
         return Pictured(words, chart, tuple(rows), has_unknown=False)
 
-    def _bars(self, parts: Sequence[CostPart], grouping: Grouping) -> list[Bar]:
+    def _bars(self, parts: Sequence[CostPart], grouping: Grouping, label: str) -> list[Bar]:
         """Return the bars of the dearest parts, and one of all others together."""
         short = [name_of(part.key) if grouping is Grouping.PRINCIPAL else _country(part.key) for part in parts]
         bars = []
         for part, name in zip(parts, short, strict=True):
             shown = _principal(part.key) if grouping is Grouping.PRINCIPAL and short.count(name) > 1 else name
-            amount = self._part_cost(part)
+            amount = self._part_cost(part, label)
             bars.append(Bar(shown or _WITHOUT[grouping], part.monthly_cents, 0, amount, f"{shown}: {amount}"))
         if len(bars) <= _MOST_BARS:
             return bars
         rest = bars[_MOST_BARS - 1 :]
         cents = sum(bar.certain for bar in rest)
         certain = not any(part.unpriced for part in parts[_MOST_BARS - 1 :])
-        name, amount = f"{len(rest)} others", self._least(cents, certain=certain)
+        name, amount = f"{len(rest)} others", self._least(cents, label, certain=certain)
         return [*bars[: _MOST_BARS - 1], Bar(name, cents, 0, amount, f"{name}: {amount}")]
 
-    def _row(self, name: str, address: str, sums: Sums, cost: CostPart | None) -> SpentRow:
+    def _row(self, name: str, address: str, sums: Sums, cost: CostPart | None, monthly: str = "") -> SpentRow:
         return SpentRow(
             name=name,
             address=address,
             bought=sums.purchases,
-            spent=self.money(sums.charged_cents) if sums.purchases else "",
-            unknown=self.money(sums.unknown_cents) if sums.unknown else "",
+            spent=self.money(sums.charged_cents, sums.currencies) if sums.purchases else "",
+            unknown=self.money(sums.unknown_cents, sums.currencies) if sums.unknown else "",
             released=sums.releases,
             numbers=str(cost.numbers) if cost else "",
-            monthly=self._part_cost(cost) if cost else "",
+            monthly=monthly,
         )
 
     def _growth(self, read: Expenditure) -> str:
@@ -446,11 +473,12 @@ class SpendingViews:
             return "How that grew is not known of one principal, nor before every price of an owned number was read."
         sure = "" if read.is_growth_certain else ", as far as is known"
         ends = "Now" if read.until is None or read.until >= read.now else "At the end of the period"
-        now = self._least(after, certain=read.cost is not None and read.cost.is_certain)
+        label = read.label_of_costs or ""
+        now = self._least(after, label, certain=read.cost is not None and read.cost.is_certain)
         if after == before:
             return f"{ends} {now} a month, as at its beginning{sure}."
         change = "more" if after > before else "less"
-        return f"{ends} {now} a month, {self.money(abs(after - before))} {change} than before{sure}."
+        return f"{ends} {now} a month, {show_again(abs(after - before), label)} {change} than before{sure}."
 
     def _listed(self, totals: Sequence[Total], count: int, query: BooksQuery, shown: int) -> str:
         """Say how many operations these are, and what they took."""
@@ -460,9 +488,15 @@ class SpendingViews:
         told = f"{first:,} to {first + shown - 1:,} of {count:,}" if count > shown else how_many(count, "operation")
         if not totals:
             return f"{told}."
-        told += f"; {self.money(sum(each.charged_cents for each in totals))} charged"
+        stated = frozenset[str]().union(*(each.currencies for each in totals))
+        told += f"; {self.money(sum(each.charged_cents for each in totals), stated)} charged"
         unknown = sum(each.unknown_cents for each in totals)
-        return f"{told}; {self.money(unknown)} not known." if unknown else f"{told}."
+        return f"{told}; {self.money(unknown, stated)} not known." if unknown else f"{told}."
+
+
+def _is_of_limits(read: Expenditure, label: str | None) -> bool:
+    """Whether amounts with a label can be held against the limits, as they are in the currency of those."""
+    return label is not None and read.operators_label in {"", label}
 
 
 def _pages(query: BooksQuery, last: int) -> tuple[tuple[str, str], ...]:

@@ -46,9 +46,8 @@ def view_story(account: Account, story: Story) -> StoryView:
     }
     facts = [("Number", clean(operation.e164) if batch is None else f"{len(operation.items)} numbers")]
     if operation.action.charges:
-        facts.append(
-            ("Price shown", f"{views.money(quote.due_now_cents)} now, {views.money(quote.monthly_cents)} a month")
-        )
+        now, monthly = (views.money(cents, [quote.currency]) for cents in (quote.due_now_cents, quote.monthly_cents))
+        facts.append(("Price shown", f"{now} now, {monthly} a month"))
     facts += [("Code", clean(operation.error_code))] if operation.error_code else []
     said = clean(why(operation), _LONGEST_WHY)
     facts += [("What is said of it", said)] if said else []
