@@ -298,6 +298,11 @@ def _monthly(read: Expenditure) -> Iterator[str]:
         changes = _changes(read.total, read.label_of_costs or "")
         doubt = "" if read.is_growth_certain else ", as far as is known"
         yield f"From {_amount(began)} to {_amount(ended)} in that time{doubt}: {changes[0].lower()}{changes[1:]}."
+    if read.is_contradicted and read.principal is None:
+        yield (
+            f"What they cost before is not {'certain' if began is not None else 'known'}: what was bought and released "
+            "here does not come to the numbers and prices of KrosAI's list. kros-mcp reconcile names them."
+        )
 
 
 def _changes(sums: Sums, currency: str) -> str:

@@ -40,6 +40,12 @@ CHARGED: Final = (
 """What a purchase took that was charged for certain."""
 
 
+def monthly(text_in: Callable[[str, str], str], cents_in: Callable[[str, str], str]) -> str:
+    """Write `MONTHLY` where nothing else of a row's amounts is read."""
+    reported = f"CASE WHEN {text_in('number', 'id')} <> '' THEN {cents_in('number', 'monthly_cents')} END"
+    return f"coalesce({reported}, {cents_in('quote', 'monthly_cents')})"
+
+
 def columns(
     text_in: Callable[[str, str], str], cents_in: Callable[[str, str], str], *, of: str = "", where: str = ""
 ) -> str:

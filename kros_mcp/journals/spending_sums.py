@@ -6,7 +6,8 @@ from typing import Final
 
 from kros_mcp.journals.amounts import CHARGED, MONTHLY, SINGLE_BUYS
 from kros_mcp.journals.rows import Work
-from kros_mcp.operations.expenditure import COUNTED, Sums, Tallied
+from kros_mcp.krosai import has_ended
+from kros_mcp.operations.expenditure import COUNTED, Acts, Sums, Tallied
 
 _BOUGHT: Final = f"action IN ({SINGLE_BUYS}) AND charged = 'yes'"
 _MAYBE: Final = f"action IN ({SINGLE_BUYS}) AND charged = 'unknown'"
@@ -61,26 +62,50 @@ def of(
     relevant = f"({_BOUGHT} OR {_MAYBE} OR {_RELEASED} OR {_MAYBE_RELEASED})"
     of_each = (
         f"SELECT {_COLUMNS}, {key} AS grouped_by, CASE WHEN {_RELEASED} THEN {former_status} END AS former_status, "
-        f"CASE WHEN {_BOUGHT} OR {_MAYBE} THEN coalesce({currency}, '') END AS currency, {amounts} "
+        f"CASE WHEN {_BOUGHT} OR {_MAYBE} THEN {currency} END AS currency, {amounts} "
         f"FROM {table} WHERE {where} AND {relevant}"
     )
     shown = ", ".join(f"coalesce({sums[name]}, 0)" for name in COUNTED)
-    by = "grouped_by, coalesce(former_status, ''), currency"
+    by = "grouped_by, coalesce(former_status, ''), coalesce(currency, '')"
     rows = yield (
         f"WITH each_one AS MATERIALIZED ({of_each}) SELECT {by}, {shown} FROM each_one GROUP BY 1, 2, 3",
         values,
     )
     return tuple(
-        Tallied(
-            name,
-            former_status,
-            Sums(
-                **dict(zip(COUNTED, map(int, counts), strict=True)),
-                currencies=frozenset(() if currency is None else {currency}),
-            ),
-        )
+        Tallied(name, former_status, _sums(dict(zip(COUNTED, map(int, counts), strict=True)), currency))
         for name, former_status, currency, *counts in rows
     )
+
+
+def _sums(counts: dict[str, int], currency: str) -> Sums:
+    """Return sums, with the currency of their purchases where there are any."""
+    has_purchases = counts["purchases"] or counts["unknown"]
+    return Sums(**counts, currencies=frozenset({currency} if has_purchases else ()))
+
+
+def of_numbers(table: str, where: str, values: list[object], *, monthly: str, former_status: str) -> Work[list[Acts]]:
+    """Read when each number was bought and given up last.
+
+    Args:
+        table: Of the operations.
+        where: A condition of them.
+        values: The values for its marks.
+        monthly: How a row tells what its number costs a month.
+        former_status: As in `of`.
+    """
+    prices = f"CASE WHEN {_BOUGHT} THEN {monthly} END"
+    sql = (
+        f"SELECT e164, CASE WHEN {_RELEASED} THEN {former_status} END AS former_status, "
+        f"max(CASE WHEN {_BOUGHT} THEN sent_at END), max(CASE WHEN {_RELEASED} THEN sent_at END), "
+        f"CASE WHEN {_count_if(_BOUGHT)} = 1 THEN min({prices}) END "
+        f"FROM {table} WHERE {where} AND ({_BOUGHT} OR {_RELEASED}) GROUP BY 1, 2"
+    )
+    rows = yield sql, values
+    return [
+        Acts(e164, bought_at, released_at, None if cents is None else int(cents))
+        for e164, former_status, bought_at, released_at, cents in rows
+        if not has_ended(former_status)
+    ]
 
 
 def _count_if(condition: str) -> str:

@@ -65,7 +65,7 @@ from kros_mcp.operations.pruning import Pruning
 from kros_mcp.settings import Environment
 
 if TYPE_CHECKING:
-    from kros_mcp.operations.expenditure import Grouping, SpendingGroup, SpentPart, Tallied
+    from kros_mcp.operations.expenditure import Acts, Grouping, SpendingGroup, SpentPart, Tallied
 
 T = TypeVar("T")
 ASKING_WINDOW_SECONDS = 600.0
@@ -512,6 +512,22 @@ class StoredJournal(ABC):
         day = f"CAST({self._spending_day(wanted)} AS TEXT)"
         return parts_of(await self._spent(wanted, f" || '{PARTED}' || ".join((day, self._country(), "principal"))))
 
+    async def acts_on_numbers(self, wanted: Filter) -> "list[Acts]":
+        """Read when each number was bought and given up last, by the same filter."""
+        from kros_mcp.journals import spending_sums  # noqa: PLC0415 - no server needs it to start
+
+        row = {"monthly": amounts.monthly(self._text_in, self._cents_in), "former_status": self._former_status()}
+
+        def work(where: str, values: list[object], _now: float) -> "Work[list[Acts]]":
+            return (yield from spending_sums.of_numbers(self._table, where, values, **row))
+
+        return list(chain.from_iterable(await self._in_slices(wanted, work)))
+
+    def _former_status(self) -> str:
+        """Write how a row tells what a record said before it was deleted; NULL where it was not."""
+        deletes = f"CAST({self._text_in('request', 'permanent')} AS TEXT) IN ('1', 'true')"
+        return f"CASE WHEN {deletes} THEN {self._text_in('request', 'status')} END"
+
     def _spending_day(self, wanted: Filter) -> str:
         return self._day_of("sent_at" if wanted.by_sent else "created_at")
 
@@ -519,13 +535,12 @@ class StoredJournal(ABC):
         """Sum what operations took, by what `key` reads out of a row."""
         from kros_mcp.journals import spending_sums  # noqa: PLC0415 - no server needs it to start
 
-        deletes = f"CAST({self._text_in('request', 'permanent')} AS TEXT) IN ('1', 'true')"
         row = {
             "key": key,
             "amounts": self._amounts(),
             "amounts_of_bought": self._amounts(of="bought"),
             "currency": self._reported_or_shown("currency"),
-            "former_status": f"CASE WHEN {deletes} THEN {self._text_in('request', 'status')} END",
+            "former_status": self._former_status(),
         }
 
         def work(where: str, values: list[object], _now: float) -> "Work[tuple[Tallied, ...]]":

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from itertools import groupby
+from itertools import accumulate, groupby
+from typing import NamedTuple
 
 from kros_mcp.krosai import has_ended
 from kros_mcp.money import common_label
@@ -130,6 +131,18 @@ class SpentPart:
     country: str
     principal: str
     sums: Sums
+
+
+class Acts(NamedTuple):
+    """When a number was bought and given up last, None if it was not, and what it cost a month when it was bought.
+
+    The price is None where it is not stated, or was another at another purchase.
+    """
+
+    e164: str
+    bought_at: float | None
+    released_at: float | None
+    monthly_cents: int | None
 
 
 def grouped(rows: Iterable[Tallied], grouping: Grouping) -> tuple[SpendingGroup, ...]:
@@ -279,6 +292,27 @@ class OwnedCost:
         """Whether that is all; else it is the least."""
         return self.complete and not self.unreadable and not self.unpriced
 
+    def contradicts(self, acts: Iterable[Acts]) -> bool:
+        """Whether these are not the numbers and prices that purchases and releases of a period until now have left.
+
+        So it is where a number of theirs was bought or given up elsewhere, too, or its price was changed.
+        """
+        owned = {number.e164: number.monthly_cents for number in self.numbers}
+        bought: dict[str, tuple[float, int | None]] = {}
+        released: dict[str, float] = {}
+        for each in acts:
+            if each.bought_at is not None and each.bought_at >= bought.get(each.e164, (0.0, None))[0]:
+                bought[each.e164] = (each.bought_at, each.monthly_cents)
+            if each.released_at is not None:
+                released[each.e164] = max(each.released_at, released.get(each.e164, 0.0))
+        for e164, (bought_at, cents) in bought.items():
+            is_held = bought_at >= released.get(e164, 0.0)
+            if is_held is not (e164 in owned):
+                return True
+            if is_held and None not in {cents, owned[e164]} and cents != owned[e164]:
+                return True
+        return any(e164 in owned for e164 in released.keys() - bought.keys())
+
     def by_country(self) -> tuple[CostPart, ...]:
         """Tell it apart by country, the dearest first."""
         return self._parts(lambda number: number.country)
@@ -423,6 +457,7 @@ class Expenditure:
         lacks_since: After which time purchases may be missing, as the journal was restored from a copy; None if not.
         pruned: What was deleted of what these sums would count; it stands in none.
         operators_label: How amounts are labelled, unless records state something else; empty without a label.
+        contradicted: Whether the numbers that are owned are not those that what was bought and released has left.
     """
 
     account: str
@@ -443,6 +478,7 @@ class Expenditure:
     lacks_since: float | None = None
     pruned: tuple[Pruning, ...] = ()
     operators_label: str = ""
+    contradicted: bool = False
     total: Sums = field(init=False)
 
     def __post_init__(self) -> None:
@@ -466,8 +502,20 @@ class Expenditure:
 
         Of one principal it does not: others may have released what they bought. Nor does it while the price of a
         number that was bought here is missing: the sum lacks it, and the purchase is among the changes. Nor where
-        prices are in several currencies.
+        prices are in several currencies, or where the cost of the past would come out below zero.
         """
+        is_past = self.until is not None and self.until < self.now
+        return None if is_past and self.is_below_zero else self._end_cents
+
+    @property
+    def cost_at_beginning_cents(self) -> int | None:
+        """The same of when it began."""
+        end = self._end_cents
+        return None if end is None or self.is_below_zero else end - self.total.grown_cents
+
+    @property
+    def _end_cents(self) -> int | None:
+        """What it cost at the end, by what was bought and released since, whatever that comes to."""
         if self.cost is None or self.principal is not None or self.label_of_costs is None:
             return None
         if any(number.monthly_cents is None and number.principal for number in self.cost.numbers):
@@ -475,15 +523,24 @@ class Expenditure:
         return self.cost.monthly_cents - self.after.grown_cents
 
     @property
-    def cost_at_beginning_cents(self) -> int | None:
-        """The same of when it began."""
-        end = self.cost_at_end_cents
-        return None if end is None else end - self.total.grown_cents
+    def is_below_zero(self) -> bool:
+        """Whether the cost of a month would have been less than nothing: what was bought is not owned any more."""
+        end = self._end_cents
+        if end is None:
+            return False
+        groups = self.groups[::-1] if self.grouping.is_of_time else ()
+        costs = accumulate((-group.sums.grown_cents for group in groups), initial=end)
+        return min(*costs, end - self.total.grown_cents) < 0
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether the books and KrosAI's list contradict each other, so that what it cost before is not certain."""
+        return self.contradicted or self.is_below_zero
 
     @property
     def is_growth_certain(self) -> bool:
         """Whether the two are certain; else what is not known of prices and outcomes is missing in them."""
-        known = self.cost is not None and self.cost.is_certain
+        known = self.cost is not None and self.cost.is_certain and not self.is_contradicted
         whole = not self.pruned and self.lacks_since is None
         return known and whole and self.total.is_growth_certain and self.after.is_growth_certain
 

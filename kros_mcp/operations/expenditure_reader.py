@@ -89,7 +89,16 @@ async def read_expenditure(
         lacks_since=await journal.lacks_since(account),
         pruned=tuple(of_account(await journal.prunings(), account, since=period.asked_since)),
         operators_label=label,
+        contradicted=await _is_contradicted(journal, replace(period, account=account), cost),
     )
+
+
+async def _is_contradicted(journal: Journal, period: Filter, cost: OwnedCost | None) -> bool:
+    """Whether the owned numbers are not those that all purchases and releases since a period began have left."""
+    if cost is None or not cost.is_certain:  # which makes nothing certain anyway
+        return False
+    since = replace(period, until=None, principal=None, country=None, actions=())
+    return cost.contradicts(await journal.acts_on_numbers(since))
 
 
 async def read_owned_cost(journal: Journal, account: str, label: str = "") -> OwnedCost | None:

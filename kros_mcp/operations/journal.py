@@ -22,7 +22,7 @@ from kros_mcp.operations.pruning import Pruning
 from kros_mcp.settings import Environment
 
 if TYPE_CHECKING:
-    from kros_mcp.operations.expenditure import Grouping, SpendingGroup, SpentPart
+    from kros_mcp.operations.expenditure import Acts, Grouping, SpendingGroup, SpentPart
 
 Move = Callable[[Operation, float], Operation]
 Claim = Callable[[Operation, float, Books], tuple[Operation, tuple[Operation, ...]]]
@@ -368,6 +368,10 @@ class Journal(Protocol):
 
     async def spending_parts(self, wanted: Filter) -> "tuple[SpentPart, ...]":
         """Sum the same by day, principal and country at once, for whoever tells it in several ways."""
+        ...
+
+    async def acts_on_numbers(self, wanted: Filter) -> "list[Acts]":
+        """Read when each number was bought and given up last, by the same filter; one may come several times."""
         ...
 
     async def asked(self, account: str, principal: str | None = None) -> tuple[int | None, ...]:

@@ -226,6 +226,18 @@ def test_what_makes_sums_less_than_the_truth_is_said(command: Command, journal_u
     assert "may be missing, as the journal was restored from a copy: kros-mcp reconcile enters them." in after
 
 
+def test_what_was_bought_here_and_given_up_elsewhere_makes_no_negative_sum(command: Command, journal_url: str) -> None:
+    bought(journal_url, 0)
+    listed(journal_url)
+
+    told = " ".join(command("spending", *MAY).out.split())
+    document = json.loads(command("spending", *MAY, "--json").out)["accounts"][0]["run_rate"]
+
+    assert "What they cost before is not known: what was bought and released here does not come to" in told
+    assert "-5.00" not in told
+    assert (document["at_beginning_cents"], document["growth_certain"]) == (None, False)
+
+
 def test_what_is_in_another_currency_is_neither_added_nor_called_by_the_label(
     command: Command, journal_url: str, environment: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,19 @@ async def test_the_page_tells_sums_charts_and_operations_of_both_journals(journa
         wanted_headers(page)
 
 
+async def test_what_was_bought_here_and_given_up_elsewhere_makes_no_negative_sum() -> None:
+    async with open_bench() as bench:
+        account, journal = bench.runtime.account.id, bench.runtime.account.journal
+        now = await journal.now()
+        await books(bench, ended(1, now - DAY), ended(2, now - DAY))
+        number = PhoneNumber("id_1", "+2348035550001", "NG", monthly_cents=500)
+        await journal.keep(account, [], Listing(OwnedList((number,), complete=True), now - 1))
+        shown = text_of(await (await auditor(bench)).get("/spending"))
+    assert "What numbers cost a month before is not known: what was bought and released here does not come to" in shown
+    assert "Cost of all numbers a month" not in shown
+    assert "more than before" not in shown
+
+
 async def test_what_is_in_another_currency_is_neither_added_nor_called_by_the_label() -> None:
     async with open_bench() as bench:
         account, journal = bench.runtime.account.id, bench.runtime.account.journal

@@ -256,6 +256,37 @@ async def test_the_cost_of_a_month_is_told_as_it_was_when_the_period_began_and_e
         assert not (await read_expenditure(restored, wanted, Grouping.DAY)).is_growth_certain
 
 
+@pytest.mark.parametrize(
+    ("owned", "began", "certain"),
+    [
+        ([record(0), record(1), record(9, 1000)], 1000, True),
+        ([], None, False),  # both were given up elsewhere: less than nothing would be left of the past
+        ([record(1), record(9, 300)], None, False),
+        ([record(1), record(9, 1000)], 500, False),
+        ([record(0), record(1, 900), record(9, 1000)], 1400, False),
+        ([record(0), record(1), record(2), record(9, 1000)], 1500, False),
+    ],
+    ids=["all there", "all gone", "one gone", "one gone beside a dear one", "dearer", "released, and still there"],
+)
+async def test_a_past_that_the_list_contradicts_is_never_certain_and_never_less_than_nothing(
+    journal: Journal, clock: Clock, owned: list[PhoneNumber], began: int | None, *, certain: bool
+) -> None:
+    await enter(journal, ended(0), ended(1, MAY_3 + DAY), ended(2, MAY_3 - DAY), released(2, MAY_3 - DAY / 2))
+    clock.now += DAY
+    await kept_list(journal, *owned)
+
+    now = await read_expenditure(journal, Filter(account=ACCOUNT, since=MAY_3 - 2 * DAY), Grouping.DAY)
+    past = await read_expenditure(
+        journal, Filter(account=ACCOUNT, since=MAY_3 - 2 * DAY, until=MAY_3 + 5 * DAY), Grouping.MONTH
+    )
+
+    assert now.cost is not None
+    assert (now.cost_at_beginning_cents, now.cost_at_end_cents) == (began, now.cost.monthly_cents)
+    assert past.cost_at_end_cents == (None if began is None else now.cost.monthly_cents)
+    assert (now.is_growth_certain, now.is_contradicted) == (certain, not certain)
+    assert all((cents is None) is (began is None) for _, cents in now.costs(now.groups))
+
+
 async def test_what_was_pruned_of_a_period_is_told_and_leaves_nothing_certain(journal: Journal, clock: Clock) -> None:
     gone = [ended(0, MAY_3 - DAY), released(0, MAY_3 + DAY)]
     await enter(journal, *gone, ended(1))

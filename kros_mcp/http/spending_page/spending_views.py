@@ -302,6 +302,12 @@ class SpendingViews:
             labels = {label_of(each, read.operators_label) for each in currencies}
             named = ", ".join(sorted(clean(each) for each in labels if each))
             yield f"KrosAI states amounts in several currencies ({named}); sums of them mean nothing."
+        if read.is_contradicted and read.principal is None:
+            known = "certain" if read.cost_at_beginning_cents is not None else "known"
+            yield (
+                f"What numbers cost a month before is not {known}: what was bought and released here does not come to "
+                "the numbers and prices of KrosAI's list. kros-mcp reconcile names them."
+            )
         if read.lacks_since is not None:
             yield (
                 f"Purchases after {minute(read.lacks_since)} UTC may be missing, as the journal was restored from a "
