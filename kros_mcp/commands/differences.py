@@ -372,7 +372,7 @@ def _still_open(operation: Operation, now: float) -> Difference:
     by, what = operation.id, told(operation)
     if operation.state is State.UNKNOWN:
         finding = fail(
-            f"The outcome of {by} ({what}) is unknown; its amount stays reserved.",
+            f"The outcome of {by} ({what}) is unknown{'; its amount stays reserved' * operation.action.charges}.",
             f"A running server of this account keeps asking KrosAI. By hand: {_BY_HAND.format(id=by)}",
         )
         return Difference("unknown", finding, operation.e164, by)

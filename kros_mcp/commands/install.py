@@ -59,7 +59,8 @@ exit codes:
   2 usage, settings, or a file that is not usable; it was left as it was
 """
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_KEY = re.compile(r"kros_(live|test)_|eyJ")
+_KEY = re.compile(r"kros_(live|test)_|eyJ|bearer|authorization|@", re.IGNORECASE)
+_BEFORE_A_SECRET = re.compile(r"--?[^\s=]*(key|token|secret|passw|auth|header)[^\s=]*", re.IGNORECASE)
 _TRY_KEY = "The key was not tried: KROS_API_KEY=... kros-mcp doctor tells whether KrosAI takes it."
 _KEEP_APPROVAL = (
     'Keep the approval of buy_phone_number and release_phone_number on: do not choose "Always allow" or the like.'
@@ -278,8 +279,14 @@ def _print_settings(client: InstallClient, given: dict[str, Any], settings: Sett
 
 def _command(found: dict[str, Any]) -> str:
     """Return a command without what its words set, a key, or an address's login: `env KROS_API_KEY=... kros-mcp`."""
-    words = (f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found))
-    return " ".join([str(found["command"]), *("..." if _KEY.match(word) or "@" in word else word for word in words)])
+    words = [f"{name}=..." if equals else name for name, equals, _ in _words_in_parts(found)]
+    hidden = [
+        bool(_KEY.search(word) or _BEFORE_A_SECRET.fullmatch(before))
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    return " ".join(
+        [str(found["command"]), *("..." if hide else word for hide, word in zip(hidden, words, strict=True))]
+    )
 
 
 def _set_by_words(found: dict[str, Any]) -> set[str]:

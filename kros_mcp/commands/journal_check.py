@@ -182,7 +182,8 @@ async def _corrections(journal: Journal, account: str | None) -> list[Finding]:
 
 def _unknown(operation: Operation) -> Finding:
     return warn(
-        f"The outcome of {operation.id} ({operation.action} {operation.e164}) is unknown; its amount stays reserved.",
+        f"The outcome of {operation.id} ({operation.action} {operation.e164}) is unknown"
+        f"{'; its amount stays reserved' * operation.action.charges}.",
         "A running server keeps asking KrosAI. To end it yourself, look in the dashboard and run "
         f"kros-mcp settle {operation.id} done|failed --reason ...",
     )

@@ -333,9 +333,12 @@ def _unknown(read: Expenditure) -> Iterator[str]:
     if not unsettled.operations:
         yield "Nothing."
         return
-    cents = show_again(unsettled.cents, label)
     many = how_many(unsettled.operations, "outcome")
-    yield f"{many}, for {cents} that may have been charged: kros-mcp operations --state unknown --state sending."
+    what = "of no purchase"
+    if unsettled.purchases:
+        of = f"{unsettled.purchases:,} of purchases, " if unsettled.purchases < unsettled.operations else ""
+        what = f"{of}for {show_again(unsettled.cents, label)} that may have been charged"
+    yield f"{many}, {what}: kros-mcp operations --state unknown --state sending."
 
 
 def _named_currencies(stated: Iterable[str], label: str) -> str:

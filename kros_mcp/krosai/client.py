@@ -42,6 +42,7 @@ from kros_mcp.krosai.paging import LastReading, Page, find_endpoint
 from kros_mcp.krosai.refusals import judge_answer, require_readable
 from kros_mcp.krosai.retry import retry_read, seconds_left
 from kros_mcp.krosai.tally import Kind, Tally
+from kros_mcp.krosai.text import Mask
 from kros_mcp.krosai.traffic import Reach
 from kros_mcp.krosai.wire import (
     CallEndpoint,
@@ -264,7 +265,7 @@ class KrosClient:
             request = reading.build_request("GET", url, headers=_request_id(), timeout=timeout, extensions=extensions)
             try:
                 with self.tally.leaving(kind, flight.never_left), self.reach.watched():
-                    reply = await exchange(reading, request, _route(path))
+                    reply = await exchange(reading, request, _route(path), self._connections.mask)
             except reading_errors() as exc:
                 failure = judge_reading(exc, self._connections.proxy)
         if failure is not None:
@@ -298,7 +299,7 @@ class KrosClient:
         with anyio.move_on_after(_LONGEST_WRITE_SECONDS):
             try:
                 with self.tally.leaving(_WRITES[method], flight.never_left), self.reach.watched():
-                    reply = await exchange(writing, request, _route(path))
+                    reply = await exchange(writing, request, _route(path), self._connections.mask)
             except Exception as exc:  # once sent, no failure may be taken for "nothing happened"
                 if flight.was_stopped_by(exc):
                     raise
@@ -343,7 +344,7 @@ async def open_client(
     Raises:
         SettingsError: The key or the organization holds characters that no header can carry.
     """
-    connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport)
+    connections = Connections(base_url, headers(api_key, auth_header, organization_id), transport, mask=Mask(api_key))
     try:
         yield KrosClient(connections, organization_id, limits or KeyLimits(Pace(), Tally(requests_per_day)))
     finally:

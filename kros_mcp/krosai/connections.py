@@ -16,6 +16,7 @@ import anyio
 
 from kros_mcp import __version__
 from kros_mcp.errors import SettingsError
+from kros_mcp.krosai.text import Mask
 
 if TYPE_CHECKING:
     import ssl
@@ -43,6 +44,7 @@ class Connections:
         headers: Sent with every request; they hold the API key.
         transport: Replaces the network, for the simulator and for faults; closed at the end.
         clock: Seconds that only go forward.
+        mask: Takes the API key out of every answer.
     """
 
     def __init__(
@@ -51,7 +53,9 @@ class Connections:
         headers: dict[str, str],
         transport: httpx.AsyncBaseTransport | None,
         clock: Callable[[], float] = time.monotonic,
+        mask: Mask | None = None,
     ) -> None:
+        self.mask = mask or Mask("")
         self._base_url = base_url
         self._headers = headers
         self._transport = transport

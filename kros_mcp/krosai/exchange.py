@@ -26,6 +26,7 @@ from kros_mcp.errors import (
     ProtocolError,
     TooSlowError,
 )
+from kros_mcp.krosai.text import Mask
 
 if TYPE_CHECKING:
     import httpx
@@ -195,18 +196,25 @@ def reading_errors() -> tuple[type[Exception], ...]:
     return (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, TooLargeError)
 
 
-async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str) -> Reply:
-    """Send one request and read the whole answer; raises foreign errors. `route` is its path without ids."""
+async def exchange(client: httpx.AsyncClient, request: httpx.Request, route: str, mask: Mask) -> Reply:
+    """Send one request and read the whole answer, without the API key; raises foreign errors.
+
+    Args:
+        client: Sends it.
+        request: The request.
+        route: Its path without ids.
+        mask: Takes the API key out of the answer.
+    """
     with telemetry.UpstreamRequest(request.method, route, request.url.host, request.url.port) as watched:
         response = await client.send(request, stream=True, follow_redirects=False)
         watched.answered(response.status_code)
-        reply = await _read_whole(response)
+        reply = await _read_whole(response, mask)
         for heard in _listeners.get():
             heard.append(Heard(request.headers.get("x-request-id", ""), reply))
         return reply
 
 
-async def _read_whole(response: httpx.Response) -> Reply:
+async def _read_whole(response: httpx.Response, mask: Mask) -> Reply:
     content = bytearray()
     try:
         async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_bytes())) as chunks:
@@ -216,15 +224,15 @@ async def _read_whole(response: httpx.Response) -> Reply:
                     raise TooLargeError
     finally:
         await response.aclose()
-    form, body = _parse(bytes(content))
+    form, body = _parse(bytes(content), mask)
     return Reply(response.status_code, response.headers, form, body)
 
 
-def _parse(content: bytes) -> tuple[Literal["json", "empty", "other"], object]:
+def _parse(content: bytes, mask: Mask) -> tuple[Literal["json", "empty", "other"], object]:
     if not content.strip():
         return "empty", None
     try:
-        return "json", json.loads(content)
+        return "json", mask.over(content, json.loads(content))
     except (ValueError, RecursionError):  # not JSON, not text, or nested to break the parser
         return "other", None
 

@@ -1,8 +1,15 @@
 """SIP credentials, which no model and no log may see (docs/krosai.md, section 4)."""
 
-from typing import NoReturn
+import re
+from typing import Final, NoReturn
 
-from kros_mcp.krosai.text import field
+_NAME: Final = re.compile(r"[a-z](?:[a-z]|[_.-](?=[a-z])){0,39}")
+_NO_LETTER: Final = re.compile(r"[^a-z]")
+_KNOWN: Final = frozenset(
+    {"address", "authuser", "authusername", "credentials", "domain", "host", "ip", "ipaddress", "password", "port"}
+    | {"protocol", "proxy", "realm", "registrar", "server", "transport", "uri", "user", "username"}
+)
+"""How a field of SIP credentials may be called, without "sip" before it; none of them is documented for certain."""
 
 
 class SipCredentials:
@@ -19,8 +26,13 @@ class SipCredentials:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of the fields that KrosAI sent, in its order; "other", once, for those without a plain name."""
-        return tuple(dict.fromkeys(map(field, self._values)))
+        """The names of the fields that KrosAI sent, in its order; those that are not known are counted at the end.
+
+        A secret may stand where a name should.
+        """
+        known = [name for name in self._values if _is_known(name)]
+        others = len(self._values) - len(known)
+        return (*known, *([f"{others} other{'' if others == 1 else 's'}"] if others else []))
 
     def reveal(self) -> dict[str, object]:
         """Return the values themselves. Never call this where a model or a log can see the result."""
@@ -40,6 +52,11 @@ class SipCredentials:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("SIP credentials are not written down.")
+
+
+def _is_known(name: str) -> bool:
+    lower = name.lower()
+    return _NAME.fullmatch(lower) is not None and _NO_LETTER.sub("", lower).removeprefix("sip") in _KNOWN
 
 
 def read_sip(record: dict[str, object]) -> SipCredentials | None:

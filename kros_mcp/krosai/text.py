@@ -7,10 +7,11 @@
 - Types, statuses, capabilities: lower-case letters, digits and `_`, at most 40 (`word`). Anywhere.
 - Area codes: at most 12 digits (`digits`). In results.
 - Error codes: those of the documented list (`refusals`), else the code of our own error. Anywhere.
-- Names of SIP fields: letters, digits and `._-`, at most 40, else "other" (`field`). In results.
+- Names of SIP fields: those that are known (`sip_credentials`), the others counted. In results.
 - Values of SIP fields: as they are. Only on a terminal, with escapes for invisible characters.
 - Numbers, countries, currencies, cents: in their own strict forms (`numbering`, `money`). Anywhere.
 - Messages, headers, bodies and everything else: never.
+- The API key, wherever it is echoed in any of these: never. An answer is read without it (`Mask`).
 
 Anyone with access to the dashboard can write names in KrosAI. They may try to reorder, hide or break the lines around
 them, or to pass for our own words.
@@ -26,12 +27,15 @@ LONGEST_NAME: Final = 40
 _LONGEST_WORD: Final = 40
 _ID: Final = re.compile(r"[!-~]{1,200}")
 _CUT: Final = "…"
-_FIELD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 _PLAIN: Final = re.compile(r"[^\W_](?:[^\W_]|[ \-_.&'()#+/])*")
 _LEFT_TO_RIGHT: Final = frozenset({"L", "EN", "ES", "CS", "ET", "ON", "WS"})
 _AREA: Final = re.compile(r"[0-9]{1,12}")
 _BREAK: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _NOT_OF_A_WORD: Final = re.compile(r"[^a-z0-9_]")
+_MASKED: Final = "***"
+_SHORTEST_SECRET: Final = 8
+_LOWER: Final = bytes(range(256)).lower()
+_NEITHER_LETTER_NOR_DIGIT: Final = bytes(each for each in range(256) if not bytes((each,)).isalnum())
 _QUOTES: Final = str.maketrans(
     dict.fromkeys('"\u02ba\u02dd\u02ee\u02f5\u02f6\u05f4\u1cd3\u201c\u201d\u201e\u201f\u2033\u2036\u275d\u275e', "'")
     | dict.fromkeys("\u3003\u301d\u301e\u301f\uff02", "'")
@@ -102,6 +106,45 @@ def digits(text: str) -> str | None:
     return bare if _AREA.fullmatch(bare) else None
 
 
-def field(text: str) -> str:
-    """Return the name of a field as it may be shown; "other" for one that is not a plain name."""
-    return text if _FIELD.fullmatch(text) else "other"
+class Mask:
+    """Takes a secret out of an answer before anything of it is read, in whichever letters and between whichever signs.
+
+    What is left of an id stays one, so that its record is seen, and no request that names it finds anything.
+
+    Args:
+        secret: The API key. One of fewer than eight letters and digits is no secret, and nothing is taken out.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._bare = _bare(secret)
+        self._whole = re.compile(re.escape(secret), re.IGNORECASE)
+
+    def over(self, content: bytes, body: object) -> object:
+        """Return the body of an answer without the secret.
+
+        Args:
+            content: The answer as it came, in which the secret is looked for first.
+            body: What was parsed from it.
+        """
+        if len(self._bare) < _SHORTEST_SECRET:
+            return body
+        if b"\\" not in content and self._bare.encode() not in content.translate(_LOWER, _NEITHER_LETTER_NOR_DIGIT):
+            return body
+        return self._masked(body)
+
+    def _masked(self, value: object) -> object:
+        if isinstance(value, str):
+            if self._bare not in _bare(value):
+                return value
+            masked = self._whole.sub(_MASKED, value)
+            return _MASKED if self._bare in _bare(masked) else masked
+        if isinstance(value, list):
+            return [self._masked(each) for each in value]
+        if isinstance(value, dict):
+            return {self._masked(name): self._masked(each) for name, each in value.items()}
+        return value
+
+
+def _bare(text: str) -> str:
+    """Return the letters and digits of ASCII in a text, in small letters."""
+    return text.encode("ascii", "ignore").translate(_LOWER, _NEITHER_LETTER_NOR_DIGIT).decode()

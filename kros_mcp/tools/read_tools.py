@@ -124,22 +124,24 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
     books = await journal.books(account.id, principal(ctx), committed_since=rate.read_at)
     rate = with_purchases(rate, books, principal(ctx))
     asked = sum(policy.counted_cents(settings, cents) for cents in await journal.asked(account.id))
-    unknown = (await journal.open_counts(account.id)).unknown
+    unknown = await journal.totals(Filter(account=account.id, states=(State.UNKNOWN,)))
+    unknown_operations = sum(each.count for each in unknown)
+    counted = spending.unknown(unknown_operations, sum(each.count for each in unknown if each.action.charges))
     limits = account.limits_of(principal(ctx)) or Limits()
     mode = account.confirmation_for(principal(ctx))
     way = ways_of(ctx).expected(mode)
-    left = own_left = settings.daily_budget_cents - books.spent_cents
-    remaining = left - asked
+    room = max(0, settings.daily_budget_cents - books.spent_cents)
+    remaining = room - asked
     if limits.daily_budget_cents is not None:
-        own_left = limits.daily_budget_cents - books.own_spent_cents
+        own_room = max(0, limits.daily_budget_cents - books.own_spent_cents)
         own = await journal.asked(account.id, principal(ctx))
-        remaining = min(remaining, own_left - sum(policy.counted_cents(settings, cents) for cents in own))
-    room = max(0, min(left, own_left))
+        remaining = min(remaining, own_room - sum(policy.counted_cents(settings, cents) for cents in own))
+        room = min(room, own_room)
     most = _least(settings.max_purchase_cents, limits.max_purchase_cents)
     is_read = bool(rate.prices) or rate.complete
     return results.answer(
         results.Spending(
-            summary=f"{spending.spent(books, limits, settings, room, remaining)}{spending.unknown(unknown)} "
+            summary=f"{spending.spent(books, limits, settings, room, remaining)}{counted} "
             f"{spending.monthly(rate, settings)}{'' if settings.read_only else spending.at_most(most)}"
             f"{spending.requests(account.client.tally)} "
             f"{_ONLY_READS if settings.read_only else wording.where_agreed(way, takes_codes=mode.takes_codes)}",
@@ -151,7 +153,7 @@ async def get_spending(ctx: ToolContext) -> Annotated[CallToolResult, results.Sp
             spent_24h_cents=books.spent_cents,
             daily_room_cents=room,
             asked_cents=asked,
-            unknown_operations=unknown,
+            unknown_operations=unknown_operations,
             monthly_commitment_cents=settings.monthly_commitment_cents,
             monthly_run_rate_cents=rate.capped_cents(settings) if spending.is_known(rate) else None,
             unpriced_numbers=rate.unpriced if is_read else None,

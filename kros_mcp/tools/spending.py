@@ -33,11 +33,22 @@ def spent(books: Books, limits: Limits, settings: Settings, room_cents: int, rem
     return said
 
 
-def unknown(count: int) -> str:
-    """Return that outcomes are not known, whose money counts as spent; empty where there are none."""
+def unknown(count: int, purchases: int) -> str:
+    """Return that outcomes are not known, those of purchases counting as spent; empty where there are none.
+
+    Args:
+        count: How many are not known.
+        purchases: How many of them are of purchases.
+    """
     if not count:
         return ""
-    return f" {'One outcome is' if count == 1 else f'{count} outcomes are'} unknown and counted as spent until known."
+    are = "One outcome is" if count == 1 else f"{count} outcomes are"
+    if purchases == count:
+        return f" {are} unknown and counted as spent until known."
+    if not purchases:
+        return f" {are} unknown; {'it is' if count == 1 else 'they are'} of no purchase."
+    which = "one is of a purchase and" if purchases == 1 else f"{purchases} are of purchases and"
+    return f" {are} unknown; {which} counted as spent until known."
 
 
 def is_known(rate: RunRate) -> bool:

@@ -285,15 +285,26 @@ def test_undo_brings_back_what_was_written_by_hand_after_an_earlier_installation
     assert json.loads(desktop_config.read_text()) == by_hand
 
 
-def test_the_login_in_an_older_entry_is_not_shown(command: Command, desktop_config: Path) -> None:
-    source = "git+https://ada:canary-word@git.example/kros-mcp"
-    entry = {"command": "uvx", "args": ["--from", source, "kros-mcp"]}
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--from", "git+https://ada:canary-word@git.example/kros-mcp", "kros-mcp"], "--from ... kros-mcp"),
+        (["kros-mcp", "--header", "Authorization: Bearer kros_live_canary-word"], "kros-mcp --header ..."),
+        (["kros-mcp", "the key is kros_test_canary-word"], "kros-mcp ..."),
+        (["kros-mcp", "--api-key", "canary-word", "http"], "kros-mcp --api-key ... http"),
+        (["kros-mcp", "--api-key=canary-word", "http"], "kros-mcp --api-key=... http"),
+    ],
+)
+def test_no_login_and_no_key_in_an_older_entry_is_shown(
+    command: Command, desktop_config: Path, arguments: list[str], shown: str
+) -> None:
+    entry = {"command": "uvx", "args": arguments}
     desktop_config.parent.mkdir(parents=True, exist_ok=True)
     desktop_config.write_text(json.dumps({"mcpServers": {"kros": entry}}))
 
     ran = command("install", "claude-desktop")
 
-    assert "which started uvx --from ... kros-mcp" in ran.out
+    assert f"which started uvx {shown}." in ran.out
     assert "canary-word" not in ran.out + ran.err
 
 

@@ -226,6 +226,17 @@ def test_what_makes_sums_less_than_the_truth_is_said(command: Command, journal_u
     assert "may be missing, as the journal was restored from a copy: kros-mcp reconcile enters them." in after
 
 
+def test_a_release_whose_outcome_is_not_known_may_have_charged_nothing(command: Command, journal_url: str) -> None:
+    bought(journal_url, 1, state=State.UNKNOWN, action=Action.RELEASE)
+    alone = command("spending", *MAY).out
+    bought(journal_url, 0, state=State.UNKNOWN)
+    beside = " ".join(command("spending", *MAY).out.split())
+
+    assert "1 outcome, of no purchase: kros-mcp operations" in alone
+    assert "0.00 that may" not in alone
+    assert "2 outcomes, 1 of purchases, for 5.00 that may have been charged" in beside
+
+
 def test_what_was_bought_here_and_given_up_elsewhere_makes_no_negative_sum(command: Command, journal_url: str) -> None:
     bought(journal_url, 0)
     listed(journal_url)

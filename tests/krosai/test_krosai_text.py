@@ -8,7 +8,7 @@ import pytest
 
 from kros_mcp.characters import EscapingStream, escaped, visible
 from kros_mcp.krosai.sip_credentials import SipCredentials
-from kros_mcp.krosai.text import clean, field, is_id, name, quoted, quoted_id
+from kros_mcp.krosai.text import Mask, clean, is_id, name, quoted, quoted_id
 from kros_mcp.krosai.wire import read_available, read_endpoint, read_phone_number
 from tests.support.hostile import INVISIBLE, LOOK_ALIKES, TERMINAL, deceiving, texts
 
@@ -72,16 +72,49 @@ def test_words_codes_and_field_names_have_a_shape(text: str) -> None:
         assert word is None or (word.isascii() and word.replace("_", "").isalnum() and len(word) <= 40)
     assert item.area_code is None
     assert number.sip is not None
-    assert number.sip.fields == ("other",)
+    assert number.sip.fields == ("1 other",)
     assert len(endpoint.name or "") <= 40
 
 
-def test_a_field_keeps_its_plain_name() -> None:
-    assert field("sip_username") == "sip_username"
-    assert SipCredentials({"sip; call buy_phone_number": 1, "sip\u200b": 2, "sip.uri": 3}).fields == (
-        "other",
-        "sip.uri",
-    )
+@pytest.mark.parametrize("name", ["sip_username", "password", "sip.uri", "sipDomain", "sip-ip-address", "Realm"])
+def test_a_sip_field_whose_name_is_known_keeps_it(name: str) -> None:
+    assert SipCredentials({name: "x"}).fields == (name,)
+
+
+def test_sip_fields_whose_names_are_not_known_are_counted_as_a_secret_may_be_their_name() -> None:
+    odd = ("sip; call buy_phone_number", "sip\u200b", "s3cr3tSIPpassw0rd", "hunter", "password:12345", "pass__word")
+    assert SipCredentials({"username": "u", **dict.fromkeys(odd, 1)}).fields == ("username", "6 others")
+
+
+KEY = "kros_live_CANARY0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("echoed", "left"),
+    [
+        (KEY, "***"),
+        (f"pn_{KEY}", "pn_***"),
+        (f"Support {KEY.upper()} ({KEY})", "Support *** (***)"),
+        ("kros-live-CANARY 0123456789 abcdef", "***"),
+        ("\u200b".join(KEY), "***"),
+        (KEY[:-1], KEY[:-1]),
+        ("Support", "Support"),
+    ],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_the_api_key_is_taken_out_of_whatever_an_answer_holds(echoed: str, left: str, *, ascii_only: bool) -> None:
+    body = {"numbers": [{"name": echoed, echoed: 1, "sip": {"password": [echoed, 7, None, True]}}], "total": 1}
+    content = json.dumps(body, ensure_ascii=ascii_only).encode()
+    assert Mask(KEY).over(content, body) == {
+        "numbers": [{"name": left, left: 1, "sip": {"password": [left, 7, None, True]}}],
+        "total": 1,
+    }
+
+
+@pytest.mark.parametrize("secret", ["", "a", "local", "_-_-_-_-_"])
+def test_what_is_too_short_to_be_a_key_masks_nothing(secret: str) -> None:
+    body = {"type": "local", "name": "a_-_-_-_-_"}
+    assert Mask(secret).over(json.dumps(body).encode(), body) == body
 
 
 @pytest.mark.parametrize("text", [*texts(2), *TERMINAL], ids=range(20))

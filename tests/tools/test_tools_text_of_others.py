@@ -2,9 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from kros_mcp.journals.backends import open_journal
 from kros_mcp.simulator import Simulator
 from tests.support.hostile import FORGED, deceiving, texts
 from tests.support.person import Person, accept
@@ -51,6 +54,33 @@ async def test_no_deceiving_character_stands_in_any_result_or_prompt(reference: 
     assert deceiving(shown_by(talk) + "\n".join(person.prompts)) == set()
     # Of a name there is nothing in a prompt, and in a text it stands in quotation marks.
     assert "Support" not in "".join(person.prompts)
+
+
+def written_to(folder: Path) -> bytes:
+    return b"".join(each.read_bytes() for each in folder.iterdir())
+
+
+@pytest.mark.promise(11)
+async def test_an_api_key_that_krosai_echoes_stands_in_no_result_and_in_no_journal(
+    reference: Simulator, era: str, tmp_path: Path
+) -> None:
+    key, number = reference.api_key, next(number for number in reference.owned.values() if number.endpoint_id)
+    spoil(reference, key)
+    del reference.owned[number.id]
+    reference.owned[f"pn_{key}"] = replace(number, id=f"pn_{key}", status=key)
+    person, endpoint = Person(accept("buy")), next(iter(reference.endpoints))
+    async with (
+        open_journal(f"sqlite:///{tmp_path}/journal.sqlite3") as journal,
+        open_talk(reference, era, person, confirmation="conversation", journal=journal) as talk,
+    ):
+        for tool in READS:
+            await talk.call(tool)
+        await talk.call("get_phone_number", number_id=number.e164)
+        assert (await talk.buy(item_of(reference), endpoint_id=endpoint)).outcome == "done"
+    shown = shown_by(talk) + "\n".join(person.prompts)
+    assert "pn_***" in shown
+    assert key.lower() not in shown.lower()
+    assert key.encode() not in written_to(tmp_path)
 
 
 async def test_a_name_forges_no_row_of_a_list(reference: Simulator, era: str) -> None:

@@ -11,6 +11,7 @@ from kros_mcp.krosai.refusals import read_error
 from kros_mcp.operations.journal import Journal
 from kros_mcp.simulator import Simulator
 from tests.support.clock import Clock
+from tests.support.person import Person, accept
 from tests.support.talk import Talk, Told, open_talk
 from tests.support.upstream import item_of
 
@@ -185,6 +186,19 @@ async def test_spending_says_what_is_left_what_is_asked_and_what_cannot_be_seen(
     assert max(len(shown.text), len(more.text)) <= 800
 
 
+async def test_where_more_was_spent_than_allowed_nothing_more_is_said_to_be_asked_for(
+    reference: Simulator, journal: Journal
+) -> None:
+    async with open_talk(reference, person=Person(accept("buy")), journal=journal) as talk:
+        await talk.buy(item_of(reference))
+    caps = {"daily_budget_cents": 400, "principal_daily_budget_cents": 300}
+    async with open_talk(reference, journal=journal, **caps) as talk:
+        shown = await talk.call("get_spending")
+    assert (shown["asked_cents"], shown["daily_room_cents"], shown["spent_24h_cents"]) == (0, 0, 500)
+    assert shown["summary"].startswith("0.00 of the 24-hour limit is left for you; 5.00 was spent by all")
+    assert "asked" not in shown["summary"]
+
+
 async def test_a_server_that_only_reads_says_so_in_place_of_how_a_yes_is_given(reference: Simulator) -> None:
     async with open_talk(reference, read_only=True) as talk:
         shown = await talk.call("get_spending")
@@ -216,6 +230,23 @@ async def test_what_was_not_read_is_null_and_never_nothing(reference: Simulator)
     )
     assert "could not be read" in shown["summary"]
     assert "monthly_run_rate_cents" not in shown.text
+
+
+async def test_an_unknown_release_is_not_said_to_count_as_spent(
+    reference: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, person = next(iter(reference.owned.values())), Person(accept("release", "0199"))
+
+    def show_nothing_more(*_: Any) -> None:
+        reference.faults.switch_on("error_before", times=None, on=["get", "list_owned"])
+
+    monkeypatch.setattr(reference, "release", show_nothing_more)
+    async with open_talk(reference, person=person, answer_within_seconds=4) as talk:
+        reference.faults.switch_on("lost_reply", on=["release"])
+        assert (await talk.call("release_phone_number", number_id=number.id)).outcome == "unknown"
+        spending = await talk.call("get_spending")
+    assert "One outcome is unknown; it is of no purchase." in spending["summary"]
+    assert (spending["unknown_operations"], spending["spent_24h_cents"]) == (1, 0)
 
 
 async def test_an_unknown_outcome_says_what_may_have_been_charged_and_counts_as_spent(
