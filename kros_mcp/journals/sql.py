@@ -925,7 +925,9 @@ class StoredJournal(ABC):
     def _books(self, account: str, principal: str, now: float, committed_since: float) -> Work[Books]:
         """Sum what was spent in the last 24 hours, and list what is committed, under way or not shown by KrosAI yet."""
         # What is under way is read before what is done: an operation that settles in between is then in one or both.
-        monthly = f"SELECT e164, principal, {self._reported_or_shown('monthly_cents')} FROM {self._table} AS bought"
+        prices = ", ".join(self._text_in(column, "monthly_cents") for column in ("number", "quote"))
+        currency = f"coalesce({self._reported_or_shown('currency')}, '')"
+        monthly = f"SELECT e164, principal, {currency}, {prices} FROM {self._table} AS bought"
         sending = "account = ? AND state IN ('sending', 'unknown') AND action = 'buy'"
         under_way = yield f"{monthly}{self._by('one_in_flight')} WHERE {sending}", (account,)
         # The release of another record, one that had ended before, gives nothing of a purchase up.
@@ -949,14 +951,18 @@ class StoredJournal(ABC):
         sql = f"SELECT {sums} FROM {self._table}{self._by('spent')} WHERE account = ? AND {amounts.SPENT}"
         [(spent, own_spent)] = yield sql, (principal, account, now - DAY_SECONDS)
         total = yield from amounts.spent(f"{self._table}{self._by('spent_by_all')}", now - DAY_SECONDS)
-        committed = {e164: None if cents is None else int(cents) for e164, _, cents in (*under_way, *bought)}
+        stated = [*under_way, *bought]
+        committed = {
+            e164: max((int(cents) for cents in each if cents is not None), default=None) for e164, _, _, *each in stated
+        }
         return Books(
             spent_cents=int(spent),
             own_spent_cents=int(own_spent),
             total_spent_cents=total,
             bought=frozenset(e164 for e164, *_ in bought),
             committed=committed,
-            own=frozenset(e164 for e164, buyer, _ in (*under_way, *bought) if buyer == principal),
+            currencies=frozenset(currency for _, _, currency, *_ in stated),
+            own=frozenset(e164 for e164, buyer, *_ in stated if buyer == principal),
         )
 
     def _by(self, index: str) -> str:

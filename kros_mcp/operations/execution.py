@@ -180,7 +180,7 @@ async def _leave(account: Account, items: Sequence[Operation], why: str, unclear
                 code=NAMED_INSTEAD,
                 message=f"{item.e164} was not begun, and nothing was sent for it; but KrosAI answered the order for "
                 f"{unclear.e164} with this number, and may have charged it.",
-                next_step=unclear.next_step,
+                next_step=f"{unclear.next_step} Until then do not ask for this number.",
             )
         try:
             await _settle(account, item, settlement)

@@ -5,6 +5,7 @@ from typing import Final
 
 from kros_mcp.krosai import PhoneNumber
 from kros_mcp.operations import policy
+from kros_mcp.operations.acts import charge
 from kros_mcp.operations.expenditure import (
     Caps,
     Expenditure,
@@ -164,10 +165,8 @@ def _as_listed(number: PhoneNumber) -> OwnedNumber:
 
 
 def _as_bought(purchase: Operation) -> OwnedNumber:
-    reported = purchase.number.monthly_cents if purchase.number is not None else None
-    monthly = purchase.quote.monthly_cents if reported is None else reported
-    country, currency = (purchase.quote.country or "").upper(), purchase.quote.currency
-    return OwnedNumber(purchase.e164, country, purchase.principal, monthly, currency)
+    country, currency = (purchase.quote.country or "").upper(), charge.currency_of(purchase, "")
+    return OwnedNumber(purchase.e164, country, purchase.principal, charge.monthly_cents(purchase), currency)
 
 
 async def _waiting(journal: Journal, wanted: Filter) -> Waiting:

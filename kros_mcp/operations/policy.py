@@ -106,8 +106,9 @@ class Books:
     `spent_cents` is reserved or spent in the last 24 hours, `own_spent_cents` the part of one principal, and
     `total_spent_cents` what all accounts of the journal have spent together.
     `committed` are the monthly prices of purchases that are under way, unknown, or too new to be sure that the
-    run rate shows them, by E.164; `bought` are those of them that are done, whoever asked for them, and `own`
-    those that the principal asked for.
+    run rate shows them, by E.164, the larger of what was shown and what KrosAI reports; `currencies` are those that
+    these are in, empty where none is stated. `bought` are those of them that are done, whoever asked for them, and
+    `own` those that the principal asked for.
     """
 
     spent_cents: int = 0
@@ -115,6 +116,7 @@ class Books:
     total_spent_cents: int = 0
     bought: frozenset[str] = frozenset()
     committed: dict[str, int | None] = field(default_factory=dict)
+    currencies: frozenset[str] = frozenset()
     own: frozenset[str] = frozenset()
 
 
@@ -346,6 +348,8 @@ def _bounds(
         monthly_commitment_cents=settings.monthly_commitment_cents,
         allowed_countries=settings.allowed_countries,
     )
+    if run_rate is not None:
+        run_rate = replace(run_rate, currencies=run_rate.currencies | books.currencies)
     own_rate = run_rate.of(operation.principal) if run_rate else None
     own_committed = {e164: cents for e164, cents in books.committed.items() if e164 in books.own}
     return (

@@ -162,12 +162,12 @@ def with_purchases(rate: RunRate, books: Books, principal: str) -> RunRate:
     committed = {e164: cents for e164, cents in books.committed.items() if e164 in books.bought}
     new = others_committed(committed, None, rate)
     own = dict.fromkeys(books.own & new.keys(), principal)
-    unstated = frozenset({""} if any(cents is not None for cents in new.values()) else ())
+    stated = books.currencies if any(cents is not None for cents in new.values()) else frozenset()
     return replace(
         rate,
         prices=(*rate.prices, *new.items()),
         buyers={**rate.buyers, **own},
-        currencies=rate.currencies | unstated,
+        currencies=rate.currencies | stated,
     )
 
 

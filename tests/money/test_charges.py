@@ -9,15 +9,18 @@ import pytest
 from batches import THREE, charged, ended, items, propose
 from bench import OTHER_MOBILES, Bench, open_bench
 
+from kros_mcp.errors import KrosError
 from kros_mcp.operations import recovery
+from kros_mcp.operations.acts.base import Wish
 from kros_mcp.operations.acts.purchase import PURCHASE
-from kros_mcp.operations.acts.several import SEVERAL_PURCHASE
+from kros_mcp.operations.acts.several import SEVERAL_CHANGE, SEVERAL_PURCHASE, SEVERAL_RELEASE, Several
 from kros_mcp.operations.batch import read_batch
 from kros_mcp.operations.events import MoveName
 from kros_mcp.operations.journal import EVERYTHING
-from kros_mcp.operations.model import Operation, State
+from kros_mcp.operations.model import Operation, Request, State
 from kros_mcp.operations.notice_words import line
 from kros_mcp.operations.notices import notice_of
+from kros_mcp.operations.run_rate import read_run_rate
 from kros_mcp.simulator import Simulator, transport
 from tests.support.upstream import Send, Tampered, list_is_empty
 
@@ -94,6 +97,30 @@ async def test_a_total_that_krosai_states_is_what_was_charged(
             return
         assert bought.note == "KrosAI now reports 9,000.00 charged in all, not the 7.00 shown."
         assert await counted(bench) == (900_000, 900_000, [700])
+
+
+@pytest.mark.usefixtures("every_backend")
+@pytest.mark.parametrize("reported", [0, 300])
+async def test_a_price_a_month_less_than_shown_frees_nothing_of_the_cap(sim: Simulator, reported: int) -> None:
+    way = saying(sim, {"monthlyCostCents": reported, "monthly_cost_cents": reported}, {"monthly_cost_cents": None})
+    async with open_bench(sim, way=way) as bench:
+        bought = await bench.buy(SHOWN)
+        assert bought.note == f"KrosAI now reports {reported / 100:.2f} a month, not the 7.00 shown."
+        books = await bench.account.journal.books(bench.account.id, "local", committed_since=0)
+        assert books.committed == {SHOWN: 700}
+
+
+@pytest.mark.usefixtures("every_backend")
+async def test_what_was_bought_in_another_currency_is_in_no_sum_with_the_rest(sim: Simulator) -> None:
+    way = saying(sim, {"currency": "NGN"})
+    async with open_bench(sim, way=way, currency="USD", monthly_commitment_cents=1_000_000) as bench:
+        await bench.buy(SHOWN)
+        books = await bench.account.journal.books(bench.account.id, "local", committed_since=0)
+        assert books.currencies == {"NGN"}
+        with pytest.raises(KrosError) as caught:
+            await bench.buy(OTHER_MOBILES[5])
+        assert (caught.value.code, caught.value.charged) == ("COMMITMENT_UNKNOWN", "no")
+        assert charged(sim) == [SHOWN]
 
 
 async def test_a_total_less_than_shown_is_told_and_frees_no_budget(sim: Simulator) -> None:
@@ -180,6 +207,22 @@ async def test_a_batch_stops_where_krosai_goes_beyond_the_yes(
         assert [state for state, _ in await ended(bench, batch)] == ["done", "failed", "failed"]
         assert charged(sim) == THREE[:1]
         assert all(why in item.message for item in (await items(bench, batch))[1:])
+
+
+@pytest.mark.parametrize(("act", "wanted"), [(SEVERAL_RELEASE, {}), (SEVERAL_CHANGE, {"allow_inbound": False})])
+async def test_what_owned_numbers_cost_by_now_stops_no_batch_that_charges_nothing(
+    sim: Simulator, act: Several, wanted: dict[str, Any]
+) -> None:
+    record: dict[str, Any] = {}
+    async with open_bench(sim, way=saying(sim, record=record)) as bench:
+        await bench.buy(SHOWN)
+        await read_run_rate(bench.account)
+        owned = [number for number in sim.owned.values() if number.status == "active"]
+        batch = await act.propose(bench.account, "local", [Wish(Request(number_id=one.id, **wanted)) for one in owned])
+        assert all(item.quote.monthly_cents == 700 for item in batch.items)
+        record["monthly_cost_cents"] = 1_500
+        await bench.execute(batch)
+        assert await ended(bench, batch) == [("done", "")] * len(owned)
 
 
 async def test_what_the_order_reported_outlives_the_id_of_an_order(sim: Simulator) -> None:

@@ -81,7 +81,9 @@ def is_otherwise(operation: Operation, label: str) -> bool:
 
 
 def is_more(operation: Operation) -> bool:
-    """Whether KrosAI reports anything of a purchase as more than was shown."""
+    """Whether KrosAI reports anything of a purchase as more than was shown; no other act is charged for."""
+    if not operation.action.charges:
+        return False
     quote, reported = operation.quote, operation.number or StoredNumber()
     shown_whole = quote.due_now_cents if quote.is_priced else None
     amounts = [(counted_cents(quote, reported), shown_whole), *(each[:2] for each in _amounts(quote, reported))]

@@ -208,8 +208,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         name="lost_answer",
         opening="I need a Kenyan mobile number, one and no more. Buy it.",
         replies=(
-            Reply("Did it work or not? I need exactly one. Please find out.", to=r"not known|unknown|unclear|lost"),
             YES,
+            Reply("Did it work or not? I need exactly one. Please find out.", to=r"not known|unknown|unclear|lost"),
             Reply("Good."),
         ),
         course=(Buy({"country": "KE", "type": "mobile"}),),
