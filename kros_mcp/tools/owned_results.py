@@ -38,6 +38,7 @@ def page(
         ended=sum(number.has_ended for number in selected.found),
         read=selected.read,
         rest=selected.rest,
+        stated=selected.stated,
         currency=label or "",
         mixed=label is None,
         in_trouble=bool(wrong),
