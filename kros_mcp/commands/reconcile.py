@@ -76,6 +76,8 @@ class _Report:
     living: int = 0
     ended: int = 0
     complete: bool = False
+    stated: int | None = None
+    """How many records KrosAI states, where it shows fewer."""
     rate: RunRate | None = None
     differences: list[Difference] = field(default_factory=list)
 
@@ -153,7 +155,7 @@ async def _examine(settings: Settings, journal: Journal) -> _Report:
             found.differences.append(entered)
             history = await _read_history(journal, account, settings)
         found.living = sum(len(records) for records in owned.living.values())
-        found.ended, found.complete = len(owned.ended), owned.complete
+        found.ended, found.complete, found.stated = len(owned.ended), owned.complete, read.stated
         differences = compare(history, owned)
         found.differences += [
             _extent(found),
@@ -258,6 +260,12 @@ def _extent(found: _Report) -> Difference:
     beside = f", and {found.ended} ended" if found.ended else ""
     if found.complete:
         numbers = f"{found.living} number{'' if found.living == 1 else 's'}"
+        if found.stated is not None:
+            what = f"KrosAI shows {numbers} in service{beside}, and states {found.stated} records in all."
+            to_do = (
+                "It may count what was released long ago. If not, look in the KrosAI dashboard which it does not show."
+            )
+            return Difference("read", warn(what, to_do))
         return Difference("read", ok(f"KrosAI shows {numbers} in service{beside}."))
     what = f"KrosAI's list was not read to its end; {found.living} numbers in service were seen{beside}."
     return Difference("incomplete", fail(what, "What it does not show is not called missing. Run this again."))

@@ -58,11 +58,13 @@ class OwnedList:
         numbers: Every record that was seen, the ended ones too.
         complete: Whether these are all: the list was read to its end and did not change meanwhile.
         unreadable: The records that could not be read, by their id or else by their place as "entry 3".
+        stated: KrosAI's own total, where it is more than the list shows that was read to its end; else None.
     """
 
     numbers: tuple[PhoneNumber, ...]
     complete: bool
     unreadable: tuple[str, ...] = ()
+    stated: int | None = None
 
     def of(self, e164: str) -> OwnedReading:
         """Return what it shows of one number."""
@@ -107,6 +109,8 @@ async def read_all_owned(client: KrosClient) -> OwnedList:
 
 async def read_owned_once(client: KrosClient) -> OwnedList:
     """Read the list once, to be shown or to say no early; `complete` means only that its end was reached.
+
+    A list that states a larger total than it shows is not complete after one reading.
 
     Where a full page shows that KrosAI heeds `limit`, a later page that is not full is the last one. That spares a
     request, and is not relied upon where a number is bought because it was not seen.
@@ -196,7 +200,7 @@ async def _read_unchanged(
         if complete or not reading.ended or any(map(enough, reading.numbers.values())):
             break
         before, to_the_end = reading.ids, True
-    return OwnedList(tuple(numbers.values()), complete, tuple(reading.unreadable))
+    return OwnedList(tuple(numbers.values()), complete, tuple(reading.unreadable), reading.stated)
 
 
 class _Reading:
@@ -207,6 +211,8 @@ class _Reading:
         """By id and E.164."""
         self.unreadable: dict[str, None] = {}
         self.ended = False
+        self.stated: int | None = None
+        """The total that KrosAI states, where the list has ended with fewer records."""
         self._totals: set[int] = set()
         self._in_one_page = True
 
@@ -217,7 +223,8 @@ class _Reading:
 
     def as_list(self) -> OwnedList:
         """Return what was seen, as complete as one reading can tell."""
-        return OwnedList(tuple(self.numbers.values()), self.ended, tuple(self.unreadable))
+        complete = self.ended and self.stated is None
+        return OwnedList(tuple(self.numbers.values()), complete, tuple(self.unreadable), self.stated)
 
     def missed_none(self, before: frozenset[str] | None) -> bool:
         """Whether no record can have moved from a page not yet read to one already read, and so been missed.
@@ -227,7 +234,9 @@ class _Reading:
         """
         if self._totals == {len(self.ids)} or (self._in_one_page and not self._totals):
             return True
-        return before is not None and len(self._totals) <= 1 and before <= self.ids
+        if before is None or len(self._totals) > 1:
+            return False
+        return before == self.ids if self.stated is not None else before <= self.ids
 
     async def read(
         self, client: KrosClient, pages: int, *, until_short: bool = False, begun_until: float = math.inf
@@ -267,4 +276,6 @@ class _Reading:
             was_full = was_full or page.received == LARGEST_PAGE
             if is_last or not page.received or (page.total is not None and offset >= page.total):
                 self.ended = True
+                stated = max(self._totals, default=0)
+                self.stated = stated if stated > offset else None
                 return

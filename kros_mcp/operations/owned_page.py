@@ -96,6 +96,7 @@ class Selected:
         unreadable: The records that state no number yet.
         read: How many numbers were read, whether they fit or not.
         listed_at: When they were, on the journal's clock.
+        stated: KrosAI's own total of the account's records, where that is more than it shows; else None.
     """
 
     page: tuple[PhoneNumber, ...]
@@ -108,6 +109,7 @@ class Selected:
     unreadable: tuple[str, ...]
     read: int
     listed_at: float
+    stated: int | None = None
 
 
 class OwnedView:
@@ -143,7 +145,7 @@ class OwnedView:
         if shown is not None and earlier is not None and await self._is_unchanged(earlier, shown):
             return earlier, self._kept.listed_at or self.now
         owned = await read_owned_to_show(self._account.client, seconds=seconds)
-        if owned.complete and self._usable:
+        if (owned.complete or owned.stated is not None) and self._usable:
             self._account.kept.saw_list(owned, self.now)
         else:
             self.saw(owned.numbers, alone=False)
@@ -170,12 +172,13 @@ class OwnedView:
         Raises:
             KrosaiError: KrosAI could not be read.
         """
-        if not owned.complete and offset >= len(owned.numbers) + len(owned.unreadable):
+        is_cut = not owned.complete and owned.stated is None
+        if is_cut and offset >= len(owned.numbers) + len(owned.unreadable):
             return await self._read_on(wanted, limit=limit, offset=offset)
         fitting = [(place, number) for place, number in enumerate(owned.numbers) if wanted.fits(number)]
         shown = [(place, number) for place, number in fitting if not wanted.hides(number)]
         page = [(place, number) for place, number in shown if place >= offset]
-        ahead = None if owned.complete else len(owned.numbers) + len(owned.unreadable)
+        ahead = len(owned.numbers) + len(owned.unreadable) if is_cut else None
         return Selected(
             page=tuple(number for _, number in page[:limit]),
             found=tuple(number for _, number in shown),
@@ -187,6 +190,7 @@ class OwnedView:
             unreadable=owned.unreadable,
             read=len(owned.numbers),
             listed_at=listed_at,
+            stated=owned.stated,
         )
 
     async def priced(self, selected: Selected, *, seconds: float) -> Priced:

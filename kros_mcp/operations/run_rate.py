@@ -97,13 +97,14 @@ async def read_run_rate(account: Account, listing: Listing | None = None, *, alo
 
     Args:
         account: The account's resources.
-        listing: The list, if it was read just now; else it is read here.
+        listing: The list, if it was read just now; else it is read here. So is one that contradicts its own total: it
+            counts once two readings agree.
         alone: How many numbers are read by themselves at most.
 
     Raises:
         KrosError: KrosAI could not be read.
     """
-    if listing is None:
+    if listing is None or (listing.owned.stated is not None and not listing.owned.complete):
         at = await account.journal.now()
         listing = Listing(await read_all_owned(account.client), at)
     priced = await _priced(account, listing)
@@ -130,7 +131,7 @@ async def read_run_rate_in_time(account: Account, *, seconds: float) -> RunRate 
         read_at, owned = now, await read_owned_in_time(account.client, seconds=seconds)
         if not owned.numbers and not owned.complete:
             return None
-        if owned.complete:
+        if owned.complete or owned.stated is not None:
             account.kept.saw_list(owned, read_at)
     priced = Priced(living(owned.numbers), read_at, kept, now)
     await price_in_time(account, priced, seconds=until - anyio.current_time())

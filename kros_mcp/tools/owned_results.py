@@ -39,6 +39,7 @@ def page(
         read=selected.read,
         rest=selected.rest,
         unstated=selected.unstated,
+        stated=selected.stated,
         currency=label or "",
         mixed=label is None,
         in_trouble=bool(wrong),

@@ -52,6 +52,7 @@ class AskedFor:
         read: How many were read.
         rest: How many of those that are asked for come after the page.
         unstated: How many are left out because KrosAI does not state where their calls go.
+        stated: KrosAI's own total of the account's records, where that is more than it shows; else None.
         currency: The operator's label, or empty.
         mixed: Whether prices are in several currencies, so that they have no sum.
         in_trouble: Whether calls to some of those on the page may go nowhere.
@@ -68,6 +69,7 @@ class AskedFor:
     read: int = 0
     rest: int = 0
     unstated: int = 0
+    stated: int | None = None
     currency: str = ""
     mixed: bool = False
     in_trouble: bool = False
@@ -89,6 +91,8 @@ def list_summary(page: results.OwnedNumbers, asked: AskedFor) -> str:
     digits = f" {asked.part.aloud}" if asked.part else ""
     what = f"{status}number{'' if is_one else 's'}{place}{digits}"
     among = "" if page.complete else f" among the first {asked.read:,} that were read"
+    if asked.stated is not None:
+        among = f" among the {asked.read:,} that KrosAI shows, of {asked.stated:,} that it states"
     if not found:
         goes = f" that goes {asked.goes}" if asked.goes else ""
         hidden = f"; {page.hidden} that {'has' if page.hidden == 1 else 'have'} ended" if page.hidden else ""
@@ -209,9 +213,12 @@ def _after_rows(page: results.OwnedNumbers, asked: AskedFor) -> list[str]:
     lines = []
     if page.next_offset is not None:
         shown = len(page.numbers)
-        more = f"{asked.rest:,} more" if page.complete else "there may be more"
+        more = f"{asked.rest:,} more" if page.complete or asked.stated is not None else "there may be more"
         lines.append(f"{shown} shown, {more}: next_offset {page.next_offset}.")
-    if not page.complete:
+    if asked.stated is not None:
+        more = f"KrosAI states {asked.stated:,} records in all and shows {asked.read:,}"
+        lines.append(f"Perhaps not complete: {more}; the sums are of those.")
+    elif not page.complete:
         lines.append(f"Not complete: only {asked.read:,} numbers were read in time, and the sums are of those.")
     if page.hidden:
         are = "1 that has ended is" if page.hidden == 1 else f"{page.hidden:,} that have ended are"

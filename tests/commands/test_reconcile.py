@@ -630,6 +630,15 @@ def test_the_monthly_cost_of_all_numbers_is_held_against_the_cap(
     assert kind in {one["kind"] for one in told["findings"]}
 
 
+def test_a_total_that_is_more_than_is_shown_is_told(
+    command: Command, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own(sim)
+    monkeypatch.setattr("kros_mcp.krosai.envelope.find_total", lambda _: ("total", 50))
+
+    assert "warn  KrosAI shows 1 number in service, and states 50 records in all." in command("reconcile").out
+
+
 @pytest.mark.parametrize(
     ("label", "currencies", "cap", "mark", "what"),
     [

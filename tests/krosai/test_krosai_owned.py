@@ -5,7 +5,13 @@ import pytest
 from krosai_doubles import OWNED, Script, speaking_to
 
 from kros_mcp.errors import ProtocolError, ServerError
-from kros_mcp.krosai import find_owned, read_all_owned, read_owned_once
+from kros_mcp.krosai import (
+    find_owned,
+    read_all_owned,
+    read_owned_in_time,
+    read_owned_once,
+    read_owned_to_show,
+)
 from kros_mcp.krosai.paging import LastReading
 
 pytestmark = pytest.mark.anyio
@@ -203,6 +209,38 @@ async def test_a_total_above_what_is_shown_is_not_taken_for_the_whole() -> None:
         reading = await find_owned(client, e164=e164(999))
     assert [request.url.params["offset"] for request in script.requests][:3] == ["0", "3", "0"]
     assert reading.complete  # the second and third reading show the same: nothing
+
+
+class Hiding:
+    """A list that states a larger total than it shows, of records that may change before a reading."""
+
+    def __init__(self, *shown: int) -> None:
+        self.shown = list(shown)
+        """How many records each reading shows; the last one for ever."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        offset = int(request.url.params["offset"])
+        page = numbers(0, self.shown[0])[offset:]
+        if not page and len(self.shown) > 1:
+            self.shown.pop(0)
+        return httpx.Response(200, json={"data": page, "total": 50})
+
+
+async def test_one_reading_that_contradicts_the_stated_total_is_not_complete() -> None:
+    async with speaking_to(Hiding(3)) as client:
+        shown = [await read_owned_once(client), await read_owned_to_show(client, seconds=5)]
+        in_time = await read_owned_in_time(client, seconds=5)
+    for owned in (*shown, in_time):
+        assert (len(owned.numbers), owned.complete, owned.stated) == (3, False, 50)
+
+
+@pytest.mark.parametrize(("shown", "complete"), [((3, 3), True), ((3, 4, 4), True), ((3, 4, 5), False)])
+async def test_a_list_that_contradicts_its_stated_total_counts_once_two_readings_are_equal(
+    shown: tuple[int, ...], complete: bool
+) -> None:
+    async with speaking_to(Hiding(*shown)) as client:
+        owned = await read_all_owned(client)
+    assert (len(owned.numbers), owned.complete, owned.stated) == (shown[-1], complete, 50)
 
 
 async def test_a_living_record_needs_no_second_reading() -> None:

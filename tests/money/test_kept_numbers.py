@@ -8,7 +8,7 @@ import pytest
 from bench import Bench, open_bench, open_journal, simulator
 
 from kros_mcp.errors import JournalError, KrosError, RefusedError
-from kros_mcp.krosai import NOT_STATED, OwnedList, PhoneNumber, read_all_owned
+from kros_mcp.krosai import NOT_STATED, OwnedList, PhoneNumber, read_all_owned, read_owned_once
 from kros_mcp.operations.acts.purchase import PURCHASE
 from kros_mcp.operations.events import SERVER
 from kros_mcp.operations.journal import Journal
@@ -387,6 +387,20 @@ async def test_nothing_is_sent_where_what_is_kept_could_not_be_dropped(
                 await bench.execute(operation)
             assert bench.posts() == []
         assert (await bench.execute(operation)).state is State.DONE
+
+
+async def test_a_list_that_contradicts_its_own_total_passes_the_cap_once_two_readings_agree(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = simulator(now=clock)
+    monkeypatch.setattr("kros_mcp.krosai.envelope.find_total", lambda _: ("total", 50))
+    async with open_bench(sim, clock=clock, monthly_commitment_cents=100_000) as bench:
+        once = Listing(await read_owned_once(bench.account.client), clock())
+        assert not once.owned.complete
+        before = len(sim.requests)
+        assert (await read_run_rate(bench.account, once)).complete
+        listed = [seen for seen in sim.requests[before:] if seen.query.get("action") == "assigned"]
+        assert [seen.query["offset"] for seen in listed].count("0") == 1
 
 
 @pytest.mark.parametrize("read_again", [True, False])

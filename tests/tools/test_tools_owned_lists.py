@@ -185,6 +185,23 @@ async def test_what_is_in_another_currency_than_the_label_is_called_by_its_own(r
     assert "from 5.00 USD a month" in everywhere["summary"]
 
 
+async def test_a_list_that_shows_less_than_krosai_states_is_not_told_as_whole(
+    sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owning(sim, 3)
+    monkeypatch.setattr("kros_mcp.krosai.envelope.find_total", lambda _: ("total", 50))
+    async with open_talk(sim) as talk:
+        told = await talk.call("list_phone_numbers", limit=2)
+        rest = await talk.call("list_phone_numbers", limit=2, offset=told["next_offset"])
+        spending = await talk.call("get_spending")
+    assert told["summary"].startswith("The account has 3 numbers among the 3 that KrosAI shows, of 50 that it states;")
+    assert (told["complete"], told["total"], rest["next_offset"]) == (False, None, None)
+    assert "2 shown, 1 more: offset 2." in told.text
+    assert "Perhaps not complete: KrosAI states 50 records in all and shows 3; the sums are of those." in rest.text
+    assert spending["run_rate_complete"] is False
+    assert "cost at least" in spending["summary"]
+
+
 async def test_a_list_too_long_to_be_read_in_time_says_how_far_it_came(reference: Simulator) -> None:
     numbers = owning(reference, 450)
     async with open_talk(reference, answer_within_seconds=2) as talk:
