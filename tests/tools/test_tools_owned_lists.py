@@ -196,7 +196,7 @@ async def test_a_list_that_shows_less_than_krosai_states_is_not_told_as_whole(
         spending = await talk.call("get_spending")
     assert told["summary"].startswith("The account has 3 numbers among the 3 that KrosAI shows, of 50 that it states;")
     assert (told["complete"], told["total"], rest["next_offset"]) == (False, None, None)
-    assert "2 shown, 1 more: offset 2." in told.text
+    assert "2 shown, 1 more: next_offset 2." in told.text
     assert "Perhaps not complete: KrosAI states 50 records in all and shows 3; the sums are of those." in rest.text
     assert spending["run_rate_complete"] is False
     assert "cost at least" in spending["summary"]
