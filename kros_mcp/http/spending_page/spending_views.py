@@ -13,6 +13,7 @@ from kros_mcp.money import common_label, label_of, show_again
 from kros_mcp.numbering import country_name, spoken
 from kros_mcp.operations import pruned_note
 from kros_mcp.operations.account import Account
+from kros_mcp.operations.acts import charge
 from kros_mcp.operations.expenditure import (
     Caps,
     CostPart,
@@ -242,7 +243,7 @@ class SpendingViews:
         """Say what a purchase took, or may have taken; empty for nothing."""
         if not operation.action.charges or operation.charged == "no":
             return ""
-        stated = [operation.quote.currency]
+        stated = [charge.currency_of(operation, "")]
         if operation.charged == "unknown":
             return f"{self.money(operation.reserved_cents, stated)}?"
         return self.money(operation.charged_cents, stated)
