@@ -214,10 +214,12 @@ class PageStory:
 
     async def _fill_in(self, tool: str, **arguments: str) -> None:
         """Choose a tool and fill in its form."""
+        choice = self._page.get_by_role("button", name=tool)
+        await expect(choice).to_be_visible()
         results = self._page.get_by_role("button", name="Close results")
         if await results.count():  # they stand where the form of their tool does
             await results.click()
-        await self._page.get_by_role("button", name=tool).click()
+        await choice.click()
         for name, value in arguments.items():
             await self._page.get_by_role("textbox", name=name, exact=True).fill(value)
 
