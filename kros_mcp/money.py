@@ -59,6 +59,11 @@ def is_other_currency(stated: str, label: str) -> bool:
     return bool(stated and label) and stated not in label.upper().split()
 
 
+def named_together(currencies: Iterable[str]) -> str:
+    """Return currencies that contradict each other as one, as in "NGN/USD"; empty if there are none."""
+    return _SEVERAL.join(sorted({name for each in currencies for name in each.split(_SEVERAL) if name}))
+
+
 def label_of(stated: str, label: str) -> str:
     """Return what to label an amount with: the operator's label, unless KrosAI states something else or alone."""
     return label if label and not is_other_currency(stated, label) else stated

@@ -3,6 +3,8 @@
 import re
 from typing import Final, NoReturn
 
+from kros_mcp.characters import how_many
+
 _NAME: Final = re.compile(r"[a-z](?:[a-z]|[_.-](?=[a-z])){0,39}")
 _NO_LETTER: Final = re.compile(r"[^a-z]")
 _KNOWN: Final = frozenset(
@@ -32,7 +34,7 @@ class SipCredentials:
         """
         known = [name for name in self._values if _is_known(name)]
         others = len(self._values) - len(known)
-        return (*known, *([f"{others} other{'' if others == 1 else 's'}"] if others else []))
+        return (*known, *([how_many(others, "other")] if others else []))
 
     def reveal(self) -> dict[str, object]:
         """Return the values themselves. Never call this where a model or a log can see the result."""

@@ -12,7 +12,7 @@ from kros_mcp.errors import ProtocolError
 from kros_mcp.krosai import fields
 from kros_mcp.krosai.fields import Record
 from kros_mcp.krosai.sip_credentials import SipCredentials, read_sip
-from kros_mcp.money import Price
+from kros_mcp.money import Price, named_together
 
 NOT_STATED: Final = ""
 """In place of a number's endpoint: its record does not state where its calls go. No id is empty."""
@@ -228,4 +228,4 @@ def _routed_to(record: Record) -> str | None:
 
 def _currency(record: Record) -> str | None:
     """Return the currency; two that differ are joined, as in "NGN/USD"."""
-    return "/".join(sorted({stated for stated in fields.CURRENCY.each_of(record) if stated is not None})) or None
+    return named_together(stated for stated in fields.CURRENCY.each_of(record) if stated is not None) or None

@@ -370,7 +370,7 @@ def _check_priced(settings: Settings, operation: Operation) -> None:
 
 def _check_currency(settings: Settings, operation: Operation) -> None:
     stated = operation.quote.currency
-    if _is_other_currency(settings, stated):
+    if is_other_currency(stated, settings.currency):
         raise RefusedError(
             f"KrosAI states the price of {spoken(operation.e164)} in {stated}, and this server's limits are in "
             f"{settings.currency}; nothing was charged.",
@@ -388,11 +388,6 @@ def _check_one_currency(settings: Settings, operation: Operation) -> None:
             code="CURRENCY_DIFFERS",
             next_step="Ask for those of one currency at a time.",
         )
-
-
-def _is_other_currency(settings: Settings, stated: str) -> bool:
-    """Whether a record states another currency than the one that amounts are labelled with."""
-    return is_other_currency(stated, settings.currency)
 
 
 def _check_country(bound: _Bound, operation: Operation) -> None:
@@ -485,7 +480,7 @@ def _not_known(settings: Settings, run_rate: RunRate, operation: Operation, othe
         return "KrosAI's list of owned numbers could not be read whole"
     if None in others.values():
         return "the monthly price of a number that was just bought is not stated"
-    if any(_is_other_currency(settings, stated) for stated in run_rate.currencies):
+    if any(is_other_currency(stated, settings.currency) for stated in run_rate.currencies):
         return f"the price of an owned number is stated in another currency than {settings.currency}"
     stated = [*(part.quote.currency for part in operation.parts), *run_rate.currencies]
     if common_label(stated, settings.currency) is None:

@@ -245,8 +245,7 @@ class SeveralPurchaseWording(SeveralWording, PurchaseWording):
     def afterwards(self, operation: Operation) -> str:
         """Write how the numbers get their calls, and how they are given up."""
         route = "" if operation.request.endpoint_id else "Offer to route their calls: configure_phone_number. "
-        give_up = "To give them up: release_phone_number; no refund is known."
-        return f"{route}{give_up}"
+        return f"{route}To give them up: release_phone_number; no refund is known."
 
 
 class SeveralReleaseWording(SeveralWording, ReleaseWording):
@@ -391,11 +390,10 @@ def _wanted(operation: Operation, *, usual: bool = True, said: bool = False) -> 
 
 def _routes(operation: Operation) -> str:
     """Return where calls to the numbers go now, as a part of a sentence."""
-    by_route = _grouped(operation.parts, lambda part: goes(part, aloud=True))
+    by_route = _grouped(operation.parts, lambda part: goes(part, _PLACE, aloud=True))
     if len(by_route) == 1:
-        return next(iter(by_route))
-    one_of = {goes(part, aloud=True): part for part in operation.parts}
-    return "; ".join(goes(one_of[route], f"those to {joined(each)}", aloud=True) for route, each in by_route.items())
+        return next(iter(by_route)).replace(_PLACE, "they")
+    return "; ".join(route.replace(_PLACE, f"those to {joined(each)}") for route, each in by_route.items())
 
 
 def _grouped(parts: Iterable[Operation], key: Callable[[Operation], str]) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kros_mcp.characters import joined
+from kros_mcp.characters import how_many, joined
 from kros_mcp.errors import KrosError
 from kros_mcp.krosai import UNROUTED, is_id, quoted, quoted_id, wire
 from kros_mcp.money import show_again, show_cents
@@ -115,7 +115,7 @@ def _unstated(asked: AskedFor) -> str:
     """Say of how many others it is not known whether they go where was asked for."""
     if not asked.unstated:
         return ""
-    others = f"{asked.unstated:,}{' other' if asked.found else ''} number{'' if asked.unstated == 1 else 's'}"
+    others = how_many(asked.unstated, "other number" if asked.found else "number")
     return f" Where calls to {others} go is not stated."
 
 

@@ -6,12 +6,9 @@ What was reported once stays: a later reading that leaves it out, or states less
 from dataclasses import replace
 
 from kros_mcp.krosai import PhoneNumber
-from kros_mcp.money import is_other_currency, label_of, show_again
+from kros_mcp.money import is_other_currency, label_of, named_together, show_again
 from kros_mcp.operations.acts import routing
 from kros_mcp.operations.model import Operation, Quote, StoredNumber
-
-_SEVERAL = "/"
-"""Stands between currencies that contradict each other, as where one record states them."""
 
 
 def stored(number: PhoneNumber, earlier: StoredNumber | None) -> StoredNumber:
@@ -29,7 +26,7 @@ def stored(number: PhoneNumber, earlier: StoredNumber | None) -> StoredNumber:
         setup_cents=_most(now.setup_cents, earlier.setup_cents),
         monthly_cents=_most(now.monthly_cents, earlier.monthly_cents),
         total_cents=_most(now.total_cents, earlier.total_cents),
-        currency=_all_named(now.currency, earlier.currency),
+        currency=named_together(each for each in (now.currency, earlier.currency) if each) or None,
     )
 
 
@@ -136,7 +133,3 @@ def _shown_setup_cents(quote: Quote) -> int | None:
 
 def _most(one: int | None, other: int | None) -> int | None:
     return max((cents for cents in (one, other) if cents is not None), default=None)
-
-
-def _all_named(*currencies: str | None) -> str | None:
-    return _SEVERAL.join(sorted({name for each in currencies if each for name in each.split(_SEVERAL)})) or None
